@@ -1,0 +1,105 @@
+# The targets that people use: `make up` and `make test`. `make help` lists all.
+
+KUBE_VERSION := v1.36.3
+KUBE_MODULE  := kube/v1.36
+VERSION      := $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
+BIN          := $(CURDIR)/build/bin
+
+export CGO_ENABLED ?= 0
+GO_BUILD   := go build -trimpath
+LDFLAGS    := -s -w -X umbel.dev/umbel/internal/version.Version=$(VERSION)
+KUBE_FLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(KUBE_VERSION) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/component-base/version.gitTreeState=clean
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: up
+up: deps build ## a hub, three real clusters, and an example repository that governs them
+	@$(BIN)/umbel up
+
+.PHONY: down
+down: build ## take everything away that `make up` made
+	@$(BIN)/umbel down
+
+.PHONY: deps
+deps: ## install what real nodes need, from Debian's packages (root only)
+	@scripts/install-deps.sh nodes
+
+.PHONY: build
+build: umbel kube ## umbel, umbel-agent and the embedded Kubernetes
+
+.PHONY: umbel
+umbel: ## umbel and umbel-agent
+	@mkdir -p $(BIN)
+	@echo "building umbel and umbel-agent"
+	@$(GO_BUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/umbel ./cmd/umbel-agent
+
+# The embedded Kubernetes is a module of its own: its first build takes minutes, so it is built when it changed.
+KUBE_SOURCES := $(shell find $(KUBE_MODULE) -name '*.go' -o -name 'go.*')
+
+.PHONY: kube
+kube: $(BIN)/umbel-kube $(BIN)/umbel-coredns $(BIN)/umbel-pause ## umbel-kube, CoreDNS and pause
+
+$(BIN)/umbel-kube: $(filter-out $(KUBE_MODULE)/pause/%,$(KUBE_SOURCES))
+	@mkdir -p $(BIN)
+	@echo "building umbel-kube (etcd and Kubernetes $(KUBE_VERSION)); the first time this takes several minutes"
+	@cd $(KUBE_MODULE) && $(GO_BUILD) -ldflags '$(KUBE_FLAGS)' -o $@ .
+
+# CoreDNS is a module of its own as well: it wants other versions of Kubernetes' libraries.
+$(BIN)/umbel-coredns: $(wildcard kube/dns/*)
+	@mkdir -p $(BIN)
+	@echo "building umbel-coredns; the first time this takes a few minutes"
+	@cd kube/dns && $(GO_BUILD) -ldflags '-s -w' -o $@ .
+
+$(BIN)/umbel-pause: $(wildcard $(KUBE_MODULE)/pause/*)
+	@echo "building umbel-pause"
+	@cd $(KUBE_MODULE) && $(GO_BUILD) -ldflags '-s -w' -o $@ ./pause
+
+.PHONY: test
+test: deps build lint check-generate unit race e2e ## everything that has to hold before a change lands
+
+.PHONY: unit
+unit: kube ## tests of single packages, against a real API server where they need one
+	go test ./...
+
+RACE := ./internal/...
+.PHONY: race
+race: kube ## the same under the race detector
+	CGO_ENABLED=1 go test -race $(RACE)
+
+.PHONY: e2e
+e2e: deps build ## the main job and the laws, on real clusters
+	go test -tags e2e -count 1 -timeout 45m ./test/e2e/
+
+.PHONY: bench
+bench: deps build ## measure repair, apply, commit to applied and start; writes build/bench/*.json
+	go run ./test/bench
+
+FUZZTIME ?= 20s
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME
+	@scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: lint
+lint: $(BIN)/staticcheck ## gofmt, go vet, staticcheck
+	@test -z "$$(gofmt -l api cmd deploy examples internal test kube | tee /dev/stderr)"
+	go vet ./... && go vet -tags e2e ./test/...
+	$(BIN)/staticcheck ./... && $(BIN)/staticcheck -tags e2e ./test/...
+
+.PHONY: generate
+generate: $(BIN)/controller-gen $(BIN)/protoc-gen-go ## deep copies, CRDs and messages
+	@scripts/install-deps.sh generate
+	PATH="$(BIN):$$PATH" go generate ./api/...
+
+.PHONY: check-generate
+check-generate: generate ## fail when what is generated is not what is committed
+	@git diff --exit-code -- api deploy/crds || { echo "generated files differ: run 'make generate' and commit" >&2; exit 1; }
+
+$(BIN)/controller-gen $(BIN)/protoc-gen-go $(BIN)/staticcheck: tools/go.mod tools/go.sum
+	@mkdir -p $(BIN)
+	@cd tools && go build -trimpath -o $(BIN)/ sigs.k8s.io/controller-tools/cmd/controller-gen google.golang.org/protobuf/cmd/protoc-gen-go honnef.co/go/tools/cmd/staticcheck
+
+.PHONY: clean
+clean: ## delete what was built
+	rm -rf build

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Installs what this machine lacks, from Debian's packages, and says what it installs.
+#
+#   install-deps.sh nodes     what real nodes need: containerd, runc, CNI plugins, nftables, iptables
+#   install-deps.sh generate  what `make generate` needs: protoc
+set -euo pipefail
+
+declare -A package_of
+case "${1:-}" in
+nodes)
+	package_of=(
+		[containerd]=containerd [runc]=runc [nft]=nftables [iptables]=iptables [ip]=iproute2
+		[git]=git [/usr/lib/cni/bridge]=containernetworking-plugins
+	) ;;
+generate) package_of=([protoc]=protobuf-compiler) ;;
+*)
+	echo "usage: install-deps.sh nodes|generate" >&2
+	exit 2 ;;
+esac
+
+export PATH="$PATH:/usr/sbin:/sbin"
+missing=()
+for what in "${!package_of[@]}"; do
+	command -v "$what" >/dev/null 2>&1 || missing+=("${package_of[$what]}")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+	echo "missing: ${missing[*]} (install them as root; without them clusters have a control plane and no nodes)" >&2
+	exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+	echo "missing: ${missing[*]}; this machine has no apt-get, so please install them" >&2
+	exit 1
+fi
+echo "installing from Debian's packages: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
