@@ -1,0 +1,81 @@
+package v1alpha1
+
+// ConditionReady says whether the object is as its spec asks. On every kind it is computed from the other
+// conditions and never set by hand.
+const ConditionReady = "Ready"
+
+// Conditions of a MemberCluster. Writer: the gateway.
+const (
+	// ConditionJoined is True once the hub has issued a certificate to the member's agent and pinned its key.
+	ConditionJoined = "Joined"
+	// ConditionConnected is True while probes come back through the tunnel, Unknown when they stopped
+	// (status.lastSeen says when), False when the hub refused the agent, or the agent answers and its API server does not.
+	ConditionConnected = "Connected"
+	// ConditionSynced is True when every Package that the member holds is applied in the release that is asked for.
+	ConditionSynced = "Synced"
+)
+
+// Reasons of a MemberCluster's conditions.
+const (
+	ReasonAwaitingAgent      = "AwaitingAgent"      // Joined False, Connected False: no agent has presented the token yet
+	ReasonKeyPinned          = "KeyPinned"          // Joined True
+	ReasonTokenRefused       = "TokenRefused"       // Joined False: a join token was wrong, used or expired
+	ReasonProbeAnswered      = "ProbeAnswered"      // Connected True
+	ReasonAPIUnreachable     = "APIUnreachable"     // Connected False: the agent answers, its API server does not
+	ReasonProbeTimeout       = "ProbeTimeout"       // Connected Unknown
+	ReasonSessionClosed      = "SessionClosed"      // Connected Unknown: the connection ended and no other came
+	ReasonHubRestarted       = "HubRestarted"       // Connected Unknown: this hub has not heard from the agent yet
+	ReasonCertificateRefused = "CertificateRefused" // Connected False: expired, of another hub, or not the pinned key
+	ReasonProtocolMismatch   = "ProtocolMismatch"   // Connected False: hub and agent share no protocol version
+	ReasonAllApplied         = "AllApplied"         // Synced True
+	ReasonApplying           = "Applying"           // Synced False: at work
+	ReasonPackageFailed      = "PackageFailed"      // Synced False: at least one Package cannot be applied
+	ReasonNoPackages         = "NoPackages"         // Synced True: nothing is asked for
+	ReasonLeaving            = "Leaving"            // Ready False: the member is being detached
+)
+
+// ConditionDecided of a Placement is True when status.clusters is what the spec asks for. While it is not, the
+// last decision stands: what cannot be decided selects what it selected before. Writer: the placement controller.
+const ConditionDecided = "Decided"
+
+// Reasons of a Placement's conditions.
+const (
+	ReasonDecided         = "Decided"
+	ReasonInvalidSelector = "InvalidSelector"
+)
+
+// Conditions of a Package. Writer: the delivery controller.
+const (
+	// ConditionFetched is True when the source was read; False keeps the last good Release in place.
+	ConditionFetched = "Fetched"
+	// ConditionRendered is True when the revision rendered for every selected cluster.
+	ConditionRendered = "Rendered"
+	// ConditionPlaced is True when the Placement exists and is decided.
+	ConditionPlaced = "Placed"
+	// ConditionDelivered is True when every selected cluster has applied the current Release and its objects are
+	// healthy there; Unknown when all that are connected have, and others are not connected.
+	ConditionDelivered = "Delivered"
+)
+
+// Reasons of a Package's conditions.
+const (
+	ReasonFetched           = "Fetched"
+	ReasonFetchFailed       = "FetchFailed"       // the source cannot be reached or read
+	ReasonRefNotFound       = "RefNotFound"       // the branch, tag or commit does not exist in the source
+	ReasonPathNotFound      = "PathNotFound"      // the path does not exist in the revision
+	ReasonRendered          = "Rendered"          //
+	ReasonRenderFailed      = "RenderFailed"      // a file is invalid; the message names file, object and field
+	ReasonEmptyRender       = "EmptyRender"       // nothing was rendered: refused, since unknown is never empty
+	ReasonStoreFailed       = "StoreFailed"       // the rendered content could not be stored
+	ReasonVariableMissing   = "VariableMissing"   // a selected cluster lacks a label that a manifest refers to
+	ReasonPlaced            = "Placed"            //
+	ReasonPlacementNotFound = "PlacementNotFound" //
+	ReasonUndecided         = "Undecided"         // the Placement itself is not decided
+	ReasonNoClusters        = "NoClusters"        // Placed True: the selector names no cluster
+	ReasonDelivered         = "Delivered"         //
+	ReasonDelivering        = "Delivering"        // clusters are at work
+	ReasonClustersFailing   = "ClustersFailing"   // at least one cluster reports a failure
+	ReasonClustersUnknown   = "ClustersUnknown"   // at least one selected cluster is not connected
+	ReasonNoRelease         = "NoRelease"         // nothing has ever been rendered
+	ReasonDeleting          = "Deleting"          // members are pruning what the Package put there
+)

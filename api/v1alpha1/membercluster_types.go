@@ -1,0 +1,171 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// DeletionPolicy says what happens to the objects that Umbel applied when their owner goes.
+// +kubebuilder:validation:Enum=Orphan;Prune
+type DeletionPolicy string
+
+const (
+	// DeletionOrphan leaves the objects where they are.
+	DeletionOrphan DeletionPolicy = "Orphan"
+	// DeletionPrune deletes them.
+	DeletionPrune DeletionPolicy = "Prune"
+)
+
+// MemberCluster is one Kubernetes cluster of the fleet. Its labels are what placements select by.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=mc,categories=umbel
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63",message="the name of a MemberCluster is a DNS label: lower case letters, digits and '-', at most 63 characters"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Connected",type=string,JSONPath=`.status.conditions[?(@.type=="Connected")].status`
+// +kubebuilder:printcolumn:name="Kubernetes",type=string,JSONPath=`.status.kubernetesVersion`
+// +kubebuilder:printcolumn:name="Agent",type=string,JSONPath=`.status.agentVersion`,priority=1
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type MemberCluster struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says how the cluster takes part in the fleet.
+	// +optional
+	Spec MemberClusterSpec `json:"spec,omitempty"`
+	// status is what the hub knows of the cluster, from its agent.
+	// +optional
+	Status MemberClusterStatus `json:"status,omitempty"`
+}
+
+// MemberClusterSpec says how a cluster takes part in the fleet.
+type MemberClusterSpec struct {
+	// deletionPolicy says what becomes of the objects that Umbel applied on the cluster when this MemberCluster is
+	// deleted: Orphan leaves them where they are, Prune deletes them first.
+	// +kubebuilder:default=Orphan
+	// +optional
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+}
+
+// MemberClusterStatus is what the hub knows of a cluster.
+type MemberClusterStatus struct {
+	// conditions: Joined, Connected, Synced, and Ready computed from them.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// identity is the agent's key that this hub has pinned.
+	// +optional
+	Identity *MemberIdentity `json:"identity,omitempty"`
+
+	// agentVersion is the version that the agent reports of itself.
+	// +optional
+	AgentVersion string `json:"agentVersion,omitempty"`
+	// kubernetesVersion is the version of the member's API server, such as v1.36.3.
+	// +optional
+	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
+
+	// lastSeen is when the last probe came back. It is written when the connection is lost, not while it lives: an
+	// idle member costs no writes. While Connected is True the member was seen within the last probe interval.
+	// +optional
+	LastSeen *metav1.Time `json:"lastSeen,omitempty"`
+
+	// packages is what the member holds, in the order of their names.
+	// +listType=map
+	// +listMapKey=package
+	// +optional
+	Packages []MemberPackage `json:"packages,omitempty"`
+}
+
+// MemberIdentity is the key by which a member is known.
+type MemberIdentity struct {
+	// keyFingerprint is the SHA-256 of the agent's public key (DER, SubjectPublicKeyInfo), in hex.
+	KeyFingerprint string `json:"keyFingerprint"`
+	// certificateNotAfter is when the certificate that was issued last expires.
+	// +optional
+	CertificateNotAfter *metav1.Time `json:"certificateNotAfter,omitempty"`
+}
+
+// MemberPackagePhase says how far a member is with a Package.
+// +kubebuilder:validation:Enum=Applying;Applied;Failed;Removing
+type MemberPackagePhase string
+
+const (
+	// PackageApplying: the release is being pulled or applied.
+	PackageApplying MemberPackagePhase = "Applying"
+	// PackageApplied: every object of the release is applied and what left it is pruned.
+	PackageApplied MemberPackagePhase = "Applied"
+	// PackageFailed: at least one object could not be applied; nothing was pruned.
+	PackageFailed MemberPackagePhase = "Failed"
+	// PackageRemoving: the Package does not belong on the member any more and its objects are being pruned.
+	PackageRemoving MemberPackagePhase = "Removing"
+)
+
+// MemberPackage is the state of one Package on one member.
+type MemberPackage struct {
+	// package names it as NAMESPACE/NAME.
+	Package PackageKey `json:"package"`
+	// release is the Release that the member works on or holds.
+	// +optional
+	Release string `json:"release,omitempty"`
+	// revision is the source revision of that Release, such as a Git commit.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+	// digest of the content that the member holds, as sha256:….
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// phase says how far the member is.
+	Phase MemberPackagePhase `json:"phase"`
+	// message says what happens or what went wrong, in a sentence.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// objects is the number of objects in the release.
+	Objects int32 `json:"objects"`
+	// applied is how many of them are applied.
+	Applied int32 `json:"applied"`
+	// healthy is how many of them are healthy by kstatus.
+	Healthy int32 `json:"healthy"`
+	// failures are the objects that could not be applied or are unhealthy; at most ten.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	Failures []ObjectFailure `json:"failures,omitempty"`
+	// repairs counts how often an object of the Package was put back since the agent started.
+	// +optional
+	Repairs int64 `json:"repairs,omitempty"`
+	// lastRepair is the latest of them.
+	// +optional
+	LastRepair *Repair `json:"lastRepair,omitempty"`
+	// since is when the hub heard of this state first.
+	// +optional
+	Since metav1.Time `json:"since,omitempty"`
+}
+
+// ObjectFailure is one object that is not as it should be.
+type ObjectFailure struct {
+	// object is KIND[.GROUP] [NAMESPACE/]NAME.
+	Object string `json:"object"`
+	// file is where the object stands in the source.
+	// +optional
+	File string `json:"file,omitempty"`
+	// message says what is wrong, and names the field where one is to blame.
+	Message string `json:"message"`
+}
+
+// Repair is one object that was put back.
+type Repair struct {
+	// object is KIND[.GROUP] [NAMESPACE/]NAME.
+	Object string `json:"object"`
+	// cause is Deleted, or Changed by whom.
+	Cause string `json:"cause"`
+	// time is when the hub heard of it.
+	Time metav1.Time `json:"time"`
+}
+
+// MemberClusterList is a list of MemberClusters.
+// +kubebuilder:object:root=true
+type MemberClusterList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []MemberCluster `json:"items"`
+}

@@ -1,0 +1,70 @@
+package v1alpha1
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+const (
+	// SystemNamespace holds what Umbel keeps for itself on the hub.
+	SystemNamespace = "umbel-system"
+
+	// AgentNamespace holds the agent on a member. It is another one than the hub's, because a hub may run on a cluster
+	// that is its own member, and owns all that joining installs: with it, all of that goes.
+	AgentNamespace = "umbel-agent"
+
+	// FieldManager is the name under which an agent applies objects on a member.
+	FieldManager = "umbel-agent"
+
+	// PackageLabel stands on every object that an agent applied, with PackageLabelValue as its value. Agents watch
+	// by it, so they see managed objects only.
+	PackageLabel = "umbel.dev/package"
+
+	// TakeOverAnnotation, set to "true" on an object in a source, lets the agent take fields over that another
+	// manager of that object owns. Without it a conflict is reported and the object is left alone.
+	TakeOverAnnotation = "umbel.dev/take-over"
+
+	// RefreshAnnotation on a Package asks for a fetch of its source now. Any new value counts as a request.
+	RefreshAnnotation = "umbel.dev/refresh-requested-at"
+
+	// Finalizer keeps a MemberCluster or a Package until the members have let go of what it put there.
+	Finalizer = "umbel.dev/detach"
+
+	// HubLease is a Lease in SystemNamespace that the hub renews every few seconds. Statuses are as old as it is: past
+	// its duration, a reader takes them for Unknown.
+	HubLease = "umbel-hub"
+
+	// AdminGroup is the group of people who may do everything on the hub and, where `umbel join` says so, on members.
+	AdminGroup = "umbel:admins"
+)
+
+// ClusterName is the name of a MemberCluster.
+type ClusterName string
+
+// PackageKey names a Package across namespaces, as NAMESPACE/NAME.
+type PackageKey string
+
+// KeyOf returns the key of the Package name in namespace.
+func KeyOf(namespace, name string) PackageKey {
+	return PackageKey(namespace + "/" + name)
+}
+
+// Split returns the namespace and the name of the Package.
+func (k PackageKey) Split() (namespace, name string) {
+	namespace, name, _ = strings.Cut(string(k), "/")
+	return namespace, name
+}
+
+// LabelValue returns the value that PackageLabel has on the objects of the Package: NAMESPACE.NAME, or, where that
+// is longer than the 63 characters of a label value, its beginning and eight hex digits of its SHA-256.
+func (k PackageKey) LabelValue() string {
+	namespace, name := k.Split()
+	value := namespace + "." + name
+	if len(value) <= 63 {
+		return value
+	}
+	sum := sha256.Sum256([]byte(value))
+	return fmt.Sprintf("%s-%s", strings.TrimRight(value[:54], "-."), hex.EncodeToString(sum[:4]))
+}

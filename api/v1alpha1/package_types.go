@@ -1,0 +1,129 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Package is configuration that clusters are to hold: a source, and the clusters that get it. Each version of it
+// that renders becomes a Release.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=pkg,categories=umbel
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63",message="the name of a Package is a DNS label: lower case letters, digits and '-', at most 63 characters"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Clusters",type=string,JSONPath=`.status.clusters.summary`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.revision`
+// +kubebuilder:printcolumn:name="Placement",type=string,JSONPath=`.spec.placementRef.name`,priority=1
+// +kubebuilder:printcolumn:name="Path",type=string,JSONPath=`.spec.source.git.path`,priority=1
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Package struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says what is delivered, and where.
+	Spec PackageSpec `json:"spec"`
+	// status says how far that is.
+	// +optional
+	Status PackageStatus `json:"status,omitempty"`
+}
+
+// PackageSpec says what is delivered, and where.
+type PackageSpec struct {
+	// source is where the manifests come from.
+	Source Source `json:"source"`
+	// placementRef names the Placement, in the same namespace, that says which clusters get the Package.
+	PlacementRef LocalReference `json:"placementRef"`
+}
+
+// LocalReference names an object in the same namespace.
+type LocalReference struct {
+	// name of the object.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// Source is where manifests come from.
+// +kubebuilder:validation:XValidation:rule="has(self.git)",message="a source has to be given: git"
+type Source struct {
+	// git reads manifests from a folder of a Git repository.
+	// +optional
+	Git *GitSource `json:"git,omitempty"`
+}
+
+// GitSource is a folder of a Git repository at a revision.
+type GitSource struct {
+	// url of the repository: https://…, http://…, or file:///… for one on the hub's own machine.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?|file)://.+')",message="url has to begin with https://, http:// or file://"
+	URL string `json:"url"`
+	// ref is a branch, a tag, or the full hash of a commit.
+	// +kubebuilder:default=main
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Ref string `json:"ref,omitempty"`
+	// path of the folder in the repository. A kustomization.yaml in it is built with kustomize; without one, every
+	// .yaml, .yml and .json file below it is taken as it is. The default is the root of the repository.
+	// +kubebuilder:default="."
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.matches('(^|/)[.][.](/|$)')",message="path is relative to the root of the repository and does not leave it"
+	// +optional
+	Path string `json:"path,omitempty"`
+	// pollInterval is how often the repository is asked for a new revision. A refresh (`umbel refresh`) asks at once.
+	// +kubebuilder:default="1m"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5s')",message="pollInterval is at least 5s"
+	// +optional
+	PollInterval *metav1.Duration `json:"pollInterval,omitempty"`
+}
+
+// PackageStatus says how far a Package is.
+type PackageStatus struct {
+	// observedGeneration is the generation of the spec that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// conditions: Fetched, Rendered, Placed, Delivered, and Ready computed from them.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// release is the name of the current Release: the newest revision that rendered.
+	// +optional
+	Release string `json:"release,omitempty"`
+	// revision is the source revision of that Release.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+	// clusters counts the selected clusters by state.
+	// +optional
+	Clusters ClusterCounts `json:"clusters,omitempty"`
+}
+
+// ClusterCounts counts the clusters of a Package by state. Every selected cluster is in exactly one of ready,
+// progressing, failing and unknown.
+type ClusterCounts struct {
+	// summary is READY/SELECTED, for tables.
+	// +optional
+	Summary string `json:"summary,omitempty"`
+	// selected is how many clusters should hold the Package.
+	Selected int32 `json:"selected"`
+	// ready is how many hold the current Release with every object healthy.
+	Ready int32 `json:"ready"`
+	// progressing is how many are on their way to it.
+	Progressing int32 `json:"progressing"`
+	// failing is how many report a failure.
+	Failing int32 `json:"failing"`
+	// unknown is how many are not connected, so that their last word may be out of date.
+	Unknown int32 `json:"unknown"`
+	// removing is how many are not selected any more and still hold objects of it.
+	// +optional
+	Removing int32 `json:"removing,omitempty"`
+}
+
+// PackageList is a list of Packages.
+// +kubebuilder:object:root=true
+type PackageList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Package `json:"items"`
+}

@@ -1,0 +1,66 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Release is one rendered version of a Package. It never changes. Its content is in the OCI registry, by digest.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:shortName=rel,categories=umbel
+// +kubebuilder:validation:XValidation:rule="self.spec == oldSelf.spec",message="a Release never changes; a new version of the Package makes a new one"
+// +kubebuilder:printcolumn:name="Package",type=string,JSONPath=`.spec.packageRef.name`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.spec.revision`
+// +kubebuilder:printcolumn:name="Objects",type=integer,JSONPath=`.spec.variants[0].objects`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Release struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what was rendered, and from what.
+	Spec ReleaseSpec `json:"spec"`
+}
+
+// ReleaseSpec is what was rendered, and from what.
+type ReleaseSpec struct {
+	// packageRef names the Package, in the same namespace.
+	PackageRef LocalReference `json:"packageRef"`
+	// source is the source as it was when this was rendered.
+	Source Source `json:"source"`
+	// revision is the source revision, such as a Git commit.
+	// +kubebuilder:validation:MinLength=1
+	Revision string `json:"revision"`
+	// repository is where the content is stored: the OCI repository's name, without the registry's address.
+	// +kubebuilder:validation:MinLength=1
+	Repository string `json:"repository"`
+	// variables are the cluster variables that the manifests refer to, such as cluster.name or
+	// cluster.labels.region, sorted. Clusters with the same values get the same content.
+	// +listType=atomic
+	// +optional
+	Variables []string `json:"variables,omitempty"`
+	// variants are the contents, one for each combination of values that a selected cluster had.
+	// +kubebuilder:validation:MinItems=1
+	// +listType=atomic
+	Variants []Variant `json:"variants"`
+}
+
+// Variant is the content for the clusters that have the same values.
+type Variant struct {
+	// values of the Release's variables, in the same order.
+	// +listType=atomic
+	// +optional
+	Values []string `json:"values,omitempty"`
+	// digest of the content, as sha256:….
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	Digest string `json:"digest"`
+	// size of the content in bytes.
+	Size int64 `json:"size"`
+	// objects is how many objects it holds.
+	Objects int32 `json:"objects"`
+}
+
+// ReleaseList is a list of Releases.
+// +kubebuilder:object:root=true
+type ReleaseList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Release `json:"items"`
+}

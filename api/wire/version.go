@@ -1,0 +1,16 @@
+// Package wire holds the messages between hub and agent, generated from session.proto, and the version of their
+// protocol. It holds no behaviour: package session says how the messages are used, package tunnel carries them.
+package wire
+
+//go:generate protoc --go_out=../.. --go_opt=module=umbel.dev/umbel session.proto
+
+// Protocol versions that this build speaks. Hub and agent agree on the highest that both know; when there is none,
+// the hub refuses the session and says so on both sides.
+//
+// History:
+//
+//	1  2026-11-22  first version
+const (
+	Protocol    = 1
+	MinProtocol = 1
+)

@@ -1,0 +1,16 @@
+// Package deploy exports what installing Umbel takes: the generated CRDs, and the manifests of the agent. It holds no
+// logic.
+package deploy
+
+import "embed"
+
+// CRDs holds the CustomResourceDefinitions of umbel.dev as YAML files below crds/.
+//
+//go:embed crds/*.yaml
+var CRDs embed.FS
+
+// Agent is a template (text/template) of the manifests that `umbel join` installs on a member. Its fields are
+// AdminGroup, Bootstrap, BootstrapSum and Image; without an Image there is no Deployment. The function json quotes a value.
+//
+//go:embed agent.yaml
+var Agent string
