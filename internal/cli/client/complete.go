@@ -1,0 +1,86 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/internal/cli/kinds"
+)
+
+// completionTimeout is how long a shell may wait for names.
+const completionTimeout = 2 * time.Second
+
+const noFiles = cobra.ShellCompDirectiveNoFileComp
+
+// CompleteTarget completes KIND NAME…: first one of the kinds given, then names of it.
+func (f *Factory) CompleteTarget(words ...string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			return words, noFiles
+		}
+		kind, err := kinds.Lookup(args[0])
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return f.names(cmd, kind, args[1:])
+	}
+}
+
+// CompleteFirst completes the first argument with the names of a kind.
+func (f *Factory) CompleteFirst(kind kinds.Kind) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return f.names(cmd, kind, nil)
+	}
+}
+
+// CompleteNames completes every argument with the names of a kind.
+func (f *Factory) CompleteNames(kind kinds.Kind) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return f.names(cmd, kind, args)
+	}
+}
+
+func (f *Factory) completeNamespaces(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
+	return f.list(cmd, list, nil)
+}
+
+// names returns the names of a kind that are not among those given.
+func (f *Factory) names(cmd *cobra.Command, kind kinds.Kind, given []string) ([]string, cobra.ShellCompDirective) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(kind.ListGVK())
+	var in []kube.ListOption
+	if kind.Scope == kinds.Namespaced {
+		in = append(in, kube.InNamespace(f.Namespace))
+	}
+	return f.list(cmd, list, given, in...)
+}
+
+func (f *Factory) list(cmd *cobra.Command, list *metav1.PartialObjectMetadataList, given []string, in ...kube.ListOption) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+	defer cancel()
+	hub, err := f.Connect()
+	if err == nil {
+		err = hub.List(ctx, list, in...)
+	}
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names := []string{}
+	for _, item := range list.Items {
+		if !slices.Contains(given, item.Name) {
+			names = append(names, item.Name)
+		}
+	}
+	return names, noFiles
+}

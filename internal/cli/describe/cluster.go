@@ -1,0 +1,91 @@
+package describe
+
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/view"
+)
+
+// clusterDossier is what is known of a cluster.
+type clusterDossier struct {
+	Cluster *v1alpha1.MemberCluster `json:"cluster"`
+	Hub     hubState                `json:"hub"`
+	Events  []event                 `json:"events,omitempty"`
+}
+
+func (d *clusterDossier) write(p *page, moment view.Moment) {
+	cluster := d.Cluster
+	p.field("Name", cluster.Name)
+	p.field("Labels", view.Labels(cluster.Labels))
+	p.cell("Ready", moment.ClusterReady(cluster))
+	if cluster.DeletionTimestamp != nil {
+		p.field("Deleted", output.Ago(cluster.DeletionTimestamp.Time, moment.Now)+", waits for its agent to let go")
+	}
+	p.cell("Connected", moment.Connected(cluster))
+	p.cell("Last seen", moment.LastSeen(cluster))
+	p.field("Kubernetes", cluster.Status.KubernetesVersion)
+	p.field("Agent", cluster.Status.AgentVersion)
+	if identity := cluster.Status.Identity; identity != nil {
+		p.field("Key", "sha256:"+identity.KeyFingerprint)
+		if expires := identity.CertificateNotAfter; expires != nil {
+			p.field("Certificate ends", fmt.Sprintf("%s (%s)", expires.UTC().Format("2006-01-02 15:04:05 MST"), output.Until(expires.Time, moment.Now)))
+		}
+	}
+	p.field("On deletion", onDeletion(cluster.Spec.DeletionPolicy))
+	p.field("Age", moment.Age(cluster.CreationTimestamp).Text)
+	p.conditions(moment, cluster.Status.Conditions, func(c metav1.Condition) output.Cell { return moment.ClusterCondition(cluster, c) })
+	d.writePackages(p, moment)
+	d.writeFailures(p)
+	d.writeRepairs(p, moment)
+	p.events(moment, d.Events)
+	p.next(d.next(moment))
+}
+
+func onDeletion(policy v1alpha1.DeletionPolicy) string {
+	if policy == v1alpha1.DeletionPrune {
+		return "what Umbel applied there is deleted (Prune)"
+	}
+	return "what Umbel applied there stays (Orphan)"
+}
+
+func (d *clusterDossier) writePackages(p *page, moment view.Moment) {
+	headers := []string{"PACKAGE", "STATE", "RELEASE", "REVISION", "APPLIED", "HEALTHY", "REPAIRS", "SINCE"}
+	if p.wide {
+		headers = append(headers, "DIGEST")
+	}
+	var rows [][]output.Cell
+	for i := range d.Cluster.Status.Packages {
+		held := &d.Cluster.Status.Packages[i]
+		state, message := moment.HeldState(d.Cluster, held)
+		row := append([]output.Cell{output.Text(string(held.Package)), state.Cell()}, heldCells(held, moment)...)
+		if p.wide {
+			row = append(row, output.Text(shortDigest(held.Digest)))
+		}
+		rows = append(rows, append(row, output.Text(message)))
+	}
+	p.table("Packages", append(headers, "MESSAGE"), rows)
+}
+
+func (d *clusterDossier) writeFailures(p *page) {
+	var rows [][]output.Cell
+	for _, held := range d.Cluster.Status.Packages {
+		for _, failure := range held.Failures {
+			rows = append(rows, output.Cells(string(held.Package), failure.File, failure.Object, failure.Message))
+		}
+	}
+	p.table("Failures", []string{"PACKAGE", "FILE", "OBJECT", "MESSAGE"}, rows)
+}
+
+func (d *clusterDossier) writeRepairs(p *page, moment view.Moment) {
+	var rows [][]output.Cell
+	for _, held := range d.Cluster.Status.Packages {
+		if held.LastRepair != nil {
+			rows = append(rows, output.Cells(string(held.Package), moment.Repaired(held.LastRepair)))
+		}
+	}
+	p.table("Last repairs", []string{"PACKAGE", "REPAIR"}, rows)
+}

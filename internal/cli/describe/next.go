@@ -1,0 +1,128 @@
+package describe
+
+import (
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/view"
+)
+
+// next returns the steps that the conditions of a package and its states suggest.
+func (d *packageDossier) next(moment view.Moment) []string {
+	var steps []string
+	for _, c := range d.Package.Status.Conditions {
+		if c.Type == v1alpha1.ConditionReady {
+			continue // it repeats one of the others
+		}
+		if step := d.step(c.Reason); step != "" {
+			steps = append(steps, step)
+		}
+	}
+	if !moment.Pulse.Alive(moment.Now) {
+		return append(steps, "`umbel up` starts the hub, when it runs on this machine")
+	}
+	silent := slices.IndexFunc(d.Clusters, func(s view.ClusterState) bool { return s.State == view.Unknown })
+	if silent >= 0 {
+		steps = append(steps, fmt.Sprintf("`umbel describe cluster %s` says why it is not heard of; it catches up when it is back", d.Clusters[silent].Cluster))
+	}
+	failing := slices.IndexFunc(d.Clusters, func(s view.ClusterState) bool { return s.State == view.Failing })
+	if failing >= 0 {
+		steps = append(steps, fmt.Sprintf("correct what Failures names and commit, or look on the cluster: `umbel kubectl %s -- get events -A`; nothing is pruned while something fails", d.Clusters[failing].Cluster))
+	}
+	return steps
+}
+
+// step is what to do about a reason of a package's condition.
+func (d *packageDossier) step(reason string) string {
+	pkg, git := d.Package, d.Package.Spec.Source.Git
+	if git == nil {
+		git = &v1alpha1.GitSource{}
+	}
+	where := inNamespace(pkg.Namespace)
+	switch reason {
+	case v1alpha1.ReasonFetchFailed:
+		return fmt.Sprintf("`git ls-remote %s` on the hub's machine shows whether the source can be read; `umbel refresh package %s%s` asks again at once", git.URL, pkg.Name, where)
+	case v1alpha1.ReasonRefNotFound:
+		return fmt.Sprintf("`git ls-remote %s` lists the branches and tags that exist; spec.source.git.ref is %q", git.URL, git.Ref)
+	case v1alpha1.ReasonPathNotFound:
+		return fmt.Sprintf("spec.source.git.path is %q: correct it, or commit the folder to %s", git.Path, git.Ref)
+	case v1alpha1.ReasonRenderFailed, v1alpha1.ReasonEmptyRender:
+		return "correct the file that the message names and commit; until then clusters keep what they hold"
+	case v1alpha1.ReasonStoreFailed:
+		return "has the hub's disk room left? it tries again by itself"
+	case v1alpha1.ReasonVariableMissing:
+		return "`umbel label cluster NAME KEY=VALUE` gives a cluster the label that the message names"
+	case v1alpha1.ReasonPlacementNotFound:
+		return fmt.Sprintf("`umbel get placements%s` lists those that exist; spec.placementRef.name is %q", where, pkg.Spec.PlacementRef.Name)
+	case v1alpha1.ReasonUndecided:
+		return fmt.Sprintf("`umbel describe placement %s%s` says why", pkg.Spec.PlacementRef.Name, where)
+	case v1alpha1.ReasonNoClusters:
+		return "`umbel get clusters -o wide` shows the labels that clusters have; `umbel label cluster NAME KEY=VALUE` adds one"
+	}
+	return ""
+}
+
+// next returns the steps that the conditions of a cluster suggest.
+func (d *clusterDossier) next(moment view.Moment) []string {
+	if !moment.Pulse.Alive(moment.Now) {
+		return []string{"`umbel up` starts the hub, when it runs on this machine"}
+	}
+	var steps []string
+	if connected := meta.FindStatusCondition(d.Cluster.Status.Conditions, v1alpha1.ConditionConnected); connected != nil {
+		if step := connectedStep(d.Cluster.Name, connected); step != "" {
+			steps = append(steps, step)
+		}
+	}
+	for i := range d.Cluster.Status.Packages {
+		held := &d.Cluster.Status.Packages[i]
+		if state, _ := moment.HeldState(d.Cluster, held); state == view.Failing {
+			namespace, name := held.Package.Split()
+			steps = append(steps, fmt.Sprintf("`umbel describe package %s%s` shows what fails, on every cluster", name, inNamespace(namespace)))
+		}
+	}
+	return steps
+}
+
+func connectedStep(name string, connected *metav1.Condition) string {
+	join := fmt.Sprintf("`umbel join %s --kubeconfig FILE`, with the kubeconfig of that cluster,", name)
+	again := fmt.Sprintf("`umbel leave %s --force` and then %s", name, join)
+	switch connected.Reason {
+	case v1alpha1.ReasonAwaitingAgent:
+		return join + " installs the agent there; until then it holds nothing"
+	case v1alpha1.ReasonCertificateRefused:
+		return again + " gives its agent a new key and certificate; what was delivered stays there"
+	case v1alpha1.ReasonProtocolMismatch:
+		return again + " installs the agent of this hub's version; what was delivered stays there"
+	case v1alpha1.ReasonProbeTimeout, v1alpha1.ReasonSessionClosed:
+		return fmt.Sprintf("on that cluster, `kubectl -n %s get pods` shows whether the agent runs; it goes on repairing without the hub", v1alpha1.SystemNamespace)
+	case v1alpha1.ReasonAPIUnreachable:
+		return "the agent runs there and cannot reach that cluster's API server: look at it on that cluster; repair goes on when it is back"
+	case v1alpha1.ReasonHubRestarted:
+		return "the hub has just started: the agent dials it again within half a minute"
+	}
+	return ""
+}
+
+// next returns the steps that the conditions of a placement suggest.
+func (d *placementDossier) next() []string {
+	decided := meta.FindStatusCondition(d.Placement.Status.Conditions, v1alpha1.ConditionDecided)
+	switch {
+	case decided != nil && decided.Reason == v1alpha1.ReasonInvalidSelector:
+		return []string{"correct spec.clusterSelector; until then it selects what it selected before"}
+	case decided != nil && decided.Status == metav1.ConditionTrue && d.Placement.Status.Selected == 0:
+		return []string{"`umbel get clusters -o wide` shows the labels that clusters have; `umbel label cluster NAME KEY=VALUE` adds one"}
+	}
+	return nil
+}
+
+// inNamespace is the flag that a command needs for an object there.
+func inNamespace(namespace string) string {
+	if namespace == metav1.NamespaceDefault {
+		return ""
+	}
+	return " -n " + namespace
+}

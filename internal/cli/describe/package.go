@@ -1,0 +1,151 @@
+package describe
+
+import (
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/view"
+)
+
+// packageDossier is what is known of a package.
+type packageDossier struct {
+	Package   *v1alpha1.Package   `json:"package"`
+	Placement *v1alpha1.Placement `json:"placement,omitempty"`
+	Clusters  []view.ClusterState `json:"clusters"`
+	Hub       hubState            `json:"hub"`
+	Events    []event             `json:"events,omitempty"`
+}
+
+func (d *packageDossier) write(p *page, moment view.Moment) {
+	pkg := d.Package
+	p.field("Name", pkg.Name)
+	p.field("Namespace", pkg.Namespace)
+	p.cell("Ready", moment.PackageReady(pkg))
+	if pkg.DeletionTimestamp != nil {
+		p.field("Deleted", output.Ago(pkg.DeletionTimestamp.Time, moment.Now)+", waits for clusters to prune its objects")
+	}
+	writeSource(p, pkg.Spec.Source)
+	p.field("Placement", pkg.Spec.PlacementRef.Name)
+	p.field("Release", pkg.Status.Release)
+	p.field("Revision", pkg.Status.Revision)
+	p.field("Clusters", counts(pkg.Status.Clusters)+asOf(moment))
+	p.field("Age", moment.Age(pkg.CreationTimestamp).Text)
+	p.conditions(moment, pkg.Status.Conditions, func(c metav1.Condition) output.Cell { return moment.Condition(c, pkg.Generation) })
+	d.writeClusters(p, moment)
+	d.writeFailures(p)
+	d.writeRepairs(p, moment)
+	p.events(moment, d.Events)
+	p.next(d.next(moment))
+}
+
+func writeSource(p *page, source v1alpha1.Source) {
+	if source.Git == nil {
+		return
+	}
+	p.field("Git", source.Git.URL)
+	p.field("Ref", source.Git.Ref)
+	p.field("Path", source.Git.Path)
+	if source.Git.PollInterval != nil {
+		p.field("Asked every", source.Git.PollInterval.Duration.String())
+	}
+}
+
+// counts is what a package says of its clusters: "2 of 3 ready, 1 unknown".
+func counts(c v1alpha1.ClusterCounts) string {
+	text := fmt.Sprintf("%d of %d ready", c.Ready, c.Selected)
+	for _, other := range []struct {
+		count int32
+		state string
+	}{{c.Progressing, "progressing"}, {c.Failing, "failing"}, {c.Unknown, "unknown"}, {c.Removing, "removing"}} {
+		if other.count > 0 {
+			text += fmt.Sprintf(", %d %s", other.count, other.state)
+		}
+	}
+	return text
+}
+
+// asOf says how old a statement of the hub is, when it is.
+func asOf(moment view.Moment) string {
+	if moment.Pulse.Alive(moment.Now) || moment.Pulse.Heard.IsZero() {
+		return ""
+	}
+	return " (as of " + output.Ago(moment.Pulse.Heard, moment.Now) + ")"
+}
+
+func (d *packageDossier) writeClusters(p *page, moment view.Moment) {
+	headers := []string{"CLUSTER", "STATE", "RELEASE", "REVISION", "APPLIED", "HEALTHY", "REPAIRS", "SINCE"}
+	if p.wide {
+		headers = append(headers, "LAST SEEN", "DIGEST")
+	}
+	var rows [][]output.Cell
+	for _, state := range d.Clusters {
+		row := append([]output.Cell{output.Text(string(state.Cluster)), state.State.Cell()}, heldCells(state.Package, moment)...)
+		if p.wide {
+			row = append(row, wideCells(state, moment)...)
+		}
+		rows = append(rows, append(row, output.Text(state.Message)))
+	}
+	p.table("State on clusters", append(headers, "MESSAGE"), rows)
+}
+
+// heldCells are release, revision, applied, healthy, repairs and since of a package on a cluster.
+func heldCells(held *v1alpha1.MemberPackage, moment view.Moment) []output.Cell {
+	if held == nil {
+		return output.Cells("", "", "", "", "", "")
+	}
+	return output.Cells(
+		held.Release,
+		view.Revision(held.Revision),
+		fmt.Sprintf("%d/%d", held.Applied, held.Objects),
+		fmt.Sprintf("%d/%d", held.Healthy, held.Objects),
+		fmt.Sprint(held.Repairs),
+		output.Age(held.Since.Time, moment.Now),
+	)
+}
+
+func wideCells(state view.ClusterState, moment view.Moment) []output.Cell {
+	seen, digest := "", ""
+	if state.LastSeen != nil {
+		seen = output.Ago(state.LastSeen.Time, moment.Now)
+	}
+	if state.Package != nil {
+		digest = shortDigest(state.Package.Digest)
+	}
+	return output.Cells(seen, digest)
+}
+
+// shortDigest keeps of sha256:… what people compare.
+func shortDigest(digest string) string {
+	algorithm, sum, ok := strings.Cut(digest, ":")
+	if !ok {
+		return digest
+	}
+	return algorithm + ":" + view.Revision(sum)
+}
+
+func (d *packageDossier) writeFailures(p *page) {
+	var rows [][]output.Cell
+	for _, state := range d.Clusters {
+		if state.Package == nil {
+			continue
+		}
+		for _, failure := range state.Package.Failures {
+			rows = append(rows, output.Cells(string(state.Cluster), failure.File, failure.Object, failure.Message))
+		}
+	}
+	p.table("Failures", []string{"CLUSTER", "FILE", "OBJECT", "MESSAGE"}, rows)
+}
+
+func (d *packageDossier) writeRepairs(p *page, moment view.Moment) {
+	var rows [][]output.Cell
+	for _, state := range d.Clusters {
+		if state.Package != nil && state.Package.LastRepair != nil {
+			rows = append(rows, output.Cells(string(state.Cluster), moment.Repaired(state.Package.LastRepair)))
+		}
+	}
+	p.table("Last repairs", []string{"CLUSTER", "REPAIR"}, rows)
+}

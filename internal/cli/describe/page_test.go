@@ -1,0 +1,77 @@
+package describe
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/clitest"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/view"
+)
+
+func TestPage(t *testing.T) {
+	clusters := clitest.Clusters()
+	aboutShop := func(moment view.Moment) *packageDossier {
+		d := &packageDossier{Package: clitest.Shop(), Placement: clitest.Shops(), Hub: hubStateOf(moment)}
+		d.Clusters = moment.States(view.Fleet{Package: d.Package, Placement: d.Placement, Clusters: clusters})
+		d.Events = []event{
+			{Time: clitest.Ago(26 * time.Hour), Type: "Normal", Reason: "Released", Message: "Released shop-1a2b3c4d from 4f0c2a9e7b1d", Count: 1},
+			{Time: clitest.Ago(time.Hour), Type: "Warning", Reason: "ClustersFailing", Message: "dev fails", Count: 3},
+		}
+		return d
+	}
+	undecided := clitest.Shops()
+	undecided.Status.Conditions[0] = clitest.Condition(v1alpha1.ConditionDecided, metav1.ConditionFalse, v1alpha1.ReasonInvalidSelector,
+		"spec.clusterSelector.matchExpressions[0].operator: \"Near\" is not a valid selector operator")
+	cases := []struct {
+		reason string
+		golden string
+		about  dossier
+		moment view.Moment
+		wide   bool
+	}{
+		{reason: "a package on clusters in every state", golden: "package.txt", about: aboutShop(clitest.Alive()), moment: clitest.Alive()},
+		{reason: "wide adds when clusters were seen, and digests", golden: "package-wide.txt", about: aboutShop(clitest.Alive()), moment: clitest.Alive(), wide: true},
+		{reason: "a silent hub knows no state", golden: "package-silent-hub.txt", about: aboutShop(clitest.Silent()), moment: clitest.Silent()},
+		{reason: "a source that cannot be fetched says what to try", golden: "package-broken.txt", about: &packageDossier{Package: clitest.Broken()}, moment: clitest.Alive()},
+		{reason: "a cluster as it should be, with its last repair", golden: "cluster.txt", about: &clusterDossier{Cluster: &clusters[2]}, moment: clitest.Alive()},
+		{reason: "a cluster that is cut off", golden: "cluster-unknown.txt", about: &clusterDossier{Cluster: &clusters[3]}, moment: clitest.Alive()},
+		{reason: "a cluster that fails", golden: "cluster-failing.txt", about: &clusterDossier{Cluster: &clusters[0]}, moment: clitest.Alive(), wide: true},
+		{reason: "a cluster whose agent never came", golden: "cluster-awaiting.txt", about: &clusterDossier{Cluster: &clusters[1]}, moment: clitest.Alive()},
+		{
+			reason: "a placement with its clusters and packages", golden: "placement.txt", moment: clitest.Alive(),
+			about: &placementDossier{Placement: clitest.Shops(), Clusters: []v1alpha1.MemberCluster{clusters[0], clusters[2], clusters[3]}, Packages: []string{"shop"}},
+		},
+		{reason: "a selector that cannot be read", golden: "placement-undecided.txt", about: &placementDossier{Placement: undecided}, moment: clitest.Alive()},
+		{
+			reason: "a release with its variants", golden: "release.txt", moment: clitest.Alive(),
+			about: &releaseDossier{Release: clitest.ShopRelease(), Current: true, Clusters: []v1alpha1.ClusterName{"prod-eu", "prod-us"}},
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			p := &page{wide: c.wide}
+			c.about.write(p, c.moment)
+			var out bytes.Buffer
+			if err := p.flush(&out); err != nil {
+				t.Fatal(err)
+			}
+			clitest.Golden(t, c.golden, out.String())
+		})
+	}
+}
+
+func TestStructuredForm(t *testing.T) {
+	moment := clitest.Alive()
+	about := &packageDossier{Package: clitest.Shop(), Hub: hubStateOf(moment)}
+	about.Clusters = moment.States(view.Fleet{Package: about.Package, Placement: clitest.Shops(), Clusters: clitest.Clusters()})
+	var out bytes.Buffer
+	if err := output.Encode(&out, output.YAML, about); err != nil {
+		t.Fatal(err)
+	}
+	clitest.Golden(t, "package.yaml", out.String())
+}

@@ -1,0 +1,150 @@
+package get
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/view"
+)
+
+// column is one column of the table of a kind.
+type column[T any] struct {
+	header string
+	cell   func(view.Moment, *T) output.Cell
+}
+
+// columns are those of a kind: those that are always shown, and those that -o wide adds.
+type columns[T any] struct {
+	always, wide []column[T]
+}
+
+var clusterColumns = columns[v1alpha1.MemberCluster]{
+	always: []column[v1alpha1.MemberCluster]{
+		{"NAME", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return output.Text(c.Name) }},
+		{"READY", view.Moment.ClusterReady},
+		{"CONNECTED", view.Moment.Connected},
+		{"KUBERNETES", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell {
+			return output.Text(c.Status.KubernetesVersion)
+		}},
+		{"PACKAGES", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return view.Held(c) }},
+		{"AGE", func(m view.Moment, c *v1alpha1.MemberCluster) output.Cell { return m.Age(c.CreationTimestamp) }},
+	},
+	wide: []column[v1alpha1.MemberCluster]{
+		{"AGENT", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return output.Text(c.Status.AgentVersion) }},
+		{"LAST SEEN", view.Moment.LastSeen},
+		{"LABELS", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell {
+			return output.Text(view.Labels(c.Labels))
+		}},
+		{"REASON", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell {
+			return output.Text(view.Message(c.Status.Conditions))
+		}},
+	},
+}
+
+var packageColumns = columns[v1alpha1.Package]{
+	always: []column[v1alpha1.Package]{
+		{"NAME", func(_ view.Moment, p *v1alpha1.Package) output.Cell { return output.Text(p.Name) }},
+		{"READY", view.Moment.PackageReady},
+		{"CLUSTERS", func(_ view.Moment, p *v1alpha1.Package) output.Cell { return output.Text(p.Status.Clusters.Summary) }},
+		{"REVISION", func(_ view.Moment, p *v1alpha1.Package) output.Cell {
+			return output.Text(view.Revision(p.Status.Revision))
+		}},
+		{"AGE", func(m view.Moment, p *v1alpha1.Package) output.Cell { return m.Age(p.CreationTimestamp) }},
+	},
+	wide: []column[v1alpha1.Package]{
+		{"PLACEMENT", func(_ view.Moment, p *v1alpha1.Package) output.Cell { return output.Text(p.Spec.PlacementRef.Name) }},
+		{"PATH", func(_ view.Moment, p *v1alpha1.Package) output.Cell { return output.Text(path(p.Spec.Source)) }},
+		{"MESSAGE", func(_ view.Moment, p *v1alpha1.Package) output.Cell {
+			return output.Text(view.Message(p.Status.Conditions))
+		}},
+	},
+}
+
+var placementColumns = columns[v1alpha1.Placement]{
+	always: []column[v1alpha1.Placement]{
+		{"NAME", func(_ view.Moment, p *v1alpha1.Placement) output.Cell { return output.Text(p.Name) }},
+		{"READY", view.Moment.PlacementReady},
+		{"SELECTED", func(_ view.Moment, p *v1alpha1.Placement) output.Cell {
+			return output.Text(strconv.Itoa(int(p.Status.Selected)))
+		}},
+		{"AGE", func(m view.Moment, p *v1alpha1.Placement) output.Cell { return m.Age(p.CreationTimestamp) }},
+	},
+	wide: []column[v1alpha1.Placement]{
+		{"SELECTOR", func(_ view.Moment, p *v1alpha1.Placement) output.Cell { return output.Text(view.Selector(p)) }},
+		{"CLUSTERS", func(_ view.Moment, p *v1alpha1.Placement) output.Cell { return output.Text(first(p.Status.Clusters)) }},
+		{"MESSAGE", func(_ view.Moment, p *v1alpha1.Placement) output.Cell {
+			return output.Text(view.Message(p.Status.Conditions))
+		}},
+	},
+}
+
+var releaseColumns = columns[v1alpha1.Release]{
+	always: []column[v1alpha1.Release]{
+		{"NAME", func(_ view.Moment, r *v1alpha1.Release) output.Cell { return output.Text(r.Name) }},
+		{"PACKAGE", func(_ view.Moment, r *v1alpha1.Release) output.Cell { return output.Text(r.Spec.PackageRef.Name) }},
+		{"REVISION", func(_ view.Moment, r *v1alpha1.Release) output.Cell {
+			return output.Text(view.Revision(r.Spec.Revision))
+		}},
+		{"OBJECTS", func(_ view.Moment, r *v1alpha1.Release) output.Cell { return output.Text(objects(r.Spec.Variants)) }},
+		{"VARIANTS", func(_ view.Moment, r *v1alpha1.Release) output.Cell {
+			return output.Text(strconv.Itoa(len(r.Spec.Variants)))
+		}},
+		{"AGE", func(m view.Moment, r *v1alpha1.Release) output.Cell { return m.Age(r.CreationTimestamp) }},
+	},
+	wide: []column[v1alpha1.Release]{
+		{"SIZE", func(_ view.Moment, r *v1alpha1.Release) output.Cell { return output.Text(size(r.Spec.Variants)) }},
+		{"PATH", func(_ view.Moment, r *v1alpha1.Release) output.Cell { return output.Text(path(r.Spec.Source)) }},
+		{"VARIABLES", func(_ view.Moment, r *v1alpha1.Release) output.Cell {
+			return output.Text(strings.Join(r.Spec.Variables, ","))
+		}},
+	},
+}
+
+func path(source v1alpha1.Source) string {
+	if source.Git == nil {
+		return ""
+	}
+	return source.Git.Path
+}
+
+// first names the first few clusters and counts the rest.
+func first(names []v1alpha1.ClusterName) string {
+	const few = 5
+	var shown []string
+	for _, name := range names[:min(few, len(names))] {
+		shown = append(shown, string(name))
+	}
+	text := strings.Join(shown, ",")
+	if len(names) > few {
+		text += fmt.Sprintf(",… and %d more", len(names)-few)
+	}
+	return text
+}
+
+// objects is how many objects the variants hold: one number where all hold the same, else the least and the most.
+func objects(variants []v1alpha1.Variant) string {
+	if len(variants) == 0 {
+		return ""
+	}
+	least, most := variants[0].Objects, variants[0].Objects
+	for _, variant := range variants {
+		least, most = min(least, variant.Objects), max(most, variant.Objects)
+	}
+	if least == most {
+		return strconv.Itoa(int(least))
+	}
+	return fmt.Sprintf("%d-%d", least, most)
+}
+
+func size(variants []v1alpha1.Variant) string {
+	var bytes int64
+	for _, variant := range variants {
+		bytes += variant.Size
+	}
+	return resource.NewQuantity(bytes, resource.BinarySI).String()
+}

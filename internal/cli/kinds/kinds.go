@@ -1,0 +1,124 @@
+// Package kinds answers: which kind of object does a word on the command line mean?
+//
+// The words are those of kubectl (plural, singular, short name) for the kinds of umbel.dev, and cluster for
+// MemberCluster, which is what people call it. It reads nothing and knows no verb.
+package kinds
+
+import (
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/exit"
+)
+
+// Scope says where objects of a kind live.
+type Scope string
+
+// The scopes.
+const (
+	Namespaced Scope = "Namespaced"
+	Cluster    Scope = "Cluster"
+)
+
+// Kind is a kind of the API as people name it.
+type Kind struct {
+	// Singular and Plural are what Umbel calls it.
+	Singular, Plural string
+	// Short is its short name in the API.
+	Short string
+	// Resource is its plural name in the API.
+	Resource string
+	// GVK is its group, version and kind.
+	GVK schema.GroupVersionKind
+	// Scope says where its objects live.
+	Scope Scope
+}
+
+// The kinds.
+var (
+	Clusters   = define("cluster", "mc", "MemberCluster", Cluster)
+	Packages   = define("package", "pkg", "Package", Namespaced)
+	Placements = define("placement", "pl", "Placement", Namespaced)
+	Releases   = define("release", "rel", "Release", Namespaced)
+)
+
+// All returns every kind, in the order in which people meet them.
+func All() []Kind { return []Kind{Clusters, Packages, Placements, Releases} }
+
+func define(singular, short, kind string, scope Scope) Kind {
+	return Kind{
+		Singular: singular, Plural: singular + "s", Short: short,
+		Resource: strings.ToLower(kind) + "s", GVK: v1alpha1.GroupVersion.WithKind(kind), Scope: scope,
+	}
+}
+
+// Lookup returns the kind that a word means. The error is a misuse and lists the kinds.
+func Lookup(word string) (Kind, error) {
+	lower, _, _ := strings.Cut(strings.ToLower(word), ".") // memberclusters.umbel.dev, as -o name writes it
+	for _, kind := range All() {
+		if slices.Contains(kind.words(), lower) {
+			return kind, nil
+		}
+	}
+	return Kind{}, exit.Usagef("there is no kind %q: the kinds are %s", word, List())
+}
+
+// Target takes the arguments KIND NAME… or KIND/NAME apart.
+func Target(args []string) (Kind, []string, error) {
+	if len(args) == 0 {
+		return Kind{}, nil, exit.Usagef("say which kind: %s", List())
+	}
+	word, name, slashed := strings.Cut(args[0], "/")
+	kind, err := Lookup(word)
+	if err != nil {
+		return Kind{}, nil, err
+	}
+	if !slashed {
+		return kind, args[1:], nil
+	}
+	names := []string{name}
+	for _, arg := range args[1:] {
+		otherWord, other, ok := strings.Cut(arg, "/")
+		otherKind, err := Lookup(otherWord)
+		if err != nil || !ok || otherKind != kind {
+			return Kind{}, nil, exit.Usagef("after %s only other %s can follow, as %s/NAME; got %q", args[0], kind.Plural, kind.Singular, arg)
+		}
+		names = append(names, other)
+	}
+	return kind, names, nil
+}
+
+// List returns the kinds as a sentence's list.
+func List() string {
+	var words []string
+	for _, kind := range All() {
+		words = append(words, kind.Plural+" ("+kind.Short+")")
+	}
+	return strings.Join(words, ", ")
+}
+
+// Words returns the plural of every kind, for completion.
+func Words() []string {
+	var words []string
+	for _, kind := range All() {
+		words = append(words, kind.Plural)
+	}
+	return words
+}
+
+// Qualified returns the name of an object as kubectl takes it: membercluster.umbel.dev/NAME.
+func (k Kind) Qualified(name string) string {
+	return strings.ToLower(k.GVK.Kind) + "." + k.GVK.Group + "/" + name
+}
+
+// ListGVK is the kind of a list of objects of this kind.
+func (k Kind) ListGVK() schema.GroupVersionKind {
+	return k.GVK.GroupVersion().WithKind(k.GVK.Kind + "List")
+}
+
+func (k Kind) words() []string {
+	return []string{k.Singular, k.Plural, k.Short, k.Resource, strings.TrimSuffix(k.Resource, "s")}
+}

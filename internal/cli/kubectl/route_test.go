@@ -1,0 +1,71 @@
+package kubectl
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+func TestRouteTo(t *testing.T) {
+	cases := []struct {
+		reason string
+		data   map[string]string
+		want   route
+		err    string
+	}{
+		{
+			reason: "where the hub is reached",
+			data:   map[string]string{"address": "127.0.0.1:7443", "ca": "PEM"},
+			want:   route{cluster: "prod-eu", server: "https://127.0.0.1:7443/clusters/prod-eu", ca: []byte("PEM")},
+		},
+		{
+			reason: "no address", data: map[string]string{"ca": "PEM"},
+			err: "ConfigMap umbel-system/hub-info: data.address is missing: the hub writes it when it starts",
+		},
+		{
+			reason: "without a CA nobody is trusted", data: map[string]string{"address": "127.0.0.1:7443"},
+			err: "ConfigMap umbel-system/hub-info: data.ca is missing: the hub writes it when it starts",
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			info := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "umbel-system", Name: "hub-info"}, Data: c.data}
+			got, err := routeTo("prod-eu", info)
+			if c.err != "" {
+				if err == nil || err.Error() != c.err {
+					t.Fatalf("got error %v, want %s", err, c.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(route{})); diff != "" {
+				t.Errorf("route (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestKubeconfigForAMember(t *testing.T) {
+	hub := clientcmdapi.NewConfig()
+	hub.Clusters["hub"] = &clientcmdapi.Cluster{Server: "https://127.0.0.1:6443", CertificateAuthorityData: []byte("the hub's API")}
+	hub.AuthInfos["ada"] = &clientcmdapi.AuthInfo{ClientCertificateData: []byte("cert"), ClientKeyData: []byte("key")}
+	hub.AuthInfos["eve"] = &clientcmdapi.AuthInfo{Token: "somebody else's"}
+	hub.Contexts["hub"] = &clientcmdapi.Context{Cluster: "hub", AuthInfo: "ada", Namespace: "team-a"}
+	hub.CurrentContext = "hub"
+
+	want := clientcmdapi.NewConfig()
+	want.Clusters["prod-eu"] = &clientcmdapi.Cluster{Server: "https://hub/clusters/prod-eu", CertificateAuthorityData: []byte("PEM")}
+	want.AuthInfos["hub"] = &clientcmdapi.AuthInfo{ClientCertificateData: []byte("cert"), ClientKeyData: []byte("key")}
+	want.Contexts["prod-eu"] = &clientcmdapi.Context{Cluster: "prod-eu", AuthInfo: "hub"} // the hub's namespaces are not the member's
+	want.CurrentContext = "prod-eu"
+
+	got := kubeconfigFor(hub, route{cluster: "prod-eu", server: "https://hub/clusters/prod-eu", ca: []byte("PEM")})
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("kubeconfig (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,78 @@
+package local
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/lifecycle/local"
+)
+
+const createExamples = `  # a cluster with a Ready node, in about five seconds (as root)
+  umbel local create dev
+
+  # a control plane alone, which needs no root
+  umbel local create dev --nodes=0`
+
+// CreateOptions are the arguments of `umbel local create`.
+type CreateOptions struct {
+	*client.Factory
+	Spec local.Spec
+	// Timeout is how long the whole may take.
+	Timeout time.Duration
+}
+
+// NewCreateCmd returns the command `umbel local create`; runF replaces what it runs, for tests.
+func NewCreateCmd(f *client.Factory, runF func(context.Context, *CreateOptions) error) *cobra.Command {
+	if runF == nil {
+		runF = runCreate
+	}
+	o := &CreateOptions{Factory: f}
+	cmd := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Make a cluster, or heal one",
+		Long: "Make a cluster on this computer, and return when its API serves and its node is Ready.\n\n" +
+			"A cluster that is there already is healed: what does not run is started, after a reboot too.",
+		Example: createExamples,
+		Args:    exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Spec.Name = args[0]
+			return runF(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().IntVar(&o.Spec.Nodes, "nodes", 1, "number of nodes: 1, or 0 for a control plane alone")
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", 3*time.Minute, "how long it may take")
+	return cmd
+}
+
+func runCreate(ctx context.Context, o *CreateOptions) error {
+	return bring(ctx, o.Factory, o.Spec.Name, o.Timeout,
+		func(ctx context.Context, clusters *local.Local, progress local.Progress) (local.Cluster, error) {
+			return clusters.Create(ctx, o.Spec, progress)
+		})
+}
+
+// bring brings a cluster up, showing how, and says how to use it.
+func bring(ctx context.Context, f *client.Factory, name string, timeout time.Duration,
+	up func(context.Context, *local.Local, local.Progress) (local.Cluster, error),
+) error {
+	clusters, err := open(f)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var cluster local.Cluster
+	err = showing(f, name, func(progress local.Progress) (err error) {
+		cluster, err = up(ctx, clusters, progress)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	f.Note("Its kubeconfig is %s", cluster.Kubeconfig)
+	return nil
+}

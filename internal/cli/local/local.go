@@ -1,0 +1,107 @@
+// Package local is `umbel local`: real clusters on this computer. What they are and how they come to be is decided in
+// package lifecycle/local; here are its words on the command line.
+package local
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/lifecycle/local"
+)
+
+// NewCmd returns the command `umbel local`.
+func NewCmd(f *client.Factory) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "local",
+		Short: "Make and delete real clusters on this computer",
+		Long: "Make and delete real Kubernetes clusters on this computer.\n\n" +
+			"Each has its own control plane and, as root, a node with containerd in namespaces of its own.",
+	}
+	cmd.AddCommand(
+		NewCreateCmd(f, nil), NewListCmd(f, nil), NewStartCmd(f, nil), NewStopCmd(f, nil), NewDeleteCmd(f, nil),
+		newInitCmd(), newRunCmd(),
+	)
+	return cmd
+}
+
+// open returns the clusters of the data folder.
+func open(f *client.Factory) (*local.Local, error) {
+	executable, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("looking for umbel's other programs: %w", err)
+	}
+	registries, err := hubRegistries(f.Home)
+	if err != nil {
+		return nil, err
+	}
+	return local.New(local.Needs{
+		Home:       f.Home,
+		Binaries:   local.BinariesIn(filepath.Dir(executable)),
+		Registries: registries,
+	})
+}
+
+// hubRegistries returns the registry of the hub in the data folder, if there is one.
+func hubRegistries(home string) ([]local.Registry, error) {
+	path := filepath.Join(home, "hub", "config.json")
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the hub's address: %w", err)
+	}
+	var config struct {
+		Address string `json:"address"`
+		CAFile  string `json:"caFile"`
+	}
+	if err := json.Unmarshal(content, &config); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if config.Address == "" || config.CAFile == "" {
+		return nil, nil
+	}
+	return []local.Registry{{Host: config.Address, CAFile: config.CAFile}}, nil
+}
+
+// showing runs f with a Progress that people see on the error stream. The name of the cluster stands before each step.
+func showing(f *client.Factory, name string, run func(local.Progress) error) error {
+	live := progress.Lines
+	if output.Terminal(f.Err) {
+		live = progress.Live
+	}
+	view := progress.New(f.Err, live, f.Now)
+	defer view.Close()
+	return run(func(step string) func(error) {
+		shown := view.Start(name + ": " + step)
+		return func(err error) { _ = shown.End(err) } // returned by what failed, too
+	})
+}
+
+// completeNames completes the names of local clusters.
+func completeNames(f *client.Factory) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		clusters, err := open(f)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		list, err := clusters.List(cmd.Context())
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		var names []string
+		for _, cluster := range list {
+			names = append(names, cluster.Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}

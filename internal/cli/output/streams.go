@@ -1,0 +1,40 @@
+package output
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// Streams is where a command reads and writes.
+type Streams struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+}
+
+// System returns the streams of the process.
+func System() Streams {
+	return Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+}
+
+// Palette returns the colours that fit the stream w.
+func (s Streams) Palette(w io.Writer) Palette {
+	if _, refused := os.LookupEnv("NO_COLOR"); refused || os.Getenv("TERM") == "dumb" || !Terminal(w) {
+		return Plain
+	}
+	return Coloured
+}
+
+// Note says something about the results, on Err.
+func (s Streams) Note(format string, args ...any) {
+	fmt.Fprintf(s.Err, format+"\n", args...)
+}
+
+// Terminal says whether somebody watches the stream.
+func Terminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}

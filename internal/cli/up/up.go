@@ -1,0 +1,261 @@
+// Package up is `umbel up` and `umbel down`: a whole fleet on this computer, and nothing of it.
+//
+// `umbel up` goes through the same doors as everybody else: it starts `umbel hub`, makes clusters as `umbel local create` does,
+// joins them as `umbel join` does, makes a Git repository of the example fleet, and applies the example's Placements and Packages to
+// the hub. Each step finds out what is there already, so that running it again heals what is broken and changes nothing else.
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/hub"
+	"umbel.dev/umbel/internal/lifecycle/local"
+)
+
+const upExamples = `  # a hub, three clusters, an example repository, and a Package for each folder of it
+  umbel up
+
+  # one cluster and nothing to deliver
+  umbel up --cluster edge,env=dev --example=none`
+
+// Example says what is delivered at the start.
+type Example string
+
+const (
+	// Fleet is the example repository, governed by Packages.
+	Fleet Example = "fleet"
+	// None is nothing.
+	None Example = "none"
+)
+
+// Options are the arguments of `umbel up`.
+type Options struct {
+	*client.Factory
+	// Clusters are NAME,label=value,….
+	Clusters []string
+	Example  Example
+	// Nodes of each cluster: 1, 0, or -1 for what this computer can do.
+	Nodes   int
+	Timeout time.Duration
+}
+
+// NewCmd returns the command `umbel up`.
+func NewCmd(f *client.Factory) *cobra.Command {
+	o := &Options{Factory: f}
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Start a hub and clusters on this computer, or heal them",
+		Long: "Start a hub, make real clusters on this computer, join them, and let an example repository govern them.\n\n" +
+			"Run again, it heals what is broken and changes nothing else. Without root the clusters have no nodes.",
+		Example: upExamples,
+		Args:    exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), o.Timeout)
+			defer cancel()
+			return o.run(ctx)
+		},
+	}
+	cmd.Flags().StringArrayVar(&o.Clusters, "cluster",
+		[]string{"prod-eu,env=prod,region=eu", "prod-us,env=prod,region=us", "dev,env=dev,region=eu"}, "a cluster and its labels; may be given several times")
+	cmd.Flags().StringVar((*string)(&o.Example), "example", string(Fleet), "what is delivered: fleet or none")
+	cmd.Flags().IntVar(&o.Nodes, "nodes", -1, "nodes of each cluster: 1, 0, or -1 for 1 where this computer can (root, containerd)")
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", 10*time.Minute, "how long the whole may take")
+	return cmd
+}
+
+// cluster is one to be made and joined.
+type cluster struct {
+	name   v1alpha1.ClusterName
+	labels map[string]string
+}
+
+func (o *Options) clusters() ([]cluster, error) {
+	var all []cluster
+	for _, text := range o.Clusters {
+		parts := strings.Split(text, ",")
+		c := cluster{name: v1alpha1.ClusterName(parts[0]), labels: map[string]string{}}
+		for _, pair := range parts[1:] {
+			key, value, ok := strings.Cut(pair, "=")
+			if !ok || key == "" {
+				return nil, exit.Usagef("--cluster %q: %q is not label=value", text, pair)
+			}
+			c.labels[key] = value
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// fleet is one run of `umbel up`.
+type fleet struct {
+	*Options
+	view     *progress.View
+	programs string
+	local    *local.Local
+	hub      *client.Hub
+}
+
+func (o *Options) run(ctx context.Context) (err error) {
+	clusters, err := o.clusters()
+	if err != nil {
+		return err
+	}
+	if o.Example != Fleet && o.Example != None {
+		return exit.Usagef("--example is fleet or none, not %q", o.Example)
+	}
+	run := &fleet{Options: o}
+	if err := run.prepare(); err != nil {
+		return err
+	}
+	run.view = progress.New(o.Err, progress.Liveness(output.Terminal(o.Err)), o.Now)
+	defer run.view.Close()
+	if err := run.startHub(ctx); err != nil {
+		return err
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	for _, c := range clusters {
+		group.Go(func() error { return run.member(groupCtx, c) })
+	}
+	if err := group.Wait(); err != nil {
+		return run.hub.Explain(err)
+	}
+	if o.Example == Fleet {
+		if err := run.deliver(ctx); err != nil {
+			return run.hub.Explain(err)
+		}
+	}
+	run.view.Close()
+	fmt.Fprint(o.Out, run.next(clusters))
+	return nil
+}
+
+// prepare finds the programs and what this computer can do.
+func (r *fleet) prepare() (err error) {
+	if r.Home, err = filepath.Abs(r.Home); err != nil {
+		return err
+	}
+	if r.programs, err = client.Programs(); err != nil {
+		return err
+	}
+	if r.local, err = local.New(local.Needs{Home: r.Home, Binaries: local.BinariesIn(r.programs)}); err != nil {
+		return err
+	}
+	if r.Nodes < 0 {
+		r.Nodes = 1
+		if err := local.CheckNodes(); err != nil {
+			r.Nodes = 0
+			r.Note("clusters have a control plane and no nodes, and agents run as processes: %s", err)
+		}
+	}
+	return nil
+}
+
+// startHub starts the hub unless it runs, and waits until it is at work.
+func (r *fleet) startHub(ctx context.Context) error {
+	return r.view.Run("hub", func(step *progress.Step) error {
+		args := []string{"--listen", "127.0.0.1"}
+		address := netip.MustParseAddr("127.0.0.1")
+		if r.Nodes > 0 {
+			var err error
+			if address, err = r.local.HubAddress(); err != nil {
+				return err
+			}
+			args = append(args, "--listen", address.String(), "--advertise", address.String())
+		}
+		state, err := hub.LoadState(r.Home, netip.Addr{})
+		if err != nil {
+			return err
+		}
+		reach, err := netip.ParseAddrPort(state.Address)
+		if err != nil {
+			return fmt.Errorf("reading the hub's address: %w", err)
+		}
+		pid, err := hub.Running(r.Home)
+		if err != nil {
+			return err
+		}
+		if pid != 0 && reach.Addr() != address {
+			step.Note("moving to %s", address)
+			if err := hub.Stop(ctx, r.Home); err != nil {
+				return err
+			}
+			pid = 0
+		}
+		started := r.Now()
+		if pid == 0 {
+			step.Note("starting")
+			if err := hub.Launch(r.Home, filepath.Join(r.programs, "umbel"), args...); err != nil {
+				return err
+			}
+		} else {
+			started = time.Time{}
+		}
+		if err := r.awaitHub(ctx, step, started); err != nil {
+			return err
+		}
+		// Members pull the agent from the hub: those that are there, and those that will be made.
+		registry := local.Registry{Host: netip.AddrPortFrom(address, uint16(state.GatewayPort)).String(), CAFile: state.CAFile}
+		r.local, err = local.New(local.Needs{Home: r.Home, Binaries: local.BinariesIn(r.programs), Registries: []local.Registry{registry}})
+		if err != nil {
+			return err
+		}
+		return r.local.TrustRegistry(registry)
+	})
+}
+
+// awaitHub waits until the hub has shown a sign of life after the given time.
+func (r *fleet) awaitHub(ctx context.Context, step *progress.Step, after time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	r.Kubeconfig = hub.AdminKubeconfig(r.Home)
+	for {
+		if pulse, err := r.pulse(ctx); err == nil && pulse.After(after) {
+			return nil
+		} else if err != nil {
+			step.Note("%s", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the hub does not answer; its log is %s", filepath.Join(hub.Dir(r.Home), "logs", "hub.log"))
+		}
+		if pid, err := hub.Running(r.Home); err == nil && pid == 0 && r.Now().Sub(after) > 5*time.Second {
+			return fmt.Errorf("the hub has ended; its log is %s", filepath.Join(hub.Dir(r.Home), "logs", "hub.log"))
+		}
+	}
+}
+
+func (r *fleet) pulse(ctx context.Context) (time.Time, error) {
+	if r.hub == nil {
+		if _, err := os.Stat(r.Kubeconfig); err != nil {
+			return time.Time{}, errors.New("waiting for its API")
+		}
+		h, err := r.Connect()
+		if err != nil {
+			return time.Time{}, err
+		}
+		r.hub = h
+	}
+	pulse := r.hub.Pulse(ctx)
+	if !pulse.Alive(r.Now()) {
+		return time.Time{}, errors.New("waiting for its controllers")
+	}
+	return pulse.Heard, nil
+}

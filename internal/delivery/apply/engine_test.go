@@ -1,0 +1,595 @@
+package apply
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/kube/kubetest"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("UMBEL_TEST_ENGINE"); dir != "" {
+		os.Exit(runCrashingEngine(dir))
+	}
+	os.Exit(kubetest.Main(m))
+}
+
+// station is a member with a real API server, a namespace of the test's own, and an engine that can be stopped and
+// started. Content comes from a map, as it would from the hub's registry.
+type station struct {
+	t         *testing.T
+	namespace string
+	client    *kubernetes.Clientset
+	dynamic   *dynamic.DynamicClient
+	config    *rest.Config
+	dir       string
+	writes    atomic.Int64 // PATCH, POST, PUT and DELETE requests of the engine
+	offline   atomic.Bool  // the hub is away: nothing can be pulled
+
+	mu     sync.Mutex
+	blobs  map[string][]byte
+	engine *Engine
+	stop   func()
+}
+
+func newStation(t *testing.T) *station {
+	t.Helper()
+	config := kubetest.Start(t)
+	s := &station{t: t, config: config, dir: t.TempDir(), blobs: map[string][]byte{}, stop: func() {}}
+	s.client = kubernetes.NewForConfigOrDie(config)
+	s.dynamic = dynamic.NewForConfigOrDie(config)
+	ns, err := s.client.CoreV1().Namespaces().Create(t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "apply-"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.namespace = ns.Name
+	t.Cleanup(func() { s.stop() })
+	return s
+}
+
+func (s *station) fetch(_ context.Context, _, digest string, _ int64) ([]byte, error) {
+	if s.offline.Load() {
+		return nil, errors.New("the hub is away")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if raw, ok := s.blobs[digest]; ok {
+		return raw, nil
+	}
+	return nil, fmt.Errorf("no blob %s", digest)
+}
+
+// start runs an engine on the station's folder.
+func (s *station) start() {
+	s.t.Helper()
+	config := rest.CopyConfig(s.config)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method != http.MethodGet {
+				s.writes.Add(1)
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	engine, err := New(Needs{
+		Dir: s.dir, Config: config, Fetch: s.fetch, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)), Now: time.Now,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { _ = engine.Run(ctx); close(done) }()
+	s.engine = engine
+	s.stop = sync.OnceFunc(func() { cancel(); <-done })
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// release packs objects and returns the assignment of the package to them.
+func (s *station) release(pkg, name string, objects ...string) *wire.Assignment {
+	s.t.Helper()
+	var entries []bundle.Entry
+	for i, o := range objects {
+		entries = append(entries, bundle.Entry{File: fmt.Sprintf("%s/%d.yaml", name, i), Object: json.RawMessage(o)})
+	}
+	raw, err := bundle.Encode(entries)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	sum := sha256.Sum256(raw)
+	digest := "sha256:" + hex.EncodeToString(sum[:])
+	s.mu.Lock()
+	s.blobs[digest] = raw
+	s.mu.Unlock()
+	return &wire.Assignment{Package: pkg, Release: name, Revision: name, Repository: "r", Digest: digest, Size: int64(len(raw))}
+}
+
+func (s *station) assign(assignments ...*wire.Assignment) {
+	s.t.Helper()
+	if err := s.engine.Store(s.t.Context(), &wire.DesiredState{Assign: assignments}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *station) configMap(name string, data map[string]string) string {
+	raw, _ := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{"name": name, "namespace": s.namespace}, "data": data,
+	})
+	return string(raw)
+}
+
+func (s *station) getConfigMap(name string) (*corev1.ConfigMap, error) {
+	return s.client.CoreV1().ConfigMaps(s.namespace).Get(context.Background(), name, metav1.GetOptions{})
+}
+
+// eventually waits until check returns nil.
+func (s *station) eventually(what string, check func() error) {
+	s.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (s *station) status(pkg string) *wire.PackageStatus {
+	for _, st := range s.engine.Held() {
+		if st.GetPackage() == pkg {
+			return st
+		}
+	}
+	return nil
+}
+
+func (s *station) reaches(pkg, release string, phase wire.PackageStatus_Phase) *wire.PackageStatus {
+	s.t.Helper()
+	var st *wire.PackageStatus
+	s.eventually(fmt.Sprintf("package %s reaches %s %s", pkg, release, phase), func() error {
+		if st = s.status(pkg); st.GetPhase() != phase || st.GetRelease() != release {
+			return fmt.Errorf("it is %v", st)
+		}
+		return nil
+	})
+	return st
+}
+
+func (s *station) hasData(name string, want map[string]string) {
+	s.t.Helper()
+	s.eventually("ConfigMap "+name, func() error {
+		got, err := s.getConfigMap(name)
+		if err != nil {
+			return err
+		}
+		if diff := cmp.Diff(want, got.Data); diff != "" {
+			return errors.New(diff)
+		}
+		return nil
+	})
+}
+
+func (s *station) lacks(name string) {
+	s.t.Helper()
+	s.eventually("ConfigMap "+name+" is gone", func() error {
+		if _, err := s.getConfigMap(name); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is there: %v", err)
+		}
+		return nil
+	})
+}
+
+func (s *station) update(name string, change func(*corev1.ConfigMap)) {
+	s.t.Helper()
+	cm, err := s.getConfigMap(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	change(cm)
+	_, err = s.client.CoreV1().ConfigMaps(s.namespace).Update(s.t.Context(), cm, metav1.UpdateOptions{FieldManager: "kubectl-edit"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *station) remove(name string) {
+	s.t.Helper()
+	if err := s.client.CoreV1().ConfigMaps(s.namespace).Delete(s.t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestDriftIsPutBack(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(s.release("shop/web", "one", s.configMap("a", map[string]string{"k": "1"}), s.configMap("b", map[string]string{"k": "2"})))
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	s.offline.Store(true) // from here on there is no hub
+
+	s.remove("a")
+	s.hasData("a", map[string]string{"k": "1"})
+
+	s.update("b", func(cm *corev1.ConfigMap) { cm.Data["k"] = "other" })
+	s.hasData("b", map[string]string{"k": "2"})
+
+	s.update("b", func(cm *corev1.ConfigMap) { delete(cm.Labels, "umbel.dev/package") })
+	s.eventually("the label is back", func() error {
+		if cm, err := s.getConfigMap("b"); err != nil || cm.Labels["umbel.dev/package"] != "shop.web" {
+			return fmt.Errorf("labels %v, %v", cm.Labels, err)
+		}
+		return nil
+	})
+
+	before := s.writes.Load()
+	s.update("a", func(cm *corev1.ConfigMap) { cm.Data["theirs"] = "stays" })
+	s.update("b", func(cm *corev1.ConfigMap) { cm.Data["k"] = "again" })
+	s.hasData("b", map[string]string{"k": "2"})
+	s.hasData("a", map[string]string{"k": "1", "theirs": "stays"})
+	if got := s.writes.Load() - before; got != 1 {
+		t.Errorf("%d writes, want 1: a field that somebody else added is none of ours", got)
+	}
+	st := s.status("shop/web")
+	if st.GetRepairs() != 4 || !strings.Contains(st.GetLastRepair().GetCause(), "kubectl-edit") {
+		t.Errorf("status does not tell of 4 repairs, the last one of a change by kubectl-edit: %v", st)
+	}
+}
+
+func TestRestartWritesNothing(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(s.release("shop/web", "one", s.configMap("a", map[string]string{"k": "1"}), s.configMap("b", map[string]string{"k": "2"})))
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	s.stop()
+
+	s.remove("a") // while nobody looks
+	s.offline.Store(true)
+	s.writes.Store(0)
+	s.start()
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	s.hasData("a", map[string]string{"k": "1"})
+	if got := s.writes.Load(); got != 1 {
+		t.Errorf("%d writes after a restart, want 1: only the object that was deleted", got)
+	}
+}
+
+// TestRestartFindsWhatHappenedMeanwhile: packages of the same kinds are taken up one after another, while the watches
+// of their kinds run already; nothing that happened in between may be missed, and everything is seen to be healthy.
+func TestRestartFindsWhatHappenedMeanwhile(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	const packages, each = 5, 100
+	var names []string
+	for p := range packages {
+		var objects []string
+		for i := range each {
+			objects = append(objects, s.configMap(fmt.Sprintf("p%d-%d", p, i), map[string]string{"k": "v"}))
+		}
+		names = append(names, fmt.Sprintf("shop/p%d", p))
+		s.assign(s.release(names[p], "one", objects...))
+	}
+	for _, name := range names {
+		s.reaches(name, "one", wire.PackageStatus_APPLIED)
+	}
+	s.stop()
+	for p := range packages {
+		s.remove(fmt.Sprintf("p%d-%d", p, p))
+		s.update(fmt.Sprintf("p%d-%d", p, p+10), func(cm *corev1.ConfigMap) { cm.Data["k"] = "drift" })
+	}
+	s.writes.Store(0)
+	s.start()
+	for p := range packages {
+		s.hasData(fmt.Sprintf("p%d-%d", p, p), map[string]string{"k": "v"})
+		s.hasData(fmt.Sprintf("p%d-%d", p, p+10), map[string]string{"k": "v"})
+	}
+	for _, name := range names {
+		s.eventually(name+" is whole and healthy", func() error {
+			if st := s.status(name); st.GetHealthy() != each || st.GetApplied() != each || st.GetPhase() != wire.PackageStatus_APPLIED {
+				return fmt.Errorf("it is %v", st)
+			}
+			return nil
+		})
+	}
+	if got := s.writes.Load(); got != 2*packages {
+		t.Errorf("%d writes after a restart, want %d: only what was deleted or changed", got, 2*packages)
+	}
+}
+
+func TestReleaseChangesAndPrunes(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(s.release("shop/web", "one", s.configMap("a", map[string]string{"k": "1"}), s.configMap("b", map[string]string{"k": "2"})))
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+
+	s.assign(s.release("shop/web", "two", s.configMap("b", map[string]string{"k": "3"}), s.configMap("c", map[string]string{"k": "4"})))
+	s.reaches("shop/web", "two", wire.PackageStatus_APPLIED)
+	s.lacks("a")
+	s.hasData("b", map[string]string{"k": "3"})
+	s.hasData("c", map[string]string{"k": "4"})
+
+	s.update("b", func(cm *corev1.ConfigMap) { cm.Data["k"] = "drift" })
+	s.assign(s.release("shop/web", "three", s.configMap("b", map[string]string{"k": "5"})))
+	s.reaches("shop/web", "three", wire.PackageStatus_APPLIED)
+	s.hasData("b", map[string]string{"k": "5"})
+	s.lacks("c")
+
+	if err := s.engine.Store(t.Context(), &wire.DesiredState{Remove: []string{"shop/web", "shop/never-heard-of"}}); err != nil {
+		t.Fatal(err)
+	}
+	s.lacks("b")
+	s.eventually("the package is forgotten", func() error {
+		if held := s.engine.Held(); len(held) > 0 {
+			return fmt.Errorf("held: %v", held)
+		}
+		return nil
+	})
+	if entries, err := os.ReadDir(filepath.Join(s.dir, "packages")); err != nil || len(entries) > 0 {
+		t.Errorf("left on disk: %v, %v", entries, err)
+	}
+}
+
+func TestNothingIsPrunedAfterAPartialApply(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(s.release("shop/web", "one", s.configMap("a", nil), s.configMap("b", nil)))
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+
+	bad := strings.Replace(s.configMap("c", nil), `"data":null`, `"data":{"k":7}`, 1)
+	s.assign(s.release("shop/web", "two", s.configMap("b", nil), bad))
+	st := s.reaches("shop/web", "two", wire.PackageStatus_FAILED)
+	if len(st.GetFailures()) != 1 || st.GetFailures()[0].GetFile() != "two/1.yaml" || !strings.Contains(st.GetFailures()[0].GetMessage(), ".data.k") {
+		t.Errorf("the failure does not name file and field: %v", st)
+	}
+	if _, err := s.getConfigMap("a"); err != nil {
+		t.Errorf("a was pruned although the release is not complete: %v", err)
+	}
+	s.assign(s.release("shop/web", "three", s.configMap("b", nil)))
+	s.reaches("shop/web", "three", wire.PackageStatus_APPLIED)
+	s.lacks("a")
+}
+
+// TestPruneFindsOurObjectUnderAnotherUID: a crash between making an object anew and writing that down leaves the uid of
+// the one before in the inventory. What carries the package's label is ours all the same; what does not is not.
+func TestPruneFindsOurObjectUnderAnotherUID(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(s.release("shop/web", "one", s.configMap("a", nil), s.configMap("b", nil), s.configMap("c", nil)))
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	s.stop()
+	for name, labels := range map[string]map[string]string{"a": {"umbel.dev/package": "shop.web"}, "b": nil} {
+		s.remove(name)
+		again := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+		if _, err := s.client.CoreV1().ConfigMaps(s.namespace).Create(t.Context(), again, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := disk{packageDir(filepath.Join(s.dir, "packages"), "shop/web")}
+	o, err := d.readOrder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Removing = true
+	if err := d.writeOrder(o); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.lacks("a")
+	s.lacks("c")
+	s.eventually("the package is forgotten", func() error {
+		if held := s.engine.Held(); len(held) > 0 {
+			return fmt.Errorf("held: %v", held)
+		}
+		return nil
+	})
+	if _, err := s.getConfigMap("b"); err != nil {
+		t.Errorf("somebody else's object of the same name was deleted: %v", err)
+	}
+}
+
+// TestWhatWasThereBeforeStaysThroughRestarts: that an object was adopted must not be forgotten, whatever comes between.
+func TestWhatWasThereBeforeStaysThroughRestarts(t *testing.T) {
+	s := newStation(t)
+	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Data: map[string]string{"more": "theirs"}}
+	if _, err := s.client.CoreV1().ConfigMaps(s.namespace).Create(t.Context(), theirs, metav1.CreateOptions{FieldManager: "helm"}); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.assign(s.release("shop/web", "one", s.configMap("a", map[string]string{"k": "ours"})))
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	bad := strings.Replace(s.configMap("c", nil), `"data":null`, `"data":{"k":7}`, 1)
+	s.assign(s.release("shop/web", "two", s.configMap("a", map[string]string{"k": "ours"}), s.configMap("b", nil), bad))
+	s.reaches("shop/web", "two", wire.PackageStatus_FAILED)
+	s.stop()
+	s.start()
+	if err := s.engine.Store(t.Context(), &wire.DesiredState{Remove: []string{"shop/web"}}); err != nil {
+		t.Fatal(err)
+	}
+	s.lacks("b")
+	s.hasData("a", map[string]string{"more": "theirs"})
+}
+
+func TestAnObjectHasOnePackage(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(s.release("shop/first", "one", s.configMap("a", map[string]string{"by": "first"})))
+	s.reaches("shop/first", "one", wire.PackageStatus_APPLIED)
+
+	s.assign(s.release("shop/second", "one", s.configMap("a", map[string]string{"by": "second"}), s.configMap("own", nil)))
+	st := s.reaches("shop/second", "one", wire.PackageStatus_FAILED)
+	if len(st.GetFailures()) != 1 || !strings.Contains(st.GetFailures()[0].GetMessage(), "belongs to package shop/first") {
+		t.Errorf("the second package does not say who holds the object: %v", st)
+	}
+	s.hasData("a", map[string]string{"by": "first"})
+	before, _ := s.getConfigMap("a")
+
+	s.assign(s.release("shop/first", "two", s.configMap("other", nil)))
+	s.reaches("shop/first", "two", wire.PackageStatus_APPLIED)
+	s.reaches("shop/second", "one", wire.PackageStatus_APPLIED)
+	s.hasData("a", map[string]string{"by": "second"})
+	if after, _ := s.getConfigMap("a"); after.UID != before.UID {
+		t.Error("the object was deleted and made anew; it should have been handed over")
+	}
+}
+
+func TestWhatWasThereBefore(t *testing.T) {
+	s := newStation(t)
+	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Data: map[string]string{"k": "theirs", "more": "theirs"}}
+	if _, err := s.client.CoreV1().ConfigMaps(s.namespace).Create(t.Context(), theirs, metav1.CreateOptions{FieldManager: "helm"}); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.assign(s.release("shop/web", "one", s.configMap("a", map[string]string{"k": "ours"})))
+	st := s.reaches("shop/web", "one", wire.PackageStatus_FAILED)
+	if m := st.GetFailures()[0].GetMessage(); !strings.Contains(m, `.data.k`) || !strings.Contains(m, "helm") || !strings.Contains(m, "umbel.dev/take-over") {
+		t.Errorf("the conflict does not name field, owner and the way out: %s", m)
+	}
+	s.hasData("a", map[string]string{"k": "theirs", "more": "theirs"})
+
+	asked := strings.Replace(s.configMap("a", map[string]string{"k": "ours"}), `"metadata":{`, `"metadata":{"annotations":{"umbel.dev/take-over":"true"},`, 1)
+	s.assign(s.release("shop/web", "two", asked))
+	s.reaches("shop/web", "two", wire.PackageStatus_APPLIED)
+	s.hasData("a", map[string]string{"k": "ours", "more": "theirs"})
+
+	if err := s.engine.Store(t.Context(), &wire.DesiredState{Remove: []string{"shop/web"}}); err != nil {
+		t.Fatal(err)
+	}
+	s.hasData("a", map[string]string{"more": "theirs"})
+	if cm, _ := s.getConfigMap("a"); cm.Labels["umbel.dev/package"] != "" {
+		t.Error("an object that was there before keeps our label")
+	}
+}
+
+const widgets = `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"widgets.%[1]s.test"},
+"spec":{"group":"%[1]s.test","scope":"Namespaced","names":{"kind":"Widget","plural":"widgets"},"versions":[{"name":"v1","served":true,"storage":true,
+"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"size":{"type":"integer"}}}}}}}]}}`
+
+func TestKindsAndTheirObjectsInOnePackage(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	widget := fmt.Sprintf(`{"apiVersion":"%[1]s.test/v1","kind":"Widget","metadata":{"name":"w","namespace":"%[1]s"},"spec":{"size":1}}`, s.namespace)
+	s.assign(s.release("shop/widgets", "one", widget))
+	st := s.reaches("shop/widgets", "one", wire.PackageStatus_FAILED)
+	if m := st.GetFailures()[0].GetMessage(); !strings.Contains(m, "Widget") || !strings.Contains(m, "CustomResourceDefinition") {
+		t.Errorf("an unknown kind is not explained: %s", m)
+	}
+	s.assign(s.release("shop/widgets", "two", fmt.Sprintf(widgets, s.namespace), widget))
+	s.reaches("shop/widgets", "two", wire.PackageStatus_APPLIED)
+	gvr := schema.GroupVersionResource{Group: s.namespace + ".test", Version: "v1", Resource: "widgets"}
+	if err := s.dynamic.Resource(gvr).Namespace(s.namespace).Delete(t.Context(), "w", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("the widget is back", func() error {
+		_, err := s.dynamic.Resource(gvr).Namespace(s.namespace).Get(t.Context(), "w", metav1.GetOptions{})
+		return err
+	})
+	if err := s.engine.Store(t.Context(), &wire.DesiredState{Remove: []string{"shop/widgets"}}); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("the package is forgotten", func() error {
+		if held := s.engine.Held(); len(held) > 0 {
+			return fmt.Errorf("held: %v", held)
+		}
+		return nil
+	})
+}
+
+func TestDamagedContentIsPulledAgain(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	a := s.release("shop/web", "one", s.configMap("a", map[string]string{"k": "1"}))
+	s.assign(a)
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	s.stop()
+
+	blob := disk{packageDir(filepath.Join(s.dir, "packages"), "shop/web")}.blobPath(a.GetDigest())
+	if err := os.WriteFile(blob, []byte("garbage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.offline.Store(true)
+	s.start()
+	st := s.reaches("shop/web", "one", wire.PackageStatus_FAILED)
+	if !strings.Contains(st.GetMessage(), "the hub is away") {
+		t.Errorf("the status does not say why: %v", st)
+	}
+	s.hasData("a", map[string]string{"k": "1"})
+	s.offline.Store(false)
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+}
+
+func TestRepairGoesOnWhileANewReleaseCannotBePulled(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(s.release("shop/web", "one", s.configMap("a", map[string]string{"k": "1"})))
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	s.offline.Store(true)
+	s.assign(s.release("shop/web", "two", s.configMap("a", map[string]string{"k": "2"})))
+	s.reaches("shop/web", "two", wire.PackageStatus_FAILED)
+	s.remove("a")
+	s.hasData("a", map[string]string{"k": "1"})
+	s.stop()
+	s.start() // also after a restart
+	s.remove("a")
+	s.hasData("a", map[string]string{"k": "1"})
+	s.offline.Store(false)
+	s.reaches("shop/web", "two", wire.PackageStatus_APPLIED)
+	s.hasData("a", map[string]string{"k": "2"})
+}
+
+func TestAFightIsNotAHotLoop(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(s.release("shop/web", "one", s.configMap("a", map[string]string{"k": "ours"}), s.configMap("b", nil)))
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	s.writes.Store(0)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	patch := []byte(`{"data":{"k":"theirs"}}`)
+	for ctx.Err() == nil { // a controller that wants something else, as fast as it can
+		_, err := s.client.CoreV1().ConfigMaps(s.namespace).Patch(ctx, "a", types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "rival"})
+		if err != nil && ctx.Err() == nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.writes.Load(); got < fightBurst || got > fightBurst+3 {
+		t.Errorf("%d repairs in 3 s, want the burst of %d and two or three with growing pauses", got, fightBurst)
+	}
+	st := s.status("shop/web")
+	if len(st.GetFailures()) != 1 || !strings.Contains(st.GetFailures()[0].GetMessage(), "rival") {
+		t.Errorf("the status does not name the rival: %v", st)
+	}
+	s.remove("b") // the other object is repaired at full speed
+	s.hasData("b", nil)
+}

@@ -1,0 +1,217 @@
+package apply
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"umbel.dev/umbel/internal/delivery/bundle"
+)
+
+// Key names an object on the member. The version is not part of it: an object is the same in all of its versions.
+type Key struct {
+	Group, Kind, Namespace, Name string
+}
+
+// String returns KIND[.GROUP] [NAMESPACE/]NAME, as people write it.
+func (k Key) String() string {
+	return bundle.ID{APIVersion: k.Group + "/", Kind: k.Kind, Namespace: k.Namespace, Name: k.Name}.String()
+}
+
+func keyOf(id bundle.ID) Key {
+	return Key{Group: id.Group(), Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
+}
+
+func compareKeys(a, b Key) int {
+	return cmp.Or(
+		strings.Compare(a.Group, b.Group), strings.Compare(a.Kind, b.Kind),
+		strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+}
+
+// stage is the place of a kind in the order of applying; pruning goes the other way round.
+type stage int
+
+const (
+	stageFoundations stage = iota // what others live in or are made of
+	stageObjects                  // everything else
+	stageGates                    // what can stop others from being written, so it comes last
+	stageCount
+)
+
+func stageOf(gk schema.GroupKind) stage {
+	switch gk {
+	case schema.GroupKind{Kind: "Namespace"},
+		schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"},
+		schema.GroupKind{Group: "scheduling.k8s.io", Kind: "PriorityClass"},
+		schema.GroupKind{Group: "storage.k8s.io", Kind: "StorageClass"}:
+		return stageFoundations
+	case schema.GroupKind{Group: "apiregistration.k8s.io", Kind: "APIService"}:
+		return stageGates
+	}
+	if gk.Group == "admissionregistration.k8s.io" {
+		return stageGates
+	}
+	return stageObjects
+}
+
+// desired is what an object should be. The zero value means that it should not be.
+type desired struct {
+	present  bool
+	hash     uint64 // of the bytes that are sent
+	takeOver bool   // force, whoever owns the fields
+}
+
+// applied is what the agent did to an object last. The zero value means that it never did anything.
+type applied struct {
+	hash    uint64 // of the bytes that were sent
+	uid     string
+	owned   uint64 // of our entry in managedFields, as the server returned it
+	adopted bool   // the object was there before us
+}
+
+// seen is the state of the object on the member, as the latest event or response told it.
+type seen struct {
+	version uint64 // resourceVersion; 0 when nothing has been seen
+	gone    bool
+	uid     string
+	owned   uint64 // of our entry in managedFields; 0 when there is none
+	by      string // the manager that changed the object last, other than us
+}
+
+// action is what has to be done to an object.
+type action int
+
+const (
+	actNothing action = iota
+	actApply          // server-side apply; stop at conflicts
+	actRestore        // server-side apply of what was applied before: take our own fields back
+	actDelete
+)
+
+// judge compares what should be with what was done and what is. It is level-triggered: however many events came,
+// the answer depends on the latest state alone.
+//
+// Another manager that changes a field of ours takes its ownership, so our entry in managedFields changes; one that
+// changes other fields leaves it as it was. Comparing that entry therefore finds drift without reading any field,
+// whatever the server defaulted, normalised or merged.
+func judge(want desired, did applied, is seen) action {
+	known := is.version != 0
+	switch {
+	case !want.present && did == (applied{}):
+		return actNothing
+	case !want.present:
+		return actDelete
+	case did.hash != want.hash && want.takeOver:
+		return actRestore
+	case did.hash != want.hash:
+		return actApply
+	case !known:
+		return actNothing // unknown is never drift
+	case is.gone, is.owned != did.owned, is.uid != did.uid:
+		return actRestore
+	}
+	return actNothing
+}
+
+// A fight is two controllers that undo each other at once, again and again. Each repair fills a bucket that leaks slowly;
+// when it is full, that is a fight: from then on each repair doubles a pause from the first to the longest, until a
+// quiet window ends it. An object that people or tests change now and then never gets there.
+const (
+	fightBurst        = 5               // repairs that fill the bucket
+	fightLeak         = 5 * time.Second // in which one of them leaks out
+	fightWindow       = time.Minute
+	fightFirstPause   = time.Second
+	fightLongestPause = 5 * time.Minute
+)
+
+// bout is the history of the repairs of one object.
+type bout struct {
+	level  float64   // of the bucket after the latest repair
+	last   time.Time // of the latest repair
+	rounds int       // repairs since the fight began; 0 while there is none
+}
+
+// next says how long the next repair has to wait at now; 0 means that it may start.
+func (b bout) next(now time.Time) time.Duration {
+	return max(0, b.pause()-now.Sub(b.last))
+}
+
+// pause is the time between the latest repair and the next.
+func (b bout) pause() time.Duration {
+	if b.rounds == 0 {
+		return 0
+	}
+	return min(fightFirstPause<<min(b.rounds-1, 16), fightLongestPause)
+}
+
+// fighting says whether somebody undoes the repairs.
+func (b bout) fighting(now time.Time) bool {
+	return b.rounds > 0 && now.Sub(b.last) < fightWindow+b.pause()
+}
+
+// repaired returns the history after a repair at now.
+func (b bout) repaired(now time.Time) bout {
+	since := now.Sub(b.last)
+	after := bout{level: max(0, b.level-float64(since)/float64(fightLeak)) + 1, last: now}
+	if b.fighting(now) {
+		after.rounds = b.rounds + 1
+	} else if after.level >= fightBurst {
+		after.rounds = 1
+	}
+	return after
+}
+
+// prunable returns the keys of the inventory that are not wanted any more, in the order in which they are deleted:
+// gates first, foundations last.
+func prunable(inventory map[Key]item, wanted map[Key]bool) []Key {
+	var keys []Key
+	for key := range inventory {
+		if !wanted[key] {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, func(a, b Key) int {
+		return cmp.Or(
+			cmp.Compare(stageOf(schema.GroupKind{Group: b.Group, Kind: b.Kind}), stageOf(schema.GroupKind{Group: a.Group, Kind: a.Kind})),
+			compareKeys(a, b))
+	})
+	return keys
+}
+
+// byStage cuts keys, ordered by prunable, where the stage changes.
+func byStage(keys []Key) [][]Key {
+	var cuts [][]Key
+	for i, key := range keys {
+		s := stageOf(schema.GroupKind{Group: key.Group, Kind: key.Kind})
+		if i == 0 || s != stageOf(schema.GroupKind{Group: keys[i-1].Group, Kind: keys[i-1].Kind}) {
+			cuts = append(cuts, nil)
+		}
+		cuts[len(cuts)-1] = append(cuts[len(cuts)-1], key)
+	}
+	return cuts
+}
+
+// retryAfter is the pause before a package with failures is tried again.
+func retryAfter(attempt int) time.Duration {
+	return min(time.Second<<min(attempt, 6), time.Minute)
+}
+
+// quietKinds are built-in kinds whose health is their existence. For those the agent watches metadata only: it never
+// reads what is in a Secret, and an event costs a fraction of the whole object. Every other kind is watched whole,
+// since its status says whether it is healthy.
+var quietKinds = map[schema.GroupKind]bool{
+	{Kind: "ConfigMap"}: true, {Kind: "Secret"}: true, {Kind: "ServiceAccount"}: true, {Kind: "LimitRange"}: true,
+	{Kind: "Endpoints"}: true, {Kind: "PodTemplate"}: true,
+	{Group: "rbac.authorization.k8s.io", Kind: "Role"}: true, {Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}: true,
+	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}: true, {Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}: true,
+	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}: true, {Group: "networking.k8s.io", Kind: "IngressClass"}: true,
+	{Group: "scheduling.k8s.io", Kind: "PriorityClass"}: true, {Group: "storage.k8s.io", Kind: "StorageClass"}: true,
+	{Group: "storage.k8s.io", Kind: "CSIDriver"}: true, {Group: "node.k8s.io", Kind: "RuntimeClass"}: true,
+	{Group: "coordination.k8s.io", Kind: "Lease"}: true, {Group: "discovery.k8s.io", Kind: "EndpointSlice"}: true,
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingWebhookConfiguration"}:   true,
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration"}:     true,
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicyBinding"}: true,
+}

@@ -1,0 +1,193 @@
+package delivery
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// maxNames is how many clusters one message names.
+const maxNames = 5
+
+// Member is a cluster and what is known of a Package there.
+type Member struct {
+	Cluster
+	// Connected: probes come back from it.
+	Connected bool
+	// Holds is what it says of the Package; nil when it says nothing.
+	Holds *v1alpha1.MemberPackage
+}
+
+// Tally is how far a Package is on its clusters.
+type Tally struct {
+	Counts v1alpha1.ClusterCounts
+	// Names of the clusters, sorted.
+	failing, unknown, progressing []v1alpha1.ClusterName
+	// failure is what the first failing cluster says.
+	failure string
+}
+
+// state of one selected cluster.
+type state int
+
+const (
+	progressing state = iota
+	ready
+	failing
+	unknown
+)
+
+// Count sorts the clusters into states. A cluster that is selected and not among the members is unknown. While
+// nothing is known of the selection, what stands in the counts is left.
+func Count(seen Seen, members []Member, before v1alpha1.ClusterCounts) Tally {
+	if seen.Placement == nil || decisionOf(seen.Placement) == undecided {
+		return Tally{Counts: before}
+	}
+	var t Tally
+	present := 0
+	for _, member := range members {
+		if !selects(seen.Placement, member.Name) {
+			if member.Holds != nil {
+				t.Counts.Removing++
+			}
+			continue
+		}
+		present++
+		t.add(member, stateOf(seen, member))
+	}
+	absent := len(seen.Placement.Status.Clusters) - present
+	t.Counts.Selected = int32(len(seen.Placement.Status.Clusters))
+	t.Counts.Unknown += int32(absent)
+	t.Counts.Summary = fmt.Sprintf("%d/%d", t.Counts.Ready, t.Counts.Selected)
+	for _, names := range [][]v1alpha1.ClusterName{t.failing, t.unknown, t.progressing} {
+		slices.Sort(names)
+	}
+	return t
+}
+
+func (t *Tally) add(member Member, s state) {
+	switch s {
+	case ready:
+		t.Counts.Ready++
+	case failing:
+		t.Counts.Failing++
+		if len(t.failing) == 0 || member.Name < slices.Min(t.failing) {
+			t.failure = failureOf(member)
+		}
+		t.failing = append(t.failing, member.Name)
+	case unknown:
+		t.Counts.Unknown++
+		t.unknown = append(t.unknown, member.Name)
+	default:
+		t.Counts.Progressing++
+		t.progressing = append(t.progressing, member.Name)
+	}
+}
+
+// stateOf says how far a selected cluster is. The last word of one that is not connected may be out of date.
+func stateOf(seen Seen, member Member) state {
+	if !member.Connected {
+		return unknown
+	}
+	if seen.Release == nil {
+		return progressing
+	}
+	want := VariantFor(&seen.Release.Spec, member.Cluster)
+	if want == nil {
+		if _, missing := Values(seen.Release.Spec.Variables, member.Cluster); missing != "" {
+			return failing
+		}
+		return progressing // it will be rendered
+	}
+	holds := member.Holds
+	if holds == nil || holds.Digest != want.Digest && holds.Release != seen.Release.Name {
+		return progressing
+	}
+	switch holds.Phase {
+	case v1alpha1.PackageFailed:
+		return failing
+	case v1alpha1.PackageApplied:
+		if len(holds.Failures) > 0 { // broken, or in a fight: it may look healthy at this moment
+			return failing
+		}
+		if holds.Digest == want.Digest && holds.Healthy >= holds.Objects {
+			return ready
+		}
+	}
+	return progressing
+}
+
+// failureOf says in a few words what is wrong with a failing cluster.
+func failureOf(member Member) string {
+	if member.Holds == nil {
+		return "it lacks a label that the manifests refer to"
+	}
+	if len(member.Holds.Failures) > 0 {
+		f := member.Holds.Failures[0]
+		return strings.TrimSpace(f.File+" "+f.Object) + ": " + f.Message
+	}
+	return cmp.Or(member.Holds.Message, "it gives no reason")
+}
+
+// Delivered makes the condition of a tally.
+func Delivered(seen Seen, t Tally) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionDelivered, Status: metav1.ConditionFalse}
+	selected := t.Counts.Selected
+	switch {
+	case seen.Placement == nil:
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonPlacementNotFound
+		c.Message = "without a placement nobody can say; clusters keep what they hold"
+	case decisionOf(seen.Placement) == undecided:
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonUndecided
+		c.Message = "the placement is not decided; clusters keep what they hold"
+	case seen.Release == nil:
+		c.Reason, c.Message = v1alpha1.ReasonNoRelease, "nothing has been rendered yet"
+	case selected == 0 && t.Counts.Removing == 0:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonNoClusters, "the placement selects no cluster"
+	case len(t.failing) > 0:
+		c.Reason = v1alpha1.ReasonClustersFailing
+		c.Message = fmt.Sprintf("%s on %s; failing: %s (%s: %s)", shortRevision(seen.Release), t.Counts.Summary,
+			names(t.failing), t.failing[0], t.failure)
+	case len(t.progressing) > 0 || t.Counts.Removing > 0:
+		c.Reason = v1alpha1.ReasonDelivering
+		c.Message = fmt.Sprintf("%s on %s", shortRevision(seen.Release), t.Counts.Summary)
+		if len(t.progressing) > 0 {
+			c.Message += "; at work: " + names(t.progressing)
+		}
+		if t.Counts.Removing > 0 {
+			c.Message += fmt.Sprintf("; %d not selected any more and still removing", t.Counts.Removing)
+		}
+	case t.Counts.Unknown > 0:
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonClustersUnknown
+		c.Message = fmt.Sprintf("%s on %s", shortRevision(seen.Release), t.Counts.Summary)
+	default:
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonDelivered
+		c.Message = fmt.Sprintf("%s on %s clusters", shortRevision(seen.Release), t.Counts.Summary)
+	}
+	if len(t.unknown) > 0 {
+		c.Message += "; not connected: " + names(t.unknown)
+	}
+	return c
+}
+
+func shortRevision(release *v1alpha1.Release) string {
+	return release.Spec.Revision[:min(12, len(release.Spec.Revision))]
+}
+
+// names lists a few sorted names and counts the others.
+func names(clusters []v1alpha1.ClusterName) string {
+	var text []string
+	for _, name := range clusters[:min(len(clusters), maxNames)] {
+		text = append(text, string(name))
+	}
+	list := strings.Join(text, ", ")
+	if more := len(clusters) - maxNames; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return list
+}

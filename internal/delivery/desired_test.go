@@ -1,0 +1,143 @@
+package delivery
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+func memberCluster(name string, labels map[string]string) *v1alpha1.MemberCluster {
+	return &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+}
+
+// answer is what For says, in short; got says whether there was a token before.
+func answer(t *testing.T, d *Desired, cluster v1alpha1.ClusterName) string {
+	t.Helper()
+	set, isReady := d.For(cluster)
+	text := fmt.Sprintf("ready=%v", isReady)
+	var assigned []string
+	for key, a := range set.Assign {
+		assigned = append(assigned, fmt.Sprintf("%s=%s@%s", key, a.GetRelease(), a.GetDigest()[len(a.GetDigest())-1:]))
+	}
+	slices.Sort(assigned)
+	return fmt.Sprint(text, " assign=", assigned, " remove=", set.Remove)
+}
+
+func token(changed <-chan struct{}) bool {
+	select {
+	case <-changed:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestDesired(t *testing.T) {
+	d := newDesired(nil)
+	d.observe(memberCluster("eu", map[string]string{"region": "eu"}))
+	d.observe(memberCluster("us", map[string]string{"region": "us"}))
+	eu, cancel := d.Subscribe("eu")
+	us, cancelUS := d.Subscribe("us")
+	defer cancelUS()
+	byRegion := release("web-1", []string{"cluster.labels.region"}, []string{"eu"}, []string{"us"})
+
+	step := func(reason string, act func(), wantEU, wantUS string, toldEU, toldUS bool) {
+		t.Helper()
+		act()
+		if diff := cmp.Diff([]any{wantEU, wantUS, toldEU, toldUS}, []any{answer(t, d, "eu"), answer(t, d, "us"), token(eu), token(us)}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", reason, diff)
+		}
+	}
+	const nothing, early = "ready=true assign=[] remove=[]", "ready=false assign=[] remove=[]"
+	step("before anything is known", func() {}, early, early, false, false)
+	step("two Packages are there and one was looked at", func() {
+		d.publish("a/first", Seen{})
+		d.expect([]v1alpha1.Package{
+			{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "first"}}, {ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "web"}},
+		})
+	}, early, early, true, true) // the first view of a Package may concern anybody
+	step("the other too: ready", func() {
+		d.publish("a/web", Seen{Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion})
+	}, "ready=true assign=[a/web=web-1@0] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[]", true, true)
+	step("the same again tells nobody", func() {
+		d.publish("a/web", Seen{Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion.DeepCopy()})
+	}, "ready=true assign=[a/web=web-1@0] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[]", false, false)
+	step("a cluster leaves the placement: it alone is told", func() {
+		d.publish("a/web", Seen{Placement: placement(1, 1, "True", "eu"), Release: byRegion})
+	}, "ready=true assign=[a/web=web-1@0] remove=[]", "ready=true assign=[] remove=[a/web]", false, true)
+	step("the placement is gone: nobody removes", func() {
+		d.publish("a/web", Seen{Release: byRegion})
+	}, nothing, nothing, true, true)
+	step("it is back", func() {
+		d.publish("a/web", Seen{Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion})
+	}, "ready=true assign=[a/web=web-1@0] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[]", true, true)
+	step("a relabelled cluster moves to another variant", func() {
+		d.observe(memberCluster("eu", map[string]string{"region": "us"}))
+	}, "ready=true assign=[a/web=web-1@1] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[]", true, false)
+	step("a status changes nothing", func() {
+		m := memberCluster("eu", map[string]string{"region": "us"})
+		m.Status.AgentVersion = "v2"
+		d.observe(m)
+	}, "ready=true assign=[a/web=web-1@1] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[]", false, false)
+	step("a label is lost: the cluster keeps what it has", func() {
+		d.observe(memberCluster("eu", nil))
+	}, nothing, "ready=true assign=[a/web=web-1@1] remove=[]", true, false)
+	step("a cluster that leaves is told nothing", func() {
+		m := memberCluster("us", map[string]string{"region": "us"})
+		now := metav1.NewTime(time.Unix(1, 0))
+		m.DeletionTimestamp = &now
+		d.observe(m)
+	}, nothing, nothing, false, true)
+	step("the Package is deleted", func() {
+		d.publish("a/web", Seen{Deleting: true, Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion})
+	}, "ready=true assign=[] remove=[a/web]", nothing, true, false)
+	step("the Package is gone: what nobody knows is kept", func() { d.forget("a/web") }, nothing, nothing, false, false)
+	step("clusters that are gone are told nothing", func() {
+		d.lose(toolscache.DeletedFinalStateUnknown{Key: "eu", Obj: memberCluster("eu", nil)})
+	}, nothing, nothing, true, false)
+	cancel()
+	cancel()
+	step("after the subscription ended", func() { d.observe(memberCluster("eu", nil)) }, nothing, nothing, false, false)
+}
+
+func TestDesiredIsReadyWithoutPackages(t *testing.T) {
+	d := newDesired(nil)
+	changed, cancel := d.Subscribe("new")
+	defer cancel()
+	d.expect(nil)
+	if _, isReady := d.For("new"); !isReady || !token(changed) {
+		t.Error("a hub without Packages is not ready")
+	}
+}
+
+func BenchmarkFor1000Packages(b *testing.B) {
+	d := newDesired(nil)
+	clusters := make([]v1alpha1.ClusterName, 10_000)
+	for i := range clusters {
+		clusters[i] = v1alpha1.ClusterName(fmt.Sprintf("c-%05d", i))
+	}
+	d.observe(memberCluster("c-05000", nil))
+	everywhere := placement(1, 1, "True", clusters...)
+	nowhere := placement(1, 1, "True")
+	for i := range 1000 {
+		p := nowhere
+		if i%100 == 0 {
+			p = everywhere
+		}
+		d.publish(v1alpha1.KeyOf("ns", fmt.Sprint(i)), Seen{Placement: p, Release: plain()})
+	}
+	d.expect(nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		if set, _ := d.For("c-05000"); len(set.Assign) != 10 {
+			b.Fatal(len(set.Assign))
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/source"
+)
+
+const (
+	defaultPoll = time.Minute
+	defaultRef  = "main"
+	// retryFetch is the longest wait after a failed fetch, however seldom the source is polled.
+	retryFetch = 30 * time.Second
+	// retryMirror is the wait before a commit that cannot be read is fetched again.
+	retryMirror = 5 * time.Second
+)
+
+// fetch finds out what the source points at. It does not wait: when a fetch is due it runs in the background, and its
+// end is the occasion for the next pass.
+func (c *Controller) fetch(_ context.Context, v *visit) error {
+	git := v.pkg.Spec.Source.Git
+	if git == nil {
+		return nil // the API does not take such a Package
+	}
+	now := c.now()
+	// Whatever stands there at the first pass is answered by the fetch that every start makes.
+	if asked := v.pkg.Annotations[v1alpha1.RefreshAnnotation]; asked != v.memo.refresh {
+		if v.memo.visited {
+			v.memo.notOlder = now
+		}
+		v.memo.refresh = asked
+	}
+	v.memo.visited = true
+	ref := refOf(git)
+	head, _ := c.fetcher.Head(ref, time.Time{}) // what is known
+	every := pollEvery(v.key, git, head.Err)
+	notBefore := now.Add(-every)
+	if v.memo.notOlder.After(notBefore) {
+		notBefore = v.memo.notOlder
+	}
+	head, fresh := c.fetcher.Head(ref, notBefore)
+	if fresh {
+		v.again(head.At.Add(every).Sub(now))
+	}
+	if head.At.IsZero() {
+		return nil
+	}
+	if head.Err != nil {
+		v.fetchFailed(head.Err)
+		return nil
+	}
+	v.commit = head.Commit
+	v.set(metav1.Condition{
+		Type: v1alpha1.ConditionFetched, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonFetched,
+		Message: fmt.Sprintf("%s is at %.12s", ref.Name, head.Commit),
+	})
+	return nil
+}
+
+// fetchFailed notes why the source cannot be read.
+func (v *visit) fetchFailed(err error) {
+	condition := metav1.Condition{
+		Type: v1alpha1.ConditionFetched, Status: metav1.ConditionFalse,
+		Reason: v1alpha1.ReasonFetchFailed, Message: err.Error(),
+	}
+	if known, ok := errors.AsType[*source.Error](err); ok {
+		condition.Reason = known.Reason
+	}
+	if v.seen.Release != nil {
+		condition.Message += fmt.Sprintf("; release %s stays", v.seen.Release.Name)
+	}
+	v.set(condition)
+}
+
+// mirrorFailed notes why a commit cannot be read that was fetched. A mirror that suffered is made anew by a fetch.
+func (c *Controller) mirrorFailed(v *visit, err error) {
+	v.fetchFailed(err)
+	if known, ok := errors.AsType[*source.Error](err); !ok || known.Reason == v1alpha1.ReasonFetchFailed {
+		v.memo.notOlder = c.now()
+		v.again(retryMirror)
+	}
+}
+
+func refOf(git *v1alpha1.GitSource) source.Ref {
+	if git.Ref == "" {
+		return source.Ref{URL: git.URL, Name: defaultRef}
+	}
+	return source.Ref{URL: git.URL, Name: git.Ref}
+}
+
+// pollEvery is how old a fetch may be: the interval of the spec give or take a tenth, so that Packages spread out; less
+// after a failure.
+func pollEvery(key v1alpha1.PackageKey, git *v1alpha1.GitSource, failure error) time.Duration {
+	every := defaultPoll
+	if git.PollInterval != nil && git.PollInterval.Duration > 0 {
+		every = git.PollInterval.Duration
+	}
+	if failure != nil {
+		every = min(every, retryFetch)
+	}
+	hash := fnv.New32a()
+	hash.Write([]byte(key)) // never fails
+	jitter := float64(hash.Sum32())/float64(1<<32)*0.2 - 0.1
+	return every + time.Duration(jitter*float64(every))
+}

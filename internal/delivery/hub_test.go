@@ -1,0 +1,299 @@
+package delivery_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/content"
+	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/kube/kubetest"
+)
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	os.Exit(kubetest.Main(m))
+}
+
+// hub is the delivery controller of one namespace against a real API, with a real registry. Placements are decided and
+// clusters speak by the hand of the test.
+type hub struct {
+	client.Client
+	t         *testing.T
+	config    *rest.Config
+	namespace string
+	dir       string
+	store     *content.Store
+	desired   *delivery.Desired
+	stop      func()
+}
+
+func newHub(t *testing.T) *hub {
+	t.Helper()
+	config := kubetest.Start(t)
+	kubetest.InstallCRDs(t, config)
+	h := &hub{t: t, config: config, namespace: kubetest.Namespace(t, config), dir: t.TempDir()}
+	var err error
+	if h.Client, err = client.New(config, client.Options{Scheme: scheme(t)}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.stop() })
+	h.start()
+	return h
+}
+
+func scheme(t *testing.T) *runtime.Scheme {
+	t.Helper()
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme} {
+		if err := add(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// start runs the controller. After stop it may be started again, on the same data.
+func (h *hub) start() {
+	h.t.Helper()
+	registry, err := content.NewRegistry(content.RegistryConfig{Dir: filepath.Join(h.dir, "registry")})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if h.store, err = content.NewStore("http://registry.umbel", content.InProcess(registry)); err != nil {
+		h.t.Fatal(err)
+	}
+	again := true
+	mgr, err := ctrl.NewManager(h.config, ctrl.Options{
+		Scheme:     scheme(h.t),
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{h.namespace: {}}},
+		Controller: ctrlconfig.Controller{SkipNameValidation: &again},
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(h.t.Context())
+	h.desired, err = delivery.Setup(ctx, mgr, delivery.Needs{
+		Dir: filepath.Join(h.dir, "git"), Content: h.store, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := mgr.Start(ctx); err != nil {
+			h.t.Errorf("the manager ended: %v", err)
+		}
+	})
+	h.stop = sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+		if err := registry.Close(); err != nil {
+			h.t.Error(err)
+		}
+	})
+}
+
+// eventually waits until the check has nothing to complain of.
+func (h *hub) eventually(what string, check func() string) {
+	h.t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		complaint := check()
+		if complaint == "" {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			h.t.Fatalf("%s: %s", what, complaint)
+		}
+	}
+}
+
+func (h *hub) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// cluster makes a MemberCluster, connected, under a name of this test's own, which it returns.
+func (h *hub) cluster(name string, labels map[string]string) v1alpha1.ClusterName {
+	h.t.Helper()
+	m := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: h.namespace + "-" + name, Labels: labels}}
+	h.must(h.Create(h.t.Context(), m))
+	h.t.Cleanup(func() {
+		m.Finalizers = nil
+		_ = h.Delete(context.WithoutCancel(h.t.Context()), m) // the API ends with the process anyway
+	})
+	h.says(v1alpha1.ClusterName(m.Name), metav1.ConditionTrue)
+	return v1alpha1.ClusterName(m.Name)
+}
+
+// says writes a cluster's status: its connection and what it holds.
+func (h *hub) says(name v1alpha1.ClusterName, connected metav1.ConditionStatus, packages ...v1alpha1.MemberPackage) {
+	h.t.Helper()
+	var m v1alpha1.MemberCluster
+	h.must(h.Get(h.t.Context(), client.ObjectKey{Name: string(name)}, &m))
+	meta.SetStatusCondition(&m.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionConnected, Status: connected, Reason: v1alpha1.ReasonProbeAnswered, Message: "by the test",
+	})
+	m.Status.Packages = packages
+	h.must(h.Status().Update(h.t.Context(), &m))
+}
+
+// obeys lets a cluster do what it is told, and say so.
+func (h *hub) obeys(name v1alpha1.ClusterName) {
+	h.t.Helper()
+	set, _ := h.desired.For(name)
+	var packages []v1alpha1.MemberPackage
+	for key, a := range set.Assign {
+		packages = append(packages, v1alpha1.MemberPackage{
+			Package: key, Release: a.GetRelease(), Revision: a.GetRevision(), Digest: a.GetDigest(),
+			Phase: v1alpha1.PackageApplied, Objects: 1, Applied: 1, Healthy: 1,
+		})
+	}
+	h.says(name, metav1.ConditionTrue, packages...)
+}
+
+// place writes the decision of a Placement, making it when it is not there.
+func (h *hub) place(name string, clusters ...v1alpha1.ClusterName) {
+	h.t.Helper()
+	p := &v1alpha1.Placement{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: name}}
+	if err := h.Create(h.t.Context(), p); err != nil && !apierrors.IsAlreadyExists(err) {
+		h.t.Fatal(err)
+	}
+	h.must(h.Get(h.t.Context(), client.ObjectKeyFromObject(p), p))
+	p.Status.Clusters, p.Status.Selected, p.Status.ObservedGeneration = clusters, int32(len(clusters)), p.Generation
+	meta.SetStatusCondition(&p.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionDecided, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDecided, ObservedGeneration: p.Generation,
+	})
+	h.must(h.Status().Update(h.t.Context(), p))
+}
+
+// create makes a Package of a folder of a repository.
+func (h *hub) create(name, url, folder, placement string) v1alpha1.PackageKey {
+	h.t.Helper()
+	p := &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: name}}
+	p.Spec.Source.Git = &v1alpha1.GitSource{URL: url, Path: folder, PollInterval: &metav1.Duration{Duration: time.Hour}}
+	p.Spec.PlacementRef.Name = placement
+	h.must(h.Create(h.t.Context(), p))
+	return v1alpha1.KeyOf(h.namespace, name)
+}
+
+func (h *hub) pkg(name string) *v1alpha1.Package {
+	h.t.Helper()
+	var p v1alpha1.Package
+	h.must(h.Get(h.t.Context(), client.ObjectKey{Namespace: h.namespace, Name: name}, &p))
+	return &p
+}
+
+var refreshes int
+
+// refresh asks for a fetch now.
+func (h *hub) refresh(name string) {
+	h.t.Helper()
+	refreshes++
+	p := h.pkg(name)
+	base := client.MergeFrom(p.DeepCopy())
+	p.Annotations = map[string]string{v1alpha1.RefreshAnnotation: fmt.Sprint(refreshes)}
+	h.must(h.Patch(h.t.Context(), p, base))
+}
+
+// condition returns STATUS REASON MESSAGE of a condition of a Package.
+func (h *hub) condition(name, conditionType string) string {
+	h.t.Helper()
+	c := meta.FindStatusCondition(h.pkg(name).Status.Conditions, conditionType)
+	if c == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s %s %s", c.Status, c.Reason, c.Message)
+}
+
+// waitFor waits for a condition that begins with STATUS REASON and says all of the texts.
+func (h *hub) waitFor(name, conditionType, begin string, texts ...string) {
+	h.t.Helper()
+	h.eventually(conditionType+" of "+name, func() string {
+		got := h.condition(name, conditionType)
+		for _, text := range append(texts, begin) {
+			if !strings.Contains(got, text) || !strings.HasPrefix(got, begin) {
+				return fmt.Sprintf("got %q, want %q with %q", got, begin, text)
+			}
+		}
+		return ""
+	})
+}
+
+// told returns what a cluster is told of a Package: keep, remove, or the release and the content's lines.
+func (h *hub) told(cluster v1alpha1.ClusterName, key v1alpha1.PackageKey) string {
+	h.t.Helper()
+	set, isReady := h.desired.For(cluster)
+	if !isReady {
+		return "not ready"
+	}
+	for _, removed := range set.Remove {
+		if removed == key {
+			return "remove"
+		}
+	}
+	a := set.Assign[key]
+	if a == nil {
+		return "keep"
+	}
+	blob, err := h.store.Pull(h.t.Context(), a.GetRepository(), a.GetDigest(), a.GetSize())
+	if err != nil {
+		return err.Error()
+	}
+	text := a.GetRelease()
+	for item, err := range bundle.Decode(bytes.NewReader(blob), bundle.DefaultLimits) {
+		if err != nil {
+			return err.Error()
+		}
+		text += fmt.Sprintf(" %s %s", item.File, item.Object)
+	}
+	return text
+}
+
+// waitTold waits until what a cluster is told has the text in it.
+func (h *hub) waitTold(cluster v1alpha1.ClusterName, key v1alpha1.PackageKey, text string) {
+	h.t.Helper()
+	h.eventually("what "+string(cluster)+" is told", func() string {
+		if got := h.told(cluster, key); !strings.Contains(got, text) {
+			return fmt.Sprintf("got %q, want %q in it", got, text)
+		}
+		return ""
+	})
+}
+
+func (h *hub) releases() []v1alpha1.Release {
+	h.t.Helper()
+	var list v1alpha1.ReleaseList
+	h.must(h.List(h.t.Context(), &list, client.InNamespace(h.namespace)))
+	return list.Items
+}

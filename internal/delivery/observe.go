@@ -1,0 +1,139 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// observe reads what there is: the Placement, the current Release, the clusters.
+func (c *Controller) observe(ctx context.Context, v *visit) error {
+	v.seen.Deleting = !v.pkg.DeletionTimestamp.IsZero()
+	if err := c.observePlacement(ctx, v); err != nil {
+		return err
+	}
+	if err := c.observeRelease(ctx, v); err != nil {
+		return err
+	}
+	return c.observeMembers(ctx, v)
+}
+
+func (c *Controller) observePlacement(ctx context.Context, v *visit) error {
+	name := v.pkg.Spec.PlacementRef.Name
+	var placement v1alpha1.Placement
+	// Shared with the cache and only read: its list of clusters may be long, and many Packages refer to it.
+	err := c.client.Get(ctx, client.ObjectKey{Namespace: v.pkg.Namespace, Name: name}, &placement, client.UnsafeDisableDeepCopy)
+	placed := metav1.Condition{Type: v1alpha1.ConditionPlaced, Status: metav1.ConditionFalse}
+	switch {
+	case apierrors.IsNotFound(err):
+		placed.Reason = v1alpha1.ReasonPlacementNotFound
+		placed.Message = fmt.Sprintf("there is no placement %q in namespace %q (spec.placementRef.name); clusters keep what they hold", name, v.pkg.Namespace)
+		v.set(placed)
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading placement %q of package %s: %w", name, v.key, err)
+	}
+	v.seen.Placement = &placement
+	selected := len(placement.Status.Clusters)
+	switch decisionOf(&placement) {
+	case decided:
+		placed.Status, placed.Reason = metav1.ConditionTrue, v1alpha1.ReasonPlaced
+		placed.Message = fmt.Sprintf("placement %q selects %d clusters", name, selected)
+		if selected == 0 {
+			placed.Reason, placed.Message = v1alpha1.ReasonNoClusters, fmt.Sprintf("placement %q selects no cluster", name)
+		}
+	case standing, undecided:
+		placed.Reason = v1alpha1.ReasonUndecided
+		placed.Message = fmt.Sprintf("placement %q is not decided", name)
+		if why := meta.FindStatusCondition(placement.Status.Conditions, v1alpha1.ConditionDecided); why != nil && why.Status == metav1.ConditionFalse {
+			placed.Message += ": " + why.Message
+		}
+	}
+	v.set(placed)
+	return nil
+}
+
+// observeRelease reads the Release that the status names. It may be younger than the cache.
+func (c *Controller) observeRelease(ctx context.Context, v *visit) error {
+	name := v.pkg.Status.Release
+	if v.memo.release != nil {
+		name = v.memo.release.Name // created here; the status may not have been written, or not be in the cache
+	}
+	if name == "" {
+		return nil
+	}
+	var release v1alpha1.Release
+	at := client.ObjectKey{Namespace: v.pkg.Namespace, Name: name}
+	err := c.client.Get(ctx, at, &release, client.UnsafeDisableDeepCopy)
+	if apierrors.IsNotFound(err) {
+		err = c.live.Get(ctx, at, &release)
+	}
+	if apierrors.IsNotFound(err) {
+		v.memo.release, v.memo.tried, v.memo.verified = nil, attempt{}, ""
+		return nil // somebody deleted it; rendering makes it again
+	}
+	if err != nil {
+		return fmt.Errorf("reading release %q of package %s: %w", name, v.key, err)
+	}
+	if release.Spec.PackageRef.Name != v.pkg.Name {
+		return nil
+	}
+	v.seen.Release = &release
+	v.memo.release = &release
+	v.pkg.Status.Release, v.pkg.Status.Revision = release.Name, release.Spec.Revision
+	return nil
+}
+
+// observeMembers reads the clusters that have to do with the Package.
+func (c *Controller) observeMembers(ctx context.Context, v *visit) error {
+	var list v1alpha1.MemberClusterList
+	if err := c.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing clusters for package %s: %w", v.key, err)
+	}
+	for i := range list.Items {
+		member := Member{
+			Cluster:   clusterOf(&list.Items[i]),
+			Connected: meta.IsStatusConditionTrue(list.Items[i].Status.Conditions, v1alpha1.ConditionConnected),
+			Holds:     holding(&list.Items[i], v.key),
+		}
+		if member.Holds != nil || v.seen.Placement != nil && selects(v.seen.Placement, member.Name) {
+			v.members = append(v.members, member)
+		}
+	}
+	return nil
+}
+
+// holding returns what a cluster says of a Package. Its list is in the order of the names.
+func holding(cluster *v1alpha1.MemberCluster, key v1alpha1.PackageKey) *v1alpha1.MemberPackage {
+	packages := cluster.Status.Packages
+	byKey := func(p v1alpha1.MemberPackage, key v1alpha1.PackageKey) int {
+		return strings.Compare(string(p.Package), string(key))
+	}
+	if i, found := slices.BinarySearchFunc(packages, key, byKey); found {
+		return &packages[i]
+	}
+	// Not every writer may keep the order, and "it holds nothing" is not to be said by mistake.
+	if i := slices.IndexFunc(packages, func(p v1alpha1.MemberPackage) bool { return p.Package == key }); i >= 0 {
+		return &packages[i]
+	}
+	return nil
+}
+
+// selected returns the clusters that the last decision names and that are there.
+func (v *visit) selected() []Cluster {
+	var clusters []Cluster
+	for _, member := range v.members {
+		if v.seen.Placement != nil && selects(v.seen.Placement, member.Name) && !member.Leaving {
+			clusters = append(clusters, member.Cluster)
+		}
+	}
+	return clusters
+}

@@ -1,0 +1,227 @@
+package delivery
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/render"
+)
+
+// maxVariants bounds the variants of one Release, which is one object of the hub's API.
+const maxVariants = 4000
+
+// Cluster is what a decision needs to know of a cluster.
+type Cluster struct {
+	Name   v1alpha1.ClusterName
+	Labels map[string]string
+	// Leaving: the MemberCluster is being deleted.
+	Leaving bool
+}
+
+// Seen is what a decision needs to know of a Package. What is nil is not known.
+type Seen struct {
+	// Deleting: the Package is being deleted.
+	Deleting  bool
+	Placement *v1alpha1.Placement
+	Release   *v1alpha1.Release
+}
+
+// Action is what a cluster is told of a Package.
+type Action int
+
+const (
+	// Keep: nothing. The cluster keeps what it holds, be it something or nothing. It is what everything unknown means.
+	Keep Action = iota
+	// Deliver: the cluster is to hold a variant of the Release.
+	Deliver
+	// Remove: the cluster is to prune what it holds of the Package.
+	Remove
+)
+
+// Assign decides what the cluster is told of a Package, and for Deliver which variant of the Release it gets.
+//
+//   - A cluster that leaves the fleet keeps what it holds.
+//   - A Package that is being deleted is removed everywhere.
+//   - Otherwise there has to be a Placement with a decision about its current spec. A cluster that it does not select
+//     removes, if the decision stands; one that it selects gets its variant of the Release, when there is one.
+func Assign(seen Seen, cluster Cluster) (Action, *v1alpha1.Variant) {
+	if cluster.Leaving {
+		return Keep, nil
+	}
+	if seen.Deleting {
+		return Remove, nil
+	}
+	decision := decisionOf(seen.Placement)
+	if decision == undecided {
+		return Keep, nil
+	}
+	if !selects(seen.Placement, cluster.Name) {
+		if decision == decided {
+			return Remove, nil
+		}
+		return Keep, nil
+	}
+	if seen.Release == nil {
+		return Keep, nil
+	}
+	variant := VariantFor(&seen.Release.Spec, cluster)
+	if variant == nil {
+		return Keep, nil
+	}
+	return Deliver, variant
+}
+
+type decision int
+
+const (
+	undecided decision = iota // nothing is known of what the current spec selects
+	standing                  // the current spec selects nothing that can be told: the last decision stands
+	decided                   // status.clusters is what the current spec selects
+)
+
+func decisionOf(placement *v1alpha1.Placement) decision {
+	if placement == nil {
+		return undecided
+	}
+	condition := meta.FindStatusCondition(placement.Status.Conditions, v1alpha1.ConditionDecided)
+	switch {
+	case condition == nil || condition.ObservedGeneration != placement.Generation:
+		return undecided
+	case condition.Status == metav1.ConditionTrue && placement.Status.ObservedGeneration == placement.Generation:
+		return decided
+	case condition.Status == metav1.ConditionFalse && placement.Status.ObservedGeneration > 0:
+		return standing
+	default:
+		return undecided
+	}
+}
+
+func selects(placement *v1alpha1.Placement, cluster v1alpha1.ClusterName) bool {
+	_, selected := slices.BinarySearch(placement.Status.Clusters, cluster)
+	return selected
+}
+
+// VariantFor returns the variant of a Release for a cluster; nil when the Release has none, or when the cluster lacks
+// a label that the Release's manifests refer to.
+func VariantFor(release *v1alpha1.ReleaseSpec, cluster Cluster) *v1alpha1.Variant {
+	values, missing := Values(release.Variables, cluster)
+	if missing != "" {
+		return nil
+	}
+	return variantOf(release, values)
+}
+
+// variantOf finds a variant among those of a Release, which are sorted by their values (see Widen).
+func variantOf(release *v1alpha1.ReleaseSpec, values []string) *v1alpha1.Variant {
+	i, found := slices.BinarySearchFunc(release.Variants, values, func(v v1alpha1.Variant, values []string) int {
+		return slices.Compare(v.Values, values)
+	})
+	if !found {
+		return nil
+	}
+	return &release.Variants[i]
+}
+
+// Values returns the cluster's values of the variables, in their order, or the first variable that it has none for.
+func Values(variables []string, cluster Cluster) (values []string, missing string) {
+	for _, variable := range variables {
+		if variable == render.VariableName {
+			values = append(values, string(cluster.Name))
+			continue
+		}
+		key, isLabel := strings.CutPrefix(variable, render.VariableLabel)
+		value, has := cluster.Labels[key]
+		if !isLabel || !has {
+			return nil, variable
+		}
+		values = append(values, value)
+	}
+	return values, ""
+}
+
+// Class is clusters that get the same content.
+type Class struct {
+	Values   []string
+	Clusters []v1alpha1.ClusterName
+}
+
+// Missing is a cluster that lacks the value of a variable.
+type Missing struct {
+	Cluster  v1alpha1.ClusterName
+	Variable string
+}
+
+// Classes sorts clusters into classes by their values of the variables, in the order of the values. Without variables
+// there is one class, even of no cluster.
+func Classes(variables []string, clusters []Cluster) ([]Class, []Missing) {
+	byValues := map[string]*Class{}
+	if len(variables) == 0 {
+		byValues[""] = &Class{}
+	}
+	var missing []Missing
+	for _, cluster := range clusters {
+		values, lacks := Values(variables, cluster)
+		if lacks != "" {
+			missing = append(missing, Missing{Cluster: cluster.Name, Variable: lacks})
+			continue
+		}
+		key := strings.Join(values, "\x00")
+		if byValues[key] == nil {
+			byValues[key] = &Class{Values: values}
+		}
+		byValues[key].Clusters = append(byValues[key].Clusters, cluster.Name)
+	}
+	var classes []Class
+	for _, key := range slices.Sorted(maps.Keys(byValues)) {
+		slices.Sort(byValues[key].Clusters)
+		classes = append(classes, *byValues[key])
+	}
+	slices.SortFunc(missing, func(a, b Missing) int { return strings.Compare(string(a.Cluster), string(b.Cluster)) })
+	return classes, missing
+}
+
+// Covers says whether the Release has a variant for each of the classes.
+func Covers(release *v1alpha1.ReleaseSpec, classes []Class) bool {
+	return !slices.ContainsFunc(classes, func(c Class) bool { return variantOf(release, c.Values) == nil })
+}
+
+// Widen returns the variants sorted by their values, together with those of an earlier Release of the same content
+// for values that no cluster has now: a cluster that comes back to them needs no new Release.
+func Widen(variants, earlier []v1alpha1.Variant) []v1alpha1.Variant {
+	all := slices.Concat(variants, earlier)
+	byValues := func(a, b v1alpha1.Variant) int { return slices.Compare(a.Values, b.Values) }
+	slices.SortStableFunc(all, byValues) // of two with the same values the newer stays in front
+	return slices.CompactFunc(all, func(a, b v1alpha1.Variant) bool { return byValues(a, b) == 0 })
+}
+
+// SameSource says whether two sources are the same place; how often they are polled does not matter.
+func SameSource(a, b v1alpha1.Source) bool {
+	return a.Git != nil && b.Git != nil && a.Git.URL == b.Git.URL && a.Git.Ref == b.Git.Ref && a.Git.Path == b.Git.Path
+}
+
+// ReleaseName makes the name of a Release of what it holds: the Package's name and eight hex digits of a hash.
+func ReleaseName(spec v1alpha1.ReleaseSpec) (string, error) {
+	// Nothing that is here but in doubt: the order of variables and variants is fixed, and maps there are none.
+	content, err := json.Marshal(spec)
+	if err != nil {
+		return "", fmt.Errorf("naming a release of %s: %w", spec.PackageRef.Name, err)
+	}
+	sum := sha256.Sum256(content)
+	return spec.PackageRef.Name + "-" + hex.EncodeToString(sum[:4]), nil
+}
+
+// Repository is where the content of a Package is stored. The dot keeps namespace and name apart, since neither has
+// one, and keeps a Package called blobs from being taken for the registry's own folder.
+func Repository(key v1alpha1.PackageKey) string {
+	namespace, name := key.Split()
+	return "packages/" + namespace + "." + name
+}

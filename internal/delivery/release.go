@@ -1,0 +1,290 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/render"
+)
+
+// retryStore is the wait after the registry did not take something.
+const retryStore = 10 * time.Second
+
+// attempt is a rendering that made no new Release, and what came of it. The same inputs would give the same.
+type attempt struct {
+	source    v1alpha1.Source
+	commit    string
+	release   string // the current one at the time
+	variables []string
+	classes   string // of the clusters that were selected
+	rendered  metav1.Condition
+}
+
+// render sees to it that the current Release is what the source says now, with a variant for every selected cluster.
+func (c *Controller) render(ctx context.Context, v *visit) error {
+	from, commit := v.pkg.Spec.Source, v.commit
+	current := v.seen.Release
+	if commit == "" {
+		// The source cannot be read now. New clusters still get the revision that the others have.
+		if current == nil || !SameSource(current.Spec.Source, from) {
+			return nil
+		}
+		commit = current.Spec.Revision
+	}
+	whole := true
+	if current != nil && SameSource(current.Spec.Source, from) && current.Spec.Revision == commit {
+		classes, missing := Classes(current.Spec.Variables, v.selected())
+		var err error
+		if whole, err = c.stored(ctx, v); err != nil {
+			v.storeFailed(err)
+			return nil
+		}
+		if whole && Covers(&current.Spec, classes) && (len(missing) == 0 || v.memo.files != nil) {
+			v.set(renderedCondition(&current.Spec, missing, v.memo.files))
+			return nil
+		}
+	}
+	if whole && v.tried(from, commit) {
+		v.set(v.memo.tried.rendered)
+		return nil
+	}
+	return c.renderCommit(ctx, v, commit)
+}
+
+// tried says whether this very rendering was done already and made no Release.
+func (v *visit) tried(from v1alpha1.Source, commit string) bool {
+	t := &v.memo.tried
+	return t.commit == commit && SameSource(t.source, from) && t.release == v.pkg.Status.Release &&
+		t.classes == classesKey(t.variables, v.selected())
+}
+
+func classesKey(variables []string, selected []Cluster) string {
+	classes, missing := Classes(variables, selected)
+	var key strings.Builder
+	for _, class := range classes {
+		fmt.Fprintf(&key, "%q;", class.Values)
+	}
+	fmt.Fprintf(&key, "%v", missing)
+	return key.String()
+}
+
+// stored says whether the registry has all of the current Release. It is asked once for each Release and process.
+func (c *Controller) stored(ctx context.Context, v *visit) (bool, error) {
+	release := v.seen.Release
+	if v.memo.verified == release.Name {
+		return true, nil
+	}
+	for _, variant := range release.Spec.Variants {
+		has, err := c.content.Has(ctx, release.Spec.Repository, variant.Digest, variant.Size)
+		if err != nil || !has {
+			return false, err
+		}
+	}
+	v.memo.verified = release.Name
+	return true, nil
+}
+
+func (v *visit) storeFailed(err error) {
+	v.set(metav1.Condition{
+		Type: v1alpha1.ConditionRendered, Status: metav1.ConditionFalse,
+		Reason: v1alpha1.ReasonStoreFailed, Message: err.Error(),
+	})
+	v.again(retryStore)
+}
+
+// renderCommit renders, and makes a Release of what is new.
+func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) error {
+	git := v.pkg.Spec.Source.Git
+	files, err := c.fetcher.Tree(git.URL, commit, git.Path)
+	if err != nil {
+		c.mirrorFailed(v, err)
+		return nil
+	}
+	rendered, err := render.Objects(files, folderOf(git))
+	if err != nil {
+		v.renderFailed(commit, nil, err)
+		return nil
+	}
+	classes, missing := Classes(rendered.Variables, v.selected())
+	if len(classes) > maxVariants {
+		v.renderFailed(commit, rendered.Variables, fmt.Errorf("the selected clusters need %d variants, at most %d are made: use fewer variables, or labels with fewer values", len(classes), maxVariants))
+		return nil
+	}
+	spec := v1alpha1.ReleaseSpec{
+		PackageRef: v1alpha1.LocalReference{Name: v.pkg.Name},
+		Source:     *v.pkg.Spec.Source.DeepCopy(),
+		Revision:   commit,
+		Repository: Repository(v.key),
+		Variables:  rendered.Variables,
+	}
+	for _, class := range classes {
+		variant, err := c.store(ctx, spec.Repository, rendered, class)
+		if stored := (*storeError)(nil); errors.As(err, &stored) {
+			v.storeFailed(err)
+			return nil
+		}
+		if err != nil {
+			v.renderFailed(commit, rendered.Variables, err)
+			return nil
+		}
+		spec.Variants = append(spec.Variants, *variant)
+	}
+	v.memo.files = map[string]string{}
+	for _, variable := range rendered.Variables {
+		v.memo.files[variable] = rendered.File(variable)
+	}
+	condition := renderedCondition(&spec, missing, v.memo.files)
+	v.set(condition)
+	current := v.seen.Release
+	if current != nil && SameSource(current.Spec.Source, spec.Source) && slices.Equal(current.Spec.Variables, spec.Variables) {
+		if current.Spec.Revision == spec.Revision {
+			spec.Variants = Widen(spec.Variants, current.Spec.Variants)
+		}
+		if sameContent(&current.Spec, spec.Variants) {
+			v.memo.verified = current.Name
+			v.remember(commit, rendered.Variables, condition)
+			return nil
+		}
+	}
+	if len(spec.Variants) == 0 {
+		v.remember(commit, rendered.Variables, condition)
+		return nil // every object waits for a cluster to say what its variables are
+	}
+	return c.release(ctx, v, spec)
+}
+
+func folderOf(git *v1alpha1.GitSource) string {
+	return strings.TrimPrefix(strings.TrimSuffix("./"+git.Path, "/"), "./")
+}
+
+// sameContent says whether the Release has these very variants.
+func sameContent(release *v1alpha1.ReleaseSpec, variants []v1alpha1.Variant) bool {
+	return !slices.ContainsFunc(variants, func(want v1alpha1.Variant) bool {
+		have := variantOf(release, want.Values)
+		return have == nil || have.Digest != want.Digest
+	})
+}
+
+// storeError says that the registry did not take something.
+type storeError struct{ error }
+
+// store puts the content for one class into the registry.
+func (c *Controller) store(ctx context.Context, repository string, rendered *render.Rendered, class Class) (*v1alpha1.Variant, error) {
+	entries, err := rendered.For(class.Values)
+	if err == nil {
+		var blob []byte
+		if blob, err = bundle.Encode(entries); err == nil {
+			digest, err := c.content.Push(ctx, repository, bundle.MediaType, blob)
+			if err != nil {
+				return nil, &storeError{err}
+			}
+			return &v1alpha1.Variant{Values: class.Values, Digest: digest, Size: int64(len(blob)), Objects: int32(len(entries))}, nil
+		}
+	}
+	if len(class.Clusters) > 0 {
+		return nil, fmt.Errorf("for cluster %s: %w", names(class.Clusters), err)
+	}
+	return nil, err
+}
+
+// remember keeps the outcome of a rendering that made no Release.
+func (v *visit) remember(commit string, variables []string, condition metav1.Condition) {
+	v.memo.tried = attempt{
+		source: *v.pkg.Spec.Source.DeepCopy(), commit: commit, release: v.pkg.Status.Release,
+		variables: variables, classes: classesKey(variables, v.selected()), rendered: condition,
+	}
+}
+
+func (v *visit) renderFailed(commit string, variables []string, err error) {
+	condition := metav1.Condition{
+		Type: v1alpha1.ConditionRendered, Status: metav1.ConditionFalse,
+		Reason: v1alpha1.ReasonRenderFailed, Message: fmt.Sprintf("commit %.12s: %s", commit, err),
+	}
+	if errors.Is(err, render.ErrEmpty) {
+		condition.Reason = v1alpha1.ReasonEmptyRender
+	}
+	if v.seen.Release != nil {
+		condition.Message += fmt.Sprintf("; release %s stays", v.seen.Release.Name)
+	}
+	condition.Message = condition.Message[:min(len(condition.Message), 32<<10)]
+	v.set(condition)
+	v.remember(commit, variables, condition)
+}
+
+// renderedCondition says what came of a rendering that worked. Clusters that lack a label keep what they hold.
+// files says which file refers to a variable.
+func renderedCondition(release *v1alpha1.ReleaseSpec, missing []Missing, files map[string]string) metav1.Condition {
+	condition := metav1.Condition{Type: v1alpha1.ConditionRendered, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRendered}
+	if len(missing) == 0 {
+		objects := 0
+		for _, variant := range release.Variants {
+			objects = max(objects, int(variant.Objects))
+		}
+		condition.Message = fmt.Sprintf("commit %.12s gives %d objects", release.Revision, objects)
+		if len(release.Variants) == 0 {
+			condition.Message = fmt.Sprintf("commit %.12s waits for a cluster to be selected", release.Revision)
+		}
+		if len(release.Variables) > 0 {
+			condition.Message += fmt.Sprintf(", different by %s", strings.Join(release.Variables, ", "))
+		}
+		return condition
+	}
+	condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonVariableMissing
+	var each []string
+	for _, m := range missing[:min(len(missing), maxNames)] {
+		each = append(each, fmt.Sprintf("cluster %s has no label %s, which %s refers to as ${%s}", m.Cluster,
+			strings.TrimPrefix(m.Variable, render.VariableLabel), files[m.Variable], m.Variable))
+	}
+	condition.Message = strings.Join(each, "; ")
+	if more := len(missing) - maxNames; more > 0 {
+		condition.Message += fmt.Sprintf("; and %d more", more)
+	}
+	condition.Message += "; these clusters keep what they hold"
+	return condition
+}
+
+// release creates a Release. When it is there already, a crash came between that and the status.
+func (c *Controller) release(ctx context.Context, v *visit, spec v1alpha1.ReleaseSpec) error {
+	name, err := ReleaseName(spec)
+	if err != nil {
+		return err
+	}
+	release := &v1alpha1.Release{
+		ObjectMeta: metav1.ObjectMeta{Namespace: v.pkg.Namespace, Name: name},
+		Spec:       spec,
+	}
+	if err := controllerutil.SetOwnerReference(v.pkg, release, c.client.Scheme()); err != nil {
+		return fmt.Errorf("making release %s: %w", name, err)
+	}
+	err = c.client.Create(ctx, release)
+	if apierrors.IsAlreadyExists(err) {
+		var there v1alpha1.Release
+		if err := c.live.Get(ctx, client.ObjectKeyFromObject(release), &there); err != nil {
+			return fmt.Errorf("reading release %s: %w", name, err)
+		}
+		if !equality.Semantic.DeepEqual(there.Spec, spec) {
+			return fmt.Errorf("release %s of namespace %s has another content than its name says: delete it", name, v.pkg.Namespace)
+		}
+		release, err = &there, nil
+	}
+	if err != nil {
+		return fmt.Errorf("creating release %s: %w", name, err)
+	}
+	v.seen.Release, v.memo.release, v.memo.verified = release, release, release.Name
+	v.pkg.Status.Release, v.pkg.Status.Revision = release.Name, spec.Revision
+	v.happened(corev1.EventTypeNormal, "Released", "Release", "Released %.12s as %s in %d variants", spec.Revision, name, len(spec.Variants))
+	return nil
+}

@@ -1,0 +1,23 @@
+// Package render turns files into objects: what does a folder of a source say that a cluster is to hold?
+//
+// It is pure: it reads an fs.FS, and gives objects or an error. There is no network, no program and no plugin in it.
+//
+//  1. A folder with a kustomization file is built with kustomize. Any other is walked: every .yaml, .yml and .json file
+//     below it is taken, subfolders with a kustomization are built with it, hidden files and folders are left out.
+//  2. Lists are flattened. What only a server writes (status, uid, resourceVersion, managedFields and their like) is
+//     dropped, so that the output of `kubectl get -o yaml` can be committed.
+//  3. Every object is checked: apiVersion, kind and name, labels and annotations that are strings, no object twice.
+//  4. Variables in the values of fields are found: ${cluster.name} and ${cluster.labels.KEY}. Rendered.For puts the
+//     values of one class of clusters in. They are always strings. $${cluster.name} stands for the text itself, and
+//     ${ANYTHING_ELSE} is not touched, since scripts are full of it.
+//
+// Laws:
+//   - Either everything or an error: no file, document or entry is skipped because it cannot be understood. (What
+//     leaves out an object would delete it in the members.)
+//   - No object at all is an error (ErrEmpty).
+//   - Errors name file, document, line, object and field, as far as each is known.
+//   - The same files give the same objects. What is not in the files cannot be reached: remote bases, Helm charts and
+//     plugins are refused with the file and the entry that asks for them.
+//
+// Which values a cluster has, and what becomes of the objects, is up to package delivery. It runs in the hub.
+package render

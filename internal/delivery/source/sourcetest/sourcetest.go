@@ -1,0 +1,113 @@
+// Package sourcetest makes real Git repositories for tests, with the git program, on the disk and behind a real HTTP
+// server. It needs git on the PATH and nothing else.
+package sourcetest
+
+import (
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Repository is a Git repository with a working tree and the branch main.
+type Repository struct {
+	// Dir is the working tree.
+	Dir string
+
+	t testing.TB
+}
+
+// New makes an empty repository that goes with the test.
+func New(t testing.TB) *Repository {
+	t.Helper()
+	r := &Repository{Dir: t.TempDir(), t: t}
+	r.Git("init", "--quiet", "--initial-branch=main")
+	return r
+}
+
+// URL is the repository's file:// address.
+func (r *Repository) URL() string { return "file://" + r.Dir }
+
+// Git runs git in the repository and returns what it printed.
+func (r *Repository) Git(args ...string) string {
+	r.t.Helper()
+	cmd := exec.CommandContext(r.t.Context(), "git", args...)
+	cmd.Dir = r.Dir
+	cmd.Env = environment()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		r.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func environment() []string {
+	return append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
+		"GIT_AUTHOR_NAME=Test", "GIT_AUTHOR_EMAIL=test@example.org",
+		"GIT_COMMITTER_NAME=Test", "GIT_COMMITTER_EMAIL=test@example.org")
+}
+
+// Commit makes the files what the working tree holds, in place of everything it held before, and commits them. It
+// returns the commit's hash.
+func (r *Repository) Commit(files map[string]string) string {
+	r.t.Helper()
+	r.Git("rm", "-r", "-f", "-q", "--ignore-unmatch", ".")
+	for name, text := range files {
+		r.write(name, text)
+	}
+	return r.commit()
+}
+
+// Change writes the files beside what the working tree holds and commits them. It returns the commit's hash.
+func (r *Repository) Change(files map[string]string) string {
+	r.t.Helper()
+	for name, text := range files {
+		r.write(name, text)
+	}
+	return r.commit()
+}
+
+func (r *Repository) commit() string {
+	r.t.Helper()
+	r.Git("add", "-A")
+	r.Git("commit", "--quiet", "--allow-empty", "--message", "a change")
+	return r.Git("rev-parse", "HEAD")
+}
+
+func (r *Repository) write(name, text string) {
+	r.t.Helper()
+	file := filepath.Join(r.Dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// Serve serves the repository over HTTP with `git http-backend`, behind the middleware, and returns its address. Pass
+// nil for none.
+func (r *Repository) Serve(middleware func(http.Handler) http.Handler) string {
+	r.t.Helper()
+	backend, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		r.t.Fatalf("finding git's programs: %v", err)
+	}
+	var handler http.Handler = &cgi.Handler{
+		Path: filepath.Join(strings.TrimSpace(string(backend)), "git-http-backend"),
+		Env: []string{
+			"GIT_PROJECT_ROOT=" + filepath.Dir(r.Dir), "GIT_HTTP_EXPORT_ALL=1",
+			"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
+		},
+	}
+	if middleware != nil {
+		handler = middleware(handler)
+	}
+	server := httptest.NewServer(handler)
+	r.t.Cleanup(server.Close)
+	return server.URL + "/" + filepath.Base(r.Dir) + "/.git"
+}

@@ -1,0 +1,261 @@
+package source
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+)
+
+// Limits bound what is read of a Tree in all, each read counted.
+type Limits struct {
+	Files int
+	Bytes int64
+}
+
+// DefaultLimits are 50,000 files and 256 MiB.
+var DefaultLimits = Limits{Files: 50_000, Bytes: 256 << 20}
+
+// ErrTooLarge says that reading went past the Limits.
+var ErrTooLarge = errors.New("too much to read")
+
+// Tree is the files of a commit as a read-only file system, with the methods of fs.ReadDirFS, fs.ReadFileFS and
+// fs.StatFS. Symbolic links have fs.ModeSymlink and submodules fs.ModeIrregular; neither can be read. It is for one
+// goroutine.
+type Tree struct {
+	storage  *filesystem.Storage
+	trees    map[string]*object.Tree // folders read so far, by path
+	left     Limits
+	modified time.Time
+	broken   func()
+}
+
+// clean makes a path of an API object, such as ./apps/, one of fs.FS.
+func clean(folder string) string {
+	if cleaned := strings.TrimPrefix(path.Clean("/"+folder), "/"); cleaned != "" {
+		return cleaned
+	}
+	return "."
+}
+
+func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// folder returns the tree of a folder.
+func (t *Tree) folder(name string) (*object.Tree, error) {
+	if tree := t.trees[name]; tree != nil {
+		return tree, nil
+	}
+	parent, err := t.folder(path.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	entry := find(parent, path.Base(name))
+	if entry == nil || entry.Mode != filemode.Dir {
+		return nil, fs.ErrNotExist
+	}
+	tree, err := object.GetTree(t.storage, entry.Hash)
+	if err != nil {
+		t.broken()
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err) // not "does not exist": the parent names it
+	}
+	t.trees[name] = tree
+	return tree, nil
+}
+
+func find(tree *object.Tree, name string) *object.TreeEntry {
+	i := slices.IndexFunc(tree.Entries, func(e object.TreeEntry) bool { return e.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &tree.Entries[i]
+}
+
+// Stat describes a file or a folder without following links.
+func (t *Tree) Stat(name string) (fs.FileInfo, error) {
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrInvalid}
+	}
+	if name == "." {
+		return info{name: ".", mode: fs.ModeDir | 0o555, modified: t.modified}, nil
+	}
+	parent, err := t.folder(path.Dir(name))
+	if err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
+	}
+	entry := find(parent, path.Base(name))
+	if entry == nil {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
+	}
+	return t.info(*entry), nil
+}
+
+func (t *Tree) info(entry object.TreeEntry) info {
+	i := info{name: entry.Name, modified: t.modified}
+	switch entry.Mode {
+	case filemode.Dir:
+		i.mode = fs.ModeDir | 0o555
+	case filemode.Symlink:
+		i.mode = fs.ModeSymlink | 0o444
+	case filemode.Submodule:
+		i.mode = fs.ModeIrregular | 0o444
+	default:
+		i.mode = 0o444
+		if size, err := t.storage.EncodedObjectSize(entry.Hash); err == nil {
+			i.size = size
+		}
+	}
+	return i
+}
+
+// ReadDir lists a folder in the order of the names.
+func (t *Tree) ReadDir(name string) ([]fs.DirEntry, error) {
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrInvalid}
+	}
+	tree, err := t.folder(name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
+	}
+	entries := make([]fs.DirEntry, len(tree.Entries))
+	for i, entry := range tree.Entries {
+		entries[i] = fs.FileInfoToDirEntry(t.info(entry))
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, nil
+}
+
+// ReadFile returns the bytes of a regular file.
+func (t *Tree) ReadFile(name string) ([]byte, error) {
+	content, err := t.read(name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+	}
+	return content, nil
+}
+
+func (t *Tree) read(name string) ([]byte, error) {
+	if !fs.ValidPath(name) || name == "." {
+		return nil, fs.ErrInvalid
+	}
+	parent, err := t.folder(path.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	entry := find(parent, path.Base(name))
+	if entry == nil {
+		return nil, fs.ErrNotExist
+	}
+	switch entry.Mode {
+	case filemode.Symlink:
+		return nil, errors.New("symbolic links are not followed: put the file itself here")
+	case filemode.Submodule:
+		return nil, errors.New("submodules are not fetched: put the files themselves here")
+	case filemode.Dir:
+		return nil, errors.New("is a folder")
+	}
+	blob, err := object.GetBlob(t.storage, entry.Hash)
+	if err != nil {
+		t.broken()
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	t.left.Files--
+	t.left.Bytes -= blob.Size
+	if t.left.Files < 0 || t.left.Bytes < 0 {
+		return nil, ErrTooLarge
+	}
+	return t.content(blob, entry.Hash)
+}
+
+// content reads a blob and compares it with its hash, since a mirror may have suffered.
+func (t *Tree) content(blob *object.Blob, want plumbing.Hash) ([]byte, error) {
+	reader, err := blob.Reader()
+	if err != nil {
+		t.broken()
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	defer reader.Close()
+	content, err := io.ReadAll(reader)
+	if err != nil {
+		t.broken()
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	if plumbing.ComputeHash(plumbing.BlobObject, content) != want {
+		t.broken()
+		return nil, errUnreadable
+	}
+	return content, nil
+}
+
+// Open opens a regular file or a folder.
+func (t *Tree) Open(name string) (fs.File, error) {
+	about, err := t.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if about.IsDir() {
+		entries, err := t.ReadDir(name)
+		if err != nil {
+			return nil, err
+		}
+		return &openDir{info: about, entries: entries}, nil
+	}
+	content, err := t.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return &openFile{Reader: bytes.NewReader(content), info: about}, nil
+}
+
+type info struct {
+	name     string
+	size     int64
+	mode     fs.FileMode
+	modified time.Time
+}
+
+func (i info) Name() string       { return i.name }
+func (i info) Size() int64        { return i.size }
+func (i info) Mode() fs.FileMode  { return i.mode }
+func (i info) ModTime() time.Time { return i.modified }
+func (i info) IsDir() bool        { return i.mode.IsDir() }
+func (i info) Sys() any           { return nil }
+
+type openFile struct {
+	*bytes.Reader
+	info fs.FileInfo
+}
+
+func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
+func (f *openFile) Close() error               { return nil }
+
+type openDir struct {
+	info    fs.FileInfo
+	entries []fs.DirEntry
+}
+
+func (d *openDir) Stat() (fs.FileInfo, error) { return d.info, nil }
+func (d *openDir) Close() error               { return nil }
+func (d *openDir) Read([]byte) (int, error)   { return 0, errors.New("is a folder") }
+
+// ReadDir returns up to n entries, as fs.ReadDirFile says.
+func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n > 0 && len(d.entries) == 0 {
+		return nil, io.EOF
+	}
+	if n <= 0 || n > len(d.entries) {
+		n = len(d.entries)
+	}
+	entries := d.entries[:n]
+	d.entries = d.entries[n:]
+	return entries, nil
+}

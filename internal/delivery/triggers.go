@@ -1,0 +1,230 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/source"
+)
+
+const (
+	packageByPlacement = "spec.placementRef.name"
+	packageBySource    = "source"
+	releaseByPackage   = "spec.packageRef.name"
+
+	// gather is how long statuses of clusters are gathered before a Package is counted again.
+	gather = 200 * time.Millisecond
+)
+
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// queueRef is the controller's queue, once it runs.
+type queueRef struct {
+	mu    sync.Mutex
+	queue queue
+}
+
+// Setup adds the controller, and what it runs in the background, to the manager. It returns what the gateway asks.
+//
+// The context is that of the manager's start; Setup itself calls no API.
+func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error) {
+	if needs.Now == nil {
+		needs.Now = time.Now
+	}
+	c := &Controller{
+		client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder("umbel-delivery"),
+		content: needs.Content, desired: newDesired(mgr.GetCache()),
+		now: needs.Now, started: needs.Now(), memos: map[v1alpha1.PackageKey]*memo{},
+	}
+	var err error
+	c.fetcher, err = source.New(source.Needs{Dir: needs.Dir, Log: needs.Log, Now: needs.Now, Fetched: c.fetched})
+	if err != nil {
+		return nil, fmt.Errorf("setting up the fetching of sources: %w", err)
+	}
+	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return nil, err
+	}
+	for _, runnable := range []manager.Runnable{c.fetcher, c.desired} {
+		if err := mgr.Add(runnable); err != nil {
+			return nil, fmt.Errorf("setting up delivery: %w", err)
+		}
+	}
+	err = ctrl.NewControllerManagedBy(mgr).
+		Named("delivery").
+		// The priority queue of controller-runtime 0.24.1 can deadlock when the manager stops, which then takes 30 s.
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, UsePriorityQueue: new(false)}).
+		For(&v1alpha1.Package{}).
+		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(c.ofPlacement)).
+		Watches(&v1alpha1.Release{}, handler.EnqueueRequestsFromMapFunc(ofRelease)).
+		Watches(&v1alpha1.MemberCluster{}, c.ofMember()).
+		WatchesRawSource(ctrlsource.Func(func(_ context.Context, q queue) error {
+			c.queue.mu.Lock()
+			defer c.queue.mu.Unlock()
+			c.queue.queue = q
+			return nil
+		})).
+		Complete(c)
+	if err != nil {
+		return nil, fmt.Errorf("setting up the delivery controller: %w", err)
+	}
+	return c.desired, nil
+}
+
+// index lets Packages be found by their Placement and their source, and Releases by their Package. An index is made
+// before the cache starts.
+func index(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, each := range []struct {
+		object client.Object
+		field  string
+		value  func(client.Object) []string
+	}{
+		{&v1alpha1.Package{}, packageByPlacement, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.Package).Spec.PlacementRef.Name}
+		}},
+		{&v1alpha1.Package{}, packageBySource, func(o client.Object) []string {
+			if git := o.(*v1alpha1.Package).Spec.Source.Git; git != nil {
+				return []string{sourceIndex(refOf(git))}
+			}
+			return nil
+		}},
+		{&v1alpha1.Release{}, releaseByPackage, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.Release).Spec.PackageRef.Name}
+		}},
+	} {
+		if err := indexer.IndexField(ctx, each.object, each.field, each.value); err != nil {
+			return fmt.Errorf("indexing by %s: %w", each.field, err)
+		}
+	}
+	return nil
+}
+
+func sourceIndex(ref source.Ref) string { return ref.Name + " " + ref.URL }
+
+// fetched asks again for the Packages of a source.
+func (c *Controller) fetched(ctx context.Context, ref source.Ref) {
+	c.queue.mu.Lock()
+	defer c.queue.mu.Unlock()
+	if c.queue.queue == nil {
+		return // nothing runs yet, and everything will
+	}
+	var packages v1alpha1.PackageList
+	err := c.client.List(ctx, &packages, client.MatchingFields{packageBySource: sourceIndex(ref)}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "listing the packages of a source", "ref", ref.Name)
+		return
+	}
+	for i := range packages.Items {
+		c.queue.queue.Add(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&packages.Items[i])})
+	}
+}
+
+func (c *Controller) ofPlacement(ctx context.Context, placement client.Object) []reconcile.Request {
+	var packages v1alpha1.PackageList
+	err := c.client.List(ctx, &packages, client.InNamespace(placement.GetNamespace()),
+		client.MatchingFields{packageByPlacement: placement.GetName()}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "listing the packages of a placement", "placement", client.ObjectKeyFromObject(placement))
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range packages.Items {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&packages.Items[i])})
+	}
+	return requests
+}
+
+func ofRelease(_ context.Context, object client.Object) []reconcile.Request {
+	release, ok := object.(*v1alpha1.Release)
+	if !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: release.Namespace, Name: release.Spec.PackageRef.Name}}}
+}
+
+// ofMember asks again for the Packages that a change of a cluster concerns: those whose state there differs, and,
+// where labels or the connection differ, those whose Placement selects it.
+func (c *Controller) ofMember() handler.EventHandler {
+	changed := func(before, after *v1alpha1.MemberCluster, q queue) {
+		for key := range changedPackages(before, after) {
+			q.AddAfter(request(key), gather)
+		}
+		if !sameMember(before, after) {
+			for _, key := range c.desired.selecting(v1alpha1.ClusterName(after.Name)) {
+				q.AddAfter(request(key), gather)
+			}
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
+			if after, ok := e.Object.(*v1alpha1.MemberCluster); ok {
+				changed(&v1alpha1.MemberCluster{}, after, q)
+			}
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			before, ok := e.ObjectOld.(*v1alpha1.MemberCluster)
+			after, too := e.ObjectNew.(*v1alpha1.MemberCluster)
+			if ok && too {
+				changed(before, after, q)
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) {
+			if before, ok := e.Object.(*v1alpha1.MemberCluster); ok {
+				gone := &v1alpha1.MemberCluster{}
+				gone.Name = before.Name
+				changed(before, gone, q)
+			}
+		},
+	}
+}
+
+func request(key v1alpha1.PackageKey) reconcile.Request {
+	namespace, name := key.Split()
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
+}
+
+// sameMember says whether nothing differs that concerns every Package of the cluster.
+func sameMember(before, after *v1alpha1.MemberCluster) bool {
+	connected := func(m *v1alpha1.MemberCluster) bool {
+		return meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionConnected)
+	}
+	return connected(before) == connected(after) && maps.Equal(before.Labels, after.Labels) &&
+		before.DeletionTimestamp.IsZero() == after.DeletionTimestamp.IsZero()
+}
+
+// changedPackages returns the Packages whose state on the cluster differs.
+func changedPackages(before, after *v1alpha1.MemberCluster) map[v1alpha1.PackageKey]bool {
+	changed := map[v1alpha1.PackageKey]bool{}
+	old := make(map[v1alpha1.PackageKey]*v1alpha1.MemberPackage, len(before.Status.Packages))
+	for i := range before.Status.Packages {
+		old[before.Status.Packages[i].Package] = &before.Status.Packages[i]
+	}
+	for i := range after.Status.Packages {
+		now := &after.Status.Packages[i]
+		if was := old[now.Package]; was == nil || !equality.Semantic.DeepEqual(was, now) {
+			changed[now.Package] = true
+		}
+		delete(old, now.Package)
+	}
+	for key := range old {
+		changed[key] = true
+	}
+	return changed
+}

@@ -1,0 +1,224 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/gateway/members"
+	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/session"
+	"umbel.dev/umbel/internal/tunnel"
+)
+
+// refused is why an agent does not get what it wants: reason for programs and conditions, text for people.
+type refused struct {
+	reason string
+	text   string
+	// cluster is known when the refusal may show in its status.
+	cluster v1alpha1.ClusterName
+}
+
+func (r *refused) Error() string { return r.text }
+
+// agent leads the session of one agent, from its first stream to the end.
+func (g *Gateway) agent(ctx context.Context, conn *tls.Conn) {
+	log := g.Log.With("peer", conn.RemoteAddr().String())
+	session, err := tunnel.Server(conn, tunnel.Config{MaxStreams: maxAgentStreams})
+	if err != nil {
+		log.Error("starting a tunnel", "error", err)
+		conn.Close()
+		return
+	}
+	defer session.Close()
+	first, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	kind, control, err := session.Accept(first)
+	if err == nil && kind != tunnel.Control {
+		err = fmt.Errorf("the first stream is %s, not %s", kind, tunnel.Control)
+	}
+	if err != nil {
+		log.Warn("an agent did not begin a session", "error", err)
+		return
+	}
+	member, err := g.admit(ctx, session.PeerCertificates())
+	var no *refused
+	if errors.As(err, &no) {
+		g.turnAway(ctx, session, control, no, log)
+		return
+	}
+	if err != nil {
+		log.Error("an agent was not looked at: it comes again", "member", member.Cluster, "error", err)
+		return
+	}
+	g.converse(ctx, session, control, member, log.With("member", member.Cluster))
+}
+
+// admit says whose agent it is and whether it may come in.
+func (g *Gateway) admit(ctx context.Context, chain []*x509.Certificate) (identity.Member, error) {
+	member, err := g.Authority.CA.VerifyMember(chain)
+	no := &refused{reason: v1alpha1.ReasonCertificateRefused, cluster: member.Cluster}
+	switch {
+	case errors.Is(err, identity.ErrNoCertificate):
+		no.text = "the agent presented no certificate; it gets one with the token of `umbel join`"
+	case errors.Is(err, identity.ErrExpired):
+		no.text = "the agent's certificate is expired; it asks for a new one by itself, with its pinned key"
+	case errors.Is(err, identity.ErrForeign):
+		no.text = "the agent's certificate is not from this hub; to move the cluster to this hub, run `umbel leave` on the other one, then `umbel join` here"
+	case err != nil:
+		no.text = "the certificate is not one of an agent; run `umbel join`"
+	}
+	if err != nil {
+		return member, no
+	}
+	pinned, err := g.pinned(ctx, member.Cluster, member.Fingerprint)
+	if err != nil {
+		return member, err
+	}
+	switch {
+	case pinned == nil:
+		no.text = fmt.Sprintf("the hub has no MemberCluster %q any more, so the agent's certificate is revoked; to come back, run `umbel join %s`", member.Cluster, member.Cluster)
+		no.cluster = ""
+		return member, no
+	case pinned.Status.Identity == nil || pinned.Status.Identity.KeyFingerprint != member.Fingerprint:
+		no.text = fmt.Sprintf("the agent's key is not the one that is pinned for %q; if this is the right cluster, run `umbel leave %s --force`, then `umbel join %s`",
+			member.Cluster, member.Cluster, member.Cluster)
+		return member, no
+	}
+	return member, nil
+}
+
+// pinned returns the MemberCluster, or nil when there is none. It asks the cache first, which a storm of agents is
+// served from, and the API when the cache speaks against the agent.
+func (g *Gateway) pinned(ctx context.Context, cluster v1alpha1.ClusterName, fingerprint string) (*v1alpha1.MemberCluster, error) {
+	var member v1alpha1.MemberCluster
+	for _, reader := range []client.Reader{g.client, g.live} {
+		err := reader.Get(ctx, client.ObjectKey{Name: string(cluster)}, &member)
+		if apierrors.IsNotFound(err) {
+			member = v1alpha1.MemberCluster{}
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading MemberCluster %q: %w", cluster, err)
+		}
+		if id := member.Status.Identity; id != nil && id.KeyFingerprint == fingerprint {
+			return &member, nil
+		}
+	}
+	if member.Name == "" {
+		return nil, nil
+	}
+	return &member, nil
+}
+
+// turnAway tells an agent why it is not let in, and waits a moment for it to hear.
+func (g *Gateway) turnAway(ctx context.Context, tun *tunnel.Session, control *tunnel.Stream, no *refused, log *slog.Logger) {
+	log.Warn("an agent was refused", "member", no.cluster, "reason", no.reason, "why", no.text)
+	g.note(ctx, no)
+	if err := session.Refuse(control, no.reason, no.text); err != nil {
+		log.Debug("an agent did not hear why", "error", err)
+		return
+	}
+	awaitEnd(ctx, tun)
+}
+
+// note shows a refusal in the status of the member that it is about, if there is such a member.
+func (g *Gateway) note(ctx context.Context, no *refused) {
+	if no.cluster == "" {
+		return
+	}
+	var member v1alpha1.MemberCluster
+	if err := g.client.Get(ctx, client.ObjectKey{Name: string(no.cluster)}, &member); err != nil {
+		return // a name that nobody has: the log has it
+	}
+	g.members.Refuse(no.cluster, members.Refusal{Reason: no.reason, Message: no.text})
+}
+
+// converse runs an admitted agent's session.
+func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tunnel.Stream, member identity.Member, log *slog.Logger) {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	kube := tun.Transport(tunnel.Kube)
+	defer kube.CloseIdleConnections()
+	presence := g.members.Begin(members.Session{Cluster: member.Cluster, Fingerprint: member.Fingerprint, End: end, Kube: kube})
+	changed, cancel := g.Desired.Subscribe(member.Cluster)
+	defer cancel()
+
+	var accepting sync.WaitGroup
+	accepting.Go(func() { g.acceptStreams(ctx, tun) })
+	log.Info("an agent is in session", "key", member.Fingerprint[:12])
+	err := session.RunHub(ctx, control, session.HubConfig{
+		Version:       g.Version,
+		ProbeInterval: g.ProbeInterval,
+		Desired: func() (session.DesiredSet, bool) {
+			g.members.Poke(member.Cluster) // Synced depends on it
+			return g.Desired.For(member.Cluster)
+		},
+		Changed: changed,
+		Orders:  presence.Orders(),
+		Issue: func(csr []byte) ([]byte, []byte, error) {
+			certificate, notAfter, err := g.renew(member, csr)
+			if err == nil {
+				presence.Renewed(notAfter)
+			}
+			return certificate, g.Authority.CA.CertPEM(), err
+		},
+		Observer: presence,
+		Log:      log,
+	})
+	presence.Over(err)
+	log.Info("an agent's session ended", "why", err)
+	var no *session.Refused
+	if errors.As(err, &no) || errors.Is(err, session.ErrNoCommonProtocol) || errors.Is(err, session.ErrBadHello) {
+		awaitEnd(ctx, tun)
+	}
+	tun.Close()
+	accepting.Wait()
+}
+
+// awaitEnd lets the agent read the last message before the connection goes.
+func awaitEnd(ctx context.Context, tun *tunnel.Session) {
+	read := time.NewTimer(handshakeTimeout)
+	defer read.Stop()
+	select {
+	case <-tun.Done():
+	case <-read.C:
+	case <-ctx.Done():
+	}
+}
+
+// acceptStreams hands the agent's streams for content to their server.
+func (g *Gateway) acceptStreams(ctx context.Context, tun *tunnel.Session) {
+	for {
+		kind, stream, err := tun.Accept(ctx)
+		if err != nil {
+			return
+		}
+		if kind != tunnel.Content {
+			stream.Close() // there is one control stream, and a Kube stream is the hub's to open
+			continue
+		}
+		g.content.Deliver(stream)
+	}
+}
+
+// renew issues a certificate in a session: for the same member and the same key.
+func (g *Gateway) renew(member identity.Member, csr []byte) (certificatePEM []byte, notAfter time.Time, err error) {
+	request, err := identity.ParseMemberRequest(csr)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if request.Cluster != member.Cluster || request.Fingerprint != member.Fingerprint {
+		return nil, time.Time{}, fmt.Errorf("the agent of %q asked for a certificate of another member or key", member.Cluster)
+	}
+	return g.Authority.CA.SignMember(request, g.CertificateTTL)
+}

@@ -1,0 +1,437 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/session"
+	"umbel.dev/umbel/internal/tunnel"
+)
+
+func TestJoin(t *testing.T) {
+	h := newHub(t)
+	boot := h.invite("prod-eu", time.Now().Add(time.Hour))
+	h.shows("prod-eu", v1alpha1.ConditionConnected, "False/AwaitingAgent")
+	a := h.newAgent(boot, t.TempDir()).start()
+	h.shows("prod-eu", v1alpha1.ConditionReady, "True/NoPackages")
+	h.shows("prod-eu", v1alpha1.ConditionJoined, "True/KeyPinned")
+	fingerprint, err := h.keyring(a.dir).Fingerprint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("the status tells of the agent", func() (bool, string) {
+		s := h.member("prod-eu").Status
+		return s.AgentVersion == "v1" && s.KubernetesVersion == "v1.36.3" && s.Identity.KeyFingerprint == fingerprint, fmt.Sprintf("%+v", s)
+	})
+	h.eventually("the token is gone", func() (bool, string) {
+		err := h.client.Get(t.Context(), client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: "join-prod-eu"}, &corev1.Secret{})
+		return apierrors.IsNotFound(err), fmt.Sprint(err)
+	})
+}
+
+// ask presents a key and a token to the join endpoint.
+func (h *hub) ask(boot v1alpha1.Bootstrap, ring *identity.Keyring) error {
+	h.t.Helper()
+	csr, err := identity.NewMemberRequest(boot.Cluster, ring.Key())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return h.post(session.JoinRequest{Cluster: boot.Cluster, Token: boot.Token, CSR: csr})
+}
+
+func TestJoinRefusals(t *testing.T) {
+	h := newHub(t)
+	hour := time.Now().Add(time.Hour)
+	first, second := h.keyring(t.TempDir()), h.keyring(t.TempDir())
+	good := h.invite("good", hour)
+	wrong := h.invite("wrong", hour)
+	wrong.Token = good.Token
+	expired := h.invite("expired", time.Now().Add(-time.Minute))
+	without := h.invite("without", hour)
+	without.Token = ""
+	for _, c := range []struct {
+		reason string
+		boot   v1alpha1.Bootstrap
+		ring   *identity.Keyring
+		want   string
+		status string
+	}{
+		{"the right token", good, first, "", "True/KeyPinned"},
+		{"the same key again: an agent that crashed before it kept its certificate", good, first, "", "True/KeyPinned"},
+		{"the same token with another key", good, second, "has been used by another key", "True/KeyPinned"},
+		{"the token of another cluster", wrong, first, "the join token is wrong; run `umbel join wrong` again", "False/TokenRefused"},
+		{"no token", without, first, "the join token is wrong", "False/TokenRefused"},
+		{"an old token", expired, first, "the join token has expired", "False/TokenRefused"},
+		{"a cluster that nobody knows", v1alpha1.Bootstrap{Cluster: "nobody", Token: good.Token}, first, "run `umbel join nobody`", ""},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			err := h.ask(c.boot, c.ring)
+			if (err == nil) != (c.want == "") {
+				t.Fatalf("got %v", err)
+			}
+			if err != nil {
+				mustContain(t, "the answer", err.Error(), c.want)
+			}
+			if c.status != "" {
+				message := h.shows(c.boot.Cluster, v1alpha1.ConditionJoined, c.status)
+				if c.status == "False/TokenRefused" {
+					mustContain(t, "the condition", message, c.want)
+				}
+			}
+		})
+	}
+	t.Run("a request for another name than the certificate's", func(t *testing.T) {
+		csr, err := identity.NewMemberRequest("wrong", first.Key())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = h.post(session.JoinRequest{Cluster: "good", Token: good.Token, CSR: csr})
+		mustContain(t, "the answer", fmt.Sprint(err), `cluster is "good" and the certificate request is for "wrong"`)
+	})
+	t.Run("garbage", func(t *testing.T) {
+		err := h.post(session.JoinRequest{Cluster: "good", CSR: []byte("garbage")})
+		mustContain(t, "the answer", fmt.Sprint(err), "csr: certificate request: not PKCS #10")
+	})
+	t.Run("guessing is slow", func(t *testing.T) {
+		var err error
+		for range 30 {
+			err = h.ask(wrong, first)
+		}
+		mustContain(t, "the answer", fmt.Sprint(err), "too many failed attempts")
+	})
+}
+
+func TestExpiredCertificateIsRefusedAndIssuedAgain(t *testing.T) {
+	h := newHub(t)
+	a := h.joined("prod-eu")
+	a.stop()
+	ring := h.keyring(a.dir)
+	certificate := h.sign(h.authority.CA, "prod-eu", ring, -time.Minute)
+	if err := ring.Install(certificate, h.authority.CA.CertPEM()); err != nil {
+		t.Fatal(err)
+	}
+	h.shows("prod-eu", v1alpha1.ConditionConnected, "Unknown/SessionClosed")
+	mustContain(t, "the refusal", fmt.Sprint(h.dial(ring)), "expired", "CertificateRefused")
+	mustContain(t, "the condition", h.shows("prod-eu", v1alpha1.ConditionConnected, "False/CertificateRefused"), "expired")
+	h.shows("prod-eu", v1alpha1.ConditionReady, "False/CertificateRefused")
+
+	h.newAgent(v1alpha1.Bootstrap{Cluster: "prod-eu", Address: h.address, CA: string(h.authority.CA.CertPEM())}, a.dir).start()
+	h.shows("prod-eu", v1alpha1.ConditionReady, "True/NoPackages")
+}
+
+func TestStrangersAreRefused(t *testing.T) {
+	h := newHub(t)
+	boot := h.invite("prod-eu", time.Now().Add(time.Hour))
+	if err := h.ask(boot, h.keyring(t.TempDir())); err != nil { // pins a key
+		t.Fatal(err)
+	}
+	other, err := identity.NewCA("another hub", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		reason  string
+		cluster v1alpha1.ClusterName
+		ca      *identity.CA
+		want    string
+		status  string
+	}{
+		{"another hub's certificate", "prod-eu", other, "not from this hub", "False/CertificateRefused"},
+		{"our certificate of a key that is not pinned", "prod-eu", h.authority.CA, "not the one that is pinned", "False/CertificateRefused"},
+		{"a MemberCluster that was deleted: revoked", "gone", h.authority.CA, "certificate is revoked", ""},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			ring := h.keyring(t.TempDir())
+			if err := ring.Install(h.sign(c.ca, c.cluster, ring, time.Hour), h.authority.CA.CertPEM()); err != nil {
+				t.Fatal(err)
+			}
+			mustContain(t, "the refusal", fmt.Sprint(h.dial(ring)), c.want)
+			if c.status != "" {
+				h.eventually("the condition says so", func() (bool, string) {
+					cond := meta.FindStatusCondition(h.member(c.cluster).Status.Conditions, v1alpha1.ConditionConnected)
+					seen := fmt.Sprintf("%+v", cond)
+					return cond != nil && string(cond.Status)+"/"+cond.Reason == c.status && strings.Contains(cond.Message, c.want), seen
+				})
+			}
+		})
+	}
+	t.Run("no certificate", func(t *testing.T) {
+		mustContain(t, "the refusal", fmt.Sprint(h.dial(h.keyring(t.TempDir()))), "presented no certificate")
+	})
+}
+
+// A stranger's attempt does not show in the status of a member that is well.
+func TestStrangerDoesNotDisturb(t *testing.T) {
+	h := newHub(t)
+	h.joined("prod-eu")
+	before := h.member("prod-eu").ResourceVersion
+	ring := h.keyring(t.TempDir())
+	if err := ring.Install(h.sign(h.authority.CA, "prod-eu", ring, time.Hour), h.authority.CA.CertPEM()); err != nil {
+		t.Fatal(err)
+	}
+	mustContain(t, "the refusal", fmt.Sprint(h.dial(ring)), "not the one that is pinned")
+	h.idle(before)
+}
+
+func TestProtocolMismatch(t *testing.T) {
+	h := newHub(t)
+	a := h.joined("prod-eu")
+	a.stop()
+	tun := h.tunnel(h.keyring(a.dir))
+	defer tun.Close()
+	control, err := tun.Open(t.Context(), tunnel.Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello := &wire.Hello{Protocol: 99, MinProtocol: 98, AgentVersion: "v99"}
+	if err := session.WriteFrame(control, &wire.FromAgent{Message: &wire.FromAgent_Hello{Hello: hello}}); err != nil {
+		t.Fatal(err)
+	}
+	mustContain(t, "the condition", h.shows("prod-eu", v1alpha1.ConditionConnected, "False/ProtocolMismatch"), "upgrade the hub")
+}
+
+func TestDeletedMemberIsRevoked(t *testing.T) {
+	h := newHub(t)
+	a := h.joined("prod-eu")
+	member := h.member("prod-eu")
+	patch := client.MergeFrom(member.DeepCopy())
+	member.Finalizers = nil // as `umbel leave --force` does
+	if err := h.client.Delete(t.Context(), member.DeepCopy()); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.client.Patch(t.Context(), member, patch); client.IgnoreNotFound(err) != nil {
+		t.Fatal(err)
+	}
+	h.eventually("the agent is refused", func() (bool, string) {
+		err := h.dial(h.keyring(a.dir))
+		var refused *session.Refused
+		return errors.As(err, &refused) && refused.Reason == v1alpha1.ReasonCertificateRefused, fmt.Sprint(err)
+	})
+}
+
+func TestLeave(t *testing.T) {
+	h := newHub(t)
+	a := h.joined("prod-eu")
+	if err := h.client.Delete(t.Context(), h.member("prod-eu")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-a.end; !errors.Is(err, session.ErrDetached) {
+		t.Errorf("the agent ended with %v", err)
+	}
+	h.eventually("the MemberCluster is gone", func() (bool, string) {
+		err := h.client.Get(t.Context(), client.ObjectKey{Name: "prod-eu"}, &v1alpha1.MemberCluster{})
+		return apierrors.IsNotFound(err), fmt.Sprint(err)
+	})
+}
+
+func TestLeaveWithoutTheAgent(t *testing.T) {
+	h := newHub(t)
+	a := h.joined("prod-eu")
+	a.stop()
+	if err := h.client.Delete(t.Context(), h.member("prod-eu")); err != nil {
+		t.Fatal(err)
+	}
+	h.shows("prod-eu", v1alpha1.ConditionConnected, "Unknown/SessionClosed")
+	mustContain(t, "the condition", h.shows("prod-eu", v1alpha1.ConditionReady, "False/Leaving"), "umbel leave prod-eu --force")
+	member := h.member("prod-eu")
+	patch := client.MergeFrom(member.DeepCopy())
+	member.Annotations = map[string]string{"umbel.dev/force-detach": "true"}
+	if err := h.client.Patch(t.Context(), member, patch); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("the MemberCluster is gone", func() (bool, string) {
+		err := h.client.Get(t.Context(), client.ObjectKey{Name: "prod-eu"}, &v1alpha1.MemberCluster{})
+		return apierrors.IsNotFound(err), fmt.Sprint(err)
+	})
+}
+
+func TestProbeTimeout(t *testing.T) {
+	h := newHub(t)
+	a := h.joined("prod-eu")
+	frozen := make(chan struct{})
+	a.mu.Lock()
+	a.frozen = frozen
+	a.mu.Unlock()
+	start := time.Now()
+	h.shows("prod-eu", v1alpha1.ConditionConnected, "Unknown/ProbeTimeout")
+	h.shows("prod-eu", v1alpha1.ConditionSynced, "Unknown/ProbeTimeout")
+	seen := h.member("prod-eu").Status.LastSeen
+	if seen == nil || seen.Time.Before(start.Add(-2*time.Second)) || seen.Time.After(time.Now()) {
+		t.Errorf("last seen %v, a moment ago was expected", seen)
+	}
+	a.mu.Lock()
+	a.frozen = nil
+	a.mu.Unlock()
+	close(frozen)
+	h.shows("prod-eu", v1alpha1.ConditionReady, "True/NoPackages")
+}
+
+func TestMemberAPIDown(t *testing.T) {
+	h := newHub(t)
+	a := h.joined("prod-eu")
+	a.mu.Lock()
+	a.apiErr = errors.New("connection refused")
+	a.mu.Unlock()
+	mustContain(t, "the condition", h.shows("prod-eu", v1alpha1.ConditionConnected, "False/APIUnreachable"), "connection refused")
+	a.mu.Lock()
+	a.apiErr = nil
+	a.mu.Unlock()
+	h.shows("prod-eu", v1alpha1.ConditionReady, "True/NoPackages")
+}
+
+func TestHubRestart(t *testing.T) {
+	h := newHub(t)
+	stays, goes := h.joined("stays"), h.joined("goes")
+	_ = stays
+	h.stop()
+	goes.stop()
+	before := h.member("stays")
+	h.start()
+	h.shows("goes", v1alpha1.ConditionConnected, "Unknown/HubRestarted")
+	h.shows("stays", v1alpha1.ConditionConnected, "True/ProbeAnswered")
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionConnected)
+	is := meta.FindStatusCondition(h.member("stays").Status.Conditions, v1alpha1.ConditionConnected)
+	if !was.LastTransitionTime.Equal(&is.LastTransitionTime) {
+		t.Errorf("a member that came back in time was shown as lost: %v, then %v", was, is)
+	}
+}
+
+func TestNewerSessionReplacesOlder(t *testing.T) {
+	h := newHub(t)
+	a := h.joined("prod-eu")
+	before := h.member("prod-eu").ResourceVersion
+	tun := h.tunnel(h.keyring(a.dir))
+	defer tun.Close()
+	if _, err := tun.Open(t.Context(), tunnel.Control); err != nil {
+		t.Fatal(err)
+	}
+	<-tun.Done() // the first agent comes back and replaces this one in turn
+	h.shows("prod-eu", v1alpha1.ConditionConnected, "True/ProbeAnswered")
+	h.idle(before)
+}
+
+// idle checks that a connected member costs no write.
+func (h *hub) idle(since string) {
+	h.t.Helper()
+	timer := time.NewTimer(8 * probeInterval)
+	defer timer.Stop()
+	<-timer.C
+	if now := h.member("prod-eu"); now.ResourceVersion != since {
+		h.t.Errorf("the MemberCluster was written: %s, then %s: %+v", since, now.ResourceVersion, now.Status)
+	}
+}
+
+func TestIdleMemberCostsNoWrite(t *testing.T) {
+	h := newHub(t)
+	h.joined("prod-eu")
+	h.shows("prod-eu", v1alpha1.ConditionReady, "True/NoPackages")
+	h.eventually("everything is known", func() (bool, string) {
+		s := h.member("prod-eu").Status
+		return s.KubernetesVersion != "", fmt.Sprintf("%+v", s)
+	})
+	h.idle(h.member("prod-eu").ResourceVersion)
+}
+
+func assigned(release string) session.DesiredSet {
+	return session.DesiredSet{Assign: map[v1alpha1.PackageKey]*wire.Assignment{
+		"shop/web": {Package: "shop/web", Release: release, Revision: "abc", Digest: "sha256:1"},
+	}}
+}
+
+func TestDesiredState(t *testing.T) {
+	h := newHub(t)
+	h.desires.set("prod-eu", session.DesiredSet{}, false)
+	a := h.joined("prod-eu")
+	h.desires.set("prod-eu", assigned("web-1"), true)
+	mustContain(t, "the condition", h.shows("prod-eu", v1alpha1.ConditionSynced, "True/AllApplied"), "every Package is applied: 1")
+	first := h.member("prod-eu").Status.Packages
+	if len(first) != 1 || first[0].Release != "web-1" || first[0].Phase != v1alpha1.PackageApplied || first[0].Since.IsZero() {
+		t.Errorf("the status says %+v", first)
+	}
+
+	a.packages.say(&wire.PackageStatus{
+		Package: "shop/web", Release: "web-1", Digest: "sha256:1", Phase: wire.PackageStatus_FAILED, Message: "1 object cannot be applied",
+		Failures: []*wire.Failure{{Object: "Deployment.apps shop/web", File: "web.yaml", Message: "spec.replicas: too many"}},
+	})
+	mustContain(t, "the condition", h.shows("prod-eu", v1alpha1.ConditionReady, "False/PackageFailed"), "shop/web: 1 object cannot be applied")
+	if f := h.member("prod-eu").Status.Packages[0].Failures; len(f) != 1 || f[0].File != "web.yaml" {
+		t.Errorf("the failures are %+v", f)
+	}
+
+	h.desires.set("prod-eu", assigned("web-2"), true)
+	h.shows("prod-eu", v1alpha1.ConditionSynced, "True/AllApplied")
+	h.desires.set("prod-eu", session.DesiredSet{}, true)
+	a.stop()
+	h.shows("prod-eu", v1alpha1.ConditionSynced, "Unknown/SessionClosed")
+	if p := h.member("prod-eu").Status.Packages; len(p) != 1 || p[0].Release != "web-2" {
+		t.Errorf("a lost member's packages are %+v: what is not named stays, and so does the last word", p)
+	}
+}
+
+func TestRemovedPackageLeavesTheStatus(t *testing.T) {
+	h := newHub(t)
+	h.desires.set("prod-eu", assigned("web-1"), true)
+	h.joined("prod-eu")
+	h.shows("prod-eu", v1alpha1.ConditionSynced, "True/AllApplied")
+	h.desires.set("prod-eu", session.DesiredSet{Remove: []v1alpha1.PackageKey{"shop/web"}}, true)
+	h.shows("prod-eu", v1alpha1.ConditionSynced, "True/NoPackages")
+	if p := h.member("prod-eu").Status.Packages; len(p) != 0 {
+		t.Errorf("the status still lists %+v", p)
+	}
+}
+
+func TestNackShows(t *testing.T) {
+	h := newHub(t)
+	a := h.joined("prod-eu")
+	a.packages.mu.Lock()
+	a.packages.broken = errors.New("no space left on device")
+	a.packages.mu.Unlock()
+	h.desires.set("prod-eu", assigned("web-1"), true)
+	mustContain(t, "the condition", h.shows("prod-eu", v1alpha1.ConditionSynced, "False/PackageFailed"), "no space left on device")
+	a.packages.mu.Lock()
+	a.packages.broken = nil
+	a.packages.mu.Unlock()
+	h.shows("prod-eu", v1alpha1.ConditionSynced, "True/AllApplied")
+}
+
+func TestContentThroughTheTunnel(t *testing.T) {
+	h := newHub(t)
+	a := h.joined("prod-eu")
+	client := &http.Client{Transport: a.client.Content()}
+	answer, err := client.Get("http://hub/v2/shop/web/blobs/sha256:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := readAll(t, answer); body != "content of /v2/shop/web/blobs/sha256:1" {
+		t.Errorf("got %q", body)
+	}
+	answer, err = client.Post("http://hub/v2/shop/web/blobs/uploads/", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustContain(t, "the answer to a push", readAll(t, answer), "for reading")
+
+	a.stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://hub/v2/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Do(request); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without a session: %v", err)
+	}
+}

@@ -1,0 +1,32 @@
+// Package gateway answers: who may come through the hub's one open door, and to what?
+//
+// Agents and people reach the hub at the same addresses. The TLS handshake tells them apart: who asks for the protocol
+// "umbel/1" is an agent and gets a session, everybody else speaks HTTP:
+//
+//	POST /v1/join         an agent's first certificate, for its token; later ones, for its pinned key
+//	/clusters/NAME/…      the API server of a member, as the person who asks
+//	/v2/…                 the registry, to read: the agent's image for everybody, the rest for members
+//	GET /healthz          is the hub there?
+//
+// An agent, in order:
+//
+//  1. The handshake proves that it has the key of its certificate. The certificate itself is verified after it, so
+//     that a refusal is a sentence that arrives: on the agent, in the log, and in the MemberCluster's condition.
+//  2. It was issued by this hub, is valid now, its MemberCluster exists, and its key is the pinned one. Before anybody
+//     is refused because of the MemberCluster, the API is asked, not the cache.
+//  3. Package session leads the conversation; package gateway/members keeps what it hears and writes the status.
+//
+// A person, in order: authenticated by a client certificate of the hub API's CA or by TokenReview; authorised by
+// SubjectAccessReview, verb "proxy" on memberclusters/NAME; sent through the tunnel, where the agent impersonates them.
+//
+// Laws, with their reasons:
+//
+//   - The pinned key decides. A token serves once, to pin a key; a key is pinned in the API before its certificate is
+//     handed out, so a crash in between is repeated, never exploited.
+//   - The hub holds no member credential: what goes through a tunnel carries a name, never a secret.
+//   - Nothing is pushed from outside: the registry is read-only at the door.
+//   - Whoever is refused is logged with the reason, and pays: failed joins are counted per address.
+//   - State is in the API: the members' CA and the serving certificate are Secrets, so any replica can take over.
+//
+// Left to others: the conversation (package session), bytes (package tunnel), what is desired (package delivery).
+package gateway

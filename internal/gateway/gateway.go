@@ -1,0 +1,263 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/gateway/members"
+	"umbel.dev/umbel/internal/session"
+	"umbel.dev/umbel/internal/tunnel"
+	"umbel.dev/umbel/internal/tunnel/kubeproxy"
+)
+
+const (
+	// handshakeTimeout covers the TLS handshake and, for an agent, its first stream.
+	handshakeTimeout = 15 * time.Second
+	// maxAgentStreams is how many streams one agent may have open.
+	maxAgentStreams = 256
+	// maxHeader bounds the head of an HTTP request.
+	maxHeader = 64 << 10
+	// DefaultCertificateTTL is how long an agent's certificate is valid.
+	DefaultCertificateTTL = 24 * time.Hour
+)
+
+// Config is what a gateway needs.
+type Config struct {
+	// Listen are the addresses to listen on, as HOST:PORT.
+	Listen    []string
+	Authority *Authority
+	// Desired says what members are to hold.
+	Desired Desired
+	// Registry serves /v2/. The gateway decides who may read what; nothing is written through it.
+	Registry http.Handler
+	// ClientCA (PEM) issues people's certificates. The default is what the hub's API server says in
+	// kube-system/extension-apiserver-authentication.
+	ClientCA []byte
+	// CertificateTTL is how long an agent's certificate is valid. The default is DefaultCertificateTTL.
+	CertificateTTL time.Duration
+	// ProbeInterval is how often an agent is probed. The default is session.DefaultProbeInterval.
+	ProbeInterval time.Duration
+	// Before is when the hub was alive last before this start; zero when that is not known.
+	Before time.Time
+	// Version of the hub.
+	Version string
+	Log     *slog.Logger
+}
+
+// Gateway is the hub's open door.
+type Gateway struct {
+	Config
+
+	client    client.Client // reads from the manager's cache
+	live      client.Reader // asks the API
+	members   *members.Registry
+	people    *people
+	joins     *attempts
+	serving   atomic.Pointer[tls.Certificate]
+	listeners []net.Listener
+	content   *tunnel.Listener
+	agents    sync.WaitGroup
+}
+
+// Setup adds the gateway and the controller of members to the manager. It listens at once, so that an address that is
+// taken is an error here; connections are served when the manager has started.
+func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, error) {
+	if config.ProbeInterval == 0 {
+		config.ProbeInterval = session.DefaultProbeInterval
+	}
+	if config.CertificateTTL == 0 {
+		config.CertificateTTL = DefaultCertificateTTL
+	}
+	clients, err := kubernetes.NewForConfig(mgr.GetConfig())
+	if err != nil {
+		return nil, fmt.Errorf("making the gateway's client: %w", err)
+	}
+	people, err := newPeople(clients, config.ClientCA)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		Config: config, client: mgr.GetClient(), live: mgr.GetAPIReader(), people: people, joins: newAttempts(time.Now),
+		content: tunnel.NewListener(tunnelAddr{}),
+		members: members.NewRegistry(members.RegistryConfig{
+			Desired: config.Desired.For, ProbeInterval: config.ProbeInterval, Before: config.Before, Now: time.Now, Log: config.Log,
+		}),
+	}
+	cert, err := config.Authority.Serving(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g.serving.Store(cert)
+	if err := g.listen(); err != nil {
+		return nil, err
+	}
+	if err := members.Setup(mgr, g.members); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	if err := mgr.Add(g); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return g, nil
+}
+
+// tunnelAddr is the address of what comes through tunnels.
+type tunnelAddr struct{}
+
+func (tunnelAddr) Network() string { return "umbel" }
+func (tunnelAddr) String() string  { return "tunnel" }
+
+func (g *Gateway) listen() error {
+	for _, address := range g.Listen {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			return errors.Join(fmt.Errorf("the gateway's address: %w", err), g.close())
+		}
+		g.listeners = append(g.listeners, listener)
+	}
+	return nil
+}
+
+func (g *Gateway) close() error {
+	var errs []error
+	for _, listener := range g.listeners {
+		if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Addrs returns the addresses that the gateway listens on.
+func (g *Gateway) Addrs() []net.Addr {
+	var addrs []net.Addr
+	for _, listener := range g.listeners {
+		addrs = append(addrs, listener.Addr())
+	}
+	return addrs
+}
+
+// Start implements manager.Runnable: it serves until ctx ends, and returns when everything that it started has ended.
+func (g *Gateway) Start(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	settings := g.tls()
+	people := tunnel.NewListener(g.Addrs()[0])
+	errorLog := slog.NewLogLogger(g.Log.Handler(), slog.LevelDebug)
+	door := &http.Server{
+		Handler: g, TLSConfig: settings.Clone(), ErrorLog: errorLog,
+		ReadHeaderTimeout: handshakeTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
+	}
+	tunnels := &http.Server{
+		Handler: readOnly(g.Registry), ErrorLog: errorLog,
+		ReadHeaderTimeout: handshakeTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
+	}
+	var running sync.WaitGroup
+	running.Go(func() { door.Serve(people) })
+	running.Go(func() { tunnels.Serve(g.content) })
+	running.Go(func() { g.people.run(ctx) })
+	running.Go(func() { g.renewServing(ctx) })
+	for _, listener := range g.listeners {
+		running.Go(func() { g.serve(ctx, listener, settings, people) })
+	}
+	g.Log.Info("the gateway is open", "addresses", g.Listen)
+	<-ctx.Done()
+	err := errors.Join(g.close(), door.Close(), tunnels.Close())
+	g.agents.Wait()
+	running.Wait()
+	return err
+}
+
+// tls returns how the gateway shakes hands. Client certificates are asked for and looked at afterwards.
+func (g *Gateway) tls() *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		NextProtos:             []string{tunnel.Protocol, "h2", "http/1.1"},
+		ClientAuth:             tls.RequestClientCert,
+		SessionTicketsDisabled: true, // every connection shows its certificate
+		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return g.serving.Load(), nil },
+	}
+}
+
+// serve accepts connections and hands each to where it belongs.
+func (g *Gateway) serve(ctx context.Context, listener net.Listener, settings *tls.Config, people *tunnel.Listener) {
+	backoff := tunnel.Backoff{Min: 5 * time.Millisecond, Max: time.Second}
+	for {
+		raw, err := listener.Accept()
+		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // such as too many open files: it passes
+			g.Log.Error("accepting a connection", "error", err)
+			select {
+			case <-time.After(backoff.Next()):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		backoff.Reset()
+		g.agents.Go(func() {
+			conn := tls.Server(raw, settings)
+			if err := tunnel.Handshake(ctx, conn, handshakeTimeout); err != nil {
+				g.Log.Debug("a connection was refused", "error", err)
+				return
+			}
+			if conn.ConnectionState().NegotiatedProtocol == tunnel.Protocol {
+				g.agent(ctx, conn)
+				return
+			}
+			people.Deliver(conn)
+		})
+	}
+}
+
+// renewServing looks after the gateway's certificate.
+func (g *Gateway) renewServing(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		cert, err := g.Authority.Serving(ctx)
+		if err != nil {
+			g.Log.Error("renewing the gateway's certificate", "error", err)
+			continue
+		}
+		g.serving.Store(cert)
+	}
+}
+
+// ServeHTTP implements http.Handler for everybody who is not an agent in session.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.EscapedPath()
+	switch {
+	case path == "/healthz":
+		w.Header().Set("Content-Type", "text/plain")
+		w.Write([]byte("ok\n"))
+	case path == session.JoinPath:
+		g.join(w, r)
+	case strings.HasPrefix(path, "/clusters/"):
+		name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/clusters/"), "/")
+		g.proxy(w, r, v1alpha1.ClusterName(name), "/"+rest)
+	case path == "/v2" || strings.HasPrefix(path, "/v2/"):
+		g.serveContent(w, r)
+	default:
+		kubeproxy.WriteError(w, http.StatusNotFound, "nothing is served at this path; members are at /clusters/NAME")
+	}
+}

@@ -1,0 +1,416 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/kube/kubetest"
+	"umbel.dev/umbel/internal/session"
+	"umbel.dev/umbel/internal/tunnel/kubeproxy"
+)
+
+const probeInterval = 200 * time.Millisecond
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
+	os.Exit(kubetest.Main(m))
+}
+
+// desires is what members are to hold, by the test's word.
+type desires struct {
+	mu    sync.Mutex
+	sets  map[v1alpha1.ClusterName]session.DesiredSet
+	ready bool
+	subs  map[chan struct{}]bool
+}
+
+func (d *desires) For(cluster v1alpha1.ClusterName) (session.DesiredSet, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sets[cluster], d.ready
+}
+
+func (d *desires) Subscribe(v1alpha1.ClusterName) (<-chan struct{}, func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	changed := make(chan struct{}, 1)
+	d.subs[changed] = true
+	return changed, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.subs, changed)
+	}
+}
+
+func (d *desires) set(cluster v1alpha1.ClusterName, set session.DesiredSet, ready bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sets[cluster], d.ready = set, ready
+	for changed := range d.subs {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// hub is a gateway on a real API server.
+type hub struct {
+	t         *testing.T
+	api       *rest.Config
+	client    client.Client
+	authority *Authority
+	desires   *desires
+	address   string
+	stop      func()
+}
+
+var scheme = sync.OnceValue(func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			panic(err)
+		}
+	}
+	return s
+})
+
+// newHub starts a gateway; when the test ends it stops and every MemberCluster goes.
+func newHub(t *testing.T) *hub {
+	t.Helper()
+	api := kubetest.Start(t)
+	kubetest.InstallCRDs(t, api)
+	c, err := client.New(api, client.Options{Scheme: scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}}
+	if err := c.Create(t.Context(), namespace); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	authority, err := LoadAuthority(t.Context(), c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hub{
+		t: t, api: api, client: c, authority: authority, address: "127.0.0.1:0",
+		desires: &desires{sets: map[v1alpha1.ClusterName]session.DesiredSet{}, ready: true, subs: map[chan struct{}]bool{}},
+	}
+	h.start()
+	t.Cleanup(h.clean)
+	return h
+}
+
+// start starts the hub, at the address that it had before.
+func (h *hub) start() {
+	h.t.Helper()
+	mgr, err := ctrl.NewManager(h.api, ctrl.Options{Scheme: scheme(), Metrics: metricsserver.Options{BindAddress: "0"}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	content := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "content of %s", r.URL.Path) })
+	g, err := Setup(h.t.Context(), mgr, Config{
+		Listen: []string{h.address}, Authority: h.authority, Desired: h.desires, Registry: content,
+		ProbeInterval: probeInterval, Version: "v1", Log: testLog(h.t),
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.address = g.Addrs()[0].String()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(h.t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	h.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			h.t.Errorf("the hub ended: %v", err)
+		}
+	})
+}
+
+// clean stops the hub and takes away what it left in the API.
+func (h *hub) clean() {
+	h.stop()
+	ctx := context.WithoutCancel(h.t.Context())
+	var list v1alpha1.MemberClusterList
+	if err := h.client.List(ctx, &list); err != nil {
+		h.t.Fatal(err)
+	}
+	for _, m := range list.Items {
+		patch := client.MergeFrom(m.DeepCopy())
+		m.Finalizers = nil
+		if err := h.client.Patch(ctx, &m, patch); client.IgnoreNotFound(err) != nil {
+			h.t.Error(err)
+		}
+		if err := h.client.Delete(ctx, &m); client.IgnoreNotFound(err) != nil {
+			h.t.Error(err)
+		}
+	}
+	if err := h.client.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(v1alpha1.SystemNamespace),
+		client.MatchingFields{"type": string(v1alpha1.JoinTokenType)}); err != nil {
+		h.t.Error(err)
+	}
+}
+
+// invite makes a MemberCluster and a join token, as `umbel join` does, and returns what the agent is given.
+func (h *hub) invite(cluster v1alpha1.ClusterName, expires time.Time) v1alpha1.Bootstrap {
+	h.t.Helper()
+	member := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: string(cluster)}}
+	if err := h.client.Create(h.t.Context(), member); err != nil {
+		h.t.Fatal(err)
+	}
+	token, err := identity.NewToken()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(cluster)},
+		Type:       v1alpha1.JoinTokenType,
+		StringData: map[string]string{
+			v1alpha1.JoinTokenHash: identity.HashToken(token), v1alpha1.JoinTokenExpires: expires.UTC().Format(time.RFC3339),
+		},
+	}
+	if err := h.client.Create(h.t.Context(), secret); err != nil {
+		h.t.Fatal(err)
+	}
+	return v1alpha1.Bootstrap{Cluster: cluster, Address: h.address, CA: string(h.authority.CA.CertPEM()), Token: token}
+}
+
+// member reads a MemberCluster.
+func (h *hub) member(cluster v1alpha1.ClusterName) *v1alpha1.MemberCluster {
+	h.t.Helper()
+	var member v1alpha1.MemberCluster
+	if err := h.client.Get(h.t.Context(), client.ObjectKey{Name: string(cluster)}, &member); err != nil {
+		h.t.Fatal(err)
+	}
+	return &member
+}
+
+// shows waits until a condition of the member is STATUS/REASON and returns its message.
+func (h *hub) shows(cluster v1alpha1.ClusterName, condition, want string) string {
+	h.t.Helper()
+	got, message := "", ""
+	h.eventually(fmt.Sprintf("%s of %s is %s", condition, cluster, want), func() (bool, string) {
+		c := meta.FindStatusCondition(h.member(cluster).Status.Conditions, condition)
+		if c != nil {
+			got, message = string(c.Status)+"/"+c.Reason, c.Message
+		}
+		return got == want, got + ": " + message
+	})
+	return message
+}
+
+func (h *hub) eventually(what string, check func() (ok bool, seen string)) {
+	h.t.Helper()
+	seen := ""
+	err := wait.PollUntilContextTimeout(h.t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (ok bool, err error) {
+		ok, seen = check()
+		return ok, nil
+	})
+	if err != nil {
+		h.t.Fatalf("did not happen: %s; last seen: %s", what, seen)
+	}
+}
+
+// agent is a real agent's end, without the part that applies.
+type agent struct {
+	t        *testing.T
+	client   *session.Client
+	packages *packages
+	dir      string
+	end      chan error
+	stop     func()
+	// frozen keeps probes from being answered.
+	frozen chan struct{}
+	mu     sync.Mutex
+	apiErr error
+}
+
+// newAgent makes an agent with its files in dir, and does not start it.
+func (h *hub) newAgent(boot v1alpha1.Bootstrap, dir string) *agent {
+	h.t.Helper()
+	kube, err := kubeproxy.NewHandler(h.api, testLog(h.t))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	a := &agent{t: h.t, dir: dir, packages: &packages{wake: make(chan struct{}, 1)}, end: make(chan error, 1)}
+	a.client, err = session.NewClient(session.ClientConfig{
+		Bootstrap: boot, Dir: dir, Kube: kube, Log: testLog(h.t),
+		Rand: func() float64 { return 0.1 }, // attempts follow each other quickly
+		Agent: session.AgentConfig{
+			Version: "v1", Packages: a.packages, CheckAPI: a.check, Log: testLog(h.t),
+			Detach: func(context.Context, *wire.Detach) error { return nil },
+		},
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return a
+}
+
+func (a *agent) check(ctx context.Context) (string, error) {
+	a.mu.Lock()
+	frozen, err := a.frozen, a.apiErr
+	a.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+	}
+	return "v1.36.3", err
+}
+
+func (a *agent) start() *agent {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(a.t.Context()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.end <- a.client.Run(ctx)
+	}()
+	a.stop = sync.OnceFunc(func() {
+		cancel()
+		<-done
+	})
+	a.t.Cleanup(a.stop)
+	return a
+}
+
+// joined invites a cluster, starts its agent and waits until it is connected.
+func (h *hub) joined(cluster v1alpha1.ClusterName) *agent {
+	h.t.Helper()
+	a := h.newAgent(h.invite(cluster, time.Now().Add(time.Hour)), h.t.TempDir()).start()
+	h.shows(cluster, v1alpha1.ConditionConnected, "True/ProbeAnswered")
+	return a
+}
+
+// packages is what an agent holds, in memory: what is assigned is applied at once.
+type packages struct {
+	mu     sync.Mutex
+	held   map[string]*wire.PackageStatus
+	news   wire.StatusReport
+	wake   chan struct{}
+	broken error
+	stores int
+}
+
+func (p *packages) Held() (held []*wire.PackageStatus) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.news.Packages, p.news.Removed = nil, nil
+	for _, s := range p.held {
+		held = append(held, s)
+	}
+	return held
+}
+
+func (p *packages) Store(_ context.Context, change *wire.DesiredState) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stores++
+	if p.broken != nil {
+		return p.broken
+	}
+	if p.held == nil {
+		p.held = map[string]*wire.PackageStatus{}
+	}
+	for _, a := range change.GetAssign() {
+		s := &wire.PackageStatus{
+			Package: a.GetPackage(), Release: a.GetRelease(), Revision: a.GetRevision(), Digest: a.GetDigest(),
+			Phase: wire.PackageStatus_APPLIED, Objects: 1, Applied: 1, Healthy: 1,
+		}
+		p.held[a.GetPackage()] = s
+		p.news.Packages = append(p.news.Packages, s)
+	}
+	for _, name := range change.GetRemove() {
+		delete(p.held, name)
+		p.news.Removed = append(p.news.Removed, name)
+	}
+	p.poke()
+	return nil
+}
+
+func (p *packages) say(s *wire.PackageStatus) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held[s.GetPackage()] = s
+	p.news.Packages = append(p.news.Packages, s)
+	p.poke()
+}
+
+func (p *packages) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *packages) Changed() <-chan struct{} { return p.wake }
+
+func (p *packages) Take() *wire.StatusReport {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.news.Packages)+len(p.news.Removed) == 0 {
+		return nil
+	}
+	report := &wire.StatusReport{Packages: p.news.Packages, Removed: p.news.Removed}
+	p.news.Packages, p.news.Removed = nil, nil
+	return report
+}
+
+// keyring opens an agent's keyring, for tests that act beside the agent.
+func (h *hub) keyring(dir string) *identity.Keyring {
+	h.t.Helper()
+	ring, err := identity.OpenKeyring(dir, h.authority.CA.CertPEM())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return ring
+}
+
+// testLog writes to the test's log, as long as the test runs.
+func testLog(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+func readAll(t *testing.T, answer *http.Response) string {
+	t.Helper()
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func mustContain(t *testing.T, what, text string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			t.Errorf("%s is %q, want it to say %q", what, text, w)
+		}
+	}
+}

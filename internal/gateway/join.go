@@ -1,0 +1,227 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/session"
+)
+
+// reasonBadRequest is the reason of a refusal that names no member.
+const reasonBadRequest = "BadRequest"
+
+// join issues a certificate to an agent: over HTTP, before it has a session.
+func (g *Gateway) join(w http.ResponseWriter, r *http.Request) {
+	log := g.Log.With("peer", r.RemoteAddr)
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		writeJSON(w, http.StatusMethodNotAllowed, session.JoinRefusal{Reason: reasonBadRequest, Message: "a join is a POST"})
+		return
+	}
+	if !g.joins.allowed(r.RemoteAddr) {
+		log.Warn("a join was refused", "why", "too many failed attempts from this address")
+		w.Header().Set("Retry-After", "10")
+		writeJSON(w, http.StatusTooManyRequests, session.JoinRefusal{Reason: "TooManyAttempts", Message: "too many failed attempts from this address; wait ten seconds"})
+		return
+	}
+	response, err := g.issue(r.Context(), http.MaxBytesReader(w, r.Body, session.MaxJoinBytes))
+	var no *refused
+	if errors.As(err, &no) {
+		g.joins.failed(r.RemoteAddr)
+		log.Warn("a join was refused", "member", no.cluster, "reason", no.reason, "why", no.text)
+		g.note(r.Context(), no)
+		code := http.StatusForbidden
+		if no.reason == reasonBadRequest {
+			code = http.StatusBadRequest
+		}
+		writeJSON(w, code, session.JoinRefusal{Reason: no.reason, Message: no.text})
+		return
+	}
+	if err != nil {
+		log.Error("a join failed", "error", err)
+		writeJSON(w, http.StatusServiceUnavailable, session.JoinRefusal{Reason: "HubUnavailable", Message: "the hub cannot issue certificates now; its log says why"})
+		return
+	}
+	writeJSON(w, http.StatusOK, response)
+}
+
+// issue decides about a request and, when it is granted, pins the key and signs.
+func (g *Gateway) issue(ctx context.Context, body io.Reader) (session.JoinResponse, error) {
+	var ask session.JoinRequest
+	if err := json.NewDecoder(body).Decode(&ask); err != nil {
+		return session.JoinResponse{}, &refused{reason: reasonBadRequest, text: "the request is not a JSON object with cluster, token and csr"}
+	}
+	request, err := identity.ParseMemberRequest(ask.CSR)
+	if err != nil {
+		return session.JoinResponse{}, &refused{reason: reasonBadRequest, text: "csr: " + err.Error()}
+	}
+	if request.Cluster != ask.Cluster {
+		return session.JoinResponse{}, &refused{
+			reason: v1alpha1.ReasonTokenRefused,
+			text:   fmt.Sprintf("cluster is %.63q and the certificate request is for %.63q; they have to be the same", ask.Cluster, request.Cluster),
+		}
+	}
+	for {
+		response, notAfter, err := g.grant(ctx, ask, request)
+		if apierrors.IsConflict(err) {
+			continue // somebody else wrote the MemberCluster: decide again
+		}
+		if err != nil {
+			return session.JoinResponse{}, err
+		}
+		g.members.Issued(request.Cluster, notAfter)
+		g.Log.Info("a certificate was issued", "member", request.Cluster, "key", request.Fingerprint[:12], "notAfter", notAfter)
+		return response, nil
+	}
+}
+
+// grant decides on what the API says now. The key is pinned before the certificate is handed out.
+func (g *Gateway) grant(ctx context.Context, ask session.JoinRequest, request identity.MemberRequest) (session.JoinResponse, time.Time, error) {
+	fail := func(err error) (session.JoinResponse, time.Time, error) {
+		return session.JoinResponse{}, time.Time{}, err
+	}
+	no := &refused{reason: v1alpha1.ReasonTokenRefused, cluster: request.Cluster}
+	var member v1alpha1.MemberCluster
+	err := g.live.Get(ctx, client.ObjectKey{Name: string(request.Cluster)}, &member)
+	if apierrors.IsNotFound(err) {
+		no.cluster = ""
+		no.text = fmt.Sprintf("the hub has no MemberCluster %.63q; run `umbel join %.63s`", request.Cluster, request.Cluster)
+		return fail(no)
+	}
+	if err != nil {
+		return fail(fmt.Errorf("reading MemberCluster %q: %w", request.Cluster, err))
+	}
+	pinned := member.Status.Identity
+	switch {
+	case pinned == nil:
+		if err := g.checkToken(ctx, ask, no); err != nil {
+			return fail(err)
+		}
+	case pinned.KeyFingerprint != request.Fingerprint:
+		no.reason = v1alpha1.ReasonCertificateRefused
+		no.text = fmt.Sprintf("the join token of %q has been used by another key, which is pinned; if that agent lost its key, run `umbel leave %s --force`, then `umbel join %s`",
+			request.Cluster, request.Cluster, request.Cluster)
+		return fail(no)
+	}
+	certificate, notAfter, err := g.Authority.CA.SignMember(request, g.CertificateTTL)
+	if err != nil {
+		return fail(err)
+	}
+	if pinned == nil {
+		before := member.DeepCopy()
+		member.Status.Identity = &v1alpha1.MemberIdentity{
+			KeyFingerprint: request.Fingerprint, CertificateNotAfter: &metav1.Time{Time: notAfter},
+		}
+		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+		if err := g.client.Status().Patch(ctx, &member, patch); err != nil {
+			return fail(fmt.Errorf("pinning the key of %q: %w", request.Cluster, err))
+		}
+	}
+	return session.JoinResponse{Certificate: string(certificate), Trust: string(g.Authority.CA.CertPEM())}, notAfter, nil
+}
+
+// checkToken says whether the token of a request is the one that was made for the member. no is what it refuses with.
+func (g *Gateway) checkToken(ctx context.Context, ask session.JoinRequest, no *refused) error {
+	again := fmt.Sprintf("; run `umbel join %s` again for a new one", ask.Cluster)
+	key := client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(ask.Cluster)}
+	var secret corev1.Secret
+	err := g.live.Get(ctx, key, &secret)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading the join token %s: %w", key, err)
+	}
+	expires, parseErr := time.Parse(time.RFC3339, string(secret.Data[v1alpha1.JoinTokenExpires]))
+	switch {
+	case err != nil || secret.Type != v1alpha1.JoinTokenType:
+		no.text = "there is no join token for the cluster: it was used, or never made" + again
+	case !identity.TokenMatches(ask.Token, string(secret.Data[v1alpha1.JoinTokenHash])):
+		no.text = "the join token is wrong" + again
+	case parseErr != nil || time.Now().After(expires):
+		no.text = "the join token has expired" + again
+	default:
+		return nil
+	}
+	return no
+}
+
+func writeJSON(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	json.NewEncoder(w).Encode(body)
+}
+
+// attempts counts failed joins by address: twenty at once, then one a second.
+type attempts struct {
+	now func() time.Time
+
+	mu   sync.Mutex
+	from map[string]*rate.Limiter
+}
+
+func newAttempts(now func() time.Time) *attempts {
+	return &attempts{now: now, from: map[string]*rate.Limiter{}}
+}
+
+// maxAddresses is how many addresses with failures are remembered.
+const maxAddresses = 10_000
+
+func (a *attempts) allowed(peer string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	limiter := a.from[host(peer)]
+	return limiter == nil || limiter.TokensAt(a.now()) >= 1
+}
+
+func (a *attempts) failed(peer string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	limiter := a.from[host(peer)]
+	if limiter == nil {
+		a.forget()
+		limiter = rate.NewLimiter(1, 20)
+		a.from[host(peer)] = limiter
+	}
+	limiter.AllowN(a.now(), 1)
+}
+
+// forget drops addresses that have paid, and everything when that is not enough.
+func (a *attempts) forget() {
+	if len(a.from) < maxAddresses {
+		return
+	}
+	for peer, limiter := range a.from {
+		if limiter.TokensAt(a.now()) >= 20 {
+			delete(a.from, peer)
+		}
+	}
+	if len(a.from) >= maxAddresses {
+		clear(a.from)
+	}
+}
+
+func host(peer string) string {
+	h, _, err := net.SplitHostPort(peer)
+	if err != nil {
+		return peer
+	}
+	// One customer has a whole /64 of IPv6.
+	if ip := net.ParseIP(strings.Split(h, "%")[0]); ip != nil && ip.To4() == nil {
+		return ip.Mask(net.CIDRMask(64, 128)).String()
+	}
+	return h
+}

@@ -1,0 +1,178 @@
+package members
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
+)
+
+// +kubebuilder:rbac:groups=umbel.dev,resources=memberclusters,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=umbel.dev,resources=memberclusters/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;update;delete
+
+// ForceDetachAnnotation on a MemberCluster that is being deleted lets it go without its agent's word.
+const ForceDetachAnnotation = "umbel.dev/force-detach"
+
+// coalesce is how long news of a member wait for more of them.
+const coalesce = 50 * time.Millisecond
+
+// Controller writes the status of MemberClusters and lets them go.
+type Controller struct {
+	client   client.Client
+	registry *Registry
+}
+
+// Setup adds the controller to the manager.
+func Setup(mgr ctrl.Manager, registry *Registry) error {
+	c := &Controller{client: mgr.GetClient(), registry: registry}
+	news := source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		registry.mu.Lock()
+		defer registry.mu.Unlock()
+		registry.notify = func(cluster v1alpha1.ClusterName) {
+			queue.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: string(cluster)}}, coalesce)
+		}
+		return nil
+	})
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("member").
+		For(&v1alpha1.MemberCluster{}).
+		WatchesRawSource(news).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, SkipNameValidation: ptr.To(true)}).
+		Complete(c)
+	if err != nil {
+		return fmt.Errorf("setting up the member controller: %w", err)
+	}
+	return nil
+}
+
+// Reconcile brings one MemberCluster's status up to what is known.
+func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	cluster := v1alpha1.ClusterName(req.Name)
+	var member v1alpha1.MemberCluster
+	err := c.client.Get(ctx, req.NamespacedName, &member)
+	if apierrors.IsNotFound(err) {
+		c.registry.forget(cluster)
+		return ctrl.Result{}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	facts := c.registry.snapshot(cluster)
+	gone, err := c.lifecycle(ctx, &member, facts)
+	if err != nil || gone {
+		return ctrl.Result{}, silent(err)
+	}
+	c.revoke(&member)
+	set, known := c.registry.config.Desired(cluster)
+	status, again := Plan(&member, facts, Desired{set, known}, Hub{
+		Now: c.registry.config.Now(), Started: c.registry.started, ProbeInterval: c.registry.config.ProbeInterval,
+		Before: c.registry.config.Before,
+	})
+	if equality.Semantic.DeepEqual(status, member.Status) {
+		return ctrl.Result{RequeueAfter: again}, nil
+	}
+	if wait := c.registry.wait(cluster); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	if err := c.write(ctx, &member, status); err != nil {
+		return ctrl.Result{}, silent(err)
+	}
+	return ctrl.Result{RequeueAfter: again}, nil
+}
+
+// silent drops conflicts: the newer version is on its way through the watch.
+func silent(err error) error {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// write writes the status. When the member connects for the first time its join token goes first: it has served.
+func (c *Controller) write(ctx context.Context, member *v1alpha1.MemberCluster, status v1alpha1.MemberClusterStatus) error {
+	last := meta.FindStatusCondition(member.Status.Conditions, v1alpha1.ConditionConnected)
+	first := last == nil || last.Reason == v1alpha1.ReasonAwaitingAgent
+	if first && meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionConnected) {
+		if err := c.deleteToken(ctx, member.Name); err != nil {
+			return err
+		}
+	}
+	before := member.DeepCopy()
+	member.Status = status
+	err := c.client.Status().Patch(ctx, member, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	if err != nil {
+		return fmt.Errorf("writing the status of member %s: %w", member.Name, err)
+	}
+	return nil
+}
+
+// lifecycle sees to the finalizer: it is there as long as an agent may hold something of ours. gone says that it was
+// taken off.
+func (c *Controller) lifecycle(ctx context.Context, member *v1alpha1.MemberCluster, facts Facts) (gone bool, err error) {
+	if member.DeletionTimestamp.IsZero() {
+		if controllerutil.ContainsFinalizer(member, v1alpha1.Finalizer) {
+			return false, nil
+		}
+		return false, c.patch(ctx, member, func() { controllerutil.AddFinalizer(member, v1alpha1.Finalizer) })
+	}
+	if !controllerutil.ContainsFinalizer(member, v1alpha1.Finalizer) {
+		return true, nil // others hold it; for us it is gone
+	}
+	_, forced := member.Annotations[ForceDetachAnnotation]
+	if !facts.Detached && !forced && member.Status.Identity != nil {
+		prune := member.Spec.DeletionPolicy == v1alpha1.DeletionPrune
+		c.registry.detach(v1alpha1.ClusterName(member.Name), &wire.Detach{Prune: prune})
+		return false, nil
+	}
+	if err := c.deleteToken(ctx, member.Name); err != nil {
+		return false, err
+	}
+	return true, c.patch(ctx, member, func() { controllerutil.RemoveFinalizer(member, v1alpha1.Finalizer) })
+}
+
+// revoke ends the session of a key that is not the pinned one any more.
+func (c *Controller) revoke(member *v1alpha1.MemberCluster) {
+	key, presence := c.registry.key(v1alpha1.ClusterName(member.Name))
+	if presence == nil || member.Status.Identity == nil || member.Status.Identity.KeyFingerprint == key {
+		return
+	}
+	presence.End(fmt.Errorf("another key was pinned for member %s", member.Name))
+}
+
+func (c *Controller) patch(ctx context.Context, member *v1alpha1.MemberCluster, change func()) error {
+	before := member.DeepCopy()
+	change()
+	err := c.client.Patch(ctx, member, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	if err != nil {
+		return fmt.Errorf("changing the finalizers of member %s: %w", member.Name, err)
+	}
+	return nil
+}
+
+func (c *Controller) deleteToken(ctx context.Context, member string) error {
+	token := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(v1alpha1.ClusterName(member)),
+	}}
+	if err := client.IgnoreNotFound(c.client.Delete(ctx, token)); err != nil {
+		return fmt.Errorf("deleting the join token of member %s: %w", member, err)
+	}
+	return nil
+}

@@ -1,0 +1,23 @@
+// Package members answers: what does the hub know of each member, and what do people see of it?
+//
+// It hears what happens in sessions (Presence), keeps the latest of it in memory (Registry), and alone writes
+// MemberCluster.status (Controller): conditions, versions, packages, lastSeen. The certificate endpoint of package
+// gateway writes status.identity, before it hands out the first certificate.
+//
+// For each member, when something happened to it:
+//
+//  1. Take a snapshot of what is known (Facts) and of what it is to hold.
+//  2. Plan computes the status from the one that is there, the facts and the time; it is pure.
+//  3. What differs is written; nothing is written otherwise. Plan may name a time to look again.
+//
+// Safety laws, with their reasons:
+//
+//   - Without news the last word stands: a hub that has just started knows nothing and takes nothing back until the
+//     agents had time to return.
+//   - A lost member keeps its packages in the status; their Synced is Unknown, not True, because nobody knows.
+//   - The finalizer goes when the agent has said that it let go, when it never joined, or when a person takes it off
+//     or forces it; nothing else tells that nothing is left behind.
+//   - An idle member costs no write: a probe that comes back changes nothing that is stored. A noisy member is written
+//     at most twice a second, with the latest only.
+//   - A newer session of a member ends the older one; what the older one says from then on is not heard.
+package members

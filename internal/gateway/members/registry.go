@@ -1,0 +1,327 @@
+package members
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/session"
+)
+
+// ErrReplaced ends a session when a newer one of the same member begins.
+var ErrReplaced = errors.New("a newer session of the same member replaced this one")
+
+// RegistryConfig is what a Registry needs.
+type RegistryConfig struct {
+	// Desired says what a member is to hold.
+	Desired func(v1alpha1.ClusterName) (session.DesiredSet, bool)
+	// ProbeInterval of the sessions.
+	ProbeInterval time.Duration
+	// Before is when the hub was alive last before this start; zero when that is not known.
+	Before time.Time
+	Now    func() time.Time
+	Log    *slog.Logger
+}
+
+// Registry holds the sessions of the members and what is known from them, in memory. It is safe for concurrent use.
+type Registry struct {
+	config  RegistryConfig
+	started time.Time
+
+	mu      sync.Mutex
+	members map[v1alpha1.ClusterName]*record
+	notify  func(v1alpha1.ClusterName) // the controller's; nil until it runs
+}
+
+// record is what is known of one member.
+type record struct {
+	facts    Facts
+	presence *Presence // of the current session, nil without one
+	writes   *rate.Limiter
+}
+
+// NewRegistry returns a registry that knows nothing yet.
+func NewRegistry(config RegistryConfig) *Registry {
+	return &Registry{config: config, started: config.Now(), members: map[v1alpha1.ClusterName]*record{}}
+}
+
+// Session is what a Presence needs of a session.
+type Session struct {
+	Cluster v1alpha1.ClusterName
+	// Fingerprint of the key that the agent has proved.
+	Fingerprint string
+	// End ends the session for a reason.
+	End context.CancelCauseFunc
+	// Kube reaches the member's API server.
+	Kube http.RoundTripper
+}
+
+// Presence is one session of a member: it hears what happens in it. It implements session.Observer.
+type Presence struct {
+	Session
+
+	registry *Registry
+	orders   chan *wire.FromHub
+
+	// Guarded by the registry's lock.
+	seen      time.Time // when the last probe came back
+	detaching bool      // the agent was told to go
+}
+
+var _ session.Observer = (*Presence)(nil)
+
+// Begin makes room for a session; the member's older one is ended.
+func (r *Registry) Begin(s Session) *Presence {
+	p := &Presence{Session: s, registry: r, orders: make(chan *wire.FromHub, 2), seen: r.config.Now()}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.record(s.Cluster)
+	if older := rec.presence; older != nil {
+		older.End(ErrReplaced)
+	}
+	rec.presence = p
+	return p
+}
+
+// Orders carries what the session is to tell the agent; see session.HubConfig.
+func (p *Presence) Orders() <-chan *wire.FromHub { return p.orders }
+
+// hear changes what is known, unless a newer session has taken over, and has it written.
+func (p *Presence) hear(change func(*Facts) (news bool)) {
+	p.registry.mu.Lock()
+	rec := p.registry.members[p.Cluster]
+	if rec == nil || rec.presence != p {
+		p.registry.mu.Unlock()
+		return
+	}
+	news := change(&rec.facts)
+	p.registry.mu.Unlock()
+	if news {
+		p.registry.Poke(p.Cluster)
+	}
+}
+
+// Opened implements session.Observer.
+func (p *Presence) Opened(hello *wire.Hello) {
+	p.hear(func(f *Facts) bool {
+		f.InSession, f.Answered, f.Lost, f.Refused, f.NotStored = true, false, nil, nil, ""
+		f.AgentVersion = clip(hello.GetAgentVersion(), 128)
+		if v := hello.GetKubernetesVersion(); v != "" {
+			f.KubernetesVersion = clip(v, 128)
+		}
+		f.Heard, f.Packages = true, make(map[v1alpha1.PackageKey]*wire.PackageStatus, len(hello.GetPackages()))
+		for _, s := range hello.GetPackages() {
+			f.Packages[v1alpha1.PackageKey(s.GetPackage())] = s
+		}
+		return true
+	})
+}
+
+// Answered implements session.Observer.
+func (p *Presence) Answered(apiError string) {
+	p.hear(func(f *Facts) bool {
+		p.seen = p.registry.config.Now()
+		news := !f.Answered || (f.APIError == "") != (apiError == "")
+		f.Answered, f.APIError = true, apiError
+		return news
+	})
+}
+
+// Reported implements session.Observer.
+func (p *Presence) Reported(report *wire.StatusReport) {
+	p.hear(func(f *Facts) bool {
+		for _, name := range report.GetRemoved() {
+			delete(f.Packages, v1alpha1.PackageKey(name))
+		}
+		for _, s := range report.GetPackages() {
+			key := v1alpha1.PackageKey(s.GetPackage())
+			if _, known := f.Packages[key]; known || len(f.Packages) < session.MaxPackages {
+				f.Packages[key] = s
+			}
+		}
+		if v := report.GetKubernetesVersion(); v != "" {
+			f.KubernetesVersion = clip(v, 128)
+		}
+		return true
+	})
+}
+
+// Acknowledged implements session.Observer.
+func (p *Presence) Acknowledged(problem string) {
+	p.hear(func(f *Facts) bool {
+		news := f.NotStored != problem
+		f.NotStored = problem
+		return news
+	})
+}
+
+// Detached implements session.Observer.
+func (p *Presence) Detached() {
+	p.hear(func(f *Facts) bool {
+		f.Detached = true
+		return true
+	})
+}
+
+// Renewed tells that a certificate was issued.
+func (p *Presence) Renewed(notAfter time.Time) {
+	p.hear(func(f *Facts) bool {
+		f.NotAfter = notAfter
+		return true
+	})
+}
+
+// Over ends the presence: err is what the session ended with.
+func (p *Presence) Over(err error) {
+	p.hear(func(f *Facts) bool {
+		reason := v1alpha1.ReasonSessionClosed
+		if errors.Is(err, session.ErrProbeTimeout) {
+			reason = v1alpha1.ReasonProbeTimeout
+		}
+		if errors.Is(err, session.ErrNoCommonProtocol) {
+			f.Refused = &Refusal{Reason: v1alpha1.ReasonProtocolMismatch, Message: err.Error()}
+		}
+		if f.InSession {
+			f.Lost = &Loss{Reason: reason, At: p.registry.config.Now(), LastSeen: p.seen}
+		}
+		f.InSession, f.Answered = false, false
+		p.registry.members[p.Cluster].presence = nil
+		return true
+	})
+}
+
+// Refuse notes that an agent that claims to be cluster's was not let in. While the member is in session it changes
+// nothing: a stranger's attempt says nothing of the member.
+func (r *Registry) Refuse(cluster v1alpha1.ClusterName, refusal Refusal) {
+	r.mu.Lock()
+	rec := r.record(cluster)
+	if rec.presence == nil {
+		rec.facts.Refused = &refusal
+	}
+	r.mu.Unlock()
+	r.Poke(cluster)
+}
+
+// Issued notes that a certificate was issued outside of a session.
+func (r *Registry) Issued(cluster v1alpha1.ClusterName, notAfter time.Time) {
+	r.mu.Lock()
+	rec := r.record(cluster)
+	rec.facts.NotAfter, rec.facts.Detached = notAfter, false
+	r.mu.Unlock()
+	r.Poke(cluster)
+}
+
+// Kube returns the way to the member's API server, or nil when the member is not in session.
+func (r *Registry) Kube(cluster v1alpha1.ClusterName) http.RoundTripper {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rec := r.members[cluster]; rec != nil && rec.presence != nil && rec.facts.InSession {
+		return rec.presence.Kube
+	}
+	return nil
+}
+
+// Poke has the controller look at the member soon.
+func (r *Registry) Poke(cluster v1alpha1.ClusterName) {
+	r.mu.Lock()
+	notify := r.notify
+	r.mu.Unlock()
+	if notify != nil {
+		notify(cluster)
+	}
+}
+
+// snapshot returns what is known of the member. The messages in it are shared and never written to.
+func (r *Registry) snapshot(cluster v1alpha1.ClusterName) Facts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.members[cluster]
+	if rec == nil {
+		return Facts{}
+	}
+	facts := rec.facts
+	facts.Packages = maps.Clone(facts.Packages)
+	return facts
+}
+
+// detach tells the member's agent, once per session, to go. A member that is not in session is told when it comes.
+func (r *Registry) detach(cluster v1alpha1.ClusterName, wish *wire.Detach) {
+	r.mu.Lock()
+	rec := r.members[cluster]
+	told := rec == nil || rec.presence == nil || !rec.facts.InSession || rec.presence.detaching
+	if !told {
+		rec.presence.detaching = true
+	}
+	r.mu.Unlock()
+	if !told {
+		r.order(cluster, &wire.FromHub{Message: &wire.FromHub_Detach{Detach: wish}})
+	}
+}
+
+// order tells the member's session something. It says false when there is none, or when too much waits already.
+func (r *Registry) order(cluster v1alpha1.ClusterName, order *wire.FromHub) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.members[cluster]
+	if rec == nil || rec.presence == nil {
+		return false
+	}
+	select {
+	case rec.presence.orders <- order:
+		return true
+	default:
+		return false
+	}
+}
+
+// key returns the key that is in session for the member, or nothing.
+func (r *Registry) key(cluster v1alpha1.ClusterName) (fingerprint string, presence *Presence) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rec := r.members[cluster]; rec != nil && rec.presence != nil {
+		return rec.presence.Fingerprint, rec.presence
+	}
+	return "", nil
+}
+
+// forget drops what is known of a member that does not exist any more; its session is told so and ends.
+func (r *Registry) forget(cluster v1alpha1.ClusterName) {
+	refusal := &wire.Refusal{
+		Reason:  v1alpha1.ReasonCertificateRefused,
+		Message: "the MemberCluster was deleted on the hub, so the agent's key is worth nothing any more; to come back, run `umbel join`",
+	}
+	r.order(cluster, &wire.FromHub{Message: &wire.FromHub_Refusal{Refusal: refusal}})
+	r.mu.Lock()
+	delete(r.members, cluster)
+	r.mu.Unlock()
+}
+
+// wait returns how long the next write of the member's status has to wait, and counts it when that is no time.
+func (r *Registry) wait(cluster v1alpha1.ClusterName) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	reservation := r.record(cluster).writes.ReserveN(r.config.Now(), 1)
+	delay := reservation.DelayFrom(r.config.Now())
+	if delay > 0 {
+		reservation.CancelAt(r.config.Now())
+	}
+	return delay
+}
+
+// record returns the member's record and makes one when there is none. The caller holds the lock.
+func (r *Registry) record(cluster v1alpha1.ClusterName) *record {
+	rec := r.members[cluster]
+	if rec == nil {
+		rec = &record{writes: rate.NewLimiter(2, 5)}
+		r.members[cluster] = rec
+	}
+	return rec
+}

@@ -1,0 +1,92 @@
+package hub
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+
+	"umbel.dev/umbel/internal/kube/controlplane"
+)
+
+// Dir is the hub's folder within a data folder.
+func Dir(home string) string { return filepath.Join(home, "hub") }
+
+// AdminKubeconfig is the kubeconfig of a hub with an embedded API.
+func AdminKubeconfig(home string) string { return filepath.Join(Dir(home), "admin.kubeconfig") }
+
+// State is what the hub keeps in HOME/hub/config.json between starts, so that its addresses stay what its members and
+// users know.
+type State struct {
+	// Ports of the embedded API.
+	Ports controlplane.Ports `json:"ports"`
+	// GatewayPort is where agents and people reach the hub.
+	GatewayPort int `json:"gatewayPort"`
+	// Address is what members dial, as HOST:PORT.
+	Address string `json:"address"`
+	// CAFile holds the certificate authority of the gateway. It exists once the hub has started.
+	CAFile string `json:"caFile"`
+}
+
+// LoadState reads the state of the hub in a data folder, or makes one with free ports. address is what members dial;
+// when it is not valid, the state keeps the one that it has, or 127.0.0.1.
+func LoadState(home string, address netip.Addr) (State, error) {
+	path := filepath.Join(Dir(home), "config.json")
+	var s State
+	raw, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if s, err = newState(home); err != nil {
+			return s, err
+		}
+	case err != nil:
+		return s, err
+	default:
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return s, fmt.Errorf("reading %s: %w", path, err)
+		}
+	}
+	if address.IsValid() {
+		s.Address = netip.AddrPortFrom(address, uint16(s.GatewayPort)).String()
+	}
+	if raw, err = json.MarshalIndent(s, "", "  "); err != nil {
+		return s, err
+	}
+	if err := os.MkdirAll(Dir(home), 0o700); err != nil {
+		return s, err
+	}
+	return s, renameio.WriteFile(path, raw, 0o600)
+}
+
+func newState(home string) (State, error) {
+	ports, err := freePorts(4)
+	if err != nil {
+		return State{}, err
+	}
+	return State{
+		Ports:       controlplane.Ports{API: ports[0], Etcd: ports[1], EtcdPeer: ports[2]},
+		GatewayPort: ports[3],
+		Address:     netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(ports[3])).String(),
+		CAFile:      filepath.Join(Dir(home), "gateway-ca.crt"),
+	}, nil
+}
+
+// freePorts finds n ports of 127.0.0.1 that nobody listens on.
+func freePorts(n int) ([]int, error) {
+	ports := make([]int, n)
+	for i := range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("finding a free port: %w", err)
+		}
+		defer l.Close() //nolint:errcheck // held until all are found, so that they differ
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return ports, nil
+}

@@ -1,0 +1,239 @@
+package identity
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+func issueMember(t *testing.T, ca *CA, cluster v1alpha1.ClusterName, ttl time.Duration) *x509.Certificate {
+	t.Helper()
+	key, err := NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := NewMemberRequest(cluster, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := ParseMemberRequest(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM, _, err := ca.SignMember(request, ttl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := ParseCert(certPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+func newCA(t *testing.T) *CA {
+	t.Helper()
+	ca, err := NewCA("umbel members", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+func TestVerifyMember(t *testing.T) {
+	ca, other := newCA(t), newCA(t)
+	person, err := ca.IssueClient(Request{CommonName: "prod-eu", TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	personCert, err := ParseCert(person.CertPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disguised, err := ca.IssueClient(Request{
+		CommonName: "prod-eu", Organizations: []string{MembersGroup}, URIs: []*url.URL{MemberURI("dev")}, TTL: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	disguisedCert, err := ParseCert(disguised.CertPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := ca.IssueServer(Request{
+		CommonName: "prod-eu", Organizations: []string{MembersGroup}, URIs: []*url.URL{MemberURI("prod-eu")}, TTL: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serverCert, err := ParseCert(server.CertPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		reason string
+		chain  []*x509.Certificate
+		want   error
+	}{
+		{"one of ours", []*x509.Certificate{issueMember(t, ca, "prod-eu", time.Minute)}, nil},
+		{"none at all", nil, ErrNoCertificate},
+		{"over since a minute", []*x509.Certificate{issueMember(t, ca, "prod-eu", -time.Minute)}, ErrExpired},
+		{"another hub's", []*x509.Certificate{issueMember(t, other, "prod-eu", time.Minute)}, ErrForeign},
+		{"another hub's, and that CA beside it", []*x509.Certificate{issueMember(t, other, "prod-eu", time.Minute), other.Certificate()}, ErrForeign},
+		{"another hub's and expired: foreign is what matters", []*x509.Certificate{issueMember(t, other, "prod-eu", -time.Minute)}, ErrForeign},
+		{"a person's", []*x509.Certificate{personCert}, ErrNotAMember},
+		{"names that differ", []*x509.Certificate{disguisedCert}, ErrNotAMember},
+		{"a server's", []*x509.Certificate{serverCert}, ErrForeign},
+	} {
+		member, err := ca.VerifyMember(c.chain)
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("%s: got %v, want %v", c.reason, err, c.want)
+		}
+		if len(c.chain) > 0 && member.Cluster != "prod-eu" {
+			t.Errorf("%s: the cluster is %q", c.reason, member.Cluster)
+		}
+	}
+}
+
+func TestParseMemberRequestRefuses(t *testing.T) {
+	key, err := NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := NewMemberRequest("prod-eu", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := append([]byte(nil), good...)
+	broken[len(broken)-1] ^= 1
+	weak, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaRequest, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "prod-eu"}}, weak)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		reason string
+		der    []byte
+		want   string
+	}{
+		{"nothing", nil, "PKCS #10"},
+		{"garbage", []byte("-----BEGIN CERTIFICATE REQUEST-----"), "PKCS #10"},
+		{"another key's signature", broken, "signature"},
+		{"RSA", rsaRequest, "P-256"},
+	} {
+		if _, err := ParseMemberRequest(c.der); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want it to name %q", c.reason, err, c.want)
+		}
+	}
+}
+
+func FuzzParseMemberRequest(f *testing.F) {
+	key, err := NewKey()
+	if err != nil {
+		f.Fatal(err)
+	}
+	good, err := NewMemberRequest("prod-eu", key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Fuzz(func(t *testing.T, der []byte) {
+		if request, err := ParseMemberRequest(der); err == nil && len(request.Fingerprint) != 64 {
+			t.Errorf("fingerprint %q", request.Fingerprint)
+		}
+	})
+}
+
+func TestToken(t *testing.T) {
+	token, err := NewToken()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !TokenMatches(token, HashToken(token)) {
+		t.Error("a token does not match its own hash")
+	}
+	if TokenMatches("", HashToken("")) {
+		t.Error("the empty token matches")
+	}
+	if TokenMatches(token+"x", HashToken(token)) || TokenMatches(token, "") {
+		t.Error("a wrong token matches")
+	}
+}
+
+func TestKeyring(t *testing.T) {
+	ca, dir := newCA(t), filepath.Join(t.TempDir(), "agent")
+	ring, err := OpenKeyring(dir, ca.CertPEM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ring.Certificate() != nil || !ring.RenewAt().IsZero() {
+		t.Error("a new keyring has a certificate")
+	}
+	info, err := os.Stat(filepath.Join(dir, "key.pem"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("key.pem: %v, %v", info, err)
+	}
+	der, err := NewMemberRequest("prod-eu", ring.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := ParseMemberRequest(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM, notAfter, err := ca.SignMember(request, 55*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ring.Install(certPEM, ca.CertPEM()); err != nil {
+		t.Fatal(err)
+	}
+
+	again, err := OpenKeyring(dir, ca.CertPEM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cert := again.Certificate(); cert == nil || !cert.NotAfter.Equal(notAfter) {
+		t.Errorf("after a restart the certificate is %v", cert)
+	}
+	if left := notAfter.Sub(again.RenewAt()); left != 20*time.Minute { // a third of an hour, the skew included
+		t.Errorf("it is renewed %v before its end", left)
+	}
+	if again.TLS().GetClientCertificate == nil {
+		t.Error("it is not presented")
+	}
+}
+
+func TestKeyringRefuses(t *testing.T) {
+	ca, dir := newCA(t), t.TempDir()
+	if _, err := OpenKeyring(t.TempDir(), []byte("nothing")); err == nil || !strings.Contains(err.Error(), "umbel join") {
+		t.Errorf("a bootstrap without a CA: %v", err)
+	}
+	ring, err := OpenKeyring(dir, ca.CertPEM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := encodeCert(issueMember(t, ca, "prod-eu", time.Minute).Raw)
+	if err := ring.Install(foreign, ca.CertPEM()); err == nil || !strings.Contains(err.Error(), "another key") {
+		t.Errorf("a certificate of another key: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "key.pem"), []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenKeyring(dir, ca.CertPEM()); err == nil || !strings.Contains(err.Error(), "key.pem") {
+		t.Errorf("a damaged key: %v", err)
+	}
+}

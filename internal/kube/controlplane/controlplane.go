@@ -1,0 +1,131 @@
+package controlplane
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"umbel.dev/umbel/internal/kube/process"
+)
+
+// Component is a process of the control plane beyond etcd and kube-apiserver, which are always there.
+type Component string
+
+// The components.
+const (
+	ControllerManager Component = "kube-controller-manager"
+	Scheduler         Component = "kube-scheduler"
+)
+
+// Ports are the TCP ports that a control plane listens on. Etcd and EtcdPeer are on 127.0.0.1.
+type Ports struct {
+	API      int `json:"api"`
+	Etcd     int `json:"etcd"`
+	EtcdPeer int `json:"etcdPeer"`
+}
+
+// Config describes a control plane.
+type Config struct {
+	// Name names the cluster in its kubeconfigs and certificates.
+	Name string
+	// Dir holds all that it writes: pki/, etcd/ and *.kubeconfig.
+	Dir string
+	// Binary is the path of umbel-kube.
+	Binary string
+	// Address is where the API listens, and what it tells its pods. A loopback address is told to nobody.
+	Address netip.Addr
+	Ports   Ports
+	// ServiceCIDR and PodCIDR are the ranges of cluster IPs and pods. PodCIDR may be zero where there are no nodes.
+	ServiceCIDR netip.Prefix
+	PodCIDR     netip.Prefix
+	// Hosts are further names and addresses that the API's certificate is valid for.
+	Hosts      []string
+	Components []Component
+}
+
+// ControlPlane is a planned control plane.
+type ControlPlane struct {
+	config Config
+}
+
+// New returns the control plane that config describes, or an error that names the field that does not fit.
+func New(config Config) (*ControlPlane, error) {
+	switch {
+	case config.Name == "":
+		return nil, errors.New("control plane: Name is empty")
+	case !filepath.IsAbs(config.Dir):
+		return nil, fmt.Errorf("control plane %q: Dir %q is not absolute", config.Name, config.Dir)
+	case !filepath.IsAbs(config.Binary):
+		return nil, fmt.Errorf("control plane %q: Binary %q is not absolute", config.Name, config.Binary)
+	case !config.Address.IsValid():
+		return nil, fmt.Errorf("control plane %q: Address is missing", config.Name)
+	case !config.ServiceCIDR.IsValid():
+		return nil, fmt.Errorf("control plane %q: ServiceCIDR is missing", config.Name)
+	case config.PodCIDR.IsValid() && config.PodCIDR.Overlaps(config.ServiceCIDR):
+		return nil, fmt.Errorf("control plane %q: PodCIDR %s overlaps ServiceCIDR %s", config.Name, config.PodCIDR, config.ServiceCIDR)
+	}
+	for _, port := range []int{config.Ports.API, config.Ports.Etcd, config.Ports.EtcdPeer} {
+		if port < 1 || port > 65535 {
+			return nil, fmt.Errorf("control plane %q: port %d is not within 1..65535", config.Name, port)
+		}
+	}
+	return &ControlPlane{config: config}, nil
+}
+
+// URL is where the API is served.
+func (c *ControlPlane) URL() string {
+	return "https://" + netip.AddrPortFrom(c.config.Address, uint16(c.config.Ports.API)).String()
+}
+
+// AdminKubeconfig is the path of the kubeconfig for people who may do everything. Prepare writes it.
+func (c *ControlPlane) AdminKubeconfig() string { return c.path("admin.kubeconfig") }
+
+// CAFile is the path of the cluster CA's certificate. Prepare writes it.
+func (c *ControlPlane) CAFile() string { return c.pki("ca.crt") }
+
+// apiGrace is enough for requests in flight. The API server would also wait, for a minute, for everybody who watches;
+// it has nothing of its own to save.
+const apiGrace = 2 * time.Second
+
+// Processes returns what to run, in the order in which it starts.
+func (c *ControlPlane) Processes() []process.Process {
+	processes := []process.Process{
+		{
+			Name:  "etcd",
+			Path:  c.config.Binary,
+			Args:  append([]string{"etcd"}, c.etcdFlags()...),
+			Ready: c.probe("https://127.0.0.1:"+strconv.Itoa(c.config.Ports.Etcd)+"/health", "etcd-ca", "etcd-client"),
+		},
+		{
+			// Not after etcd: it takes longer to start than etcd does, and waits for it by itself.
+			Name:  "kube-apiserver",
+			Path:  c.config.Binary,
+			Args:  append([]string{"kube-apiserver"}, c.apiserverFlags()...),
+			Ready: c.probe(c.URL()+"/readyz", "ca", "probe-client"),
+			Grace: apiGrace,
+		},
+	}
+	if slices.Contains(c.config.Components, ControllerManager) {
+		processes = append(processes, c.afterAPI(ControllerManager, c.controllerManagerFlags()))
+	}
+	if slices.Contains(c.config.Components, Scheduler) {
+		processes = append(processes, c.afterAPI(Scheduler, c.schedulerFlags()))
+	}
+	return processes
+}
+
+func (c *ControlPlane) afterAPI(component Component, flags []string) process.Process {
+	return process.Process{
+		Name:  string(component),
+		Path:  c.config.Binary,
+		Args:  append([]string{string(component)}, flags...),
+		After: []string{"kube-apiserver"},
+	}
+}
+
+func (c *ControlPlane) path(name string) string { return filepath.Join(c.config.Dir, name) }
+func (c *ControlPlane) pki(name string) string  { return filepath.Join(c.config.Dir, "pki", name) }

@@ -1,0 +1,191 @@
+package controlplane
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/identity"
+)
+
+const (
+	caTTL   = 10 * 365 * 24 * time.Hour
+	leafTTL = 365 * 24 * time.Hour
+
+	frontProxyUser    = "front-proxy-client"
+	kubeletClientUser = "kube-apiserver-kubelet-client"
+)
+
+// leaf is one certificate to issue: what for, by which CA, to which file.
+type leaf struct {
+	ca      string
+	file    string
+	issue   func(*identity.CA, identity.Request) (identity.KeyPair, error)
+	request identity.Request
+}
+
+// leaves lists every certificate of the control plane that is kept as a pair of files.
+func (c *ControlPlane) leaves() []leaf {
+	server, client, peer := (*identity.CA).IssueServer, (*identity.CA).IssueClient, (*identity.CA).IssuePeer
+	return []leaf{
+		{"etcd-ca", "etcd", peer, identity.Request{CommonName: "etcd", Hosts: []string{"localhost", "127.0.0.1"}}},
+		{"etcd-ca", "etcd-client", client, identity.Request{CommonName: "kube-apiserver"}},
+		{"ca", "apiserver", server, identity.Request{CommonName: "kube-apiserver", Hosts: c.apiHosts()}},
+		{"ca", "kubelet-client", client, identity.Request{CommonName: kubeletClientUser}},
+		{"ca", "probe-client", client, identity.Request{CommonName: "umbel:probe"}},
+		{"front-proxy-ca", "front-proxy-client", client, identity.Request{CommonName: frontProxyUser}},
+	}
+}
+
+// kubeconfigs lists who gets a kubeconfig, by file name.
+func (c *ControlPlane) kubeconfigs() map[string]identity.Request {
+	return map[string]identity.Request{
+		c.AdminKubeconfig():                     {CommonName: "admin", Organizations: []string{v1alpha1.AdminGroup}},
+		c.path("controller-manager.kubeconfig"): {CommonName: "system:kube-controller-manager"},
+		c.path("scheduler.kubeconfig"):          {CommonName: "system:kube-scheduler"},
+	}
+}
+
+// Prepare writes keys, certificates and kubeconfigs. What must last (CAs, the service account key) is made once; the
+// rest is issued anew. So a control plane that is prepared before each start never runs out of a certificate.
+func (c *ControlPlane) Prepare() error {
+	cas := map[string]*identity.CA{}
+	for _, name := range []string{"ca", "etcd-ca", "front-proxy-ca"} {
+		ca, err := identity.LoadOrCreateCA(c.path("pki"), name, caTTL)
+		if err != nil {
+			return err
+		}
+		cas[name] = ca
+	}
+	for _, l := range c.leaves() {
+		l.request.TTL = leafTTL
+		pair, err := l.issue(cas[l.ca], l.request)
+		if err != nil {
+			return err
+		}
+		if err := pair.Write(c.pki(l.file+".crt"), c.pki(l.file+".key")); err != nil {
+			return err
+		}
+	}
+	if err := c.makeServiceAccountKey(); err != nil {
+		return err
+	}
+	for path, request := range c.kubeconfigs() {
+		if err := c.WriteKubeconfig(path, request); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CA returns the cluster's CA, for issuing what its nodes need. Prepare must have run.
+func (c *ControlPlane) CA() (*identity.CA, error) {
+	pair, err := identity.LoadKeyPair(c.pki("ca.crt"), c.pki("ca.key"))
+	if err != nil {
+		return nil, err
+	}
+	return identity.ParseCA(pair)
+}
+
+// WriteKubeconfig issues a client certificate for a year (unless request has a TTL) and writes a kubeconfig with it.
+func (c *ControlPlane) WriteKubeconfig(path string, request identity.Request) error {
+	ca, err := c.CA()
+	if err != nil {
+		return err
+	}
+	if request.TTL == 0 {
+		request.TTL = leafTTL
+	}
+	pair, err := ca.IssueClient(request)
+	if err != nil {
+		return err
+	}
+	name := c.config.Name
+	content, err := clientcmd.Write(clientcmdapi.Config{
+		Clusters: map[string]*clientcmdapi.Cluster{
+			name: {Server: c.URL(), CertificateAuthorityData: ca.CertPEM()},
+		},
+		AuthInfos: map[string]*clientcmdapi.AuthInfo{
+			request.CommonName: {ClientCertificateData: pair.CertPEM, ClientKeyData: pair.KeyPEM},
+		},
+		Contexts: map[string]*clientcmdapi.Context{
+			name: {Cluster: name, AuthInfo: request.CommonName},
+		},
+		CurrentContext: name,
+	})
+	if err != nil {
+		return fmt.Errorf("encoding kubeconfig %s: %w", path, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("making the folder of a kubeconfig: %w", err)
+	}
+	if err := renameio.WriteFile(path, content, 0o600); err != nil {
+		return fmt.Errorf("writing kubeconfig %s: %w", path, err)
+	}
+	return nil
+}
+
+// BootstrapConfig returns credentials of the group system:masters that are valid for an hour. They live in memory
+// only: they are for granting the first roles, and for tests. Prepare must have run.
+func (c *ControlPlane) BootstrapConfig() (*rest.Config, error) {
+	ca, err := c.CA()
+	if err != nil {
+		return nil, err
+	}
+	pair, err := ca.IssueClient(identity.Request{
+		CommonName: "umbel:bootstrap", Organizations: []string{"system:masters"}, TTL: time.Hour,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &rest.Config{
+		Host:            c.URL(),
+		TLSClientConfig: rest.TLSClientConfig{CAData: ca.CertPEM(), CertData: pair.CertPEM, KeyData: pair.KeyPEM},
+		QPS:             -1, // the server's own priority and fairness limits us
+	}, nil
+}
+
+// makeServiceAccountKey makes the key that signs the tokens of service accounts, once, and its public half beside it.
+func (c *ControlPlane) makeServiceAccountKey() error {
+	path := c.pki("service-account.key")
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		content, err = newServiceAccountKey(path)
+	}
+	if err != nil {
+		return fmt.Errorf("making the service account key: %w", err)
+	}
+	key, err := identity.ParseKey(content)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return err
+	}
+	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	return renameio.WriteFile(c.pki("service-account.pub"), public, 0o644)
+}
+
+func newServiceAccountKey(path string) ([]byte, error) {
+	key, err := identity.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	content, err := identity.EncodeKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return content, renameio.WriteFile(path, content, 0o600)
+}

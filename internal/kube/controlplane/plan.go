@@ -1,0 +1,132 @@
+package controlplane
+
+import (
+	"net/netip"
+	"strconv"
+)
+
+// The flags of each component, complete: nothing is taken from the environment.
+
+func (c *ControlPlane) etcdFlags() []string {
+	client := "https://127.0.0.1:" + strconv.Itoa(c.config.Ports.Etcd)
+	peer := "https://127.0.0.1:" + strconv.Itoa(c.config.Ports.EtcdPeer)
+	return []string{
+		"--name=" + c.config.Name,
+		"--data-dir=" + c.path("etcd"),
+		"--listen-client-urls=" + client,
+		"--advertise-client-urls=" + client,
+		"--listen-peer-urls=" + peer,
+		"--initial-advertise-peer-urls=" + peer,
+		"--initial-cluster=" + c.config.Name + "=" + peer,
+		"--cert-file=" + c.pki("etcd.crt"),
+		"--key-file=" + c.pki("etcd.key"),
+		"--client-cert-auth",
+		"--trusted-ca-file=" + c.pki("etcd-ca.crt"),
+		"--peer-cert-file=" + c.pki("etcd.crt"),
+		"--peer-key-file=" + c.pki("etcd.key"),
+		"--peer-client-cert-auth",
+		"--peer-trusted-ca-file=" + c.pki("etcd-ca.crt"),
+		"--quota-backend-bytes=8589934592",
+		"--log-level=warn",
+	}
+}
+
+func (c *ControlPlane) apiserverFlags() []string {
+	flags := []string{
+		"--bind-address=" + c.config.Address.String(),
+		"--advertise-address=" + c.config.Address.String(),
+		"--secure-port=" + strconv.Itoa(c.config.Ports.API),
+		"--etcd-servers=https://127.0.0.1:" + strconv.Itoa(c.config.Ports.Etcd),
+		"--etcd-cafile=" + c.pki("etcd-ca.crt"),
+		"--etcd-certfile=" + c.pki("etcd-client.crt"),
+		"--etcd-keyfile=" + c.pki("etcd-client.key"),
+		"--tls-cert-file=" + c.pki("apiserver.crt"),
+		"--tls-private-key-file=" + c.pki("apiserver.key"),
+		"--client-ca-file=" + c.pki("ca.crt"),
+		"--anonymous-auth=false",
+		"--authorization-mode=Node,RBAC",
+		"--enable-admission-plugins=NodeRestriction",
+		"--allow-privileged=true",
+		"--profiling=false",
+		"--kubelet-client-certificate=" + c.pki("kubelet-client.crt"),
+		"--kubelet-client-key=" + c.pki("kubelet-client.key"),
+		"--kubelet-certificate-authority=" + c.pki("ca.crt"),
+		"--kubelet-preferred-address-types=InternalIP",
+		"--service-cluster-ip-range=" + c.config.ServiceCIDR.String(),
+		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+		"--service-account-key-file=" + c.pki("service-account.pub"),
+		"--service-account-signing-key-file=" + c.pki("service-account.key"),
+		"--requestheader-client-ca-file=" + c.pki("front-proxy-ca.crt"),
+		"--requestheader-allowed-names=" + frontProxyUser,
+		"--requestheader-username-headers=X-Remote-User",
+		"--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+		"--proxy-client-cert-file=" + c.pki("front-proxy-client.crt"),
+		"--proxy-client-key-file=" + c.pki("front-proxy-client.key"),
+	}
+	if c.config.Address.IsLoopback() {
+		// An EndpointSlice may not hold a loopback address, and no pod is there to use it.
+		flags = append(flags, "--endpoint-reconciler-type=none")
+	}
+	return flags
+}
+
+func (c *ControlPlane) controllerManagerFlags() []string {
+	kubeconfig := c.path("controller-manager.kubeconfig")
+	flags := []string{
+		"--kubeconfig=" + kubeconfig,
+		"--authentication-kubeconfig=" + kubeconfig,
+		"--authorization-kubeconfig=" + kubeconfig,
+		"--secure-port=0",
+		"--leader-elect=false",
+		"--profiling=false",
+		"--use-service-account-credentials=true",
+		// Each of some forty controllers makes its service account first. At the default of 20 requests a second
+		// that alone takes four seconds; the API server has its own priority and fairness.
+		"--kube-api-qps=500",
+		"--kube-api-burst=1000",
+		"--service-account-private-key-file=" + c.pki("service-account.key"),
+		"--root-ca-file=" + c.pki("ca.crt"),
+		"--cluster-signing-cert-file=" + c.pki("ca.crt"),
+		"--cluster-signing-key-file=" + c.pki("ca.key"),
+		"--cluster-name=" + c.config.Name,
+	}
+	if c.config.PodCIDR.IsValid() {
+		flags = append(flags,
+			"--allocate-node-cidrs=true",
+			"--cluster-cidr="+c.config.PodCIDR.String(),
+			"--service-cluster-ip-range="+c.config.ServiceCIDR.String(),
+		)
+	}
+	return flags
+}
+
+func (c *ControlPlane) schedulerFlags() []string {
+	kubeconfig := c.path("scheduler.kubeconfig")
+	return []string{
+		"--kubeconfig=" + kubeconfig,
+		"--authentication-kubeconfig=" + kubeconfig,
+		"--authorization-kubeconfig=" + kubeconfig,
+		"--secure-port=0",
+		"--leader-elect=false",
+		"--profiling=false",
+	}
+}
+
+// apiHosts are the names and addresses that the API's certificate is valid for.
+func (c *ControlPlane) apiHosts() []string {
+	hosts := []string{
+		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+		"localhost", "127.0.0.1",
+		FirstService(c.config.ServiceCIDR).String(),
+	}
+	if !c.config.Address.IsLoopback() {
+		hosts = append(hosts, c.config.Address.String())
+	}
+	return append(hosts, c.config.Hosts...)
+}
+
+// FirstService returns the cluster IP of the Service default/kubernetes, the first address of the range.
+func FirstService(services netip.Prefix) netip.Addr {
+	return services.Masked().Addr().Next()
+}

@@ -1,0 +1,287 @@
+package kubetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"umbel.dev/umbel/deploy"
+	"umbel.dev/umbel/internal/kube/controlplane"
+	"umbel.dev/umbel/internal/kube/process"
+)
+
+const startTimeout = 90 * time.Second // generous: a test machine may be busy
+
+// shared is the API of this test process.
+var shared struct {
+	once sync.Once
+	main bool // Main runs, so that somebody cleans up
+	api  *API
+	err  error
+}
+
+// API is a running etcd and kube-apiserver.
+type API struct {
+	// Config has the rights of system:masters.
+	Config *rest.Config
+
+	dir    string
+	stop   func()
+	unlock func()
+}
+
+// Main runs the tests of m, then ends the API that they shared. It returns the exit code.
+func Main(m *testing.M) int {
+	shared.main = true
+	code := m.Run()
+	if shared.api != nil {
+		shared.api.Stop()
+	}
+	return code
+}
+
+// Start returns a client configuration, with the rights of system:masters, for the API that all tests of this process
+// share. The caller may change its copy.
+func Start(t testing.TB) *rest.Config {
+	t.Helper()
+	if !shared.main {
+		t.Fatal("kubetest.Start needs: func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }")
+	}
+	shared.once.Do(func() { shared.api, shared.err = Run(context.WithoutCancel(t.Context())) })
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return rest.CopyConfig(shared.api.Config)
+}
+
+// Run starts an API of its own, for a test that must stop or break it. The caller calls Stop. Components are started
+// beside etcd and the API server.
+func Run(ctx context.Context, components ...controlplane.Component) (*API, error) {
+	binary, err := Binary()
+	if err != nil {
+		return nil, err
+	}
+	ports, err := freePorts()
+	if err != nil {
+		return nil, err
+	}
+	dir, unlock, err := makeDir()
+	if err != nil {
+		return nil, err
+	}
+	api, err := run(ctx, controlplane.Config{
+		Name:        "kubetest",
+		Dir:         dir,
+		Binary:      binary,
+		Address:     netip.MustParseAddr("127.0.0.1"),
+		Ports:       ports,
+		ServiceCIDR: netip.MustParsePrefix("10.250.0.0/16"),
+		Components:  components,
+	})
+	if err != nil {
+		unlock()
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	api.unlock = unlock
+	return api, nil
+}
+
+func run(ctx context.Context, config controlplane.Config) (*API, error) {
+	plane, err := controlplane.New(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := plane.Prepare(); err != nil {
+		return nil, err
+	}
+	admin, err := plane.BootstrapConfig()
+	if err != nil {
+		return nil, err
+	}
+	logs := filepath.Join(config.Dir, "logs")
+	supervisor, err := process.New(process.Config{
+		Processes: plane.Processes(),
+		LogDir:    logs,
+		Log:       slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return nil, err
+	}
+	running, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- supervisor.Run(running) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		<-done
+	})
+	waiting, cancelWaiting := context.WithTimeout(ctx, startTimeout)
+	defer cancelWaiting()
+	err = supervisor.WaitReady(waiting)
+	if err == nil {
+		err = plane.Bootstrap(waiting)
+	}
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("starting a test API: %w\n%s", err, tail(logs))
+	}
+	return &API{Config: admin, dir: config.Dir, stop: stop}, nil
+}
+
+// Stop ends the API and removes its data. It may be called more than once.
+func (a *API) Stop() {
+	a.stop()
+	_ = os.RemoveAll(a.dir) // what stays is swept up by a later test
+	a.unlock()
+}
+
+// Binary returns the path of umbel-kube: $UMBEL_KUBE, else build/bin/umbel-kube of the repository.
+func Binary() (string, error) {
+	path := os.Getenv("UMBEL_KUBE")
+	if path == "" {
+		path = filepath.Join(repository(), "build", "bin", "umbel-kube")
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("no embedded Kubernetes at %s: run `make build`, or set UMBEL_KUBE to an umbel-kube binary", path)
+	}
+	return filepath.Abs(path)
+}
+
+// InstallCRDs applies the CustomResourceDefinitions of umbel.dev and returns when they are served.
+func InstallCRDs(t testing.TB, config *rest.Config) {
+	t.Helper()
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.Glob(deploy.CRDs, "crds/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if err := installCRD(t.Context(), client, file); err != nil {
+			t.Fatalf("installing %s: %v", file, err)
+		}
+	}
+}
+
+func installCRD(ctx context.Context, client dynamic.Interface, file string) error {
+	content, err := deploy.CRDs.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	crd := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal(content, &crd.Object); err != nil {
+		return err
+	}
+	crds := client.Resource(schema.GroupVersionResource{
+		Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions",
+	})
+	applied, err := crds.Apply(ctx, crd.GetName(), crd, metav1.ApplyOptions{FieldManager: "kubetest", Force: true})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	events, err := crds.Watch(ctx, metav1.ListOptions{
+		FieldSelector:   fields.OneTermEqualSelector("metadata.name", crd.GetName()).String(),
+		ResourceVersion: applied.GetResourceVersion(),
+	})
+	if err != nil {
+		return err
+	}
+	defer events.Stop()
+	for current := applied; !established(current); {
+		event, ok := <-events.ResultChan()
+		if !ok {
+			return fmt.Errorf("not established: %w", ctx.Err())
+		}
+		if event.Type == watch.Error {
+			return apierrors.FromObject(event.Object)
+		}
+		current = event.Object.(*unstructured.Unstructured)
+	}
+	return nil
+}
+
+func established(crd *unstructured.Unstructured) bool {
+	conditions, _, _ := unstructured.NestedSlice(crd.Object, "status", "conditions")
+	for _, c := range conditions {
+		condition, ok := c.(map[string]any)
+		if ok && condition["type"] == "Established" && condition["status"] == "True" {
+			return true
+		}
+	}
+	return false
+}
+
+// Namespace makes a namespace for one test and returns its name. It is not removed: no controller runs that would
+// empty it, and the API ends with the test process.
+func Namespace(t testing.TB, config *rest.Config) string {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace, err := client.CoreV1().Namespaces().Create(t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return namespace.Name
+}
+
+func repository() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+}
+
+// freePorts returns ports that were free a moment ago.
+func freePorts() (controlplane.Ports, error) {
+	var ports [3]int
+	for i := range ports {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return controlplane.Ports{}, err
+		}
+		defer listener.Close()
+		ports[i] = listener.Addr().(*net.TCPAddr).Port
+	}
+	return controlplane.Ports{API: ports[0], Etcd: ports[1], EtcdPeer: ports[2]}, nil
+}
+
+// tail returns the end of every log in dir.
+func tail(dir string) string {
+	const most = 2000
+	files, _ := filepath.Glob(filepath.Join(dir, "*.log"))
+	var text string
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		text += fmt.Sprintf("--- %s\n%s\n", filepath.Base(file), content[max(0, len(content)-most):])
+	}
+	return text
+}

@@ -1,0 +1,69 @@
+package local
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/dynamic"
+
+	"umbel.dev/umbel/internal/lifecycle/local/machine"
+)
+
+//go:embed dns.yaml
+var dnsManifest string
+
+// dnsResources are the resources of the kinds in dns.yaml.
+var dnsResources = map[string]schema.GroupVersionResource{
+	"ServiceAccount":     {Version: "v1", Resource: "serviceaccounts"},
+	"ConfigMap":          {Version: "v1", Resource: "configmaps"},
+	"Service":            {Version: "v1", Resource: "services"},
+	"ClusterRole":        {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"},
+	"ClusterRoleBinding": {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"},
+	"Deployment":         {Group: "apps", Version: "v1", Resource: "deployments"},
+}
+
+// dnsObjects returns the objects of the cluster's DNS, in the order in which to apply them.
+func dnsObjects(spec machine.Spec) ([]*unstructured.Unstructured, error) {
+	text := strings.NewReplacer("${DNS_ADDRESS}", spec.DNSAddress().String(), "${DNS_IMAGE}", dnsImage).Replace(dnsManifest)
+	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096)
+	var objects []*unstructured.Unstructured
+	for {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(&object.Object)
+		if errors.Is(err, io.EOF) {
+			return objects, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("dns.yaml: %w", err)
+		}
+		objects = append(objects, object)
+	}
+}
+
+// installDNS applies the cluster's DNS. It does not wait until that serves.
+func (h *healing) installDNS(ctx context.Context) error {
+	objects, err := dnsObjects(h.spec)
+	if err != nil {
+		return err
+	}
+	client, err := dynamic.NewForConfig(h.client)
+	if err != nil {
+		return err
+	}
+	for _, object := range objects {
+		resource := client.Resource(dnsResources[object.GetKind()]).Namespace(object.GetNamespace())
+		options := metav1.ApplyOptions{FieldManager: "umbel", Force: true} // the objects are ours
+		if _, err := resource.Apply(ctx, object.GetName(), object, options); err != nil {
+			return fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,283 @@
+package local
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/internal/lifecycle/local/machine"
+	"umbel.dev/umbel/internal/lifecycle/local/network"
+)
+
+func TestSpecValidate(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		spec   Spec
+		want   string // part of the error; empty for none
+	}{
+		{"a name", Spec{Name: "prod-eu", Nodes: 1}, ""},
+		{"a control plane alone", Spec{Name: "x"}, ""},
+		{"no name", Spec{}, `cluster name "": must be`},
+		{"capitals", Spec{Name: "Prod"}, `cluster name "Prod"`},
+		{"a way out of the folder", Spec{Name: "../x"}, `cluster name "../x"`},
+		{"the folder of images", Spec{Name: ".images"}, `cluster name ".images"`},
+		{"too long", Spec{Name: strings.Repeat("x", 41)}, "at most 40"},
+		{"more nodes than there can be", Spec{Name: "x", Nodes: 2}, `cluster "x": nodes is 2`},
+	} {
+		err := c.spec.validate()
+		if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got error %v, want %q", c.reason, err, c.want)
+		}
+	}
+}
+
+func TestRangesOfAFleetAreDisjoint(t *testing.T) {
+	fleet := network.Fleet(3)
+	var specs []machine.Spec
+	for index := 1; index <= maxClusters; index++ {
+		specs = append(specs, record{Name: "x", Nodes: 1, Index: index, Fleet: &fleet}.machineSpec("/d", Binaries{}, machine.Host{}))
+	}
+	for i, a := range specs {
+		if a.PodCIDR.Overlaps(a.ServiceCIDR) || a.PodCIDR.Overlaps(fleet.Prefix()) || a.ServiceCIDR.Overlaps(fleet.Prefix()) {
+			t.Errorf("cluster %d: %s, %s and %s overlap", i+1, a.PodCIDR, a.ServiceCIDR, fleet.Prefix())
+		}
+		for j, b := range specs[:i] {
+			if a.PodCIDR.Overlaps(b.PodCIDR) || a.ServiceCIDR.Overlaps(b.ServiceCIDR) || a.PodCIDR.Overlaps(b.ServiceCIDR) || b.PodCIDR.Overlaps(a.ServiceCIDR) {
+				t.Errorf("clusters %d and %d overlap", i+1, j+1)
+			}
+		}
+	}
+}
+
+func TestFreeIndex(t *testing.T) {
+	var all []record
+	for index := 1; index <= maxClusters; index++ {
+		all = append(all, record{Index: index})
+	}
+	for _, c := range []struct {
+		reason  string
+		records []record
+		want    int // zero for an error
+	}{
+		{"the first", nil, 1},
+		{"a gap is filled", []record{{Index: 1}, {Index: 3}}, 2},
+		{"all are taken", all, 0},
+	} {
+		got, err := freeIndex(c.records)
+		if got != c.want || (err != nil) != (c.want == 0) {
+			t.Errorf("%s: got %d, %v, want %d", c.reason, got, err, c.want)
+		}
+	}
+}
+
+func TestTheSecondCommandIsToldSoAtOnce(t *testing.T) {
+	l := newLocal(t)
+	if err := os.MkdirAll(l.dir("dev"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := l.lockCluster("dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.lockCluster("dev"); err == nil || !strings.Contains(err.Error(), "another umbel command is at work") {
+		t.Errorf("got error %v, want that another command is at work", err)
+	}
+	unlock()
+	unlock, err = l.lockCluster("dev")
+	if err != nil {
+		t.Fatalf("after the first is done: %v", err)
+	}
+	unlock()
+}
+
+func TestUnknownClusterIsNotFound(t *testing.T) {
+	l := newLocal(t)
+	for verb, do := range map[string]func() error{
+		"start":  func() error { _, err := l.Start(t.Context(), "nobody", nil); return err },
+		"stop":   func() error { return l.Stop(t.Context(), "nobody") },
+		"delete": func() error { return l.Delete(t.Context(), "nobody") },
+	} {
+		if _, ok := errors.AsType[*NotFoundError](do()); !ok {
+			t.Errorf("%s: got %v, want a NotFoundError", verb, do())
+		}
+	}
+}
+
+func TestDamagedRecordNamesItsFile(t *testing.T) {
+	l := newLocal(t)
+	path := filepath.Join(l.dir("dev"), recordFile)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.List(t.Context()); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("got error %v, want it to name %s", err, path)
+	}
+}
+
+func TestTrustRegistry(t *testing.T) {
+	l := newLocal(t)
+	fleet := network.Fleet(0)
+	for _, r := range []record{{Name: "dev", Nodes: 1, Index: 1, Fleet: &fleet}, {Name: "alone", Index: 2}} {
+		if err := os.MkdirAll(l.dir(r.Name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.save(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, []byte("the CA"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := l.TrustRegistry(Registry{Host: "10.200.0.1:7443", CAFile: ca}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(filepath.Join(l.dir("dev"), "var/lib/registries/10.200.0.1:7443/hosts.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `server = "https://10.200.0.1:7443"
+
+[host."https://10.200.0.1:7443"]
+  capabilities = ["pull", "resolve"]
+  ca = "/var/lib/registries/10.200.0.1:7443/ca.crt"
+`
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("hosts.toml (-want +got):\n%s", diff)
+	}
+	if _, err := os.Stat(filepath.Join(l.dir("alone"), "var")); err == nil {
+		t.Error("a cluster without a containerd has a /var")
+	}
+}
+
+func TestMissingErrorTellsTheCommand(t *testing.T) {
+	missing := &MissingError{}
+	for _, tool := range []struct{ name, pkg string }{{"containerd", "containerd"}, {"ctr", "containerd"}, {"nft", "nftables"}} {
+		missing.add(tool.name, tool.pkg)
+	}
+	want := "a cluster with a node needs containerd, ctr, nft: run `apt-get install -y containerd nftables`, or make the cluster with --nodes=0"
+	if diff := cmp.Diff(want, missing.Error()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestHasCapability(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		status string
+		want   bool
+	}{
+		{"all", "Name:\tx\nCapEff:\t000001ffffffffff\n", true},
+		{"all but this one", "CapEff:\t000001fffeffffff\n", false},
+		{"no such line", "Name:\tx\n", false},
+		{"not a number", "CapEff:\tx\n", false},
+	} {
+		if got := hasCapability(c.status, unix.CAP_SYS_RESOURCE); got != c.want {
+			t.Errorf("%s: got %t, want %t", c.reason, got, c.want)
+		}
+	}
+}
+
+func TestReadySinceNeedsAWordOfThisLife(t *testing.T) {
+	launched := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	node := func(status corev1.ConditionStatus, heartbeat time.Time) *corev1.Node {
+		return &corev1.Node{Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{
+			{Type: corev1.NodeReady, Status: status, LastHeartbeatTime: metav1.NewTime(heartbeat)},
+		}}}
+	}
+	for _, c := range []struct {
+		reason string
+		node   *corev1.Node
+		want   bool
+	}{
+		{"nothing said yet", &corev1.Node{}, false},
+		{"not Ready", node(corev1.ConditionFalse, launched), false},
+		{"Ready before the power was cut", node(corev1.ConditionTrue, launched.Add(-time.Second)), false},
+		{"Ready in the same second", node(corev1.ConditionTrue, launched), true},
+	} {
+		if got := readySince(c.node, launched); got != c.want {
+			t.Errorf("%s: got %t, want %t", c.reason, got, c.want)
+		}
+	}
+}
+
+func TestDNSObjects(t *testing.T) {
+	fleet := network.Fleet(0)
+	spec := record{Name: "dev", Nodes: 1, Index: 1, Fleet: &fleet}.machineSpec("/d", Binaries{}, machine.Host{})
+	objects, err := dnsObjects(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for _, object := range objects {
+		if _, ok := dnsResources[object.GetKind()]; !ok {
+			t.Errorf("no resource is known of kind %s", object.GetKind())
+		}
+		kinds = append(kinds, object.GetKind())
+		if object.GetKind() == "Service" {
+			if spec := object.Object["spec"].(map[string]any); spec["clusterIP"] != "10.129.0.10" {
+				t.Errorf("got cluster IP %v, want that of the kubelet's configuration", spec["clusterIP"])
+			}
+		}
+	}
+	want := []string{"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Service", "Deployment"}
+	if diff := cmp.Diff(want, kinds); diff != "" {
+		t.Errorf("kinds (-want +got):\n%s", diff)
+	}
+}
+
+func newLocal(t *testing.T) *Local {
+	t.Helper()
+	bin := t.TempDir()
+	binaries := BinariesIn(bin)
+	for _, path := range []string{binaries.Umbel, binaries.Kube, binaries.CoreDNS, binaries.Pause} {
+		if err := os.WriteFile(path, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := New(Needs{Home: t.TempDir(), Binaries: binaries})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestNewSaysWhichBinaryIsMissing(t *testing.T) {
+	dir := t.TempDir()
+	_, err := New(Needs{Home: t.TempDir(), Binaries: BinariesIn(dir)})
+	if err == nil || !strings.Contains(err.Error(), "run `make build`") || !strings.Contains(err.Error(), dir) {
+		t.Errorf("got error %v, want it to name the folder and the command", err)
+	}
+}
+
+func TestFuturePathFollowsLinksAsFarAsThereAreAny(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(dir, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		filepath.Join(dir, "link"):             dir,
+		filepath.Join(dir, "link", "new/home"): filepath.Join(dir, "new/home"),
+		filepath.Join(dir, "other"):            filepath.Join(dir, "other"),
+	} {
+		if got, err := futurePath(path); got != want || err != nil {
+			t.Errorf("%s: got %q, %v, want %q", path, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package machine
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"umbel.dev/umbel/internal/kube/controlplane"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func spec() Spec {
+	return Spec{
+		Cluster:     "dev",
+		Node:        "dev-0",
+		Dir:         "/data/local/dev",
+		Umbel:       "/bin/umbel",
+		Kube:        "/bin/umbel-kube",
+		Address:     netip.MustParseAddr("10.200.1.10"),
+		Ports:       controlplane.Ports{API: 6443, Etcd: 2379, EtcdPeer: 2380},
+		ServiceCIDR: netip.MustParsePrefix("10.129.0.0/16"),
+		PodCIDR:     netip.MustParsePrefix("10.65.0.0/16"),
+		Host:        Host{CgroupRoot: "/umbel0-dev-0", PodCgroups: true, Snapshotter: "overlayfs", CNIDir: "/usr/lib/cni"},
+	}
+}
+
+func TestFilesGolden(t *testing.T) {
+	bare := spec()
+	bare.Host.PodCgroups, bare.Host.KeepOOMScore, bare.Host.MasqueradeAll = false, true, true
+	for dir, s := range map[string]Spec{"full": spec(), "bare": bare} {
+		for path, content := range s.Files() {
+			compareGolden(t, filepath.Join(dir, filepath.Base(path)), content)
+		}
+	}
+}
+
+func TestFilesParse(t *testing.T) {
+	for path, content := range spec().Files() {
+		var err error
+		var parsed any
+		switch filepath.Ext(path) {
+		case ".yaml":
+			err = yaml.UnmarshalStrict([]byte(content), &parsed)
+		case ".conflist":
+			err = json.Unmarshal([]byte(content), &parsed)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestProcesses(t *testing.T) {
+	alone := spec()
+	alone.Node = ""
+	for _, c := range []struct {
+		reason string
+		spec   Spec
+		want   []string
+	}{
+		{"a machine with a node", spec(), []string{
+			"containerd", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy",
+		}},
+		{"a control plane alone schedules nothing", alone, []string{"etcd", "kube-apiserver", "kube-controller-manager"}},
+	} {
+		processes, err := c.spec.Processes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, p := range processes {
+			names = append(names, p.Name)
+		}
+		if diff := cmp.Diff(c.want, names); diff != "" {
+			t.Errorf("%s: (-want +got):\n%s", c.reason, diff)
+		}
+	}
+}
+
+func TestSpecIsKept(t *testing.T) {
+	want := spec()
+	want.Dir = t.TempDir()
+	if err := want.Save(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(want.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(fmt.Sprintf("%+v", want), fmt.Sprintf("%+v", got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestDNSAddressIsTheTenthOfTheRange(t *testing.T) {
+	if got, want := spec().DNSAddress().String(), "10.129.0.10"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestHierarchies(t *testing.T) {
+	for _, c := range []struct {
+		reason    string
+		mountinfo string
+		want      []hierarchy
+	}{
+		{
+			"version 1, and version 2 beside it without controllers",
+			"34 31 0:31 / /sys/fs/cgroup/cpuset rw,relatime - cgroup cgroup rw,cpuset\n" +
+				"35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n" +
+				"41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n",
+			[]hierarchy{
+				{mount: "/sys/fs/cgroup/cpuset", cpuset: true}, {mount: "/sys/fs/cgroup/memory"},
+				{mount: "/sys/fs/cgroup/unified", unified: true},
+			},
+		},
+		{
+			"version 2 alone",
+			"22 27 0:21 / /proc rw - proc proc rw\n30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n",
+			[]hierarchy{{mount: "/sys/fs/cgroup", unified: true}},
+		},
+		{"lines that say nothing", "\nx\n - \n", nil},
+	} {
+		if got := hierarchies(c.mountinfo); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %+v, want %+v", c.reason, got, c.want)
+		}
+	}
+}
+
+func TestCreateInUnifiedHierarchyDelegates(t *testing.T) {
+	mount := t.TempDir() // as good as a cgroup file system for what is written where
+	h := hierarchy{mount: mount, unified: true}
+	if err := h.create("/umbel/x"); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"", "umbel"} {
+		content, err := os.ReadFile(filepath.Join(mount, dir, "cgroup.subtree_control"))
+		if want := "+" + podControllers[len(podControllers)-1]; err != nil || string(content) != want { // the last that was written
+			t.Errorf("%q delegates %q (%v), want %q", dir, content, err, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(mount, "umbel/x/cgroup.subtree_control")); err == nil {
+		t.Error("the machine's cgroup delegates before anybody asked: no process could enter it")
+	}
+}
+
+func TestMountsBelow(t *testing.T) {
+	mountinfo := "1 0 0:1 / / rw - ext4 /dev/vda rw\n" +
+		"2 1 0:2 / /run rw - tmpfs tmpfs rw\n" +
+		"3 2 0:3 / /run/netns/a rw - nsfs nsfs rw\n" +
+		"4 2 0:4 / /run/with\\040space rw - tmpfs tmpfs rw\n" +
+		"5 1 0:5 / /runner rw - tmpfs tmpfs rw\n"
+	want := []string{"/run/with space", "/run/netns/a"}
+	if diff := cmp.Diff(want, mountsBelow(mountinfo, "/run")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestPIDFollowsTheLock(t *testing.T) {
+	dir := t.TempDir()
+	if pid, err := PID(dir); pid != 0 || err != nil {
+		t.Errorf("got %d, %v where no machine ever was, want 0", pid, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, lockFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if pid, err := PID(dir); pid != 0 || err != nil {
+		t.Errorf("got %d, %v with a lock file that nobody holds, want 0", pid, err)
+	}
+	if err := End(t.Context(), dir, 9); err != nil {
+		t.Errorf("ending what does not run: %v", err)
+	}
+}
+
+func FuzzMountinfo(f *testing.F) {
+	f.Add("34 31 0:31 / /sys/fs/cgroup/cpuset rw,relatime - cgroup cgroup rw,cpuset\n")
+	f.Add(" - cgroup2")
+	f.Fuzz(func(t *testing.T, mountinfo string) {
+		hierarchies(mountinfo)
+		for _, mount := range mountsBelow(mountinfo, "/run") {
+			if !strings.HasPrefix(mount, "/run/") {
+				t.Errorf("%q is not below /run", mount)
+			}
+		}
+	})
+}
+
+func compareGolden(t *testing.T, file, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", file)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got), `go test -update` writes it:\n%s", path, diff)
+	}
+}

@@ -1,0 +1,112 @@
+package machine
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+
+	"umbel.dev/umbel/internal/kube/controlplane"
+)
+
+// Spec is what a machine is to be. It is kept in machine.json of its folder.
+type Spec struct {
+	// Cluster is the name of the cluster.
+	Cluster string `json:"cluster"`
+	// Node is the name of the node and the host name; empty where the cluster has no node, and needs no namespaces.
+	Node string `json:"node,omitempty"`
+	// Dir is the cluster's folder, absolute and free of symbolic links.
+	Dir string `json:"dir"`
+	// Umbel and Kube are the paths of the umbel and umbel-kube binaries.
+	Umbel       string             `json:"umbel"`
+	Kube        string             `json:"kube"`
+	Address     netip.Addr         `json:"address"`
+	Ports       controlplane.Ports `json:"ports"`
+	ServiceCIDR netip.Prefix       `json:"serviceCIDR"`
+	PodCIDR     netip.Prefix       `json:"podCIDR"`
+	Host        Host               `json:"host"`
+}
+
+// Host is what the host machine has and lets a node do.
+type Host struct {
+	// CgroupRoot is the path of the machine's cgroup in each hierarchy, such as /umbel0-dev-0.
+	CgroupRoot string `json:"cgroupRoot,omitempty"`
+	// PodCgroups says whether the kubelet can manage a cgroup per pod below CgroupRoot.
+	PodCgroups bool `json:"podCgroups,omitempty"`
+	// KeepOOMScore is set where the host lacks CAP_SYS_RESOURCE, which lowering an OOM score needs.
+	KeepOOMScore bool `json:"keepOOMScore,omitempty"`
+	// MasqueradeAll is set where the kernel does not filter bridged packets, so that replies to a pod from a pod
+	// on the same bridge would miss the address translation.
+	MasqueradeAll bool `json:"masqueradeAll,omitempty"`
+	// Snapshotter is containerd's: overlayfs, or native where the folder is on an overlay itself.
+	Snapshotter string `json:"snapshotter,omitempty"`
+	// CNIDir holds the CNI plugins.
+	CNIDir string `json:"cniDir,omitempty"`
+}
+
+// File names below Dir.
+const (
+	specFile = "machine.json"
+	lockFile = "machine.lock"
+	logsDir  = "logs"
+)
+
+// PauseImage is the image of the container that holds a pod's namespaces. It is imported, never pulled.
+const PauseImage = "registry.umbel.dev/pause:v1"
+
+// RegistriesDir is where containerd looks for how to reach a registry, below the machine's /var and, seen from the
+// host, below var/ of its folder.
+const RegistriesDir = "lib/registries"
+
+// ControlPlane returns the control plane of the machine.
+func (s Spec) ControlPlane() (*controlplane.ControlPlane, error) {
+	components := []controlplane.Component{controlplane.ControllerManager}
+	if s.Node != "" {
+		components = append(components, controlplane.Scheduler)
+	}
+	return controlplane.New(controlplane.Config{
+		Name:        s.Cluster,
+		Dir:         filepath.Join(s.Dir, "kube"),
+		Binary:      s.Kube,
+		Address:     s.Address,
+		Ports:       s.Ports,
+		ServiceCIDR: s.ServiceCIDR,
+		PodCIDR:     s.PodCIDR,
+		Components:  components,
+	})
+}
+
+// DNSAddress returns the cluster IP of the cluster's DNS: the tenth of the range, as is custom.
+func (s Spec) DNSAddress() netip.Addr {
+	address := s.ServiceCIDR.Masked().Addr()
+	for range 10 {
+		address = address.Next()
+	}
+	return address
+}
+
+// Save keeps the spec in its folder.
+func (s Spec) Save() error {
+	content, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(filepath.Join(s.Dir, specFile), append(content, '\n'), 0o644)
+}
+
+// Load reads the spec of the machine in dir.
+func Load(dir string) (Spec, error) {
+	path := filepath.Join(dir, specFile)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return Spec{}, fmt.Errorf("reading a machine: %w", err)
+	}
+	var spec Spec
+	if err := json.Unmarshal(content, &spec); err != nil {
+		return Spec{}, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return spec, nil
+}

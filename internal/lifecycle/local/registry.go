@@ -1,0 +1,57 @@
+package local
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+
+	"umbel.dev/umbel/internal/lifecycle/local/machine"
+)
+
+// Registry is one that the containerd of every cluster is to trust.
+type Registry struct {
+	// Host is HOST:PORT, as image names begin with it.
+	Host string
+	// CAFile is the PEM file of the CA that signed its certificate.
+	CAFile string
+}
+
+// TrustRegistry lets all clusters of the data folder pull from the registry, those that run too: containerd looks at
+// its configuration of registries at each pull. It is idempotent.
+func (l *Local) TrustRegistry(registry Registry) error {
+	records, err := l.records()
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		if r.Nodes == 0 {
+			continue
+		}
+		if err := trust(l.dir(r.Name), registry); err != nil {
+			return fmt.Errorf("letting cluster %q pull from %s: %w", r.Name, registry.Host, err)
+		}
+	}
+	return nil
+}
+
+// trust writes how the containerd of the cluster in dir reaches the registry. The CA is copied: the machine may not
+// see the file.
+func trust(dir string, registry Registry) error {
+	ca, err := os.ReadFile(registry.CAFile)
+	if err != nil {
+		return fmt.Errorf("reading the CA of registry %s: %w", registry.Host, err)
+	}
+	inside := filepath.Join("/var", machine.RegistriesDir, registry.Host)
+	outside := filepath.Join(dir, inside)
+	if err := os.MkdirAll(outside, 0o755); err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(filepath.Join(outside, "ca.crt"), ca, 0o644); err != nil {
+		return err
+	}
+	hosts := fmt.Sprintf("server = %[1]q\n\n[host.%[1]q]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %[2]q\n",
+		"https://"+registry.Host, filepath.Join(inside, "ca.crt"))
+	return renameio.WriteFile(filepath.Join(outside, "hosts.toml"), []byte(hosts), 0o644)
+}

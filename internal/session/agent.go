@@ -1,0 +1,377 @@
+package session
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/tunnel"
+)
+
+// room is how many bytes of a frame are for what a message carries.
+const room = MaxFrame - 4096
+
+// reportGap is the least time between two status reports.
+const reportGap = 100 * time.Millisecond
+
+// Refused is how a hub ended the session: it does not accept the agent.
+type Refused struct {
+	// Reason is a word for programs, such as CertificateRefused.
+	Reason string
+	// Message says why, and what to do next.
+	Message string
+}
+
+func (r *Refused) Error() string {
+	return fmt.Sprintf("the hub refused the agent: %s (%s)", r.Message, r.Reason)
+}
+
+// ErrDetached: the member has left the fleet. The agent is not to come back.
+var ErrDetached = errors.New("the member is detached")
+
+// Packages is what the agent holds. delivery/apply implements it.
+type Packages interface {
+	// Held returns the state of every package that the agent holds: the release is the one that is stored, whether it
+	// is applied yet or not. What it returned counts as reported.
+	Held() []*wire.PackageStatus
+	// Store keeps change on disk and returns; applying it comes later. It is idempotent. After an error nothing of the
+	// change may be lost silently: the hub sends it again.
+	Store(ctx context.Context, change *wire.DesiredState) error
+	// Changed holds a token when Take has something to say.
+	Changed() <-chan struct{}
+	// Take returns what changed since the last call of Take or Held, or nil. It does not block.
+	Take() *wire.StatusReport
+}
+
+// Credentials are the agent's key and certificate.
+type Credentials interface {
+	// RenewAt returns when the certificate is to be renewed.
+	RenewAt() time.Time
+	// Request returns a certificate request (PKCS #10, DER) for the key.
+	Request() ([]byte, error)
+	// Install keeps a new certificate. It is idempotent.
+	Install(certificatePEM, trustPEM []byte) error
+}
+
+// AgentConfig is what the agent's end of a session needs.
+type AgentConfig struct {
+	// Version of the agent.
+	Version  string
+	Packages Packages
+	// CheckAPI asks the member's API server whether it is well and which version it has. It runs once per probe and has
+	// half a probe interval.
+	CheckAPI func(ctx context.Context) (kubernetesVersion string, err error)
+	// Detach lets go of what was applied: it prunes first, when that is asked for. It is idempotent, and tried again
+	// when it fails.
+	Detach      func(ctx context.Context, wish *wire.Detach) error
+	Credentials Credentials
+	// Opened is called when the hub has accepted the agent. It must not block. Optional.
+	Opened func(welcome *wire.Welcome)
+	Log    *slog.Logger
+}
+
+// agentEnd is one running session on the agent.
+type agentEnd struct {
+	AgentConfig
+	stream   net.Conn
+	interval time.Duration
+	working  sync.WaitGroup
+	heard    *time.Timer // fires after silence
+	renew    *time.Timer
+
+	probe struct {
+		checked  chan checkResult
+		checking bool
+		nonce    uint64 // of the latest probe
+		version  string // of Kubernetes, as told last
+	}
+	stored chan *wire.Ack
+	detach struct {
+		begun bool
+		done  chan struct{}
+	}
+	reports struct {
+		next *time.Timer // nil unless a report waits for its turn
+		last time.Time   // when the latest one was sent
+	}
+}
+
+type checkResult struct {
+	version string
+	err     error
+}
+
+// RunAgent runs the agent's end of a session on the control stream until ctx ends or the session does, and closes the
+// stream. The returned error says why: a *Refused, ErrDetached, ErrProbeTimeout, ErrClosed, or ctx's cause.
+func RunAgent(ctx context.Context, stream net.Conn, config AgentConfig) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer stream.Close()
+	stop := context.AfterFunc(ctx, func() { stream.Close() })
+	defer stop()
+
+	a := &agentEnd{
+		AgentConfig: config, stream: stream, interval: DefaultProbeInterval,
+		stored: make(chan *wire.Ack, 1),
+	}
+	a.probe.checked, a.detach.done = make(chan checkResult, 1), make(chan struct{}, 1)
+	reader := bufio.NewReaderSize(stream, 4096)
+	if err := a.open(reader); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	received, wait := receive(ctx, reader, func() *wire.FromHub { return &wire.FromHub{} })
+	err := a.loop(ctx, received)
+	cancel()
+	stream.Close()
+	wait()
+	a.working.Wait()
+	return err
+}
+
+// open says Hello and waits for the answer.
+func (a *agentEnd) open(reader *bufio.Reader) error {
+	hello := &wire.Hello{
+		Protocol: wire.Protocol, MinProtocol: wire.MinProtocol, AgentVersion: a.Version, Packages: fit(a.Packages.Held()),
+	}
+	if err := a.send(&wire.FromAgent{Message: &wire.FromAgent_Hello{Hello: hello}}); err != nil {
+		return err
+	}
+	a.stream.SetReadDeadline(time.Now().Add(helloTimeout))
+	var answer wire.FromHub
+	if err := ReadFrame(reader, &answer); err != nil {
+		return fmt.Errorf("waiting for the hub's welcome: %w", ended(err))
+	}
+	if refusal := answer.GetRefusal(); refusal != nil {
+		return &Refused{Reason: refusal.GetReason(), Message: refusal.GetMessage()}
+	}
+	welcome := answer.GetWelcome()
+	if welcome == nil {
+		return errors.New("the hub's first message is neither Welcome nor Refusal")
+	}
+	if millis := welcome.GetProbeIntervalMillis(); millis > 0 {
+		a.interval = min(time.Duration(millis)*time.Millisecond, 10*time.Minute)
+	}
+	if a.Opened != nil {
+		a.Opened(welcome)
+	}
+	return a.stream.SetReadDeadline(time.Time{})
+}
+
+// fit makes what the agent holds fit into a frame: when it does not, what it holds matters more than how it fares.
+func fit(packages []*wire.PackageStatus) []*wire.PackageStatus {
+	if proto.Size(&wire.Hello{Packages: packages}) <= room {
+		return packages
+	}
+	slim := make([]*wire.PackageStatus, len(packages))
+	for i, p := range packages {
+		slim[i] = &wire.PackageStatus{
+			Package: p.GetPackage(), Release: p.GetRelease(), Revision: p.GetRevision(), Digest: p.GetDigest(),
+			Phase: p.GetPhase(), Objects: p.GetObjects(), Applied: p.GetApplied(), Healthy: p.GetHealthy(),
+		}
+	}
+	return slim
+}
+
+func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromHub]) error {
+	a.heard = time.NewTimer(missedProbes * a.interval)
+	defer a.heard.Stop()
+	a.renew = time.NewTimer(max(0, time.Until(a.Credentials.RenewAt())))
+	defer a.renew.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case d := <-received:
+			if d.err != nil && ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if d.err != nil {
+				return ended(d.err)
+			}
+			a.heard.Reset(missedProbes * a.interval)
+			err = a.handle(ctx, d.message)
+		case <-a.heard.C:
+			return fmt.Errorf("%w: the hub is silent", ErrProbeTimeout)
+		case result := <-a.probe.checked:
+			err = a.answer(result)
+		case ack := <-a.stored:
+			err = a.send(&wire.FromAgent{Message: &wire.FromAgent_Ack{Ack: ack}})
+		case <-a.Packages.Changed():
+			err = a.report()
+		case <-a.reportTimer():
+			a.reports.next = nil
+			err = a.report()
+		case <-a.renew.C:
+			err = a.requestCertificate()
+		case <-a.detach.done:
+			err = a.send(&wire.FromAgent{Message: &wire.FromAgent_Detached{Detached: &wire.Detached{}}})
+			return errors.Join(err, ErrDetached)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (a *agentEnd) handle(ctx context.Context, message *wire.FromHub) error {
+	switch m := message.GetMessage().(type) {
+	case *wire.FromHub_Probe:
+		a.probe.nonce = m.Probe.GetNonce()
+		a.check(ctx)
+	case *wire.FromHub_Desired:
+		a.store(ctx, m.Desired)
+	case *wire.FromHub_Certificate:
+		if err := a.Credentials.Install(m.Certificate.GetCertificatePem(), m.Certificate.GetTrustPem()); err != nil {
+			a.Log.Error("the renewed certificate was not kept", "error", err)
+			return nil // the renewal timer asks again
+		}
+		a.renew.Reset(max(0, time.Until(a.Credentials.RenewAt())))
+	case *wire.FromHub_Detach:
+		a.letGo(ctx, m.Detach)
+	case *wire.FromHub_Refusal:
+		return &Refused{Reason: m.Refusal.GetReason(), Message: m.Refusal.GetMessage()}
+	}
+	return nil // a message of a later version
+}
+
+// check asks the API server, one question at a time, and leaves the answer in checked.
+func (a *agentEnd) check(ctx context.Context) {
+	if a.probe.checking {
+		return // its result answers this probe too
+	}
+	a.probe.checking = true
+	a.working.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, a.interval/2)
+		defer cancel()
+		version, err := a.CheckAPI(ctx)
+		a.probe.checked <- checkResult{version, err}
+	})
+}
+
+func (a *agentEnd) answer(result checkResult) error {
+	a.probe.checking = false
+	answer := &wire.ProbeAnswer{Nonce: a.probe.nonce}
+	if result.err != nil {
+		answer.ApiError = clip(result.err.Error())
+	}
+	if err := a.send(&wire.FromAgent{Message: &wire.FromAgent_ProbeAnswer{ProbeAnswer: answer}}); err != nil {
+		return err
+	}
+	if result.version == "" || result.version == a.probe.version {
+		return nil
+	}
+	a.probe.version = result.version
+	return a.sendReport(&wire.StatusReport{KubernetesVersion: a.probe.version})
+}
+
+// store keeps what is desired, beside the loop: a slow disk must not look like a dead agent.
+func (a *agentEnd) store(ctx context.Context, change *wire.DesiredState) {
+	a.working.Go(func() {
+		ack := &wire.Ack{Version: change.GetVersion()}
+		if err := a.Packages.Store(ctx, change); err != nil {
+			ack.Error = clip(err.Error())
+			a.Log.Error("the desired state was not stored", "error", err)
+		}
+		select {
+		case a.stored <- ack:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// letGo detaches, trying until it is done; a second wish joins the first.
+func (a *agentEnd) letGo(ctx context.Context, wish *wire.Detach) {
+	if a.detach.begun {
+		return
+	}
+	a.detach.begun = true
+	a.working.Go(func() {
+		backoff := tunnel.Backoff{Min: time.Second, Max: time.Minute}
+		for {
+			err := a.Detach(ctx, wish)
+			if err == nil {
+				a.detach.done <- struct{}{}
+				return
+			}
+			wait := backoff.Next()
+			a.Log.Error("the member was not detached", "error", err, "retryIn", wait)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+		}
+	})
+}
+
+// report sends what changed, unless the last report was just now: then a timer does.
+func (a *agentEnd) report() error {
+	if wait := reportGap - time.Since(a.reports.last); wait > 0 {
+		if a.reports.next == nil {
+			a.reports.next = time.NewTimer(wait)
+		}
+		return nil
+	}
+	report := a.Packages.Take()
+	if report == nil {
+		return nil
+	}
+	a.reports.last = time.Now()
+	return a.sendReport(report)
+}
+
+// sendReport sends a report in as many frames as it takes.
+func (a *agentEnd) sendReport(report *wire.StatusReport) error {
+	for _, part := range parts(report) {
+		if err := a.send(&wire.FromAgent{Message: &wire.FromAgent_Status{Status: part}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parts splits a report so that each part fits into a frame.
+func parts(report *wire.StatusReport) []*wire.StatusReport {
+	n := len(report.GetPackages())
+	if proto.Size(report) <= room {
+		return []*wire.StatusReport{report}
+	}
+	if n <= 1 {
+		return []*wire.StatusReport{{Packages: fit(report.GetPackages()), Removed: report.GetRemoved(), KubernetesVersion: report.GetKubernetesVersion()}}
+	}
+	first := &wire.StatusReport{Packages: report.Packages[:n/2], Removed: report.GetRemoved(), KubernetesVersion: report.GetKubernetesVersion()}
+	return append(parts(first), parts(&wire.StatusReport{Packages: report.Packages[n/2:]})...)
+}
+
+func (a *agentEnd) reportTimer() <-chan time.Time {
+	if a.reports.next == nil {
+		return nil
+	}
+	return a.reports.next.C
+}
+
+// requestCertificate asks for a new certificate, and again every probe interval until one comes.
+func (a *agentEnd) requestCertificate() error {
+	csr, err := a.Credentials.Request()
+	if err != nil {
+		return err
+	}
+	a.renew.Reset(max(time.Second, a.interval))
+	return a.send(&wire.FromAgent{Message: &wire.FromAgent_CertificateRequest{CertificateRequest: &wire.CertificateRequest{Csr: csr}}})
+}
+
+func (a *agentEnd) send(message *wire.FromAgent) error {
+	return send(a.stream, message, missedProbes*a.interval)
+}

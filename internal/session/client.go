@@ -1,0 +1,250 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/tunnel"
+)
+
+const (
+	// stableAfter is how long a session has to last for the next attempt to be made at once: two agents with the same
+	// key, which the hub lets replace each other, must not do so in a hot loop.
+	stableAfter = 30 * time.Second
+	// maxHubStreams is how many streams the hub may have open on one agent.
+	maxHubStreams = 10_000
+)
+
+// ClientConfig is what the agent's loop needs.
+type ClientConfig struct {
+	// Bootstrap says where the hub is and how to join it.
+	Bootstrap v1alpha1.Bootstrap
+	// Dir keeps the agent's key and certificate. It has to survive the agent.
+	Dir string
+	// Agent says how a session is led; Credentials is the client's to set.
+	Agent AgentConfig
+	// Kube serves what people ask the member's API server through the hub.
+	Kube http.Handler
+	// Rand draws the jitter between attempts, in [0, 1); the default is math/rand's.
+	Rand func() float64
+	Log  *slog.Logger
+}
+
+// Client keeps an agent in session with its hub: it joins, dials, talks, renews, and begins again when that ends.
+type Client struct {
+	config  ClientConfig
+	keyring *identity.Keyring
+	kube    *tunnel.Listener
+	reissue bool // the hub did not accept the certificate: ask for another one before dialing
+
+	mu      sync.Mutex
+	current *link
+	next    chan struct{} // closed when current is set
+}
+
+// link is a session that the hub has accepted.
+type link struct {
+	session *tunnel.Session
+	content *http.Transport
+}
+
+// NewClient reads the agent's key and certificate, and makes the key when there is none.
+func NewClient(config ClientConfig) (*Client, error) {
+	if config.Bootstrap.Cluster == "" || config.Bootstrap.Address == "" {
+		return nil, errors.New("the bootstrap names no cluster or no address of a hub; run `umbel join` again")
+	}
+	keyring, err := identity.OpenKeyring(filepath.Clean(config.Dir), []byte(config.Bootstrap.CA))
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{config: config, keyring: keyring, kube: tunnel.NewListener(hubAddr(config.Bootstrap.Address)), next: make(chan struct{})}
+	c.config.Agent.Credentials = credentials{keyring, config.Bootstrap.Cluster}
+	return c, nil
+}
+
+// credentials are a keyring that knows for whom to ask.
+type credentials struct {
+	*identity.Keyring
+	cluster v1alpha1.ClusterName
+}
+
+// Request implements Credentials.
+func (c credentials) Request() ([]byte, error) { return identity.NewMemberRequest(c.cluster, c.Key()) }
+
+// hubAddr is the hub's address as a net.Addr.
+type hubAddr string
+
+func (hubAddr) Network() string  { return "umbel" }
+func (a hubAddr) String() string { return string(a) }
+
+// Run keeps the agent in session until ctx ends, when it returns nil, or until the member is detached, when it returns
+// ErrDetached. Everything that goes wrong in between is logged and tried again.
+func (c *Client) Run(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           c.config.Kube,
+		ReadHeaderTimeout: 30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(c.config.Log.Handler(), slog.LevelDebug),
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { server.Serve(c.kube) })
+	defer serving.Wait()
+	defer server.Close()
+
+	backoff := tunnel.Backoff{Rand: c.config.Rand}
+	for {
+		start := time.Now()
+		err := c.connect(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, ErrDetached) {
+			return ErrDetached
+		}
+		if time.Since(start) >= stableAfter {
+			backoff.Reset()
+		}
+		wait := backoff.Next()
+		c.config.Log.Warn("not in session with the hub", "error", err, "retryIn", wait.Round(time.Millisecond))
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// connect leads one session, from the certificate to its end.
+func (c *Client) connect(ctx context.Context) error {
+	if cert := c.keyring.Certificate(); cert == nil || c.reissue || time.Now().After(cert.NotAfter) {
+		if err := c.join(ctx); err != nil {
+			return err
+		}
+	}
+	session, err := tunnel.Dial(ctx, tunnel.DialConfig{
+		Address: c.config.Bootstrap.Address, TLS: c.keyring.TLS(), Config: tunnel.Config{MaxStreams: maxHubStreams},
+	})
+	if err != nil {
+		return err
+	}
+	var accepting sync.WaitGroup
+	accepting.Go(func() { c.accept(ctx, session) })
+	defer accepting.Wait()
+	defer session.Close()
+
+	control, err := session.Open(ctx, tunnel.Control)
+	if err != nil {
+		return err
+	}
+	agent := c.config.Agent
+	agent.Opened = func(welcome *wire.Welcome) {
+		c.opened(session)
+		c.config.Log.Info("in session with the hub", "hub", c.config.Bootstrap.Address, "hubVersion", welcome.GetHubVersion())
+		if c.config.Agent.Opened != nil {
+			c.config.Agent.Opened(welcome)
+		}
+	}
+	defer c.over()
+	err = RunAgent(ctx, control, agent)
+	var refused *Refused
+	if errors.As(err, &refused) && refused.Reason == v1alpha1.ReasonCertificateRefused {
+		c.reissue = true
+	}
+	return err
+}
+
+// join gets a certificate: with the token, or, once the hub has pinned the key, by proving that it has it.
+func (c *Client) join(ctx context.Context) error {
+	csr, err := identity.NewMemberRequest(c.config.Bootstrap.Cluster, c.keyring.Key())
+	if err != nil {
+		return err
+	}
+	trust := c.keyring.TLS()
+	trust.GetClientCertificate = nil
+	response, err := join(ctx, c.config.Bootstrap.Address, trust, JoinRequest{
+		Cluster: c.config.Bootstrap.Cluster, Token: c.config.Bootstrap.Token, CSR: csr,
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.keyring.Install([]byte(response.Certificate), []byte(response.Trust)); err != nil {
+		return err
+	}
+	c.reissue = false
+	c.config.Log.Info("the hub issued a certificate", "notAfter", c.keyring.Certificate().NotAfter)
+	return nil
+}
+
+// accept hands the hub's streams to the server of the member's API.
+func (c *Client) accept(ctx context.Context, session *tunnel.Session) {
+	for {
+		kind, stream, err := session.Accept(ctx)
+		if err != nil {
+			return
+		}
+		if kind != tunnel.Kube {
+			stream.Close() // of a later version
+			continue
+		}
+		if !c.kube.Deliver(stream) {
+			return
+		}
+	}
+}
+
+func (c *Client) opened(session *tunnel.Session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current = &link{session, session.Transport(tunnel.Content)}
+	close(c.next)
+}
+
+func (c *Client) over() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current == nil {
+		return
+	}
+	c.current.content.CloseIdleConnections()
+	c.current, c.next = nil, make(chan struct{})
+}
+
+// Content returns a transport to the hub's registry. A request waits, as long as its context lets it, for a session.
+func (c *Client) Content() http.RoundTripper { return content{c} }
+
+type content struct{ client *Client }
+
+// RoundTrip implements http.RoundTripper.
+func (t content) RoundTrip(r *http.Request) (*http.Response, error) {
+	c := t.client
+	for {
+		c.mu.Lock()
+		current, next := c.current, c.next
+		c.mu.Unlock()
+		if current != nil {
+			// Whatever scheme the caller uses: the tunnel protects what goes through it.
+			r = r.Clone(r.Context())
+			r.URL.Scheme = "http"
+			return current.content.RoundTrip(r)
+		}
+		select {
+		case <-next:
+		case <-r.Context().Done():
+			return nil, fmt.Errorf("no session with hub %s: %w", c.config.Bootstrap.Address, r.Context().Err())
+		}
+	}
+}
+
+var _ net.Addr = hubAddr("")

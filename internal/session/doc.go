@@ -1,0 +1,32 @@
+// Package session answers: what do hub and agent say to each other, and when?
+//
+// It speaks the messages of api/wire as frames on the Control stream of a tunnel. One function runs each end: RunHub
+// and RunAgent; Client is the agent's loop around them that joins, dials, renews and dials again. What is desired,
+// where it is stored and what became of it is the caller's: this package owns the conversation only.
+//
+// A session, in order:
+//
+//  1. The agent sends Hello: the protocol versions that it speaks, and everything that it holds.
+//  2. The hub answers Welcome, or Refusal with the reason and the next step.
+//  3. The hub sends what differs between what the member is to hold and what the agent said (Diff), one DesiredState at
+//     a time; the agent stores it on disk and acknowledges; the next difference is computed after that. A NACK is
+//     tried again with backoff, or when something else is desired.
+//  4. The agent reports the states of packages that changed, at most ten times a second, the latest only.
+//  5. The hub probes every interval (5 s, jittered). The agent asks its API server and answers. Three intervals without
+//     an answer end the session; three intervals without a word from the hub make the agent dial anew.
+//  6. At two thirds of its certificate's life the agent asks for a new one with the same key.
+//  7. Detach ends it: the agent lets go of what it applied, says Detached, and does not come back.
+//
+// Laws, with their reasons:
+//
+//   - Absence says nothing. The hub names what is to be pruned; a package that it does not name stays, whatever else
+//     happens, because a hub that knows little must not take anything away.
+//   - Before the hub knows what a member is to hold it says nothing about it.
+//   - Nothing is remembered across sessions: Hello says what the agent holds, so neither end can be wrong about it.
+//   - One goroutine reads and one decides and writes; a peer that floods is slowed by back-pressure, and one that does
+//     not read runs into a deadline. A frame is bounded (MaxFrame) and costs memory only as it arrives.
+//   - An idle session sends one small probe and its answer per interval, and nothing else.
+//
+// Left to others: carrying bytes (package tunnel), keys and certificates (package identity), who may connect and what
+// people see (package gateway), what is desired (package delivery), applying it (delivery/apply).
+package session

@@ -1,0 +1,297 @@
+package session
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/tunnel"
+)
+
+const (
+	// DefaultProbeInterval is how often a hub asks an agent whether it is there.
+	DefaultProbeInterval = 5 * time.Second
+	// missedProbes is how many intervals without an answer end a session, and how many without a word make an agent
+	// dial anew.
+	missedProbes = 3
+	// helloTimeout is how long the first message may take.
+	helloTimeout = 15 * time.Second
+	// framesPerSecond and frameBurst bound what one agent may say; more is slowed down.
+	framesPerSecond, frameBurst = 50, 500
+)
+
+// Why a session ended.
+var (
+	// ErrProbeTimeout: the peer did not answer, or was silent, for three probe intervals.
+	ErrProbeTimeout = errors.New("no probe came back for three intervals")
+	// ErrClosed: the connection ended.
+	ErrClosed = errors.New("the connection ended")
+)
+
+// Observer hears what happens in a session, in order, from one goroutine. Its methods must not block.
+type Observer interface {
+	// Opened is the first call: the agent was welcomed.
+	Opened(hello *wire.Hello)
+	// Answered tells that a probe came back. apiError is empty when the member's API server is well.
+	Answered(apiError string)
+	// Reported tells of a status report.
+	Reported(report *wire.StatusReport)
+	// Acknowledged tells of an Ack, or of a NACK when problem is not empty.
+	Acknowledged(problem string)
+	// Detached tells that the agent has let go; the session ends.
+	Detached()
+}
+
+// Issue returns a certificate for the key of a request (PKCS #10, DER), and the bundle of the hub's CAs, both in PEM.
+type Issue func(csr []byte) (certificatePEM, trustPEM []byte, err error)
+
+// HubConfig is what the hub's end of a session needs.
+type HubConfig struct {
+	// Version of the hub.
+	Version string
+	// ProbeInterval is DefaultProbeInterval unless set.
+	ProbeInterval time.Duration
+	// Desired returns what the member is to hold, and whether that is known.
+	Desired func() (DesiredSet, bool)
+	// Changed holds a token when the answer of Desired may have changed.
+	Changed <-chan struct{}
+	// Orders carries what else the agent is to be told: a Detach, or a Refusal, which ends the session.
+	Orders <-chan *wire.FromHub
+	// Issue renews the agent's certificate.
+	Issue    Issue
+	Observer Observer
+	Log      *slog.Logger
+}
+
+// hubEnd is one running session on the hub.
+type hubEnd struct {
+	HubConfig
+	stream net.Conn
+	held   Holdings
+
+	version  uint64             // of the last DesiredState
+	inFlight *wire.DesiredState // sent and not acknowledged
+	retry    tunnel.Backoff     // between NACKs
+	retryAt  *time.Timer        // nil unless a NACK waits for its retry
+
+	nonce     uint64    // of the latest probe
+	lastNonce uint64    // of the latest answer
+	answered  time.Time // when it came
+}
+
+// RunHub runs the hub's end of a session on the control stream until ctx ends or the session does, and closes the
+// stream. The returned error says why; it is nil after Detached. A Hello that is refused is answered with the reason
+// and returned as ErrNoCommonProtocol or ErrBadHello.
+func RunHub(ctx context.Context, stream net.Conn, config HubConfig) error {
+	if config.ProbeInterval == 0 {
+		config.ProbeInterval = DefaultProbeInterval
+	}
+	h := &hubEnd{HubConfig: config, stream: stream, retry: tunnel.Backoff{Min: time.Second, Max: time.Minute}}
+	defer stream.Close()
+	stop := context.AfterFunc(ctx, func() { stream.Close() })
+	defer stop()
+
+	reader := bufio.NewReaderSize(stream, 512)
+	if err := h.open(reader); err != nil {
+		return err
+	}
+	received, wait := receive(ctx, reader, func() *wire.FromAgent { return &wire.FromAgent{} })
+	err := h.loop(ctx, received)
+	stream.Close()
+	wait()
+	return err
+}
+
+// open reads Hello and answers it.
+func (h *hubEnd) open(reader *bufio.Reader) error {
+	hello, err := readHello(h.stream, reader)
+	if err != nil {
+		return err
+	}
+	err = checkHello(hello)
+	if err != nil {
+		return errors.Join(err, refuse(h.stream, "BadHello", err.Error()))
+	}
+	protocol, err := Negotiate(hello, wire.MinProtocol, wire.Protocol)
+	if err != nil {
+		return errors.Join(err, refuse(h.stream, v1alpha1.ReasonProtocolMismatch, err.Error()))
+	}
+	h.held = HoldingsOf(hello)
+	h.answered = time.Now()
+	welcome := &wire.Welcome{
+		Protocol: protocol, HubVersion: h.Version, ProbeIntervalMillis: uint32(h.ProbeInterval.Milliseconds()),
+	}
+	if err := h.send(&wire.FromHub{Message: &wire.FromHub_Welcome{Welcome: welcome}}); err != nil {
+		return err
+	}
+	h.Observer.Opened(hello)
+	return nil
+}
+
+// readHello reads the first message of an agent.
+func readHello(stream net.Conn, reader *bufio.Reader) (*wire.Hello, error) {
+	stream.SetReadDeadline(time.Now().Add(helloTimeout))
+	var first wire.FromAgent
+	if err := ReadFrame(reader, &first); err != nil {
+		return nil, fmt.Errorf("reading the agent's hello: %w", err)
+	}
+	return first.GetHello(), stream.SetReadDeadline(time.Time{})
+}
+
+// Refuse tells the agent at the other end of a new control stream why it is not accepted, once it has said Hello. The
+// caller closes the stream.
+func Refuse(stream net.Conn, reason, message string) error {
+	_, err := readHello(stream, bufio.NewReaderSize(stream, 512))
+	if err != nil {
+		return err
+	}
+	return refuse(stream, reason, message)
+}
+
+func refuse(stream net.Conn, reason, message string) error {
+	refusal := &wire.Refusal{Reason: reason, Message: message}
+	return send(stream, &wire.FromHub{Message: &wire.FromHub_Refusal{Refusal: refusal}}, helloTimeout)
+}
+
+// loop decides and writes; everything that happens to the session passes here.
+func (h *hubEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromAgent]) error {
+	probe := time.NewTimer(0)
+	defer probe.Stop()
+	if err := h.update(); err != nil {
+		return err
+	}
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case d := <-received:
+			if d.err != nil && ctx.Err() != nil {
+				return context.Cause(ctx) // which is why the stream ended
+			}
+			if d.err != nil {
+				return ended(d.err)
+			}
+			if d.message.GetDetached() != nil {
+				h.Observer.Detached()
+				return nil
+			}
+			err = h.handle(d.message)
+		case <-h.Changed:
+			h.retryAt = nil
+			err = h.update()
+		case <-h.retryTimer():
+			h.retryAt = nil
+			err = h.update()
+		case order := <-h.Orders:
+			err = h.send(order)
+			if refusal := order.GetRefusal(); refusal != nil {
+				return errors.Join(err, &Refused{Reason: refusal.GetReason(), Message: refusal.GetMessage()})
+			}
+		case <-probe.C:
+			if time.Since(h.answered) >= missedProbes*h.ProbeInterval {
+				return ErrProbeTimeout
+			}
+			h.nonce++
+			err = h.send(&wire.FromHub{Message: &wire.FromHub_Probe{Probe: &wire.Probe{Nonce: h.nonce}}})
+			probe.Reset(jitter(h.ProbeInterval))
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (h *hubEnd) handle(message *wire.FromAgent) error {
+	switch m := message.GetMessage().(type) {
+	case *wire.FromAgent_ProbeAnswer:
+		if nonce := m.ProbeAnswer.GetNonce(); nonce > h.lastNonce && nonce <= h.nonce {
+			h.lastNonce, h.answered = nonce, time.Now()
+			h.Observer.Answered(m.ProbeAnswer.GetApiError())
+		}
+	case *wire.FromAgent_Ack:
+		return h.acknowledged(m.Ack)
+	case *wire.FromAgent_Status:
+		return h.reported(m.Status)
+	case *wire.FromAgent_CertificateRequest:
+		return h.issue(m.CertificateRequest.GetCsr())
+	case *wire.FromAgent_Hello:
+		return fmt.Errorf("%w: a second one", ErrBadHello)
+	}
+	return nil // a message of a later version
+}
+
+func (h *hubEnd) acknowledged(ack *wire.Ack) error {
+	if h.inFlight == nil || ack.GetVersion() != h.inFlight.GetVersion() {
+		return nil
+	}
+	change := h.inFlight
+	h.inFlight = nil
+	h.Observer.Acknowledged(ack.GetError())
+	if ack.GetError() != "" {
+		wait := h.retry.Next()
+		h.Log.Warn("the agent did not store its desired state", "error", ack.GetError(), "retryIn", wait)
+		h.retryAt = time.NewTimer(wait)
+		return nil
+	}
+	h.retry.Reset()
+	h.held.Acknowledge(change)
+	return h.update()
+}
+
+func (h *hubEnd) reported(report *wire.StatusReport) error {
+	if err := checkPackages(report.GetPackages()); err != nil {
+		return err
+	}
+	for _, name := range report.GetRemoved() {
+		delete(h.held, v1alpha1.PackageKey(name))
+	}
+	h.Observer.Reported(report)
+	return h.update() // what was removed may be wanted again
+}
+
+func (h *hubEnd) issue(csr []byte) error {
+	certificate, trust, err := h.Issue(csr)
+	if err != nil {
+		h.Log.Warn("a certificate was not renewed", "error", err)
+		return nil // the agent asks again; the session goes on
+	}
+	issued := &wire.CertificateIssued{CertificatePem: certificate, TrustPem: trust}
+	return h.send(&wire.FromHub{Message: &wire.FromHub_Certificate{Certificate: issued}})
+}
+
+// update sends the next difference, unless one is under way, a NACK waits, or nothing is known.
+func (h *hubEnd) update() error {
+	if h.inFlight != nil || h.retryAt != nil {
+		return nil
+	}
+	desired, ready := h.Desired()
+	if !ready {
+		return nil
+	}
+	change, differs := Diff(h.held, desired)
+	if !differs {
+		return nil
+	}
+	h.version++
+	change.Version = h.version
+	h.inFlight = change
+	return h.send(&wire.FromHub{Message: &wire.FromHub_Desired{Desired: change}})
+}
+
+func (h *hubEnd) retryTimer() <-chan time.Time {
+	if h.retryAt == nil {
+		return nil
+	}
+	return h.retryAt.C
+}
+
+func (h *hubEnd) send(message *wire.FromHub) error {
+	return send(h.stream, message, missedProbes*h.ProbeInterval)
+}

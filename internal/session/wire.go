@@ -1,0 +1,86 @@
+package session
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	"google.golang.org/protobuf/proto"
+)
+
+// send writes a frame within timeout.
+func send(stream net.Conn, message proto.Message, timeout time.Duration) error {
+	stream.SetWriteDeadline(time.Now().Add(timeout))
+	return ended(WriteFrame(stream, message))
+}
+
+// delivery is a message that arrived, or why none will arrive any more.
+type delivery[M proto.Message] struct {
+	message M
+	err     error
+}
+
+// receive reads frames until the stream ends, no faster than an honest peer talks. wait returns when the reading has
+// ended, which it does soon after the stream was closed.
+func receive[M proto.Message](ctx context.Context, reader *bufio.Reader, fresh func() M) (received <-chan delivery[M], wait func()) {
+	out := make(chan delivery[M])
+	ctx, cancel := context.WithCancel(ctx)
+	limiter := rate.NewLimiter(framesPerSecond, frameBurst)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			d := delivery[M]{message: fresh()}
+			if d.err = ReadFrame(reader, d.message); d.err == nil {
+				d.err = limiter.Wait(ctx)
+			}
+			select {
+			case out <- d:
+			case <-ctx.Done():
+				return
+			}
+			if d.err != nil {
+				return
+			}
+		}
+	})
+	return out, func() {
+		cancel()
+		reading.Wait()
+	}
+}
+
+// ended says what the end of a stream means.
+func ended(err error) error {
+	var timeout net.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("%w: the peer does not read", ErrProbeTimeout)
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return ErrClosed
+	}
+	return err
+}
+
+// jitter spreads the interval by a tenth to either side, so that many sessions do not fall into step.
+func jitter(interval time.Duration) time.Duration {
+	return interval + time.Duration((rand.Float64()-0.5)*0.2*float64(interval))
+}
+
+// clip bounds a text that travels in a message.
+func clip(text string) string {
+	const most = 1024
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}

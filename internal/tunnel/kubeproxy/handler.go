@@ -1,0 +1,150 @@
+package kubeproxy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+)
+
+// handler is the agent's end.
+type handler struct {
+	target    *url.URL
+	transport http.RoundTripper
+	log       *slog.Logger
+}
+
+// NewHandler serves requests that come through the tunnel: it sends them to the API server of config, as the identity
+// that each carries.
+func NewHandler(config *rest.Config, log *slog.Logger) (http.Handler, error) {
+	target, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("the address of the member's API server: %w", err)
+	}
+	plain, upgrading, err := transports(config)
+	if err != nil {
+		return nil, err
+	}
+	return &handler{target: target, transport: byUpgrade{plain, upgrading}, log: log}, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	identity, err := ParseIdentity(r.Header)
+	if err != nil {
+		h.log.Warn("a request through the tunnel was refused", "method", r.Method, "path", r.URL.Path, "error", err)
+		WriteError(w, http.StatusUnauthorized, err.Error())
+		return
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(h.target)
+			strip(p.Out.Header)
+			identity.OnMember().impersonate(p.Out.Header)
+		},
+		Transport:     h.transport,
+		FlushInterval: -1, // a watch is to be seen as it happens
+		ErrorLog:      slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() != nil {
+				return // the caller went away
+			}
+			h.log.Warn("a request through the tunnel failed", "method", r.Method, "path", r.URL.Path, "error", err)
+			WriteError(w, http.StatusBadGateway, "the agent cannot reach the member's API server: "+err.Error())
+		},
+	}
+	proxy.ServeHTTP(w, r)
+}
+
+// transports returns how the API server is reached: as config likes it, and over HTTP/1.1 for upgrades.
+func transports(config *rest.Config) (plain, upgrading http.RoundTripper, err error) {
+	config = rest.CopyConfig(config)
+	config.Impersonate = rest.ImpersonationConfig{}
+	config.Timeout = 0 // a watch lasts
+	if plain, err = rest.TransportFor(config); err != nil {
+		return nil, nil, fmt.Errorf("reaching the member's API server: %w", err)
+	}
+	config.NextProtos = []string{"http/1.1"}
+	if upgrading, err = rest.TransportFor(config); err != nil {
+		return nil, nil, fmt.Errorf("reaching the member's API server: %w", err)
+	}
+	return plain, upgrading, nil
+}
+
+// byUpgrade sends requests that ask for an upgrade another way.
+type byUpgrade struct{ plain, upgrading http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (b byUpgrade) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Upgrade") != "" {
+		return b.upgrading.RoundTrip(r)
+	}
+	return b.plain.RoundTrip(r)
+}
+
+// ErrSmuggled: a client tried to say who it is by a header.
+var ErrSmuggled = errors.New("impersonation through the hub is not possible")
+
+// Forward sends a request of the identity into a tunnel and its answer back. path is the path on the member, escaped.
+func Forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, identity Identity, path string) error {
+	if name, found := Smuggled(r.Header); found {
+		return fmt.Errorf("%w: remove the header %s (kubectl sends it for --as and --as-group)", ErrSmuggled, name)
+	}
+	said, err := identity.encode()
+	if err != nil {
+		return err
+	}
+	unescaped, err := url.PathUnescape(path)
+	if err != nil {
+		return fmt.Errorf("path %q: %w", path, err)
+	}
+	var failed error
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.Scheme, p.Out.URL.Host = "http", "member"
+			p.Out.URL.Path, p.Out.URL.RawPath = unescaped, path
+			p.Out.Host = "member"
+			strip(p.Out.Header)
+			p.Out.Header.Set(IdentityHeader, said)
+		},
+		Transport:     through,
+		FlushInterval: -1,
+		ErrorLog:      slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
+	}
+	proxy.ServeHTTP(w, r)
+	return failed
+}
+
+// WriteError answers with a Kubernetes Status, which is what kubectl shows.
+func WriteError(w http.ResponseWriter, code int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	json.NewEncoder(w).Encode(metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+		Status:   metav1.StatusFailure, Message: message, Reason: reason(code), Code: int32(code),
+	})
+}
+
+func reason(code int) metav1.StatusReason {
+	switch code {
+	case http.StatusUnauthorized:
+		return metav1.StatusReasonUnauthorized
+	case http.StatusForbidden:
+		return metav1.StatusReasonForbidden
+	case http.StatusNotFound:
+		return metav1.StatusReasonNotFound
+	case http.StatusBadRequest:
+		return metav1.StatusReasonBadRequest
+	case http.StatusServiceUnavailable, http.StatusBadGateway:
+		return metav1.StatusReasonServiceUnavailable
+	}
+	return metav1.StatusReasonUnknown
+}

@@ -1,0 +1,203 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/yamux"
+)
+
+// Protocol is the ALPN name of an agent's connection.
+const Protocol = "umbel/1"
+
+// Kind says what a stream carries. It is the stream's first byte.
+type Kind byte
+
+const (
+	// Control carries the session's messages; the agent opens exactly one.
+	Control Kind = 1
+	// Kube carries HTTP from the hub to the member's API server.
+	Kube Kind = 2
+	// Content carries HTTP from the agent to the hub's registry.
+	Content Kind = 3
+)
+
+func (k Kind) String() string {
+	switch k {
+	case Control:
+		return "control"
+	case Kube:
+		return "kube"
+	case Content:
+		return "content"
+	}
+	return fmt.Sprintf("kind %d", byte(k))
+}
+
+// ErrClosed is what streams and calls of a closed session end with.
+var ErrClosed = fmt.Errorf("the tunnel is closed: %w", net.ErrClosed)
+
+const (
+	// window is how many bytes of one stream may be on their way: enough for 25 MB/s at a round trip of 40 ms. A
+	// slow reader costs its peer that much memory and no more.
+	window = 1 << 20
+	// writeTimeout is how long one write may wait for the connection to take it.
+	writeTimeout = 10 * time.Second
+	// kindTimeout is how long a stream may take to say its kind, which it does in the packet after the one that opens it.
+	kindTimeout = 10 * time.Second
+	// backlog is how many streams may wait to be accepted.
+	backlog = 128
+)
+
+// Config tunes one end of a session.
+type Config struct {
+	// MaxStreams is how many streams of the peer may be open at once; further ones are closed as they come.
+	// The default is 256.
+	MaxStreams int
+}
+
+// Session is one connection between a hub and an agent. All methods may be called at any time and concurrently.
+type Session struct {
+	conn    net.Conn
+	mux     *yamux.Session
+	max     int64
+	taken   atomic.Int64 // streams of the peer that were accepted and are not closed
+	opening sync.WaitGroup
+}
+
+// Client returns the session over conn, which this end dialed.
+func Client(conn net.Conn, config Config) (*Session, error) {
+	return newSession(conn, config, yamux.Client)
+}
+
+// Server returns the session over conn, which the other end dialed. A TLS handshake has to be done before.
+func Server(conn net.Conn, config Config) (*Session, error) {
+	return newSession(conn, config, yamux.Server)
+}
+
+func newSession(conn net.Conn, config Config, start func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) (*Session, error) {
+	mux, err := start(conn, &yamux.Config{
+		AcceptBacklog:          backlog,
+		EnableKeepAlive:        false,
+		KeepAliveInterval:      time.Hour, // not used, and has to be positive
+		ConnectionWriteTimeout: writeTimeout,
+		MaxStreamWindowSize:    window,
+		StreamOpenTimeout:      30 * time.Second,
+		StreamCloseTimeout:     5 * time.Minute,
+		Logger:                 silent{},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting the multiplexer: %w", err)
+	}
+	if config.MaxStreams == 0 {
+		config.MaxStreams = 256
+	}
+	return &Session{conn: conn, mux: mux, max: int64(config.MaxStreams)}, nil
+}
+
+// Open opens a stream of the given kind. It waits while very many streams are being opened, and does not wait for the
+// peer to accept this one.
+func (s *Session) Open(ctx context.Context, kind Kind) (*Stream, error) {
+	type opened struct {
+		stream *yamux.Stream
+		err    error
+	}
+	done := make(chan opened, 1)
+	s.opening.Go(func() {
+		stream, err := s.mux.OpenStream()
+		if err == nil && ctx.Err() != nil {
+			err = errors.Join(ctx.Err(), stream.Close())
+		}
+		done <- opened{stream, err}
+	})
+	var result opened
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("opening a %s stream: %w", kind, ctx.Err())
+	case result = <-done:
+	}
+	if result.err != nil {
+		return nil, fmt.Errorf("opening a %s stream: %w", kind, s.explain(result.err))
+	}
+	if _, err := result.stream.Write([]byte{byte(kind)}); err != nil {
+		result.stream.Close()
+		return nil, fmt.Errorf("opening a %s stream: %w", kind, s.explain(err))
+	}
+	return &Stream{Stream: result.stream, session: s}, nil
+}
+
+// Accept waits for the next stream that the peer opens. Streams beyond the limit and such that do not say their kind
+// are closed and passed over. The error is ctx's, or ErrClosed once the session has ended.
+func (s *Session) Accept(ctx context.Context) (Kind, *Stream, error) {
+	for {
+		stream, err := s.mux.AcceptStreamWithContext(ctx)
+		if err != nil {
+			return 0, nil, s.explain(err)
+		}
+		if s.taken.Load() >= s.max {
+			stream.Close()
+			continue
+		}
+		var kind [1]byte
+		stream.SetReadDeadline(time.Now().Add(kindTimeout))
+		if _, err := io.ReadFull(stream, kind[:]); err != nil {
+			stream.Close()
+			continue
+		}
+		stream.SetReadDeadline(time.Time{})
+		s.taken.Add(1)
+		return Kind(kind[0]), &Stream{Stream: stream, session: s, accepted: true}, nil
+	}
+}
+
+// Close ends the session and every stream in it, and waits for what the session has started.
+func (s *Session) Close() error {
+	err := s.mux.Close()
+	s.opening.Wait()
+	return err
+}
+
+// Done is closed when the session has ended, from either side.
+func (s *Session) Done() <-chan struct{} { return s.mux.CloseChan() }
+
+// Streams returns how many streams are open.
+func (s *Session) Streams() int { return s.mux.NumStreams() }
+
+// RemoteAddr returns the address of the peer.
+func (s *Session) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
+
+// PeerCertificates returns what the peer presented, leaf first. The TLS handshake has proved that the peer has the
+// leaf's key; nobody has verified the certificate itself on the hub's side.
+func (s *Session) PeerCertificates() []*x509.Certificate {
+	conn, ok := s.conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	return conn.ConnectionState().PeerCertificates
+}
+
+// explain turns the many ways in which yamux says that the session is over into ErrClosed.
+func (s *Session) explain(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if s.mux.IsClosed() || errors.Is(err, yamux.ErrSessionShutdown) {
+		return ErrClosed
+	}
+	return err
+}
+
+// silent drops yamux's logs: whatever matters reaches the caller as an error.
+type silent struct{}
+
+func (silent) Print(...any)          {}
+func (silent) Printf(string, ...any) {}
+func (silent) Println(...any)        {}
