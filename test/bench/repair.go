@@ -1,0 +1,369 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/test/rig"
+)
+
+// The goals of DESIGN.md.
+const (
+	goalP50, goalP99 = 1.5, 2.0
+	goalWorst        = 250.0 // ms
+	goalRate         = 0.8   // of the bare program's
+	goalMemory       = 150   // MiB
+	goalIdle         = 0.1   // s of CPU in a minute
+)
+
+// patience is how long one object may take to come back before the run is a failure.
+const patience = 2 * time.Minute
+
+// site is a cluster with a fleet's agent, and the namespace that a package fills.
+type site struct {
+	fleet  *rig.Fleet
+	client *kubernetes.Clientset
+	name   string // of package and namespace
+	n      int
+	random *rand.Rand
+	agent  int // its process
+}
+
+// measureRepair measures with n objects in one package: how fast it is applied and how fast drift is put back.
+func measureRepair(ctx context.Context, fleet *rig.Fleet, r *report, n int, seed uint64) error {
+	// A fleet of its own: other clusters would have a part of the processors.
+	if _, err := fleet.Umbel(ctx, "down"); err != nil {
+		return err
+	}
+	if _, err := fleet.Umbel(ctx, "up", "--cluster", "bench,env=bench,region=here"); err != nil {
+		return err
+	}
+	client, err := fleet.Clients("bench")
+	if err != nil {
+		return err
+	}
+	s := &site{fleet: fleet, client: client, name: fmt.Sprintf("bench-%d", n), n: n, random: rand.New(rand.NewPCG(seed, uint64(n)))}
+	if s.agent, err = s.findAgent(); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "%d objects, seed %d\n", n, seed)
+	limit := bare{client, s.name + "-bare"}
+	rate, err := s.applyRates(ctx, r, limit)
+	if err != nil {
+		return err
+	}
+	// From here on there is no hub.
+	hub, err := fleet.Processes("umbel hub", fleet.Home)
+	if err != nil || len(hub) != 1 {
+		return fmt.Errorf("looking for the hub's process: %v, %w", hub, err)
+	}
+	if err := kill(hub[0]); err != nil {
+		return err
+	}
+	ours, err := observe(ctx, client, s.name)
+	if err != nil {
+		return err
+	}
+	defer ours.stop()
+	after, err := s.steady(ctx, ours, 40*time.Second)
+	if err != nil {
+		return fmt.Errorf("right after the sync: %w", err)
+	}
+	r.lower(s.label("repair right after the sync, p50"), percentile(after, 0.5), "ms", 0)
+	r.lower(s.label("repair right after the sync, p99"), percentile(after, 0.99), "ms", 0)
+	r.lower(s.label("repair right after the sync, worst"), percentile(after, 1), "ms", goalWorst)
+	if err := s.settled(ctx, r, ours, limit); err != nil {
+		return err
+	}
+	if err := s.bursts(ctx, r, ours, limit, rate); err != nil {
+		return err
+	}
+	return s.footprint(ctx, r)
+}
+
+func (s *site) label(what string) string { return fmt.Sprintf("%s, %d objects", what, s.n) }
+
+func (s *site) findAgent() (int, error) {
+	pids, err := s.fleet.Processes("umbel-agent", "--dir=/var/lib/umbel-agent")
+	if err != nil {
+		return 0, err
+	}
+	for _, pid := range pids {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+		if err == nil && strings.Contains(string(raw), "-bench-0") {
+			return pid, nil
+		}
+	}
+	return 0, fmt.Errorf("the agent's process was not found among %v", pids)
+}
+
+// applyRates applies n objects with the bare program and as a package, and returns the bare program's rate.
+func (s *site) applyRates(ctx context.Context, r *report, limit bare) (float64, error) {
+	if err := limit.create(ctx); err != nil {
+		return 0, err
+	}
+	looking, err := observe(ctx, s.client, limit.namespace) // the eye that looks at ours costs the API server as much
+	if err != nil {
+		return 0, err
+	}
+	rate, err := limit.applyAll(ctx, s.n)
+	looking.stop()
+	if err != nil {
+		return 0, fmt.Errorf("bare apply: %w", err)
+	}
+	files := map[string]string{s.name + "/namespace.yaml": "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: " + s.name + "\n"}
+	for i := range s.n {
+		files[fmt.Sprintf("%s/%s.yaml", s.name, objectName(i))] = string(manifest(s.name, objectName(i)))
+	}
+	if err := s.fleet.Commit(ctx, s.label("commit"), files); err != nil {
+		return 0, err
+	}
+	watching, err := observe(ctx, s.client, s.name)
+	if err != nil {
+		return 0, err
+	}
+	defer watching.stop()
+	start := time.Now()
+	_, err = s.fleet.Shell(ctx, fmt.Sprintf(`umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" apply -f - <<'YAML'
+apiVersion: umbel.dev/v1alpha1
+kind: Package
+metadata: {name: %[1]s, namespace: default}
+spec:
+  source: {git: {url: "file://%[2]s", path: %[1]s}}
+  placementRef: {name: everywhere}
+YAML`, s.name, s.fleet.Repository()))
+	if err != nil {
+		return 0, err
+	}
+	if err := s.awaitApplied(ctx); err != nil {
+		return 0, err
+	}
+	whole := time.Since(start)
+	count, within := watching.added()
+	ours := float64(count) / within.Seconds()
+	r.higher(s.label("bare parallel apply"), rate, "objects/s", 0)
+	r.higher(s.label("package apply, first to last object"), ours, "objects/s", 0)
+	r.higher(s.label("package apply against bare"), ours/rate, "ratio", goalRate)
+	r.lower(s.label("package created to applied (fetch, render, pull, apply)"), whole.Seconds(), "s", 0)
+	return rate, nil
+}
+
+func (s *site) awaitApplied(ctx context.Context) error {
+	hub, err := s.fleet.Hub()
+	if err != nil {
+		return err
+	}
+	return rig.Eventually(ctx, 10*time.Minute, func(ctx context.Context) error {
+		var mc v1alpha1.MemberCluster
+		if err := hub.Get(ctx, types.NamespacedName{Name: "bench"}, &mc); err != nil {
+			return err
+		}
+		for _, p := range mc.Status.Packages {
+			if p.Package == v1alpha1.KeyOf("default", s.name) && p.Phase == v1alpha1.PackageApplied {
+				return nil
+			}
+		}
+		return fmt.Errorf("package %s is not applied", s.name)
+	})
+}
+
+// mutate deletes or edits an object at random and returns how long it took to come back, counted from the mutation's
+// response.
+func (s *site) mutate(ctx context.Context, watching *observer, namespace string) (time.Duration, error) {
+	name := objectName(s.random.IntN(s.n))
+	objects := s.client.CoreV1().ConfigMaps(namespace)
+	before, err := objects.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return 0, err
+	}
+	var back <-chan time.Time
+	var done time.Time
+	if s.random.IntN(2) == 0 {
+		back = watching.await(name, func(o seenObject) bool { return o.uid != string(before.UID) })
+		err = objects.Delete(ctx, name, metav1.DeleteOptions{})
+	} else {
+		drifted := false
+		back = watching.await(name, func(o seenObject) bool {
+			drifted = drifted || o.data["v"] != "1"
+			return drifted && o.data["v"] == "1"
+		})
+		_, err = objects.Patch(ctx, name, types.MergePatchType, []byte(`{"data":{"v":"drift"}}`), metav1.PatchOptions{FieldManager: "mutator"})
+	}
+	done = time.Now()
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case at := <-back:
+		return max(0, at.Sub(done)), nil
+	case <-time.After(patience):
+		return 0, fmt.Errorf("%s in %s did not come back within %s", name, namespace, patience)
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// steady mutates one object after another for d.
+func (s *site) steady(ctx context.Context, watching *observer, d time.Duration) ([]time.Duration, error) {
+	var times []time.Duration
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		took, err := s.mutate(ctx, watching, s.name)
+		if err != nil {
+			return nil, err
+		}
+		times = append(times, took)
+		time.Sleep(20 * time.Millisecond) // a rate of mutations that leaves room to see each
+	}
+	return times, nil
+}
+
+// settled compares repairs with the bare loop's, in alternating blocks of the same run.
+func (s *site) settled(ctx context.Context, r *report, ours *observer, limit bare) error {
+	theirs, err := observe(ctx, s.client, limit.namespace)
+	if err != nil {
+		return err
+	}
+	defer theirs.stop()
+	end, err := limit.loop(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	const blocks, each = 10, 50
+	var umbel, bareTimes []time.Duration
+	for range blocks {
+		for range each {
+			took, err := s.mutate(ctx, ours, s.name)
+			if err != nil {
+				return fmt.Errorf("settled: %w", err)
+			}
+			umbel = append(umbel, took)
+		}
+		for range each {
+			took, err := s.mutate(ctx, theirs, limit.namespace)
+			if err != nil {
+				return fmt.Errorf("settled, bare loop: %w", err)
+			}
+			bareTimes = append(bareTimes, took)
+		}
+	}
+	r.lower(s.label("bare repair, p50"), percentile(bareTimes, 0.5), "ms", 0)
+	r.lower(s.label("bare repair, p99"), percentile(bareTimes, 0.99), "ms", 0)
+	r.lower(s.label("bare repair, worst"), percentile(bareTimes, 1), "ms", 0)
+	r.lower(s.label("repair, p50"), percentile(umbel, 0.5), "ms", 0)
+	r.lower(s.label("repair, p99"), percentile(umbel, 0.99), "ms", 0)
+	r.lower(s.label("repair, worst"), percentile(umbel, 1), "ms", goalWorst)
+	r.lower(s.label("repair against bare, p50"), percentile(umbel, 0.5)/percentile(bareTimes, 0.5), "ratio", goalP50)
+	r.lower(s.label("repair against bare, p99"), percentile(umbel, 0.99)/percentile(bareTimes, 0.99), "ratio", goalP99)
+	return nil
+}
+
+// bursts deletes 200 objects back to back, of the package and of the bare loop, in turn.
+func (s *site) bursts(ctx context.Context, r *report, ours *observer, limit bare, applyRate float64) error {
+	theirs, err := observe(ctx, s.client, limit.namespace)
+	if err != nil {
+		return err
+	}
+	defer theirs.stop()
+	end, err := limit.loop(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	var umbel, bareRates []float64
+	for range 3 {
+		rate, err := s.burst(ctx, ours, s.name)
+		if err != nil {
+			return fmt.Errorf("burst: %w", err)
+		}
+		umbel = append(umbel, rate)
+		if rate, err = s.burst(ctx, theirs, limit.namespace); err != nil {
+			return fmt.Errorf("burst, bare loop: %w", err)
+		}
+		bareRates = append(bareRates, rate)
+	}
+	r.higher(s.label("burst of 200 deletes, repairs"), median(umbel), "objects/s", 0)
+	r.higher(s.label("burst of 200 deletes, bare loop"), median(bareRates), "objects/s", 0)
+	r.higher(s.label("burst against bare loop"), median(umbel)/median(bareRates), "ratio", goalRate)
+	r.higher(s.label("burst against bare apply rate"), median(umbel)/applyRate, "ratio", goalRate)
+	return nil
+}
+
+// burst returns repairs per second, from the first delete's response to the last object's return.
+func (s *site) burst(ctx context.Context, watching *observer, namespace string) (float64, error) {
+	const count = 200
+	objects := s.client.CoreV1().ConfigMaps(namespace)
+	names := s.random.Perm(s.n)[:count]
+	back := make([]<-chan time.Time, count)
+	for i, n := range names {
+		before, err := objects.Get(ctx, objectName(n), metav1.GetOptions{})
+		if err != nil {
+			return 0, err
+		}
+		back[i] = watching.await(objectName(n), func(o seenObject) bool { return o.uid != string(before.UID) })
+	}
+	start := time.Now()
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, n := range names {
+		group.Go(func() error { return objects.Delete(groupCtx, objectName(n), metav1.DeleteOptions{}) })
+	}
+	if err := group.Wait(); err != nil {
+		return 0, err
+	}
+	last := start
+	for i, arrival := range back {
+		select {
+		case at := <-arrival:
+			if at.After(last) {
+				last = at
+			}
+		case <-time.After(patience):
+			return 0, fmt.Errorf("%s did not come back", objectName(names[i]))
+		}
+	}
+	return count / last.Sub(start).Seconds(), nil
+}
+
+func median(all []float64) float64 {
+	var times []time.Duration
+	for _, v := range all {
+		times = append(times, time.Duration(v*float64(time.Millisecond)))
+	}
+	return percentile(times, 0.5)
+}
+
+// footprint measures the agent's memory and what it costs when nothing happens.
+func (s *site) footprint(ctx context.Context, r *report) error {
+	before, err := cpuOf(s.agent)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(time.Minute):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	after, err := cpuOf(s.agent)
+	if err != nil {
+		return err
+	}
+	m, err := memoryOf(s.agent)
+	if err != nil {
+		return err
+	}
+	r.lower(s.label("agent idle CPU in a minute, hub gone"), after-before, "s", goalIdle)
+	r.lower(s.label("agent RSS"), m.now, "MiB", goalMemory)
+	r.lower(s.label("agent RSS, peak"), m.peak, "MiB", goalMemory)
+	return nil
+}

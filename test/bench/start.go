@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"umbel.dev/umbel/test/rig"
+)
+
+// measureStart times local clusters, one after another, from nothing to a Ready node.
+func measureStart(ctx context.Context, fleet *rig.Fleet, r *report) error {
+	const rounds = 3
+	var times []time.Duration
+	for i := range rounds {
+		name := fmt.Sprintf("start-%d", i)
+		ready := &moment{word: "node Ready"}
+		timed := *fleet
+		timed.Log = io.MultiWriter(fleet.Log, ready)
+		start := time.Now()
+		if _, err := timed.Umbel(ctx, "local", "create", name); err != nil {
+			return err
+		}
+		if ready.at.IsZero() {
+			return fmt.Errorf("umbel local create %s did not say when its node was Ready", name)
+		}
+		times = append(times, ready.at.Sub(start))
+		fmt.Fprintf(os.Stderr, "  %s: node Ready after %s, with DNS and images after %s\n", name, ready.at.Sub(start), time.Since(start))
+		if _, err := fleet.Umbel(ctx, "local", "delete", name); err != nil {
+			return err
+		}
+	}
+	r.lower("local cluster to Ready node, median", percentile(times, 0.5)/1000, "s", 5)
+	return nil
+}
+
+// moment notes when a word is written first.
+type moment struct {
+	word string
+	at   time.Time
+}
+
+func (m *moment) Write(p []byte) (int, error) {
+	if m.at.IsZero() && bytes.Contains(p, []byte(m.word)) {
+		m.at = time.Now()
+	}
+	return len(p), nil
+}
+
+// measureCommit times commits in the example repository until every cluster holds what they say.
+func measureCommit(ctx context.Context, fleet *rig.Fleet, r *report) error {
+	const rounds = 20
+	start := time.Now()
+	if _, err := fleet.Umbel(ctx, "up"); err != nil {
+		return err
+	}
+	r.lower("umbel up: hub, three clusters, packages delivered", time.Since(start).Seconds(), "s", 0)
+	clusters := []string{"prod-eu", "prod-us", "dev"}
+	watchers := make([]*observer, len(clusters))
+	for i, name := range clusters {
+		client, err := fleet.Clients(name)
+		if err != nil {
+			return err
+		}
+		if watchers[i], err = observe(ctx, client, "shop"); err != nil {
+			return err
+		}
+		defer watchers[i].stop()
+	}
+	var times []time.Duration
+	for i := range rounds {
+		value := fmt.Sprintf("round %d", i)
+		arrivals := make([]<-chan time.Time, len(watchers))
+		for j, w := range watchers {
+			arrivals[j] = w.await("storefront", func(o seenObject) bool { return o.data["greeting"] == value })
+		}
+		start := time.Now()
+		err := fleet.Commit(ctx, value, map[string]string{
+			"shop/storefront.yaml": fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: storefront\n  namespace: shop\ndata:\n  greeting: %s\n", value),
+		})
+		if err != nil {
+			return err
+		}
+		var last time.Time
+		for j, arrival := range arrivals {
+			select {
+			case at := <-arrival:
+				if at.After(last) {
+					last = at
+				}
+			case <-time.After(time.Minute):
+				return fmt.Errorf("commit %q did not reach %s within a minute", value, clusters[j])
+			}
+		}
+		times = append(times, last.Sub(start))
+	}
+	r.lower("git commit to applied on 3 clusters, p50", percentile(times, 0.5)/1000, "s", 1)
+	r.lower("git commit to applied on 3 clusters, worst of 20", percentile(times, 1)/1000, "s", 0)
+	hub, err := fleet.Processes("umbel hub", fleet.Home)
+	if err != nil || len(hub) != 1 {
+		return fmt.Errorf("looking for the hub's process: %v, %w", hub, err)
+	}
+	memory, err := memoryOf(hub[0])
+	if err != nil {
+		return err
+	}
+	r.lower("hub process, RSS with 3 clusters", memory.now, "MiB", 0)
+	return nil
+}
+
+type memory struct{ now, peak float64 }
+
+// memoryOf reads the resident memory of a process, in MiB.
+func memoryOf(pid int) (m memory, err error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return m, err
+	}
+	for line := range strings.Lines(string(raw)) {
+		var kib float64
+		if _, err := fmt.Sscanf(line, "VmRSS: %f kB", &kib); err == nil {
+			m.now = kib / 1024
+		}
+		if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kib); err == nil {
+			m.peak = kib / 1024
+		}
+	}
+	return m, nil
+}
+
+// cpuOf is the processor time that a process has used, in seconds.
+func cpuOf(pid int) (float64, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
+	var user, system float64
+	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
+		return 0, err
+	}
+	return (user + system) / 100, nil // the kernel counts in hundredths
+}
+
+func kill(pid int) error {
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	return process.Kill()
+}
