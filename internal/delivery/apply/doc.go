@@ -7,8 +7,9 @@
 // One package is a unit. A pass of a unit goes:
 //
 //  1. Pull the content of the release, unless it is on disk; verify its digest; unpack it.
-//  2. Claim its objects in the index. An object has one package: a second one is refused and touches nothing.
-//  3. Write them into the inventory on disk, and only then
+//  2. Hand over what it gives up and another package wants (prune.go). An object has one holder, from its first claim in
+//     the index to its end; a second package is refused and touches nothing.
+//  3. Write the objects of the release into the inventory on disk, and only then
 //  4. apply those that differ, by server-side apply, in stages: foundations (namespaces, definitions of kinds),
 //     everything else, gates (admission webhooks and policies, which can stop others from being written).
 //  5. When all of that succeeded, prune what is in the inventory and not in the release, stages in reverse.
@@ -16,7 +17,7 @@
 //
 // Between passes the watches see to repair: one watch per kind that is applied, restricted to objects with the
 // package label. Each event is judged (plan.go) against what was applied last; on drift the object is put back at
-// once. Drift is found by comparing our own entry in managedFields, which changes when, and only when, somebody else
+// once, and what was learnt goes to a journal beside the inventory. Drift is found by comparing our own entry in managedFields, which changes when, and only when, somebody else
 // takes a field of ours: fields that others own are left alone, and there is nothing to diff or to normalise. A
 // controller that undoes a repair again and again is a fight: repairs slow down and the status names the other side.
 //
@@ -27,10 +28,15 @@
 //   - What is in the inventory is a superset of what may be on the member: a crash between two steps loses nothing.
 //   - Never prune after a partial apply: the missing half may be what replaces the pruned half.
 //   - An object that was there before us is not ours to delete: it only loses what we added.
+//   - An object that moves between packages is never deleted on the way: nothing is pruned before it is known what the
+//     other packages of the member want, and that a foundation goes takes nothing of theirs along.
 //   - Fields of others are not taken: a conflict is reported with the field and its owner, unless the object asks for
 //     it with the take-over annotation. Fields that were ours are taken back.
 //   - Unknown is never drift: before the first list of a kind has come, nothing of it is judged.
 //   - What is on disk is verified by its digest before it is applied; what is damaged is pulled again.
+//   - The agent's own namespace and roles are no package's.
+//
+// Folder disk keeps all that has to survive, folder member knows the API server; neither decides anything.
 //
 // Left to others: which packages a member gets (package delivery, on the hub), how orders and statuses travel
 // (package session), who the agent is (package identity).

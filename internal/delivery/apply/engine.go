@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +16,9 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/apply/disk"
+	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
 // Needs is what an Engine needs. All fields are required.
@@ -35,42 +36,35 @@ type Needs struct {
 
 // Engine holds every package of the member.
 type Engine struct {
-	dir     string
-	fetch   func(ctx context.Context, repository, digest string, size int64) ([]byte, error)
-	log     *slog.Logger
-	now     func() time.Time
-	member  *member
+	needs   Needs
+	grace   time.Duration // handoverGrace, but in tests
+	dir     string        // of the packages
+	api     *member.API
 	index   *index
 	watches *watches
 	writer  *writer
 	reports *reports
-
-	life context.Context // of Run; units start with it
-	wg   sync.WaitGroup
-
-	mu    sync.Mutex
-	units map[v1alpha1.PackageKey]*unit
+	roster  *roster
+	storing sync.Mutex // one change of the desired state at a time, in the order in which they come
 }
 
 // New opens the folder and takes up what is in it. Nothing is written to the member before Run.
 func New(needs Needs) (*Engine, error) {
-	m, err := newMember(needs.Config)
+	api, err := member.New(needs.Config)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the client of the member's API server: %w", err)
 	}
 	e := &Engine{
-		dir: filepath.Join(needs.Dir, "packages"), fetch: needs.Fetch, log: needs.Log, now: needs.Now, member: m,
-		index: &index{records: map[Key]*record{}}, reports: newReports(), units: map[v1alpha1.PackageKey]*unit{},
-	}
-	e.writer = &writer{
-		member: m, log: needs.Log, now: needs.Now, previous: e.previous, repaired: e.repaired, troubled: e.healthChanged, queue: newQueue(),
+		needs: needs, grace: handoverGrace, dir: filepath.Join(needs.Dir, "packages"), api: api,
+		index: &index{records: map[bundle.Key]*record{}}, reports: newReports(),
+		roster: &roster{units: map[v1alpha1.PackageKey]*unit{}},
+		writer: &writer{api: api, log: needs.Log, now: needs.Now, queue: newQueue()},
 	}
 	e.watches = &watches{
-		member: m, index: e.index, log: needs.Log, running: map[schema.GroupVersionResource]*kindWatch{},
+		api: api, index: e.index, log: needs.Log, running: map[schema.GroupVersionResource]*kindWatch{},
 		drifted: func(r *record) { e.writer.queue.Add(r) },
-		changed: e.healthChanged,
 		broke: func() {
-			for _, u := range e.all() {
+			for _, u := range e.roster.all() {
 				e.changed(u)
 			}
 		},
@@ -78,31 +72,24 @@ func New(needs Needs) (*Engine, error) {
 	return e, e.open()
 }
 
-// open reads the orders of all packages. One that cannot be read stops the start: to guess would be to delete.
+// open takes up every package that is on disk. One that cannot be read stops the start: to guess would be to delete.
 func (e *Engine) open() error {
-	if err := os.MkdirAll(e.dir, 0o700); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(e.dir)
+	folders, err := disk.List(e.dir)
 	if err != nil {
 		return err
 	}
-	for _, entry := range entries {
-		d := disk{filepath.Join(e.dir, entry.Name())}
-		o, err := d.readOrder()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // a crash before the first order was complete: nothing was done for it
-		}
+	for _, folder := range folders {
+		order, err := folder.ReadOrder()
 		if err != nil {
 			return err
 		}
-		u, err := loadUnit(e, d, o)
+		u, err := loadUnit(e, folder, order)
 		if err != nil {
 			return err
 		}
-		e.units[u.key] = u
+		e.roster.add(u)
 		for key, it := range u.inventory { // whoever held an object holds it still, whoever asks first after the start
-			if r, holder := e.index.claim(key, u.key); holder == u.key {
+			if r, holder := e.index.claim(key, placeOf(key, it), u); holder == u {
 				r.recall(it)
 			}
 		}
@@ -112,44 +99,32 @@ func (e *Engine) open() error {
 
 // Run applies, watches and repairs until the context ends, and returns when everything has stopped.
 func (e *Engine) Run(ctx context.Context) error {
-	e.mu.Lock()
-	e.life = ctx
-	for _, u := range e.units {
-		e.start(u)
-	}
-	e.mu.Unlock()
+	e.roster.begin(ctx)
 	var workers sync.WaitGroup
-	for range writers {
+	for range member.Writers {
 		workers.Go(func() { e.writer.run(ctx) })
 	}
 	<-ctx.Done()
 	e.writer.queue.ShutDown()
 	workers.Wait()
-	e.wg.Wait()
+	e.roster.wait()
 	e.watches.wait()
 	return nil
-}
-
-// start runs a unit; the caller holds mu.
-func (e *Engine) start(u *unit) {
-	if e.life != nil && e.life.Err() == nil {
-		e.wg.Go(func() { u.run(e.life) })
-	}
 }
 
 // Store takes a change of the desired state in. When it returns nil, the change is on disk and will be carried out,
 // whatever happens to the process or the hub. Storing the same again changes nothing.
 func (e *Engine) Store(_ context.Context, change *wire.DesiredState) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.storing.Lock()
+	defer e.storing.Unlock()
 	for _, a := range change.GetAssign() {
 		if err := e.assign(a); err != nil {
 			return err
 		}
 	}
 	for _, name := range change.GetRemove() {
-		if u := e.units[v1alpha1.PackageKey(name)]; u != nil {
-			if err := u.tell(func(o *order) { o.Removing = true }); err != nil {
+		if u := e.roster.get(v1alpha1.PackageKey(name)); u != nil {
+			if err := u.tell(func(o *disk.Order) { o.Removing = true }); err != nil {
 				return err
 			}
 		}
@@ -157,60 +132,52 @@ func (e *Engine) Store(_ context.Context, change *wire.DesiredState) error {
 	return nil
 }
 
+// assign gives a package its release; the caller holds storing.
 func (e *Engine) assign(a *wire.Assignment) error {
 	key := v1alpha1.PackageKey(a.GetPackage())
 	if namespace, name := key.Split(); namespace == "" || name == "" || strings.ContainsAny(name+namespace, "/\\") {
 		return fmt.Errorf("package %q: its name is not of the form NAMESPACE/NAME", a.GetPackage())
 	}
-	want := release{a.GetRelease(), a.GetRevision(), a.GetRepository(), a.GetDigest(), a.GetSize()}
-	change := func(o *order) {
-		o.Next, o.Removing = &want, false
-		if o.Current != nil && *o.Current == want {
+	want := &disk.Release{
+		Release: a.GetRelease(), Revision: a.GetRevision(), Repository: a.GetRepository(), Digest: a.GetDigest(), Size: a.GetSize(),
+	}
+	change := func(o *disk.Order) {
+		o.Next, o.Removing = want, false
+		if o.Current.Equal(want) {
 			o.Next = nil
 		}
 	}
-	u := e.units[key]
-	if u == nil {
-		o := order{Package: key}
-		d := disk{packageDir(e.dir, key)}
-		if err := d.writeOrder(o); err != nil {
-			return fmt.Errorf("storing the order for package %s: %w", key, err)
-		}
-		var err error
-		if u, err = loadUnit(e, d, o); err != nil {
-			return err
-		}
-		if err := u.tell(change); err != nil {
-			return err
-		}
-		e.units[key] = u
-		e.start(u)
-		return nil
+	if u := e.roster.get(key); u != nil {
+		return u.tell(change)
 	}
-	return u.tell(change)
+	u, err := loadUnit(e, disk.Open(e.dir, key), disk.Order{Package: key})
+	if err != nil {
+		return err
+	}
+	if err := u.tell(change); err != nil {
+		return err
+	}
+	e.roster.add(u)
+	return nil
 }
 
 // RemoveAll asks for every package to be pruned and returns when all are.
 func (e *Engine) RemoveAll(ctx context.Context) error {
 	for {
-		e.mu.Lock()
-		left := len(e.units)
-		names := make([]string, 0, left)
-		for key := range e.units {
-			names = append(names, string(key))
+		gone := e.reports.awaitRemoval()
+		var names []string
+		for _, u := range e.roster.all() {
+			names = append(names, string(u.key))
 		}
-		e.mu.Unlock()
-		if left == 0 {
+		if len(names) == 0 {
 			return nil
 		}
-		gone := e.reports.awaitRemoval()
 		if err := e.Store(ctx, &wire.DesiredState{Remove: names}); err != nil {
 			return err
 		}
 		select {
 		case <-gone:
 		case <-ctx.Done():
-			slices.Sort(names)
 			return fmt.Errorf("pruning %s: %w", strings.Join(names, ", "), context.Cause(ctx))
 		}
 	}
@@ -218,137 +185,109 @@ func (e *Engine) RemoveAll(ctx context.Context) error {
 
 // forget drops a package whose objects are all pruned.
 func (e *Engine) forget(u *unit) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	u.mu.Lock()
-	removing := u.order.Removing
-	u.mu.Unlock()
-	if !removing {
+	e.storing.Lock()
+	defer e.storing.Unlock()
+	if !u.asked().Removing {
 		return errors.New("it was assigned again meanwhile")
 	}
-	if err := u.disk.remove(); err != nil {
+	if err := u.folder.Remove(); err != nil {
 		return err
 	}
-	delete(e.units, u.key)
+	e.roster.drop(u)
 	e.reports.removed(u.key)
-	e.retainWatches()
+	e.wake(u)
 	return nil
 }
 
-// retainWatches stops the watches of kinds that no package has any more; the caller holds mu.
-func (e *Engine) retainWatches() {
-	needed := map[schema.GroupVersionResource]bool{}
-	e.index.mu.RLock()
-	for _, r := range e.index.records {
-		r.mu.Lock()
-		needed[r.place.gvr] = true
-		r.mu.Unlock()
-	}
-	e.index.mu.RUnlock()
-	e.watches.retain(needed)
+// wish is what another package wants to hold.
+type wish struct {
+	unit    *unit
+	content *disk.Content
 }
 
-// claimedByOther says whether another package wants an object: then it is handed over instead of deleted.
-func (e *Engine) claimedByOther(except *unit, key Key) bool {
-	for _, u := range e.all() {
+// wishes returns what every other package wants, in the order of their names, and those of which that is not known,
+// because their content is not here yet.
+func (e *Engine) wishes(except *unit) (known []wish, unknown []string) {
+	for _, u := range e.roster.all() {
 		if u == except {
 			continue
 		}
-		u.mu.Lock()
-		_, refused := u.refused[key]
-		u.mu.Unlock()
-		if refused {
-			return true
+		content, ok := u.wanted()
+		switch {
+		case !ok:
+			unknown = append(unknown, string(u.key))
+		case content != nil:
+			known = append(known, wish{u, content})
 		}
 	}
-	return false
+	return known, unknown
 }
 
-// released wakes the packages that were refused objects: one of them may be free now.
-func (e *Engine) released(by *unit) {
-	for _, u := range e.all() {
-		if u == by {
-			continue
-		}
-		u.mu.Lock()
-		waiting := len(u.refused) > 0
-		u.mu.Unlock()
-		if waiting {
+// wake has the packages that wait for others look again, after something of by's has changed.
+func (e *Engine) wake(by *unit) {
+	for _, u := range e.roster.all() {
+		if u != by && u.waits() {
 			poke(u.kick)
 		}
 	}
 }
 
-func (e *Engine) all() []*unit {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	units := make([]*unit, 0, len(e.units))
-	for _, u := range e.units {
+func (e *Engine) changed(u *unit) { e.reports.changed(u.key) }
+
+// roster is the packages of the member, and the life of those that run.
+type roster struct {
+	mu    sync.Mutex
+	units map[v1alpha1.PackageKey]*unit
+	life  context.Context // of Run; nil before
+	wg    sync.WaitGroup
+}
+
+// begin runs the units, those that come later as well, until ctx ends.
+func (r *roster) begin(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.life = ctx
+	for _, u := range r.units {
+		r.wg.Go(func() { u.run(ctx) })
+	}
+}
+
+// wait returns when every unit has stopped; begin's context is over by then.
+func (r *roster) wait() {
+	r.mu.Lock()   // whoever is being added is running, or will not
+	r.mu.Unlock() //nolint:staticcheck // an empty section, on purpose
+	r.wg.Wait()
+}
+
+func (r *roster) add(u *unit) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.units[u.key] = u
+	if life := r.life; life != nil && life.Err() == nil {
+		r.wg.Go(func() { u.run(life) })
+	}
+}
+
+func (r *roster) drop(u *unit) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.units, u.key)
+}
+
+func (r *roster) get(key v1alpha1.PackageKey) *unit {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.units[key]
+}
+
+// all returns the units in the order of their names.
+func (r *roster) all() []*unit {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	units := make([]*unit, 0, len(r.units))
+	for _, u := range r.units {
 		units = append(units, u)
 	}
+	slices.SortFunc(units, func(a, b *unit) int { return strings.Compare(string(a.key), string(b.key)) })
 	return units
 }
-
-func (e *Engine) unit(key v1alpha1.PackageKey) *unit {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.units[key]
-}
-
-// previous returns what a package applied to an object before its current release, and the hash of it.
-func (e *Engine) previous(key v1alpha1.PackageKey, object Key) ([]byte, uint64) {
-	u := e.unit(key)
-	if u == nil {
-		return nil, 0
-	}
-	u.mu.Lock()
-	before := u.previous
-	u.mu.Unlock()
-	if before == nil {
-		return nil, 0
-	}
-	o, ok := before.objects[object]
-	if !ok {
-		return nil, 0
-	}
-	body, err := before.body(o)
-	if err != nil {
-		return nil, 0
-	}
-	return body, o.hash
-}
-
-func (e *Engine) repaired(r *record, cause string, fighting bool) {
-	r.mu.Lock()
-	holder := r.holder
-	r.mu.Unlock()
-	u := e.unit(holder)
-	if u == nil {
-		return
-	}
-	if fighting {
-		e.log.Warn("object is undone again and again", "object", r.key.String(), "cause", cause)
-	}
-	u.mu.Lock()
-	u.repairs = repairs{u.repairs.count + 1, &wire.LastRepair{Object: r.key.String(), Cause: cause}}
-	u.mu.Unlock()
-	e.changed(u)
-}
-
-func (e *Engine) healthChanged(r *record) {
-	r.mu.Lock()
-	holder := r.holder
-	r.mu.Unlock()
-	u := e.unit(holder)
-	if u == nil {
-		return
-	}
-	poke(u.moved)
-	if u.applying() {
-		e.reports.progressed(u.key)
-		return
-	}
-	e.changed(u)
-}
-
-func (e *Engine) changed(u *unit) { e.reports.changed(u.key) }

@@ -2,236 +2,21 @@ package apply
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/api/wire"
-	"umbel.dev/umbel/internal/delivery/bundle"
-	"umbel.dev/umbel/internal/kube/kubetest"
 )
-
-func TestMain(m *testing.M) {
-	if dir := os.Getenv("UMBEL_TEST_ENGINE"); dir != "" {
-		os.Exit(runCrashingEngine(dir))
-	}
-	os.Exit(kubetest.Main(m))
-}
-
-// station is a member with a real API server, a namespace of the test's own, and an engine that can be stopped and
-// started. Content comes from a map, as it would from the hub's registry.
-type station struct {
-	t         *testing.T
-	namespace string
-	client    *kubernetes.Clientset
-	dynamic   *dynamic.DynamicClient
-	config    *rest.Config
-	dir       string
-	writes    atomic.Int64 // PATCH, POST, PUT and DELETE requests of the engine
-	offline   atomic.Bool  // the hub is away: nothing can be pulled
-
-	mu     sync.Mutex
-	blobs  map[string][]byte
-	engine *Engine
-	stop   func()
-}
-
-func newStation(t *testing.T) *station {
-	t.Helper()
-	config := kubetest.Start(t)
-	s := &station{t: t, config: config, dir: t.TempDir(), blobs: map[string][]byte{}, stop: func() {}}
-	s.client = kubernetes.NewForConfigOrDie(config)
-	s.dynamic = dynamic.NewForConfigOrDie(config)
-	ns, err := s.client.CoreV1().Namespaces().Create(t.Context(),
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "apply-"}}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.namespace = ns.Name
-	t.Cleanup(func() { s.stop() })
-	return s
-}
-
-func (s *station) fetch(_ context.Context, _, digest string, _ int64) ([]byte, error) {
-	if s.offline.Load() {
-		return nil, errors.New("the hub is away")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if raw, ok := s.blobs[digest]; ok {
-		return raw, nil
-	}
-	return nil, fmt.Errorf("no blob %s", digest)
-}
-
-// start runs an engine on the station's folder.
-func (s *station) start() {
-	s.t.Helper()
-	config := rest.CopyConfig(s.config)
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			if r.Method != http.MethodGet {
-				s.writes.Add(1)
-			}
-			return next.RoundTrip(r)
-		})
-	})
-	engine, err := New(Needs{
-		Dir: s.dir, Config: config, Fetch: s.fetch, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)), Now: time.Now,
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { _ = engine.Run(ctx); close(done) }()
-	s.engine = engine
-	s.stop = sync.OnceFunc(func() { cancel(); <-done })
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// release packs objects and returns the assignment of the package to them.
-func (s *station) release(pkg, name string, objects ...string) *wire.Assignment {
-	s.t.Helper()
-	var entries []bundle.Entry
-	for i, o := range objects {
-		entries = append(entries, bundle.Entry{File: fmt.Sprintf("%s/%d.yaml", name, i), Object: json.RawMessage(o)})
-	}
-	raw, err := bundle.Encode(entries)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	sum := sha256.Sum256(raw)
-	digest := "sha256:" + hex.EncodeToString(sum[:])
-	s.mu.Lock()
-	s.blobs[digest] = raw
-	s.mu.Unlock()
-	return &wire.Assignment{Package: pkg, Release: name, Revision: name, Repository: "r", Digest: digest, Size: int64(len(raw))}
-}
-
-func (s *station) assign(assignments ...*wire.Assignment) {
-	s.t.Helper()
-	if err := s.engine.Store(s.t.Context(), &wire.DesiredState{Assign: assignments}); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *station) configMap(name string, data map[string]string) string {
-	raw, _ := json.Marshal(map[string]any{
-		"apiVersion": "v1", "kind": "ConfigMap",
-		"metadata": map[string]any{"name": name, "namespace": s.namespace}, "data": data,
-	})
-	return string(raw)
-}
-
-func (s *station) getConfigMap(name string) (*corev1.ConfigMap, error) {
-	return s.client.CoreV1().ConfigMaps(s.namespace).Get(context.Background(), name, metav1.GetOptions{})
-}
-
-// eventually waits until check returns nil.
-func (s *station) eventually(what string, check func() error) {
-	s.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-func (s *station) status(pkg string) *wire.PackageStatus {
-	for _, st := range s.engine.Held() {
-		if st.GetPackage() == pkg {
-			return st
-		}
-	}
-	return nil
-}
-
-func (s *station) reaches(pkg, release string, phase wire.PackageStatus_Phase) *wire.PackageStatus {
-	s.t.Helper()
-	var st *wire.PackageStatus
-	s.eventually(fmt.Sprintf("package %s reaches %s %s", pkg, release, phase), func() error {
-		if st = s.status(pkg); st.GetPhase() != phase || st.GetRelease() != release {
-			return fmt.Errorf("it is %v", st)
-		}
-		return nil
-	})
-	return st
-}
-
-func (s *station) hasData(name string, want map[string]string) {
-	s.t.Helper()
-	s.eventually("ConfigMap "+name, func() error {
-		got, err := s.getConfigMap(name)
-		if err != nil {
-			return err
-		}
-		if diff := cmp.Diff(want, got.Data); diff != "" {
-			return errors.New(diff)
-		}
-		return nil
-	})
-}
-
-func (s *station) lacks(name string) {
-	s.t.Helper()
-	s.eventually("ConfigMap "+name+" is gone", func() error {
-		if _, err := s.getConfigMap(name); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("it is there: %v", err)
-		}
-		return nil
-	})
-}
-
-func (s *station) update(name string, change func(*corev1.ConfigMap)) {
-	s.t.Helper()
-	cm, err := s.getConfigMap(name)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	change(cm)
-	_, err = s.client.CoreV1().ConfigMaps(s.namespace).Update(s.t.Context(), cm, metav1.UpdateOptions{FieldManager: "kubectl-edit"})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *station) remove(name string) {
-	s.t.Helper()
-	if err := s.client.CoreV1().ConfigMaps(s.namespace).Delete(s.t.Context(), name, metav1.DeleteOptions{}); err != nil {
-		s.t.Fatal(err)
-	}
-}
 
 func TestDriftIsPutBack(t *testing.T) {
 	s := newStation(t)
@@ -350,12 +135,7 @@ func TestReleaseChangesAndPrunes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.lacks("b")
-	s.eventually("the package is forgotten", func() error {
-		if held := s.engine.Held(); len(held) > 0 {
-			return fmt.Errorf("held: %v", held)
-		}
-		return nil
-	})
+	s.holdsNothing()
 	if entries, err := os.ReadDir(filepath.Join(s.dir, "packages")); err != nil || len(entries) > 0 {
 		t.Errorf("left on disk: %v, %v", entries, err)
 	}
@@ -396,24 +176,19 @@ func TestPruneFindsOurObjectUnderAnotherUID(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d := disk{packageDir(filepath.Join(s.dir, "packages"), "shop/web")}
-	o, err := d.readOrder()
+	d := s.folder("shop/web")
+	o, err := d.ReadOrder()
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.Removing = true
-	if err := d.writeOrder(o); err != nil {
+	if err := d.WriteOrder(o); err != nil {
 		t.Fatal(err)
 	}
 	s.start()
 	s.lacks("a")
 	s.lacks("c")
-	s.eventually("the package is forgotten", func() error {
-		if held := s.engine.Held(); len(held) > 0 {
-			return fmt.Errorf("held: %v", held)
-		}
-		return nil
-	})
+	s.holdsNothing()
 	if _, err := s.getConfigMap("b"); err != nil {
 		t.Errorf("somebody else's object of the same name was deleted: %v", err)
 	}
@@ -434,9 +209,7 @@ func TestWhatWasThereBeforeStaysThroughRestarts(t *testing.T) {
 	s.reaches("shop/web", "two", wire.PackageStatus_FAILED)
 	s.stop()
 	s.start()
-	if err := s.engine.Store(t.Context(), &wire.DesiredState{Remove: []string{"shop/web"}}); err != nil {
-		t.Fatal(err)
-	}
+	s.unassign("shop/web")
 	s.lacks("b")
 	s.hasData("a", map[string]string{"more": "theirs"})
 }
@@ -483,9 +256,7 @@ func TestWhatWasThereBefore(t *testing.T) {
 	s.reaches("shop/web", "two", wire.PackageStatus_APPLIED)
 	s.hasData("a", map[string]string{"k": "ours", "more": "theirs"})
 
-	if err := s.engine.Store(t.Context(), &wire.DesiredState{Remove: []string{"shop/web"}}); err != nil {
-		t.Fatal(err)
-	}
+	s.unassign("shop/web")
 	s.hasData("a", map[string]string{"more": "theirs"})
 	if cm, _ := s.getConfigMap("a"); cm.Labels["umbel.dev/package"] != "" {
 		t.Error("an object that was there before keeps our label")
@@ -515,15 +286,8 @@ func TestKindsAndTheirObjectsInOnePackage(t *testing.T) {
 		_, err := s.dynamic.Resource(gvr).Namespace(s.namespace).Get(t.Context(), "w", metav1.GetOptions{})
 		return err
 	})
-	if err := s.engine.Store(t.Context(), &wire.DesiredState{Remove: []string{"shop/widgets"}}); err != nil {
-		t.Fatal(err)
-	}
-	s.eventually("the package is forgotten", func() error {
-		if held := s.engine.Held(); len(held) > 0 {
-			return fmt.Errorf("held: %v", held)
-		}
-		return nil
-	})
+	s.unassign("shop/widgets")
+	s.holdsNothing()
 }
 
 func TestDamagedContentIsPulledAgain(t *testing.T) {
@@ -534,10 +298,7 @@ func TestDamagedContentIsPulledAgain(t *testing.T) {
 	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
 	s.stop()
 
-	blob := disk{packageDir(filepath.Join(s.dir, "packages"), "shop/web")}.blobPath(a.GetDigest())
-	if err := os.WriteFile(blob, []byte("garbage"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.damage("shop/web", a)
 	s.offline.Store(true)
 	s.start()
 	st := s.reaches("shop/web", "one", wire.PackageStatus_FAILED)
@@ -592,4 +353,44 @@ func TestAFightIsNotAHotLoop(t *testing.T) {
 	}
 	s.remove("b") // the other object is repaired at full speed
 	s.hasData("b", nil)
+}
+
+// TestADamagedNewReleaseDoesNotStopRepair: what was applied last is kept up, whatever became of what comes next.
+func TestADamagedNewReleaseDoesNotStopRepair(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(s.release("shop/web", "one", s.configMap("a", map[string]string{"k": "1"})))
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	bad := strings.Replace(s.configMap("c", nil), `"data":null`, `"data":{"k":7}`, 1)
+	two := s.release("shop/web", "two", s.configMap("a", map[string]string{"k": "1"}), bad)
+	s.assign(two)
+	s.reaches("shop/web", "two", wire.PackageStatus_FAILED)
+	s.stop()
+	s.damage("shop/web", two)
+	s.remove("a")
+	s.offline.Store(true)
+	s.start()
+	s.hasData("a", map[string]string{"k": "1"})
+}
+
+// TestTheMembersStoreGoesBack: after a restore from a backup the versions of objects begin anew at older ones. Nobody may
+// take what is seen then for old news.
+func TestTheMembersStoreGoesBack(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(s.release("shop/web", "one", s.configMap("a", map[string]string{"k": "1"})))
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	watch := s.engine.watches.of(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"})
+	s.remove("a")
+	s.hasData("a", map[string]string{"k": "1"})
+	writes := s.writes.Load()
+	if err := watch.Replace(nil, "1"); err != nil { // the first list after the restore: the object is not on it
+		t.Fatal(err)
+	}
+	s.eventually("the object is applied again", func() error {
+		if s.writes.Load() == writes {
+			return errors.New("nothing was written")
+		}
+		return nil
+	})
 }

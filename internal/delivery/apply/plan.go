@@ -1,35 +1,14 @@
 package apply
 
 import (
-	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
-
-// Key names an object on the member. The version is not part of it: an object is the same in all of its versions.
-type Key struct {
-	Group, Kind, Namespace, Name string
-}
-
-// String returns KIND[.GROUP] [NAMESPACE/]NAME, as people write it.
-func (k Key) String() string {
-	return bundle.ID{APIVersion: k.Group + "/", Kind: k.Kind, Namespace: k.Namespace, Name: k.Name}.String()
-}
-
-func keyOf(id bundle.ID) Key {
-	return Key{Group: id.Group(), Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
-}
-
-func compareKeys(a, b Key) int {
-	return cmp.Or(
-		strings.Compare(a.Group, b.Group), strings.Compare(a.Kind, b.Kind),
-		strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
-}
 
 // stage is the place of a kind in the order of applying; pruning goes the other way round.
 type stage int
@@ -72,15 +51,6 @@ type applied struct {
 	adopted bool   // the object was there before us
 }
 
-// seen is the state of the object on the member, as the latest event or response told it.
-type seen struct {
-	version uint64 // resourceVersion; 0 when nothing has been seen
-	gone    bool
-	uid     string
-	owned   uint64 // of our entry in managedFields; 0 when there is none
-	by      string // the manager that changed the object last, other than us
-}
-
 // action is what has to be done to an object.
 type action int
 
@@ -97,8 +67,8 @@ const (
 // Another manager that changes a field of ours takes its ownership, so our entry in managedFields changes; one that
 // changes other fields leaves it as it was. Comparing that entry therefore finds drift without reading any field,
 // whatever the server defaulted, normalised or merged.
-func judge(want desired, did applied, is seen) action {
-	known := is.version != 0
+func judge(want desired, did applied, is member.Seen) action {
+	known := is.Version != 0
 	switch {
 	case !want.present && did == (applied{}):
 		return actNothing
@@ -110,7 +80,7 @@ func judge(want desired, did applied, is seen) action {
 		return actApply
 	case !known:
 		return actNothing // unknown is never drift
-	case is.gone, is.owned != did.owned, is.uid != did.uid:
+	case is.Gone, is.Owned != did.owned, is.UID != did.uid:
 		return actRestore
 	}
 	return actNothing
@@ -164,54 +134,21 @@ func (b bout) repaired(now time.Time) bout {
 	return after
 }
 
-// prunable returns the keys of the inventory that are not wanted any more, in the order in which they are deleted:
-// gates first, foundations last.
-func prunable(inventory map[Key]item, wanted map[Key]bool) []Key {
-	var keys []Key
-	for key := range inventory {
-		if !wanted[key] {
-			keys = append(keys, key)
-		}
+// pruneOrder returns keys in the order in which they are deleted, those together that may go at the same time: gates
+// first, foundations last.
+func pruneOrder(keys []bundle.Key) [][]bundle.Key {
+	stages := make([][]bundle.Key, stageCount)
+	for _, key := range keys {
+		last := stageCount - 1 - stageOf(schema.GroupKind{Group: key.Group, Kind: key.Kind})
+		stages[last] = append(stages[last], key)
 	}
-	slices.SortFunc(keys, func(a, b Key) int {
-		return cmp.Or(
-			cmp.Compare(stageOf(schema.GroupKind{Group: b.Group, Kind: b.Kind}), stageOf(schema.GroupKind{Group: a.Group, Kind: a.Kind})),
-			compareKeys(a, b))
-	})
-	return keys
-}
-
-// byStage cuts keys, ordered by prunable, where the stage changes.
-func byStage(keys []Key) [][]Key {
-	var cuts [][]Key
-	for i, key := range keys {
-		s := stageOf(schema.GroupKind{Group: key.Group, Kind: key.Kind})
-		if i == 0 || s != stageOf(schema.GroupKind{Group: keys[i-1].Group, Kind: keys[i-1].Kind}) {
-			cuts = append(cuts, nil)
-		}
-		cuts[len(cuts)-1] = append(cuts[len(cuts)-1], key)
+	for _, together := range stages {
+		slices.SortFunc(together, bundle.Key.Compare)
 	}
-	return cuts
+	return slices.DeleteFunc(stages, func(keys []bundle.Key) bool { return len(keys) == 0 })
 }
 
 // retryAfter is the pause before a package with failures is tried again.
 func retryAfter(attempt int) time.Duration {
 	return min(time.Second<<min(attempt, 6), time.Minute)
-}
-
-// quietKinds are built-in kinds whose health is their existence. For those the agent watches metadata only: it never
-// reads what is in a Secret, and an event costs a fraction of the whole object. Every other kind is watched whole,
-// since its status says whether it is healthy.
-var quietKinds = map[schema.GroupKind]bool{
-	{Kind: "ConfigMap"}: true, {Kind: "Secret"}: true, {Kind: "ServiceAccount"}: true, {Kind: "LimitRange"}: true,
-	{Kind: "Endpoints"}: true, {Kind: "PodTemplate"}: true,
-	{Group: "rbac.authorization.k8s.io", Kind: "Role"}: true, {Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}: true,
-	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}: true, {Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}: true,
-	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}: true, {Group: "networking.k8s.io", Kind: "IngressClass"}: true,
-	{Group: "scheduling.k8s.io", Kind: "PriorityClass"}: true, {Group: "storage.k8s.io", Kind: "StorageClass"}: true,
-	{Group: "storage.k8s.io", Kind: "CSIDriver"}: true, {Group: "node.k8s.io", Kind: "RuntimeClass"}: true,
-	{Group: "coordination.k8s.io", Kind: "Lease"}: true, {Group: "discovery.k8s.io", Kind: "EndpointSlice"}: true,
-	{Group: "admissionregistration.k8s.io", Kind: "ValidatingWebhookConfiguration"}:   true,
-	{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration"}:     true,
-	{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicyBinding"}: true,
 }

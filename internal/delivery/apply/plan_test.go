@@ -1,40 +1,41 @@
 package apply
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
 func TestJudge(t *testing.T) {
 	want := desired{present: true, hash: 1}
 	did := applied{hash: 1, uid: "u", owned: 7}
-	is := seen{version: 5, uid: "u", owned: 7}
+	is := member.Seen{Version: 5, UID: "u", Owned: 7}
 	tests := []struct {
 		reason string
 		want   desired
 		did    applied
-		is     seen
+		is     member.Seen
 		do     action
 	}{
 		{"as it should be", want, did, is, actNothing},
-		{"never applied", want, applied{}, seen{}, actApply},
+		{"never applied", want, applied{}, member.Seen{}, actApply},
 		{"never applied, and there already", want, applied{}, is, actApply},
 		{"a new release changes it", desired{present: true, hash: 2}, did, is, actApply},
 		{"a new release changes it and asks for its fields", desired{present: true, hash: 2, takeOver: true}, did, is, actRestore},
-		{"unknown is never drift", want, did, seen{}, actNothing},
-		{"deleted", want, did, seen{version: 6, gone: true}, actRestore},
-		{"somebody took a field of ours", want, did, seen{version: 6, uid: "u", owned: 8}, actRestore},
-		{"somebody took all fields of ours", want, did, seen{version: 6, uid: "u"}, actRestore},
-		{"deleted and made anew by somebody else", want, did, seen{version: 6, uid: "v", owned: 7}, actRestore},
-		{"somebody changed other fields", want, did, seen{version: 6, uid: "u", owned: 7, by: "hpa"}, actNothing},
+		{"unknown is never drift", want, did, member.Seen{}, actNothing},
+		{"deleted", want, did, member.Seen{Version: 6, Gone: true}, actRestore},
+		{"somebody took a field of ours", want, did, member.Seen{Version: 6, UID: "u", Owned: 8}, actRestore},
+		{"somebody took all fields of ours", want, did, member.Seen{Version: 6, UID: "u"}, actRestore},
+		{"deleted and made anew by somebody else", want, did, member.Seen{Version: 6, UID: "v", Owned: 7}, actRestore},
+		{"somebody changed other fields", want, did, member.Seen{Version: 6, UID: "u", Owned: 7, By: "hpa"}, actNothing},
 		{"not wanted and never applied", desired{}, applied{}, is, actNothing},
 		{"not wanted any more", desired{}, did, is, actDelete},
-		{"not wanted any more and not seen", desired{}, did, seen{}, actDelete},
+		{"not wanted any more and not seen", desired{}, did, member.Seen{}, actDelete},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
@@ -91,13 +92,12 @@ func repeated(n int, d time.Duration) []time.Duration {
 }
 
 func TestPruneOrder(t *testing.T) {
-	crd := Key{"apiextensions.k8s.io", "CustomResourceDefinition", "", "widgets.example.com"}
-	ns := Key{Kind: "Namespace", Name: "shop"}
-	hook := Key{"admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "", "guard"}
-	a, b := Key{Kind: "ConfigMap", Namespace: "shop", Name: "a"}, Key{Kind: "ConfigMap", Namespace: "shop", Name: "b"}
-	inventory := map[Key]item{crd: {}, ns: {}, hook: {}, a: {}, b: {}}
-	got := byStage(prunable(inventory, map[Key]bool{b: true}))
-	want := [][]Key{{hook}, {a}, {ns, crd}}
+	crd := bundle.Key{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: "widgets.example.com"}
+	ns := bundle.Key{Kind: "Namespace", Name: "shop"}
+	hook := bundle.Key{Group: "admissionregistration.k8s.io", Kind: "ValidatingWebhookConfiguration", Name: "guard"}
+	a, b := bundle.Key{Kind: "ConfigMap", Namespace: "shop", Name: "a"}, bundle.Key{Kind: "ConfigMap", Namespace: "shop", Name: "b"}
+	got := pruneOrder([]bundle.Key{crd, b, ns, hook, a})
+	want := [][]bundle.Key{{hook}, {a, b}, {ns, crd}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -117,47 +117,4 @@ func TestStages(t *testing.T) {
 			t.Errorf("%v is of stage %d, want %d", gk, got, want)
 		}
 	}
-}
-
-// FuzzInventory: whatever stands in the file, reading it gives an inventory or an error, and what was read can be
-// written and read again.
-func FuzzInventory(f *testing.F) {
-	f.Add([]byte(`{"k":{"Group":"","Kind":"ConfigMap","Namespace":"a","Name":"b"},"i":{"v":"v1","r":"configmaps","n":true,"h":1}}` + "\n"))
-	f.Add([]byte("{}\n\n{"))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		d := disk{t.TempDir()}
-		if err := os.WriteFile(filepath.Join(d.dir, "inventory.jsonl"), raw, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		first, err := d.readInventory()
-		if err != nil {
-			return
-		}
-		if err := d.writeInventory(first); err != nil {
-			t.Fatal(err)
-		}
-		second, err := d.readInventory()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(first, second); diff != "" {
-			t.Error(diff)
-		}
-	})
-}
-
-// FuzzOrder: a damaged order is an error, never an order to remove something that the file does not say.
-func FuzzOrder(f *testing.F) {
-	f.Add([]byte(`{"package":"shop/web","current":{"digest":"sha256:00"}}`))
-	f.Add([]byte(`{"package":"shop/web","removing":true}`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		d := disk{t.TempDir()}
-		if err := os.WriteFile(filepath.Join(d.dir, "order.json"), raw, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		o, err := d.readOrder()
-		if err != nil && o.Removing {
-			t.Errorf("an unreadable order asks for removal: %q", raw)
-		}
-	})
 }

@@ -6,55 +6,76 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/apply/disk"
+	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
 // record is one object of the index: what it should be, what was done to it, and what it is.
 type record struct {
-	key  Key
+	key  bundle.Key
 	busy sync.Mutex // held while the object is being written, so that one hand writes it at a time
 
 	mu      sync.Mutex // guards what follows
-	holder  v1alpha1.PackageKey
-	place   place
-	version string // of the API
-	want    desired
-	source  object   // where the bytes are, while want.present
-	content *content // of source
+	holder  *unit
+	place   member.Place
+	content *disk.Content // of source; nil when the object is to go
+	source  disk.Object
 	did     applied
-	is      seen
-	health  health
+	is      member.Seen
+	health  member.Health
 	failure string // why the object could not be written the last time
 	bout    bout
 }
 
-// action judges the record as it is now.
-func (r *record) action() action {
-	return r.task().do
+// want is what the object should be; the caller holds mu.
+func (r *record) want() desired {
+	if r.content == nil {
+		return desired{}
+	}
+	return desired{present: true, hash: r.source.Hash, takeOver: r.source.TakeOver}
+}
+
+// desire makes the record an object of content.
+func (r *record) desire(place member.Place, content *disk.Content, source disk.Object) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.content == nil || r.source.Hash != source.Hash {
+		r.failure = "" // it was about other content
+	}
+	r.place, r.content, r.source = place, content, source
+}
+
+// dismiss makes the object one that is to go.
+func (r *record) dismiss() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.content = nil
 }
 
 // task is what has to be done to an object, and with what: taken together, so that an order that comes meanwhile does
 // not mix with it.
 type task struct {
 	do      action
-	place   place
-	source  object
-	content *content
-	first   bool // nothing was ever applied to it
+	holder  *unit
+	place   member.Place
+	source  disk.Object
+	content *disk.Content
+	did     applied
 }
 
 func (r *record) task() task {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return task{judge(r.want, r.did, r.is), r.place, r.source, r.content, r.did == (applied{})}
+	return task{judge(r.want(), r.did, r.is), r.holder, r.place, r.source, r.content, r.did}
 }
 
 // notice takes in what an event tells and says whether the object needs repair now. Events may come late: one that
 // is older than what is known changes nothing.
-func (r *record) notice(is seen, h *health) (drifted, healthChanged bool) {
+func (r *record) notice(is member.Seen, h *member.Health) (drifted, healthChanged bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if is.version < r.is.version {
+	if is.Version < r.is.Version {
 		return false, false
 	}
 	if h != nil {
@@ -64,115 +85,97 @@ func (r *record) notice(is seen, h *health) (drifted, healthChanged bool) {
 	if is == r.is {
 		return false, healthChanged
 	}
-	if is.gone {
-		is.by, is.uid = "", ""
+	if is.Gone {
+		is.By, is.UID = "", ""
 	}
 	r.is = is
-	drifted = r.want.present && judge(r.want, r.did, r.is) == actRestore && r.did.hash == r.want.hash
+	want := r.want()
+	drifted = want.present && judge(want, r.did, r.is) == actRestore && r.did.hash == want.hash
 	return drifted, healthChanged
-}
-
-// at returns where the object is reached.
-func (r *record) at() place {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.place
 }
 
 // unseen says that nothing is known of the object on the member.
 func (r *record) unseen() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.is.version == 0
+	return r.is.Version == 0
+}
+
+// unsee forgets what was seen: the member's store went back in time, so that all versions mean something else.
+func (r *record) unsee() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.is = member.Seen{}
 }
 
 // written takes in the response to an apply of the bytes with the hash. The response is an observation as well, and
 // newer than any event that came before it.
-func (r *record) written(hash uint64, is seen, adopted bool) {
+func (r *record) written(hash uint64, got member.Written) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.did.uid == is.uid {
+	adopted := got.Shared && !got.Created
+	if r.did.uid == got.UID {
 		adopted = r.did.adopted // it was known before: who made it has not changed
 	}
-	r.did = applied{hash: hash, uid: is.uid, owned: is.owned, adopted: adopted}
+	r.did = applied{hash: hash, uid: got.UID, owned: got.Owned, adopted: adopted}
 	r.failure = ""
-	if is.version >= r.is.version {
-		r.is = is
+	if got.Version >= r.is.Version {
+		r.is = got.Seen
 	}
 }
 
-func (r *record) failed(why string) {
+// failed keeps why the object could not be written, and says whether that is news.
+func (r *record) failed(why string) (news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	news = r.failure != why
 	r.failure = why
+	return news
 }
 
 // recall takes up what the inventory knows, unless more is known already.
-func (r *record) recall(it item) {
+func (r *record) recall(it disk.Item) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.did != (applied{}) {
-		return
+	if r.did == (applied{}) {
+		r.did = applied{hash: it.Hash, uid: it.UID, owned: it.Owned, adopted: it.Adopted}
 	}
-	r.did = applied{hash: it.Hash, uid: it.UID, owned: it.Owned, adopted: it.Adopted}
-	r.version = it.Version
-	r.place = place{schema.GroupVersionResource{Group: r.key.Group, Version: it.Version, Resource: it.Resource}, it.Namespaced}
 }
 
 // item is the record as it goes to the inventory.
-func (r *record) item() item {
+func (r *record) item() disk.Item {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return item{
-		Version: r.version, Resource: r.place.gvr.Resource, Namespaced: r.place.namespaced,
+	return disk.Item{
+		Version: r.place.GVR.Version, Resource: r.place.GVR.Resource, Namespaced: r.place.Namespaced,
 		Hash: r.did.hash, UID: r.did.uid, Owned: r.did.owned, Adopted: r.did.adopted,
 	}
 }
 
-// index is every object that the agent holds on the member, by its key.
-type index struct {
-	mu      sync.RWMutex
-	records map[Key]*record
-}
-
-func (x *index) get(key Key) *record {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.records[key]
-}
-
-// claim gives the object to a package, or says who holds it.
-func (x *index) claim(key Key, claimant v1alpha1.PackageKey) (_ *record, holder v1alpha1.PackageKey) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	r := x.records[key]
-	if r == nil {
-		r = &record{key: key, holder: claimant}
-		x.records[key] = r
-	}
-	return r, r.holder
-}
-
-// drop takes an object out of the index.
-func (x *index) drop(r *record) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.records[r.key] == r {
-		delete(x.records, r.key)
+// placeOf is where an object of the inventory is reached.
+func placeOf(key bundle.Key, it disk.Item) member.Place {
+	return member.Place{
+		GVR:        schema.GroupVersionResource{Group: key.Group, Version: it.Version, Resource: it.Resource},
+		Namespaced: it.Namespaced,
 	}
 }
 
-// of returns the records of a kind.
-func (x *index) of(gk schema.GroupKind) []*record {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	var found []*record
-	for key, r := range x.records {
-		if key.Group == gk.Group && key.Kind == gk.Kind {
-			found = append(found, r)
-		}
-	}
-	return found
+func (r *record) heldBy(u *unit) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.holder == u
+}
+
+func (r *record) unit() *unit {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.holder
+}
+
+func (r *record) healthy() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.health.OK()
 }
 
 // repairing marks the beginning of a repair at now: how long it still has to wait, and why it is needed.
@@ -180,10 +183,10 @@ func (r *record) repairing(now time.Time) (pause time.Duration, cause string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.is.gone:
+	case r.is.Gone:
 		cause = "Deleted"
-	case r.is.by != "":
-		cause = "Changed by " + r.is.by
+	case r.is.By != "":
+		cause = "Changed by " + r.is.By
 	default:
 		cause = "Changed"
 	}

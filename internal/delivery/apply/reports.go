@@ -84,8 +84,8 @@ func (e *Engine) Held() []*wire.PackageStatus {
 	clear(e.reports.told)
 	e.reports.mu.Unlock()
 	var held []*wire.PackageStatus
-	for _, u := range e.all() {
-		held = append(held, u.status(e.now()))
+	for _, u := range e.roster.all() {
+		held = append(held, u.status(e.needs.Now()))
 	}
 	slices.SortFunc(held, func(a, b *wire.PackageStatus) int { return strings.Compare(a.GetPackage(), b.GetPackage()) })
 	e.reports.mu.Lock()
@@ -107,11 +107,11 @@ func (e *Engine) Take() *wire.StatusReport {
 		report.Removed = append(report.Removed, string(key))
 	}
 	for key := range dirty {
-		u := e.unit(key)
+		u := e.roster.get(key)
 		if u == nil {
 			continue
 		}
-		s := u.status(e.now())
+		s := u.status(e.needs.Now())
 		e.reports.mu.Lock()
 		if told := e.reports.told[key]; told == nil || !proto.Equal(told, s) {
 			e.reports.told[key] = s

@@ -11,6 +11,9 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/apply/disk"
+	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
 // kindTimeout is how long a new CustomResourceDefinition may take until its kind is served.
@@ -19,136 +22,173 @@ const kindTimeout = 30 * time.Second
 // errIncomplete says that objects failed; the status names them.
 var errIncomplete = errors.New("not everything could be applied, so nothing was pruned")
 
+// claimed is the objects of one stage that are the package's to write, and where their kinds are.
+type claimed struct {
+	records []*record
+	kinds   map[schema.GroupVersionKind]member.Place
+}
+
 // applyAll applies the content stage by stage. A failed object does not stop the others, but it makes the whole fail.
-func (u *unit) applyAll(ctx context.Context, c *content) error {
+func (u *unit) applyAll(ctx context.Context, c *disk.Content) error {
 	failures, refused := 0, refusals{}
 	for s := range stageCount {
 		if s == stageGates && failures+len(refused) > 0 {
 			break // a gate whose own server could not be applied would keep everybody out
 		}
-		records := u.claim(c, s, refused)
-		if err := u.remember(records); err != nil {
-			return err
-		}
-		failed, err := u.settleAll(ctx, records)
+		failed, err := u.applyStage(ctx, u.claim(c, s, refused))
 		if err != nil {
 			return err
 		}
 		failures += failed
-		if s == stageFoundations && failed == 0 {
-			u.awaitKinds(ctx, records)
-		}
 	}
 	u.mu.Lock()
-	u.refused = refused // at once: a retry does not make the status flap
+	u.standing.refused = refused // at once: a retry does not make the status flap
 	u.mu.Unlock()
 	failures += len(refused)
 	if failures > 0 {
-		return fmt.Errorf("%d of %d objects: %w", failures, len(c.objects), errIncomplete)
+		return fmt.Errorf("%d of %d objects: %w", failures, len(c.Objects), errIncomplete)
 	}
 	return ctx.Err()
 }
 
-// claim brings the objects of a stage into the index, as this package's, and watches their kinds. Objects of unknown
-// kinds and those that another package holds are refused.
-func (u *unit) claim(c *content, s stage, refused refusals) []*record {
-	places := map[schema.GroupVersionKind]place{}
+// applyStage writes what differs and has it watched from then on. A kind that nothing of is watched yet is not watched
+// while its first objects are written: one list at the end costs the API server much less than an event for each, and
+// tells the same.
+func (u *unit) applyStage(ctx context.Context, stage claimed) (failed int, err error) {
+	if err := u.remember(stage.records); err != nil {
+		return 0, err
+	}
+	for _, r := range stage.records {
+		u.engine.watches.introduce(r)
+	}
+	failed, err = u.settleAll(ctx, stage.records)
+	u.watch(ctx, stage)
+	if failed == 0 && err == nil {
+		u.awaitKinds(ctx, stage.records)
+	}
+	return failed, err
+}
+
+// watch has the objects watched, and returns when what is on the member now is known.
+func (u *unit) watch(ctx context.Context, stage claimed) {
+	for gvk, place := range stage.kinds {
+		u.engine.watches.ensure(u.engine.roster.life, gvk, place.GVR)
+	}
+	for _, place := range stage.kinds {
+		u.engine.watches.await(ctx, place.GVR)
+	}
+	for _, r := range stage.records {
+		u.engine.watches.introduce(r)
+	}
+}
+
+// claim brings the objects of a stage into the index, as this package's. Objects of unknown kinds and those that another
+// package holds are refused.
+func (u *unit) claim(c *disk.Content, s stage, refused refusals) claimed {
+	stage := claimed{kinds: map[schema.GroupVersionKind]member.Place{}}
 	unknown := map[schema.GroupVersionKind]error{}
-	records := make([]*record, 0, len(c.objects))
-	for _, o := range c.objects {
-		gvk := schema.FromAPIVersionAndKind(o.id.APIVersion, o.id.Kind)
+	for _, o := range c.Objects {
+		gvk := schema.FromAPIVersionAndKind(o.ID.APIVersion, o.ID.Kind)
 		if stageOf(gvk.GroupKind()) != s {
 			continue
 		}
-		p, known := places[gvk]
+		place, known := stage.kinds[gvk]
 		if !known && unknown[gvk] == nil {
 			var err error
-			if p, err = u.resolve(gvk); err != nil {
+			if place, err = u.engine.api.Resolve(gvk); err != nil {
 				unknown[gvk] = err
 			} else {
-				places[gvk] = p
-				u.engine.watches.ensure(u.engine.life, gvk, p)
+				stage.kinds[gvk] = place
 			}
 		}
 		if err := unknown[gvk]; err != nil {
-			refused.add(keyOf(o.id), o, explain(err))
+			refused.add(o.ID.Key(), o, member.Explain(err))
 			continue
 		}
-		if r := u.claimOne(c, o, p, refused); r != nil {
-			u.engine.watches.introduce(r, p.gvr)
-			records = append(records, r)
+		if r := u.claimOne(c, o, place, refused); r != nil {
+			stage.records = append(stage.records, r)
 		}
 	}
-	return records
+	return stage
 }
 
-// resolve finds where a kind is served, asking anew once when it is unknown.
-func (u *unit) resolve(gvk schema.GroupVersionKind) (place, error) {
-	p, err := u.engine.member.resolve(gvk)
-	if err == nil {
-		return p, nil
-	}
-	u.engine.member.forget()
-	return u.engine.member.resolve(gvk)
-}
-
-func (u *unit) claimOne(c *content, o object, p place, refused refusals) *record {
-	key := keyOf(o.id)
-	switch {
-	case p.namespaced && key.Namespace == "":
-		key.Namespace = "default"
-		if twin, twice := c.objects[key]; twice {
-			refused.add(key, o, fmt.Sprintf("the package has this object twice: also in %s, where the namespace is written out", twin.source))
-			return nil
-		}
-	case !p.namespaced:
+func (u *unit) claimOne(c *disk.Content, o disk.Object, place member.Place, refused refusals) *record {
+	key := o.ID.Key()
+	if !place.Namespaced {
 		key.Namespace = ""
+	} else if key.Namespace == "" {
+		key.Namespace = "default"
 	}
-	r, holder := u.engine.index.claim(key, u.key)
-	if holder != u.key {
-		refused.add(key, o, fmt.Sprintf("it belongs to package %s already; an object has one package: take it out of one of the two", holder))
+	if reserved(key) {
+		refused.add(key, o, "it belongs to Umbel's own agent; take it out of the package")
 		return nil
 	}
-	u.mu.Lock()
-	it, had := u.inventory[key]
-	u.mu.Unlock()
-	if had {
-		r.recall(it)
+	r, holder := u.engine.index.claim(key, place, u)
+	if holder != u {
+		refused.add(key, o, fmt.Sprintf("it belongs to package %s already; an object has one package: take it out of one of the two", holder.key))
+		return nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.place, r.version, r.content, r.source = p, p.gvr.Version, c, o
-	if r.want.hash != o.hash {
-		r.failure = "" // it was about other content
+	if twin, twice := r.twin(c, o); twice {
+		refused.add(key, o, fmt.Sprintf("the package has this object twice: also in %s, where its namespace is written differently", twin))
+		return nil
 	}
-	r.want = desired{present: true, hash: o.hash, takeOver: o.takeOver}
+	r.desire(place, c, o)
 	return r
 }
 
-// refusals are objects that are not even tried: of an unknown kind, or another package's.
-type refusals map[Key]*wire.Failure
+// twin returns the file of another object of the content that is the same one on the member.
+func (r *record) twin(c *disk.Content, o disk.Object) (file string, twice bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.source.Source, r.content == c && r.source.ID != o.ID
+}
 
-func (f refusals) add(key Key, o object, why string) {
-	f[key] = &wire.Failure{Object: key.String(), File: o.source, Message: why}
+// reserved says whether an object is the agent's own, which a package could break it with.
+func reserved(key bundle.Key) bool {
+	switch {
+	case key.Namespace == v1alpha1.AgentNamespace, key.Kind == "Namespace" && key.Name == v1alpha1.AgentNamespace:
+		return true
+	case key.Group == "rbac.authorization.k8s.io" && key.Namespace == "":
+		return key.Name == "umbel-agent" || key.Name == "umbel-hub-admins"
+	}
+	return false
+}
+
+// refusals are objects that are not even tried: of an unknown kind, or another package's.
+type refusals map[bundle.Key]*wire.Failure
+
+func (f refusals) add(key bundle.Key, o disk.Object, why string) {
+	f[key] = &wire.Failure{Object: key.String(), File: o.Source, Message: why}
 }
 
 // remember puts objects into the inventory on disk before any of them is written to the member.
 func (u *unit) remember(records []*record) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	grown := u.refresh(u.inventory)
+	var added []*record
 	for _, r := range records {
-		if _, there := grown[r.key]; !there {
-			grown[r.key] = r.item()
+		if !u.remembers(r.key) {
+			added = append(added, r)
 		}
 	}
-	if len(grown) == len(u.inventory) {
+	if len(added) == 0 {
 		return nil
 	}
-	if err := u.disk.writeInventory(grown); err != nil {
+	var grown disk.Inventory
+	u.folder.Lock()
+	defer u.folder.Unlock()
+	err := u.folder.WriteInventory(func() disk.Inventory {
+		grown = u.snapshot()
+		for _, r := range added {
+			grown[r.key] = r.item()
+		}
+		return grown
+	})
+	if err != nil {
 		return fmt.Errorf("storing the inventory: %w", err)
 	}
+	u.mu.Lock()
 	u.inventory = grown
+	u.mu.Unlock()
+	u.engine.wake(u)
 	return nil
 }
 
@@ -156,7 +196,7 @@ func (u *unit) remember(records []*record) error {
 func (u *unit) settleAll(ctx context.Context, records []*record) (failed int, err error) {
 	var todo []*record
 	for _, r := range records {
-		if r.action() != actNothing {
+		if r.task().do != actNothing {
 			todo = append(todo, r)
 		}
 	}
@@ -166,11 +206,12 @@ func (u *unit) settleAll(ctx context.Context, records []*record) (failed int, er
 	u.begin(len(todo))
 	results := make([]bool, len(todo))
 	var group errgroup.Group
-	group.SetLimit(writers)
+	group.SetLimit(member.Writers)
 	for i, r := range todo {
 		group.Go(func() error {
 			_, err := u.engine.writer.settle(ctx, r)
 			results[i] = err != nil
+			u.engine.reports.progressed(u.key)
 			return nil // one failed object does not stop the others
 		})
 	}
@@ -189,7 +230,7 @@ func (u *unit) awaitKinds(ctx context.Context, records []*record) {
 	ctx, cancel := context.WithTimeout(ctx, kindTimeout)
 	defer cancel()
 	for _, r := range records {
-		for r.key.Kind == "CustomResourceDefinition" && !r.healthy() {
+		for r.key.Kind == definition && !r.healthy() {
 			select {
 			case <-u.moved:
 			case <-ctx.Done():
@@ -197,91 +238,4 @@ func (u *unit) awaitKinds(ctx context.Context, records []*record) {
 			}
 		}
 	}
-}
-
-// pruneAll deletes what is in the inventory and not in the content (nil: everything), in reverse order. Only after
-// everything else succeeded does a pass come here.
-func (u *unit) pruneAll(ctx context.Context, c *content) error {
-	u.mu.Lock()
-	wanted := map[Key]bool{}
-	for key := range u.inventory {
-		r := u.engine.index.get(key)
-		wanted[key] = c != nil && r != nil && r.heldBy(u.key) && r.wantedBy(c)
-	}
-	inventory := u.inventory
-	u.mu.Unlock()
-	keys := prunable(inventory, wanted)
-	if len(keys) == 0 {
-		return ctx.Err()
-	}
-	for _, together := range byStage(keys) {
-		if err := u.pruneTogether(ctx, together, inventory); err != nil {
-			return err
-		}
-	}
-	u.mu.Lock()
-	u.inventory = u.refresh(u.inventory)
-	err := u.disk.writeInventory(u.inventory)
-	u.mu.Unlock()
-	u.engine.released(u)
-	return err
-}
-
-// pruneTogether deletes the objects of one stage. Each leaves the inventory in memory when it is gone, and the one on
-// disk at the end: to delete again what is gone is harmless.
-func (u *unit) pruneTogether(ctx context.Context, keys []Key, inventory map[Key]item) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
-	for _, key := range keys {
-		u.mu.Lock()
-		it := inventory[key]
-		u.mu.Unlock()
-		group.Go(func() error {
-			if r := u.recordOf(key, it); r != nil {
-				r.mu.Lock()
-				r.want, r.content = desired{}, nil
-				r.mu.Unlock()
-				if !u.engine.claimedByOther(u, key) {
-					if err := u.engine.writer.prune(ctx, r); err != nil {
-						return fmt.Errorf("pruning %s: %s", key, explain(err))
-					}
-				}
-				u.engine.index.drop(r)
-			}
-			u.mu.Lock()
-			delete(u.inventory, key)
-			u.mu.Unlock()
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-// recordOf returns the record of an object of the inventory, made from its item when the index has none. It is nil when
-// the object is another package's by now: then it is not ours to delete.
-func (u *unit) recordOf(key Key, it item) *record {
-	r, holder := u.engine.index.claim(key, u.key)
-	if holder != u.key {
-		return nil
-	}
-	r.recall(it)
-	return r
-}
-
-func (r *record) heldBy(key v1alpha1.PackageKey) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.holder == key
-}
-
-func (r *record) wantedBy(c *content) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.want.present && r.content == c
-}
-
-func (r *record) healthy() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.health.ok()
 }

@@ -2,6 +2,8 @@ package apply
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,29 +17,138 @@ import (
 // maxFailures is how many failures a status names; MemberCluster.status allows no more.
 const maxFailures = 10
 
+// standing is how the package is doing.
+type standing struct {
+	phase   wire.PackageStatus_Phase
+	message string
+	refused refusals
+	waiting bool // another package has to do something first
+	repairs int64
+	last    *wire.LastRepair
+	recheck *time.Timer // looks at a fight again when it may be over
+}
+
+func (u *unit) say(phase wire.PackageStatus_Phase, format string, args ...any) {
+	u.mu.Lock()
+	u.standing.phase, u.standing.message, u.standing.waiting = phase, fmt.Sprintf(format, args...), false
+	u.mu.Unlock()
+	u.engine.changed(u)
+}
+
+// begin tells that objects are being applied. While a failed release is tried again it stays failed.
+func (u *unit) begin(objects int) {
+	u.mu.Lock()
+	failed := u.standing.phase == wire.PackageStatus_FAILED
+	u.mu.Unlock()
+	if !failed {
+		u.say(wire.PackageStatus_APPLYING, "applying %d objects", objects)
+	}
+}
+
+// fail tells why a pass ended, unless it was interrupted: then another one begins at once.
+func (u *unit) fail(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	phase := wire.PackageStatus_FAILED
+	switch {
+	case u.asked().Removing:
+		phase = wire.PackageStatus_REMOVING
+	case errors.Is(err, errWaits):
+		phase = wire.PackageStatus_APPLYING
+	}
+	if u.stands(phase, err) {
+		u.log.Warn("package is not as it should be", "error", err)
+	}
+}
+
+// stands says why a pass ended, and whether that is news.
+func (u *unit) stands(phase wire.PackageStatus_Phase, err error) (news bool) {
+	u.mu.Lock()
+	news = u.standing.phase != phase || u.standing.message != err.Error()
+	u.standing.phase, u.standing.message, u.standing.waiting = phase, err.Error(), errors.Is(err, errWaits)
+	u.mu.Unlock()
+	u.engine.changed(u)
+	return news
+}
+
+// expect has the package looked at again when another one changes, until it says how it stands.
+func (u *unit) expect() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.standing.waiting = true
+}
+
+// waits says whether a change of another package may be what this one needs.
+func (u *unit) waits() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.standing.waiting || len(u.standing.refused) > 0
+}
+
+// repaired counts a repair.
+func (u *unit) repaired(r *record, cause string, fighting bool) {
+	if fighting {
+		u.log.Warn("object is undone again and again", "object", r.key.String(), "cause", cause)
+	}
+	u.mu.Lock()
+	u.standing.repairs++
+	u.standing.last = &wire.LastRepair{Object: r.key.String(), Cause: cause}
+	u.mu.Unlock()
+	u.engine.changed(u)
+}
+
+// stirred tells that an object fares differently than before. While a release is on its way that is progress.
+func (u *unit) stirred() {
+	poke(u.moved)
+	u.mu.Lock()
+	applying := u.standing.phase == wire.PackageStatus_APPLYING
+	u.mu.Unlock()
+	if applying {
+		u.engine.reports.progressed(u.key)
+		return
+	}
+	u.engine.changed(u)
+}
+
 // status is the state of the package now. While an object is in a fight, it will be looked at again.
 func (u *unit) status(now time.Time) *wire.PackageStatus {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s := &wire.PackageStatus{
-		Package: string(u.key), Phase: u.phase, Message: u.message, Repairs: u.repairs.count, LastRepair: u.repairs.last,
+		Package: string(u.key), Phase: u.standing.phase, Message: u.standing.message,
+		Repairs: u.standing.repairs, LastRepair: u.standing.last,
 	}
-	if t := u.order.target(); t != nil {
+	if t := u.orders.now.Target(); t != nil {
 		s.Release, s.Revision, s.Digest = t.Release, t.Revision, t.Digest
 	}
 	var failures []*wire.Failure
-	for _, f := range u.refused {
+	for _, f := range u.standing.refused {
 		failures = append(failures, f)
 	}
+	failures = append(failures, u.survey(s, now)...)
+	slices.SortFunc(failures, func(a, b *wire.Failure) int {
+		return strings.Compare(a.Object, b.Object)
+	})
+	s.Failures = failures[:min(len(failures), maxFailures)]
+	if len(failures) > 0 && s.Phase == wire.PackageStatus_APPLIED {
+		s.Message = fmt.Sprintf("%d of %d objects are not as they should be", len(failures), s.Objects)
+	}
+	return s
+}
+
+// survey counts the objects of the package and returns what ails them; the caller holds mu.
+func (u *unit) survey(s *wire.PackageStatus, now time.Time) (failures []*wire.Failure) {
+	if u.content == nil {
+		return nil
+	}
+	s.Objects = int32(len(u.content.Objects))
 	var again time.Duration
 	kinds := map[schema.GroupVersionResource]bool{}
-	if c := u.content; c != nil {
-		s.Objects = int32(len(c.objects))
-		for key := range u.inventory {
-			if r := u.engine.index.get(key); r != nil && r.heldBy(u.key) {
-				again = max(again, r.report(s, &failures, now))
-				kinds[r.at().gvr] = true
-			}
+	for key := range u.inventory {
+		if r := u.engine.index.get(key); r != nil {
+			again = max(again, r.report(s, u, &failures, now))
+			kinds[r.task().place.GVR] = true
 		}
 	}
 	for gvr := range kinds {
@@ -47,39 +158,32 @@ func (u *unit) status(now time.Time) *wire.PackageStatus {
 			})
 		}
 	}
-	slices.SortFunc(failures, func(a, b *wire.Failure) int {
-		return strings.Compare(a.Object, b.Object)
-	})
-	s.Failures = failures[:min(len(failures), maxFailures)]
-	if len(failures) > 0 && s.Phase == wire.PackageStatus_APPLIED {
-		s.Message = fmt.Sprintf("%d of %d objects are not as they should be", len(failures), s.Objects)
-	}
 	u.lookAgain(again)
-	return s
+	return failures
 }
 
 // lookAgain has the status taken anew after d, unless d is 0; the caller holds mu.
 func (u *unit) lookAgain(d time.Duration) {
-	if u.recheck != nil {
-		u.recheck.Stop()
-		u.recheck = nil
+	if u.standing.recheck != nil {
+		u.standing.recheck.Stop()
+		u.standing.recheck = nil
 	}
 	if d > 0 {
-		u.recheck = time.AfterFunc(d, func() { u.engine.changed(u) })
+		u.standing.recheck = time.AfterFunc(d, func() { u.engine.changed(u) })
 	}
 }
 
 // report adds the record to a status.
-func (r *record) report(s *wire.PackageStatus, failures *[]*wire.Failure, now time.Time) (again time.Duration) {
+func (r *record) report(s *wire.PackageStatus, of *unit, failures *[]*wire.Failure, now time.Time) (again time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.want.present {
+	if r.holder != of || r.content == nil {
 		return 0
 	}
-	if r.did.hash == r.want.hash && !r.is.gone {
+	if r.did.hash == r.source.Hash && !r.is.Gone {
 		s.Applied++
 	}
-	if r.health.ok() {
+	if r.health.OK() {
 		s.Healthy++
 	}
 	why := ""
@@ -87,13 +191,13 @@ func (r *record) report(s *wire.PackageStatus, failures *[]*wire.Failure, now ti
 	case r.failure != "":
 		why = r.failure
 	case r.bout.fighting(now):
-		why = fmt.Sprintf("it is undone again and again (last by %s); the next repair waits up to %s", cmp.Or(r.is.by, "somebody who deletes it"), r.bout.pause())
+		why = fmt.Sprintf("it is undone again and again (last by %s); the next repair waits up to %s", cmp.Or(r.is.By, "somebody who deletes it"), r.bout.pause())
 		again = fightWindow
-	case r.health.broken():
-		why = r.health.message
+	case r.health.Broken():
+		why = r.health.Message
 	default:
 		return 0
 	}
-	*failures = append(*failures, &wire.Failure{Object: r.key.String(), File: r.source.source, Message: why})
+	*failures = append(*failures, &wire.Failure{Object: r.key.String(), File: r.source.Source, Message: why})
 	return again
 }

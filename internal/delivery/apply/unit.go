@@ -11,46 +11,48 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/apply/disk"
+	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
 // unit is one package on the member: its folder, what it holds, and the loop that brings it to its release.
+//
+// Who needs more than one lock takes them in this order: the folder's, mu, the index's, a record's. mu is never held
+// while the disk or the API server is waited for: events come through here.
 type unit struct {
 	key    v1alpha1.PackageKey
 	engine *Engine
-	disk   disk
+	folder *disk.Folder
 	log    *slog.Logger
 	kick   chan struct{} // something to do
 	moved  chan struct{} // the health of an object changed
 
 	mu        sync.Mutex // guards what follows
-	order     order
+	orders    orders
+	content   *disk.Content  // what is wanted now
+	previous  *disk.Content  // what was wanted before, until the new release is complete
+	inventory disk.Inventory // which objects; what is known of them is in their records
+	standing  standing
+}
+
+// orders is what the unit is told to do.
+type orders struct {
+	now       disk.Order
+	since     time.Time
 	interrupt context.CancelFunc // of the pass under way
-	content   *content           // what is wanted now
-	previous  *content           // what was wanted before, until the new release is complete
-	inventory map[Key]item
-	phase     wire.PackageStatus_Phase
-	message   string
-	refused   refusals
-	repairs   repairs
-	recheck   *time.Timer // looks at a fight again when it may be over
 }
 
-// repairs is the history of the repairs of a package.
-type repairs struct {
-	count int64
-	last  *wire.LastRepair
-}
-
-// loadUnit opens the folder of a package.
-func loadUnit(e *Engine, d disk, o order) (*unit, error) {
-	inventory, err := d.readInventory()
+// loadUnit takes up a package from its folder.
+func loadUnit(e *Engine, folder *disk.Folder, o disk.Order) (*unit, error) {
+	inventory, err := folder.ReadInventory()
 	if err != nil {
 		return nil, err
 	}
 	return &unit{
-		key: o.Package, engine: e, disk: d, log: e.log.With("package", string(o.Package)),
-		kick: make(chan struct{}, 1), moved: make(chan struct{}, 1),
-		order: o, inventory: inventory, phase: wire.PackageStatus_APPLYING, refused: refusals{},
+		key: o.Package, engine: e, folder: folder, log: e.needs.Log.With("package", string(o.Package)),
+		kick: make(chan struct{}, 1), moved: make(chan struct{}, 1), inventory: inventory,
+		orders:   orders{now: o, since: e.needs.Now()},
+		standing: standing{phase: wire.PackageStatus_APPLYING, refused: refusals{}},
 	}, nil
 }
 
@@ -63,58 +65,70 @@ func poke(c chan struct{}) {
 }
 
 // tell changes what is asked for, on disk first. A pass that is under way for something else ends.
-func (u *unit) tell(change func(*order)) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	changed := u.order
-	change(&changed)
-	if err := u.disk.writeOrder(changed); err != nil {
+func (u *unit) tell(change func(*disk.Order)) error {
+	u.folder.Lock()
+	defer u.folder.Unlock()
+	before := u.asked()
+	after := before
+	change(&after)
+	if after.Equal(before) {
+		return nil
+	}
+	if err := u.folder.WriteOrder(after); err != nil {
 		return fmt.Errorf("storing the order for package %s: %w", u.key, err)
 	}
-	if t := changed.target(); t != nil && (u.order.target() == nil || *t != *u.order.target()) {
-		u.phase, u.message = wire.PackageStatus_APPLYING, "release "+t.Release
+	u.mu.Lock()
+	if t := after.Target(); t != nil && !t.Equal(before.Target()) {
+		u.standing.phase, u.standing.message = wire.PackageStatus_APPLYING, "release "+t.Release
 	}
-	u.order = changed
-	if u.interrupt != nil {
-		u.interrupt()
+	u.orders.now, u.orders.since = after, u.engine.needs.Now()
+	if u.orders.interrupt != nil {
+		u.orders.interrupt()
 	}
+	u.mu.Unlock()
 	poke(u.kick)
+	u.engine.wake(u)
 	return nil
 }
 
-func (u *unit) say(phase wire.PackageStatus_Phase, format string, args ...any) {
-	u.mu.Lock()
-	u.phase, u.message = phase, fmt.Sprintf(format, args...)
-	u.mu.Unlock()
-	u.engine.changed(u)
-}
-
-// applying says whether a release is on its way.
-func (u *unit) applying() bool {
+// asked is the order as it is now.
+func (u *unit) asked() disk.Order {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.phase == wire.PackageStatus_APPLYING
+	return u.orders.now
 }
 
-// begin tells that objects are being applied. While a failed release is tried again it stays failed.
-func (u *unit) begin(objects int) {
+// wanted returns the content that the package is to hold: nil when that is nothing, and not ok when it is not here yet.
+func (u *unit) wanted() (_ *disk.Content, ok bool) {
 	u.mu.Lock()
-	failed := u.phase == wire.PackageStatus_FAILED
-	u.mu.Unlock()
-	if !failed {
-		u.say(wire.PackageStatus_APPLYING, "applying %d objects", objects)
+	defer u.mu.Unlock()
+	target := u.orders.now.Target()
+	switch {
+	case u.orders.now.Removing || target == nil:
+		return nil, true
+	case u.content == nil || u.content.Digest != target.Digest:
+		return nil, false
 	}
+	return u.content, true
+}
+
+// remembers says whether the object is in the inventory.
+func (u *unit) remembers(key bundle.Key) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, there := u.inventory[key]
+	return there
 }
 
 // run brings the package to its release and keeps trying until the context ends or the package is gone.
 func (u *unit) run(ctx context.Context) {
-	if err := u.restore(); err != nil {
+	if err := u.restore(ctx); err != nil {
 		u.log.Warn("the release that was applied last is not whole on disk; it will be pulled again", "error", err)
 	}
 	for attempt := 0; ctx.Err() == nil; {
 		passCtx, cancel := context.WithCancel(ctx)
 		u.mu.Lock()
-		u.interrupt = cancel
+		u.orders.interrupt = cancel
 		u.mu.Unlock()
 		complete, gone := u.pass(passCtx)
 		interrupted := passCtx.Err() != nil
@@ -135,125 +149,83 @@ func (u *unit) run(ctx context.Context) {
 		case <-retry:
 		}
 	}
-	u.close()
-}
-
-// close writes what was learnt since the last pass, so that the next start has nothing to apply.
-func (u *unit) close() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if err := u.disk.writeInventory(u.refresh(u.inventory)); err != nil {
-		u.log.Error("storing the inventory", "error", err)
-	}
-	u.content.close()
-	u.previous.close()
-}
-
-// refresh returns the inventory with what the records of the index know now.
-func (u *unit) refresh(inventory map[Key]item) map[Key]item {
-	fresh := make(map[Key]item, len(inventory))
-	for key, it := range inventory {
-		if r := u.engine.index.get(key); r != nil && r.heldBy(u.key) {
-			it = r.item()
-		}
-		fresh[key] = it
-	}
-	return fresh
 }
 
 // restore takes up, after a start, what was applied last: without the hub and without a write. From then on its
 // objects are watched and repaired, also while a newer release cannot be pulled. When a newer one is on disk, the pass
 // that follows goes straight to that: half of it may be applied already.
-func (u *unit) restore() error {
-	u.mu.Lock()
-	o := u.order
-	u.mu.Unlock()
+func (u *unit) restore(ctx context.Context) error {
+	o := u.asked()
 	if o.Current == nil || o.Removing {
 		return nil
 	}
-	c, err := u.disk.unpack(u.key, o.Current.Digest)
+	current, err := u.folder.Unpack(u.key, o.Current.Digest)
 	if err != nil {
 		return err
 	}
 	if o.Next != nil {
-		if _, err := u.disk.readBlob(o.Next.Digest); err == nil {
+		if next, err := u.folder.Unpack(u.key, o.Next.Digest); err == nil {
 			u.mu.Lock()
-			u.previous = c
+			u.previous, u.content = current, next
 			u.mu.Unlock()
 			return nil
 		}
 	}
 	u.mu.Lock()
-	u.content = c
+	u.content = current
 	u.mu.Unlock()
 	refused := refusals{}
 	for s := range stageCount {
-		u.claim(c, s, refused)
+		u.watch(ctx, u.claim(current, s, refused))
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.refused = refused
+	u.standing.refused = refused
 	return nil
 }
 
 // load makes the content of a release the one that is wanted, pulling it when it is not on disk.
-func (u *unit) load(ctx context.Context, want release) (*content, error) {
+func (u *unit) load(ctx context.Context, want disk.Release) (*disk.Content, error) {
 	u.mu.Lock()
 	now := u.content
 	u.mu.Unlock()
-	if now != nil && now.digest == want.Digest {
+	if now != nil && now.Digest == want.Digest {
 		return now, nil
 	}
-	if _, err := u.disk.readBlob(want.Digest); errors.Is(err, fs.ErrNotExist) {
-		raw, err := u.engine.fetch(ctx, want.Repository, want.Digest, want.Size)
+	if _, err := u.folder.ReadBlob(want.Digest); errors.Is(err, fs.ErrNotExist) {
+		raw, err := u.engine.needs.Fetch(ctx, want.Repository, want.Digest, want.Size)
 		if err != nil {
 			return nil, fmt.Errorf("pulling release %s: %w", want.Release, err)
 		}
-		if err := u.disk.writeBlob(want.Digest, raw); err != nil {
+		if err := u.folder.WriteBlob(want.Digest, raw); err != nil {
 			return nil, fmt.Errorf("storing release %s: %w", want.Release, err)
 		}
 	}
-	c, err := u.disk.unpack(u.key, want.Digest)
+	c, err := u.folder.Unpack(u.key, want.Digest)
 	if err != nil {
 		return nil, fmt.Errorf("unpacking release %s: %w", want.Release, err)
 	}
 	u.mu.Lock()
-	defer u.mu.Unlock()
 	if u.previous == nil {
 		u.previous = u.content // an unfinished release in between was never complete: the older one stays
-	} else {
-		u.content.close()
 	}
 	u.content = c
+	u.mu.Unlock()
+	u.engine.wake(u)
 	return c, nil
 }
 
 // pass does everything that the order asks for, once. It is complete when nothing is left to do.
 func (u *unit) pass(ctx context.Context) (complete, gone bool) {
-	u.mu.Lock()
-	o := u.order
-	u.mu.Unlock()
+	o := u.asked()
 	if o.Removing {
 		return u.removeAll(ctx)
 	}
-	target := o.target()
+	target := o.Target()
 	if target == nil {
 		return true, false
 	}
-	c, err := u.load(ctx, *target)
-	if err != nil {
-		u.fail(ctx, err)
-		return false, false
-	}
-	if err := u.applyAll(ctx, c); err != nil {
-		u.fail(ctx, err)
-		return false, false
-	}
-	if err := u.pruneAll(ctx, c); err != nil {
-		u.fail(ctx, err)
-		return false, false
-	}
-	if err := u.complete(*target); err != nil {
+	if err := u.bringTo(ctx, *target); err != nil {
 		u.fail(ctx, err)
 		return false, false
 	}
@@ -261,56 +233,101 @@ func (u *unit) pass(ctx context.Context) (complete, gone bool) {
 	return true, false
 }
 
-// fail tells why a pass ended, unless it was interrupted: then another one begins at once.
-func (u *unit) fail(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
+func (u *unit) bringTo(ctx context.Context, target disk.Release) error {
+	c, err := u.load(ctx, target)
+	if err != nil {
+		return err
 	}
-	u.log.Warn("package is not applied", "error", err)
-	u.say(wire.PackageStatus_FAILED, "%s", err)
+	others, _ := u.engine.wishes(u)
+	u.handOver(u.leaving(c), others)
+	if err := u.applyAll(ctx, c); err != nil {
+		return err
+	}
+	if err := u.pruneAll(ctx, c); err != nil {
+		return err
+	}
+	return u.complete(target)
 }
 
 // complete records that the release is applied and that what left it is pruned.
-func (u *unit) complete(done release) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.inventory = u.refresh(u.inventory)
-	if err := u.disk.writeInventory(u.inventory); err != nil {
-		return fmt.Errorf("storing the inventory: %w", err)
+func (u *unit) complete(done disk.Release) error {
+	u.folder.Lock()
+	defer u.folder.Unlock()
+	if u.folder.Noted() {
+		if err := u.folder.WriteInventory(u.snapshot); err != nil {
+			return fmt.Errorf("storing the inventory: %w", err)
+		}
 	}
-	o := u.order
-	if t := o.target(); t == nil || *t != done || o.Removing {
+	o := u.asked()
+	if t := o.Target(); t == nil || *t != done || o.Removing {
 		return nil // something newer has been asked for meanwhile
 	}
-	o.Current, o.Next = &done, nil
-	if o.Current != u.order.Current || u.order.Next != nil {
-		if err := u.disk.writeOrder(o); err != nil {
+	finished := o
+	finished.Current, finished.Next = &done, nil
+	if !finished.Equal(o) {
+		if err := u.folder.WriteOrder(finished); err != nil {
 			return fmt.Errorf("storing the order: %w", err)
 		}
 	}
-	u.order = o
-	u.previous.close()
-	u.previous = nil
-	return u.disk.keep(done.Digest)
+	u.mu.Lock()
+	u.orders.now, u.previous = finished, nil
+	u.mu.Unlock()
+	return u.folder.Keep(done.Digest)
 }
 
 // removeAll prunes everything that the package put on the member, and then forgets the package.
 func (u *unit) removeAll(ctx context.Context) (complete, gone bool) {
 	u.say(wire.PackageStatus_REMOVING, "pruning what the package put here")
 	if err := u.pruneAll(ctx, nil); err != nil {
-		if ctx.Err() == nil {
-			u.say(wire.PackageStatus_REMOVING, "%s", err)
-		}
+		u.fail(ctx, err)
 		return false, false
 	}
 	u.mu.Lock()
-	u.content.close()
-	u.previous.close()
 	u.content, u.previous = nil, nil
 	u.mu.Unlock()
 	if err := u.engine.forget(u); err != nil {
-		u.say(wire.PackageStatus_REMOVING, "forgetting the package: %s", err)
+		u.fail(ctx, fmt.Errorf("forgetting the package: %w", err))
 		return false, false
 	}
 	return true, true
+}
+
+// snapshot is the inventory with what the records of the index know now.
+func (u *unit) snapshot() disk.Inventory {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	fresh := make(disk.Inventory, len(u.inventory))
+	for key, it := range u.inventory {
+		if r := u.engine.index.get(key); r != nil && r.heldBy(u) {
+			it = r.item()
+		}
+		fresh[key] = it
+	}
+	return fresh
+}
+
+// note keeps what was just learnt of an object, so that the next start has nothing to apply and nothing to guess.
+func (u *unit) note(r *record) {
+	if err := u.folder.Note(r.key, r.item()); err != nil {
+		u.log.Error("what was applied could not be noted", "object", r.key.String(), "error", err)
+	}
+}
+
+// before returns what the package applied to an object before its current release, and the hash of it.
+func (u *unit) before(key bundle.Key) ([]byte, uint64) {
+	u.mu.Lock()
+	previous := u.previous
+	u.mu.Unlock()
+	if previous == nil {
+		return nil, 0
+	}
+	o, ok := previous.Find(key)
+	if !ok {
+		return nil, 0
+	}
+	body, err := previous.Body(o)
+	if err != nil {
+		return nil, 0
+	}
+	return body, o.Hash
 }

@@ -5,27 +5,26 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
-	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
 // watches keeps one watch for each kind that is applied, restricted to the objects that carry the package label. It
 // stores no object: each event is judged against the record of its object and dropped.
 type watches struct {
-	member *member
-	index  *index
-	log    *slog.Logger
-	// drifted is called for a record whose object needs repair, changed when an object's health changed.
+	api   *member.API
+	index *index
+	log   *slog.Logger
+	// drifted is called for a record whose object needs repair.
 	drifted func(*record)
-	changed func(*record)
 	// broke is called when the watch of a kind broke, or works again.
 	broke func()
 
@@ -37,47 +36,70 @@ type watches struct {
 // kindWatch watches the objects of one kind. It is the store that its reflector writes to.
 type kindWatch struct {
 	*watches
-	gvk    schema.GroupVersionKind
-	cancel context.CancelFunc
+	gvk      schema.GroupVersionKind
+	cancel   context.CancelFunc
+	answered chan struct{} // closed when a list has come, or could not
 
 	mu  sync.Mutex
 	err error // of the last list or watch
 	// What was seen of objects that have no record yet, such as those of a package that is still being taken up after a
 	// start; and, once a list has come, the version up to which everything was seen.
-	unclaimed map[Key]sighting
+	unclaimed map[bundle.Key]sighting
 	listed    bool
 	version   uint64
 }
 
 // sighting is what an event told of an object.
 type sighting struct {
-	is     seen
-	health health
+	is     member.Seen
+	health member.Health
 }
 
-// ensure starts the watch of a kind unless it runs.
-func (w *watches) ensure(ctx context.Context, gvk schema.GroupVersionKind, p place) {
+// ensure starts the watch of a kind unless it runs. Records of the kind are in the index by then, so that retain does not
+// stop it.
+func (w *watches) ensure(ctx context.Context, gvk schema.GroupVersionKind, gvr schema.GroupVersionResource) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.running[p.gvr] != nil || ctx.Err() != nil {
+	if w.running[gvr] != nil || ctx.Err() != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	k := &kindWatch{watches: w, gvk: gvk, cancel: cancel, unclaimed: map[Key]sighting{}}
-	w.running[p.gvr] = k
-	lw, sample := k.listWatch(p.gvr)
+	k := &kindWatch{watches: w, gvk: gvk, cancel: cancel, answered: make(chan struct{}), unclaimed: map[bundle.Key]sighting{}}
+	w.running[gvr] = k
+	lw, sample := w.api.ListWatch(gvk, gvr, k.note)
 	reflector := cache.NewReflectorWithOptions(lw, sample, k, cache.ReflectorOptions{
-		Name: p.gvr.String(), TypeDescription: gvk.String(),
+		Name: gvr.String(), TypeDescription: gvk.String(),
 	})
 	w.wg.Go(func() { reflector.RunWithContext(ctx) })
 }
 
+// listTimeout is how long await waits for the first list of a kind.
+const listTimeout = 10 * time.Second
+
+// await returns when the first list of a kind has come or has failed, or has taken too long: then the status tells.
+func (w *watches) await(ctx context.Context, gvr schema.GroupVersionResource) {
+	k := w.of(gvr)
+	if k == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	select {
+	case <-k.answered:
+	case <-ctx.Done():
+	}
+}
+
+func (w *watches) of(gvr schema.GroupVersionResource) *kindWatch {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.running[gvr]
+}
+
 // introduce tells a record what its kind's watch has seen of its object before there was the record. When a list has
 // come and the object was not on it, it is gone.
-func (w *watches) introduce(r *record, gvr schema.GroupVersionResource) {
-	w.mu.Lock()
-	k := w.running[gvr]
-	w.mu.Unlock()
+func (w *watches) introduce(r *record) {
+	k := w.of(r.task().place.GVR)
 	if k == nil {
 		return
 	}
@@ -90,14 +112,15 @@ func (w *watches) introduce(r *record, gvr schema.GroupVersionResource) {
 	case known:
 		k.notice(r, s.is, &s.health)
 	case listed && r.unseen():
-		k.notice(r, seen{version: version, gone: true}, &absent)
+		k.notice(r, member.Seen{Version: version, Gone: true}, &member.Absent)
 	}
 }
 
-// retain stops the watches of kinds that are not needed any more.
-func (w *watches) retain(needed map[schema.GroupVersionResource]bool) {
+// retain stops the watches of kinds that no record is of any more.
+func (w *watches) retain() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	needed := w.index.resources()
 	for gvr, k := range w.running {
 		if !needed[gvr] {
 			k.cancel()
@@ -108,11 +131,9 @@ func (w *watches) retain(needed map[schema.GroupVersionResource]bool) {
 
 // broken returns the error of the watch of a kind, or nil when it is well.
 func (w *watches) broken(gvr schema.GroupVersionResource) error {
-	w.mu.Lock()
-	k := w.running[gvr]
-	w.mu.Unlock()
+	k := w.of(gvr)
 	if k == nil {
-		return nil
+		return nil // its first objects are being written
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -121,46 +142,27 @@ func (w *watches) broken(gvr schema.GroupVersionResource) error {
 
 func (w *watches) wait() { w.wg.Wait() }
 
-func (k *kindWatch) listWatch(gvr schema.GroupVersionResource) (*cache.ListWatch, runtime.Object) {
-	selected := func(o metav1.ListOptions) metav1.ListOptions {
-		o.LabelSelector = v1alpha1.PackageLabel
-		return o
-	}
-	if quietKinds[k.gvk.GroupKind()] {
-		client := k.member.metadata.Resource(gvr)
-		return &cache.ListWatch{
-			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-				list, err := client.List(ctx, selected(o))
-				return list, k.note(err)
-			},
-			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-				stream, err := client.Watch(ctx, selected(o))
-				return stream, k.note(err)
-			},
-		}, &metav1.PartialObjectMetadata{}
-	}
-	client := k.member.dynamic.Resource(gvr)
-	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			list, err := client.List(ctx, selected(o))
-			return list, k.note(err)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			stream, err := client.Watch(ctx, selected(o))
-			return stream, k.note(err)
-		},
-	}, &unstructured.Unstructured{}
-}
-
 func (k *kindWatch) note(err error) error {
 	k.mu.Lock()
 	changed := (k.err == nil) != (err == nil)
 	k.err = err
+	if err != nil {
+		k.answer()
+	}
 	k.mu.Unlock()
 	if changed {
 		k.broke()
 	}
 	return err
+}
+
+// answer lets those go on who wait for the first list; the caller holds mu.
+func (k *kindWatch) answer() {
+	select {
+	case <-k.answered:
+	default:
+		close(k.answered)
+	}
 }
 
 // Add, Update, Delete, Replace and Resync are what a reflector calls.
@@ -173,28 +175,30 @@ func (k *kindWatch) Delete(o any) error {
 	if err != nil {
 		return err
 	}
-	is := observe(accessor)
-	is.gone, is.owned = true, 0
+	is := member.Observe(accessor)
+	is.Gone, is.Owned = true, 0
 	key := k.key(accessor)
 	k.mu.Lock()
-	k.version = max(k.version, is.version)
+	k.version = max(k.version, is.Version)
 	r := k.index.get(key)
 	if r == nil {
 		delete(k.unclaimed, key)
 	}
 	k.mu.Unlock()
 	if r != nil {
-		k.notice(r, is, &absent)
+		k.notice(r, is, &member.Absent)
 	}
 	return nil
 }
 
 // Replace takes in a whole list: what is on it, and that everything else of the kind was gone at its version.
 func (k *kindWatch) Replace(list []any, version string) error {
-	k.mu.Lock()
-	clear(k.unclaimed)
-	k.mu.Unlock()
-	listed := make(map[Key]bool, len(list))
+	at, err := strconv.ParseUint(version, 10, 64)
+	if err != nil {
+		return nil // a list without a version cannot say what is gone
+	}
+	k.begin(at)
+	listed := make(map[bundle.Key]bool, len(list))
 	for _, o := range list {
 		if accessor, err := meta.Accessor(o); err == nil {
 			listed[k.key(accessor)] = true
@@ -203,19 +207,35 @@ func (k *kindWatch) Replace(list []any, version string) error {
 			return err
 		}
 	}
-	at, err := strconv.ParseUint(version, 10, 64)
-	if err != nil {
-		return nil // a list without a version cannot say what is gone
-	}
 	k.mu.Lock()
 	k.listed, k.version = true, max(k.version, at)
 	k.mu.Unlock()
 	for _, r := range k.index.of(k.gvk.GroupKind()) {
 		if !listed[r.key] {
-			k.notice(r, seen{version: at, gone: true}, &absent)
+			k.notice(r, member.Seen{Version: at, Gone: true}, &member.Absent)
 		}
 	}
+	k.mu.Lock()
+	k.answer()
+	k.mu.Unlock()
 	return nil
+}
+
+// begin forgets what a new list, of the version at, tells anew. A list that is older than what was seen comes from a
+// store that was restored from a backup: what was seen is no longer true.
+func (k *kindWatch) begin(at uint64) {
+	k.mu.Lock()
+	clear(k.unclaimed)
+	back := at < k.version
+	k.version = at
+	k.mu.Unlock()
+	if !back {
+		return
+	}
+	k.log.Warn("the API server's versions went back; its objects are looked at anew", "kind", k.gvk.String())
+	for _, r := range k.index.of(k.gvk.GroupKind()) {
+		r.unsee()
+	}
 }
 
 // Resync has nothing to do: nothing is stored.
@@ -226,13 +246,13 @@ func (k *kindWatch) event(o any) error {
 	if err != nil {
 		return err
 	}
-	s := sighting{observe(accessor), exists}
+	s := sighting{member.Observe(accessor), member.Exists}
 	if whole, ok := o.(*unstructured.Unstructured); ok {
-		s.health = healthOf(whole)
+		s.health = member.HealthOf(whole)
 	}
 	key := k.key(accessor)
 	k.mu.Lock()
-	k.version = max(k.version, s.is.version)
+	k.version = max(k.version, s.is.Version)
 	r := k.index.get(key)
 	if r == nil {
 		k.unclaimed[key] = s
@@ -244,16 +264,16 @@ func (k *kindWatch) event(o any) error {
 	return nil
 }
 
-func (k *kindWatch) key(o metav1.Object) Key {
-	return Key{Group: k.gvk.Group, Kind: k.gvk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+func (k *kindWatch) key(o metav1.Object) bundle.Key {
+	return bundle.Key{Group: k.gvk.Group, Kind: k.gvk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
-func (k *kindWatch) notice(r *record, is seen, h *health) {
+func (k *kindWatch) notice(r *record, is member.Seen, h *member.Health) {
 	drifted, changed := r.notice(is, h)
 	if drifted {
 		k.drifted(r)
 	}
 	if drifted || changed {
-		k.changed(r)
+		r.unit().stirred()
 	}
 }

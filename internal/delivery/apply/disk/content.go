@@ -1,0 +1,169 @@
+package disk
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/google/renameio/v2"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/bundle"
+)
+
+// Content is the unpacked objects of one release: an index in memory, the bytes in a file that has no name and goes when
+// nobody holds the content any more, which the garbage collector finds out.
+type Content struct {
+	Digest  string
+	Objects map[bundle.Key]Object
+	file    *os.File
+}
+
+// Object is where the bytes of one object are, and what they say.
+type Object struct {
+	ID       bundle.ID
+	Source   string // the file in the source
+	Hash     uint64
+	TakeOver bool // it asks for its fields, whoever owns them
+	offset   int64
+	length   int
+}
+
+const unpackedPrefix = "unpacked-"
+
+func (f *Folder) blobPath(digest string) string {
+	return filepath.Join(f.dir, strings.TrimPrefix(digest, "sha256:")+".zst")
+}
+
+// ReadBlob returns the content with the digest, verified; fs.ErrNotExist when it is not here or not whole, so that
+// it is pulled again.
+func (f *Folder) ReadBlob(digest string) ([]byte, error) {
+	raw, err := os.ReadFile(f.blobPath(digest))
+	if err != nil {
+		return nil, err
+	}
+	if err := verify(raw, digest); err != nil {
+		return nil, errors.Join(fs.ErrNotExist, err)
+	}
+	return raw, nil
+}
+
+// WriteBlob keeps content, unless it is not what its digest says.
+func (f *Folder) WriteBlob(digest string, raw []byte) error {
+	if err := verify(raw, digest); err != nil {
+		return err
+	}
+	return renameio.WriteFile(f.blobPath(digest), raw, 0o600)
+}
+
+func verify(raw []byte, digest string) error {
+	sum := sha256.Sum256(raw)
+	if got := "sha256:" + hex.EncodeToString(sum[:]); got != digest {
+		return fmt.Errorf("content has digest %s, not %s", got, digest)
+	}
+	return nil
+}
+
+// Unpack verifies and opens the content with the digest. Every object carries the label of the package afterwards.
+func (f *Folder) Unpack(key v1alpha1.PackageKey, digest string) (*Content, error) {
+	raw, err := f.ReadBlob(digest)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.CreateTemp(f.dir, unpackedPrefix)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(file.Name()); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	c := &Content{Digest: digest, file: file, Objects: map[bundle.Key]Object{}}
+	if err := c.fill(raw, key); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return c, nil
+}
+
+func (c *Content) fill(raw []byte, key v1alpha1.PackageKey) error {
+	w := bufio.NewWriterSize(c.file, 256<<10)
+	var offset int64
+	for it, err := range bundle.Decode(bytes.NewReader(raw), bundle.DefaultLimits) {
+		if err != nil {
+			return err
+		}
+		body, takeOver, err := label(it.Object, key)
+		if err != nil {
+			return fmt.Errorf("%s in %s: %w", it.ID, it.File, err)
+		}
+		c.Objects[it.ID.Key()] = Object{
+			ID: it.ID, Source: strings.Clone(it.File), Hash: xxhash.Sum64(body), TakeOver: takeOver,
+			offset: offset, length: len(body),
+		}
+		n, err := w.Write(append(body, '\n'))
+		if err != nil {
+			return err
+		}
+		offset += int64(n)
+	}
+	return w.Flush()
+}
+
+// Find returns the object that is key on the member. A source may leave out the namespace default, and write one where
+// the kind has none.
+func (c *Content) Find(key bundle.Key) (Object, bool) {
+	if o, ok := c.Objects[key]; ok {
+		return o, true
+	}
+	if key.Namespace == "default" {
+		key.Namespace = ""
+		o, ok := c.Objects[key]
+		return o, ok
+	}
+	if key.Namespace == "" {
+		for written, o := range c.Objects {
+			if written.Namespace = ""; written == key {
+				return o, true
+			}
+		}
+	}
+	return Object{}, false
+}
+
+// Body returns the bytes of an object as they are sent.
+func (c *Content) Body(o Object) ([]byte, error) {
+	raw := make([]byte, o.length)
+	_, err := c.file.ReadAt(raw, o.offset)
+	return raw, err
+}
+
+// label puts the package's label on an object, and says whether the object asks for its fields to be taken over.
+func label(raw []byte, key v1alpha1.PackageKey) (_ []byte, takeOver bool, err error) {
+	var o map[string]any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber() // numbers pass through as they were written
+	if err := dec.Decode(&o); err != nil {
+		return nil, false, err
+	}
+	metadata, ok := o["metadata"].(map[string]any)
+	if !ok {
+		return nil, false, errors.New("metadata is not an object")
+	}
+	labels, ok := metadata["labels"].(map[string]any)
+	if !ok {
+		labels = map[string]any{}
+		metadata["labels"] = labels
+	}
+	labels[v1alpha1.PackageLabel] = key.LabelValue()
+	annotations, _ := metadata["annotations"].(map[string]any)
+	body, err := json.Marshal(o)
+	return body, annotations[v1alpha1.TakeOverAnnotation] == "true", err
+}

@@ -1,0 +1,12 @@
+// Package disk answers: what does the agent remember of a package when everything else is gone? It reads and writes one
+// folder per package and knows nothing of the member or the hub.
+//
+//	order.json       what is asked for
+//	inventory.jsonl  what may be on the member
+//	journal.jsonl    what was learnt of these objects since the inventory was written
+//	SHA256.zst       content, as pulled and verified
+//
+// Orders, inventories and content are written whole beside the old file, flushed to the disk, and renamed over it: after
+// a crash there is the old one or the new one. The journal is appended to without a flush: what a power failure takes
+// of it is learnt again from the member, at the cost of applying an object once more.
+package disk

@@ -1,0 +1,108 @@
+package disk
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"umbel.dev/umbel/internal/delivery/bundle"
+)
+
+// FuzzInventory: whatever stands in the file, reading it gives an inventory or an error, and what was read can be
+// written and read again.
+func FuzzInventory(f *testing.F) {
+	f.Add([]byte(`{"k":{"Group":"","Kind":"ConfigMap","Namespace":"a","Name":"b"},"i":{"v":"v1","r":"configmaps","n":true,"h":1}}` + "\n"))
+	f.Add([]byte("{}\n\n{"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		d := in(t.TempDir())
+		if err := os.WriteFile(filepath.Join(d.dir, "inventory.jsonl"), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		first, err := d.ReadInventory()
+		if err != nil {
+			return
+		}
+		if err := d.WriteInventory(func() Inventory { return first }); err != nil {
+			t.Fatal(err)
+		}
+		second, err := d.ReadInventory()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(first, second); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// FuzzOrder: a damaged order is an error, never an order to remove something that the file does not say.
+func FuzzOrder(f *testing.F) {
+	f.Add([]byte(`{"package":"shop/web","current":{"digest":"sha256:00"}}`))
+	f.Add([]byte(`{"package":"shop/web","removing":true}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		d := in(t.TempDir())
+		if err := os.WriteFile(filepath.Join(d.dir, "order.json"), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o, err := d.ReadOrder()
+		if err != nil && o.Removing {
+			t.Errorf("an unreadable order asks for removal: %q", raw)
+		}
+	})
+}
+
+// TestTheJournal: what was noted since the inventory was written counts, a line that a crash cut off does not, and what
+// comes while the inventory is being written is not lost.
+func TestTheJournal(t *testing.T) {
+	f := in(t.TempDir())
+	a, b, c := bundle.Key{Kind: "ConfigMap", Name: "a"}, bundle.Key{Kind: "ConfigMap", Name: "b"}, bundle.Key{Kind: "ConfigMap", Name: "c"}
+	start := Inventory{a: {Version: "v1"}, b: {Version: "v1"}}
+	if err := f.WriteInventory(func() Inventory { return start }); err != nil {
+		t.Fatal(err)
+	}
+	note := func(key bundle.Key, uid string) {
+		t.Helper()
+		if err := f.Note(key, Item{Version: "v1", UID: uid}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads := func(want Inventory) {
+		t.Helper()
+		got, err := in(f.dir).ReadInventory()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	note(a, "1")
+	note(a, "2")
+	note(c, "3") // not in the inventory: whatever it was, nobody asked for it
+	reads(Inventory{a: {Version: "v1", UID: "2"}, b: {Version: "v1"}})
+
+	if err := f.journal.append([]byte(`{"k":{"Kind":"ConfigMap","Name":"b"},"i":{"v":"v1","u":"cut o`)); err != nil {
+		t.Fatal(err)
+	}
+	f = in(f.dir) // the process was killed
+	note(b, "4")
+	reads(Inventory{a: {Version: "v1", UID: "2"}, b: {Version: "v1", UID: "4"}})
+
+	err := f.WriteInventory(func() Inventory {
+		note(b, "5") // by another hand
+		return Inventory{a: {Version: "v1", UID: "2"}, b: {Version: "v1", UID: "4"}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads(Inventory{a: {Version: "v1", UID: "2"}, b: {Version: "v1", UID: "5"}})
+	if err := f.WriteInventory(func() Inventory { return Inventory{b: {Version: "v1", UID: "5"}} }); err != nil {
+		t.Fatal(err)
+	}
+	if f.Noted() {
+		t.Error("the journal goes on although the inventory has everything")
+	}
+	reads(Inventory{b: {Version: "v1", UID: "5"}})
+}

@@ -1,0 +1,84 @@
+package apply
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/bundle"
+)
+
+// index is every object that the agent holds on the member, by its key. An object has one holder.
+type index struct {
+	mu      sync.RWMutex
+	records map[bundle.Key]*record
+}
+
+func (x *index) get(key bundle.Key) *record {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.records[key]
+}
+
+// claim gives the object to a package unless another one holds it, and returns its record and its holder.
+func (x *index) claim(key bundle.Key, place member.Place, claimant *unit) (r *record, holder *unit) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r = x.records[key]
+	if r == nil {
+		r = &record{key: key, holder: claimant, place: place}
+		x.records[key] = r
+	}
+	return r, r.unit()
+}
+
+// give hands an object over from one package to another, unless the giver does not hold it.
+func (x *index) give(key bundle.Key, from, to *unit) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := x.records[key]
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.holder == from {
+		r.holder, r.content = to, nil // until the heir has claimed it, nobody judges it
+	}
+}
+
+// drop takes an object out of the index.
+func (x *index) drop(r *record) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.records[r.key] == r {
+		delete(x.records, r.key)
+	}
+}
+
+// of returns the records of a kind.
+func (x *index) of(gk schema.GroupKind) []*record {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var found []*record
+	for key, r := range x.records {
+		if key.Group == gk.Group && key.Kind == gk.Kind {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// resources returns the resources that there are records of.
+func (x *index) resources() map[schema.GroupVersionResource]bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	found := map[schema.GroupVersionResource]bool{}
+	for _, r := range x.records {
+		r.mu.Lock()
+		found[r.place.GVR] = true
+		r.mu.Unlock()
+	}
+	return found
+}

@@ -1,0 +1,61 @@
+package member
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// quietKinds are built-in kinds whose health is their existence. For those the agent watches metadata only: it never
+// reads what is in a Secret, and an event costs a fraction of the whole object. Every other kind is watched whole,
+// since its status says whether it is healthy.
+var quietKinds = map[schema.GroupKind]bool{
+	{Kind: "ConfigMap"}: true, {Kind: "Secret"}: true, {Kind: "ServiceAccount"}: true, {Kind: "LimitRange"}: true,
+	{Kind: "Endpoints"}: true, {Kind: "PodTemplate"}: true,
+	{Group: "rbac.authorization.k8s.io", Kind: "Role"}: true, {Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}: true,
+	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}: true, {Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}: true,
+	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}: true, {Group: "networking.k8s.io", Kind: "IngressClass"}: true,
+	{Group: "scheduling.k8s.io", Kind: "PriorityClass"}: true, {Group: "storage.k8s.io", Kind: "StorageClass"}: true,
+	{Group: "storage.k8s.io", Kind: "CSIDriver"}: true, {Group: "node.k8s.io", Kind: "RuntimeClass"}: true,
+	{Group: "coordination.k8s.io", Kind: "Lease"}: true, {Group: "discovery.k8s.io", Kind: "EndpointSlice"}: true,
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingWebhookConfiguration"}:   true,
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration"}:     true,
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicyBinding"}: true,
+}
+
+// ListWatch lists and watches the objects of a kind that carry the package label, and returns a sample of what comes.
+// Each answer of the server goes through note, which returns the error that the caller is to see.
+func (a *API) ListWatch(gvk schema.GroupVersionKind, gvr schema.GroupVersionResource, note func(error) error) (*cache.ListWatch, runtime.Object) {
+	if quietKinds[gvk.GroupKind()] {
+		client := a.metadata.Resource(gvr)
+		return listWatch(client.List, client.Watch, note), &metav1.PartialObjectMetadata{}
+	}
+	client := a.dynamic.Resource(gvr)
+	return listWatch(client.List, client.Watch, note), &unstructured.Unstructured{}
+}
+
+func listWatch[L runtime.Object](
+	list func(context.Context, metav1.ListOptions) (L, error),
+	follow func(context.Context, metav1.ListOptions) (watch.Interface, error),
+	note func(error) error,
+) *cache.ListWatch {
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.LabelSelector = v1alpha1.PackageLabel
+			found, err := list(ctx, o)
+			return found, note(err)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.LabelSelector = v1alpha1.PackageLabel
+			stream, err := follow(ctx, o)
+			return stream, note(err)
+		},
+	}
+}
