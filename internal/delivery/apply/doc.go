@@ -17,9 +17,10 @@
 //
 // Between passes the watches see to repair: one watch per kind that is applied, restricted to objects with the
 // package label. Each event is judged (plan.go) against what was applied last; on drift the object is put back at
-// once, and what was learnt goes to a journal beside the inventory. Drift is found by comparing our own entry in managedFields, which changes when, and only when, somebody else
-// takes a field of ours: fields that others own are left alone, and there is nothing to diff or to normalise. A
-// controller that undoes a repair again and again is a fight: repairs slow down and the status names the other side.
+// once, and what was learnt goes to a journal beside the inventory. Drift is found by comparing our own entry in
+// managedFields, which changes when, and only when, somebody else takes a field of ours: fields that others own are left
+// alone, and there is nothing to diff or to normalise. A controller that undoes a repair again and again is a fight:
+// repairs slow down and the status names the other side.
 //
 // Safety laws:
 //
