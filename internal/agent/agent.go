@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +16,7 @@ import (
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery/apply"
+	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 	"umbel.dev/umbel/internal/version"
@@ -24,7 +24,8 @@ import (
 
 // Options are what Run needs.
 type Options struct {
-	// Dir is the agent's folder: its key, the desired state, the inventories. It has to survive the process.
+	// Dir is the agent's folder: the desired state, the inventories and, unless it runs as a pod, its key. It has to survive
+	// the process.
 	Dir string
 	// Bootstrap is the file that says where the hub is (v1alpha1.Bootstrap as JSON).
 	Bootstrap string
@@ -48,6 +49,14 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 
+	home, err := settle(ctx, o, api.client)
+	if err != nil {
+		return err
+	}
+	keyring, err := identity.NewKeyring(identity.KeyringConfig{Home: home, BootstrapCA: []byte(boot.CA), Log: o.Log})
+	if err != nil {
+		return err
+	}
 	// The engine pulls through the session, the session reports what the engine holds: hub is set before either runs.
 	var hub *session.Client
 	engine, err := apply.New(apply.Needs{
@@ -64,7 +73,7 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("opening the desired state in %s: %w", o.Dir, err)
 	}
 	hub, err = session.NewClient(session.ClientConfig{
-		Bootstrap: boot, Dir: filepath.Join(o.Dir, "identity"), Kube: proxy, Log: o.Log,
+		Bootstrap: boot, Keyring: keyring, Kube: proxy, Log: o.Log,
 		Agent: session.AgentConfig{
 			Version: version.Version, Packages: engine, CheckAPI: api.check, Log: o.Log,
 			Detach: func(ctx context.Context, wish *wire.Detach) error {

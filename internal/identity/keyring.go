@@ -6,21 +6,18 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/google/renameio/v2"
 )
 
-// Keyring keeps an agent's identity in a folder: key.pem, made once and never sent anywhere; cert.pem, the certificate
-// that the hub issued for it last; trust.pem, the CAs by which the agent knows its hub. Each file changes atomically.
-// It is safe for concurrent use.
+// Keyring is an agent's identity at work: its key, the certificate that the hub issued for it last, and the CAs by which
+// it knows its hub. What of it outlives the agent is in its home. It is safe for concurrent use.
 type Keyring struct {
-	dir string
-	key *ecdsa.PrivateKey
+	home   Home
+	key    *ecdsa.PrivateKey
+	keyPEM []byte
+	log    *slog.Logger
 
 	mu        sync.Mutex
 	cert      *x509.Certificate // nil before the first one
@@ -28,60 +25,59 @@ type Keyring struct {
 	trust     *x509.CertPool
 }
 
-// OpenKeyring reads the keyring in dir, and makes the key where there is none. bootstrapCA (PEM) is trusted beside
-// what the hub has sent since, so that a member that was away while the hub's CA changed can be helped by a new one. A
-// certificate that is damaged or of another key counts as none; a damaged key is an error.
+// KeyringConfig is what a keyring needs. All fields are required.
+type KeyringConfig struct {
+	// Home is where the papers are kept.
+	Home Home
+	// BootstrapCA (PEM) is trusted beside what the hub has sent since, so that a member that was away while the hub's CA
+	// changed can be helped by a new one.
+	BootstrapCA []byte
+	Log         *slog.Logger
+}
+
+// OpenKeyring reads the keyring in a folder, and makes the key where there is none.
 func OpenKeyring(dir string, bootstrapCA []byte) (*Keyring, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of the agent's key: %w", err)
-	}
-	key, err := loadOrCreateKey(filepath.Join(dir, "key.pem"))
+	return NewKeyring(KeyringConfig{Home: Folder(dir), BootstrapCA: bootstrapCA, Log: slog.Default()})
+}
+
+// NewKeyring reads the keyring in its home, and makes the key where there is none. It blocks while the home does not
+// answer. A certificate that is damaged or of another key counts as none; a damaged key is an error.
+func NewKeyring(config KeyringConfig) (*Keyring, error) {
+	papers, err := config.Home.Load()
 	if err != nil {
 		return nil, err
 	}
-	k := &Keyring{dir: dir, key: key, trust: x509.NewCertPool()}
-	if !k.trust.AppendCertsFromPEM(bootstrapCA) {
+	k := &Keyring{home: config.Home, log: config.Log, trust: x509.NewCertPool()}
+	if !k.trust.AppendCertsFromPEM(config.BootstrapCA) {
 		return nil, errors.New("the bootstrap's ca holds no PEM certificate; run `umbel join` again")
 	}
-	trustPEM, err := os.ReadFile(k.path("trust.pem"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("reading the hub's CAs: %w", err)
+	k.trust.AppendCertsFromPEM(papers.Trust)
+	if len(papers.Key) == 0 {
+		if err := k.begin(); err != nil {
+			return nil, err
+		}
+		return k, nil
 	}
-	k.trust.AppendCertsFromPEM(trustPEM)
-	certPEM, err := os.ReadFile(k.path("cert.pem"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("reading the agent's certificate: %w", err)
+	k.keyPEM = papers.Key
+	if k.key, err = ParseKey(papers.Key); err != nil {
+		return nil, fmt.Errorf("reading the agent's key in %s: %w; the hub knows this member by it: restore it, "+
+			"or remove it, and run `umbel leave NAME --force` and `umbel join` again", k.home, err)
 	}
-	if cert, err := ParseCert(certPEM); err == nil && key.PublicKey.Equal(cert.PublicKey) {
+	if cert, err := ParseCert(papers.Certificate); err == nil && k.key.PublicKey.Equal(cert.PublicKey) {
 		k.use(cert)
 	}
 	return k, nil
 }
 
-func loadOrCreateKey(path string) (*ecdsa.PrivateKey, error) {
-	keyPEM, err := os.ReadFile(path)
-	if err == nil {
-		key, err := ParseKey(keyPEM)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w; the hub knows this member by it: restore it, or remove it and run `umbel join` again", path, err)
-		}
-		return key, nil
+// begin makes the key. It is in its home before anybody hears of it.
+func (k *Keyring) begin() (err error) {
+	if k.key, err = NewKey(); err != nil {
+		return fmt.Errorf("making the agent's key: %w", err)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("reading the agent's key: %w", err)
+	if k.keyPEM, err = EncodeKey(k.key); err != nil {
+		return err
 	}
-	key, err := NewKey()
-	if err != nil {
-		return nil, fmt.Errorf("making the agent's key: %w", err)
-	}
-	keyPEM, err = EncodeKey(key)
-	if err != nil {
-		return nil, err
-	}
-	if err := renameio.WriteFile(path, keyPEM, 0o600); err != nil {
-		return nil, fmt.Errorf("writing the agent's key: %w", err)
-	}
-	return key, nil
+	return k.home.Save(Papers{Key: k.keyPEM})
 }
 
 // Key returns the agent's private key.
@@ -97,8 +93,9 @@ func (k *Keyring) Certificate() *x509.Certificate {
 	return k.cert
 }
 
-// Install keeps a certificate that the hub issued, and the bundle of its CAs. A certificate of another key is refused
-// and nothing changes.
+// Install takes up a certificate that the hub issued, and the bundle of its CAs. A certificate of another key is refused
+// and nothing changes. One that cannot be kept is used all the same, and logged: after a restart, whoever has the key
+// gets another one.
 func (k *Keyring) Install(certPEM, trustPEM []byte) error {
 	cert, err := ParseCert(certPEM)
 	if err != nil {
@@ -107,21 +104,17 @@ func (k *Keyring) Install(certPEM, trustPEM []byte) error {
 	if !k.key.PublicKey.Equal(cert.PublicKey) {
 		return errors.New("installing what the hub issued: the certificate is for another key")
 	}
-	trust := x509.NewCertPool()
-	if !trust.AppendCertsFromPEM(trustPEM) {
+	if !x509.NewCertPool().AppendCertsFromPEM(trustPEM) {
 		return errors.New("installing what the hub issued: the trust bundle holds no PEM certificate")
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if err := renameio.WriteFile(k.path("trust.pem"), trustPEM, 0o644); err != nil {
-		return fmt.Errorf("writing the hub's CAs: %w", err)
-	}
-	if err := renameio.WriteFile(k.path("cert.pem"), certPEM, 0o644); err != nil {
-		return fmt.Errorf("writing the agent's certificate: %w", err)
-	}
 	k.trust = k.trust.Clone()
 	k.trust.AppendCertsFromPEM(trustPEM)
 	k.use(cert)
+	k.mu.Unlock()
+	if err := k.home.Save(Papers{Key: k.keyPEM, Certificate: certPEM, Trust: trustPEM}); err != nil {
+		k.log.Warn("the certificate is used and not kept", "error", err)
+	}
 	return nil
 }
 
@@ -152,5 +145,3 @@ func (k *Keyring) use(cert *x509.Certificate) {
 	k.cert = cert
 	k.presented = tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: k.key, Leaf: cert}
 }
-
-func (k *Keyring) path(name string) string { return filepath.Join(k.dir, name) }

@@ -5,7 +5,11 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -233,7 +237,57 @@ func TestKeyringRefuses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "key.pem"), []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenKeyring(dir, ca.CertPEM()); err == nil || !strings.Contains(err.Error(), "key.pem") {
-		t.Errorf("a damaged key: %v", err)
+	if _, err := OpenKeyring(dir, ca.CertPEM()); err == nil || !strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), "damaged") {
+		t.Errorf("a damaged key: %v, want an error that names the folder and shows nothing of the key", err)
+	}
+}
+
+func TestPapersShowNothing(t *testing.T) {
+	papers := Papers{Key: []byte("the key"), Certificate: []byte("the certificate")}
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("text", "papers", papers)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("json", "papers", papers)
+	shown := fmt.Sprintf("%v %+v %#v %s %x %q", papers, papers, papers, papers, papers, papers) + log.String()
+	for _, form := range []string{"the key", fmt.Sprint([]byte("the key")), hex.EncodeToString([]byte("the key")), base64.StdEncoding.EncodeToString([]byte("the key"))} {
+		if strings.Contains(shown, form) {
+			t.Errorf("the key is shown, as %q, in:\n%s", form, shown)
+		}
+	}
+}
+
+// forgetful is a home that keeps the key and then fails.
+type forgetful struct{ Folder }
+
+func (f forgetful) Save(papers Papers) error {
+	if papers.Certificate != nil {
+		return errors.New("no space left on device")
+	}
+	return f.Folder.Save(papers)
+}
+
+func TestACertificateThatCannotBeKeptIsUsed(t *testing.T) {
+	ca, home := newCA(t), forgetful{Folder(t.TempDir())}
+	var log strings.Builder
+	config := KeyringConfig{Home: home, BootstrapCA: ca.CertPEM(), Log: slog.New(slog.NewTextHandler(&log, nil))}
+	ring, err := NewKeyring(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM, err := ca.Sign(Request{CommonName: "prod-eu", TTL: time.Minute}, ring.Key().Public(), x509.ExtKeyUsageClientAuth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ring.Install(certPEM, ca.CertPEM()); err != nil {
+		t.Fatal(err)
+	}
+	if ring.Certificate() == nil || !strings.Contains(log.String(), "no space left on device") {
+		t.Errorf("the certificate is %v, and the log says %q", ring.Certificate(), log.String())
+	}
+	again, err := NewKeyring(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !again.Key().Equal(ring.Key()) || again.Certificate() != nil {
+		t.Errorf("after a restart the key is the same: %t, and the certificate is %v; want the key alone", again.Key().Equal(ring.Key()), again.Certificate())
 	}
 }

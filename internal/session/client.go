@@ -29,8 +29,9 @@ const (
 type ClientConfig struct {
 	// Bootstrap says where the hub is and how to join it.
 	Bootstrap v1alpha1.Bootstrap
-	// Dir keeps the agent's key and certificate. It has to survive the agent.
-	Dir string
+	// Keyring holds the agent's key and certificate. Without one they are kept in the folder Dir.
+	Keyring *identity.Keyring
+	Dir     string
 	// Agent says how a session is led; Credentials is the client's to set.
 	Agent AgentConfig
 	// Kube serves what people ask the member's API server through the hub.
@@ -58,14 +59,17 @@ type link struct {
 	content *http.Transport
 }
 
-// NewClient reads the agent's key and certificate, and makes the key when there is none.
+// NewClient returns the loop of an agent. It does not dial yet.
 func NewClient(config ClientConfig) (*Client, error) {
 	if config.Bootstrap.Cluster == "" || config.Bootstrap.Address == "" {
 		return nil, errors.New("the bootstrap names no cluster or no address of a hub; run `umbel join` again")
 	}
-	keyring, err := identity.OpenKeyring(filepath.Clean(config.Dir), []byte(config.Bootstrap.CA))
-	if err != nil {
-		return nil, err
+	keyring := config.Keyring
+	if keyring == nil {
+		var err error
+		if keyring, err = identity.OpenKeyring(filepath.Clean(config.Dir), []byte(config.Bootstrap.CA)); err != nil {
+			return nil, err
+		}
 	}
 	c := &Client{config: config, keyring: keyring, kube: tunnel.NewListener(hubAddr(config.Bootstrap.Address)), next: make(chan struct{})}
 	c.config.Agent.Credentials = credentials{keyring, config.Bootstrap.Cluster}
