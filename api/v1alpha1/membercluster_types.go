@@ -70,7 +70,8 @@ type MemberClusterStatus struct {
 	// +optional
 	LastSeen *metav1.Time `json:"lastSeen,omitempty"`
 
-	// packages is what the member holds, in the order of their names.
+	// packages is what the member holds or may hold, in the order of their names. A package is listed before its agent
+	// is told to hold it, and until the agent says that it does not: what is not listed is not there.
 	// +listType=map
 	// +listMapKey=package
 	// +optional
@@ -91,7 +92,7 @@ type MemberIdentity struct {
 type MemberPackagePhase string
 
 const (
-	// PackageApplying: the release is being pulled or applied.
+	// PackageApplying: the release is being pulled or applied, or the agent has not said anything of it yet.
 	PackageApplying MemberPackagePhase = "Applying"
 	// PackageApplied: every object of the release is applied and what left it is pruned.
 	PackageApplied MemberPackagePhase = "Applied"

@@ -72,14 +72,13 @@ type Controller struct {
 type memo struct {
 	uid      types.UID // of the Package; another one of the same name starts anew
 	visited  bool
-	refresh  string                 // the value of the refresh annotation that was seen last
-	notOlder time.Time              // when that was: no older fetch will do
-	release  *v1alpha1.Release      // the last one that was created here, until the cache has it
-	verified string                 // the Release whose content was found in the registry
-	tried    attempt                // what was rendered last and made no new Release
-	files    map[string]string      // variable of the current Release -> a file that refers to it
-	silent   []v1alpha1.ClusterName // see wait
-	retired  string                 // the Release after which old ones were dropped
+	refresh  string            // the value of the refresh annotation that was seen last
+	notOlder time.Time         // when that was: no older fetch will do
+	release  *v1alpha1.Release // the last one that was created here, until the cache has it
+	verified string            // the Release whose content was found in the registry
+	tried    attempt           // what was rendered last and made no new Release
+	files    map[string]string // variable of the current Release -> a file that refers to it
+	retired  string            // the Release after which old ones were dropped
 }
 
 // visit is one pass over a Package. Steps read and fill it in their order.

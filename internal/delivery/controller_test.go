@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -96,17 +95,11 @@ func TestFromCommitToClusters(t *testing.T) {
 	h.says(us, metav1.ConditionTrue)
 	h.must(h.Delete(t.Context(), h.pkg("app")))
 	h.waitTold(asia, key, "remove")
-	h.waitFor("app", v1alpha1.ConditionDelivered, "False Deleting", string(asia)+", "+string(eu), "not connected: "+string(eu))
+	h.waitFor("app", v1alpha1.ConditionDelivered, "False Deleting", "what they hold: "+string(asia)+";", "not connected: "+string(eu))
 	h.obeys(asia)
-	h.waitFor("app", v1alpha1.ConditionDelivered, "False Deleting", "what they hold: "+string(eu)+";")
+	h.waitFor("app", v1alpha1.ConditionDelivered, "False Deleting waiting for clusters that may hold it and are not connected: "+string(eu))
 	h.says(eu, metav1.ConditionTrue)
-	h.eventually("the end of the Package", func() string {
-		var p v1alpha1.Package
-		if err := h.Get(t.Context(), client.ObjectKey{Namespace: h.namespace, Name: "app"}, &p); !apierrors.IsNotFound(err) {
-			return "it is still there"
-		}
-		return ""
-	})
+	h.waitGone("app")
 	if left := h.releases(); len(left) != 0 {
 		t.Errorf("%d releases are left", len(left))
 	}

@@ -19,7 +19,7 @@ type Member struct {
 	Cluster
 	// Connected: probes come back from it.
 	Connected bool
-	// Holds is what it says of the Package; nil when it says nothing.
+	// Holds is what its status lists of the Package; nil when it surely does not hold it.
 	Holds *v1alpha1.MemberPackage
 }
 
@@ -173,6 +173,41 @@ func Delivered(seen Seen, t Tally) metav1.Condition {
 		c.Message += "; not connected: " + names(t.unknown)
 	}
 	return c
+}
+
+// Deleting makes the condition of a Package that is being deleted while clusters may hold it; waits is false when none
+// does. A cluster that leaves the fleet is not told to remove anything: it is waited for until it has left.
+func Deleting(members []Member) (condition metav1.Condition, waits bool) {
+	var removing, away, leaving []v1alpha1.ClusterName
+	for _, member := range members {
+		switch {
+		case member.Holds == nil:
+		case member.Leaving:
+			leaving = append(leaving, member.Name)
+		case !member.Connected:
+			away = append(away, member.Name)
+		default:
+			removing = append(removing, member.Name)
+		}
+	}
+	var waiting []string
+	for _, group := range []struct {
+		clusters []v1alpha1.ClusterName
+		what     string
+	}{
+		{removing, "clusters are removing what they hold: %s"},
+		{away, "waiting for clusters that may hold it and are not connected: %s (`umbel leave NAME --force` forgets one that does not come back)"},
+		{leaving, "waiting for clusters that are leaving the fleet: %s"},
+	} {
+		if len(group.clusters) > 0 {
+			slices.Sort(group.clusters)
+			waiting = append(waiting, fmt.Sprintf(group.what, names(group.clusters)))
+		}
+	}
+	return metav1.Condition{
+		Type: v1alpha1.ConditionDelivered, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonDeleting,
+		Message: strings.Join(waiting, "; "),
+	}, len(waiting) > 0
 }
 
 func shortRevision(release *v1alpha1.Release) string {

@@ -100,3 +100,33 @@ func TestCountAndDelivered(t *testing.T) {
 		})
 	}
 }
+
+func TestDeleting(t *testing.T) {
+	removing := holds(v1alpha1.PackageRemoving, nil)
+	told := &v1alpha1.MemberPackage{Phase: v1alpha1.PackageApplying} // it has said nothing of it yet
+	leaving := func(m Member) Member {
+		m.Leaving = true
+		return m
+	}
+	for _, tc := range []struct {
+		reason  string
+		members []Member
+		want    string
+	}{
+		{reason: "nobody has to do with it"},
+		{reason: "who does not hold it is not waited for, whether it is there or not", members: []Member{member("a", nil), offline(member("b", nil)), leaving(member("c", nil))}},
+		{reason: "at work", members: []Member{member("b", removing), member("a", removing)}, want: "clusters are removing what they hold: a, b"},
+		{reason: "away, and never said that it holds it", members: []Member{offline(member("b", told))},
+			want: "waiting for clusters that may hold it and are not connected: b (`umbel leave NAME --force` forgets one that does not come back)"},
+		{reason: "all kinds", members: []Member{leaving(offline(member("c", removing))), offline(member("b", told)), member("a", removing), member("d", nil)},
+			want: "clusters are removing what they hold: a; waiting for clusters that may hold it and are not connected: b " +
+				"(`umbel leave NAME --force` forgets one that does not come back); waiting for clusters that are leaving the fleet: c"},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			condition, waits := Deleting(tc.members)
+			if condition.Message != tc.want || waits != (tc.want != "") {
+				t.Errorf("got %q and %v, want %q", condition.Message, waits, tc.want)
+			}
+		})
+	}
+}

@@ -18,6 +18,8 @@
 //   - Unknown is never empty: a cluster is told to remove a Package when a Placement, decided for its current spec, does
 //     not select it, or when the Package is being deleted. In every other case that is not a clear delivery it keeps
 //     what it holds. plan.go is where this is decided, and decided purely.
+//   - A deleted Package stays until no cluster lists it in its status: a cluster is listed before it is told to hold a
+//     Package and until it says that it does not, so one that was cut off before it could report is not forgotten.
 //   - A failure to fetch or to render leaves the last Release in place, for old clusters and new ones.
 //   - One bad cluster blocks nobody: a cluster that lacks a label, is offline or fails is counted and named.
 //   - A cluster that leaves the fleet keeps what it holds; what becomes of that is the gateway's to say.

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -15,13 +13,8 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 )
 
-const (
-	// keepReleases is how many Releases of a Package are kept.
-	keepReleases = 10
-	// settle is how long a cluster may take to say for the first time that it holds a Package. A Package that is
-	// deleted so soon after it was delivered waits for that long.
-	settle = 10 * time.Second
-)
+// keepReleases is how many Releases of a Package are kept.
+const keepReleases = 10
 
 // retire deletes old Releases, and the content that none of the others refers to, after a new one was made.
 func (c *Controller) retire(ctx context.Context, v *visit) error {
@@ -90,36 +83,30 @@ func (c *Controller) drop(ctx context.Context, v *visit, kept, old []v1alpha1.Re
 	return nil
 }
 
-// wait lets a deleted Package go once no cluster says that it holds it, and says on whom it waits until then.
+// wait lets a deleted Package go once no cluster may hold it, and says for whom it waits until then.
 func (c *Controller) wait(ctx context.Context, v *visit) error {
 	if !controllerutil.ContainsFinalizer(v.pkg, v1alpha1.Finalizer) {
 		return nil
 	}
-	holding, offline, silent := v.holders()
-	if v.memo.silent == nil {
-		v.memo.silent = silent // an empty list, but never nil again
-	}
-	grace := v.pkg.DeletionTimestamp.Add(settle).Sub(c.now())
-	if len(v.memo.silent) == 0 {
-		grace = 0
-	}
-	if len(holding) > 0 || grace > 0 {
-		deleting := metav1.Condition{
-			Type: v1alpha1.ConditionDelivered, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonDeleting,
-			Message: "clusters are removing what they hold",
-		}
-		if len(holding) > 0 {
-			deleting.Message += ": " + names(holding)
-		}
-		if len(offline) > 0 {
-			deleting.Message += "; waiting for clusters that are not connected: " + names(offline)
-		}
-		v.set(deleting)
-		if len(holding) == 0 {
-			v.again(grace)
-		}
+	if condition, waits := Deleting(v.members); waits {
+		v.set(condition)
 		return nil
 	}
+	// Past the cache. A cluster is told to hold a Package only once its status lists it, and none is told since this
+	// Package was published as being deleted: whoever is not listed now never will be.
+	members, err := membersOf(ctx, c.live, v)
+	if err != nil {
+		return err
+	}
+	if condition, waits := Deleting(members); waits {
+		v.set(condition) // the change of the cluster that is listed is the occasion for the next pass
+		return nil
+	}
+	return c.letGo(ctx, v)
+}
+
+// letGo drops the Releases of a Package that nobody holds, and takes the finalizer off.
+func (c *Controller) letGo(ctx context.Context, v *visit) error {
 	// Past the cache: a Release that was made just now must not stay behind.
 	var list v1alpha1.ReleaseList
 	if err := c.live.List(ctx, &list, client.InNamespace(v.pkg.Namespace)); err != nil {
@@ -137,26 +124,4 @@ func (c *Controller) wait(ctx context.Context, v *visit) error {
 	}
 	v.pkg.Status = *status
 	return nil
-}
-
-// holders returns the clusters that say that they hold the Package, those of them that are not connected, and the
-// connected ones that were given it and say nothing of it.
-func (v *visit) holders() (holding, offline, silent []v1alpha1.ClusterName) {
-	silent = []v1alpha1.ClusterName{}
-	given := Seen{Placement: v.seen.Placement, Release: v.seen.Release}
-	for _, member := range v.members {
-		if member.Holds != nil {
-			holding = append(holding, member.Name)
-			if !member.Connected {
-				offline = append(offline, member.Name)
-			}
-			continue
-		}
-		if action, _ := Assign(given, member.Cluster); action == Deliver && member.Connected {
-			silent = append(silent, member.Name)
-		}
-	}
-	slices.Sort(holding)
-	slices.Sort(offline)
-	return holding, offline, silent
 }

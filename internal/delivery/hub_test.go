@@ -291,6 +291,18 @@ func (h *hub) waitTold(cluster v1alpha1.ClusterName, key v1alpha1.PackageKey, te
 	})
 }
 
+// waitGone waits until a Package is let go.
+func (h *hub) waitGone(name string) {
+	h.t.Helper()
+	h.eventually("the end of "+name, func() string {
+		var p v1alpha1.Package
+		if err := h.Get(h.t.Context(), client.ObjectKey{Namespace: h.namespace, Name: name}, &p); !apierrors.IsNotFound(err) {
+			return fmt.Sprintf("it is still there: %v", p.Status.Conditions)
+		}
+		return ""
+	})
+}
+
 func (h *hub) releases() []v1alpha1.Release {
 	h.t.Helper()
 	var list v1alpha1.ReleaseList

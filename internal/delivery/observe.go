@@ -23,7 +23,9 @@ func (c *Controller) observe(ctx context.Context, v *visit) error {
 	if err := c.observeRelease(ctx, v); err != nil {
 		return err
 	}
-	return c.observeMembers(ctx, v)
+	var err error
+	v.members, err = membersOf(ctx, c.client, v)
+	return err
 }
 
 func (c *Controller) observePlacement(ctx context.Context, v *visit) error {
@@ -92,12 +94,13 @@ func (c *Controller) observeRelease(ctx context.Context, v *visit) error {
 	return nil
 }
 
-// observeMembers reads the clusters that have to do with the Package.
-func (c *Controller) observeMembers(ctx context.Context, v *visit) error {
+// membersOf reads the clusters that have to do with the Package.
+func membersOf(ctx context.Context, from client.Reader, v *visit) ([]Member, error) {
 	var list v1alpha1.MemberClusterList
-	if err := c.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing clusters for package %s: %w", v.key, err)
+	if err := from.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing clusters for package %s: %w", v.key, err)
 	}
+	var members []Member
 	for i := range list.Items {
 		member := Member{
 			Cluster:   clusterOf(&list.Items[i]),
@@ -105,10 +108,10 @@ func (c *Controller) observeMembers(ctx context.Context, v *visit) error {
 			Holds:     holding(&list.Items[i], v.key),
 		}
 		if member.Holds != nil || v.seen.Placement != nil && selects(v.seen.Placement, member.Name) {
-			v.members = append(v.members, member)
+			members = append(members, member)
 		}
 	}
-	return nil
+	return members, nil
 }
 
 // holding returns what a cluster says of a Package. Its list is in the order of the names.

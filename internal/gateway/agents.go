@@ -159,12 +159,10 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 	err := session.RunHub(ctx, control, session.HubConfig{
 		Version:       g.Version,
 		ProbeInterval: g.ProbeInterval,
-		Desired: func() (session.DesiredSet, bool) {
-			g.members.Poke(member.Cluster) // Synced depends on it
-			return g.Desired.For(member.Cluster)
-		},
-		Changed: changed,
-		Orders:  presence.Orders(),
+		Desired:       presence.Desired,
+		Changed:       changed,
+		Listed:        presence.Listed(),
+		Orders:        presence.Orders(),
 		Issue: func(csr []byte) ([]byte, []byte, error) {
 			certificate, notAfter, err := g.renew(member, csr)
 			if err == nil {

@@ -315,6 +315,7 @@ type packages struct {
 	wake   chan struct{}
 	broken error
 	stores int
+	mute   bool // what is stored is not spoken of
 }
 
 func (p *packages) Held() (held []*wire.PackageStatus) {
@@ -373,7 +374,7 @@ func (p *packages) Changed() <-chan struct{} { return p.wake }
 func (p *packages) Take() *wire.StatusReport {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.news.Packages)+len(p.news.Removed) == 0 {
+	if p.mute || len(p.news.Packages)+len(p.news.Removed) == 0 {
 		return nil
 	}
 	report := &wire.StatusReport{Packages: p.news.Packages, Removed: p.news.Removed}

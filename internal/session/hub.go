@@ -42,8 +42,9 @@ type Observer interface {
 	Answered(apiError string)
 	// Reported tells of a status report.
 	Reported(report *wire.StatusReport)
-	// Acknowledged tells of an Ack, or of a NACK when problem is not empty.
-	Acknowledged(problem string)
+	// Acknowledged tells that the agent answered a DesiredState: with an Ack, or with a NACK when problem is not empty.
+	// After either it may hold what change assigns.
+	Acknowledged(change *wire.DesiredState, problem string)
 	// Detached tells that the agent has let go; the session ends.
 	Detached()
 }
@@ -57,10 +58,11 @@ type HubConfig struct {
 	Version string
 	// ProbeInterval is DefaultProbeInterval unless set.
 	ProbeInterval time.Duration
-	// Desired returns what the member is to hold, and whether that is known.
+	// Desired returns what the member is to hold, and whether that is known. It is asked only while no DesiredState is
+	// under way: whatever it returned before has been answered by the agent.
 	Desired func() (DesiredSet, bool)
-	// Changed holds a token when the answer of Desired may have changed.
-	Changed <-chan struct{}
+	// Changed and Listed hold a token when the answer of Desired may have changed. Listed is optional.
+	Changed, Listed <-chan struct{}
 	// Orders carries what else the agent is to be told: a Detach, or a Refusal, which ends the session.
 	Orders <-chan *wire.FromHub
 	// Issue renews the agent's certificate.
@@ -186,6 +188,8 @@ func (h *hubEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromAg
 		case <-h.Changed:
 			h.retryAt = nil
 			err = h.update()
+		case <-h.Listed:
+			err = h.update()
 		case <-h.retryTimer():
 			h.retryAt = nil
 			err = h.update()
@@ -233,8 +237,9 @@ func (h *hubEnd) acknowledged(ack *wire.Ack) error {
 	}
 	change := h.inFlight
 	h.inFlight = nil
-	h.Observer.Acknowledged(ack.GetError())
+	h.Observer.Acknowledged(change, ack.GetError())
 	if ack.GetError() != "" {
+		h.held.Doubt(change)
 		wait := h.retry.Next()
 		h.Log.Warn("the agent did not store its desired state", "error", ack.GetError(), "retryIn", wait)
 		h.retryAt = time.NewTimer(wait)

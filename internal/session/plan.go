@@ -42,7 +42,7 @@ func HoldingsOf(hello *wire.Hello) Holdings {
 	return held
 }
 
-// Acknowledge returns what the agent holds once it has stored change.
+// Acknowledge notes that the agent has stored change.
 func (h Holdings) Acknowledge(change *wire.DesiredState) {
 	for _, a := range change.GetAssign() {
 		h[v1alpha1.PackageKey(a.GetPackage())] = Holding{Release: a.GetRelease(), Revision: a.GetRevision(), Digest: a.GetDigest()}
@@ -55,6 +55,14 @@ func (h Holdings) Acknowledge(change *wire.DesiredState) {
 		}
 		holding.Removing = true
 		h[key] = holding
+	}
+}
+
+// Doubt notes that the agent could not store change, and may have stored a part of it: what it assigns is sent again
+// while it is wanted, and removed when it is not.
+func (h Holdings) Doubt(change *wire.DesiredState) {
+	for _, a := range change.GetAssign() {
+		h[v1alpha1.PackageKey(a.GetPackage())] = Holding{}
 	}
 }
 

@@ -95,6 +95,32 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// An agent that could not store a change may hold a part of it: it is told again, or told to remove it.
+func TestARefusedChangeIsInDoubt(t *testing.T) {
+	removing := holding("1")
+	removing.Removing = true
+	change := &wire.DesiredState{Assign: []*wire.Assignment{assignment("a/web", "2"), assignment("b/db", "1")}}
+	for _, c := range []struct {
+		reason  string
+		desired DesiredSet
+		want    *wire.DesiredState
+	}{
+		{"still wanted: all of it again", DesiredSet{Assign: assigned(change.GetAssign()...)}, change},
+		{
+			"not wanted any more: what may be there goes, also what was on its way out before",
+			DesiredSet{Remove: []v1alpha1.PackageKey{"a/web", "b/db"}}, &wire.DesiredState{Remove: []string{"a/web", "b/db"}},
+		},
+		{"not named any more: it stays", DesiredSet{}, &wire.DesiredState{}},
+	} {
+		held := Holdings{"a/web": removing}
+		held.Doubt(change)
+		got, _ := Diff(held, c.desired)
+		if diff := cmp.Diff(c.want, got, protocmp.Transform()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+		}
+	}
+}
+
 func TestDiffOfVeryManyComesInParts(t *testing.T) {
 	desired := DesiredSet{Assign: map[v1alpha1.PackageKey]*wire.Assignment{}}
 	for i := range 5000 {

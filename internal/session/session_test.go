@@ -119,9 +119,11 @@ func (d *diary) add(format string, args ...any) {
 	defer d.mu.Unlock()
 	d.lines = append(d.lines, fmt.Sprintf(format, args...))
 }
-func (d *diary) Opened(h *wire.Hello)        { d.add("opened with %d packages", len(h.GetPackages())) }
-func (d *diary) Acknowledged(problem string) { d.add("ack %q", problem) }
-func (d *diary) Detached()                   { d.add("detached") }
+func (d *diary) Opened(h *wire.Hello) { d.add("opened with %d packages", len(h.GetPackages())) }
+func (d *diary) Acknowledged(_ *wire.DesiredState, problem string) {
+	d.add("ack %q", problem)
+}
+func (d *diary) Detached() { d.add("detached") }
 func (d *diary) Answered(apiError string) {
 	d.mu.Lock()
 	d.probes++

@@ -81,20 +81,25 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, silent(err)
 	}
 	c.revoke(&member)
+	c.registry.found(cluster, member.Status.Packages)
 	set, known := c.registry.config.Desired(cluster)
 	status, again := Plan(&member, facts, Desired{set, known}, Hub{
 		Now: c.registry.config.Now(), Started: c.registry.started, ProbeInterval: c.registry.config.ProbeInterval,
 		Before: c.registry.config.Before,
 	})
-	if equality.Semantic.DeepEqual(status, member.Status) {
+	if equality.Semantic.DeepEqual(status, member.Status) && c.registry.lists(cluster, status.Packages) {
 		return ctrl.Result{RequeueAfter: again}, nil
 	}
 	if wait := c.registry.wait(cluster); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
+	if !c.registry.unlist(cluster, status.Packages) {
+		return ctrl.Result{RequeueAfter: coalesce}, nil // its agent was told of a package meanwhile
+	}
 	if err := c.write(ctx, &member, status); err != nil {
 		return ctrl.Result{}, silent(err)
 	}
+	c.registry.list(cluster, status.Packages)
 	return ctrl.Result{RequeueAfter: again}, nil
 }
 

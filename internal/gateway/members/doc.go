@@ -12,6 +12,9 @@
 //
 // Safety laws, with their reasons:
 //
+//   - status.packages names every package that the member may hold: an agent is told to hold a package once it is named
+//     there, and it is named until the agent says that it does not hold it. So nobody who deletes a Package forgets a
+//     member that has it, whenever a process died or a line was cut. listing.go sees to it.
 //   - Without news the last word stands: a hub that has just started knows nothing and takes nothing back until the
 //     agents had time to return.
 //   - A lost member keeps its packages in the status; their Synced is Unknown, not True, because nobody knows.

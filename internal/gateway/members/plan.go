@@ -27,6 +27,8 @@ type Facts struct {
 	// Heard says that Packages is what the member holds; before, nothing is known.
 	Heard    bool
 	Packages map[v1alpha1.PackageKey]*wire.PackageStatus
+	// Told is what may be under way to the agent, in this session or when the last one ended. It is never written to.
+	Told map[v1alpha1.PackageKey]*wire.Assignment
 	// NotStored is why the agent could not store what it is to hold.
 	NotStored string
 	// NotAfter is the end of the certificate that was issued last, when this hub issued one.
@@ -85,7 +87,7 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 		status.KubernetesVersion = facts.KubernetesVersion
 	}
 	if facts.Heard {
-		status.Packages = packages(status.Packages, facts.Packages, hub.Now)
+		status.Packages = packages(status.Packages, listing(facts, desired), hub.Now)
 	}
 	if id := status.Identity; id != nil && renewed(id, facts.NotAfter) {
 		id.CertificateNotAfter = stored(facts.NotAfter)

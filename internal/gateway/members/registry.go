@@ -46,6 +46,8 @@ type record struct {
 	facts    Facts
 	presence *Presence // of the current session, nil without one
 	writes   *rate.Limiter
+	// listed are the packages that the stored status surely names (see listing.go); nil before it was read.
+	listed map[v1alpha1.PackageKey]bool
 }
 
 // NewRegistry returns a registry that knows nothing yet.
@@ -70,6 +72,7 @@ type Presence struct {
 
 	registry *Registry
 	orders   chan *wire.FromHub
+	listed   chan struct{}
 
 	// Guarded by the registry's lock.
 	seen      time.Time // when the last probe came back
@@ -80,7 +83,9 @@ var _ session.Observer = (*Presence)(nil)
 
 // Begin makes room for a session; the member's older one is ended.
 func (r *Registry) Begin(s Session) *Presence {
-	p := &Presence{Session: s, registry: r, orders: make(chan *wire.FromHub, 2), seen: r.config.Now()}
+	p := &Presence{
+		Session: s, registry: r, orders: make(chan *wire.FromHub, 2), listed: make(chan struct{}, 1), seen: r.config.Now(),
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec := r.record(s.Cluster)
@@ -155,8 +160,13 @@ func (p *Presence) Reported(report *wire.StatusReport) {
 }
 
 // Acknowledged implements session.Observer.
-func (p *Presence) Acknowledged(problem string) {
+func (p *Presence) Acknowledged(change *wire.DesiredState, problem string) {
 	p.hear(func(f *Facts) bool {
+		for _, a := range change.GetAssign() {
+			if key := v1alpha1.PackageKey(a.GetPackage()); f.Packages[key] == nil {
+				f.Packages[key] = awaited(a)
+			}
+		}
 		news := f.NotStored != problem
 		f.NotStored = problem
 		return news
