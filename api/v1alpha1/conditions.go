@@ -61,6 +61,7 @@ const (
 const (
 	ReasonFetched           = "Fetched"
 	ReasonFetchFailed       = "FetchFailed"       // the source cannot be reached or read
+	ReasonSourceNotAllowed  = "SourceNotAllowed"  // the source is on the hub's own disk, where it may not read
 	ReasonRefNotFound       = "RefNotFound"       // the branch, tag or commit does not exist in the source
 	ReasonPathNotFound      = "PathNotFound"      // the path does not exist in the revision
 	ReasonRendered          = "Rendered"          //

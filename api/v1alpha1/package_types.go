@@ -53,7 +53,8 @@ type Source struct {
 
 // GitSource is a folder of a Git repository at a revision.
 type GitSource struct {
-	// url of the repository: https://…, http://…, or file:///… for one on the hub's own machine.
+	// url of the repository: https://…, http://…, or file:///… for one on the hub's own machine, in a folder that the
+	// hub was told to read (`umbel hub --allow-local-sources`).
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?|file)://.+')",message="url has to begin with https://, http:// or file://"

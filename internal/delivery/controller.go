@@ -43,6 +43,8 @@ type Content interface {
 type Needs struct {
 	// Dir is the folder of the mirrors of Git repositories.
 	Dir string
+	// LocalSources are the folders of this machine's disk in which file:// repositories may be read.
+	LocalSources []string
 	// Content is where rendered content goes.
 	Content Content
 	// Log gets what happens in the background.

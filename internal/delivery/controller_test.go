@@ -261,6 +261,13 @@ func TestARestartLosesNothing(t *testing.T) {
 	h.waitTold(eu, key, "in eu")
 }
 
+// TestTheHubsOwnDiskIsNoSource, unless the hub was told so.
+func TestTheHubsOwnDiskIsNoSource(t *testing.T) {
+	h := newHub(t)
+	h.create("app", "file:///etc", ".", "prod")
+	h.waitFor("app", v1alpha1.ConditionFetched, "False SourceNotAllowed", "spec.source.git.url: file:///etc", "--allow-local-sources")
+}
+
 // TestOneBadSourceBlocksNobody: a server that never answers holds up its own Packages alone.
 func TestOneBadSourceBlocksNobody(t *testing.T) {
 	h := newHub(t)

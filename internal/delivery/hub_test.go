@@ -97,7 +97,7 @@ func (h *hub) start() {
 	}
 	ctx, cancel := context.WithCancel(h.t.Context())
 	h.desired, err = delivery.Setup(ctx, mgr, delivery.Needs{
-		Dir: filepath.Join(h.dir, "git"), Content: h.store, Log: slog.New(slog.DiscardHandler),
+		Dir: filepath.Join(h.dir, "git"), LocalSources: []string{os.TempDir()}, Content: h.store, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		h.t.Fatal(err)

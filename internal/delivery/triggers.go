@@ -55,7 +55,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 		now: needs.Now, started: needs.Now(), memos: map[v1alpha1.PackageKey]*memo{},
 	}
 	var err error
-	c.fetcher, err = source.New(source.Needs{Dir: needs.Dir, Log: needs.Log, Now: needs.Now, Fetched: c.fetched})
+	c.fetcher, err = source.New(source.Needs{
+		Dir: needs.Dir, Local: needs.LocalSources, Log: needs.Log, Now: needs.Now, Fetched: c.fetched,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up the fetching of sources: %w", err)
 	}

@@ -46,6 +46,8 @@ type Options struct {
 	Advertise netip.Addr
 	// Programs is the folder of umbel-kube and umbel-agent.
 	Programs string
+	// LocalSources are the folders of this machine's disk in which Packages may have their file:// repositories.
+	LocalSources []string
 	// CertificateLife is how long an agent's certificate is valid.
 	CertificateLife time.Duration
 	Log             *slog.Logger
@@ -147,7 +149,9 @@ func (o Options) serve(ctx context.Context, config *rest.Config, state State) er
 		return err
 	}
 	// From a source to a Release, and what each member is to hold.
-	desired, err := delivery.Setup(ctx, mgr, delivery.Needs{Dir: filepath.Join(Dir(o.Home), "git"), Content: store, Log: o.Log, Now: time.Now})
+	desired, err := delivery.Setup(ctx, mgr, delivery.Needs{
+		Dir: filepath.Join(Dir(o.Home), "git"), LocalSources: o.LocalSources, Content: store, Log: o.Log, Now: time.Now,
+	})
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,8 @@ func (d *packageDossier) step(reason string) string {
 	switch reason {
 	case v1alpha1.ReasonFetchFailed:
 		return fmt.Sprintf("`git ls-remote %s` on the hub's machine shows whether the source can be read; `umbel refresh package %s%s` asks again at once", git.URL, pkg.Name, where)
+	case v1alpha1.ReasonSourceNotAllowed:
+		return "where the hub is started, add `--allow-local-sources FOLDER` to `umbel hub`, or serve the repository over https"
 	case v1alpha1.ReasonRefNotFound:
 		return fmt.Sprintf("`git ls-remote %s` lists the branches and tags that exist; spec.source.git.ref is %q", git.URL, git.Ref)
 	case v1alpha1.ReasonPathNotFound:
@@ -98,7 +100,7 @@ func connectedStep(name string, connected *metav1.Condition) string {
 	case v1alpha1.ReasonProtocolMismatch:
 		return again + " installs the agent of this hub's version; what was delivered stays there"
 	case v1alpha1.ReasonProbeTimeout, v1alpha1.ReasonSessionClosed:
-		return fmt.Sprintf("on that cluster, `kubectl -n %s get pods` shows whether the agent runs; it goes on repairing without the hub", v1alpha1.SystemNamespace)
+		return fmt.Sprintf("on that cluster, `kubectl -n %s get pods` shows whether the agent runs; it goes on repairing without the hub", v1alpha1.AgentNamespace)
 	case v1alpha1.ReasonAPIUnreachable:
 		return "the agent runs there and cannot reach that cluster's API server: look at it on that cluster; repair goes on when it is back"
 	case v1alpha1.ReasonHubRestarted:

@@ -22,14 +22,27 @@ const examples = `  # a hub with an API of its own, for this computer
   # reachable by members on another address too
   umbel hub --listen 127.0.0.1 --listen 192.0.2.10 --advertise 192.0.2.10
 
+  # with packages whose repositories are on this computer's disk, such as file:///srv/git/fleet.git
+  umbel hub --allow-local-sources /srv/git
+
   # on an existing Kubernetes cluster
   umbel hub --kubeconfig ~/.kube/config --advertise 192.0.2.10 --listen 0.0.0.0`
 
+// Options are the arguments of `umbel hub`.
+type Options struct {
+	*client.Factory
+	// Listen are the addresses of the gateway, Advertise the one of them that members dial; empty means as before.
+	Listen    []string
+	Advertise string
+	// LocalSources are the folders in which file:// repositories may be read.
+	LocalSources []string
+	// CertificateLife is how long an agent's certificate is valid.
+	CertificateLife time.Duration
+}
+
 // NewCmd returns the command `umbel hub`.
 func NewCmd(f *client.Factory) *cobra.Command {
-	var listen []string
-	var advertise string
-	certificateLife := 24 * time.Hour
+	o := &Options{Factory: f}
 	cmd := &cobra.Command{
 		Use:   "hub",
 		Short: "Run a hub in the foreground",
@@ -38,46 +51,51 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Example: examples,
 		Args:    exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			addresses, err := parse(listen)
-			if err != nil {
-				return err
-			}
-			var reach netip.Addr
-			if advertise != "" {
-				if reach, err = netip.ParseAddr(advertise); err != nil {
-					return exit.Usagef("--advertise: %w", err)
-				}
-			}
-			programs, err := client.Programs()
-			if err != nil {
-				return err
-			}
-			home, err := filepath.Abs(f.Home)
+			options, err := o.complete()
 			if err != nil {
 				return err
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
-			return hub.Run(ctx, hub.Options{
-				Home: home, Kubeconfig: f.Kubeconfig, Listen: addresses, Advertise: reach, Programs: programs,
-				CertificateLife: certificateLife, Log: slog.New(slog.NewTextHandler(f.Err, nil)),
-			})
+			return hub.Run(ctx, options)
 		},
 	}
-	cmd.Flags().StringSliceVar(&listen, "listen", []string{"127.0.0.1"}, "addresses that agents and people reach the hub on")
-	cmd.Flags().StringVar(&advertise, "advertise", "", "the one of them that members dial (default: as before, else 127.0.0.1)")
-	cmd.Flags().DurationVar(&certificateLife, "member-certificate-life", certificateLife, "how long an agent's certificate is valid; agents renew at two thirds of it")
+	cmd.Flags().StringSliceVar(&o.Listen, "listen", []string{"127.0.0.1"}, "addresses that agents and people reach the hub on")
+	cmd.Flags().StringVar(&o.Advertise, "advertise", "", "the one of them that members dial (default: as before, else 127.0.0.1)")
+	cmd.Flags().StringArrayVar(&o.LocalSources, "allow-local-sources", nil,
+		"a folder of this computer in which packages may have file:// repositories; may be given several times (default: none)")
+	cmd.Flags().DurationVar(&o.CertificateLife, "member-certificate-life", 24*time.Hour, "how long an agent's certificate is valid; agents renew at two thirds of it")
 	return cmd
 }
 
-func parse(addresses []string) ([]netip.Addr, error) {
-	var parsed []netip.Addr
-	for _, a := range addresses {
-		addr, err := netip.ParseAddr(a)
-		if err != nil {
-			return nil, exit.Usagef("--listen: %w", err)
-		}
-		parsed = append(parsed, addr)
+func (o *Options) complete() (hub.Options, error) {
+	options := hub.Options{
+		Kubeconfig: o.Kubeconfig, CertificateLife: o.CertificateLife, Log: slog.New(slog.NewTextHandler(o.Err, nil)),
 	}
-	return parsed, nil
+	for _, text := range o.Listen {
+		address, err := netip.ParseAddr(text)
+		if err != nil {
+			return options, exit.Usagef("--listen: %w", err)
+		}
+		options.Listen = append(options.Listen, address)
+	}
+	if o.Advertise != "" {
+		var err error
+		if options.Advertise, err = netip.ParseAddr(o.Advertise); err != nil {
+			return options, exit.Usagef("--advertise: %w", err)
+		}
+	}
+	for _, text := range o.LocalSources {
+		folder, err := filepath.Abs(text)
+		if err != nil {
+			return options, exit.Usagef("--allow-local-sources: %w", err)
+		}
+		options.LocalSources = append(options.LocalSources, folder)
+	}
+	var err error
+	if options.Programs, err = client.Programs(); err != nil {
+		return options, err
+	}
+	options.Home, err = filepath.Abs(o.Home)
+	return options, err
 }

@@ -168,7 +168,7 @@ func (r *fleet) prepare() (err error) {
 // startHub starts the hub unless it runs, and waits until it is at work.
 func (r *fleet) startHub(ctx context.Context) error {
 	return r.view.Run("hub", func(step *progress.Step) error {
-		args := []string{"--listen", "127.0.0.1"}
+		args := []string{"--listen", "127.0.0.1", "--allow-local-sources", r.repositoryDir()}
 		address := netip.MustParseAddr("127.0.0.1")
 		if r.Nodes > 0 {
 			var err error

@@ -14,6 +14,7 @@
 // Laws:
 //   - A failure is an answer of its own, with a reason, and never looks like an empty repository. The last good commit
 //     stays readable in the mirror, whatever becomes of the remote.
+//   - A repository on the hub's own disk is read only in the folders that the hub was told.
 //   - A repository that hangs holds up its own fetches alone, until their time is over.
 //   - A mirror is a cache: one that cannot be read is made anew, and a half-written one cannot harm.
 //   - Symbolic links and submodules are shown as what they are and not followed. What may be read is bounded.

@@ -13,7 +13,7 @@ import (
 )
 
 // Error says why a source cannot be read. Its reason is one of those of the Fetched condition: FetchFailed,
-// RefNotFound or PathNotFound.
+// SourceNotAllowed, RefNotFound or PathNotFound.
 type Error struct {
 	Reason string
 	// Err says what happened. It holds no password.

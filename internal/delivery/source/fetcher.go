@@ -32,6 +32,8 @@ type Head struct {
 type Needs struct {
 	// Dir is the folder of the mirrors.
 	Dir string
+	// Local are the folders of this machine's disk in which file:// repositories may be read. The default is none.
+	Local []string
 	// Timeout is how long one fetch may take. The default is two minutes.
 	Timeout time.Duration
 	// Parallel is how many fetches run at a time. The default is 8.
@@ -161,7 +163,11 @@ func (f *Fetcher) fetch(ctx context.Context, ref Ref) {
 	began := f.needs.Now() // the wait for a slot or for the mirror is not part of it
 	f.refs[ref].began = began
 	f.mu.Unlock()
-	commit, err := m.update(limited, ref)
+	var commit string
+	err := permit(ref, f.needs.Local)
+	if err == nil {
+		commit, err = m.update(limited, ref)
+	}
 	m.mu.Unlock()
 
 	f.mu.Lock()

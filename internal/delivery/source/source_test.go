@@ -33,7 +33,7 @@ type fetcher struct {
 func start(t *testing.T, change func(*source.Needs)) *fetcher {
 	t.Helper()
 	f := &fetcher{t: t, told: make(chan source.Ref, 1000), dir: t.TempDir()}
-	needs := source.Needs{Dir: f.dir, Log: slog.New(slog.DiscardHandler), Fetched: func(_ context.Context, r source.Ref) { f.told <- r }}
+	needs := source.Needs{Dir: f.dir, Local: []string{os.TempDir()}, Log: slog.New(slog.DiscardHandler), Fetched: func(_ context.Context, r source.Ref) { f.told <- r }}
 	if change != nil {
 		change(&needs)
 	}
@@ -127,6 +127,52 @@ func TestFetch(t *testing.T) {
 }
 
 // TestFailures breaks repositories in every way that people do. The last good commit has to stay.
+// TestTheHubsOwnDisk: who can make a Package may not read every repository of the hub's machine.
+func TestTheHubsOwnDisk(t *testing.T) {
+	allowed, secret := sourcetest.New(t), sourcetest.New(t)
+	for _, repo := range []*sourcetest.Repository{allowed, secret} {
+		repo.Commit(map[string]string{"a.yaml": "a"})
+	}
+	shared := t.TempDir()
+	for name, target := range map[string]string{"fleet.git": allowed.Dir, "sneaky.git": secret.Dir} {
+		if err := os.Symlink(target, filepath.Join(shared, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := start(t, func(n *source.Needs) { n.Local = []string{shared, allowed.Dir + "/"} })
+	for _, tc := range []struct {
+		reason, url string
+		want        string // the reason of the refusal; empty when it is read
+	}{
+		{reason: "a folder that was named", url: allowed.URL()},
+		{reason: "below one", url: allowed.URL() + "/.git"},
+		{reason: "a link that leads to one", url: "file://" + shared + "/fleet.git"},
+		{reason: "another folder", url: secret.URL(), want: v1alpha1.ReasonSourceNotAllowed},
+		{reason: "a link that leads out", url: "file://" + shared + "/sneaky.git", want: v1alpha1.ReasonSourceNotAllowed},
+		{reason: "a way out", url: allowed.URL() + "/../" + filepath.Base(secret.Dir), want: v1alpha1.ReasonSourceNotAllowed},
+		{reason: "a folder whose name begins alike", url: allowed.URL() + "x", want: v1alpha1.ReasonSourceNotAllowed},
+		{reason: "a plain path", url: secret.Dir, want: v1alpha1.ReasonSourceNotAllowed},
+		{reason: "nothing is there", url: "file://" + shared + "/none", want: v1alpha1.ReasonFetchFailed},
+		{reason: "nothing is there, where nothing is read", url: "file:///nowhere", want: v1alpha1.ReasonSourceNotAllowed},
+		{reason: "over HTTP", url: secret.Serve(nil)},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			head := f.fetch(tc.url, "main")
+			var got string
+			if known, ok := errors.AsType[*source.Error](head.Err); ok {
+				got = known.Reason
+			}
+			if got != tc.want {
+				t.Errorf("got %q (%v), want %q", got, head.Err, tc.want)
+			}
+			if got == v1alpha1.ReasonSourceNotAllowed && (!strings.Contains(head.Err.Error(), "spec.source.git.url: "+tc.url) ||
+				!strings.Contains(head.Err.Error(), "--allow-local-sources")) {
+				t.Errorf("%q does not name the field, the address and what to do", head.Err)
+			}
+		})
+	}
+}
+
 func TestFailures(t *testing.T) {
 	for _, tc := range []struct {
 		reason  string
