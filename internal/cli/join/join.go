@@ -6,17 +6,15 @@
 package join
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -24,17 +22,33 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/progress"
-	"umbel.dev/umbel/internal/identity"
 )
 
 const examples = `  # make a cluster a member, with the labels that placements select by
   umbel join prod-eu --kubeconfig ~/.kube/prod-eu.yaml --label env=prod --label region=eu
 
   # a kubeconfig with several contexts
-  umbel join dev --kubeconfig ~/.kube/config --context dev --label env=dev`
+  umbel join dev --kubeconfig ~/.kube/config --context dev --label env=dev
 
-// tokenLife is how long the agent has to present its token.
-const tokenLife = time.Hour
+  # nodes that cannot pull from the hub: the agent's image from a registry of your own (see umbel hub image)
+  umbel join prod-us --kubeconfig ~/.kube/prod-us.yaml --image registry.example.com/umbel/agent:v1`
+
+const long = `Make an existing cluster a member of the fleet: install the agent there and wait until it is connected.
+
+--kubeconfig is the cluster's; it is used here and now, and never sent to the hub. The hub is the one in the data folder,
+or --hub-kubeconfig. The agent dials out: nothing on the cluster has to be reachable.
+
+The agent keeps its key in a Secret of the cluster, and what the cluster is to hold on a volume of the cluster's default
+StorageClass, or, where there is none, in a folder of its node.
+
+It may be run again at any time:
+  the hub does not know NAME          the cluster becomes a member
+  NAME waits for its agent            the agent is installed again and has another hour to come
+  NAME is this cluster                its agent gets this hub's address and image; nothing restarts when they are the same
+  NAME is another cluster             refused: take another name, or run umbel leave NAME first
+  NAME is leaving                     refused until it has left
+  this cluster has another NAME       refused until it has left under that one
+Labels that are given are set in each of these cases; others stay.`
 
 // AgentMode says how the agent runs.
 type AgentMode string
@@ -59,6 +73,11 @@ type Options struct {
 	// Agent says how the agent runs, and AgentDir, for a process, where its files go.
 	Agent    AgentMode
 	AgentDir string
+	// Image is the agent's, for nodes that cannot pull the hub's; empty means the hub's.
+	Image string
+	// StorageClass of the volume for the agent's state; nil means the cluster's default, empty or "none" a folder of its
+	// node.
+	StorageClass *string
 	// Timeout is how long the agent has to connect.
 	Timeout time.Duration
 	// Progress shows what is being done. Optional: by default lines go to the error stream.
@@ -67,17 +86,18 @@ type Options struct {
 
 // NewCmd returns the command `umbel join`.
 func NewCmd(f *client.Factory) *cobra.Command {
-	o := &Options{Factory: f}
+	o, class := &Options{Factory: f}, ""
 	cmd := &cobra.Command{
-		Use:   "join NAME --kubeconfig FILE",
-		Short: "Make an existing cluster a member of the fleet",
-		Long: "Make an existing cluster a member of the fleet: install the agent there and wait until it is connected.\n\n" +
-			"--kubeconfig is the cluster's; it is used here and now, and never sent to the hub. The hub is the one in the\n" +
-			"data folder, or --hub-kubeconfig. The agent dials out: nothing on the cluster has to be reachable.",
+		Use:     "join NAME --kubeconfig FILE",
+		Short:   "Make an existing cluster a member of the fleet",
+		Long:    long,
 		Example: examples,
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Name = v1alpha1.ClusterName(args[0])
+			if cmd.Flags().Changed("storage-class") {
+				o.StorageClass = &class
+			}
 			hub, err := f.Connect()
 			if err != nil {
 				return err
@@ -95,6 +115,8 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringToStringVarP(&o.Labels, "label", "l", nil, "labels for placements to select by, such as env=prod")
 	cmd.Flags().StringVar((*string)(&o.Agent), "agent", string(Deployment), "how the agent runs: deployment, or process (you run umbel-agent)")
 	cmd.Flags().StringVar(&o.AgentDir, "agent-dir", "", "with --agent=process: where the agent's files are written")
+	cmd.Flags().StringVar(&o.Image, "image", "", "the agent's image, where nodes can pull it (default: from the hub)")
+	cmd.Flags().StringVar(&class, "storage-class", "", "StorageClass of the agent's state; none or \"\" is a folder of its node (default: the cluster's default class, else none)")
 	cmd.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long the agent may take to connect")
 	_ = cmd.MarkFlagRequired("kubeconfig") // it fails for a flag that does not exist only
 	return cmd
@@ -106,11 +128,18 @@ func (o *Options) check() error {
 		return exit.Usagef("--agent is deployment or process, not %q", o.Agent)
 	case o.Agent == Process && o.AgentDir == "":
 		return exit.Usagef("--agent=process needs --agent-dir: where the agent's files are written")
+	case o.Agent == Process && (o.Image != "" || o.StorageClass != nil):
+		return exit.Usagef("--image and --storage-class are for an agent that runs as a pod, not with --agent=process")
+	}
+	if o.Image != "" {
+		if _, err := name.ParseReference(o.Image); err != nil {
+			return exit.Usagef("--image: %w", err)
+		}
 	}
 	return nil
 }
 
-// Run joins the cluster. It may be called again after it failed half way.
+// Run joins the cluster. It may be called again at any time, whatever became of it before: decide has the cases.
 func Run(ctx context.Context, o *Options, hub *client.Hub) error {
 	if err := o.check(); err != nil {
 		return err
@@ -119,31 +148,25 @@ func Run(ctx context.Context, o *Options, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
-	var boot v1alpha1.Bootstrap
-	var image string
+	var to installation
+	var here found
 	err = o.Progress.Run(fmt.Sprintf("%s: hub knows the cluster", o.Name), func(*progress.Step) error {
-		if boot, image, err = hubInfo(ctx, hub); err != nil {
+		if here, err = o.survey(ctx, target); err != nil { // first, so that a cluster that cannot be reached leaves nothing on the hub
 			return err
 		}
-		boot.Cluster = o.Name
-		if err := o.createMember(ctx, hub); err != nil {
-			return err
-		}
-		boot.Token, err = createToken(ctx, hub, o.Name, o.Now().Add(tokenLife))
+		to, err = o.enter(ctx, hub, here)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	var replaced int64
 	err = o.Progress.Run(fmt.Sprintf("%s: agent installed", o.Name), func(*progress.Step) error {
-		if o.Agent == Process {
-			image = ""
-		}
-		if err := target.install(ctx, boot, image); err != nil {
+		if replaced, err = target.install(ctx, to, here); err != nil {
 			return err
 		}
 		if o.Agent == Process {
-			return writeProcess(o.AgentDir, o.Member, boot)
+			return writeProcess(o.AgentDir, o.Member, to.boot)
 		}
 		return nil
 	})
@@ -151,72 +174,49 @@ func Run(ctx context.Context, o *Options, hub *client.Hub) error {
 		return err
 	}
 	return o.Progress.Run(fmt.Sprintf("%s: agent connected", o.Name), func(step *progress.Step) error {
-		return o.await(ctx, hub, target, step)
+		return o.await(ctx, hub, target, replaced, step)
 	})
 }
 
-// hubInfo reads how members reach the hub.
-func hubInfo(ctx context.Context, hub kube.Client) (v1alpha1.Bootstrap, string, error) {
-	var info corev1.ConfigMap
-	err := hub.Get(ctx, kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubInfoConfigMap}, &info)
-	if apierrors.IsNotFound(err) {
-		return v1alpha1.Bootstrap{}, "", errors.New("the hub has not said yet how members reach it: is `umbel hub` running?")
+// survey finds out what the cluster, and for a process the agent's folder, hold already.
+func (o *Options) survey(ctx context.Context, target *member) (found, error) {
+	here, err := target.survey(ctx)
+	if err != nil || o.Agent == Deployment {
+		return here, err
 	}
-	if err != nil {
-		return v1alpha1.Bootstrap{}, "", err
-	}
-	return v1alpha1.Bootstrap{Address: info.Data[v1alpha1.HubInfoAddress], CA: info.Data[v1alpha1.HubInfoCA]}, info.Data[v1alpha1.HubInfoAgentImage], nil
+	here.fingerprint, err = processFingerprint(o.AgentDir)
+	return here, err
 }
 
-// createMember creates the MemberCluster, or takes one up that has never had an agent.
-func (o *Options) createMember(ctx context.Context, hub kube.Client) error {
-	member := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: string(o.Name), Labels: o.Labels}}
-	err := hub.Create(ctx, member)
-	if !apierrors.IsAlreadyExists(err) {
-		return err
-	}
-	if err := hub.Get(ctx, kube.ObjectKeyFromObject(member), member); err != nil {
-		return err
-	}
-	if !member.DeletionTimestamp.IsZero() {
-		return fmt.Errorf("cluster %q is leaving the fleet; `umbel describe cluster %s` shows what it waits for", o.Name, o.Name)
-	}
-	if member.Status.Identity != nil {
-		return fmt.Errorf("the name %q is taken: a cluster joined under it already (key %.12s…); choose another name, or run `umbel leave %s` first",
-			o.Name, member.Status.Identity.KeyFingerprint, o.Name)
-	}
-	patch := kube.MergeFrom(member.DeepCopy())
-	if member.Labels == nil {
-		member.Labels = map[string]string{}
-	}
-	for k, v := range o.Labels {
-		member.Labels[k] = v
-	}
-	return hub.Patch(ctx, member, patch)
-}
-
-// createToken makes a one-time token for the cluster and keeps its hash on the hub.
-func createToken(ctx context.Context, hub kube.Client, cluster v1alpha1.ClusterName, expires time.Time) (string, error) {
-	token, err := identity.NewToken()
+// enter makes the cluster known to the hub and returns what to install there.
+func (o *Options) enter(ctx context.Context, hub kube.Client, here found) (installation, error) {
+	boot, image, err := hubInfo(ctx, hub)
 	if err != nil {
-		return "", err
+		return installation{}, err
 	}
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(cluster)},
-		Type:       v1alpha1.JoinTokenType,
-		StringData: map[string]string{
-			v1alpha1.JoinTokenHash:    identity.HashToken(token),
-			v1alpha1.JoinTokenExpires: expires.UTC().Format(time.RFC3339),
-		},
+	boot.Cluster = o.Name
+	to := installation{image: cmp.Or(o.Image, image)}
+	if o.Agent == Process {
+		to.image = ""
+	} else if to.class, err = chooseClass(o.StorageClass, here); err != nil {
+		return installation{}, err
 	}
-	if err := hub.Delete(ctx, secret.DeepCopy()); err != nil && !apierrors.IsNotFound(err) {
-		return "", err
+	todo, err := o.register(ctx, hub, here)
+	if err != nil {
+		return installation{}, err
 	}
-	return token, hub.Create(ctx, secret)
+	boot.Token = here.boot.Token // has served: its key is what the agent is known by
+	if todo == enrol {
+		if boot.Token, err = o.token(ctx, hub, here.boot.Token); err != nil {
+			return installation{}, err
+		}
+	}
+	to.boot = boot
+	return to, nil
 }
 
 // await waits until the hub says that the agent is connected. When it does not come, the error says what is known.
-func (o *Options) await(ctx context.Context, hub *client.Hub, target *member, step *progress.Step) error {
+func (o *Options) await(ctx context.Context, hub *client.Hub, target *member, replaced int64, step *progress.Step) error {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	watching, err := hub.Watch(ctx, &v1alpha1.MemberClusterList{}, kube.MatchingFields{"metadata.name": string(o.Name)})
@@ -224,33 +224,61 @@ func (o *Options) await(ctx context.Context, hub *client.Hub, target *member, st
 		return err
 	}
 	defer watching.Stop()
-	last := "the hub has not heard of the agent"
+	looking := time.NewTicker(time.Second)
+	defer looking.Stop()
+	v := vigil{replaced: replaced, said: "the hub has not heard of the agent"}
 	for {
 		select {
 		case event, open := <-watching.ResultChan():
 			if !open && ctx.Err() == nil {
 				return errors.New("the hub ended the watch: is it still running? `umbel join` may be run again")
 			}
-			mc, ok := event.Object.(*v1alpha1.MemberCluster)
-			if !ok {
+			if mc, ok := event.Object.(*v1alpha1.MemberCluster); ok {
+				v.hear(mc)
+			}
+		case <-looking.C:
+			if o.Agent == Process {
 				continue
 			}
-			connected := meta.FindStatusCondition(mc.Status.Conditions, v1alpha1.ConditionConnected)
-			if connected != nil && connected.Status == metav1.ConditionTrue {
-				return nil
-			}
-			if connected != nil && connected.Message != "" {
-				last = connected.Message
-				step.Note("%s", last)
+			if seen, err := target.see(ctx); err == nil { // an API server that is slow for once is asked again
+				v.look(seen, o.Now())
 			}
 		case <-ctx.Done():
-			why := last
-			if o.Agent == Deployment {
-				why = target.why(context.WithoutCancel(ctx), last)
-			}
-			return fmt.Errorf("the agent of %s did not connect within %s: %s", o.Name, o.Timeout, why)
+			return fmt.Errorf("the agent of %s did not connect within %s: %s", o.Name, o.Timeout, o.diagnose(ctx, target, v.said))
+		}
+		step.Note("%s", cmp.Or(v.why, v.said))
+		connected, hopeless := v.over(o.Now())
+		if connected {
+			return nil
+		}
+		if hopeless {
+			return fmt.Errorf("the agent of %s does not start: %s; %s", o.Name, v.why, o.imageAdvice())
 		}
 	}
+}
+
+// diagnose says why an agent that did not come did not: what its cluster shows, or else what the hub said.
+func (o *Options) diagnose(ctx context.Context, target *member, said string) string {
+	if o.Agent == Process {
+		return said + "; does umbel-agent run, with the files in " + o.AgentDir + "?"
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	seen, err := target.see(ctx)
+	if err != nil {
+		return fmt.Sprintf("%s; its pod cannot be read: %v", said, err)
+	}
+	if seen.unpullable() != "" {
+		return seen.unpullable() + "; " + o.imageAdvice()
+	}
+	return fmt.Sprintf("%s; `kubectl logs -n %s deploy/umbel-agent` on the cluster may say more, and `umbel join` may be run again",
+		cmp.Or(seen.stuck(), said), v1alpha1.AgentNamespace)
+}
+
+// imageAdvice is the next step where a cluster's nodes cannot pull the agent's image.
+func (o *Options) imageAdvice() string {
+	return fmt.Sprintf("push it to a registry that the nodes can pull from (`umbel hub image REF --output agent.tar` writes it) "+
+		"and run `umbel join %s` again with --image REF; docs/operate/join-any-cluster.md has the ways", o.Name)
 }
 
 // BootstrapFile is where an agent that runs as a process finds its hub, in its folder.

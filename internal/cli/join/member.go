@@ -9,11 +9,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/template"
 	"time"
 
 	"github.com/google/renameio/v2"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -26,6 +29,9 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/identity"
 )
+
+// stateClaim is the claim of the volume for the agent's state.
+const stateClaim = "umbel-agent-state"
 
 // member is the cluster that joins, reached with the caller's own credentials.
 type member struct {
@@ -47,10 +53,68 @@ func openMember(kubeconfig, kubeContext string) (*member, error) {
 	return &member{c, config.Host}, nil
 }
 
-// Manifests returns what is installed on a member, in the order in which it is applied. Without an image there is no
+// survey finds out what the cluster holds of an agent already.
+func (m *member) survey(ctx context.Context) (here found, err error) {
+	fail := func(err error) (found, error) {
+		if apierrors.IsForbidden(err) {
+			return found{}, fmt.Errorf("looking at what %s holds needs the rights of a cluster administrator: %w", m.server, err)
+		}
+		return found{}, fmt.Errorf("looking at what %s holds: %w", m.server, err)
+	}
+	var bootstrap corev1.Secret
+	if err := m.find(ctx, "umbel-agent-bootstrap", &bootstrap); err != nil {
+		return fail(err)
+	}
+	if raw := bootstrap.Data["bootstrap.json"]; raw != nil {
+		if err := json.Unmarshal(raw, &here.boot); err != nil {
+			here.boot = v1alpha1.Bootstrap{} // whatever it is, no agent can read it: it is written anew
+		}
+	}
+	// Its metadata alone: nobody but the agent reads the key.
+	papers := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}}
+	if err := m.find(ctx, identity.MemberSecret, papers); err != nil {
+		return fail(err)
+	}
+	here.fingerprint = papers.Annotations[identity.FingerprintAnnotation]
+	deployment, claim := &appsv1.Deployment{}, &corev1.PersistentVolumeClaim{}
+	if err := m.find(ctx, "umbel-agent", deployment); err != nil {
+		return fail(err)
+	}
+	if deployment.UID != "" {
+		here.deployment = deployment
+	}
+	if err := m.find(ctx, stateClaim, claim); err != nil {
+		return fail(err)
+	}
+	if claim.UID != "" {
+		here.claim = claim
+	}
+	var classes storagev1.StorageClassList
+	if err := m.List(ctx, &classes); err != nil {
+		return fail(err)
+	}
+	here.classes = classes.Items
+	return here, nil
+}
+
+// find reads an object of the agent's namespace; one that is not there stays empty.
+func (m *member) find(ctx context.Context, name string, into kube.Object) error {
+	return kube.IgnoreNotFound(m.Get(ctx, kube.ObjectKey{Namespace: v1alpha1.AgentNamespace, Name: name}, into))
+}
+
+// installation is what is installed on a member.
+type installation struct {
+	boot v1alpha1.Bootstrap
+	// image of the agent; empty when it does not run as a pod.
+	image string
+	// class is the StorageClass of the volume for the agent's state; empty for a folder of its node.
+	class string
+}
+
+// manifests returns what is installed on a member, in the order in which it is applied. Without an image there is no
 // Deployment.
-func Manifests(boot v1alpha1.Bootstrap, image string) ([]*unstructured.Unstructured, error) {
-	raw, err := json.Marshal(boot)
+func (to installation) manifests() ([]*unstructured.Unstructured, error) {
+	raw, err := json.Marshal(to.boot)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +128,8 @@ func Manifests(boot v1alpha1.Bootstrap, image string) ([]*unstructured.Unstructu
 	}
 	var text bytes.Buffer
 	if err := tmpl.Execute(&text, map[string]string{
-		"AdminGroup": v1alpha1.AdminGroup, "Bootstrap": string(raw), "BootstrapSum": identity.HashToken(string(raw)), "Image": image,
+		"AdminGroup": v1alpha1.AdminGroup, "Bootstrap": string(raw), "BootstrapSum": identity.HashToken(string(raw)),
+		"Image": to.image, "StorageClass": to.class,
 	}); err != nil {
 		return nil, err
 	}
@@ -82,28 +147,55 @@ func Manifests(boot v1alpha1.Bootstrap, image string) ([]*unstructured.Unstructu
 	}
 }
 
-func (m *member) install(ctx context.Context, boot v1alpha1.Bootstrap, image string) error {
-	objects, err := Manifests(boot, image)
+// install applies the manifests. It returns the new generation of a Deployment that was there and was changed, else 0.
+func (m *member) install(ctx context.Context, to installation, here found) (replaced int64, err error) {
+	objects, err := to.manifests()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var owner *metav1.OwnerReference
 	for _, o := range objects {
+		if o.GetKind() == "PersistentVolumeClaim" && here.claim != nil {
+			if !here.claim.DeletionTimestamp.IsZero() {
+				return 0, fmt.Errorf("claim %s of %s is still being deleted: try again in a moment", stateClaim, m.server)
+			}
+			continue // a claim cannot be changed, and somebody may have made it larger
+		}
 		if owner != nil && o.GetNamespace() == "" {
 			o.SetOwnerReferences([]metav1.OwnerReference{*owner})
 		}
-		err := m.Apply(ctx, kube.ApplyConfigurationFromUnstructured(o), kube.FieldOwner("umbel-join"), kube.ForceOwnership)
-		if apierrors.IsForbidden(err) {
-			return fmt.Errorf("installing the agent on %s needs the rights of a cluster administrator: %w", m.server, err)
+		if err := m.apply(ctx, o); err != nil {
+			return 0, err
 		}
-		if err != nil {
-			return fmt.Errorf("installing %s %s on %s: %w", o.GetKind(), o.GetName(), m.server, err)
-		}
-		if o.GetKind() == "Namespace" {
+		switch o.GetKind() {
+		case "Namespace":
 			if owner, err = m.namespace(ctx); err != nil {
-				return err
+				return 0, err
+			}
+		case "Deployment":
+			if here.deployment != nil && here.deployment.Generation != o.GetGeneration() {
+				replaced = o.GetGeneration()
 			}
 		}
+	}
+	if to.image != "" && to.class == "" && here.claim != nil {
+		// Nothing uses it any more. It goes once the pod before has ended.
+		if err := kube.IgnoreNotFound(m.Delete(ctx, here.claim)); err != nil {
+			return 0, fmt.Errorf("deleting claim %s of %s, which is not used any more: %w", stateClaim, m.server, err)
+		}
+	}
+	return replaced, nil
+}
+
+// apply writes an object, and takes in what the API server made of it.
+func (m *member) apply(ctx context.Context, o *unstructured.Unstructured) error {
+	kind, name := o.GetKind(), o.GetName()
+	err := m.Apply(ctx, kube.ApplyConfigurationFromUnstructured(o), kube.FieldOwner("umbel-join"), kube.ForceOwnership)
+	if apierrors.IsForbidden(err) {
+		return fmt.Errorf("installing the agent on %s needs the rights of a cluster administrator: %w", m.server, err)
+	}
+	if err != nil {
+		return fmt.Errorf("installing %s %s on %s: %w", kind, name, m.server, err)
 	}
 	return nil
 }
@@ -120,31 +212,42 @@ func (m *member) namespace(ctx context.Context) (*metav1.OwnerReference, error) 
 	return &metav1.OwnerReference{APIVersion: "v1", Kind: "Namespace", Name: ns.Name, UID: ns.UID}, nil
 }
 
-// why says what the agent's pod is stuck at, or otherwise when nothing is known of it.
-func (m *member) why(ctx context.Context, otherwise string) string {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
+// see returns what the cluster shows of its agent.
+func (m *member) see(ctx context.Context) (seen sight, err error) {
+	deployment := &appsv1.Deployment{}
+	if err := m.find(ctx, "umbel-agent", deployment); err != nil {
+		return sight{}, err
+	}
+	seen.deployment = deployment
 	var pods corev1.PodList
-	err := m.List(ctx, &pods, kube.InNamespace(v1alpha1.AgentNamespace), kube.MatchingLabels{"app.kubernetes.io/name": "umbel-agent"})
+	err = m.List(ctx, &pods, kube.InNamespace(v1alpha1.AgentNamespace), kube.MatchingLabels{"app.kubernetes.io/name": "umbel-agent"})
 	if err != nil {
-		return fmt.Sprintf("%s; its pod cannot be read: %v", otherwise, err)
+		return sight{}, err
 	}
-	if len(pods.Items) == 0 {
-		return otherwise + "; it has no pod: does the cluster have a controller manager and nodes?"
+	seen.pods = pods.Items
+	if seen.unpullable() == "" {
+		return seen, nil
 	}
-	for _, pod := range pods.Items {
-		for _, c := range pod.Status.ContainerStatuses {
-			if w := c.State.Waiting; w != nil {
-				return fmt.Sprintf("its pod waits: %s %s", w.Reason, w.Message)
-			}
-		}
-		for _, c := range pod.Status.Conditions {
-			if c.Status != corev1.ConditionTrue && c.Message != "" {
-				return fmt.Sprintf("its pod is not %s: %s", c.Type, c.Message)
-			}
-		}
+	var events corev1.EventList
+	if err := m.List(ctx, &events, kube.InNamespace(v1alpha1.AgentNamespace)); err != nil {
+		return sight{}, err
 	}
-	return otherwise + fmt.Sprintf("; `kubectl logs -n %s deploy/umbel-agent` on the cluster says more", v1alpha1.AgentNamespace)
+	seen.events = events.Items
+	slices.SortFunc(seen.events, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
+	return seen, nil
+}
+
+// processFingerprint returns the fingerprint of the key of an agent that runs as a process; empty when it has none yet.
+func processFingerprint(dir string) (string, error) {
+	papers, err := identity.Folder(filepath.Join(dir, "identity")).Load()
+	if err != nil || papers.Key == nil {
+		return "", err
+	}
+	key, err := identity.ParseKey(papers.Key)
+	if err != nil {
+		return "", fmt.Errorf("reading the agent's key in %s: %w", dir, err)
+	}
+	return identity.KeyFingerprint(key.Public())
 }
 
 // writeProcess writes what an agent needs that runs as a process, and its command: a local cluster without nodes runs
