@@ -517,10 +517,11 @@ func (x *Welcome) GetProbeIntervalMillis() uint32 {
 	return 0
 }
 
-// Refusal ends a session that the hub does not accept.
+// Refusal ends a session that the hub does not accept, or does not accept any more.
 type Refusal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// reason is a word for programs, such as CertificateRefused.
+	// reason is a word for programs, such as CertificateRefused. NoMember says that there is no MemberCluster whose agent
+	// this is: an agent that has let go is done then, and no other agent takes anything away because of it.
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	// message says why, and what to do next.
 	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
@@ -1287,7 +1288,7 @@ func (x *CertificateIssued) GetTrustPem() []byte {
 	return nil
 }
 
-// Detach tells the agent that the member leaves the fleet.
+// Detach tells the agent that the member leaves the fleet: it lets go of what it applied. It is told once in each session.
 type Detach struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// prune asks it to delete what it applied before it goes.
@@ -1333,7 +1334,8 @@ func (x *Detach) GetPrune() bool {
 	return false
 }
 
-// Detached says that the agent has done so and will end.
+// Detached says that the agent has done so, also when that was in an earlier session. It stays in session until the hub
+// refuses it with NoMember.
 type Detached struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

@@ -2,9 +2,8 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,18 +40,30 @@ func (m *memberAPI) check(ctx context.Context) (string, error) {
 	return version.GitVersion, nil
 }
 
-// uninstall takes away what joining installed, this agent included, and what the agent kept on disk. The Namespace owns
-// everything else.
-func (m *memberAPI) uninstall(ctx context.Context, o Options) error {
-	for _, name := range []string{"packages", "identity"} {
-		if err := os.RemoveAll(filepath.Join(o.Dir, name)); err != nil {
-			return fmt.Errorf("deleting the agent's state: %w", err)
-		}
+// bootstrapSecret is where `umbel join` puts the bootstrap on the member (deploy/agent.yaml).
+const bootstrapSecret = "umbel-agent-bootstrap"
+
+// installed returns the bootstrap that `umbel join` installed last, or nil when there is none.
+func (m *memberAPI) installed(ctx context.Context) (*v1alpha1.Bootstrap, error) {
+	secret, err := m.client.CoreV1().Secrets(v1alpha1.AgentNamespace).Get(ctx, bootstrapSecret, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
 	}
+	if err != nil {
+		return nil, fmt.Errorf("reading secret %s/%s: %w", v1alpha1.AgentNamespace, bootstrapSecret, err)
+	}
+	var boot v1alpha1.Bootstrap
+	if err := json.Unmarshal(secret.Data["bootstrap.json"], &boot); err != nil {
+		return nil, fmt.Errorf("reading secret %s/%s: bootstrap.json: %w", v1alpha1.AgentNamespace, bootstrapSecret, err)
+	}
+	return &boot, nil
+}
+
+// uninstall takes away what joining installed, this agent included. The Namespace owns all of it.
+func (m *memberAPI) uninstall(ctx context.Context) error {
 	err := m.client.CoreV1().Namespaces().Delete(ctx, v1alpha1.AgentNamespace, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting namespace %s: %w", v1alpha1.AgentNamespace, err)
 	}
-	o.Log.Info("the member has left the fleet, and the agent with it")
 	return nil
 }

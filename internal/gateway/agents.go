@@ -11,6 +11,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -24,8 +25,11 @@ import (
 type refused struct {
 	reason string
 	text   string
-	// cluster is known when the refusal may show in its status.
+	// cluster is whose agent it says it is.
 	cluster v1alpha1.ClusterName
+	// shows says that the refusal may show in the cluster's status: a certificate of this hub proves whose agent it is or
+	// was. What a stranger does shows in the log alone.
+	shows bool
 }
 
 func (r *refused) Error() string { return r.text }
@@ -63,38 +67,46 @@ func (g *Gateway) agent(ctx context.Context, conn *tls.Conn) {
 	g.converse(ctx, session, control, member, log.With("member", member.Cluster))
 }
 
+// admitted is an agent that may come in.
+type admitted struct {
+	identity.Member
+	// UID of its MemberCluster.
+	UID types.UID
+}
+
 // admit says whose agent it is and whether it may come in.
-func (g *Gateway) admit(ctx context.Context, chain []*x509.Certificate) (identity.Member, error) {
+func (g *Gateway) admit(ctx context.Context, chain []*x509.Certificate) (admitted, error) {
 	member, err := g.Authority.CA.VerifyMember(chain)
 	no := &refused{reason: v1alpha1.ReasonCertificateRefused, cluster: member.Cluster}
 	switch {
 	case errors.Is(err, identity.ErrNoCertificate):
 		no.text = "the agent presented no certificate; it gets one with the token of `umbel join`"
 	case errors.Is(err, identity.ErrExpired):
-		no.text = "the agent's certificate is expired; it asks for a new one by itself, with its pinned key"
+		no.text, no.shows = "the agent's certificate is expired; it asks for a new one by itself, with its pinned key", true
 	case errors.Is(err, identity.ErrForeign):
 		no.text = "the agent's certificate is not from this hub; to move the cluster to this hub, run `umbel leave` on the other one, then `umbel join` here"
 	case err != nil:
 		no.text = "the certificate is not one of an agent; run `umbel join`"
 	}
 	if err != nil {
-		return member, no
+		return admitted{Member: member}, no
 	}
 	pinned, err := g.pinned(ctx, member.Cluster, member.Fingerprint)
 	if err != nil {
-		return member, err
+		return admitted{Member: member}, err
 	}
 	switch {
 	case pinned == nil:
+		no.reason = session.ReasonNoMember
 		no.text = fmt.Sprintf("the hub has no MemberCluster %q any more, so the agent's certificate is revoked; to come back, run `umbel join %s`", member.Cluster, member.Cluster)
-		no.cluster = ""
-		return member, no
+		return admitted{Member: member}, no
 	case pinned.Status.Identity == nil || pinned.Status.Identity.KeyFingerprint != member.Fingerprint:
+		no.reason, no.shows = session.ReasonNoMember, true
 		no.text = fmt.Sprintf("the agent's key is not the one that is pinned for %q; if this is the right cluster, run `umbel leave %s --force`, then `umbel join %s`",
 			member.Cluster, member.Cluster, member.Cluster)
-		return member, no
+		return admitted{Member: member}, no
 	}
-	return member, nil
+	return admitted{member, pinned.UID}, nil
 }
 
 // pinned returns the MemberCluster, or nil when there is none. It asks the cache first, which a storm of agents is
@@ -133,23 +145,27 @@ func (g *Gateway) turnAway(ctx context.Context, tun *tunnel.Session, control *tu
 
 // note shows a refusal in the status of the member that it is about, if there is such a member.
 func (g *Gateway) note(ctx context.Context, no *refused) {
-	if no.cluster == "" {
+	if !no.shows {
 		return
 	}
 	var member v1alpha1.MemberCluster
 	if err := g.client.Get(ctx, client.ObjectKey{Name: string(no.cluster)}, &member); err != nil {
 		return // a name that nobody has: the log has it
 	}
-	g.members.Refuse(no.cluster, members.Refusal{Reason: no.reason, Message: no.text})
+	reason := no.reason
+	if reason == session.ReasonNoMember {
+		reason = v1alpha1.ReasonCertificateRefused // of a member that is there: the key is not its
+	}
+	g.members.Refuse(no.cluster, member.UID, members.Refusal{Reason: reason, Message: no.text})
 }
 
 // converse runs an admitted agent's session.
-func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tunnel.Stream, member identity.Member, log *slog.Logger) {
+func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tunnel.Stream, member admitted, log *slog.Logger) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	kube := tun.Transport(tunnel.Kube)
 	defer kube.CloseIdleConnections()
-	presence := g.members.Begin(members.Session{Cluster: member.Cluster, Fingerprint: member.Fingerprint, End: end, Kube: kube})
+	presence := g.members.Begin(members.Session{Cluster: member.Cluster, UID: member.UID, Fingerprint: member.Fingerprint, End: end, Kube: kube})
 	changed, cancel := g.Desired.Subscribe(member.Cluster)
 	defer cancel()
 
@@ -164,7 +180,7 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 		Listed:        presence.Listed(),
 		Orders:        presence.Orders(),
 		Issue: func(csr []byte) ([]byte, []byte, error) {
-			certificate, notAfter, err := g.renew(member, csr)
+			certificate, notAfter, err := g.renew(member.Member, csr)
 			if err == nil {
 				presence.Renewed(notAfter)
 			}

@@ -25,7 +25,11 @@
 //     handed out, so a crash in between is repeated, never exploited.
 //   - The hub holds no member credential: what goes through a tunnel carries a name, never a secret.
 //   - Nothing is pushed from outside: the registry is read-only at the door.
-//   - Whoever is refused is logged with the reason, and pays: failed joins are counted per address.
+//   - Whoever is refused is logged with the reason, and pays: failed joins are counted per address. It shows in the status
+//     of a member only when a certificate of this hub proves whose agent it was; a wrong token shows as long as the member
+//     waits for its first agent.
+//   - That an agent is no member (session.ReasonNoMember) is said only when the API says so: an agent that has let go takes
+//     itself away then.
 //   - State is in the API: the members' CA and the serving certificate are Secrets, so any replica can take over.
 //
 // Left to others: the conversation (package session), bytes (package tunnel), what is desired (package delivery).

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -244,28 +246,51 @@ type agent struct {
 	client   *session.Client
 	packages *packages
 	dir      string
-	end      chan error
-	stop     func()
+	// bootstrap is what `umbel join` wrote last.
+	bootstrap atomic.Pointer[v1alpha1.Bootstrap]
+	end       chan error
+	stop      func()
+	// letGo is what the agent does when it is told to go; nothing unless set.
+	letGo func(context.Context, *wire.Detach) error
+	// attempts counts how often it was not in session and tried again.
+	attempts atomic.Int32
 	// frozen keeps probes from being answered.
 	frozen chan struct{}
 	mu     sync.Mutex
 	apiErr error
 }
 
+// letGoFile is there once the agent has let go.
+const letGoFile = "let-go"
+
 // newAgent makes an agent with its files in dir, and does not start it.
 func (h *hub) newAgent(boot v1alpha1.Bootstrap, dir string) *agent {
 	h.t.Helper()
+	_, err := os.Stat(filepath.Join(dir, letGoFile))
+	letGo := err == nil
 	kube, err := kubeproxy.NewHandler(h.api, testLog(h.t))
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	a := &agent{t: h.t, dir: dir, packages: &packages{wake: make(chan struct{}, 1)}, end: make(chan error, 1)}
+	a.bootstrap.Store(&boot)
 	a.client, err = session.NewClient(session.ClientConfig{
 		Bootstrap: boot, Dir: dir, Kube: kube, Log: testLog(h.t),
-		Rand: func() float64 { return 0.1 }, // attempts follow each other quickly
+		Reread: func() (v1alpha1.Bootstrap, error) { return *a.bootstrap.Load(), nil },
+		Rand: func() float64 {
+			a.attempts.Add(1)
+			return 0.01 // attempts follow each other quickly
+		},
 		Agent: session.AgentConfig{
-			Version: "v1", Packages: a.packages, CheckAPI: a.check, Log: testLog(h.t),
-			Detach: func(context.Context, *wire.Detach) error { return nil },
+			Version: "v1", Packages: a.packages, CheckAPI: a.check, LetGo: letGo, Log: testLog(h.t),
+			Detach: func(ctx context.Context, wish *wire.Detach) error {
+				if a.letGo != nil {
+					if err := a.letGo(ctx, wish); err != nil {
+						return err
+					}
+				}
+				return os.WriteFile(filepath.Join(dir, letGoFile), nil, 0o600)
+			},
 		},
 	})
 	if err != nil {

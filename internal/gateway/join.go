@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -78,50 +79,52 @@ func (g *Gateway) issue(ctx context.Context, body io.Reader) (session.JoinRespon
 		}
 	}
 	for {
-		response, notAfter, err := g.grant(ctx, ask, request)
+		granted, err := g.grant(ctx, ask, request)
 		if apierrors.IsConflict(err) {
 			continue // somebody else wrote the MemberCluster: decide again
 		}
 		if err != nil {
 			return session.JoinResponse{}, err
 		}
-		g.members.Issued(request.Cluster, notAfter)
-		g.Log.Info("a certificate was issued", "member", request.Cluster, "key", request.Fingerprint[:12], "notAfter", notAfter)
-		return response, nil
+		g.members.Issued(request.Cluster, granted.uid, granted.notAfter)
+		g.Log.Info("a certificate was issued", "member", request.Cluster, "key", request.Fingerprint[:12], "notAfter", granted.notAfter)
+		return session.JoinResponse{Certificate: string(granted.certificate), Trust: string(g.Authority.CA.CertPEM())}, nil
 	}
 }
 
+// granted is a certificate for the agent of a MemberCluster.
+type granted struct {
+	uid         types.UID
+	certificate []byte
+	notAfter    time.Time
+}
+
 // grant decides on what the API says now. The key is pinned before the certificate is handed out.
-func (g *Gateway) grant(ctx context.Context, ask session.JoinRequest, request identity.MemberRequest) (session.JoinResponse, time.Time, error) {
-	fail := func(err error) (session.JoinResponse, time.Time, error) {
-		return session.JoinResponse{}, time.Time{}, err
-	}
-	no := &refused{reason: v1alpha1.ReasonTokenRefused, cluster: request.Cluster}
+func (g *Gateway) grant(ctx context.Context, ask session.JoinRequest, request identity.MemberRequest) (granted, error) {
+	no := &refused{reason: session.ReasonNoMember, cluster: request.Cluster}
 	var member v1alpha1.MemberCluster
 	err := g.live.Get(ctx, client.ObjectKey{Name: string(request.Cluster)}, &member)
 	if apierrors.IsNotFound(err) {
-		no.cluster = ""
 		no.text = fmt.Sprintf("the hub has no MemberCluster %.63q; run `umbel join %.63s`", request.Cluster, request.Cluster)
-		return fail(no)
+		return granted{}, no
 	}
 	if err != nil {
-		return fail(fmt.Errorf("reading MemberCluster %q: %w", request.Cluster, err))
+		return granted{}, fmt.Errorf("reading MemberCluster %q: %w", request.Cluster, err)
 	}
 	pinned := member.Status.Identity
 	switch {
 	case pinned == nil:
-		if err := g.checkToken(ctx, ask, no); err != nil {
-			return fail(err)
+		if err := g.checkToken(ctx, ask); err != nil {
+			return granted{}, err
 		}
 	case pinned.KeyFingerprint != request.Fingerprint:
-		no.reason = v1alpha1.ReasonCertificateRefused
 		no.text = fmt.Sprintf("the join token of %q has been used by another key, which is pinned; if that agent lost its key, run `umbel leave %s --force`, then `umbel join %s`",
 			request.Cluster, request.Cluster, request.Cluster)
-		return fail(no)
+		return granted{}, no
 	}
 	certificate, notAfter, err := g.Authority.CA.SignMember(request, g.CertificateTTL)
 	if err != nil {
-		return fail(err)
+		return granted{}, err
 	}
 	if pinned == nil {
 		before := member.DeepCopy()
@@ -130,14 +133,16 @@ func (g *Gateway) grant(ctx context.Context, ask session.JoinRequest, request id
 		}
 		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 		if err := g.client.Status().Patch(ctx, &member, patch); err != nil {
-			return fail(fmt.Errorf("pinning the key of %q: %w", request.Cluster, err))
+			return granted{}, fmt.Errorf("pinning the key of %q: %w", request.Cluster, err)
 		}
 	}
-	return session.JoinResponse{Certificate: string(certificate), Trust: string(g.Authority.CA.CertPEM())}, notAfter, nil
+	return granted{member.UID, certificate, notAfter}, nil
 }
 
-// checkToken says whether the token of a request is the one that was made for the member. no is what it refuses with.
-func (g *Gateway) checkToken(ctx context.Context, ask session.JoinRequest, no *refused) error {
+// checkToken says whether the token of a request is the one that was made for the member. A refusal shows in the status,
+// whoever asked: the member waits for its first agent, and whoever runs `umbel join` looks there.
+func (g *Gateway) checkToken(ctx context.Context, ask session.JoinRequest) error {
+	no := &refused{reason: v1alpha1.ReasonTokenRefused, cluster: ask.Cluster, shows: true}
 	again := fmt.Sprintf("; run `umbel join %s` again for a new one", ask.Cluster)
 	key := client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(ask.Cluster)}
 	var secret corev1.Secret

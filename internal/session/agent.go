@@ -22,6 +22,10 @@ const room = MaxFrame - 4096
 // reportGap is the least time between two status reports.
 const reportGap = 100 * time.Millisecond
 
+// ReasonNoMember is the reason of a refusal that says: whose agent this was is no member of this hub any more. It ends
+// an agent that has let go, and takes nothing away from any other.
+const ReasonNoMember = "NoMember"
+
 // Refused is how a hub ended the session: it does not accept the agent.
 type Refused struct {
 	// Reason is a word for programs, such as CertificateRefused.
@@ -34,8 +38,11 @@ func (r *Refused) Error() string {
 	return fmt.Sprintf("the hub refused the agent: %s (%s)", r.Message, r.Reason)
 }
 
-// ErrDetached: the member has left the fleet. The agent is not to come back.
-var ErrDetached = errors.New("the member is detached")
+// ErrDetached: the agent has let go, and the hub says that it is no member. The agent is not to come back.
+var ErrDetached = errors.New("the member has left the fleet")
+
+// errLetGo is why an agent stores nothing any more.
+var errLetGo = errors.New("the agent has let go of what it held and leaves the fleet: `umbel leave --force`, then `umbel join` make it a member again")
 
 // Packages is what the agent holds. delivery/apply implements it.
 type Packages interface {
@@ -70,8 +77,10 @@ type AgentConfig struct {
 	// half a probe interval.
 	CheckAPI func(ctx context.Context) (kubernetesVersion string, err error)
 	// Detach lets go of what was applied: it prunes first, when that is asked for. It is idempotent, and tried again
-	// when it fails.
-	Detach      func(ctx context.Context, wish *wire.Detach) error
+	// when it fails. When it returns nil, the agent has let go for good, also after it was killed.
+	Detach func(ctx context.Context, wish *wire.Detach) error
+	// LetGo says that Detach succeeded before.
+	LetGo       bool
 	Credentials Credentials
 	// Opened is called when the hub has accepted the agent. It must not block. Optional.
 	Opened func(welcome *wire.Welcome)
@@ -93,8 +102,9 @@ type agentEnd struct {
 		nonce    uint64 // of the latest probe
 		version  string // of Kubernetes, as told last
 	}
-	stored chan *wire.Ack
-	detach struct {
+	stored  chan *wire.Ack
+	storing sync.WaitGroup
+	detach  struct {
 		begun bool
 		done  chan struct{}
 	}
@@ -110,7 +120,7 @@ type checkResult struct {
 }
 
 // RunAgent runs the agent's end of a session on the control stream until ctx ends or the session does, and closes the
-// stream. The returned error says why: a *Refused, ErrDetached, ErrProbeTimeout, ErrClosed, or ctx's cause.
+// stream. The returned error says why: a *Refused, ErrProbeTimeout, ErrClosed, or ctx's cause.
 func RunAgent(ctx context.Context, stream net.Conn, config AgentConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -216,8 +226,8 @@ func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.From
 		case <-a.renew.C:
 			err = a.requestCertificate()
 		case <-a.detach.done:
+			// The hub ends the session, when it has made sure that it will not ask again.
 			err = a.send(&wire.FromAgent{Message: &wire.FromAgent_Detached{Detached: &wire.Detached{}}})
-			return errors.Join(err, ErrDetached)
 		}
 		if err != nil {
 			return err
@@ -231,7 +241,7 @@ func (a *agentEnd) handle(ctx context.Context, message *wire.FromHub) error {
 		a.probe.nonce = m.Probe.GetNonce()
 		a.check(ctx)
 	case *wire.FromHub_Desired:
-		a.store(ctx, m.Desired)
+		return a.store(ctx, m.Desired)
 	case *wire.FromHub_Certificate:
 		if err := a.Credentials.Install(m.Certificate.GetCertificatePem(), m.Certificate.GetTrustPem()); err != nil {
 			a.Log.Error("the renewed certificate was not kept", "error", err)
@@ -276,11 +286,19 @@ func (a *agentEnd) answer(result checkResult) error {
 	return a.sendReport(&wire.StatusReport{KubernetesVersion: a.probe.version})
 }
 
-// store keeps what is desired, beside the loop: a slow disk must not look like a dead agent.
-func (a *agentEnd) store(ctx context.Context, change *wire.DesiredState) {
+// store keeps what is desired, beside the loop: a slow disk must not look like a dead agent. An agent that leaves keeps
+// nothing any more, since nobody would look after it.
+func (a *agentEnd) store(ctx context.Context, change *wire.DesiredState) error {
+	if a.LetGo || a.detach.begun {
+		ack := &wire.Ack{Version: change.GetVersion(), Error: errLetGo.Error()}
+		return a.send(&wire.FromAgent{Message: &wire.FromAgent_Ack{Ack: ack}})
+	}
+	a.storing.Add(1)
 	a.working.Go(func() {
 		ack := &wire.Ack{Version: change.GetVersion()}
-		if err := a.Packages.Store(ctx, change); err != nil {
+		err := a.Packages.Store(ctx, change)
+		a.storing.Done()
+		if err != nil {
 			ack.Error = clip(err.Error())
 			a.Log.Error("the desired state was not stored", "error", err)
 		}
@@ -289,6 +307,7 @@ func (a *agentEnd) store(ctx context.Context, change *wire.DesiredState) {
 		case <-ctx.Done():
 		}
 	})
+	return nil
 }
 
 // letGo detaches, trying until it is done; a second wish joins the first.
@@ -298,6 +317,7 @@ func (a *agentEnd) letGo(ctx context.Context, wish *wire.Detach) {
 	}
 	a.detach.begun = true
 	a.working.Go(func() {
+		a.storing.Wait() // what came before the wish is let go of with the rest
 		backoff := tunnel.Backoff{Min: time.Second, Max: time.Minute}
 		for {
 			err := a.Detach(ctx, wish)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -29,6 +30,8 @@ const (
 type ClientConfig struct {
 	// Bootstrap says where the hub is and how to join it.
 	Bootstrap v1alpha1.Bootstrap
+	// Reread returns the bootstrap as it is now: `umbel join` may have written another one. Optional.
+	Reread func() (v1alpha1.Bootstrap, error)
 	// Keyring holds the agent's key and certificate. Without one they are kept in the folder Dir.
 	Keyring *identity.Keyring
 	Dir     string
@@ -47,6 +50,7 @@ type Client struct {
 	keyring *identity.Keyring
 	kube    *tunnel.Listener
 	reissue bool // the hub did not accept the certificate: ask for another one before dialing
+	letGo   atomic.Bool
 
 	mu      sync.Mutex
 	current *link
@@ -58,6 +62,9 @@ type link struct {
 	session *tunnel.Session
 	content *http.Transport
 }
+
+// ErrJoinedAnew: there is another bootstrap. The agent is to begin again with it.
+var ErrJoinedAnew = errors.New("the cluster was joined anew")
 
 // NewClient returns the loop of an agent. It does not dial yet.
 func NewClient(config ClientConfig) (*Client, error) {
@@ -73,7 +80,32 @@ func NewClient(config ClientConfig) (*Client, error) {
 	}
 	c := &Client{config: config, keyring: keyring, kube: tunnel.NewListener(hubAddr(config.Bootstrap.Address)), next: make(chan struct{})}
 	c.config.Agent.Credentials = credentials{keyring, config.Bootstrap.Cluster}
+	c.letGo.Store(config.Agent.LetGo)
+	c.config.Agent.Detach = func(ctx context.Context, wish *wire.Detach) error {
+		if c.letGo.Load() {
+			return nil
+		}
+		err := config.Agent.Detach(ctx, wish)
+		c.letGo.Store(err == nil)
+		return err
+	}
 	return c, nil
+}
+
+// LetGo says whether the agent has let go: it holds nothing, and waits for the hub's word that it is no member.
+func (c *Client) LetGo() bool { return c.letGo.Load() }
+
+// joinedAnew says whether there is another bootstrap by now. What cannot be read is no news.
+func (c *Client) joinedAnew() bool {
+	if c.config.Reread == nil {
+		return false
+	}
+	boot, err := c.config.Reread()
+	if err != nil {
+		c.config.Log.Warn("the bootstrap cannot be read any more: going on with the one from the start", "error", err)
+		return false
+	}
+	return boot != c.config.Bootstrap
 }
 
 // credentials are a keyring that knows for whom to ask.
@@ -91,8 +123,9 @@ type hubAddr string
 func (hubAddr) Network() string  { return "umbel" }
 func (a hubAddr) String() string { return string(a) }
 
-// Run keeps the agent in session until ctx ends, when it returns nil, or until the member is detached, when it returns
-// ErrDetached. Everything that goes wrong in between is logged and tried again.
+// Run keeps the agent in session until ctx ends, when it returns nil. It returns ErrDetached when the agent has let go
+// and the hub says that it is no member, and ErrJoinedAnew when there is another bootstrap. Everything that goes wrong in
+// between is logged and tried again.
 func (c *Client) Run(ctx context.Context) error {
 	server := &http.Server{
 		Handler:           c.config.Kube,
@@ -107,12 +140,15 @@ func (c *Client) Run(ctx context.Context) error {
 
 	backoff := tunnel.Backoff{Rand: c.config.Rand}
 	for {
+		if c.joinedAnew() {
+			return ErrJoinedAnew
+		}
 		start := time.Now()
 		err := c.connect(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, ErrDetached) {
+		if c.letGo.Load() && refusal(err) == ReasonNoMember && !c.joinedAnew() {
 			return ErrDetached
 		}
 		if time.Since(start) >= stableAfter {
@@ -153,6 +189,7 @@ func (c *Client) connect(ctx context.Context) error {
 		return err
 	}
 	agent := c.config.Agent
+	agent.LetGo = c.letGo.Load()
 	agent.Opened = func(welcome *wire.Welcome) {
 		c.opened(session)
 		c.config.Log.Info("in session with the hub", "hub", c.config.Bootstrap.Address, "hubVersion", welcome.GetHubVersion())
@@ -162,11 +199,19 @@ func (c *Client) connect(ctx context.Context) error {
 	}
 	defer c.over()
 	err = RunAgent(ctx, control, agent)
-	var refused *Refused
-	if errors.As(err, &refused) && refused.Reason == v1alpha1.ReasonCertificateRefused {
+	if reason := refusal(err); reason == v1alpha1.ReasonCertificateRefused || reason == ReasonNoMember {
 		c.reissue = true
 	}
 	return err
+}
+
+// refusal returns the reason of a refusal; any other error has none.
+func refusal(err error) string {
+	var refused *Refused
+	if !errors.As(err, &refused) {
+		return ""
+	}
+	return refused.Reason
 }
 
 // join gets a certificate: with the token, or, once the hub has pinned the key, by proving that it has it.

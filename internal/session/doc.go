@@ -15,14 +15,20 @@
 //  5. The hub probes every interval (5 s, jittered). The agent asks its API server and answers. Three intervals without
 //     an answer end the session; three intervals without a word from the hub make the agent dial anew.
 //  6. At two thirds of its certificate's life the agent asks for a new one with the same key.
-//  7. Detach ends it: the agent lets go of what it applied, says Detached, and does not come back.
+//  7. Detach: the agent lets go of what it applied, writes that down, says Detached, and waits. The hub takes
+//     note, lets the MemberCluster go, and refuses the agent because it is no member. Then the agent is done, and does
+//     not come back. When a session ends before that, the next one carries on: the hub says Detach again while the
+//     MemberCluster is there, and refuses when it is not; an agent that has let go says so at once.
 //
 // Laws, with their reasons:
 //
 //   - Absence says nothing. The hub names what is to be pruned; a package that it does not name stays, whatever else
 //     happens, because a hub that knows little must not take anything away.
+//   - An agent goes for good when it has let go and the hub has said that it is no member (ReasonNoMember); neither alone
+//     suffices. So either end may die between any two steps, and a refusal by mistake takes nothing away.
 //   - Before the hub knows what a member is to hold it says nothing about it.
-//   - Nothing is remembered across sessions: Hello says what the agent holds, so neither end can be wrong about it.
+//   - Nothing is remembered across sessions but that the agent has let go: Hello says what it holds, so neither end can be
+//     wrong about it.
 //   - One goroutine reads and one decides and writes; a peer that floods is slowed by back-pressure, and one that does
 //     not read runs into a deadline. A frame is bounded (MaxFrame) and costs memory only as it arrives.
 //   - An idle session sends one small probe and its answer per interval, and nothing else.

@@ -45,7 +45,7 @@ type Observer interface {
 	// Acknowledged tells that the agent answered a DesiredState: with an Ack, or with a NACK when problem is not empty.
 	// After either it may hold what change assigns.
 	Acknowledged(change *wire.DesiredState, problem string)
-	// Detached tells that the agent has let go; the session ends.
+	// Detached tells that the agent has let go. It may say so more than once. The session goes on until it is refused.
 	Detached()
 }
 
@@ -82,14 +82,16 @@ type hubEnd struct {
 	retry    tunnel.Backoff     // between NACKs
 	retryAt  *time.Timer        // nil unless a NACK waits for its retry
 
+	leaving bool // the agent was told to let go
+
 	nonce     uint64    // of the latest probe
 	lastNonce uint64    // of the latest answer
 	answered  time.Time // when it came
 }
 
 // RunHub runs the hub's end of a session on the control stream until ctx ends or the session does, and closes the
-// stream. The returned error says why; it is nil after Detached. A Hello that is refused is answered with the reason
-// and returned as ErrNoCommonProtocol or ErrBadHello.
+// stream. The returned error says why: a *Refused, ErrProbeTimeout, ErrClosed, or ctx's cause. A Hello that is refused
+// is answered with the reason and returned as ErrNoCommonProtocol or ErrBadHello.
 func RunHub(ctx context.Context, stream net.Conn, config HubConfig) error {
 	if config.ProbeInterval == 0 {
 		config.ProbeInterval = DefaultProbeInterval
@@ -180,10 +182,6 @@ func (h *hubEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromAg
 			if d.err != nil {
 				return ended(d.err)
 			}
-			if d.message.GetDetached() != nil {
-				h.Observer.Detached()
-				return nil
-			}
 			err = h.handle(d.message)
 		case <-h.Changed:
 			h.retryAt = nil
@@ -195,6 +193,7 @@ func (h *hubEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromAg
 			err = h.update()
 		case order := <-h.Orders:
 			err = h.send(order)
+			h.leaving = h.leaving || order.GetDetach() != nil
 			if refusal := order.GetRefusal(); refusal != nil {
 				return errors.Join(err, &Refused{Reason: refusal.GetReason(), Message: refusal.GetMessage()})
 			}
@@ -225,6 +224,8 @@ func (h *hubEnd) handle(message *wire.FromAgent) error {
 		return h.reported(m.Status)
 	case *wire.FromAgent_CertificateRequest:
 		return h.issue(m.CertificateRequest.GetCsr())
+	case *wire.FromAgent_Detached:
+		h.Observer.Detached()
 	case *wire.FromAgent_Hello:
 		return fmt.Errorf("%w: a second one", ErrBadHello)
 	}
@@ -271,9 +272,9 @@ func (h *hubEnd) issue(csr []byte) error {
 	return h.send(&wire.FromHub{Message: &wire.FromHub_Certificate{Certificate: issued}})
 }
 
-// update sends the next difference, unless one is under way, a NACK waits, or nothing is known.
+// update sends the next difference, unless one is under way, a NACK waits, nothing is known, or the agent leaves.
 func (h *hubEnd) update() error {
-	if h.inFlight != nil || h.retryAt != nil {
+	if h.inFlight != nil || h.retryAt != nil || h.leaving {
 		return nil
 	}
 	desired, ready := h.Desired()

@@ -36,13 +36,14 @@ const coalesce = 50 * time.Millisecond
 
 // Controller writes the status of MemberClusters and lets them go.
 type Controller struct {
-	client   client.Client
+	client   client.Client // reads from the manager's cache
+	live     client.Reader // asks the API
 	registry *Registry
 }
 
 // Setup adds the controller to the manager.
 func Setup(mgr ctrl.Manager, registry *Registry) error {
-	c := &Controller{client: mgr.GetClient(), registry: registry}
+	c := &Controller{client: mgr.GetClient(), live: mgr.GetAPIReader(), registry: registry}
 	news := source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		registry.mu.Lock()
 		defer registry.mu.Unlock()
@@ -67,14 +68,14 @@ func Setup(mgr ctrl.Manager, registry *Registry) error {
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	cluster := v1alpha1.ClusterName(req.Name)
 	var member v1alpha1.MemberCluster
-	err := c.client.Get(ctx, req.NamespacedName, &member)
-	if apierrors.IsNotFound(err) {
-		c.registry.forget(cluster)
-		return ctrl.Result{}, nil
-	}
-	if err != nil {
+	if err := client.IgnoreNotFound(c.client.Get(ctx, req.NamespacedName, &member)); err != nil {
 		return ctrl.Result{}, err
 	}
+	behind, err := c.part(ctx, cluster, member.UID)
+	if err != nil || behind || member.UID == "" {
+		return ctrl.Result{}, err
+	}
+	c.registry.meet(cluster, member.UID)
 	facts := c.registry.snapshot(cluster)
 	gone, err := c.lifecycle(ctx, &member, facts)
 	if err != nil || gone {
@@ -101,6 +102,25 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	c.registry.list(cluster, status.Packages)
 	return ctrl.Result{RequeueAfter: again}, nil
+}
+
+// part forgets what is known of an earlier MemberCluster of this name, and ends its session. cached is the one that the
+// cache has, or empty. The API is asked before, since the cache may be behind what sessions have seen.
+func (c *Controller) part(ctx context.Context, cluster v1alpha1.ClusterName, cached types.UID) (behind bool, err error) {
+	known := c.registry.uid(cluster)
+	if known == "" || known == cached {
+		return false, nil
+	}
+	var member v1alpha1.MemberCluster
+	err = c.live.Get(ctx, client.ObjectKey{Name: string(cluster)}, &member)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading MemberCluster %q: %w", cluster, err)
+	}
+	if member.UID == known {
+		return true, nil
+	}
+	c.registry.forget(cluster, known)
+	return false, nil
 }
 
 // silent drops conflicts: the newer version is on its way through the watch.

@@ -22,5 +22,7 @@
 //     or forces it; nothing else tells that nothing is left behind.
 //   - An idle member costs no write: a probe that comes back changes nothing that is stored. A noisy member is written
 //     at most twice a second, with the latest only.
+//   - What is known is of one MemberCluster, by its UID. One that was deleted and made again is another: the session of the
+//     former is told that it is no member, and ends.
 //   - A newer session of a member ends the older one; what the older one says from then on is not heard.
 package members

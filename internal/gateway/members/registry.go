@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
@@ -41,8 +42,9 @@ type Registry struct {
 	notify  func(v1alpha1.ClusterName) // the controller's; nil until it runs
 }
 
-// record is what is known of one member.
+// record is what is known of one MemberCluster.
 type record struct {
+	uid      types.UID
 	facts    Facts
 	presence *Presence // of the current session, nil without one
 	writes   *rate.Limiter
@@ -58,6 +60,8 @@ func NewRegistry(config RegistryConfig) *Registry {
 // Session is what a Presence needs of a session.
 type Session struct {
 	Cluster v1alpha1.ClusterName
+	// UID of the MemberCluster whose agent it is.
+	UID types.UID
 	// Fingerprint of the key that the agent has proved.
 	Fingerprint string
 	// End ends the session for a reason.
@@ -71,7 +75,7 @@ type Presence struct {
 	Session
 
 	registry *Registry
-	orders   chan *wire.FromHub
+	orders   chan *wire.FromHub // has room for all that there may be: one Detach and one Refusal
 	listed   chan struct{}
 
 	// Guarded by the registry's lock.
@@ -88,7 +92,7 @@ func (r *Registry) Begin(s Session) *Presence {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	rec := r.record(s.Cluster)
+	rec := r.recordOf(s.Cluster, s.UID)
 	if older := rec.presence; older != nil {
 		older.End(ErrReplaced)
 	}
@@ -173,11 +177,12 @@ func (p *Presence) Acknowledged(change *wire.DesiredState, problem string) {
 	})
 }
 
-// Detached implements session.Observer.
+// Detached implements session.Observer. It counts from an agent that was told to go.
 func (p *Presence) Detached() {
 	p.hear(func(f *Facts) bool {
-		f.Detached = true
-		return true
+		news := p.detaching && !f.Detached
+		f.Detached = f.Detached || p.detaching
+		return news
 	})
 }
 
@@ -208,11 +213,10 @@ func (p *Presence) Over(err error) {
 	})
 }
 
-// Refuse notes that an agent that claims to be cluster's was not let in. While the member is in session it changes
-// nothing: a stranger's attempt says nothing of the member.
-func (r *Registry) Refuse(cluster v1alpha1.ClusterName, refusal Refusal) {
+// Refuse notes that an agent of the MemberCluster was not let in. While another one is in session it changes nothing.
+func (r *Registry) Refuse(cluster v1alpha1.ClusterName, uid types.UID, refusal Refusal) {
 	r.mu.Lock()
-	rec := r.record(cluster)
+	rec := r.recordOf(cluster, uid)
 	if rec.presence == nil {
 		rec.facts.Refused = &refusal
 	}
@@ -221,10 +225,9 @@ func (r *Registry) Refuse(cluster v1alpha1.ClusterName, refusal Refusal) {
 }
 
 // Issued notes that a certificate was issued outside of a session.
-func (r *Registry) Issued(cluster v1alpha1.ClusterName, notAfter time.Time) {
+func (r *Registry) Issued(cluster v1alpha1.ClusterName, uid types.UID, notAfter time.Time) {
 	r.mu.Lock()
-	rec := r.record(cluster)
-	rec.facts.NotAfter, rec.facts.Detached = notAfter, false
+	r.recordOf(cluster, uid).facts.NotAfter = notAfter
 	r.mu.Unlock()
 	r.Poke(cluster)
 }
@@ -265,31 +268,13 @@ func (r *Registry) snapshot(cluster v1alpha1.ClusterName) Facts {
 // detach tells the member's agent, once per session, to go. A member that is not in session is told when it comes.
 func (r *Registry) detach(cluster v1alpha1.ClusterName, wish *wire.Detach) {
 	r.mu.Lock()
-	rec := r.members[cluster]
-	told := rec == nil || rec.presence == nil || !rec.facts.InSession || rec.presence.detaching
-	if !told {
-		rec.presence.detaching = true
-	}
-	r.mu.Unlock()
-	if !told {
-		r.order(cluster, &wire.FromHub{Message: &wire.FromHub_Detach{Detach: wish}})
-	}
-}
-
-// order tells the member's session something. It says false when there is none, or when too much waits already.
-func (r *Registry) order(cluster v1alpha1.ClusterName, order *wire.FromHub) bool {
-	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec := r.members[cluster]
-	if rec == nil || rec.presence == nil {
-		return false
+	if rec == nil || rec.presence == nil || !rec.facts.InSession || rec.presence.detaching {
+		return
 	}
-	select {
-	case rec.presence.orders <- order:
-		return true
-	default:
-		return false
-	}
+	rec.presence.detaching = true
+	rec.presence.orders <- &wire.FromHub{Message: &wire.FromHub_Detach{Detach: wish}}
 }
 
 // key returns the key that is in session for the member, or nothing.
@@ -302,16 +287,43 @@ func (r *Registry) key(cluster v1alpha1.ClusterName) (fingerprint string, presen
 	return "", nil
 }
 
-// forget drops what is known of a member that does not exist any more; its session is told so and ends.
-func (r *Registry) forget(cluster v1alpha1.ClusterName) {
+// uid returns which MemberCluster of that name is known, if any.
+func (r *Registry) uid(cluster v1alpha1.ClusterName) types.UID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rec := r.members[cluster]; rec != nil {
+		return rec.uid
+	}
+	return ""
+}
+
+// meet makes room for what will be known of a MemberCluster.
+func (r *Registry) meet(cluster v1alpha1.ClusterName, uid types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.recordOf(cluster, uid)
+}
+
+// forget drops what is known of a MemberCluster that does not exist any more; its session is told so and ends.
+func (r *Registry) forget(cluster v1alpha1.ClusterName, uid types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rec := r.members[cluster]; rec != nil && rec.uid == uid {
+		r.drop(cluster, rec)
+	}
+}
+
+// drop forgets a record. The caller holds the lock.
+func (r *Registry) drop(cluster v1alpha1.ClusterName, rec *record) {
+	delete(r.members, cluster)
+	if rec.presence == nil {
+		return
+	}
 	refusal := &wire.Refusal{
-		Reason:  v1alpha1.ReasonCertificateRefused,
+		Reason:  session.ReasonNoMember,
 		Message: "the MemberCluster was deleted on the hub, so the agent's key is worth nothing any more; to come back, run `umbel join`",
 	}
-	r.order(cluster, &wire.FromHub{Message: &wire.FromHub_Refusal{Refusal: refusal}})
-	r.mu.Lock()
-	delete(r.members, cluster)
-	r.mu.Unlock()
+	rec.presence.orders <- &wire.FromHub{Message: &wire.FromHub_Refusal{Refusal: refusal}}
 }
 
 // wait returns how long the next write of the member's status has to wait, and counts it when that is no time.
@@ -324,6 +336,17 @@ func (r *Registry) wait(cluster v1alpha1.ClusterName) time.Duration {
 		reservation.CancelAt(r.config.Now())
 	}
 	return delay
+}
+
+// recordOf returns the record of a MemberCluster and makes one when there is none. One of an earlier MemberCluster of
+// that name is dropped. The caller holds the lock.
+func (r *Registry) recordOf(cluster v1alpha1.ClusterName, uid types.UID) *record {
+	if rec := r.members[cluster]; rec != nil && rec.uid != uid {
+		r.drop(cluster, rec)
+	}
+	rec := r.record(cluster)
+	rec.uid = uid
+	return rec
 }
 
 // record returns the member's record and makes one when there is none. The caller holds the lock.
