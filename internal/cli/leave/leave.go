@@ -9,17 +9,16 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/gateway/members"
 )
 
 const examples = `  # take a cluster out of the fleet; what was delivered to it stays and is not looked after any more
@@ -83,13 +82,6 @@ func Run(ctx context.Context, o *Options, hub *client.Hub) error {
 		return fmt.Errorf("cluster %q is not connected, so its agent cannot be told to go: "+
 			"wait until it is back, or forget it with --force (its agent then stays until somebody removes it)", o.Name)
 	}
-	if o.Prune {
-		patch := kube.MergeFrom(member.DeepCopy())
-		member.Spec.DeletionPolicy = v1alpha1.DeletionPrune
-		if err := hub.Patch(ctx, member, patch); err != nil {
-			return err
-		}
-	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	watching, err := hub.Watch(ctx, &v1alpha1.MemberClusterList{}, kube.MatchingFields{"metadata.name": string(o.Name)})
@@ -97,30 +89,28 @@ func Run(ctx context.Context, o *Options, hub *client.Hub) error {
 		return err
 	}
 	defer watching.Stop()
-	if err := hub.Delete(ctx, member); err != nil {
+	if err := o.instruct(ctx, hub, member); err != nil {
 		return err
 	}
-	if o.Force {
-		if err := release(ctx, hub, o.Name); err != nil {
-			return err
-		}
+	// One that is leaving already may be gone by now.
+	if err := kube.IgnoreNotFound(hub.Delete(ctx, member)); err != nil {
+		return err
 	}
 	return o.await(ctx, watching)
 }
 
-// release takes our finalizer off: nobody waits for the agent any more.
-func release(ctx context.Context, hub kube.Client, name v1alpha1.ClusterName) error {
-	member := &v1alpha1.MemberCluster{}
-	err := hub.Get(ctx, kube.ObjectKey{Name: string(name)}, member)
-	if apierrors.IsNotFound(err) {
+// instruct writes into the MemberCluster how it is to leave.
+func (o *Options) instruct(ctx context.Context, hub kube.Client, member *v1alpha1.MemberCluster) error {
+	patch := kube.MergeFrom(member.DeepCopy())
+	switch {
+	case o.Prune:
+		member.Spec.DeletionPolicy = v1alpha1.DeletionPrune
+	case o.Force:
+		metav1.SetMetaDataAnnotation(&member.ObjectMeta, members.ForceDetachAnnotation, "true")
+	default:
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	patch := kube.MergeFrom(member.DeepCopy())
-	controllerutil.RemoveFinalizer(member, v1alpha1.Finalizer)
-	return kube.IgnoreNotFound(hub.Patch(ctx, member, patch))
+	return hub.Patch(ctx, member, patch)
 }
 
 func (o *Options) await(ctx context.Context, watching watch.Interface) error {
