@@ -1,4 +1,4 @@
-// Package hub is `umbel hub`: it runs a hub in the foreground.
+// Package hub is `umbel hub`: it runs a hub in the foreground. `umbel hub image` writes the image of its agent to a file.
 package hub
 
 import (
@@ -65,6 +65,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringArrayVar(&o.LocalSources, "allow-local-sources", nil,
 		"a folder of this computer in which packages may have file:// repositories; may be given several times (default: none)")
 	cmd.Flags().DurationVar(&o.CertificateLife, "member-certificate-life", 24*time.Hour, "how long an agent's certificate is valid; agents renew at two thirds of it")
+	cmd.AddCommand(newImageCmd(f))
 	return cmd
 }
 

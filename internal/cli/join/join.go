@@ -44,7 +44,8 @@ StorageClass, or, where there is none, in a folder of its node.
 It may be run again at any time:
   the hub does not know NAME          the cluster becomes a member
   NAME waits for its agent            the agent is installed again and has another hour to come
-  NAME is this cluster                its agent gets this hub's address and image; nothing restarts when they are the same
+  NAME is this cluster                its agent gets this hub's address and image; nothing restarts when they are the same,
+                                      and an image that --image gave stays until another is given
   NAME is another cluster             refused: take another name, or run umbel leave NAME first
   NAME is leaving                     refused until it has left
   this cluster has another NAME       refused until it has left under that one
@@ -73,7 +74,7 @@ type Options struct {
 	// Agent says how the agent runs, and AgentDir, for a process, where its files go.
 	Agent    AgentMode
 	AgentDir string
-	// Image is the agent's, for nodes that cannot pull the hub's; empty means the hub's.
+	// Image is the agent's, for nodes that cannot pull the hub's; empty means what was given before, else the hub's.
 	Image string
 	// StorageClass of the volume for the agent's state; nil means the cluster's default, empty or "none" a folder of its
 	// node.
@@ -195,7 +196,7 @@ func (o *Options) enter(ctx context.Context, hub kube.Client, here found) (insta
 		return installation{}, err
 	}
 	boot.Cluster = o.Name
-	to := installation{image: cmp.Or(o.Image, image)}
+	to := installation{image: chooseImage(o.Image, image, here)}
 	if o.Agent == Process {
 		to.image = ""
 	} else if to.class, err = chooseClass(o.StorageClass, here); err != nil {

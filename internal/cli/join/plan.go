@@ -57,6 +57,23 @@ func decide(name v1alpha1.ClusterName, member *v1alpha1.MemberCluster, here foun
 	return enrol, nil
 }
 
+// chooseImage returns the image of the agent: the one that is asked for; else one of another registry, which somebody has
+// asked for before, because this cluster may not be able to pull the hub's; else the hub's.
+func chooseImage(asked, hubs string, here found) string {
+	if asked != "" {
+		return asked
+	}
+	if here.deployment == nil {
+		return hubs
+	}
+	for _, c := range here.deployment.Spec.Template.Spec.Containers {
+		if c.Name == "agent" && !strings.HasPrefix(c.Image, here.boot.Address+"/") {
+			return c.Image
+		}
+	}
+	return hubs
+}
+
 // noClass is what --storage-class says for a folder of the node, beside nothing at all.
 const noClass = "none"
 

@@ -57,6 +57,28 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func TestChooseImage(t *testing.T) {
+	const hubs = "192.0.2.9:7443/umbel/agent:v2"
+	has := func(image string) found {
+		return found{boot: v1alpha1.Bootstrap{Address: "192.0.2.1:7443"}, deployment: deployed(t, installation{image: image})}
+	}
+	for _, c := range []struct {
+		reason, asked string
+		here          found
+		want          string
+	}{
+		{"the hub's", "", found{}, hubs},
+		{"one that is asked for", "registry.example.com/agent:v1", found{}, "registry.example.com/agent:v1"},
+		{"joined again: the hub's, of now and where it is now", "", has("192.0.2.1:7443/umbel/agent:v1"), hubs},
+		{"joined again: one that was asked for before", "", has("registry.example.com/agent:v1"), "registry.example.com/agent:v1"},
+		{"joined again: another one", "registry.example.com/agent:v2", has("registry.example.com/agent:v1"), "registry.example.com/agent:v2"},
+	} {
+		if got := chooseImage(c.asked, hubs, c.here); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.reason, got, c.want)
+		}
+	}
+}
+
 func TestChooseClass(t *testing.T) {
 	class := func(name, isDefault string, age time.Duration) storagev1.StorageClass {
 		return storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{
