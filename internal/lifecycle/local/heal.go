@@ -95,6 +95,10 @@ func (h *healing) step(name string, f func() error) error {
 
 // ensureMachine starts the machine unless it runs.
 func (h *healing) ensureMachine(ctx context.Context) error {
+	// One that runs too: it may be older than the hub. containerd looks at each pull.
+	if err := h.trustRegistries(); err != nil {
+		return err
+	}
 	pid, err := machine.PID(h.dir)
 	if err != nil {
 		return err
@@ -142,15 +146,21 @@ func (h *healing) launch(ctx context.Context) error {
 	if err := h.linkKubeconfig(); err != nil {
 		return err
 	}
-	if h.spec.Node != "" {
-		for _, registry := range h.local.needs.Registries {
-			if err := trust(h.dir, registry); err != nil {
-				return err
-			}
-		}
-	}
 	h.launched = time.Now().Truncate(time.Second) // as precise as the times in a Node
 	return machine.Launch(h.spec, namespace)
+}
+
+// trustRegistries lets the machine pull from the registries that are known now.
+func (h *healing) trustRegistries() error {
+	if h.record.Nodes == 0 {
+		return nil
+	}
+	for _, registry := range h.local.needs.Registries {
+		if err := trust(h.dir, registry); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // linkKubeconfig puts the administrator's kubeconfig where people look for it.

@@ -163,6 +163,26 @@ func TestTrustRegistry(t *testing.T) {
 	}
 }
 
+// TestHealingTrustsTheHub: a cluster that is older than the hub is told of it when it is healed, whether it runs or not.
+func TestHealingTrustsTheHub(t *testing.T) {
+	l := newLocal(t)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, []byte("the CA"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l.needs.Registries = []Registry{{Host: "10.200.0.1:7443", CAFile: ca}}
+	for nodes, want := range map[int]bool{0: false, 1: true} {
+		h := &healing{local: l, record: record{Nodes: nodes}, dir: t.TempDir()}
+		if err := h.trustRegistries(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := os.Stat(filepath.Join(h.dir, "var/lib/registries/10.200.0.1:7443/hosts.toml"))
+		if got := err == nil; got != want {
+			t.Errorf("with %d nodes it trusts the hub: %t, want %t", nodes, got, want)
+		}
+	}
+}
+
 func TestMissingErrorTellsTheCommand(t *testing.T) {
 	missing := &MissingError{}
 	for _, tool := range []struct{ name, pkg string }{{"containerd", "containerd"}, {"ctr", "containerd"}, {"nft", "nftables"}} {
