@@ -65,7 +65,8 @@ unit: kube ## tests of single packages, against a real API server where they nee
 
 RACE := ./internal/...
 .PHONY: race
-race: kube ## the same under the race detector
+race: kube ## the same under the race detector (installs gcc where it is missing)
+	@scripts/install-deps.sh race
 	CGO_ENABLED=1 go test -race $(RACE)
 
 .PHONY: e2e

@@ -2,32 +2,38 @@
 # Installs what this machine lacks, from Debian's packages, and says what it installs.
 #
 #   install-deps.sh nodes     what real nodes need: containerd, runc, CNI plugins, nftables, iptables
+#   install-deps.sh race      what the race detector needs: a C compiler and libc's headers
 #   install-deps.sh generate  what `make generate` needs: protoc
 set -euo pipefail
 
-declare -A package_of
+declare -A package_of # by a command, or by a file that the package brings
+without="it is needed" # what follows where it stays missing
+must=1                 # whether that is an error
 case "${1:-}" in
 nodes)
 	package_of=(
 		[containerd]=containerd [runc]=runc [nft]=nftables [iptables]=iptables [ip]=iproute2
 		[git]=git [/usr/lib/cni/bridge]=containernetworking-plugins
-	) ;;
+	)
+	without="without them clusters have a control plane and no nodes"
+	must=0 ;;
+race) package_of=([gcc]=gcc [/usr/include/stdlib.h]=libc6-dev) ;;
 generate) package_of=([protoc]=protobuf-compiler) ;;
 *)
-	echo "usage: install-deps.sh nodes|generate" >&2
+	echo "usage: install-deps.sh nodes|race|generate" >&2
 	exit 2 ;;
 esac
 
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=()
 for what in "${!package_of[@]}"; do
-	command -v "$what" >/dev/null 2>&1 || missing+=("${package_of[$what]}")
+	command -v "$what" >/dev/null 2>&1 || [ -e "$what" ] || missing+=("${package_of[$what]}")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if [ "$(id -u)" != 0 ]; then
-	echo "missing: ${missing[*]} (install them as root; without them clusters have a control plane and no nodes)" >&2
-	exit 0
+	echo "missing: ${missing[*]} (install as root; $without)" >&2
+	exit "$must"
 fi
 if ! command -v apt-get >/dev/null; then
 	echo "missing: ${missing[*]}; this machine has no apt-get, so please install them" >&2
