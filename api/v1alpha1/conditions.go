@@ -47,7 +47,7 @@ const (
 // Conditions of a Package. Writer: the delivery controller.
 const (
 	// ConditionFetched is True when the source was read; False keeps the last good Release in place.
-	ConditionFetched = "Fetched"
+	ConditionFetched = "Fetched"           // Fetched True
 	// ConditionRendered is True when the revision rendered for every selected cluster.
 	ConditionRendered = "Rendered"
 	// ConditionPlaced is True when the Placement exists and is decided.
@@ -59,21 +59,21 @@ const (
 
 // Reasons of a Package's conditions.
 const (
-	ReasonFetched           = "Fetched"
+	ReasonFetched           = "Fetched"           // Fetched True
 	ReasonFetchFailed       = "FetchFailed"       // the source cannot be reached or read
 	ReasonSourceNotAllowed  = "SourceNotAllowed"  // the source is on the hub's own disk, where it may not read
 	ReasonRefNotFound       = "RefNotFound"       // the branch, tag or commit does not exist in the source
 	ReasonPathNotFound      = "PathNotFound"      // the path does not exist in the revision
-	ReasonRendered          = "Rendered"          //
+	ReasonRendered          = "Rendered"          // Rendered True
 	ReasonRenderFailed      = "RenderFailed"      // a file is invalid; the message names file, object and field
 	ReasonEmptyRender       = "EmptyRender"       // nothing was rendered: refused, since unknown is never empty
 	ReasonStoreFailed       = "StoreFailed"       // the rendered content could not be stored
 	ReasonVariableMissing   = "VariableMissing"   // a selected cluster lacks a label that a manifest refers to
-	ReasonPlaced            = "Placed"            //
-	ReasonPlacementNotFound = "PlacementNotFound" //
+	ReasonPlaced            = "Placed"            // Placed True
+	ReasonPlacementNotFound = "PlacementNotFound" // Placed False: there is no such Placement in the namespace
 	ReasonUndecided         = "Undecided"         // the Placement itself is not decided
 	ReasonNoClusters        = "NoClusters"        // Placed True: the selector names no cluster
-	ReasonDelivered         = "Delivered"         //
+	ReasonDelivered         = "Delivered"         // Delivered True
 	ReasonDelivering        = "Delivering"        // clusters are at work
 	ReasonClustersFailing   = "ClustersFailing"   // at least one cluster reports a failure
 	ReasonClustersUnknown   = "ClustersUnknown"   // at least one selected cluster is not connected

@@ -90,7 +90,7 @@ func (h *hub) start() {
 		Scheme:     scheme(h.t),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{h.namespace: {}}},
-		Controller: ctrlconfig.Controller{SkipNameValidation: &again},
+		Controller: ctrlconfig.Controller{SkipNameValidation: &again, UsePriorityQueue: new(false)}, // as in hub
 	})
 	if err != nil {
 		h.t.Fatal(err)

@@ -71,8 +71,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 	}
 	err = ctrl.NewControllerManagedBy(mgr).
 		Named("delivery").
-		// The priority queue of controller-runtime 0.24.1 can deadlock when the manager stops, which then takes 30 s.
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4, UsePriorityQueue: new(false)}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		For(&v1alpha1.Package{}).
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(c.ofPlacement)).
 		Watches(&v1alpha1.Release{}, handler.EnqueueRequestsFromMapFunc(ofRelease)).

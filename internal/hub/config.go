@@ -21,6 +21,9 @@ func Dir(home string) string { return filepath.Join(home, "hub") }
 // AdminKubeconfig is the kubeconfig of a hub with an embedded API.
 func AdminKubeconfig(home string) string { return filepath.Join(Dir(home), "admin.kubeconfig") }
 
+// LogFile is where a hub that was launched in the background writes its log.
+func LogFile(home string) string { return filepath.Join(Dir(home), "logs", "hub.log") }
+
 // State is what the hub keeps in HOME/hub/config.json between starts, so that its addresses stay what its members and
 // users know.
 type State struct {

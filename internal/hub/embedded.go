@@ -7,12 +7,37 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
 	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/kube/process"
 )
 
 // serviceCIDR is the range of cluster IPs of the embedded API. Nothing runs there, so nothing is reached by it.
 var serviceCIDR = netip.MustParsePrefix("10.64.0.0/16")
+
+// onOwnAPI runs serve on an API that it starts, and that outlives it: what serve ends with may have to be written.
+func (o Options) onOwnAPI(ctx context.Context, state State, serve func(context.Context, *rest.Config) error) error {
+	own, err := newEmbedded(o.Home, filepath.Join(o.Programs, "umbel-kube"), state.Ports, o.Log)
+	if err != nil {
+		return err
+	}
+	apiCtx, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAPI()
+	var api errgroup.Group
+	api.Go(func() error { return own.supervisor.Run(apiCtx) })
+	config, err := own.ready(ctx)
+	if err == nil {
+		err = serve(ctx, config)
+	}
+	stopAPI()
+	if stopped := api.Wait(); err == nil && ctx.Err() == nil {
+		err = stopped
+	}
+	return err
+}
 
 // embedded is the hub's own etcd and kube-apiserver.
 type embedded struct {
@@ -31,15 +56,18 @@ func newEmbedded(home, binary string, ports controlplane.Ports, log *slog.Logger
 		return nil, fmt.Errorf("preparing the embedded API: %w", err)
 	}
 	supervisor, err := process.New(process.Config{
-		Processes: plane.Processes(), LogDir: filepath.Join(Dir(home), "logs"), Log: log,
+		Processes: plane.Processes(), LogDir: filepath.Dir(LogFile(home)), Log: log,
 	})
 	return &embedded{plane, supervisor}, err
 }
 
-// ready waits until the API serves, and grants what its people need.
-func (e *embedded) ready(ctx context.Context) error {
+// ready waits until the API serves, grants what its people need, and returns how it is reached.
+func (e *embedded) ready(ctx context.Context) (*rest.Config, error) {
 	if err := e.supervisor.WaitReady(ctx); err != nil {
-		return fmt.Errorf("waiting for the embedded API: %w", err)
+		return nil, fmt.Errorf("waiting for the embedded API: %w", err)
 	}
-	return e.plane.Bootstrap(ctx)
+	if err := e.plane.Bootstrap(ctx); err != nil {
+		return nil, err
+	}
+	return clientcmd.BuildConfigFromFlags("", e.plane.AdminKubeconfig())
 }

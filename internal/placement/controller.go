@@ -14,7 +14,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/kube/conditions"
@@ -37,8 +36,6 @@ func Setup(mgr ctrl.Manager) error {
 	// and the event of that write is the occasion to look again.
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("placement").
-		// The priority queue of controller-runtime 0.24.1 can deadlock when the manager stops, which then takes 30 s.
-		WithOptions(controller.Options{UsePriorityQueue: new(false)}).
 		For(&v1alpha1.Placement{}).
 		Watches(&v1alpha1.MemberCluster{}, c.concerned(), builder.WithPredicates(membershipChanged())).
 		Complete(c)

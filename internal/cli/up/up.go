@@ -234,10 +234,10 @@ func (r *fleet) awaitHub(ctx context.Context, step *progress.Step, after time.Ti
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("the hub does not answer; its log is %s", filepath.Join(hub.Dir(r.Home), "logs", "hub.log"))
+			return fmt.Errorf("the hub does not answer; its log is %s", hub.LogFile(r.Home))
 		}
 		if pid, err := hub.Running(r.Home); err == nil && pid == 0 && r.Now().Sub(after) > 5*time.Second {
-			return fmt.Errorf("the hub has ended; its log is %s", filepath.Join(hub.Dir(r.Home), "logs", "hub.log"))
+			return fmt.Errorf("the hub has ended; its log is %s", hub.LogFile(r.Home))
 		}
 	}
 }

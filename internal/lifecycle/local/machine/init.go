@@ -3,6 +3,7 @@ package machine
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -33,7 +34,7 @@ func Init(dir string) error {
 }
 
 // begin turns the calling process into the init of the machine in dir.
-func begin(dir string) (Spec, *os.File, error) {
+func begin(dir string) (Spec, io.Closer, error) {
 	spec, err := Load(dir)
 	if err != nil {
 		return Spec{}, nil, err
