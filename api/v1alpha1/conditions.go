@@ -47,7 +47,7 @@ const (
 // Conditions of a Package. Writer: the delivery controller.
 const (
 	// ConditionFetched is True when the source was read; False keeps the last good Release in place.
-	ConditionFetched = "Fetched"           // Fetched True
+	ConditionFetched = "Fetched"
 	// ConditionRendered is True when the revision rendered for every selected cluster.
 	ConditionRendered = "Rendered"
 	// ConditionPlaced is True when the Placement exists and is decided.
