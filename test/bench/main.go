@@ -2,7 +2,7 @@
 // bare client-go program on the same cluster in the same run. Machines are noisy; ratios are what to look at.
 //
 //	go run ./test/bench                   everything
-//	go run ./test/bench -only repair      one of: start, commit, repair
+//	go run ./test/bench -only repair      one of: start, commit, apply, repair (which applies first)
 //	go run ./test/bench -objects 1000     other sizes
 //
 // It prints a table and writes build/bench/NAME.json: an array of {name, value, unit, goal, better}.
@@ -65,18 +65,25 @@ func run(ctx context.Context, parts, sizes []string, seed uint64) (err error) {
 			return err
 		}
 	}
-	if !slices.Contains(parts, "repair") {
-		return nil
-	}
-	r := newReport("repair")
-	for _, text := range sizes {
-		n, err := strconv.Atoi(text)
-		if err != nil {
+	for name, measure := range map[string]func(context.Context, *rig.Fleet, *report, int, uint64) error{
+		"apply": measureApply, "repair": measureRepair,
+	} {
+		if !slices.Contains(parts, name) {
+			continue
+		}
+		r := newReport(name)
+		for _, text := range sizes {
+			n, err := strconv.Atoi(text)
+			if err != nil {
+				return err
+			}
+			if err := measure(ctx, fleet, r, n, seed); err != nil {
+				return err
+			}
+		}
+		if err := r.write(); err != nil {
 			return err
 		}
-		if err := measureRepair(ctx, fleet, r, n, seed); err != nil {
-			return err
-		}
 	}
-	return r.write()
+	return nil
 }

@@ -39,25 +39,43 @@ type site struct {
 	agent  int // its process
 }
 
-// measureRepair measures with n objects in one package: how fast it is applied and how fast drift is put back.
-func measureRepair(ctx context.Context, fleet *rig.Fleet, r *report, n int, seed uint64) error {
-	// A fleet of its own: other clusters would have a part of the processors.
+// newSite makes a fleet of one cluster: others would have a part of the processors.
+func newSite(ctx context.Context, fleet *rig.Fleet, n int, seed uint64) (*site, error) {
 	if _, err := fleet.Umbel(ctx, "down"); err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := fleet.Umbel(ctx, "up", "--cluster", "bench,env=bench,region=here"); err != nil {
-		return err
+		return nil, err
 	}
 	client, err := fleet.Clients("bench")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s := &site{fleet: fleet, client: client, name: fmt.Sprintf("bench-%d", n), n: n, random: rand.New(rand.NewPCG(seed, uint64(n)))}
-	if s.agent, err = s.findAgent(); err != nil {
+	s.agent, err = s.findAgent()
+	fmt.Fprintf(os.Stderr, "%d objects, seed %d\n", n, seed)
+	return s, err
+}
+
+func (s *site) limit() bare { return bare{s.client, s.name + "-bare"} }
+
+// measureApply measures how fast n objects in one package are applied.
+func measureApply(ctx context.Context, fleet *rig.Fleet, r *report, n int, seed uint64) error {
+	s, err := newSite(ctx, fleet, n, seed)
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "%d objects, seed %d\n", n, seed)
-	limit := bare{client, s.name + "-bare"}
+	_, err = s.applyRates(ctx, r, s.limit())
+	return err
+}
+
+// measureRepair measures, with n objects in one package, how fast it is applied and how fast drift is put back.
+func measureRepair(ctx context.Context, fleet *rig.Fleet, r *report, n int, seed uint64) error {
+	s, err := newSite(ctx, fleet, n, seed)
+	if err != nil {
+		return err
+	}
+	limit := s.limit()
 	rate, err := s.applyRates(ctx, r, limit)
 	if err != nil {
 		return err
@@ -70,7 +88,7 @@ func measureRepair(ctx context.Context, fleet *rig.Fleet, r *report, n int, seed
 	if err := kill(hub[0]); err != nil {
 		return err
 	}
-	ours, err := observe(ctx, client, s.name)
+	ours, err := observe(ctx, s.client, s.name)
 	if err != nil {
 		return err
 	}
