@@ -40,32 +40,43 @@ type State struct {
 // LoadState reads the state of the hub in a data folder, or makes one with free ports. address is what members dial;
 // when it is not valid, the state keeps the one that it has, or 127.0.0.1.
 func LoadState(home string, address netip.Addr) (State, error) {
-	path := filepath.Join(Dir(home), "config.json")
-	var s State
-	raw, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if s, err = newState(home); err != nil {
-			return s, err
-		}
-	case err != nil:
+	s, err := ReadState(home)
+	if errors.Is(err, fs.ErrNotExist) {
+		s, err = newState(home)
+	}
+	if err != nil {
 		return s, err
-	default:
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return s, fmt.Errorf("reading %s: %w", path, err)
-		}
 	}
 	if address.IsValid() {
 		s.Address = netip.AddrPortFrom(address, uint16(s.GatewayPort)).String()
 	}
-	if raw, err = json.MarshalIndent(s, "", "  "); err != nil {
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
 		return s, err
 	}
 	if err := os.MkdirAll(Dir(home), 0o700); err != nil {
-		return s, err
+		return s, fmt.Errorf("making the hub's folder: %w", err)
 	}
-	return s, renameio.WriteFile(path, raw, 0o600)
+	if err := renameio.WriteFile(statePath(home), raw, 0o600); err != nil {
+		return s, fmt.Errorf("keeping the hub's state: %w", err)
+	}
+	return s, nil
 }
+
+// ReadState reads the state of the hub in a data folder. The error is fs.ErrNotExist when there is none.
+func ReadState(home string) (State, error) {
+	var s State
+	raw, err := os.ReadFile(statePath(home))
+	if err != nil {
+		return s, fmt.Errorf("reading the hub's state: %w", err)
+	}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return s, fmt.Errorf("reading the hub's state in %s: %w", statePath(home), err)
+	}
+	return s, nil
+}
+
+func statePath(home string) string { return filepath.Join(Dir(home), "config.json") }
 
 func newState(home string) (State, error) {
 	ports, err := freePorts(4)

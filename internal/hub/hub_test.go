@@ -18,9 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,24 +28,6 @@ import (
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
 	os.Exit(kubetest.Main(m))
-}
-
-// kubeconfig writes a file by which an API is reached.
-func kubeconfig(t *testing.T, config *rest.Config) string {
-	t.Helper()
-	file := clientcmdapi.NewConfig()
-	file.Clusters["hub"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthority: config.CAFile, CertificateAuthorityData: config.CAData}
-	file.AuthInfos["hub"] = &clientcmdapi.AuthInfo{
-		ClientCertificate: config.CertFile, ClientCertificateData: config.CertData,
-		ClientKey: config.KeyFile, ClientKeyData: config.KeyData, Token: config.BearerToken,
-	}
-	file.Contexts["hub"] = &clientcmdapi.Context{Cluster: "hub", AuthInfo: "hub"}
-	file.CurrentContext = "hub"
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*file, path); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // TestAHubOnAnExistingAPI is the list from its first part to its last: the kinds are there, members can learn how the
@@ -68,11 +47,11 @@ func TestAHubOnAnExistingAPI(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- Run(ctx, Options{
-			Home: t.TempDir(), Kubeconfig: kubeconfig(t, config), Programs: programs, CertificateLife: time.Hour,
+			Home: t.TempDir(), Kubeconfig: kubetest.Kubeconfig(t, config), Programs: programs, CertificateLife: time.Hour,
 			Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Log: slog.New(slog.DiscardHandler),
 		})
 	}()
-	scheme, err := newScheme()
+	scheme, err := Scheme()
 	if err != nil {
 		t.Fatal(err)
 	}

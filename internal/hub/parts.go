@@ -32,7 +32,7 @@ import (
 
 func (h *hub) addKinds(ctx context.Context) error {
 	h.config.QPS = -1 // the API server's priority and fairness decides
-	scheme, err := newScheme()
+	scheme, err := Scheme()
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,8 @@ func (h *hub) addKinds(ctx context.Context) error {
 	return install(ctx, h.api)
 }
 
-func newScheme() (*runtime.Scheme, error) {
+// Scheme knows the kinds that a hub and its clients work with: ours and Kubernetes' own.
+func Scheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err

@@ -8,7 +8,7 @@
 //     wrong cluster because of a forgotten variable is worse than one more flag.
 //  2. The kinds that commands use are known to the client beforehand: no discovery, a `umbel refresh` in a Git hook
 //     costs one connection and two requests.
-//  3. Every command passes its error through Hub.Explain, which makes a sentence of it that ends with the next step.
+//  3. Every command passes its error through Hub.Explain (most by OnHub), which makes a sentence of it that ends with the next step.
 //
 // It knows no verb and keeps nothing.
 package client

@@ -14,6 +14,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/hub"
 )
 
 // The variables of the environment that stand for flags.
@@ -75,7 +76,7 @@ func (f *Factory) HubKubeconfig() (string, error) {
 	if f.Home == "" {
 		return "", fmt.Errorf("no hub: there is no home directory; name a data folder with --home, or a hub with --kubeconfig")
 	}
-	path := filepath.Join(f.Home, "hub", "admin.kubeconfig")
+	path := hub.AdminKubeconfig(f.Home)
 	switch _, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("no hub: run `umbel up`, or name one with --kubeconfig (looked for %s)", path)

@@ -11,8 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +19,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/cli/view"
+	"umbel.dev/umbel/internal/hub"
 )
 
 // dialTimeout is how long a hub may take to accept a connection: one that is further away than this is not reached.
@@ -58,12 +57,21 @@ func (f *Factory) Connect() (*Hub, error) {
 	return &Hub{WithWatch: api, Config: config, kubeconfig: path, namespace: f.Namespace}, nil
 }
 
+// OnHub does something with the hub, and explains what went wrong there.
+func (f *Factory) OnHub(ctx context.Context, do func(context.Context, *Hub) error) error {
+	hub, err := f.Connect()
+	if err != nil {
+		return err
+	}
+	return hub.Explain(do(ctx, hub))
+}
+
 func newClient(config *rest.Config) (kube.WithWatch, error) {
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, err
 	}
-	scheme, err := newScheme()
+	scheme, err := hub.Scheme()
 	if err != nil {
 		return nil, err
 	}
@@ -72,14 +80,6 @@ func newClient(config *rest.Config) (kube.WithWatch, error) {
 		return nil, err
 	}
 	return kube.NewWithWatch(config, kube.Options{Scheme: scheme, Mapper: mapper, HTTPClient: httpClient})
-}
-
-func newScheme() (*runtime.Scheme, error) {
-	scheme := runtime.NewScheme()
-	if err := clientgoscheme.AddToScheme(scheme); err != nil {
-		return nil, err
-	}
-	return scheme, v1alpha1.AddToScheme(scheme)
 }
 
 // newMapper knows the kinds that commands use, and asks the API for all others.

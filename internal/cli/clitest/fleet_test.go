@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,9 +16,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -48,7 +44,7 @@ func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	config := kubetest.Start(t)
 	kubetest.InstallCRDs(t, config)
-	f := &fleet{kubeconfig: writeKubeconfig(t, config), now: time.Now().Add(15*time.Minute + 30*time.Second).Truncate(time.Second)}
+	f := &fleet{kubeconfig: kubetest.Kubeconfig(t, config), now: time.Now().Add(15*time.Minute + 30*time.Second).Truncate(time.Second)}
 	hub, err := f.factory(io.Discard, io.Discard).Connect()
 	if err != nil {
 		t.Fatal(err)
@@ -72,25 +68,6 @@ func newFleet(t *testing.T) *fleet {
 	f.create(t, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubLease}})
 	f.heard(t, 2*time.Second)
 	return f
-}
-
-func writeKubeconfig(t *testing.T, config *rest.Config) string {
-	t.Helper()
-	file := clientcmdapi.NewConfig()
-	file.Clusters["hub"] = &clientcmdapi.Cluster{
-		Server: config.Host, CertificateAuthority: config.CAFile, CertificateAuthorityData: config.CAData, TLSServerName: config.ServerName,
-	}
-	file.AuthInfos["admin"] = &clientcmdapi.AuthInfo{
-		ClientCertificate: config.CertFile, ClientCertificateData: config.CertData, ClientKey: config.KeyFile, ClientKeyData: config.KeyData,
-		Token: config.BearerToken,
-	}
-	file.Contexts["hub"] = &clientcmdapi.Context{Cluster: "hub", AuthInfo: "admin"}
-	file.CurrentContext = "hub"
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*file, path); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // create makes an object with its status, and removes it after the test.

@@ -3,18 +3,14 @@
 package local
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"umbel.dev/umbel/internal/cli/client"
-	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/hub"
 	"umbel.dev/umbel/internal/lifecycle/local"
 )
 
@@ -35,9 +31,9 @@ func NewCmd(f *client.Factory) *cobra.Command {
 
 // open returns the clusters of the data folder.
 func open(f *client.Factory) (*local.Local, error) {
-	executable, err := os.Executable()
+	programs, err := client.Programs()
 	if err != nil {
-		return nil, fmt.Errorf("looking for umbel's other programs: %w", err)
+		return nil, err
 	}
 	registries, err := hubRegistries(f.Home)
 	if err != nil {
@@ -45,41 +41,29 @@ func open(f *client.Factory) (*local.Local, error) {
 	}
 	return local.New(local.Needs{
 		Home:       f.Home,
-		Binaries:   local.BinariesIn(filepath.Dir(executable)),
+		Binaries:   local.BinariesIn(programs),
 		Registries: registries,
 	})
 }
 
 // hubRegistries returns the registry of the hub in the data folder, if there is one.
 func hubRegistries(home string) ([]local.Registry, error) {
-	path := filepath.Join(home, "hub", "config.json")
-	content, err := os.ReadFile(path)
+	state, err := hub.ReadState(home)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the hub's address: %w", err)
+		return nil, err
 	}
-	var config struct {
-		Address string `json:"address"`
-		CAFile  string `json:"caFile"`
-	}
-	if err := json.Unmarshal(content, &config); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	}
-	if config.Address == "" || config.CAFile == "" {
+	if state.Address == "" || state.CAFile == "" {
 		return nil, nil
 	}
-	return []local.Registry{{Host: config.Address, CAFile: config.CAFile}}, nil
+	return []local.Registry{{Host: state.Address, CAFile: state.CAFile}}, nil
 }
 
 // showing runs f with a Progress that people see on the error stream. The name of the cluster stands before each step.
 func showing(f *client.Factory, name string, run func(local.Progress) error) error {
-	live := progress.Lines
-	if output.Terminal(f.Err) {
-		live = progress.Live
-	}
-	view := progress.New(f.Err, live, f.Now)
+	view := progress.On(f.Streams, f.Now)
 	defer view.Close()
 	return run(func(step string) func(error) {
 		shown := view.Start(name + ": " + step)

@@ -22,11 +22,14 @@ func System() Streams {
 
 // Palette returns the colours that fit the stream w.
 func (s Streams) Palette(w io.Writer) Palette {
-	if _, refused := os.LookupEnv("NO_COLOR"); refused || os.Getenv("TERM") == "dumb" || !Terminal(w) {
+	if os.Getenv("NO_COLOR") != "" || !Animated(w) {
 		return Plain
 	}
 	return Coloured
 }
+
+// Animated says whether somebody watches the stream on a terminal that knows colours and can be drawn anew.
+func Animated(w io.Writer) bool { return Terminal(w) && os.Getenv("TERM") != "dumb" }
 
 // Note says something about the results, on Err.
 func (s Streams) Note(format string, args ...any) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"umbel.dev/umbel/internal/cli/output"
 )
 
 // refresh is how often the view of a terminal is drawn.
@@ -34,6 +36,11 @@ type Step struct {
 	name  string
 	note  string
 	start time.Time
+}
+
+// On returns a view on the error stream of a command, live where somebody watches.
+func On(streams output.Streams, now func() time.Time) *View {
+	return New(streams.Err, Liveness(output.Animated(streams.Err)), now)
 }
 
 // New returns a view that writes to out; live says that out is a terminal whose lines can be drawn again.

@@ -61,11 +61,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			if err := o.complete(args); err != nil {
 				return err
 			}
-			hub, err := f.Connect()
-			if err != nil {
-				return err
-			}
-			return hub.Explain(o.run(cmd.Context(), hub))
+			return f.OnHub(cmd.Context(), o.run)
 		},
 	}
 	f.AddNamespaceFlag(cmd)

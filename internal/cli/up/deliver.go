@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
@@ -118,7 +119,7 @@ func (r *fleet) delivered(ctx context.Context, step *progress.Step, names []stri
 					waiting[p.Name] = c.Message + "."
 				}
 			}
-			if isTrue(p.Status.Conditions, v1alpha1.ConditionReady) && p.Status.ObservedGeneration == p.Generation {
+			if meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReady) && p.Status.ObservedGeneration == p.Generation {
 				delete(waiting, p.Name)
 			}
 			step.Note("%d of %d", len(names)-len(waiting), len(names))

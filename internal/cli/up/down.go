@@ -13,7 +13,6 @@ import (
 
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
-	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/hub"
 	"umbel.dev/umbel/internal/lifecycle/local"
@@ -29,7 +28,7 @@ func NewDownCmd(f *client.Factory) *cobra.Command {
 		Example: "  umbel down",
 		Args:    exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			view := progress.New(f.Err, progress.Liveness(output.Terminal(f.Err)), f.Now)
+			view := progress.On(f.Streams, f.Now)
 			defer view.Close()
 			return down(cmd.Context(), f, view)
 		},

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -112,13 +111,4 @@ func (r *fleet) connected(ctx context.Context, name v1alpha1.ClusterName) error 
 			return fmt.Errorf("cluster %s does not answer through the hub: %s", name, bytes.TrimSpace(out))
 		}
 	}
-}
-
-func isTrue(conditions []metav1.Condition, kind string) bool {
-	for _, c := range conditions {
-		if c.Type == kind {
-			return c.Status == metav1.ConditionStatus(corev1.ConditionTrue)
-		}
-	}
-	return false
 }

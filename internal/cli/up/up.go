@@ -21,7 +21,6 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
-	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/hub"
 	"umbel.dev/umbel/internal/lifecycle/local"
@@ -122,7 +121,7 @@ func (o *Options) run(ctx context.Context) (err error) {
 	if err := run.prepare(); err != nil {
 		return err
 	}
-	run.view = progress.New(o.Err, progress.Liveness(output.Terminal(o.Err)), o.Now)
+	run.view = progress.On(o.Streams, o.Now)
 	defer run.view.Close()
 	if err := run.startHub(ctx); err != nil {
 		return err
