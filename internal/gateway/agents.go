@@ -170,7 +170,7 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 	defer cancel()
 
 	var accepting sync.WaitGroup
-	accepting.Go(func() { g.acceptStreams(ctx, tun) })
+	accepting.Go(func() { g.acceptStreams(ctx, tun, member.Cluster) })
 	log.Info("an agent is in session", "key", member.Fingerprint[:12])
 	err := session.RunHub(ctx, control, session.HubConfig{
 		Version:       g.Version,
@@ -211,7 +211,7 @@ func awaitEnd(ctx context.Context, tun *tunnel.Session) {
 }
 
 // acceptStreams hands the agent's streams for content to their server.
-func (g *Gateway) acceptStreams(ctx context.Context, tun *tunnel.Session) {
+func (g *Gateway) acceptStreams(ctx context.Context, tun *tunnel.Session, cluster v1alpha1.ClusterName) {
 	for {
 		kind, stream, err := tun.Accept(ctx)
 		if err != nil {
@@ -221,7 +221,7 @@ func (g *Gateway) acceptStreams(ctx context.Context, tun *tunnel.Session) {
 			stream.Close() // there is one control stream, and a Kube stream is the hub's to open
 			continue
 		}
-		g.content.Deliver(stream)
+		g.content.Deliver(memberConn{stream, cluster})
 	}
 }
 

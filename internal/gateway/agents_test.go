@@ -1,10 +1,8 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -292,7 +290,7 @@ func TestIdleMemberCostsNoWrite(t *testing.T) {
 
 func assigned(release string) session.DesiredSet {
 	return session.DesiredSet{Assign: map[v1alpha1.PackageKey]*wire.Assignment{
-		"shop/web": {Package: "shop/web", Release: release, Revision: "abc", Digest: "sha256:1"},
+		"shop/web": {Package: "shop/web", Release: release, Revision: "abc", Repository: "shop/web", Digest: "sha256:1"},
 	}}
 }
 
@@ -350,33 +348,4 @@ func TestNackShows(t *testing.T) {
 	a.packages.broken = nil
 	a.packages.mu.Unlock()
 	h.shows("prod-eu", v1alpha1.ConditionSynced, "True/AllApplied")
-}
-
-func TestContentThroughTheTunnel(t *testing.T) {
-	h := newHub(t)
-	a := h.joined("prod-eu")
-	client := &http.Client{Transport: a.client.Content()}
-	answer, err := client.Get("http://hub/v2/shop/web/blobs/sha256:1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if body := readAll(t, answer); body != "content of /v2/shop/web/blobs/sha256:1" {
-		t.Errorf("got %q", body)
-	}
-	answer, err = client.Post("http://hub/v2/shop/web/blobs/uploads/", "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustContain(t, "the answer to a push", readAll(t, answer), "for reading")
-
-	a.stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://hub/v2/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.Do(request); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("without a session: %v", err)
-	}
 }

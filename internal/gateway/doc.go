@@ -5,7 +5,7 @@
 //
 //	POST /v1/join         an agent's first certificate, for its token; later ones, for its pinned key
 //	/clusters/NAME/…      the API server of a member, as the person who asks
-//	/v2/…                 the registry, to read: the agent's image for everybody, the rest for members
+//	/v2/umbel/agent/…     the agent's image, to read
 //	GET /healthz          is the hub there?
 //
 // An agent, in order:
@@ -24,7 +24,8 @@
 //   - The pinned key decides. A token serves once, to pin a key; a key is pinned in the API before its certificate is
 //     handed out, so a crash in between is repeated, never exploited.
 //   - The hub holds no member credential: what goes through a tunnel carries a name, never a secret.
-//   - Nothing is pushed from outside: the registry is read-only at the door.
+//   - The registry is for reading. Content goes through an agent's session, where each member gets what it is to hold now
+//     and nothing else: a stolen key harms its own member alone.
 //   - Whoever is refused is logged with the reason, and pays: failed joins are counted per address. It shows in the status
 //     of a member only when a certificate of this hub proves whose agent it was; a wrong token shows as long as the member
 //     waits for its first agent.

@@ -42,7 +42,8 @@ type Config struct {
 	Authority *Authority
 	// Desired says what members are to hold.
 	Desired Desired
-	// Registry serves /v2/. The gateway decides who may read what; nothing is written through it.
+	// Registry serves /v2/: the agent's image to everybody, and to each member what it is to hold. Nothing is written
+	// through it.
 	Registry http.Handler
 	// ClientCA (PEM) issues people's certificates. The default is what the hub's API server says in
 	// kube-system/extension-apiserver-authentication.
@@ -162,7 +163,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 		ReadHeaderTimeout: handshakeTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
 	}
 	tunnels := &http.Server{
-		Handler: readOnly(g.Registry), ErrorLog: errorLog,
+		Handler: http.HandlerFunc(g.serveContent), ConnContext: withMember, ErrorLog: errorLog,
 		ReadHeaderTimeout: handshakeTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
 	}
 	var running sync.WaitGroup
@@ -256,7 +257,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/clusters/"), "/")
 		g.proxy(w, r, v1alpha1.ClusterName(name), "/"+rest)
 	case path == "/v2" || strings.HasPrefix(path, "/v2/"):
-		g.serveContent(w, r)
+		g.serveImage(w, r)
 	default:
 		kubeproxy.WriteError(w, http.StatusNotFound, "nothing is served at this path; members are at /clusters/NAME")
 	}
