@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -169,6 +170,38 @@ func TestStrangersAreRefused(t *testing.T) {
 	t.Run("no certificate", func(t *testing.T) {
 		mustContain(t, "the refusal", fmt.Sprint(h.dial(h.keyring(t.TempDir()))), "presented no certificate")
 	})
+}
+
+// Who has no certificate of this hub for a member changes nothing of what people see of it, also while its agent is away.
+func TestStrangersWriteNothing(t *testing.T) {
+	h := newHub(t)
+	h.joined("prod-eu").stop()
+	h.shows("prod-eu", v1alpha1.ConditionConnected, "Unknown/SessionClosed")
+	before := h.member("prod-eu").ResourceVersion
+	other, err := identity.NewCA("another hub", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := h.keyring(t.TempDir())
+	notAnAgent, err := h.authority.CA.Sign(identity.Request{CommonName: "prod-eu", TTL: time.Hour}, ring.Key().Public(), x509.ExtKeyUsageClientAuth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		reason, want string
+		certificate  []byte
+	}{
+		{"another hub's certificate", "not from this hub", h.sign(other, "prod-eu", ring, time.Hour)},
+		{"another hub's certificate, expired", "not from this hub", h.sign(other, "prod-eu", ring, -time.Minute)},
+		{"our certificate, not of an agent", "not one of an agent", notAnAgent},
+	} {
+		if err := ring.Install(c.certificate, h.authority.CA.CertPEM()); err != nil {
+			t.Fatal(err)
+		}
+		mustContain(t, c.reason, fmt.Sprint(h.dial(ring)), c.want)
+	}
+	mustContain(t, "a key of one's own", fmt.Sprint(h.ask(v1alpha1.Bootstrap{Cluster: "prod-eu", Token: "guessed"}, ring)), session.ReasonNoMember)
+	h.idle(before)
 }
 
 // A stranger's attempt does not show in the status of a member that is well.
