@@ -19,6 +19,7 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt ends what does not heed the first
 	err := cli.NewRoot(client.New(output.System())).ExecuteContext(ctx)
 	if err != nil && !exit.Silent(err) {
 		fmt.Fprintln(os.Stderr, "umbel:", err)

@@ -24,6 +24,7 @@ const (
 	fleetGroup   = "fleet"
 	memberGroup  = "members"
 	machineGroup = "machine"
+	selfGroup    = "self"
 )
 
 // NewRoot returns the umbel command.
@@ -32,7 +33,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 		Use:   "umbel",
 		Short: "A control plane of Kubernetes control planes",
 		Long: "A control plane of Kubernetes control planes: say once what every cluster should hold, and it does.\n\n" +
-			"`umbel up` starts a whole fleet on this computer.",
+			"`umbel up` starts a whole fleet on this computer.\n\n" + client.Environment + "\n\n" + exit.Meaning,
 		Version:       version.Version,
 		SilenceUsage:  true,
 		SilenceErrors: true, // main prints them
@@ -42,6 +43,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 		&cobra.Group{ID: fleetGroup, Title: "The fleet:"},
 		&cobra.Group{ID: memberGroup, Title: "Its members:"},
 		&cobra.Group{ID: machineGroup, Title: "On this computer:"},
+		&cobra.Group{ID: selfGroup, Title: "The command itself:"},
 	)
 	f.AddFlags(root.PersistentFlags())
 	add := func(group string, commands ...*cobra.Command) {
@@ -53,6 +55,25 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(fleetGroup, get.NewCmd(f), describe.NewCmd(f), refresh.NewCmd(f))
 	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), kubectl.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))
-	exit.Groups(root)
+	completion(root)
+	exit.Adopt(root)
 	return root
+}
+
+// completion adds cobra's command for shells, with an example for each of them.
+func completion(root *cobra.Command) {
+	root.SetHelpCommandGroupID(selfGroup)
+	root.SetCompletionCommandGroupID(selfGroup)
+	root.InitDefaultCompletionCmd()
+	examples := map[string]string{
+		"bash": "source <(umbel completion bash)", "zsh": "source <(umbel completion zsh)",
+		"fish": "umbel completion fish | source", "powershell": "umbel completion powershell | Out-String | Invoke-Expression",
+	}
+	for _, cmd := range root.Commands() {
+		for _, shell := range cmd.Commands() {
+			if example, ok := examples[shell.Name()]; ok && cmd.Name() == "completion" {
+				shell.Example = "  # complete in this shell, until it ends\n  " + example
+			}
+		}
+	}
 }

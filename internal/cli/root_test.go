@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"umbel.dev/umbel/internal/cli"
 	"umbel.dev/umbel/internal/cli/client"
@@ -30,8 +31,49 @@ func TestHelp(t *testing.T) {
 		if cmd.Example == "" {
 			t.Errorf("%s has no example", cmd.CommandPath())
 		}
+		cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+			kind, usage := pflag.UnquoteUsage(flag)
+			if usage == "" || kind != "" && kind != strings.ToUpper(kind) {
+				t.Errorf("%s --%s says %q %q: name what it takes, as in `FILE`", cmd.CommandPath(), flag.Name, kind, usage)
+			}
+		})
 	}
 	visit(root)
+	for _, want := range []string{"Exit codes:", "UMBEL_HOME", "UMBEL_KUBECONFIG", "NO_COLOR"} {
+		if !strings.Contains(root.Long, want) {
+			t.Errorf("`umbel --help` does not speak of %s", want)
+		}
+	}
+}
+
+// TestCompletionOffersNoFiles where a command takes none: a shell does so unless it is told not to.
+func TestCompletionOffersNoFiles(t *testing.T) {
+	t.Setenv("UMBEL_HOME", t.TempDir())
+	const itsOwn = "umbel kubectl" // which is asked for a cluster first; what follows is kubectl's
+	var leaves [][]string
+	var visit func(*cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		for _, sub := range cmd.Commands() {
+			visit(sub)
+		}
+		if cmd.Runnable() && !cmd.Hidden && cmd.CommandPath() != itsOwn {
+			leaves = append(leaves, strings.Fields(cmd.CommandPath())[1:])
+		}
+	}
+	visit(cli.NewRoot(client.New(output.Streams{Out: io.Discard, Err: io.Discard})))
+	for _, leaf := range leaves {
+		var out strings.Builder
+		root := cli.NewRoot(client.New(output.Streams{Out: &out, Err: io.Discard}))
+		root.SetOut(&out)
+		root.SetErr(io.Discard)
+		root.SetArgs(append(append([]string{"__complete"}, leaf...), ""))
+		if err := root.ExecuteContext(t.Context()); err != nil {
+			t.Errorf("umbel %s: %v", strings.Join(leaf, " "), err)
+		}
+		if strings.HasSuffix(out.String(), ":0\n") {
+			t.Errorf("umbel %s offers files: %q", strings.Join(leaf, " "), out.String())
+		}
+	}
 }
 
 func TestWordsThatAreNoCommand(t *testing.T) {

@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,34 +20,56 @@ const completionTimeout = 2 * time.Second
 
 const noFiles = cobra.ShellCompDirectiveNoFileComp
 
-// CompleteTarget completes KIND NAME…: first one of the kinds given, then names of it.
-func (f *Factory) CompleteTarget(words ...string) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) == 0 {
+// Names is how many names a command takes.
+type Names int
+
+// One name, or as many as somebody likes.
+const (
+	One  Names = 1
+	Many Names = math.MaxInt
+)
+
+// CompleteTarget completes KIND NAME… and KIND/NAME…: first one of the kinds given, then names of it.
+func (f *Factory) CompleteTarget(most Names, words ...string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 && !strings.Contains(typed, "/") {
 			return words, noFiles
 		}
-		kind, err := kinds.Lookup(args[0])
+		word, _, slashed := strings.Cut(append(args, typed)[0], "/")
+		kind, err := kinds.Lookup(word)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		return f.names(cmd, kind, args[1:])
+		if !slashed {
+			return f.names(cmd, kind, most, args[1:])
+		}
+		var given []string
+		for _, arg := range args {
+			_, name, _ := strings.Cut(arg, "/")
+			given = append(given, name)
+		}
+		names, directive := f.names(cmd, kind, most, given)
+		for i := range names {
+			names[i] = word + "/" + names[i]
+		}
+		return names, directive
 	}
 }
 
-// CompleteFirst completes the first argument with the names of a kind.
+// CompleteFirst completes the first argument with the names of a kind. What follows is another program's.
 func (f *Factory) CompleteFirst(kind kinds.Kind) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-		return f.names(cmd, kind, nil)
+		return f.names(cmd, kind, One, nil)
 	}
 }
 
-// CompleteNames completes every argument with the names of a kind.
-func (f *Factory) CompleteNames(kind kinds.Kind) cobra.CompletionFunc {
+// CompleteName completes the one argument that there is with the names of a kind.
+func (f *Factory) CompleteName(kind kinds.Kind) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		return f.names(cmd, kind, args)
+		return f.names(cmd, kind, One, args)
 	}
 }
 
@@ -55,8 +79,11 @@ func (f *Factory) completeNamespaces(cmd *cobra.Command, _ []string, _ string) (
 	return f.list(cmd, list, nil)
 }
 
-// names returns the names of a kind that are not among those given.
-func (f *Factory) names(cmd *cobra.Command, kind kinds.Kind, given []string) ([]string, cobra.ShellCompDirective) {
+// names returns the names of a kind that are not among those given, unless there are enough of them.
+func (f *Factory) names(cmd *cobra.Command, kind kinds.Kind, most Names, given []string) ([]string, cobra.ShellCompDirective) {
+	if len(given) >= int(most) {
+		return nil, noFiles
+	}
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(kind.ListGVK())
 	var in []kube.ListOption

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/hub"
 )
@@ -22,6 +23,12 @@ const (
 	homeVariable       = "UMBEL_HOME"
 	kubeconfigVariable = "UMBEL_KUBECONFIG"
 )
+
+// Environment is what people read of the variables.
+const Environment = `Environment:
+  UMBEL_HOME        the data folder, where --home does not name one
+  UMBEL_KUBECONFIG  the kubeconfig of the hub, where --kubeconfig does not
+  NO_COLOR          when it is set to anything, nothing is coloured`
 
 // Factory holds what every command needs.
 type Factory struct {
@@ -56,16 +63,24 @@ func New(streams output.Streams) *Factory {
 
 // AddFlags adds the flags that every command knows: those of the root command.
 func (f *Factory) AddFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&f.Home, "home", f.Home, "data folder ($"+homeVariable+")")
+	flags.StringVar(&f.Home, "home", f.Home, "data `FOLDER` ($"+homeVariable+")")
 	flags.StringVar(&f.Kubeconfig, "kubeconfig", f.Kubeconfig,
-		"kubeconfig of the hub ($"+kubeconfigVariable+"; default: the hub in the data folder)")
+		"`FILE` with the kubeconfig of the hub ($"+kubeconfigVariable+"; default: the hub in the data folder)")
 }
 
 // AddNamespaceFlag adds -n to a command that works with namespaced objects.
 func (f *Factory) AddNamespaceFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&f.Namespace, "namespace", "n", f.Namespace, "namespace of the objects")
+	cmd.Flags().StringVarP(&f.Namespace, "namespace", "n", f.Namespace, "`NAMESPACE` of the objects")
 	// It fails for a flag that does not exist only.
 	_ = cmd.RegisterFlagCompletionFunc("namespace", f.completeNamespaces)
+}
+
+// Here checks that a command that works on this computer alone was not given another hub.
+func (f *Factory) Here(cmd *cobra.Command) error {
+	if flag := cmd.Flags().Lookup("kubeconfig"); flag != nil && flag.Changed {
+		return exit.Usagef("`%s` works on the data folder of this computer: --kubeconfig has no say in it, --home names another folder", cmd.CommandPath())
+	}
+	return nil
 }
 
 // HubKubeconfig returns the path of the hub's kubeconfig, or an error that says how to name one.

@@ -17,7 +17,16 @@ func TestCompletion(t *testing.T) {
 		{args: "get clusters dev", want: []string{"edge", "prod-eu", "prod-us"}},
 		{args: "describe package -n team-a", want: []string{"broken"}},
 		{args: "kubectl", want: []string{"dev", "edge", "prod-eu", "prod-us"}},
+		{args: "kubectl prod-eu get", want: nil}, // kubectl's own
 		{args: "refresh package", want: []string{"shop"}},
+		{args: "label cluster", want: []string{"dev", "edge", "prod-eu", "prod-us"}},
+		{args: "describe cluster dev", want: nil}, // it takes one
+		{args: "get placements", want: []string{"shops"}},
+		{args: "get cluster/dev", want: []string{"cluster/edge", "cluster/prod-eu", "cluster/prod-us"}},
+		{args: "get clusters -o", want: []string{"wide", "json", "yaml", "name"}},
+		{args: "get packages -n", want: []string{"default", "kube-node-lease", "kube-public", "kube-system", "team-a", "umbel-system"}},
+		{args: "leave", want: []string{"dev", "edge", "prod-eu", "prod-us"}},
+		{args: "leave dev", want: nil},
 	}
 	for _, c := range cases {
 		t.Run(c.args, func(t *testing.T) {

@@ -26,6 +26,7 @@ import (
 	"umbel.dev/umbel/internal/cli/get"
 	"umbel.dev/umbel/internal/cli/kubectl"
 	"umbel.dev/umbel/internal/cli/label"
+	"umbel.dev/umbel/internal/cli/leave"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/refresh"
 	"umbel.dev/umbel/internal/kube/kubetest"
@@ -133,7 +134,7 @@ func (f *fleet) root(out, errs io.Writer, args ...string) *cobra.Command {
 	root.SetOut(out)
 	root.SetErr(errs)
 	factory.AddFlags(root.PersistentFlags())
-	root.AddCommand(get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory))
+	root.AddCommand(get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory), leave.NewCmd(factory))
 	root.SetArgs(args)
 	return root
 }

@@ -63,7 +63,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Short:             "Tell all about a cluster, package, placement or release, and what to do next",
 		Long:              "Tell all about one object of the hub. The kinds are " + kinds.List() + ".",
 		Example:           examples,
-		ValidArgsFunction: f.CompleteTarget(kinds.Words()...),
+		ValidArgsFunction: f.CompleteTarget(client.One, kinds.Words()...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.complete(args); err != nil {
 				return err

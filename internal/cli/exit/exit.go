@@ -3,6 +3,7 @@
 //	0  it did what was asked
 //	1  it could not, and said why
 //	2  it was asked wrongly: an unknown flag, a missing argument, a value that cannot be read
+//	130  it was interrupted before it was done
 //
 // A program that umbel ran in its place (`umbel kubectl`) passes its own code through.
 //
@@ -10,6 +11,7 @@
 package exit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -21,7 +23,17 @@ const (
 	OK      = 0
 	Failure = 1
 	Misuse  = 2
+	// Interrupted is what a shell makes of a program that SIGINT ended.
+	Interrupted = 130
 )
+
+// Meaning is what people read of the codes.
+const Meaning = `Exit codes:
+  0    it did what was asked
+  1    it could not, and said why
+  2    it was asked wrongly, and said what is wrong
+  130  it was interrupted
+` + "`umbel kubectl` ends with the code of kubectl."
 
 // Status is the exit code of a program that umbel ran, which has said itself what there was to say.
 type Status int
@@ -44,6 +56,29 @@ func Usage(err error) error {
 // Usagef makes an error that ends the command with exit code 2.
 func Usagef(format string, args ...any) error {
 	return misuse{fmt.Errorf(format, args...)}
+}
+
+// Takes checks that there is an argument for each of the names, which are those of the help, and no more.
+func Takes(names ...string) cobra.PositionalArgs {
+	return Args(func(_ *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return fmt.Errorf("%s is missing", names[len(args)])
+		}
+		if len(args) > len(names) {
+			return fmt.Errorf("%q is too much", args[len(names)])
+		}
+		return nil
+	})
+}
+
+// TakesSome checks that there is at least one argument.
+func TakesSome(name string) cobra.PositionalArgs {
+	return Args(func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("%s is missing", name)
+		}
+		return nil
+	})
 }
 
 // Args makes a check of arguments report a misuse: exit code 2, and where to read on.
@@ -71,6 +106,9 @@ func Code(err error) int {
 	}
 	if _, ok := errors.AsType[misuse](err); ok {
 		return Misuse
+	}
+	if errors.Is(err, context.Canceled) {
+		return Interrupted
 	}
 	return Failure
 }

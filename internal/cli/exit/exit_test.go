@@ -1,6 +1,7 @@
 package exit_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -24,6 +25,8 @@ func TestCode(t *testing.T) {
 		{reason: "a misuse", err: exit.Usage(plain), code: 2},
 		{reason: "a misuse stays one when it is wrapped", err: fmt.Errorf("reading flags: %w", exit.Usagef("no such flag")), code: 2},
 		{reason: "arguments that do not fit", err: exit.Args(cobra.NoArgs)(&cobra.Command{Use: "umbel"}, []string{"x"}), code: 2},
+		{reason: "an interrupt", err: fmt.Errorf("waiting: %w", context.Canceled), code: 130},
+		{reason: "time that is up is no interrupt", err: context.DeadlineExceeded, code: 1},
 		{reason: "the code of a program that was run passes through", err: fmt.Errorf("running kubectl: %w", exit.Status(42)), code: 42, silent: true},
 	}
 	for _, c := range cases {
@@ -35,5 +38,44 @@ func TestCode(t *testing.T) {
 				t.Errorf("got silent %v, want %v", got, c.silent)
 			}
 		})
+	}
+}
+
+func TestArgumentsAreNamed(t *testing.T) {
+	cases := []struct {
+		reason string
+		check  cobra.PositionalArgs
+		args   []string
+		want   string
+	}{
+		{reason: "none, and none is wanted", check: exit.Takes()},
+		{reason: "none is wanted", check: exit.Takes(), args: []string{"x"}, want: "\"x\" is too much: `umbel --help` shows examples"},
+		{reason: "as many as there are names", check: exit.Takes("NAME", "REF"), args: []string{"a", "b"}},
+		{reason: "the second is missing", check: exit.Takes("NAME", "REF"), args: []string{"a"}, want: "REF is missing: `umbel --help` shows examples"},
+		{reason: "one too many", check: exit.Takes("NAME"), args: []string{"a", "b"}, want: "\"b\" is too much: `umbel --help` shows examples"},
+		{reason: "several", check: exit.TakesSome("NAME"), args: []string{"a", "b"}},
+		{reason: "at least one", check: exit.TakesSome("NAME"), want: "NAME is missing: `umbel --help` shows examples"},
+	}
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			err := c.check(&cobra.Command{Use: "umbel"}, c.args)
+			if (err == nil) != (c.want == "") || err != nil && (err.Error() != c.want || exit.Code(err) != exit.Misuse) {
+				t.Errorf("got %v with code %d, want %q", err, exit.Code(err), c.want)
+			}
+		})
+	}
+}
+
+func TestAMissingFlagIsAMisuse(t *testing.T) {
+	cmd := &cobra.Command{Use: "umbel", SilenceErrors: true, SilenceUsage: true, RunE: func(*cobra.Command, []string) error { return nil }}
+	cmd.Flags().String("kubeconfig", "", "")
+	if err := cmd.MarkFlagRequired("kubeconfig"); err != nil {
+		t.Fatal(err)
+	}
+	exit.Adopt(cmd)
+	cmd.SetArgs([]string{})
+	err := cmd.Execute()
+	if want := "required flag(s) \"kubeconfig\" not set: `umbel --help` lists the flags"; err == nil || err.Error() != want || exit.Code(err) != exit.Misuse {
+		t.Errorf("got %v with code %d, want %q", err, exit.Code(err), want)
 	}
 }

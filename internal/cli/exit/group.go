@@ -7,13 +7,23 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Groups makes cmd, and every command below it that only holds others, answer a word that is none of them with a
-// misuse (cobra would end with 1, or print help and end with 0), and no word at all with help.
-func Groups(cmd *cobra.Command) {
+// Adopt makes cmd and every command below it end as this package says where cobra would not: a flag that is missing is
+// a misuse, and so is, for a command that only holds others, a word that is none of them. Without a word such a
+// command prints help.
+func Adopt(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
-		Groups(sub)
+		Adopt(sub)
 	}
-	if !cmd.HasSubCommands() || cmd.Runnable() {
+	if cmd.Runnable() {
+		cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.ValidateRequiredFlags(); err != nil {
+				return Flags(cmd, err)
+			}
+			return nil
+		}
+		return
+	}
+	if !cmd.HasSubCommands() {
 		return
 	}
 	cmd.SuggestionsMinimumDistance = 2 // cobra sets it only where it looks for commands itself

@@ -59,7 +59,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Long: "List objects of the hub. The kinds are " + kinds.List() + ".\n\n" +
 			"A status is as old as the hub's last word on it: what has not been confirmed lately reads Unknown.",
 		Example:           examples,
-		ValidArgsFunction: f.CompleteTarget(kinds.Words()...),
+		ValidArgsFunction: f.CompleteTarget(client.Many, kinds.Words()...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.complete(args); err != nil {
 				return err
@@ -69,7 +69,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	}
 	f.AddNamespaceFlag(cmd)
 	output.AddFlag(cmd, &o.Format, output.Wide, output.JSON, output.YAML, output.Name)
-	cmd.Flags().StringVarP(&o.Selector, "selector", "l", "", "labels that the objects have, such as env=prod,region!=us")
+	cmd.Flags().StringVarP(&o.Selector, "selector", "l", "", "`LABELS` that the objects have, such as env=prod,region!=us")
 	cmd.Flags().BoolVarP(&o.Everywhere, "all-namespaces", "A", false, "objects of every namespace")
 	cmd.Flags().BoolVarP(&o.Watch, "watch", "w", false, "go on with each change until interrupted")
 	cmd.Flags().BoolVar(&o.NoHeaders, "no-headers", false, "leave the headers of the table out")

@@ -48,8 +48,9 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Short: "Run a hub in the foreground",
 		Long: "Run a hub in the foreground until it is interrupted. `umbel up` starts one in the background.\n\n" +
 			"By default the hub brings its own etcd and API server; with --kubeconfig it runs on any Kubernetes.",
-		Example: examples,
-		Args:    exit.Args(cobra.NoArgs),
+		Example:           examples,
+		Args:              exit.Takes(),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			options, err := o.complete()
 			if err != nil {
@@ -60,11 +61,11 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			return hub.Run(ctx, options)
 		},
 	}
-	cmd.Flags().StringSliceVar(&o.Listen, "listen", []string{"127.0.0.1"}, "addresses that agents and people reach the hub on")
-	cmd.Flags().StringVar(&o.Advertise, "advertise", "", "the one of them that members dial (default: as before, else 127.0.0.1)")
+	cmd.Flags().StringSliceVar(&o.Listen, "listen", []string{"127.0.0.1"}, "`ADDRESS` that agents and people reach the hub on; may be given several times")
+	cmd.Flags().StringVar(&o.Advertise, "advertise", "", "the `ADDRESS` of them that members dial (default: as before, else 127.0.0.1)")
 	cmd.Flags().StringArrayVar(&o.LocalSources, "allow-local-sources", nil,
-		"a folder of this computer in which packages may have file:// repositories; may be given several times (default: none)")
-	cmd.Flags().DurationVar(&o.CertificateLife, "member-certificate-life", 24*time.Hour, "how long an agent's certificate is valid; agents renew at two thirds of it")
+		"`FOLDER` of this computer in which packages may have file:// repositories; may be given several times (default: none)")
+	cmd.Flags().DurationVar(&o.CertificateLife, "member-certificate-life", 24*time.Hour, "`DURATION` that an agent's certificate is valid; agents renew at two thirds of it")
 	cmd.AddCommand(newImageCmd(f))
 	return cmd
 }
@@ -76,22 +77,25 @@ func (o *Options) complete() (hub.Options, error) {
 	for _, text := range o.Listen {
 		address, err := netip.ParseAddr(text)
 		if err != nil {
-			return options, exit.Usagef("--listen: %w", err)
+			return options, exit.Usagef("--listen %q is not an IP address, such as 192.0.2.10", text)
 		}
 		options.Listen = append(options.Listen, address)
 	}
 	if o.Advertise != "" {
 		var err error
 		if options.Advertise, err = netip.ParseAddr(o.Advertise); err != nil {
-			return options, exit.Usagef("--advertise: %w", err)
+			return options, exit.Usagef("--advertise %q is not an IP address, such as 192.0.2.10", o.Advertise)
 		}
 	}
 	for _, text := range o.LocalSources {
 		folder, err := filepath.Abs(text)
 		if err != nil {
-			return options, exit.Usagef("--allow-local-sources: %w", err)
+			return options, exit.Usagef("--allow-local-sources %q: %w", text, err)
 		}
 		options.LocalSources = append(options.LocalSources, folder)
+	}
+	if o.CertificateLife <= 0 {
+		return options, exit.Usagef("--member-certificate-life is %s: no agent could use a certificate", o.CertificateLife)
 	}
 	var err error
 	if options.Programs, err = client.Programs(); err != nil {

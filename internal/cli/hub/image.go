@@ -25,8 +25,9 @@ func newImageCmd(f *client.Factory) *cobra.Command {
 		Short: "Write the agent's image to a file, for another registry",
 		Long: "Write the image of the agent that belongs to this umbel to a file that docker load, ctr images import, crane push\n" +
 			"and skopeo take. REF is the image's name there. It is for the processor that this umbel was built for.",
-		Example: imageExamples,
-		Args:    exit.Args(cobra.ExactArgs(1)),
+		Example:           imageExamples,
+		Args:              exit.Takes("REF"),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, args []string) error {
 			programs, err := client.Programs()
 			if err != nil {
@@ -39,7 +40,7 @@ func newImageCmd(f *client.Factory) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "`FILE` to write")
 	_ = cmd.MarkFlagRequired("output") // it fails for a flag that does not exist only
 	return cmd
 }

@@ -56,7 +56,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Short:             "Change the labels that placements select clusters by",
 		Long:              "Set (KEY=VALUE) and remove (KEY-) labels. Placements select clusters by them, so that a cluster may get or lose packages.",
 		Example:           examples,
-		ValidArgsFunction: f.CompleteTarget(kinds.Words()...),
+		ValidArgsFunction: f.CompleteTarget(client.Many, kinds.Words()...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.complete(args); err != nil {
 				return err

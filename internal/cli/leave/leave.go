@@ -51,8 +51,8 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Long: "Take a cluster out of the fleet: its agent removes itself, and its key is worth nothing any more.\n\n" +
 			"What was delivered to the cluster stays there, unless --prune is given.",
 		Example:           examples,
-		Args:              exit.Args(cobra.ExactArgs(1)),
-		ValidArgsFunction: f.CompleteNames(kinds.Clusters),
+		Args:              exit.Takes("NAME"),
+		ValidArgsFunction: f.CompleteName(kinds.Clusters),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Name = v1alpha1.ClusterName(args[0])
 			if o.Prune && o.Force {
@@ -67,7 +67,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&o.Prune, "prune", false, "delete what was delivered to the cluster")
 	cmd.Flags().BoolVar(&o.Force, "force", false, "forget the cluster without waiting for its agent")
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long to wait for the agent")
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Minute, "`DURATION` to wait for the agent")
 	return cmd
 }
 

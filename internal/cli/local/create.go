@@ -36,15 +36,19 @@ func NewCreateCmd(f *client.Factory, runF func(context.Context, *CreateOptions) 
 		Short: "Make a cluster, or heal one",
 		Long: "Make a cluster on this computer, and return when its API serves and its node is Ready.\n\n" +
 			"A cluster that is there already is healed: what does not run is started, after a reboot too.",
-		Example: createExamples,
-		Args:    exit.Args(cobra.ExactArgs(1)),
+		Example:           createExamples,
+		Args:              exit.Takes("NAME"),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Spec.Name = args[0]
+			if err := o.Spec.Validate(); err != nil {
+				return exit.Usage(err)
+			}
 			return runF(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().IntVar(&o.Spec.Nodes, "nodes", 1, "number of nodes: 1, or 0 for a control plane alone")
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", 3*time.Minute, "how long it may take")
+	cmd.Flags().IntVar(&o.Spec.Nodes, "nodes", 1, "`NUMBER` of nodes: 1, or 0 for a control plane alone")
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", 3*time.Minute, "`DURATION` that it may take")
 	return cmd
 }
 

@@ -69,14 +69,14 @@ func NewStartCmd(f *client.Factory, runF func(context.Context, *NamesOptions) er
 	cmd.Use = "start NAME..."
 	cmd.Short = "Start clusters that were stopped, or that a reboot ended"
 	cmd.Example = "  umbel local start dev"
-	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long each may take")
+	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "`DURATION` that each may take")
 	return cmd
 }
 
 func newNamesCmd(f *client.Factory, runF func(context.Context, *NamesOptions) error) *cobra.Command {
 	o := &NamesOptions{Factory: f}
 	return &cobra.Command{
-		Args:              exit.Args(cobra.MinimumNArgs(1)),
+		Args:              exit.TakesSome("NAME"),
 		ValidArgsFunction: completeNames(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Names = args

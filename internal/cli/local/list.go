@@ -32,12 +32,13 @@ func NewListCmd(f *client.Factory, runF func(context.Context, *ListOptions) erro
 	}
 	o := &ListOptions{Factory: f}
 	cmd := &cobra.Command{
-		Use:     "list",
-		Aliases: []string{"ls"},
-		Short:   "List the clusters of this computer",
-		Example: listExamples,
-		Args:    exit.Args(cobra.NoArgs),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), o) },
+		Use:               "list",
+		Aliases:           []string{"ls"},
+		Short:             "List the clusters of this computer",
+		Example:           listExamples,
+		Args:              exit.Takes(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), o) },
 	}
 	output.AddFlag(cmd, &o.Format, output.Wide, output.JSON, output.YAML, output.Name)
 	return cmd
@@ -52,17 +53,20 @@ func runList(ctx context.Context, o *ListOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.Format == output.JSON || o.Format == output.YAML {
-		return output.Encode(o.Out, o.Format, list)
-	}
-	if len(list) == 0 {
-		o.Note("No local clusters in %s. Make one: umbel local create NAME", o.Home)
-		return nil
-	}
 	return o.print(list)
 }
 
 func (o *ListOptions) print(list []local.Cluster) error {
+	if o.Format == output.JSON || o.Format == output.YAML {
+		if list == nil {
+			list = []local.Cluster{} // a list without clusters, and not null
+		}
+		return output.Encode(o.Out, o.Format, list)
+	}
+	if len(list) == 0 {
+		o.Note("No local clusters in %s: `umbel local create NAME` makes one", o.Home)
+		return nil
+	}
 	if o.Format == output.Name {
 		for _, cluster := range list {
 			fmt.Fprintln(o.Out, cluster.Name)

@@ -5,6 +5,7 @@ package local
 import (
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Short: "Make and delete real clusters on this computer",
 		Long: "Make and delete real Kubernetes clusters on this computer.\n\n" +
 			"Each has its own control plane and, as root, a node with containerd in namespaces of its own.",
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return f.Here(cmd) },
 	}
 	cmd.AddCommand(
 		NewCreateCmd(f, nil), NewListCmd(f, nil), NewStartCmd(f, nil), NewStopCmd(f, nil), NewDeleteCmd(f, nil),
@@ -84,7 +86,9 @@ func completeNames(f *client.Factory) cobra.CompletionFunc {
 		}
 		var names []string
 		for _, cluster := range list {
-			names = append(names, cluster.Name)
+			if !slices.Contains(args, cluster.Name) {
+				names = append(names, cluster.Name)
+			}
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -28,6 +28,8 @@ func TestCreateReadsItsArguments(t *testing.T) {
 	}{
 		{"one node unless told otherwise", []string{"dev"}, local.Spec{Name: "dev", Nodes: 1}, exit.OK},
 		{"a control plane alone", []string{"dev", "--nodes=0"}, local.Spec{Name: "dev"}, exit.OK},
+		{"a name that no cluster can have", []string{"Dev"}, local.Spec{}, exit.Misuse},
+		{"more nodes than there can be", []string{"dev", "--nodes=3"}, local.Spec{}, exit.Misuse},
 		{"no name", nil, local.Spec{}, exit.Misuse},
 		{"two names", []string{"dev", "prod"}, local.Spec{}, exit.Misuse},
 	} {
@@ -93,6 +95,24 @@ alone   Stopped   0       https://127.0.0.1:40001    /d/local/alone/kubeconfig  
 		}
 		if diff := cmp.Diff(want, out.String()); diff != "" {
 			t.Errorf("-o %q (-want +got):\n%s", format, diff)
+		}
+	}
+}
+
+func TestNoClustersAreAnEmptyList(t *testing.T) {
+	for format, want := range map[output.Format]struct{ out, err string }{
+		output.JSON:  {out: "[]\n"},
+		output.YAML:  {out: "[]\n"},
+		output.Human: {err: "No local clusters in /d: `umbel local create NAME` makes one\n"},
+	} {
+		var out, errs bytes.Buffer
+		o := &ListOptions{Factory: client.New(output.Streams{Out: &out, Err: &errs}), Format: format}
+		o.Home = "/d"
+		if err := o.print(nil); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != want.out || errs.String() != want.err {
+			t.Errorf("-o %q: got %q and %q, want %q and %q", format, out.String(), errs.String(), want.out, want.err)
 		}
 	}
 }

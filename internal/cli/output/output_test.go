@@ -2,6 +2,7 @@ package output_test
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,30 @@ func TestPaletteIsPlainForPrograms(t *testing.T) {
 	streams := output.Streams{Out: &bytes.Buffer{}}
 	if got := streams.Palette(streams.Out); got != output.Plain {
 		t.Errorf("got palette %v for a stream that is no terminal, want %v", got, output.Plain)
+	}
+}
+
+func TestPaletteOnATerminal(t *testing.T) {
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	for _, c := range []struct {
+		reason, noColor, term string
+		want                  output.Palette
+		animated              bool
+	}{
+		{reason: "somebody watches", term: "xterm", want: output.Coloured, animated: true},
+		{reason: "who wants no colour", noColor: "1", term: "xterm", want: output.Plain, animated: true},
+		{reason: "by any value", noColor: "no", term: "xterm", want: output.Plain, animated: true},
+		{reason: "on a terminal that knows none", term: "dumb", want: output.Plain},
+	} {
+		t.Setenv("NO_COLOR", c.noColor)
+		t.Setenv("TERM", c.term)
+		if got, animated := (output.Streams{}).Palette(terminal), output.Animated(terminal); got != c.want || animated != c.animated {
+			t.Errorf("%s: got palette %v and animated %v, want %v and %v", c.reason, got, animated, c.want, c.animated)
+		}
 	}
 }
 

@@ -56,7 +56,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Short:             "Fetch the sources of packages now",
 		Long:              "Ask the hub to look at the sources of packages now, instead of when it polls them next.",
 		Example:           examples,
-		ValidArgsFunction: f.CompleteTarget(kinds.Packages.Singular),
+		ValidArgsFunction: f.CompleteTarget(client.Many, kinds.Packages.Singular),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.complete(args); err != nil {
 				return err
@@ -66,7 +66,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	}
 	f.AddNamespaceFlag(cmd)
 	cmd.Flags().BoolVar(&o.All, "all", false, "every package of the namespace")
-	cmd.Flags().StringVar(&o.Git, "git", "", "every package, in all namespaces, that comes from the repository with this URL")
+	cmd.Flags().StringVar(&o.Git, "git", "", "every package, in all namespaces, that comes from the repository at `URL`")
 	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "say nothing about what went well")
 	return cmd
 }

@@ -20,6 +20,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/examples"
 	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/hub"
 )
 
 // deliver makes the example repository and the Packages of its folders, and waits until they are delivered.
@@ -68,8 +69,8 @@ func (r *fleet) repository(ctx context.Context) error {
 			return fmt.Errorf("git %s in %s: %w: %s", strings.Join(args, " "), dir, err, out)
 		}
 	}
-	hook := fmt.Sprintf("#!/bin/sh\n# Tell the hub that there is something new, so that it need not wait for its next poll.\nexec '%s' refresh package --git '%s' --home '%s' --quiet\n",
-		filepath.Join(r.programs, "umbel"), r.repositoryURL(), r.Home)
+	hook := fmt.Sprintf("#!/bin/sh\n# Tell the hub that there is something new, so that it need not wait for its next poll.\nexec '%s' refresh package --git '%s' --home '%s' --kubeconfig '%s' --quiet\n",
+		filepath.Join(r.programs, "umbel"), r.repositoryURL(), r.Home, hub.AdminKubeconfig(r.Home))
 	return os.WriteFile(filepath.Join(dir, ".git", "hooks", "post-commit"), []byte(hook), 0o755)
 }
 
@@ -140,6 +141,9 @@ func (r *fleet) next(clusters []cluster) string {
 		// the commands find the fleet by themselves
 	} else if os.Getenv("UMBEL_HOME") != r.Home {
 		umbel += " --home " + r.Home
+	}
+	if os.Getenv("UMBEL_KUBECONFIG") != "" { // it names another hub than this one
+		umbel = "UMBEL_KUBECONFIG= " + umbel
 	}
 	first := clusters[0].name
 	var b strings.Builder

@@ -25,9 +25,13 @@ func NewDownCmd(f *client.Factory) *cobra.Command {
 		Short: "Take away everything that `umbel up` made",
 		Long: "End the hub and the local clusters of the data folder and delete all that they are made of: processes, network\n" +
 			"namespaces, bridge, mounts, and the data folder's content, the example repository and its commits included.",
-		Example: "  umbel down",
-		Args:    exit.Args(cobra.NoArgs),
+		Example:           "  umbel down",
+		Args:              exit.Takes(),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.Here(cmd); err != nil {
+				return err
+			}
 			view := progress.On(f.Streams, f.Now)
 			defer view.Close()
 			return down(cmd.Context(), f, view)

@@ -100,7 +100,8 @@ func (r *fleet) connected(ctx context.Context, name v1alpha1.ClusterName) error 
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		cmd := exec.CommandContext(ctx, filepath.Join(r.programs, "umbel"), "--home", r.Home, "kubectl", string(name), "--", "get", "--raw", "/readyz")
+		cmd := exec.CommandContext(ctx, filepath.Join(r.programs, "umbel"), "--home", r.Home, "--kubeconfig", r.Kubeconfig,
+			"kubectl", string(name), "--", "get", "--raw", "/readyz")
 		out, err := cmd.CombinedOutput()
 		if err == nil {
 			return nil

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
@@ -54,26 +55,36 @@ type Options struct {
 }
 
 // NewCmd returns the command `umbel up`.
-func NewCmd(f *client.Factory) *cobra.Command {
+func NewCmd(f *client.Factory) *cobra.Command { return newCmd(f, (*Options).run) }
+
+// newCmd returns the command; runF is what it runs.
+func newCmd(f *client.Factory, runF func(*Options, context.Context, []cluster) error) *cobra.Command {
 	o := &Options{Factory: f}
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start a hub and clusters on this computer, or heal them",
 		Long: "Start a hub, make real clusters on this computer, join them, and let an example repository govern them.\n\n" +
 			"Run again, it heals what is broken and changes nothing else. Without root the clusters have no nodes.",
-		Example: upExamples,
-		Args:    exit.Args(cobra.NoArgs),
+		Example:           upExamples,
+		Args:              exit.Takes(),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			clusters, err := o.complete(cmd)
+			if err != nil {
+				return err
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), o.Timeout)
 			defer cancel()
-			return o.run(ctx)
+			return runF(o, ctx, clusters)
 		},
 	}
 	cmd.Flags().StringArrayVar(&o.Clusters, "cluster",
-		[]string{"prod-eu,env=prod,region=eu", "prod-us,env=prod,region=us", "dev,env=dev,region=eu"}, "a cluster and its labels; may be given several times")
-	cmd.Flags().StringVar((*string)(&o.Example), "example", string(Fleet), "what is delivered: fleet or none")
-	cmd.Flags().IntVar(&o.Nodes, "nodes", -1, "nodes of each cluster: 1, 0, or -1 for 1 where this computer can (root, containerd)")
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", 10*time.Minute, "how long the whole may take")
+		[]string{"prod-eu,env=prod,region=eu", "prod-us,env=prod,region=us", "dev,env=dev,region=eu"}, "`NAME,KEY=VALUE,...`: a cluster and its labels; may be given several times")
+	cmd.Flags().StringVar((*string)(&o.Example), "example", string(Fleet), "`WHAT` is delivered: fleet or none")
+	cmd.Flags().IntVar(&o.Nodes, "nodes", -1, "`NUMBER` of nodes of each cluster: 1, 0, or -1 for 1 where this computer can (root, containerd)")
+	// It fails for a flag that does not exist only.
+	_ = cmd.RegisterFlagCompletionFunc("example", cobra.FixedCompletions([]string{string(Fleet), string(None)}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", 10*time.Minute, "`DURATION` that the whole may take")
 	return cmd
 }
 
@@ -83,21 +94,57 @@ type cluster struct {
 	labels map[string]string
 }
 
-func (o *Options) clusters() ([]cluster, error) {
+// complete reads the arguments, before anything is made, and returns the clusters that are asked for.
+func (o *Options) complete(cmd *cobra.Command) ([]cluster, error) {
+	if err := o.Here(cmd); err != nil {
+		return nil, err
+	}
+	if o.Example != Fleet && o.Example != None {
+		return nil, exit.Usagef("--example is fleet or none, not %q", o.Example)
+	}
+	if o.Nodes < -1 || o.Nodes > 1 {
+		return nil, exit.Usagef("--nodes is 1, 0, or -1 for what this computer can do, not %d", o.Nodes)
+	}
 	var all []cluster
+	seen := map[v1alpha1.ClusterName]bool{}
 	for _, text := range o.Clusters {
-		parts := strings.Split(text, ",")
-		c := cluster{name: v1alpha1.ClusterName(parts[0]), labels: map[string]string{}}
-		for _, pair := range parts[1:] {
-			key, value, ok := strings.Cut(pair, "=")
-			if !ok || key == "" {
-				return nil, exit.Usagef("--cluster %q: %q is not label=value", text, pair)
-			}
-			c.labels[key] = value
+		c, err := parseCluster(text)
+		if err != nil {
+			return nil, exit.Usagef("--cluster %q: %w", text, err)
 		}
+		if seen[c.name] {
+			return nil, exit.Usagef("--cluster %q: the name %q is given twice", text, c.name)
+		}
+		seen[c.name] = true
 		all = append(all, c)
 	}
+	if len(all) == 0 {
+		return nil, exit.Usagef("a fleet has at least one cluster: --cluster NAME,KEY=VALUE,...")
+	}
 	return all, nil
+}
+
+// parseCluster reads NAME,KEY=VALUE,….
+func parseCluster(text string) (cluster, error) {
+	name, labels, _ := strings.Cut(text, ",")
+	c := cluster{name: v1alpha1.ClusterName(name), labels: map[string]string{}}
+	if err := (local.Spec{Name: name}).Validate(); err != nil {
+		return c, err
+	}
+	for pair := range strings.SplitSeq(labels, ",") {
+		key, value, ok := strings.Cut(pair, "=")
+		switch {
+		case pair == "":
+			continue
+		case !ok:
+			return c, fmt.Errorf("%q is not KEY=VALUE", pair)
+		}
+		if wrong := append(validation.IsQualifiedName(key), validation.IsValidLabelValue(value)...); len(wrong) > 0 {
+			return c, fmt.Errorf("label %q: %s", pair, wrong[0])
+		}
+		c.labels[key] = value
+	}
+	return c, nil
 }
 
 // fleet is one run of `umbel up`.
@@ -109,14 +156,7 @@ type fleet struct {
 	hub      *client.Hub
 }
 
-func (o *Options) run(ctx context.Context) (err error) {
-	clusters, err := o.clusters()
-	if err != nil {
-		return err
-	}
-	if o.Example != Fleet && o.Example != None {
-		return exit.Usagef("--example is fleet or none, not %q", o.Example)
-	}
+func (o *Options) run(ctx context.Context, clusters []cluster) error {
 	run := &fleet{Options: o}
 	if err := run.prepare(); err != nil {
 		return err

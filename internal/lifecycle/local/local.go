@@ -105,7 +105,7 @@ type Progress func(step string) (done func(error))
 // Create makes a cluster and returns when its API serves and its node, if it has one, is Ready. It heals the cluster
 // where that is there already: it starts what does not run and installs what is missing.
 func (l *Local) Create(ctx context.Context, spec Spec, progress Progress) (Cluster, error) {
-	if err := spec.validate(); err != nil {
+	if err := spec.Validate(); err != nil {
 		return Cluster{}, err
 	}
 	if spec.Nodes > 0 {

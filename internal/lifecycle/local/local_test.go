@@ -32,7 +32,7 @@ func TestSpecValidate(t *testing.T) {
 		{"too long", Spec{Name: strings.Repeat("x", 41)}, "at most 40"},
 		{"more nodes than there can be", Spec{Name: "x", Nodes: 2}, `cluster "x": nodes is 2`},
 	} {
-		err := c.spec.validate()
+		err := c.spec.Validate()
 		if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got error %v, want %q", c.reason, err, c.want)
 		}

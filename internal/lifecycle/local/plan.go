@@ -41,8 +41,8 @@ var (
 	clusterName   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 )
 
-// validate reports what is wrong with a spec, naming the field.
-func (s Spec) validate() error {
+// Validate reports what is wrong with a spec, naming the field.
+func (s Spec) Validate() error {
 	if !clusterName.MatchString(s.Name) || len(s.Name) > maxName {
 		return fmt.Errorf("cluster name %q: must be at most %d lower case letters, digits and hyphens, with a letter or digit at both ends", s.Name, maxName)
 	}

@@ -1,0 +1,63 @@
+package hub
+
+import (
+	"io"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/output"
+)
+
+func TestArgumentsBecomeOptions(t *testing.T) {
+	t.Chdir(t.TempDir())
+	f := client.New(output.Streams{Err: io.Discard})
+	f.Home, f.Kubeconfig = "here", "/hub.kubeconfig"
+	o := &Options{
+		Factory: f, Listen: []string{"127.0.0.1", "2001:db8::1"}, Advertise: "192.0.2.10",
+		LocalSources: []string{"git", "/srv/git"}, CertificateLife: time.Hour,
+	}
+	got, err := o.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	below := func(name string) string {
+		path, err := filepath.Abs(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	if got.Home != below("here") || got.Kubeconfig != "/hub.kubeconfig" || got.CertificateLife != time.Hour || got.Programs == "" || got.Log == nil {
+		t.Errorf("got %+v", got)
+	}
+	if diff := cmp.Diff([]string{below("git"), "/srv/git"}, got.LocalSources); diff != "" {
+		t.Errorf("local sources (-want +got):\n%s", diff)
+	}
+	if len(got.Listen) != 2 || got.Listen[1] != netip.MustParseAddr("2001:db8::1") || got.Advertise != netip.MustParseAddr("192.0.2.10") {
+		t.Errorf("it listens on %v and advertises %v", got.Listen, got.Advertise)
+	}
+}
+
+func TestArgumentsThatMakeNoSense(t *testing.T) {
+	for _, c := range []struct{ args, err string }{
+		{"--listen hub.example.com", `--listen "hub.example.com" is not an IP address, such as 192.0.2.10`},
+		{"--advertise 192.0.2.10:7443", `--advertise "192.0.2.10:7443" is not an IP address, such as 192.0.2.10`},
+		{"--member-certificate-life -1h", "--member-certificate-life is -1h0m0s: no agent could use a certificate"},
+		{"here", "\"here\" is too much: `hub --help` shows examples"},
+	} {
+		cmd := NewCmd(client.New(output.Streams{Err: io.Discard}))
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		cmd.SetArgs(strings.Fields(c.args))
+		err := cmd.ExecuteContext(t.Context())
+		if err == nil || err.Error() != c.err || exit.Code(err) != exit.Misuse {
+			t.Errorf("umbel hub %s: got %v with code %d, want %q", c.args, err, exit.Code(err), c.err)
+		}
+	}
+}
