@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -381,4 +382,29 @@ func TestNackShows(t *testing.T) {
 	a.packages.broken = nil
 	a.packages.mu.Unlock()
 	h.shows("prod-eu", v1alpha1.ConditionSynced, "True/AllApplied")
+}
+
+// What an evil agent says is stored, as far as there is room for it: the API takes the object, with all that it notes of it.
+func TestAnEvilAgentsStatusIsStored(t *testing.T) {
+	h := newHub(t)
+	a := h.newAgent(h.invite("prod-eu", time.Now().Add(time.Hour)), t.TempDir())
+	a.packages.held = map[string]*wire.PackageStatus{}
+	for i := range session.MaxPackages {
+		name := fmt.Sprintf("evil/%0300d", i)
+		a.packages.held[name] = &wire.PackageStatus{
+			Package: name, Release: strings.Repeat("<", 253), Phase: wire.PackageStatus_FAILED, Message: strings.Repeat("\x01", 300),
+			LastRepair: &wire.LastRepair{Object: "o", Cause: "c"},
+		}
+	}
+	a.start()
+	mustContain(t, "the condition", h.shows("prod-eu", v1alpha1.ConditionSynced, "False/PackageFailed"), "more packages than its status has room for")
+	member := h.member("prod-eu")
+	raw, err := json.Marshal(member)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(member.Status.Packages) < 500 || len(raw) > 1200<<10 {
+		t.Errorf("%d packages are named, in an object of %d bytes", len(member.Status.Packages), len(raw))
+	}
+	h.shows("prod-eu", v1alpha1.ConditionConnected, "True/ProbeAnswered")
 }

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// MaxPackages is how many packages one member may hold.
-	MaxPackages = 10_000
+	// MaxPackages is how many packages one member may hold: about as many as its status has room to name.
+	MaxPackages = 4000
 	// maxChanges is how many packages one DesiredState names at most; the rest follows after its Ack. It keeps a frame
 	// well below MaxFrame.
 	maxChanges = 2000

@@ -173,7 +173,7 @@ func TestCheckHello(t *testing.T) {
 		want   string
 	}{
 		{"another message", nil, "first message"},
-		{"too many packages", many, "10001 packages"},
+		{"too many packages", many, fmt.Sprint(MaxPackages+1, " packages")},
 		{"a name without a namespace", &wire.Hello{Packages: []*wire.PackageStatus{{Package: "web"}}}, `packages[0].package is "web"`},
 		{"a fine one", &wire.Hello{Packages: []*wire.PackageStatus{{Package: "shop/web"}}}, ""},
 	} {

@@ -22,6 +22,8 @@
 //     or forces it; nothing else tells that nothing is left behind.
 //   - An idle member costs no write: a probe that comes back changes nothing that is stored. A noisy member is written
 //     at most twice a second, with the latest only.
+//   - What a member says is bounded when it is heard, and once more, all of it together, before it is stored (bounds.go):
+//     details are left out, failures first, and never a package that the status lists.
 //   - What is known is of one MemberCluster, by its UID. One that was deleted and made again is another: the session of the
 //     former is told that it is no member, and ends.
 //   - A newer session of a member ends the older one; what the older one says from then on is not heard.

@@ -27,6 +27,7 @@ type Facts struct {
 	// Heard says that Packages is what the member holds; before, nothing is known.
 	Heard    bool
 	Packages map[v1alpha1.PackageKey]*wire.PackageStatus
+	details  int // that they take, in bytes (see hold)
 	// Told is what may be under way to the agent, in this session or when the last one ended. It is never written to.
 	Told map[v1alpha1.PackageKey]*wire.Assignment
 	// NotStored is why the agent could not store what it is to hold.
@@ -72,11 +73,6 @@ type Hub struct {
 	Before time.Time
 }
 
-const (
-	maxMessage  = 1024
-	maxFailures = 10
-)
-
 // Plan returns the status that a member should have, and when to look again; zero means when something happens.
 func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub) (v1alpha1.MemberClusterStatus, time.Duration) {
 	status := *member.Status.DeepCopy()
@@ -86,8 +82,10 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 	if facts.KubernetesVersion != "" {
 		status.KubernetesVersion = facts.KubernetesVersion
 	}
+	omitted := 0
 	if facts.Heard {
-		status.Packages = packages(status.Packages, listing(facts, desired), hub.Now)
+		all := packages(status.Packages, listing(facts, desired), hub.Now)
+		status.Packages, omitted = fit(all, status.Packages, desired)
 	}
 	if id := status.Identity; id != nil && renewed(id, facts.NotAfter) {
 		id.CertificateNotAfter = stored(facts.NotAfter)
@@ -108,7 +106,7 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 	case connected.Reason == v1alpha1.ReasonHubRestarted && wasConnected && !hub.Before.IsZero():
 		status.LastSeen = stored(hub.Before) // it was connected for as long as there was a hub to say so
 	}
-	set(synced(status, connected, facts, desired))
+	set(synced(status, connected, facts, desired, omitted))
 	conditions.DeriveReady(&status.Conditions, member.Generation,
 		v1alpha1.ConditionJoined, v1alpha1.ConditionConnected, v1alpha1.ConditionSynced)
 	if !member.DeletionTimestamp.IsZero() {
@@ -181,7 +179,8 @@ func lossMessage(reason string) string {
 	return "the agent's connection ended and it has not come back; status.lastSeen says when it was heard last"
 }
 
-func synced(status v1alpha1.MemberClusterStatus, connected metav1.Condition, facts Facts, desired Desired) metav1.Condition {
+// synced says whether the member holds what it is to hold; omitted is how many packages its status has no room for.
+func synced(status v1alpha1.MemberClusterStatus, connected metav1.Condition, facts Facts, desired Desired, omitted int) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionSynced, Status: metav1.ConditionFalse}
 	last := meta.FindStatusCondition(status.Conditions, c.Type)
 	if connected.Status != metav1.ConditionTrue {
@@ -198,6 +197,11 @@ func synced(status v1alpha1.MemberClusterStatus, connected metav1.Condition, fac
 	}
 	if facts.NotStored != "" {
 		c.Reason, c.Message = v1alpha1.ReasonPackageFailed, "the agent cannot store what it is to hold: "+facts.NotStored
+		return c
+	}
+	if omitted > 0 {
+		c.Reason = v1alpha1.ReasonPackageFailed
+		c.Message = fmt.Sprintf("the member has more packages than its status has room for: %d are not shown, and not delivered unless it has them", omitted)
 		return c
 	}
 	failed, pending := progress(status.Packages, desired.Set)
@@ -290,24 +294,22 @@ var phases = map[wire.PackageStatus_Phase]v1alpha1.MemberPackagePhase{
 
 func translate(key v1alpha1.PackageKey, p *wire.PackageStatus, before v1alpha1.MemberPackage, now time.Time) v1alpha1.MemberPackage {
 	after := v1alpha1.MemberPackage{
-		Package: key, Release: clip(p.GetRelease(), 253), Revision: clip(p.GetRevision(), 256), Digest: clip(p.GetDigest(), 128),
-		Phase: phases[p.GetPhase()], Message: clip(p.GetMessage(), maxMessage),
+		Package: key, Release: p.GetRelease(), Revision: p.GetRevision(), Digest: p.GetDigest(),
+		Phase: phases[p.GetPhase()], Message: p.GetMessage(),
 		Objects: p.GetObjects(), Applied: p.GetApplied(), Healthy: p.GetHealthy(), Repairs: p.GetRepairs(),
 		Since: *stored(now),
 	}
 	if after.Phase == "" {
 		after.Phase = v1alpha1.PackageApplying // a phase of a later version, or none yet
 	}
-	if before.Phase == after.Phase && before.Release == after.Release {
+	if before.Phase == after.Phase && (before.Release == after.Release || before.Release == "") { // it may have been left out
 		after.Since = before.Since
 	}
-	for _, f := range p.GetFailures()[:min(len(p.GetFailures()), maxFailures)] {
-		after.Failures = append(after.Failures, v1alpha1.ObjectFailure{
-			Object: clip(f.GetObject(), 512), File: clip(f.GetFile(), 512), Message: clip(f.GetMessage(), maxMessage),
-		})
+	for _, f := range p.GetFailures() {
+		after.Failures = append(after.Failures, v1alpha1.ObjectFailure{Object: f.GetObject(), File: f.GetFile(), Message: f.GetMessage()})
 	}
 	if r := p.GetLastRepair(); r != nil {
-		after.LastRepair = &v1alpha1.Repair{Object: clip(r.GetObject(), 512), Cause: clip(r.GetCause(), 256), Time: *stored(now)}
+		after.LastRepair = &v1alpha1.Repair{Object: r.GetObject(), Cause: r.GetCause(), Time: *stored(now)}
 		if last := before.LastRepair; last != nil && after.Repairs == before.Repairs &&
 			last.Object == after.LastRepair.Object && last.Cause == after.LastRepair.Cause {
 			after.LastRepair.Time = last.Time
@@ -326,11 +328,3 @@ func renewed(id *v1alpha1.MemberIdentity, notAfter time.Time) bool {
 
 // stored returns a time as the API keeps it, so that what was written and what is planned can be compared.
 func stored(t time.Time) *metav1.Time { return &metav1.Time{Time: t.Truncate(time.Second)} }
-
-// clip bounds what a member says, so that a broken one cannot fill the hub's store.
-func clip(text string, most int) string {
-	if len(text) <= most {
-		return strings.ToValidUTF8(text, "?")
-	}
-	return strings.ToValidUTF8(text[:most-3], "") + "…"
-}

@@ -190,22 +190,3 @@ func TestLeaving(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
-
-// What a broken or hostile member says cannot fill the hub's store, and is always valid for the API.
-func TestWhatAMemberSaysIsBounded(t *testing.T) {
-	long := strings.Repeat("ä", 100_000)
-	facts := well()
-	p := &wire.PackageStatus{Package: "a/web", Message: long + "\xff", Release: long, Phase: 99, LastRepair: &wire.LastRepair{Object: long, Cause: long}}
-	for range 1000 {
-		p.Failures = append(p.Failures, &wire.Failure{Object: long, File: long, Message: long})
-	}
-	facts.Packages["a/web"] = p
-	status, _ := Plan(joinedMember(), facts, known(), at(time.Hour))
-	got := status.Packages[0]
-	if len(got.Failures) != maxFailures || len(got.Message) > maxMessage || got.Phase != v1alpha1.PackageApplying {
-		t.Errorf("%d failures, a message of %d bytes, phase %q", len(got.Failures), len(got.Message), got.Phase)
-	}
-	if size := len(fmt.Sprintf("%+v", got)); size > 40_000 {
-		t.Errorf("one package takes %d bytes", size)
-	}
-}

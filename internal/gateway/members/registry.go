@@ -122,13 +122,13 @@ func (p *Presence) hear(change func(*Facts) (news bool)) {
 func (p *Presence) Opened(hello *wire.Hello) {
 	p.hear(func(f *Facts) bool {
 		f.InSession, f.Answered, f.Lost, f.Refused, f.NotStored = true, false, nil, nil, ""
-		f.AgentVersion = clip(hello.GetAgentVersion(), 128)
+		f.AgentVersion = clip(hello.GetAgentVersion(), maxVersion)
 		if v := hello.GetKubernetesVersion(); v != "" {
-			f.KubernetesVersion = clip(v, 128)
+			f.KubernetesVersion = clip(v, maxVersion)
 		}
-		f.Heard, f.Packages = true, make(map[v1alpha1.PackageKey]*wire.PackageStatus, len(hello.GetPackages()))
+		f.Heard, f.details, f.Packages = true, 0, make(map[v1alpha1.PackageKey]*wire.PackageStatus, len(hello.GetPackages()))
 		for _, s := range hello.GetPackages() {
-			f.Packages[v1alpha1.PackageKey(s.GetPackage())] = s
+			f.hold(s)
 		}
 		return true
 	})
@@ -139,7 +139,7 @@ func (p *Presence) Answered(apiError string) {
 	p.hear(func(f *Facts) bool {
 		p.seen = p.registry.config.Now()
 		news := !f.Answered || (f.APIError == "") != (apiError == "")
-		f.Answered, f.APIError = true, apiError
+		f.Answered, f.APIError = true, clip(apiError, maxMessage)
 		return news
 	})
 }
@@ -148,16 +148,16 @@ func (p *Presence) Answered(apiError string) {
 func (p *Presence) Reported(report *wire.StatusReport) {
 	p.hear(func(f *Facts) bool {
 		for _, name := range report.GetRemoved() {
-			delete(f.Packages, v1alpha1.PackageKey(name))
+			f.drop(v1alpha1.PackageKey(name))
 		}
 		for _, s := range report.GetPackages() {
 			key := v1alpha1.PackageKey(s.GetPackage())
 			if _, known := f.Packages[key]; known || len(f.Packages) < session.MaxPackages {
-				f.Packages[key] = s
+				f.hold(s)
 			}
 		}
 		if v := report.GetKubernetesVersion(); v != "" {
-			f.KubernetesVersion = clip(v, 128)
+			f.KubernetesVersion = clip(v, maxVersion)
 		}
 		return true
 	})
@@ -168,12 +168,12 @@ func (p *Presence) Acknowledged(change *wire.DesiredState, problem string) {
 	p.hear(func(f *Facts) bool {
 		for _, a := range change.GetAssign() {
 			if key := v1alpha1.PackageKey(a.GetPackage()); f.Packages[key] == nil {
-				f.Packages[key] = awaited(a)
+				f.hold(awaited(a))
 			}
 		}
-		news := f.NotStored != problem
-		f.NotStored = problem
-		return news
+		before := f.NotStored
+		f.NotStored = clip(problem, maxMessage)
+		return f.NotStored != before
 	})
 }
 
