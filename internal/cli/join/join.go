@@ -74,8 +74,9 @@ type Options struct {
 	// Agent says how the agent runs, and AgentDir, for a process, where its files go.
 	Agent    AgentMode
 	AgentDir string
-	// Image is the agent's, for nodes that cannot pull the hub's; empty means what was given before, else the hub's.
-	Image string
+	// Image is the agent's, for nodes that cannot pull the hub's; nil means what was given before, else the hub's, and
+	// empty the hub's.
+	Image *string
 	// StorageClass of the volume for the agent's state; nil means the cluster's default, empty or "none" a folder of its
 	// node.
 	StorageClass *string
@@ -87,15 +88,20 @@ type Options struct {
 
 // NewCmd returns the command `umbel join`.
 func NewCmd(f *client.Factory) *cobra.Command {
-	o, class := &Options{Factory: f}, ""
+	o := &Options{Factory: f}
+	var image, class string
 	cmd := &cobra.Command{
-		Use:     "join NAME --kubeconfig FILE",
-		Short:   "Make an existing cluster a member of the fleet",
-		Long:    long,
-		Example: examples,
-		Args:    exit.Args(cobra.ExactArgs(1)),
+		Use:               "join NAME --kubeconfig FILE",
+		Short:             "Make an existing cluster a member of the fleet",
+		Long:              long,
+		Example:           examples,
+		Args:              exit.Takes("NAME"),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Name = v1alpha1.ClusterName(args[0])
+			if cmd.Flags().Changed("image") {
+				o.Image = &image
+			}
 			if cmd.Flags().Changed("storage-class") {
 				o.StorageClass = &class
 			}
@@ -110,15 +116,15 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		},
 	}
 	// On this command --kubeconfig is the cluster's, as people expect; the hub's has a name of its own.
-	cmd.Flags().StringVar(&o.Member, "kubeconfig", "", "kubeconfig of the cluster that joins")
-	cmd.Flags().StringVar(&f.Kubeconfig, "hub-kubeconfig", f.Kubeconfig, "kubeconfig of the hub (default: the hub in the data folder)")
-	cmd.Flags().StringVar(&o.MemberContext, "context", "", "context of the cluster's kubeconfig (default: its current one)")
-	cmd.Flags().StringToStringVarP(&o.Labels, "label", "l", nil, "labels for placements to select by, such as env=prod")
-	cmd.Flags().StringVar((*string)(&o.Agent), "agent", string(Deployment), "how the agent runs: deployment, or process (you run umbel-agent)")
-	cmd.Flags().StringVar(&o.AgentDir, "agent-dir", "", "with --agent=process: where the agent's files are written")
-	cmd.Flags().StringVar(&o.Image, "image", "", "the agent's image, where nodes can pull it (default: from the hub)")
-	cmd.Flags().StringVar(&class, "storage-class", "", "StorageClass of the agent's state; none or \"\" is a folder of its node (default: the cluster's default class, else none)")
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long the agent may take to connect")
+	cmd.Flags().StringVar(&o.Member, "kubeconfig", "", "`FILE` with the kubeconfig of the cluster that joins")
+	cmd.Flags().StringVar(&f.Kubeconfig, "hub-kubeconfig", f.Kubeconfig, "`FILE` with the kubeconfig of the hub (default: the hub in the data folder)")
+	cmd.Flags().StringVar(&o.MemberContext, "context", "", "`CONTEXT` of the cluster's kubeconfig (default: its current one)")
+	cmd.Flags().StringToStringVarP(&o.Labels, "label", "l", nil, "`KEY=VALUE` for placements to select by, such as env=prod")
+	cmd.Flags().StringVar((*string)(&o.Agent), "agent", string(Deployment), "`HOW` the agent runs: deployment, or process (you run umbel-agent)")
+	cmd.Flags().StringVar(&o.AgentDir, "agent-dir", "", "with --agent=process: `FOLDER` in which the agent's files are written")
+	cmd.Flags().StringVar(&image, "image", "", "`REF` of the agent's image, where nodes can pull it; \"\" is the hub's (default: as before, else the hub's)")
+	cmd.Flags().StringVar(&class, "storage-class", "", "`CLASS`: StorageClass of the agent's state; none or \"\" is a folder of its node (default: as before, else the cluster's default class, else none)")
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Minute, "`DURATION` that the agent may take to connect")
 	_ = cmd.MarkFlagRequired("kubeconfig") // it fails for a flag that does not exist only
 	return cmd
 }
@@ -129,11 +135,11 @@ func (o *Options) check() error {
 		return exit.Usagef("--agent is deployment or process, not %q", o.Agent)
 	case o.Agent == Process && o.AgentDir == "":
 		return exit.Usagef("--agent=process needs --agent-dir: where the agent's files are written")
-	case o.Agent == Process && (o.Image != "" || o.StorageClass != nil):
+	case o.Agent == Process && (o.Image != nil || o.StorageClass != nil):
 		return exit.Usagef("--image and --storage-class are for an agent that runs as a pod, not with --agent=process")
 	}
-	if o.Image != "" {
-		if _, err := name.ParseReference(o.Image); err != nil {
+	if o.Image != nil && *o.Image != "" {
+		if _, err := name.ParseReference(*o.Image); err != nil {
 			return exit.Usagef("--image: %w", err)
 		}
 	}
@@ -278,7 +284,7 @@ func (o *Options) diagnose(ctx context.Context, target *member, said string) str
 
 // imageAdvice is the next step where a cluster's nodes cannot pull the agent's image.
 func (o *Options) imageAdvice() string {
-	return fmt.Sprintf("push it to a registry that the nodes can pull from (`umbel hub image REF --output agent.tar` writes it) "+
+	return fmt.Sprintf("push the agent's image to a registry that the nodes can pull from (`umbel hub image REF --output agent.tar` writes it) "+
 		"and run `umbel join %s` again with --image REF; docs/operate/join-any-cluster.md has the ways", o.Name)
 }
 

@@ -57,13 +57,14 @@ func decide(name v1alpha1.ClusterName, member *v1alpha1.MemberCluster, here foun
 	return enrol, nil
 }
 
-// chooseImage returns the image of the agent: the one that is asked for; else one of another registry, which somebody has
-// asked for before, because this cluster may not be able to pull the hub's; else the hub's.
-func chooseImage(asked, hubs string, here found) string {
-	if asked != "" {
-		return asked
-	}
-	if here.deployment == nil {
+// chooseImage returns the image of the agent: the one that is asked for, which is the hub's when it is empty. When none is
+// asked for it is one of another registry that was asked for before, because this cluster may not be able to pull the
+// hub's; else the hub's.
+func chooseImage(asked *string, hubs string, here found) string {
+	switch {
+	case asked != nil && *asked != "":
+		return *asked
+	case asked != nil, here.deployment == nil:
 		return hubs
 	}
 	for _, c := range here.deployment.Spec.Template.Spec.Containers {

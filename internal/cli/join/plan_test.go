@@ -63,15 +63,17 @@ func TestChooseImage(t *testing.T) {
 		return found{boot: v1alpha1.Bootstrap{Address: "192.0.2.1:7443"}, deployment: deployed(t, installation{image: image})}
 	}
 	for _, c := range []struct {
-		reason, asked string
-		here          found
-		want          string
+		reason string
+		asked  *string
+		here   found
+		want   string
 	}{
-		{"the hub's", "", found{}, hubs},
-		{"one that is asked for", "registry.example.com/agent:v1", found{}, "registry.example.com/agent:v1"},
-		{"joined again: the hub's, of now and where it is now", "", has("192.0.2.1:7443/umbel/agent:v1"), hubs},
-		{"joined again: one that was asked for before", "", has("registry.example.com/agent:v1"), "registry.example.com/agent:v1"},
-		{"joined again: another one", "registry.example.com/agent:v2", has("registry.example.com/agent:v1"), "registry.example.com/agent:v2"},
+		{"the hub's", nil, found{}, hubs},
+		{"one that is asked for", new("registry.example.com/agent:v1"), found{}, "registry.example.com/agent:v1"},
+		{"joined again: the hub's, of now and where it is now", nil, has("192.0.2.1:7443/umbel/agent:v1"), hubs},
+		{"joined again: one that was asked for before", nil, has("registry.example.com/agent:v1"), "registry.example.com/agent:v1"},
+		{"joined again: another one", new("registry.example.com/agent:v2"), has("registry.example.com/agent:v1"), "registry.example.com/agent:v2"},
+		{"joined again: back to the hub's", new(""), has("registry.example.com/agent:v1"), hubs},
 	} {
 		if got := chooseImage(c.asked, hubs, c.here); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.reason, got, c.want)

@@ -70,7 +70,7 @@ func TestJoinMeetsEveryMember(t *testing.T) {
 		"itself, connected: a new image is waited for": func(s *scene) {
 			s.installed(ours)
 			s.member(ours, metav1.ConditionTrue)
-			s.o.Image = "registry.example.com/umbel/agent:v2"
+			s.o.Image = new("registry.example.com/umbel/agent:v2")
 			done := s.meanwhile(func(context.Context) error { return s.replaced("registry.example.com/umbel/agent:v2") }, func() { s.runs() })
 			s.joins()
 			done()
@@ -245,9 +245,9 @@ func TestFlagsThatDoNotFit(t *testing.T) {
 	}{
 		{Options{Agent: "daemon"}, "deployment or process"},
 		{Options{Agent: Process}, "--agent-dir"},
-		{Options{Agent: Process, AgentDir: "a", Image: "x"}, "--image"},
+		{Options{Agent: Process, AgentDir: "a", Image: new("x")}, "--image"},
 		{Options{Agent: Process, AgentDir: "a", StorageClass: new("")}, "--storage-class"},
-		{Options{Agent: Deployment, Image: "Not An Image"}, "--image"},
+		{Options{Agent: Deployment, Image: new("Not An Image")}, "--image"},
 	} {
 		if err := c.o.check(); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%+v: got %v, want it to say %q", c.o, err, c.says)
