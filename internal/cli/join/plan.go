@@ -133,7 +133,7 @@ func defaultClass(classes []storagev1.StorageClass) string {
 
 func names(classes []storagev1.StorageClass) string {
 	if len(classes) == 0 {
-		return "none"
+		return "none at all"
 	}
 	var all []string
 	for _, c := range classes {
