@@ -58,11 +58,11 @@ func New(needs Needs) (*Engine, error) {
 		needs: needs, grace: handoverGrace, dir: filepath.Join(needs.Dir, "packages"), api: api,
 		index: &index{records: map[bundle.Key]*record{}}, reports: newReports(),
 		roster: &roster{units: map[v1alpha1.PackageKey]*unit{}},
-		writer: &writer{api: api, log: needs.Log, now: needs.Now, queue: newQueue()},
 	}
+	e.writer = &writer{api: api, index: e.index, log: needs.Log, now: needs.Now, queue: newQueue()}
 	e.watches = &watches{
 		api: api, index: e.index, log: needs.Log, running: map[schema.GroupVersionResource]*kindWatch{},
-		drifted: func(r *record) { e.writer.queue.Add(r) },
+		drifted: e.writer.drifted,
 		broke: func() {
 			for _, u := range e.roster.all() {
 				e.changed(u)
@@ -88,8 +88,8 @@ func (e *Engine) open() error {
 			return err
 		}
 		e.roster.add(u)
-		for key, it := range u.inventory { // whoever held an object holds it still, whoever asks first after the start
-			if r, holder := e.index.claim(key, placeOf(key, it), u); holder == u {
+		for key, it := range u.inventory { // of two that a crash left with the same object, the wrong one gives it up later
+			if r, holder := e.index.claim(key, resourceOf(key, it), u); holder == u {
 				r.recall(it)
 			}
 		}
@@ -104,6 +104,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	for range member.Writers {
 		workers.Go(func() { e.writer.run(ctx) })
 	}
+	workers.Go(func() { e.watches.patrol(ctx) })
 	<-ctx.Done()
 	e.writer.queue.ShutDown()
 	workers.Wait()
@@ -190,11 +191,14 @@ func (e *Engine) forget(u *unit) error {
 	if !u.asked().Removing {
 		return errors.New("it was assigned again meanwhile")
 	}
+	u.folder.Lock()
+	defer u.folder.Unlock()
 	if err := u.folder.Remove(); err != nil {
 		return err
 	}
 	e.roster.drop(u)
 	e.reports.removed(u.key)
+	e.watches.retain()
 	e.wake(u)
 	return nil
 }

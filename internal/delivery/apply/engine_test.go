@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 )
 
@@ -169,12 +170,16 @@ func TestPruneFindsOurObjectUnderAnotherUID(t *testing.T) {
 	s.assign(s.release("shop/web", "one", s.configMap("a", nil), s.configMap("b", nil), s.configMap("c", nil)))
 	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
 	s.stop()
-	for name, labels := range map[string]map[string]string{"a": {"umbel.dev/package": "shop.web"}, "b": nil} {
-		s.remove(name)
-		again := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
-		if _, err := s.client.CoreV1().ConfigMaps(s.namespace).Create(t.Context(), again, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
+	s.remove("a")
+	ours := strings.Replace(s.configMap("a", nil), `"metadata":{`, `"metadata":{"labels":{"umbel.dev/package":"shop.web"},`, 1)
+	_, err := s.client.CoreV1().ConfigMaps(s.namespace).Patch(t.Context(), "a", types.ApplyPatchType, []byte(ours), metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.remove("b")
+	again := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "b"}}
+	if _, err := s.client.CoreV1().ConfigMaps(s.namespace).Create(t.Context(), again, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 	d := s.folder("shop/web")
 	o, err := d.ReadOrder()

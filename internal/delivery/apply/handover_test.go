@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 )
 
@@ -126,31 +126,14 @@ func TestOthersObjectsKeepTheirNamespace(t *testing.T) {
 // TestWhatCannotDoWithoutUsStays: an object that was there before, of which we took over what it must have.
 func TestWhatCannotDoWithoutUsStays(t *testing.T) {
 	s := newStation(t)
-	labels := map[string]string{"app": "web"}
-	theirs := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: "web"},
-		Spec: appsv1.DeploymentSpec{
-			Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: labels},
-				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "theirs"}}},
-			},
-		},
-	}
-	deployments := s.client.AppsV1().Deployments(s.namespace)
-	if _, err := deployments.Create(t.Context(), theirs, metav1.CreateOptions{FieldManager: "helm"}); err != nil {
-		t.Fatal(err)
-	}
+	s.createDeployment("web")
 	s.start()
-	s.assign(s.release("shop/web", "one", s.configMap("own", nil), fmt.Sprintf(
-		`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","namespace":%q,"annotations":{"umbel.dev/take-over":"true"}},
-		"spec":{"selector":{"matchLabels":{"app":"web"}},"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"web","image":"ours"}]}}}}`,
-		s.namespace)))
+	s.assign(s.release("shop/web", "one", s.configMap("own", nil), s.deployment("web")))
 	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
 	s.unassign("shop/web")
 	s.holdsNothing()
 	s.lacks("own")
-	got, err := deployments.Get(t.Context(), "web", metav1.GetOptions{})
+	got, err := s.client.AppsV1().Deployments(s.namespace).Get(t.Context(), "web", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +141,7 @@ func TestWhatCannotDoWithoutUsStays(t *testing.T) {
 		t.Errorf("it is left with labels %v and image %q", got.Labels, got.Spec.Template.Spec.Containers[0].Image)
 	}
 	for _, entry := range got.ManagedFields {
-		if entry.Manager == "umbel" {
+		if entry.Manager == v1alpha1.FieldManager {
 			t.Errorf("our name is still on it: %v", entry)
 		}
 	}
@@ -189,4 +172,120 @@ func TestWhatAPackageMayNotHold(t *testing.T) {
 	if _, err := s.client.RbacV1().ClusterRoles().Get(t.Context(), "umbel-agent", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the agent's role was written: %v", err)
 	}
+}
+
+// TestANamespaceStaysForWhatIsToBeInIt: whoever is to hold it, this package or an heir that has not taken it yet.
+func TestANamespaceStaysForWhatIsToBeInIt(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	space := fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"%s-two"}}`, s.namespace)
+	inside := fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"inside","namespace":"%s-two"}}`, s.namespace)
+	s.assign(s.release("shop/giver", "one", space, inside, s.configMap("own", nil)), s.release("shop/taker", "one", s.configMap("theirs", nil)))
+	s.reaches("shop/giver", "one", wire.PackageStatus_APPLIED)
+	s.reaches("shop/taker", "one", wire.PackageStatus_APPLIED)
+	stays := func(what string) {
+		t.Helper()
+		ns, err := s.client.CoreV1().Namespaces().Get(t.Context(), s.namespace+"-two", metav1.GetOptions{})
+		if err != nil || ns.DeletionTimestamp != nil {
+			t.Fatalf("%s: the namespace was deleted: %v", what, err)
+		}
+	}
+	s.assign(s.release("shop/giver", "two", inside, s.configMap("own", nil)))
+	st := s.reaches("shop/giver", "two", wire.PackageStatus_FAILED)
+	if !strings.Contains(st.GetMessage(), "package shop/giver is to hold") {
+		t.Errorf("the status does not say what stands in the way: %s", st.GetMessage())
+	}
+	stays("the package itself keeps an object there")
+
+	s.assign(s.release("shop/giver", "three", s.configMap("own", nil)), s.release("shop/taker", "two", s.configMap("theirs", nil), inside))
+	s.reaches("shop/taker", "two", wire.PackageStatus_APPLIED)
+	s.reaches("shop/giver", "three", wire.PackageStatus_FAILED)
+	stays("an heir has an object there")
+}
+
+// TestRemovalsThatWaitForEachOther: each package has an object in the other's namespace.
+func TestRemovalsThatWaitForEachOther(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	space := func(name string) string {
+		return fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"%s-%s"}}`, s.namespace, name)
+	}
+	inside := func(name string) string {
+		return fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"inside","namespace":"%s-%s"}}`, s.namespace, name)
+	}
+	s.assign(s.release("shop/a", "one", space("a")), s.release("shop/b", "one", space("b")))
+	s.reaches("shop/a", "one", wire.PackageStatus_APPLIED)
+	s.reaches("shop/b", "one", wire.PackageStatus_APPLIED)
+	s.assign(s.release("shop/a", "two", space("a"), inside("b")), s.release("shop/b", "two", space("b"), inside("a")))
+	s.reaches("shop/a", "two", wire.PackageStatus_APPLIED)
+	s.reaches("shop/b", "two", wire.PackageStatus_APPLIED)
+	s.unassign("shop/a", "shop/b")
+	s.holdsNothing()
+}
+
+// TestAMoveThatIsTakenBack: the heir could not take the object over before the commit was reverted.
+func TestAMoveThatIsTakenBack(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	one := s.release("shop/giver", "one", s.configMap("moves", map[string]string{"k": "v"}), s.configMap("stays", nil))
+	taker := s.release("shop/taker", "one", s.configMap("own", nil))
+	s.assign(one, taker)
+	s.reaches("shop/giver", "one", wire.PackageStatus_APPLIED)
+	s.reaches("shop/taker", "one", wire.PackageStatus_APPLIED)
+	before := s.uid("moves")
+
+	g, tk := s.engine.roster.get("shop/giver"), s.engine.roster.get("shop/taker")
+	for key := range g.inventory {
+		if key.Name == "moves" {
+			s.engine.index.give(key, g, tk) // as far as it got before the revert
+		}
+	}
+	s.assign(s.release("shop/giver", "two", s.configMap("moves", map[string]string{"k": "2"}), s.configMap("stays", nil)))
+	s.reaches("shop/giver", "two", wire.PackageStatus_APPLIED)
+	s.hasData("moves", map[string]string{"k": "2"})
+	s.remove("moves")
+	s.hasData("moves", map[string]string{"k": "2"})
+	s.unassign("shop/giver")
+	s.lacks("moves")
+	if before == "" {
+		t.Error("there was nothing to move")
+	}
+}
+
+// TestTwoThatWaitDoNotSpin: packages with something to prune wait for a third whose release cannot be had.
+func TestTwoThatWaitDoNotSpin(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(
+		s.release("shop/a", "one", s.configMap("a", nil)), s.release("shop/b", "one", s.configMap("b", nil)),
+		s.release("shop/third", "one", s.configMap("third", nil)))
+	for _, name := range []string{"shop/a", "shop/b", "shop/third"} {
+		s.reaches(name, "one", wire.PackageStatus_APPLIED)
+	}
+	s.offline.Store(true)
+	s.assign(s.release("shop/third", "two", s.configMap("third", map[string]string{"k": "2"})))
+	s.reaches("shop/third", "two", wire.PackageStatus_FAILED)
+	s.unassign("shop/a", "shop/b")
+	for _, name := range []string{"shop/a", "shop/b"} {
+		s.eventually(name+" says whom it waits for", func() error {
+			if st := s.status(name); !strings.Contains(st.GetMessage(), "shop/third") {
+				return fmt.Errorf("it is %v", st)
+			}
+			return nil
+		})
+	}
+	said := 0
+	for end := time.Now().Add(time.Second); time.Now().Before(end); said++ { // each pass says something
+		select {
+		case <-s.engine.Changed():
+			_ = s.engine.Take()
+		case <-time.After(time.Until(end)):
+		}
+	}
+	if said > 20 {
+		t.Errorf("%d passes in a second of waiting", said)
+	}
+	s.offline.Store(false)
+	s.lacks("a")
+	s.lacks("b")
 }

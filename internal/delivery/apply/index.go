@@ -5,7 +5,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
@@ -22,12 +21,12 @@ func (x *index) get(key bundle.Key) *record {
 }
 
 // claim gives the object to a package unless another one holds it, and returns its record and its holder.
-func (x *index) claim(key bundle.Key, place member.Place, claimant *unit) (r *record, holder *unit) {
+func (x *index) claim(key bundle.Key, gvr schema.GroupVersionResource, claimant *unit) (r *record, holder *unit) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	r = x.records[key]
 	if r == nil {
-		r = &record{key: key, holder: claimant, place: place}
+		r = &record{key: key, holder: claimant, gvr: gvr}
 		x.records[key] = r
 	}
 	return r, r.unit()
@@ -46,6 +45,22 @@ func (x *index) give(key bundle.Key, from, to *unit) {
 	if r.holder == from {
 		r.holder, r.content = to, nil // until the heir has claimed it, nobody judges it
 	}
+}
+
+// within returns the records of objects that live in a foundation.
+func (x *index) within(f bundle.Key) []*record {
+	if !foundation(f) {
+		return nil
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var found []*record
+	for key, r := range x.records {
+		if houses(f, key, r.task().gvr.Resource) {
+			found = append(found, r)
+		}
+	}
+	return found
 }
 
 // drop takes an object out of the index.
@@ -77,7 +92,7 @@ func (x *index) resources() map[schema.GroupVersionResource]bool {
 	found := map[schema.GroupVersionResource]bool{}
 	for _, r := range x.records {
 		r.mu.Lock()
-		found[r.place.GVR] = true
+		found[r.gvr] = true
 		r.mu.Unlock()
 	}
 	return found

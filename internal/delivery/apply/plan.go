@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
@@ -46,9 +47,10 @@ type desired struct {
 // applied is what the agent did to an object last. The zero value means that it never did anything.
 type applied struct {
 	hash    uint64 // of the bytes that were sent
-	uid     string
+	uid     types.UID
 	owned   uint64 // of our entry in managedFields, as the server returned it
 	adopted bool   // the object was there before us
+	unsure  bool   // something may have been applied, and nobody knows how that ended
 }
 
 // action is what has to be done to an object.
@@ -57,8 +59,7 @@ type action int
 const (
 	actNothing action = iota
 	actApply          // server-side apply; stop at conflicts
-	actRestore        // server-side apply of what was applied before: take our own fields back
-	actDelete
+	actRestore        // server-side apply that takes the fields: our own back, or others' when the object asks for it
 )
 
 // judge compares what should be with what was done and what is. It is level-triggered: however many events came,
@@ -70,10 +71,8 @@ const (
 func judge(want desired, did applied, is member.Seen) action {
 	known := is.Version != 0
 	switch {
-	case !want.present && did == (applied{}):
-		return actNothing
 	case !want.present:
-		return actDelete
+		return actNothing // deleting is for prune alone
 	case did.hash != want.hash && want.takeOver:
 		return actRestore
 	case did.hash != want.hash:

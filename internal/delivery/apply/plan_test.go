@@ -34,8 +34,8 @@ func TestJudge(t *testing.T) {
 		{"deleted and made anew by somebody else", want, did, member.Seen{Version: 6, UID: "v", Owned: 7}, actRestore},
 		{"somebody changed other fields", want, did, member.Seen{Version: 6, UID: "u", Owned: 7, By: "hpa"}, actNothing},
 		{"not wanted and never applied", desired{}, applied{}, is, actNothing},
-		{"not wanted any more", desired{}, did, is, actDelete},
-		{"not wanted any more and not seen", desired{}, did, member.Seen{}, actDelete},
+		{"not wanted any more", desired{}, did, is, actNothing},
+		{"not wanted any more and not seen", desired{}, did, member.Seen{}, actNothing},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {

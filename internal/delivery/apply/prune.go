@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/apply/member"
@@ -40,68 +42,66 @@ func (u *unit) leaving(c *disk.Content) []bundle.Key {
 // pruneAll deletes what is in the inventory and not in the content (nil: everything), in reverse order. Only after
 // everything else succeeded does a pass come here. What another package wants is handed over instead.
 func (u *unit) pruneAll(ctx context.Context, c *disk.Content) error {
-	keys := u.leaving(c)
-	if len(keys) == 0 {
+	before := u.leaving(c)
+	if len(before) == 0 {
 		return ctx.Err()
 	}
 	u.expect()
-	others, _ := u.engine.wishes(u)
-	rest, waiting := u.handOver(keys, others)
-	var failed error
-	if len(rest) > 0 {
-		var more int
-		more, failed = u.pruneRest(ctx, rest)
-		waiting += more
+	err := u.pruneKeys(ctx, c, before)
+	left := u.leaving(c)
+	if len(left) < len(before) { // otherwise nobody is woken: two that wait for each other would never rest
+		u.folder.Lock()
+		err = errors.Join(err, u.folder.WriteInventory(u.snapshot))
+		u.folder.Unlock()
+		u.engine.wake(u)
 	}
-	u.folder.Lock()
-	err := u.folder.WriteInventory(u.snapshot)
-	u.folder.Unlock()
-	u.engine.watches.retain()
-	u.engine.wake(u)
-	if err := errors.Join(failed, err); err != nil || waiting == 0 {
+	if err != nil || len(left) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w for other packages to take over %d objects", errWaits, waiting)
+	return fmt.Errorf("%w for other packages to take over %d objects", errWaits, len(left))
 }
 
-// pruneRest deletes what no package is known to want, once all wishes are known, and returns how many objects wait for
-// their heirs all the same.
-func (u *unit) pruneRest(ctx context.Context, keys []bundle.Key) (waiting int, err error) {
-	others, err := u.othersWishes(ctx)
-	if err != nil {
-		return 0, err
-	}
-	keys, waiting = u.handOver(keys, others)
-	if err := u.mayPrune(keys, others); err != nil {
-		return waiting, err
-	}
-	return waiting, u.prune(ctx, keys)
-}
-
-// othersWishes returns what the other packages want, when that is known and nothing is about to change it.
-func (u *unit) othersWishes(ctx context.Context) ([]wish, error) {
-	if len(u.engine.roster.all()) > 1 {
-		u.mu.Lock()
-		grace := u.engine.grace - u.engine.needs.Now().Sub(u.orders.since)
-		u.mu.Unlock()
-		select {
-		case <-time.After(min(grace, u.engine.grace)): // whatever the clock does
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+// pruneKeys hands over what others want, and deletes the rest once all wishes are known.
+func (u *unit) pruneKeys(ctx context.Context, c *disk.Content, keys []bundle.Key) error {
 	others, unknown := u.engine.wishes(u)
-	if len(unknown) > 0 {
-		return nil, fmt.Errorf("%w to prune: package %s may want what this one gives up, and its release is not here yet",
+	rest := u.handOver(keys, others)
+	if len(rest) == 0 {
+		return nil
+	}
+	if err := u.grace(ctx); err != nil {
+		return err
+	}
+	if others, unknown = u.engine.wishes(u); len(unknown) > 0 {
+		return fmt.Errorf("%w to prune: package %s may want what this one gives up, and its release is not here yet",
 			errWaits, strings.Join(unknown, ", "))
 	}
-	return others, nil
+	rest = u.handOver(rest, others)
+	rest, blocked := u.mayPrune(rest, c, others)
+	if blocked != nil && !errors.Is(blocked, errWaits) {
+		return blocked
+	}
+	return errors.Join(u.prune(ctx, rest), blocked)
 }
 
-// handOver gives the objects that another package wants to it, and returns those that nobody does, and of how many the
-// heir has yet to take note. An object stays in this inventory until it is in its heir's, so that a crash finds it in
-// one at least.
-func (u *unit) handOver(keys []bundle.Key, others []wish) (rest []bundle.Key, waiting int) {
+// grace waits until nobody may be about to be told to take what this package gives up.
+func (u *unit) grace(ctx context.Context) error {
+	if len(u.engine.roster.all()) == 1 {
+		return ctx.Err()
+	}
+	u.mu.Lock()
+	left := u.engine.grace - u.engine.needs.Now().Sub(u.orders.since)
+	u.mu.Unlock()
+	select {
+	case <-time.After(min(left, u.engine.grace)): // whatever the clock does
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// handOver gives the objects that another package wants to it, and returns those that nobody does. An object stays in
+// this inventory until it is in its heir's, so that a crash finds it in one at least.
+func (u *unit) handOver(keys []bundle.Key, others []wish) (rest []bundle.Key) {
 	for _, key := range keys {
 		heir := heirOf(key, others)
 		if heir == nil {
@@ -109,16 +109,14 @@ func (u *unit) handOver(keys []bundle.Key, others []wish) (rest []bundle.Key, wa
 			continue
 		}
 		u.engine.index.give(key, u, heir)
-		if !heir.remembers(key) {
-			waiting++
-			poke(heir.kick)
-			continue
+		poke(heir.kick)
+		if heir.remembers(key) {
+			u.mu.Lock()
+			delete(u.inventory, key)
+			u.mu.Unlock()
 		}
-		u.mu.Lock()
-		delete(u.inventory, key)
-		u.mu.Unlock()
 	}
-	return rest, waiting
+	return rest
 }
 
 // heirOf returns the first package that wants an object, or nil.
@@ -131,77 +129,128 @@ func heirOf(key bundle.Key, others []wish) *unit {
 	return nil
 }
 
-// mayPrune refuses when deleting an object would take others' along: those of another package that are in a namespace, or
-// of a kind that a definition defines.
-func (u *unit) mayPrune(keys []bundle.Key, others []wish) error {
+// mayPrune leaves out the foundations whose deletion would take along what is to stay, and says which and why: an errWaits
+// when what stands in the way is about to go as well.
+func (u *unit) mayPrune(keys []bundle.Key, c *disk.Content, others []wish) (may []bundle.Key, blocked error) {
+	if c != nil {
+		others = append([]wish{{u, c}}, others...)
+	}
 	for _, key := range keys {
 		if !foundation(key) {
+			may = append(may, key)
 			continue
 		}
-		for _, other := range u.engine.roster.all() {
-			if other == u {
-				continue
+		if holder, inside, stays := u.engine.wantedWithin(key, others); stays {
+			return nil, fmt.Errorf("nothing was pruned: deleting %s would take along what package %s is to hold, such as %s", key, holder.key, inside)
+		}
+		if holder, inside, there := u.engine.heldWithin(key, u); there {
+			blocked = fmt.Errorf("%w for package %s to give up %s, which would go with %s", errWaits, holder.key, inside, key)
+			continue
+		}
+		may = append(may, key)
+	}
+	return may, blocked
+}
+
+// wantedWithin returns an object that somebody wants and that goes with a foundation.
+func (e *Engine) wantedWithin(f bundle.Key, wishes []wish) (holder *unit, inside bundle.Key, found bool) {
+	for _, w := range wishes {
+		var within []bundle.Key
+		for key, o := range w.content.Objects {
+			resource := ""
+			if f.Kind == definition && strings.HasSuffix(f.Name, "."+key.Group) {
+				gvr, _, err := e.api.Resolve(schema.FromAPIVersionAndKind(o.ID.APIVersion, o.ID.Kind))
+				if resource = gvr.Resource; err != nil {
+					resource = strings.TrimSuffix(f.Name, "."+key.Group) // not known: it may well be
+				}
 			}
-			inside, found := other.inside(key)
-			if !found {
-				continue
+			if houses(f, key, resource) {
+				within = append(within, key)
 			}
-			err := fmt.Errorf("nothing was pruned: deleting %s would take along what package %s holds, such as %s", key, other.key, inside)
-			if heirOf(inside, others) == nil {
-				return fmt.Errorf("%w: %w", errWaits, err) // it is about to go as well
-			}
-			return err
+		}
+		if len(within) > 0 {
+			return w.unit, slices.MinFunc(within, bundle.Key.Compare), true
 		}
 	}
-	return nil
+	return nil, bundle.Key{}, false
 }
+
+// heldWithin returns an object that another package than u holds and that goes with a foundation.
+func (e *Engine) heldWithin(f bundle.Key, u *unit) (holder *unit, inside bundle.Key, found bool) {
+	for _, other := range e.roster.all() {
+		if other == u {
+			continue
+		}
+		var within []bundle.Key
+		other.mu.Lock()
+		for key, it := range other.inventory {
+			if houses(f, key, it.Resource) {
+				within = append(within, key)
+			}
+		}
+		other.mu.Unlock()
+		if len(within) > 0 {
+			return other, slices.MinFunc(within, bundle.Key.Compare), true
+		}
+	}
+	return nil, bundle.Key{}, false
+}
+
+// definition is the kind of what defines kinds.
+const definition = "CustomResourceDefinition"
 
 // foundation says whether other objects live in an object, or are of the kind that it defines.
 func foundation(key bundle.Key) bool {
-	return key.Group == "" && key.Kind == "Namespace" || key.Kind == definition
+	return key.Group == "" && key.Kind == "Namespace" || key.Group == "apiextensions.k8s.io" && key.Kind == definition
 }
 
-const definition = "CustomResourceDefinition"
-
-// inside returns an object of the inventory that goes with a foundation.
-func (u *unit) inside(f bundle.Key) (_ bundle.Key, found bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for key, it := range u.inventory {
-		defined := f.Kind == definition && it.Resource+"."+key.Group == f.Name
-		if defined || f.Kind == "Namespace" && key.Namespace == f.Name {
-			return key, true
-		}
+// houses says whether an object, of a resource, lives in the foundation f or is of the kind that it defines.
+func houses(f, key bundle.Key, resource string) bool {
+	if f.Kind == definition {
+		return key.Group != "" && resource+"."+key.Group == f.Name
 	}
-	return bundle.Key{}, false
+	return key.Namespace == f.Name
 }
 
-// prune deletes objects, gates first and foundations last. Each leaves the inventory in memory when it is gone, and the
-// caller writes it: to delete again what is gone is harmless.
+// prune deletes objects, gates first and foundations last; what fails stops only what comes in a later stage. Each leaves
+// the inventory in memory when its deletion is accepted, and the caller writes it: to delete again what is gone is
+// harmless.
 func (u *unit) prune(ctx context.Context, keys []bundle.Key) error {
 	for _, together := range pruneOrder(keys) {
-		group, ctx := errgroup.WithContext(ctx)
+		errs := make([]error, len(together))
+		var group errgroup.Group
 		group.SetLimit(member.Writers)
-		for _, key := range together {
-			group.Go(func() error { return u.pruneOne(ctx, key) })
+		for i, key := range together {
+			group.Go(func() error {
+				errs[i] = u.pruneOne(ctx, key)
+				return nil // one that cannot be deleted does not stop the others
+			})
 		}
-		if err := group.Wait(); err != nil {
+		_ = group.Wait() // the functions above never fail
+		if err := first(errs); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// first returns the first of the errors, and how many more there are.
+func first(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) <= 1 {
+		return errors.Join(errs...)
+	}
+	return fmt.Errorf("%w, and %d more", errs[0], len(errs)-1)
+}
+
 func (u *unit) pruneOne(ctx context.Context, key bundle.Key) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	u.mu.Lock()
 	it := u.inventory[key]
 	u.mu.Unlock()
-	r, holder := u.engine.index.claim(key, placeOf(key, it), u)
-	if holder != u && !holder.remembers(key) {
-		u.engine.index.give(key, holder, u) // it was to take the object over, and was told otherwise
-		holder = u
-	}
-	if holder == u { // otherwise it is another package's by now, and not ours to delete
+	if r, holder := u.hold(key, resourceOf(key, it)); holder == u { // otherwise it is another's by now, and not ours to delete
 		r.recall(it)
 		r.dismiss()
 		if err := u.engine.writer.prune(ctx, r); err != nil {
@@ -213,4 +262,14 @@ func (u *unit) pruneOne(ctx context.Context, key bundle.Key) error {
 	defer u.mu.Unlock()
 	delete(u.inventory, key)
 	return nil
+}
+
+// hold claims an object. Who was to take it over, has not, and does not want it any more, does not hold it.
+func (u *unit) hold(key bundle.Key, gvr schema.GroupVersionResource) (r *record, holder *unit) {
+	r, holder = u.engine.index.claim(key, gvr, u)
+	if holder == u || holder.remembers(key) || holder.mayWant(key) {
+		return r, holder
+	}
+	u.engine.index.give(key, holder, u)
+	return r, u
 }

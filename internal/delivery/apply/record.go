@@ -18,7 +18,7 @@ type record struct {
 
 	mu      sync.Mutex // guards what follows
 	holder  *unit
-	place   member.Place
+	gvr     schema.GroupVersionResource
 	content *disk.Content // of source; nil when the object is to go
 	source  disk.Object
 	did     applied
@@ -37,13 +37,13 @@ func (r *record) want() desired {
 }
 
 // desire makes the record an object of content.
-func (r *record) desire(place member.Place, content *disk.Content, source disk.Object) {
+func (r *record) desire(gvr schema.GroupVersionResource, content *disk.Content, source disk.Object) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.content == nil || r.source.Hash != source.Hash {
 		r.failure = "" // it was about other content
 	}
-	r.place, r.content, r.source = place, content, source
+	r.gvr, r.content, r.source = gvr, content, source
 }
 
 // dismiss makes the object one that is to go.
@@ -58,7 +58,7 @@ func (r *record) dismiss() {
 type task struct {
 	do      action
 	holder  *unit
-	place   member.Place
+	gvr     schema.GroupVersionResource
 	source  disk.Object
 	content *disk.Content
 	did     applied
@@ -67,21 +67,19 @@ type task struct {
 func (r *record) task() task {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return task{judge(r.want(), r.did, r.is), r.holder, r.place, r.source, r.content, r.did}
+	return task{judge(r.want(), r.did, r.is), r.holder, r.gvr, r.source, r.content, r.did}
 }
 
 // notice takes in what an event tells and says whether the object needs repair now. Events may come late: one that
 // is older than what is known changes nothing.
-func (r *record) notice(is member.Seen, h *member.Health) (drifted, healthChanged bool) {
+func (r *record) notice(is member.Seen, h member.Health) (drifted, healthChanged bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if is.Version < r.is.Version {
 		return false, false
 	}
-	if h != nil {
-		healthChanged = r.health != *h
-		r.health = *h
-	}
+	healthChanged = r.health != h
+	r.health = h
 	if is == r.is {
 		return false, healthChanged
 	}
@@ -89,9 +87,21 @@ func (r *record) notice(is member.Seen, h *member.Health) (drifted, healthChange
 		is.By, is.UID = "", ""
 	}
 	r.is = is
+	return r.adrift(), healthChanged
+}
+
+// adrift says whether the object is not what was applied to it; the caller holds mu. What a release has yet to apply is
+// no drift.
+func (r *record) adrift() bool {
 	want := r.want()
-	drifted = want.present && judge(want, r.did, r.is) == actRestore && r.did.hash == want.hash
-	return drifted, healthChanged
+	return want.present && r.did.hash == want.hash && judge(want, r.did, r.is) == actRestore
+}
+
+// drifted says whether the object is not what was applied to it.
+func (r *record) drifted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.adrift()
 }
 
 // unseen says that nothing is known of the object on the member.
@@ -108,12 +118,11 @@ func (r *record) unsee() {
 	r.is = member.Seen{}
 }
 
-// written takes in the response to an apply of the bytes with the hash. The response is an observation as well, and
-// newer than any event that came before it.
-func (r *record) written(hash uint64, got member.Written) {
+// written takes in the response to an apply of the bytes with the hash, and whether the object was somebody else's
+// before. The response is an observation as well, unless an event has told of something newer.
+func (r *record) written(hash uint64, got member.Written, adopted bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	adopted := got.Shared && !got.Created
 	if r.did.uid == got.UID {
 		adopted = r.did.adopted // it was known before: who made it has not changed
 	}
@@ -124,10 +133,14 @@ func (r *record) written(hash uint64, got member.Written) {
 	}
 }
 
-// failed keeps why the object could not be written, and says whether that is news.
+// failed keeps why the object could not be written, and says whether that is news. Whether something was written all the
+// same is not known.
 func (r *record) failed(why string) (news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.did == (applied{}) {
+		r.did.unsure = true
+	}
 	news = r.failure != why
 	r.failure = why
 	return news
@@ -138,7 +151,7 @@ func (r *record) recall(it disk.Item) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.did == (applied{}) {
-		r.did = applied{hash: it.Hash, uid: it.UID, owned: it.Owned, adopted: it.Adopted}
+		r.did = applied{hash: it.Hash, uid: it.UID, owned: it.Owned, adopted: it.Adopted, unsure: it.UID == ""}
 	}
 }
 
@@ -147,17 +160,14 @@ func (r *record) item() disk.Item {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return disk.Item{
-		Version: r.place.GVR.Version, Resource: r.place.GVR.Resource, Namespaced: r.place.Namespaced,
+		Version: r.gvr.Version, Resource: r.gvr.Resource,
 		Hash: r.did.hash, UID: r.did.uid, Owned: r.did.owned, Adopted: r.did.adopted,
 	}
 }
 
-// placeOf is where an object of the inventory is reached.
-func placeOf(key bundle.Key, it disk.Item) member.Place {
-	return member.Place{
-		GVR:        schema.GroupVersionResource{Group: key.Group, Version: it.Version, Resource: it.Resource},
-		Namespaced: it.Namespaced,
-	}
+// resourceOf is where an object of the inventory was reached.
+func resourceOf(key bundle.Key, it disk.Item) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: key.Group, Version: it.Version, Resource: it.Resource}
 }
 
 func (r *record) heldBy(u *unit) bool {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -25,7 +26,13 @@ var errIncomplete = errors.New("not everything could be applied, so nothing was 
 // claimed is the objects of one stage that are the package's to write, and where their kinds are.
 type claimed struct {
 	records []*record
-	kinds   map[schema.GroupVersionKind]member.Place
+	kinds   map[schema.GroupVersionKind]kind
+}
+
+// kind is where the objects of a kind are reached.
+type kind struct {
+	gvr   schema.GroupVersionResource
+	scope meta.RESTScopeName
 }
 
 // applyAll applies the content stage by stage. A failed object does not stop the others, but it makes the whole fail.
@@ -71,11 +78,11 @@ func (u *unit) applyStage(ctx context.Context, stage claimed) (failed int, err e
 
 // watch has the objects watched, and returns when what is on the member now is known.
 func (u *unit) watch(ctx context.Context, stage claimed) {
-	for gvk, place := range stage.kinds {
-		u.engine.watches.ensure(u.engine.roster.life, gvk, place.GVR)
+	for gvk, kind := range stage.kinds {
+		u.engine.watches.ensure(u.engine.roster.life, gvk, kind.gvr)
 	}
-	for _, place := range stage.kinds {
-		u.engine.watches.await(ctx, place.GVR)
+	for _, kind := range stage.kinds {
+		u.engine.watches.await(ctx, kind.gvr)
 	}
 	for _, r := range stage.records {
 		u.engine.watches.introduce(r)
@@ -85,36 +92,36 @@ func (u *unit) watch(ctx context.Context, stage claimed) {
 // claim brings the objects of a stage into the index, as this package's. Objects of unknown kinds and those that another
 // package holds are refused.
 func (u *unit) claim(c *disk.Content, s stage, refused refusals) claimed {
-	stage := claimed{kinds: map[schema.GroupVersionKind]member.Place{}}
+	stage := claimed{kinds: map[schema.GroupVersionKind]kind{}}
 	unknown := map[schema.GroupVersionKind]error{}
 	for _, o := range c.Objects {
 		gvk := schema.FromAPIVersionAndKind(o.ID.APIVersion, o.ID.Kind)
 		if stageOf(gvk.GroupKind()) != s {
 			continue
 		}
-		place, known := stage.kinds[gvk]
+		at, known := stage.kinds[gvk]
 		if !known && unknown[gvk] == nil {
 			var err error
-			if place, err = u.engine.api.Resolve(gvk); err != nil {
+			if at.gvr, at.scope, err = u.engine.api.Resolve(gvk); err != nil {
 				unknown[gvk] = err
 			} else {
-				stage.kinds[gvk] = place
+				stage.kinds[gvk] = at
 			}
 		}
 		if err := unknown[gvk]; err != nil {
 			refused.add(o.ID.Key(), o, member.Explain(err))
 			continue
 		}
-		if r := u.claimOne(c, o, place, refused); r != nil {
+		if r := u.claimOne(c, o, at, refused); r != nil {
 			stage.records = append(stage.records, r)
 		}
 	}
 	return stage
 }
 
-func (u *unit) claimOne(c *disk.Content, o disk.Object, place member.Place, refused refusals) *record {
+func (u *unit) claimOne(c *disk.Content, o disk.Object, at kind, refused refusals) *record {
 	key := o.ID.Key()
-	if !place.Namespaced {
+	if at.scope == meta.RESTScopeNameRoot {
 		key.Namespace = ""
 	} else if key.Namespace == "" {
 		key.Namespace = "default"
@@ -123,7 +130,7 @@ func (u *unit) claimOne(c *disk.Content, o disk.Object, place member.Place, refu
 		refused.add(key, o, "it belongs to Umbel's own agent; take it out of the package")
 		return nil
 	}
-	r, holder := u.engine.index.claim(key, place, u)
+	r, holder := u.hold(key, at.gvr)
 	if holder != u {
 		refused.add(key, o, fmt.Sprintf("it belongs to package %s already; an object has one package: take it out of one of the two", holder.key))
 		return nil
@@ -132,7 +139,7 @@ func (u *unit) claimOne(c *disk.Content, o disk.Object, place member.Place, refu
 		refused.add(key, o, fmt.Sprintf("the package has this object twice: also in %s, where its namespace is written differently", twin))
 		return nil
 	}
-	r.desire(place, c, o)
+	r.desire(at.gvr, c, o)
 	return r
 }
 
@@ -210,7 +217,7 @@ func (u *unit) settleAll(ctx context.Context, records []*record) (failed int, er
 	for i, r := range todo {
 		group.Go(func() error {
 			_, err := u.engine.writer.settle(ctx, r)
-			results[i] = err != nil
+			results[i] = err != nil || !r.heldBy(u)
 			u.engine.reports.progressed(u.key)
 			return nil // one failed object does not stop the others
 		})
@@ -230,7 +237,7 @@ func (u *unit) awaitKinds(ctx context.Context, records []*record) {
 	ctx, cancel := context.WithTimeout(ctx, kindTimeout)
 	defer cancel()
 	for _, r := range records {
-		for r.key.Kind == definition && !r.healthy() {
+		for foundation(r.key) && r.key.Kind == definition && !r.healthy() {
 			select {
 			case <-u.moved:
 			case <-ctx.Done():

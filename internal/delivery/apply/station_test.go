@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,6 +52,8 @@ type station struct {
 	dir       string
 	writes    atomic.Int64 // PATCH, POST, PUT and DELETE requests of the engine
 	offline   atomic.Bool  // the hub is away: nothing can be pulled
+	// meddle, when it is set, sends a request of the engine on, or does something else.
+	meddle atomic.Pointer[func(r *http.Request, next http.RoundTripper) (*http.Response, error)]
 
 	mu     sync.Mutex
 	blobs  map[string][]byte
@@ -95,6 +98,9 @@ func (s *station) start() {
 			if r.Method != http.MethodGet {
 				s.writes.Add(1)
 			}
+			if meddle := s.meddle.Load(); meddle != nil {
+				return (*meddle)(r, next)
+			}
 			return next.RoundTrip(r)
 		})
 	})
@@ -110,6 +116,18 @@ func (s *station) start() {
 	go func() { _ = engine.Run(ctx); close(done) }()
 	s.engine = engine
 	s.stop = sync.OnceFunc(func() { cancel(); <-done })
+}
+
+// meddling has requests of the engine to objects of a name go through f, until the test stops that.
+func (s *station) meddling(method, name string, f func(r *http.Request, next http.RoundTripper) (*http.Response, error)) (stop func()) {
+	meddle := func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if r.Method == method && strings.HasSuffix(r.URL.Path, "/"+name) {
+			return f(r, next)
+		}
+		return next.RoundTrip(r)
+	}
+	s.meddle.Store(&meddle)
+	return func() { s.meddle.Store(nil) }
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -181,6 +199,31 @@ func (s *station) holdsNothing() {
 		}
 		return nil
 	})
+}
+
+// createDeployment makes a Deployment as somebody else would, and deployment is the manifest that takes it over.
+func (s *station) createDeployment(name string) {
+	s.t.Helper()
+	labels := map[string]string{"app": name}
+	theirs := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "theirs"}}},
+			},
+		},
+	}
+	if _, err := s.client.AppsV1().Deployments(s.namespace).Create(s.t.Context(), theirs, metav1.CreateOptions{FieldManager: "helm"}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *station) deployment(name string) string {
+	return fmt.Sprintf(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":%[1]q,"namespace":%[2]q,"annotations":{"umbel.dev/take-over":"true"}},
+		"spec":{"selector":{"matchLabels":{"app":%[1]q}},"template":{"metadata":{"labels":{"app":%[1]q}},"spec":{"containers":[{"name":"web","image":"ours"}]}}}}`,
+		name, s.namespace)
 }
 
 func (s *station) uid(name string) types.UID {

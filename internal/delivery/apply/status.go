@@ -72,7 +72,7 @@ func (u *unit) stands(phase wire.PackageStatus_Phase, err error) (news bool) {
 	return news
 }
 
-// expect has the package looked at again when another one changes, until it says how it stands.
+// expect has the package looked at again when another one changes, until it next says how it stands.
 func (u *unit) expect() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -128,7 +128,7 @@ func (u *unit) status(now time.Time) *wire.PackageStatus {
 	}
 	failures = append(failures, u.survey(s, now)...)
 	slices.SortFunc(failures, func(a, b *wire.Failure) int {
-		return strings.Compare(a.Object, b.Object)
+		return cmp.Or(strings.Compare(a.Object, b.Object), strings.Compare(a.File, b.File))
 	})
 	s.Failures = failures[:min(len(failures), maxFailures)]
 	if len(failures) > 0 && s.Phase == wire.PackageStatus_APPLIED {
@@ -148,7 +148,7 @@ func (u *unit) survey(s *wire.PackageStatus, now time.Time) (failures []*wire.Fa
 	for key := range u.inventory {
 		if r := u.engine.index.get(key); r != nil {
 			again = max(again, r.report(s, u, &failures, now))
-			kinds[r.task().place.GVR] = true
+			kinds[r.task().gvr] = true
 		}
 	}
 	for gvr := range kinds {

@@ -17,8 +17,8 @@ import (
 
 // unit is one package on the member: its folder, what it holds, and the loop that brings it to its release.
 //
-// Who needs more than one lock takes them in this order: the folder's, mu, the index's, a record's. mu is never held
-// while the disk or the API server is waited for: events come through here.
+// Who needs more than one lock takes them in this order: the engine's storing, the folder's, mu, that of the watches, the
+// index's, a record's. mu is never held while the disk or the API server is waited for: events come through here.
 type unit struct {
 	key    v1alpha1.PackageKey
 	engine *Engine
@@ -112,6 +112,16 @@ func (u *unit) wanted() (_ *disk.Content, ok bool) {
 	return u.content, true
 }
 
+// mayWant says whether the package wants the object, or it is not known yet whether it does.
+func (u *unit) mayWant(key bundle.Key) bool {
+	content, known := u.wanted()
+	if content == nil {
+		return !known
+	}
+	_, wants := content.Find(key)
+	return wants
+}
+
 // remembers says whether the object is in the inventory.
 func (u *unit) remembers(key bundle.Key) bool {
 	u.mu.Lock()
@@ -168,12 +178,15 @@ func (u *unit) restore(ctx context.Context) error {
 			u.mu.Lock()
 			u.previous, u.content = current, next
 			u.mu.Unlock()
+			u.engine.wake(u)
+			u.watch(ctx, u.claim(current, stageGates, refusals{})) // they come last, and not while others fail
 			return nil
 		}
 	}
 	u.mu.Lock()
 	u.content = current
 	u.mu.Unlock()
+	u.engine.wake(u)
 	refused := refusals{}
 	for s := range stageCount {
 		u.watch(ctx, u.claim(current, s, refused))
@@ -192,16 +205,13 @@ func (u *unit) load(ctx context.Context, want disk.Release) (*disk.Content, erro
 	if now != nil && now.Digest == want.Digest {
 		return now, nil
 	}
-	if _, err := u.folder.ReadBlob(want.Digest); errors.Is(err, fs.ErrNotExist) {
-		raw, err := u.engine.needs.Fetch(ctx, want.Repository, want.Digest, want.Size)
-		if err != nil {
-			return nil, fmt.Errorf("pulling release %s: %w", want.Release, err)
-		}
-		if err := u.folder.WriteBlob(want.Digest, raw); err != nil {
-			return nil, fmt.Errorf("storing release %s: %w", want.Release, err)
-		}
-	}
 	c, err := u.folder.Unpack(u.key, want.Digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := u.pull(ctx, want); err != nil {
+			return nil, err
+		}
+		c, err = u.folder.Unpack(u.key, want.Digest)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("unpacking release %s: %w", want.Release, err)
 	}
@@ -213,6 +223,17 @@ func (u *unit) load(ctx context.Context, want disk.Release) (*disk.Content, erro
 	u.mu.Unlock()
 	u.engine.wake(u)
 	return c, nil
+}
+
+func (u *unit) pull(ctx context.Context, want disk.Release) error {
+	raw, err := u.engine.needs.Fetch(ctx, want.Repository, want.Digest, want.Size)
+	if err != nil {
+		return fmt.Errorf("pulling release %s: %w", want.Release, err)
+	}
+	if err := u.folder.WriteBlob(want.Digest, raw); err != nil {
+		return fmt.Errorf("storing release %s: %w", want.Release, err)
+	}
+	return nil
 }
 
 // pass does everything that the order asks for, once. It is complete when nothing is left to do.
@@ -229,13 +250,15 @@ func (u *unit) pass(ctx context.Context) (complete, gone bool) {
 		u.fail(ctx, err)
 		return false, false
 	}
-	u.say(wire.PackageStatus_APPLIED, "")
 	return true, false
 }
 
 func (u *unit) bringTo(ctx context.Context, target disk.Release) error {
 	c, err := u.load(ctx, target)
 	if err != nil {
+		if kept := u.keepUp(ctx); kept != nil {
+			return fmt.Errorf("%w; of the release before, %w", err, kept)
+		}
 		return err
 	}
 	others, _ := u.engine.wishes(u)
@@ -247,6 +270,18 @@ func (u *unit) bringTo(ctx context.Context, target disk.Release) error {
 		return err
 	}
 	return u.complete(target)
+}
+
+// keepUp sees to what was applied before while a newer release cannot be had: it writes nothing unless something differs,
+// and prunes nothing.
+func (u *unit) keepUp(ctx context.Context) error {
+	u.mu.Lock()
+	c := u.content
+	u.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	return u.applyAll(ctx, c)
 }
 
 // complete records that the release is applied and that what left it is pruned.
@@ -271,7 +306,10 @@ func (u *unit) complete(done disk.Release) error {
 	}
 	u.mu.Lock()
 	u.orders.now, u.previous = finished, nil
+	u.standing.phase, u.standing.message, u.standing.waiting = wire.PackageStatus_APPLIED, "", false
 	u.mu.Unlock()
+	u.engine.changed(u)
+	u.engine.watches.retain()
 	return u.folder.Keep(done.Digest)
 }
 
@@ -308,8 +346,12 @@ func (u *unit) snapshot() disk.Inventory {
 
 // note keeps what was just learnt of an object, so that the next start has nothing to apply and nothing to guess.
 func (u *unit) note(r *record) {
-	if err := u.folder.Note(r.key, r.item()); err != nil {
+	due, err := u.folder.Note(r.key, r.item())
+	if err != nil {
 		u.log.Error("what was applied could not be noted", "object", r.key.String(), "error", err)
+	}
+	if due {
+		poke(u.kick) // a pass writes the inventory
 	}
 }
 

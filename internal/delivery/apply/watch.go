@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +40,7 @@ type kindWatch struct {
 	gvk      schema.GroupVersionKind
 	cancel   context.CancelFunc
 	answered chan struct{} // closed when a list has come, or could not
+	ended    chan struct{} // closed when nothing comes any more
 
 	mu  sync.Mutex
 	err error // of the last list or watch
@@ -64,13 +66,16 @@ func (w *watches) ensure(ctx context.Context, gvk schema.GroupVersionKind, gvr s
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	k := &kindWatch{watches: w, gvk: gvk, cancel: cancel, answered: make(chan struct{}), unclaimed: map[bundle.Key]sighting{}}
+	k := &kindWatch{watches: w, gvk: gvk, cancel: cancel, answered: make(chan struct{}), ended: make(chan struct{}), unclaimed: map[bundle.Key]sighting{}}
 	w.running[gvr] = k
 	lw, sample := w.api.ListWatch(gvk, gvr, k.note)
 	reflector := cache.NewReflectorWithOptions(lw, sample, k, cache.ReflectorOptions{
 		Name: gvr.String(), TypeDescription: gvk.String(),
 	})
-	w.wg.Go(func() { reflector.RunWithContext(ctx) })
+	w.wg.Go(func() {
+		defer close(k.ended)
+		reflector.RunWithContext(ctx)
+	})
 }
 
 // listTimeout is how long await waits for the first list of a kind.
@@ -99,7 +104,7 @@ func (w *watches) of(gvr schema.GroupVersionResource) *kindWatch {
 // introduce tells a record what its kind's watch has seen of its object before there was the record. When a list has
 // come and the object was not on it, it is gone.
 func (w *watches) introduce(r *record) {
-	k := w.of(r.task().place.GVR)
+	k := w.of(r.task().gvr)
 	if k == nil {
 		return
 	}
@@ -110,9 +115,11 @@ func (w *watches) introduce(r *record) {
 	k.mu.Unlock()
 	switch {
 	case known:
-		k.notice(r, s.is, &s.health)
+		k.notice(r, s.is, s.health)
 	case listed && r.unseen():
-		k.notice(r, member.Seen{Version: version, Gone: true}, &member.Absent)
+		k.notice(r, member.Seen{Version: version, Gone: true}, member.Absent)
+	case r.drifted(): // it was seen while nobody had claimed it
+		k.drifted(r)
 	}
 }
 
@@ -186,7 +193,7 @@ func (k *kindWatch) Delete(o any) error {
 	}
 	k.mu.Unlock()
 	if r != nil {
-		k.notice(r, is, &member.Absent)
+		k.notice(r, is, member.Absent)
 	}
 	return nil
 }
@@ -212,7 +219,7 @@ func (k *kindWatch) Replace(list []any, version string) error {
 	k.mu.Unlock()
 	for _, r := range k.index.of(k.gvk.GroupKind()) {
 		if !listed[r.key] {
-			k.notice(r, member.Seen{Version: at, Gone: true}, &member.Absent)
+			k.notice(r, member.Seen{Version: at, Gone: true}, member.Absent)
 		}
 	}
 	k.mu.Lock()
@@ -227,14 +234,70 @@ func (k *kindWatch) begin(at uint64) {
 	k.mu.Lock()
 	clear(k.unclaimed)
 	back := at < k.version
-	k.version = at
+	k.listed, k.version = false, at
 	k.mu.Unlock()
-	if !back {
-		return
+	if back {
+		k.unsee()
 	}
-	k.log.Warn("the API server's versions went back; its objects are looked at anew", "kind", k.gvk.String())
+}
+
+// unsee forgets what was seen of the objects of the kind.
+func (k *kindWatch) unsee() {
+	k.log.Warn("the API server's store went back in time; its objects are looked at anew", "kind", k.gvk.String())
 	for _, r := range k.index.of(k.gvk.GroupKind()) {
 		r.unsee()
+	}
+}
+
+// patrolInterval is how often it is looked whether the member's store went back in time.
+const patrolInterval = time.Minute
+
+// patrol looks, until ctx ends, whether the member's store went back in time, as it does when it is restored from a
+// backup: then a watch goes on from a version that lies in the future, and tells nothing until that has come.
+func (w *watches) patrol(ctx context.Context) {
+	ticker := time.NewTicker(patrolInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		seen := w.newest()
+		version, err := w.api.Version(ctx)
+		if err == nil && version < seen {
+			w.anew(ctx)
+		}
+	}
+}
+
+// newest is the latest version that was seen of the kinds that are in the same store as all built-in ones.
+func (w *watches) newest() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var newest uint64
+	for gvr, k := range w.running {
+		if strings.Contains(gvr.Group, ".") && !strings.HasSuffix(gvr.Group, ".k8s.io") {
+			continue // a server of its own may have it in a store of its own
+		}
+		k.mu.Lock()
+		newest = max(newest, k.version)
+		k.mu.Unlock()
+	}
+	return newest
+}
+
+// anew starts every watch again, and forgets what the old ones saw.
+func (w *watches) anew(ctx context.Context) {
+	w.mu.Lock()
+	running := w.running
+	w.running = map[schema.GroupVersionResource]*kindWatch{}
+	w.mu.Unlock()
+	for gvr, k := range running {
+		k.cancel()
+		<-k.ended // from here on nothing of the old store comes
+		k.unsee()
+		w.ensure(ctx, k.gvk, gvr)
 	}
 }
 
@@ -259,7 +322,7 @@ func (k *kindWatch) event(o any) error {
 	}
 	k.mu.Unlock()
 	if r != nil {
-		k.notice(r, s.is, &s.health)
+		k.notice(r, s.is, s.health)
 	}
 	return nil
 }
@@ -268,7 +331,7 @@ func (k *kindWatch) key(o metav1.Object) bundle.Key {
 	return bundle.Key{Group: k.gvk.Group, Kind: k.gvk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
-func (k *kindWatch) notice(r *record, is member.Seen, h *member.Health) {
+func (k *kindWatch) notice(r *record, is member.Seen, h member.Health) {
 	drifted, changed := r.notice(is, h)
 	if drifted {
 		k.drifted(r)

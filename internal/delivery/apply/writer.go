@@ -7,15 +7,17 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/util/workqueue"
 
 	"umbel.dev/umbel/internal/delivery/apply/member"
 )
 
-// writer makes objects what they should be. Everything that is written to the member goes through settle, whether a
-// release asks for it or a repair, so that one hand writes an object at a time.
+// writer makes objects what they should be, or takes them away. One hand writes an object at a time, whether a release
+// asks for it or a repair.
 type writer struct {
 	api   *member.API
+	index *index
 	log   *slog.Logger
 	now   func() time.Time
 	queue workqueue.TypedRateLimitingInterface[*record]
@@ -38,7 +40,7 @@ func (w *writer) settle(ctx context.Context, r *record) (wrote bool, err error) 
 		err = w.apply(ctx, r, t, member.Respect)
 	case actRestore:
 		err = w.apply(ctx, r, t, member.TakeOver)
-	default: // deleting is for prune alone
+	default:
 		return false, nil
 	}
 	if err == nil || ctx.Err() != nil {
@@ -55,18 +57,30 @@ func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownershi
 	if err != nil {
 		return fmt.Errorf("reading the object from the agent's disk: %w", err)
 	}
-	got, err := w.api.Apply(ctx, t.place, r.key, body, o)
+	var had bool // by somebody else, before us
+	if t.did.unsure && t.did.uid == "" {
+		if had, err = w.api.HadByOthers(ctx, t.gvr, r.key); err != nil {
+			return err
+		}
+	}
+	got, err := w.api.Apply(ctx, t.gvr, r.key, body, o)
 	if apierrors.IsConflict(err) && o == member.Respect && t.did != (applied{}) {
 		if err := w.reclaim(ctx, r, t); err != nil {
 			return err
 		}
-		got, err = w.api.Apply(ctx, t.place, r.key, body, member.Respect)
+		got, err = w.api.Apply(ctx, t.gvr, r.key, body, member.Respect)
 	}
 	if err != nil {
 		return err
 	}
-	r.written(t.source.Hash, got)
+	if t.did == (applied{}) {
+		had = got.Shared
+	}
+	r.written(t.source.Hash, got, had && !got.Created)
 	t.holder.note(r)
+	if r.drifted() { // by an event that came before the response, and was no drift then
+		w.drifted(r)
+	}
 	return nil
 }
 
@@ -77,11 +91,11 @@ func (w *writer) reclaim(ctx context.Context, r *record, t task) error {
 	if body == nil || hash != t.did.hash {
 		return nil // not known any more; the conflict will be reported
 	}
-	got, err := w.api.Apply(ctx, t.place, r.key, body, member.TakeOver)
+	got, err := w.api.Apply(ctx, t.gvr, r.key, body, member.TakeOver)
 	if err != nil {
 		return err
 	}
-	r.written(hash, got)
+	r.written(hash, got, false)
 	return nil
 }
 
@@ -90,16 +104,22 @@ func (w *writer) prune(ctx context.Context, r *record) error {
 	r.busy.Lock()
 	defer r.busy.Unlock()
 	t := r.task()
+	gvr, served, err := w.api.Locate(schema.GroupKind{Group: r.key.Group, Kind: r.key.Kind}) // it may have moved to another version
+	if err != nil || !served {
+		return err // nothing is left of a kind that the member does not have any more
+	}
 	label := t.holder.key.LabelValue()
-	if !t.did.adopted {
-		return w.api.Delete(ctx, t.place, r.key, t.did.uid, label)
+	if t.did.adopted {
+		return w.api.LetGo(ctx, gvr, r.key, t.did.uid, label)
 	}
-	err := w.api.LetGo(ctx, t.place, r.key, t.did.uid)
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		// Gone, or another object by now: the uid says so. It may be one that we made since.
-		return w.api.Delete(ctx, t.place, r.key, "", label)
+	return w.api.Delete(ctx, gvr, r.key, t.did.uid, label)
+}
+
+// drifted has an object put back, unless an attempt that failed is about to be repeated.
+func (w *writer) drifted(r *record) {
+	if w.queue.NumRequeues(r) == 0 {
+		w.queue.Add(r)
 	}
-	return err
 }
 
 // run repairs what comes in on the queue until the context ends.
@@ -129,7 +149,17 @@ func (w *writer) repair(ctx context.Context, r *record) {
 		return
 	}
 	w.queue.Forget(r)
-	if wrote {
-		r.unit().repaired(r, cause, r.repaired(w.now()))
+	if r.drifted() { // since the attempt, while failures held back what came
+		w.queue.Add(r)
+	}
+	if !wrote {
+		return
+	}
+	r.unit().repaired(r, cause, r.repaired(w.now()))
+	for _, inside := range w.index.within(r.key) { // what could not be there without it
+		if inside.drifted() {
+			w.queue.Forget(inside)
+			w.queue.Add(inside)
+		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/google/renameio/v2"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/bundle"
@@ -62,7 +61,7 @@ func (f *Folder) WriteBlob(digest string, raw []byte) error {
 	if err := verify(raw, digest); err != nil {
 		return err
 	}
-	return renameio.WriteFile(f.blobPath(digest), raw, 0o600)
+	return f.replace(filepath.Base(f.blobPath(digest)), raw)
 }
 
 func verify(raw []byte, digest string) error {

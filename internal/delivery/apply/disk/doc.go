@@ -8,5 +8,5 @@
 //
 // Orders, inventories and content are written whole beside the old file, flushed to the disk, and renamed over it: after
 // a crash there is the old one or the new one. The journal is appended to without a flush: what a power failure takes
-// of it is learnt again from the member, at the cost of applying an object once more.
+// of it is found out again from the member, at the cost of a request or two for each object.
 package disk

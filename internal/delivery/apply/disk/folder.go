@@ -58,7 +58,7 @@ func (r *Release) Equal(other *Release) bool {
 }
 
 // Folder is the folder of one package. Whoever reads something there, changes it and writes it back holds the lock
-// meanwhile; the methods do not take it.
+// meanwhile, and so does who writes an inventory; the methods do not take it.
 type Folder struct {
 	sync.Mutex
 	dir     string
@@ -71,7 +71,7 @@ func Open(root string, key v1alpha1.PackageKey) *Folder {
 }
 
 func in(dir string) *Folder {
-	return &Folder{dir: dir, journal: journal{path: filepath.Join(dir, "journal.jsonl")}}
+	return &Folder{dir: dir, journal: newJournal(filepath.Join(dir, "journal.jsonl"))}
 }
 
 // List returns the folders in root that have an order. One whose order cannot be read stops it: to guess would be to
@@ -87,14 +87,29 @@ func List(root string) ([]*Folder, error) {
 	var folders []*Folder
 	for _, entry := range entries {
 		f := in(filepath.Join(root, entry.Name()))
-		if _, err := f.ReadOrder(); errors.Is(err, fs.ErrNotExist) {
-			continue // a crash before the first order was complete: nothing was done for it
-		} else if err != nil {
+		_, err := f.ReadOrder()
+		if errors.Is(err, fs.ErrNotExist) {
+			if err := f.sweep(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 		folders = append(folders, f)
 	}
 	return folders, nil
+}
+
+// sweep deletes a folder that has no order: a crash came before the first was complete, or while the folder was deleted.
+// One whose inventory names something stays, for people to look at.
+func (f *Folder) sweep() error {
+	inventory, err := f.ReadInventory()
+	if err != nil || len(inventory) > 0 {
+		return err
+	}
+	return os.RemoveAll(f.dir)
 }
 
 // ReadOrder returns the order; fs.ErrNotExist when there is none.
@@ -120,10 +135,26 @@ func (f *Folder) WriteOrder(o Order) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(filepath.Join(f.dir, "order.json"), raw, 0o600)
+	return f.replace("order.json", raw)
 }
 
-// Keep deletes every content but the one with the digest, and what a crash left behind.
+// replace writes a whole file: after a crash there is the old one or the new one, and once it returns, the new one.
+func (f *Folder) replace(name string, raw []byte) error {
+	if err := renameio.WriteFile(filepath.Join(f.dir, name), raw, 0o600, renameio.WithTempDir(f.dir)); err != nil {
+		return err
+	}
+	return syncFolder(f.dir)
+}
+
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Keep deletes every content but the one with the digest, and the files that a crash left half written.
 func (f *Folder) Keep(digest string) error {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
@@ -133,7 +164,7 @@ func (f *Folder) Keep(digest string) error {
 	for _, e := range entries {
 		path := filepath.Join(f.dir, e.Name())
 		stale := strings.HasSuffix(path, ".zst") && path != f.blobPath(digest)
-		if stale || strings.HasPrefix(e.Name(), unpackedPrefix) {
+		if stale || strings.HasPrefix(e.Name(), unpackedPrefix) || strings.HasPrefix(e.Name(), ".") {
 			errs = append(errs, os.Remove(path))
 		}
 	}

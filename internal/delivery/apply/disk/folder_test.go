@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
@@ -64,7 +65,7 @@ func TestTheJournal(t *testing.T) {
 	}
 	note := func(key bundle.Key, uid string) {
 		t.Helper()
-		if err := f.Note(key, Item{Version: "v1", UID: uid}); err != nil {
+		if _, err := f.Note(key, Item{Version: "v1", UID: types.UID(uid)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -83,7 +84,7 @@ func TestTheJournal(t *testing.T) {
 	note(c, "3") // not in the inventory: whatever it was, nobody asked for it
 	reads(Inventory{a: {Version: "v1", UID: "2"}, b: {Version: "v1"}})
 
-	if err := f.journal.append([]byte(`{"k":{"Kind":"ConfigMap","Name":"b"},"i":{"v":"v1","u":"cut o`)); err != nil {
+	if _, err := f.journal.append([]byte(`{"k":{"Kind":"ConfigMap","Name":"b"},"i":{"v":"v1","u":"cut o`)); err != nil {
 		t.Fatal(err)
 	}
 	f = in(f.dir) // the process was killed
@@ -105,4 +106,27 @@ func TestTheJournal(t *testing.T) {
 		t.Error("the journal goes on although the inventory has everything")
 	}
 	reads(Inventory{b: {Version: "v1", UID: "5"}})
+}
+
+// TestGarbageInTheJournal: what a full disk or a power failure leaves there stops no start.
+func TestGarbageInTheJournal(t *testing.T) {
+	f := in(t.TempDir())
+	a := bundle.Key{Kind: "ConfigMap", Name: "a"}
+	if err := f.WriteInventory(func() Inventory { return Inventory{a: {Version: "v1"}} }); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(f.journal.path, []byte("{\"k\":{\"Ki\n\x00\x00\x00\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f = in(f.dir)
+	if _, err := f.Note(a, Item{Version: "v1", UID: "1"}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := in(f.dir).ReadInventory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Inventory{a: {Version: "v1", UID: "1"}}, got); diff != "" {
+		t.Error(diff)
+	}
 }

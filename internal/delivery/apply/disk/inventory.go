@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/google/renameio/v2"
+	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
@@ -20,15 +21,14 @@ import (
 type Inventory map[bundle.Key]Item
 
 // Item is one object that the package may have put on the member. It enters the inventory before it is applied and
-// leaves it after it is deleted, so that a crash in between loses nothing.
+// leaves it when the API server has accepted its deletion, so that a crash in between loses nothing.
 type Item struct {
-	Version    string `json:"v"` // of the API
-	Resource   string `json:"r"`
-	Namespaced bool   `json:"n,omitempty"`
-	Hash       uint64 `json:"h,omitempty"`
-	UID        string `json:"u,omitempty"`
-	Owned      uint64 `json:"o,omitempty"`
-	Adopted    bool   `json:"a,omitempty"`
+	Version  string    `json:"v"` // of the API
+	Resource string    `json:"r"`
+	Hash     uint64    `json:"h,omitempty"`
+	UID      types.UID `json:"u,omitempty"`
+	Owned    uint64    `json:"o,omitempty"`
+	Adopted  bool      `json:"a,omitempty"`
 }
 
 // entry is a key and its item as one line of a file.
@@ -38,7 +38,8 @@ type entry struct {
 }
 
 // ReadInventory returns what may be on the member, with what the journal says of it. It is empty when there never was
-// an inventory.
+// an inventory. A line of the journal that cannot be read, because a crash or a full disk cut it off, is passed over: what
+// it said is found out again.
 func (f *Folder) ReadInventory() (Inventory, error) {
 	inventory := Inventory{}
 	path := filepath.Join(f.dir, "inventory.jsonl")
@@ -46,19 +47,29 @@ func (f *Folder) ReadInventory() (Inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := entries(path, raw, func(e entry) { inventory[e.Key] = e.Item }); err != nil {
-		return nil, err
+	number := 0
+	for line := range bytes.Lines(raw) {
+		number++
+		var e entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, fmt.Errorf("reading %s, line %d: %w", path, number, err)
+		}
+		inventory[e.Key] = e.Item
 	}
 	noted, err := read(f.journal.path)
 	if err != nil {
 		return nil, err
 	}
-	noted = noted[:bytes.LastIndexByte(noted, '\n')+1] // the rest is a line that a crash cut off
-	return inventory, entries(f.journal.path, noted, func(e entry) {
+	for line := range bytes.Lines(noted) {
+		var e entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			continue
+		}
 		if _, there := inventory[e.Key]; there {
 			inventory[e.Key] = e.Item
 		}
-	})
+	}
+	return inventory, nil
 }
 
 // read returns what is in a file that need not exist.
@@ -70,24 +81,11 @@ func read(path string) ([]byte, error) {
 	return raw, err
 }
 
-func entries(path string, raw []byte, each func(entry)) error {
-	number := 0
-	for line := range bytes.Lines(raw) {
-		number++
-		var e entry
-		if err := json.Unmarshal(line, &e); err != nil {
-			return fmt.Errorf("reading %s, line %d: %w", path, number, err)
-		}
-		each(e)
-	}
-	return nil
-}
-
 // WriteInventory keeps what snapshot returns. What Note was told before is part of the snapshot, so the journal starts
 // anew, unless it was written to meanwhile.
 func (f *Folder) WriteInventory(snapshot func() Inventory) error {
 	noted := f.journal.size()
-	file, err := renameio.NewPendingFile(filepath.Join(f.dir, "inventory.jsonl"), renameio.WithPermissions(0o600))
+	file, err := renameio.NewPendingFile(filepath.Join(f.dir, "inventory.jsonl"), renameio.WithPermissions(0o600), renameio.WithTempDir(f.dir))
 	if err != nil {
 		return err
 	}
@@ -105,20 +103,26 @@ func (f *Folder) WriteInventory(snapshot func() Inventory) error {
 	if err := file.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
+	if err := syncFolder(f.dir); err != nil {
+		return err
+	}
 	return f.journal.restart(noted)
 }
 
-// Note keeps what was learnt of an object of the inventory until that is written as a whole.
-func (f *Folder) Note(key bundle.Key, item Item) error {
+// Note keeps what was learnt of an object of the inventory until that is written as a whole, and says when that is due.
+func (f *Folder) Note(key bundle.Key, item Item) (due bool, err error) {
 	line, err := json.Marshal(entry{key, item})
 	if err != nil {
-		return err
+		return false, err
 	}
 	return f.journal.append(append(line, '\n'))
 }
 
 // Noted says whether there is something in the journal that is not in the inventory.
 func (f *Folder) Noted() bool { return f.journal.size() > 0 }
+
+// maxJournal is how long the journal may become before the inventory is to be written.
+const maxJournal = 1 << 20
 
 // journal is a file that is appended to.
 type journal struct {
@@ -129,32 +133,42 @@ type journal struct {
 	length int64
 }
 
-func (j *journal) append(line []byte) error {
+func newJournal(path string) journal {
+	j := journal{path: path}
+	if info, err := os.Stat(path); err == nil {
+		j.length = info.Size()
+	}
+	return j
+}
+
+// append writes a line, or nothing: what a full disk took in part is taken back.
+func (j *journal) append(line []byte) (due bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.file == nil {
 		if err := j.open(); err != nil {
-			return err
+			return false, err
 		}
 	}
-	n, err := j.file.Write(line)
-	j.length += int64(n)
-	return err
+	if _, err := j.file.Write(line); err != nil {
+		return false, errors.Join(err, j.file.Truncate(j.length))
+	}
+	j.length += int64(len(line))
+	return j.length > maxJournal, nil
 }
 
-// open goes on with what an earlier process wrote, without the line that a crash may have cut off; the caller holds mu.
+// open goes on with what an earlier process wrote, behind the end of its last line, which a crash may have cut off; the
+// caller holds mu.
 func (j *journal) open() error {
 	file, err := os.OpenFile(j.path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	raw, err := os.ReadFile(j.path)
-	if err == nil {
-		j.length = int64(bytes.LastIndexByte(raw, '\n') + 1)
-		err = file.Truncate(j.length)
-	}
-	if err != nil {
-		return errors.Join(err, file.Close())
+	if j.length > 0 {
+		if _, err := file.WriteString("\n"); err != nil {
+			return errors.Join(err, file.Close())
+		}
+		j.length++
 	}
 	j.file = file
 	return nil

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +22,7 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/util/retry"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/bundle"
@@ -33,10 +37,11 @@ const (
 
 // API is the member's API server: what kinds it has, and how objects on it are written and watched.
 type API struct {
-	metadata metadata.Interface
-	dynamic  dynamic.Interface
-	patch    rest.Interface
-	slots    chan struct{}
+	metadata  metadata.Interface
+	dynamic   dynamic.Interface
+	discovery discovery.DiscoveryInterface
+	patch     rest.Interface
+	slots     chan struct{}
 
 	mu     sync.Mutex
 	mapper meta.ResettableRESTMapper
@@ -73,50 +78,93 @@ func newFor(config *rest.Config, client *http.Client) (*API, error) {
 		return nil, err
 	}
 	return &API{
-		metadata: md, dynamic: dyn, patch: patch, slots: make(chan struct{}, Writers),
+		metadata: md, dynamic: dyn, discovery: disco, patch: patch, slots: make(chan struct{}, Writers),
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)),
 	}, nil
 }
 
-// Place is where the objects of a kind are reached.
-type Place struct {
-	GVR        schema.GroupVersionResource
-	Namespaced bool
-}
-
-// path is the path of an object of the kind.
-func (p Place) path(key bundle.Key) string {
-	path := "/api/" + p.GVR.Version
-	if p.GVR.Group != "" {
-		path = "/apis/" + p.GVR.Group + "/" + p.GVR.Version
+// path is the path of an object. Its key has a namespace when, and only when, its kind has.
+func path(gvr schema.GroupVersionResource, key bundle.Key) string {
+	path := "/api/" + gvr.Version
+	if gvr.Group != "" {
+		path = "/apis/" + gvr.Group + "/" + gvr.Version
 	}
-	if p.Namespaced {
+	if key.Namespace != "" {
 		path += "/namespaces/" + key.Namespace
 	}
-	return path + "/" + p.GVR.Resource + "/" + key.Name
+	return path + "/" + gvr.Resource + "/" + key.Name
 }
 
-// Resolve returns where objects of a kind are reached, asking anew once when it is unknown; a meta.NoMatchError when the
-// member has no such kind.
-func (a *API) Resolve(gvk schema.GroupVersionKind) (Place, error) {
+func (a *API) at(gvr schema.GroupVersionResource, key bundle.Key) metadata.ResourceInterface {
+	if key.Namespace != "" {
+		return a.metadata.Resource(gvr).Namespace(key.Namespace)
+	}
+	return a.metadata.Resource(gvr)
+}
+
+// Resolve returns the resource of a kind and whether its objects have namespaces, asking anew once when it is unknown; a
+// meta.NoMatchError when the member has no such kind.
+func (a *API) Resolve(gvk schema.GroupVersionKind) (_ schema.GroupVersionResource, scope meta.RESTScopeName, err error) {
+	mapping, err := a.mapping(gvk.GroupKind(), gvk.Version)
+	if err != nil {
+		return schema.GroupVersionResource{}, "", err
+	}
+	return mapping.Resource, mapping.Scope.Name(), nil
+}
+
+// Locate returns the resource at which the objects of a kind are reached, whatever its version, and not served when the
+// member has no such kind any more. That it could not find out is an error.
+func (a *API) Locate(gk schema.GroupKind) (_ schema.GroupVersionResource, served bool, err error) {
+	mapping, err := a.mapping(gk)
+	if err == nil {
+		return mapping.Resource, true, nil
+	}
+	if !meta.IsNoMatchError(err) {
+		return schema.GroupVersionResource{}, false, err
+	}
+	// The mapper leaves out groups that did not answer: only a whole answer says that a kind is not there.
+	_, lists, err := a.discovery.ServerGroupsAndResources()
+	if err != nil {
+		return schema.GroupVersionResource{}, false, fmt.Errorf("finding out whether the cluster still has the kind %s: %w", gk, err)
+	}
+	for _, list := range lists {
+		gv, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil || gv.Group != gk.Group {
+			continue
+		}
+		for _, resource := range list.APIResources {
+			if resource.Kind == gk.Kind && !strings.Contains(resource.Name, "/") {
+				return gv.WithResource(resource.Name), true, nil
+			}
+		}
+	}
+	return schema.GroupVersionResource{}, false, nil
+}
+
+func (a *API) mapping(gk schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	mapping, err := a.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	mapping, err := a.mapper.RESTMapping(gk, versions...)
 	if err != nil {
 		a.mapper.Reset()
-		mapping, err = a.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+		mapping, err = a.mapper.RESTMapping(gk, versions...)
 	}
-	if err != nil {
-		return Place{}, err
-	}
-	return Place{mapping.Resource, mapping.Scope.Name() == meta.RESTScopeNameNamespace}, nil
+	return mapping, err
 }
 
-func (a *API) at(p Place, key bundle.Key) metadata.ResourceInterface {
-	if p.Namespaced {
-		return a.metadata.Resource(p.GVR).Namespace(key.Namespace)
+// gone says whether an error is the server's word that an object does not exist. A path that is not served, because the
+// kind or its version is not, reads like that to the client, and says nothing of the object.
+func (a *API) gone(err error) bool {
+	if !apierrors.IsNotFound(err) {
+		return false
 	}
-	return a.metadata.Resource(p.GVR)
+	if _, unserved := apierrors.StatusCause(err, metav1.CauseTypeUnexpectedServerResponse); !unserved {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.mapper.Reset() // the next attempt finds where the objects are now
+	return false
 }
 
 // acquire takes a slot, or returns the context's error.
@@ -150,7 +198,7 @@ type Written struct {
 }
 
 // Apply writes an object by server-side apply.
-func (a *API) Apply(ctx context.Context, p Place, key bundle.Key, body []byte, o Ownership) (Written, error) {
+func (a *API) Apply(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, body []byte, o Ownership) (Written, error) {
 	ctx, release, err := a.acquire(ctx)
 	if err != nil {
 		return Written{}, err
@@ -158,7 +206,7 @@ func (a *API) Apply(ctx context.Context, p Place, key bundle.Key, body []byte, o
 	defer release()
 	force := bool(o)
 	var code int
-	result := a.patch.Patch(types.ApplyPatchType).AbsPath(p.path(key)).Body(body).
+	result := a.patch.Patch(types.ApplyPatchType).AbsPath(path(gvr, key)).Body(body).
 		SetHeader("Accept", metadataOnly).
 		SpecificallyVersionedParams(&metav1.PatchOptions{
 			FieldManager: v1alpha1.FieldManager, Force: &force, FieldValidation: metav1.FieldValidationStrict,
@@ -182,73 +230,101 @@ func (a *API) Apply(ctx context.Context, p Place, key bundle.Key, body []byte, o
 const metadataOnly = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1," +
 	"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
-// Delete deletes the object with the uid; it is no error when there is none any more. When another object has its name,
-// or the uid is not known because a crash came before it was written down, that object is deleted only if it carries the
-// package's label: then it is ours.
-func (a *API) Delete(ctx context.Context, p Place, key bundle.Key, uid, label string) error {
+// HadByOthers says whether an object is there of which somebody else may have been the maker, as far as its metadata
+// tells; before our first apply to it, or after one of which nobody knows how it ended.
+func (a *API) HadByOthers(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key) (bool, error) {
+	found, err := a.get(ctx, gvr, key)
+	if found == nil || err != nil {
+		return false, err
+	}
+	return shared(found), nil
+}
+
+// get returns the metadata of an object; nil when there is none.
+func (a *API) get(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key) (*metav1.PartialObjectMetadata, error) {
 	ctx, release, err := a.acquire(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer release()
+	found, err := a.at(gvr, key).Get(ctx, key.Name, metav1.GetOptions{})
+	if a.gone(err) {
+		return nil, nil
+	}
+	return found, err
+}
+
+// Delete deletes the object with the uid; it is no error when there is none any more. When another object has its name,
+// or the uid is not known because a crash came before it was written down, that object is ours only if it carries the
+// package's label, and ours to delete only if nobody else may have made it.
+func (a *API) Delete(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, uid types.UID, label string) error {
 	if uid != "" {
-		if err := a.deleteUID(ctx, p, key, types.UID(uid)); !apierrors.IsConflict(err) {
+		if err := a.deleteUID(ctx, gvr, key, uid); !apierrors.IsConflict(err) {
 			return err
 		}
 	}
-	found, err := a.at(p, key).Get(ctx, key.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+	found, err := a.get(ctx, gvr, key)
+	switch {
+	case err != nil:
 		return err
+	case found == nil, found.Labels[v1alpha1.PackageLabel] != label:
+		return nil // gone, or somebody else's
+	case shared(found):
+		return a.letGo(ctx, gvr, key, found)
 	}
-	if found.Labels[v1alpha1.PackageLabel] != label {
-		return nil // somebody else's
-	}
-	return a.deleteUID(ctx, p, key, found.UID)
+	return a.deleteUID(ctx, gvr, key, found.UID)
 }
 
-func (a *API) deleteUID(ctx context.Context, p Place, key bundle.Key, uid types.UID) error {
-	background := metav1.DeletePropagationBackground
-	err := a.at(p, key).Delete(ctx, key.Name, metav1.DeleteOptions{
-		PropagationPolicy: &background, Preconditions: &metav1.Preconditions{UID: &uid},
-	})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
-}
-
-// LetGo takes our hands off an object that was there before us: what we alone added goes, everything else stays. When the
-// object cannot do without what we added, that stays as well, and belongs to nobody. It is no error when the object with
-// the uid is gone.
-func (a *API) LetGo(ctx context.Context, p Place, key bundle.Key, uid string) error {
-	metadata := map[string]any{"name": key.Name, "uid": uid}
-	if key.Namespace != "" {
-		metadata["namespace"] = key.Namespace
-	}
-	version := schema.GroupVersion{Group: key.Group, Version: p.GVR.Version}.String()
-	bare, err := json.Marshal(map[string]any{"apiVersion": version, "kind": key.Kind, "metadata": metadata})
-	if err != nil {
-		return err
-	}
-	_, err = a.Apply(ctx, p, key, bare, TakeOver)
-	if apierrors.IsInvalid(err) {
-		return a.disown(ctx, p, key, uid)
-	}
-	return err
-}
-
-// disown takes our name off an object, and changes nothing else of it.
-func (a *API) disown(ctx context.Context, p Place, key bundle.Key, uid string) error {
+func (a *API) deleteUID(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, uid types.UID) error {
 	ctx, release, err := a.acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	found, err := a.at(p, key).Get(ctx, key.Name, metav1.GetOptions{})
+	background := metav1.DeletePropagationBackground
+	err = a.at(gvr, key).Delete(ctx, key.Name, metav1.DeleteOptions{
+		PropagationPolicy: &background, Preconditions: &metav1.Preconditions{UID: &uid},
+	})
+	if a.gone(err) {
+		return nil
+	}
+	return err
+}
+
+// LetGo takes our hands off the object with the uid, which was there before us: what we alone added goes, everything else
+// stays. When the object cannot do without what we added, that stays as well, and belongs to nobody. When another object
+// has its name by now, that is treated as Delete does.
+func (a *API) LetGo(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, uid types.UID, label string) error {
+	found, err := a.get(ctx, gvr, key)
+	switch {
+	case found == nil || err != nil:
+		return err
+	case found.UID != uid:
+		return a.Delete(ctx, gvr, key, "", label)
+	}
+	return a.letGo(ctx, gvr, key, found)
+}
+
+func (a *API) letGo(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, found *metav1.PartialObjectMetadata) error {
+	metadata := map[string]any{"name": key.Name, "uid": found.UID}
+	if key.Namespace != "" {
+		metadata["namespace"] = key.Namespace
+	}
+	bare, err := json.Marshal(map[string]any{"apiVersion": gvr.GroupVersion().String(), "kind": key.Kind, "metadata": metadata})
 	if err != nil {
+		return err
+	}
+	_, err = a.Apply(ctx, gvr, key, bare, TakeOver)
+	if apierrors.IsInvalid(err) {
+		return retry.RetryOnConflict(retry.DefaultBackoff, func() error { return a.disown(ctx, gvr, key, found.UID) })
+	}
+	return err
+}
+
+// disown takes our name off the object with the uid, and changes nothing else of it.
+func (a *API) disown(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, uid types.UID) error {
+	found, err := a.get(ctx, gvr, key)
+	if err != nil || found == nil || found.UID != uid {
 		return err
 	}
 	managers := []metav1.ManagedFieldsEntry{}
@@ -267,6 +343,22 @@ func (a *API) disown(ctx context.Context, p Place, key bundle.Key, uid string) e
 	if err != nil {
 		return err
 	}
-	_, err = a.at(p, key).Patch(ctx, key.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+	ctx, release, err := a.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, err = a.at(gvr, key).Patch(ctx, key.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
 	return err
+}
+
+// Version returns the version up to which the member's store has come.
+func (a *API) Version(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	list, err := a.metadata.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")).List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(list.ResourceVersion, 10, 64)
 }

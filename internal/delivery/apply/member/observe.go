@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
@@ -21,7 +22,7 @@ import (
 type Seen struct {
 	Version uint64 // resourceVersion; 0 when nothing has been seen
 	Gone    bool
-	UID     string
+	UID     types.UID
 	Owned   uint64 // of our entry in managedFields; 0 when there is none
 	By      string // the manager that changed the object last, other than us
 }
@@ -29,7 +30,7 @@ type Seen struct {
 // Observe reduces an object's metadata to what judging needs.
 func Observe(o metav1.Object) Seen {
 	version, _ := strconv.ParseUint(o.GetResourceVersion(), 10, 64) // 0 reads as unknown
-	is := Seen{Version: version, UID: string(o.GetUID())}
+	is := Seen{Version: version, UID: o.GetUID()}
 	var latest time.Time
 	for _, entry := range o.GetManagedFields() {
 		if isOurs(entry) {
