@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -294,9 +295,12 @@ data:
 `})
 	s.createPackage("rival", "rival", "everywhere")
 	s.packageSays("rival", v1alpha1.ConditionDelivered, metav1.ConditionFalse)
-	if out := s.umbel("describe", "package", "rival"); !strings.Contains(out, "default/shop") || !strings.Contains(out, "storefront") {
-		s.Errorf("describe does not say who holds the object:\n%s", out)
-	}
+	s.eventually("describe says who holds the object", func(context.Context) error {
+		if out := s.umbel("describe", "package", "rival"); !strings.Contains(out, "default/shop") || !strings.Contains(out, "storefront") {
+			return fmt.Errorf("it says:\n%s", out)
+		}
+		return nil
+	})
 	s.holds("dev", "shop", "storefront", "greeting", "Hello")
 	s.deletePackage("rival")
 	s.holds("dev", "shop", "storefront", "greeting", "Hello")
@@ -306,15 +310,77 @@ func leaves(s *story) {
 	s.umbel("leave", "dev")
 	s.hasNamespace("dev", v1alpha1.AgentNamespace, false)
 	s.hasNamespace("dev", "shop", true) // what was delivered stays
-	s.umbel("leave", "prod-us", "--prune")
-	s.hasNamespace("prod-us", v1alpha1.AgentNamespace, false)
-	s.hasNamespace("prod-us", "shop", false)
+	s.with("while everything that takes part is killed", func(s *story) {
+		s.onHub(`patch membercluster prod-us --type=merge -p '{"spec":{"deletionPolicy":"Prune"}}'`)
+		s.onHub("delete membercluster prod-us --wait=false")
+		s.killAgents()
+		s.restartHub()
+		s.eventually("the cluster has left", func(ctx context.Context) error {
+			out, err := s.Umbel(ctx, "get", "clusters", "-o", "name")
+			if err == nil && strings.Contains(out, "prod-us") {
+				err = fmt.Errorf("the fleet is:\n%s", out)
+			}
+			return err
+		})
+		s.hasNamespace("prod-us", v1alpha1.AgentNamespace, false)
+		s.hasNamespace("prod-us", "shop", false)
+	})
 	if out := s.umbel("get", "clusters", "-o", "name"); strings.Contains(out, "/dev") || !strings.Contains(out, "prod-eu") {
 		s.Errorf("the fleet after two clusters left:\n%s", out)
 	}
+	s.with("and comes back", comesBack)
+	s.with("and comes back to a hub that has forgotten it", func(s *story) {
+		s.umbel("leave", "dev", "--force")
+		s.hasNamespace("dev", v1alpha1.AgentNamespace, true) // its agent has not let go
+		comesBack(s)
+	})
+}
+
+func comesBack(s *story) {
 	s.umbel("join", "dev", "--kubeconfig", filepath.Join(s.Home, "local", "dev", "kubeconfig"), "--label", "env=dev", "--label", "region=eu")
 	s.memberSays("dev", v1alpha1.ConditionReady, metav1.ConditionTrue)
 	s.roleComesBack("dev")
+}
+
+// onHub runs kubectl on the hub.
+func (s *story) onHub(args string) {
+	s.Helper()
+	s.eventually("kubectl "+args, func(context.Context) error {
+		_, err := s.Shell(s.ctx, `umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" `+args)
+		return err
+	})
+}
+
+// restartHub ends the hub, as kill -9 does, and starts it again with the same command.
+func (s *story) restartHub() {
+	s.Helper()
+	pids, err := s.Processes("umbel hub", s.Home)
+	if err != nil || len(pids) != 1 {
+		s.Fatalf("the processes of the hub are %v: %v", pids, err)
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pids[0]))
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.kill("umbel hub", s.Home)
+	s.eventually("the hub has ended", func(context.Context) error {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pids[0])); err == nil {
+			return fmt.Errorf("process %d is there", pids[0])
+		}
+		return nil
+	})
+	log, err := os.OpenFile(filepath.Join(s.Home, "hub", "logs", "hub.log"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer log.Close()
+	args := strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")
+	hub := exec.Command(args[0], args[1:]...)
+	hub.Stdout, hub.Stderr = log, log
+	if err := hub.Start(); err != nil {
+		s.Fatal(err)
+	}
+	go hub.Wait() //nolint:errcheck // `umbel down` ends it; here it is only kept from staying a zombie
 }
 
 // kill ends every process of this fleet whose command line holds the words, as kill -9 does.

@@ -185,12 +185,11 @@ func holdsCredential(secret corev1.Secret, kubeconfig string) bool {
 
 // stolenKey uses a member's key against the hub and the other members.
 func stolenKey(s *story) {
-	dir := filepath.Join(s.Home, "local", "dev", "var", "lib", "umbel-agent", "identity")
-	pair, err := identity.LoadKeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+	secret, err := s.clients("dev").CoreV1().Secrets(v1alpha1.AgentNamespace).Get(s.ctx, identity.MemberSecret, metav1.GetOptions{})
 	if err != nil {
 		s.Fatal(err)
 	}
-	certificate, err := pair.TLS()
+	certificate, err := tls.X509KeyPair(secret.Data["cert.pem"], secret.Data["key.pem"])
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -207,7 +206,10 @@ func stolenKey(s *story) {
 	thief := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, InsecureSkipVerify: true},
 	}}
-	for _, path := range []string{"/clusters/prod-eu/api/v1/secrets", "/clusters/dev/api/v1/secrets", "/clusters/prod-eu/version"} {
+	for _, path := range []string{
+		"/clusters/prod-eu/api/v1/secrets", "/clusters/dev/api/v1/secrets", "/clusters/prod-eu/version",
+		"/v2/_catalog", // what the fleet's other members hold
+	} {
 		response, err := thief.Get("https://" + hub.Address + path)
 		if err != nil {
 			s.Fatal(err)
