@@ -94,7 +94,7 @@ func wrongToken(s *story) {
 		s.Fatal(err)
 	}
 	defer func() { _ = agent.Process.Kill(); _ = agent.Wait() }()
-	s.memberSays("stray", v1alpha1.ConditionJoined, metav1.ConditionFalse, "token")
+	s.memberSays("stray", v1alpha1.ConditionJoined, metav1.ConditionFalse, "the join token is wrong")
 	if out := s.umbel("describe", "cluster", "stray"); !strings.Contains(out, v1alpha1.ReasonTokenRefused) || strings.Contains(out, boot.Token) {
 		s.Errorf("describe does not say that the token was refused, or says the token:\n%s", out)
 	}
