@@ -34,6 +34,8 @@ func NewRoot(f *client.Factory) *cobra.Command {
 		Short: "A control plane of Kubernetes control planes",
 		Long: "A control plane of Kubernetes control planes: say once what every cluster should hold, and it does.\n\n" +
 			"`umbel up` starts a whole fleet on this computer.\n\n" + client.Environment + "\n\n" + exit.Meaning,
+		Example: "  # a fleet on this computer; then what it is, and why something in it is not as it should be\n" +
+			"  umbel up\n  umbel get clusters -o wide\n  umbel describe package shop",
 		Version:       version.Version,
 		SilenceUsage:  true,
 		SilenceErrors: true, // main prints them

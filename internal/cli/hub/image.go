@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/spf13/cobra"
 
 	"umbel.dev/umbel/internal/cli/client"
@@ -29,6 +30,9 @@ func newImageCmd(f *client.Factory) *cobra.Command {
 		Args:              exit.Takes("REF"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, args []string) error {
+			if _, err := name.NewTag(args[0], name.StrictValidation); err != nil {
+				return exit.Usagef("%q is not an image with its registry and tag, such as registry.example.com/umbel/agent:v1: %w", args[0], err)
+			}
 			programs, err := client.Programs()
 			if err != nil {
 				return err

@@ -43,6 +43,9 @@ const (
 	None Example = "none"
 )
 
+// exampleLabel is the label that manifests of the example refer to: a cluster without it could not get them.
+const exampleLabel = "region"
+
 // Options are the arguments of `umbel up`.
 type Options struct {
 	*client.Factory
@@ -114,6 +117,9 @@ func (o *Options) complete(cmd *cobra.Command) ([]cluster, error) {
 		}
 		if seen[c.name] {
 			return nil, exit.Usagef("--cluster %q: the name %q is given twice", text, c.name)
+		}
+		if _, has := c.labels[exampleLabel]; o.Example == Fleet && !has {
+			return nil, exit.Usagef("--cluster %q: the example refers to the label %s of each cluster: add %s=eu, or use --example=none", text, exampleLabel, exampleLabel)
 		}
 		seen[c.name] = true
 		all = append(all, c)

@@ -20,7 +20,7 @@ func TestArgumentsAreReadBeforeAnythingIsMade(t *testing.T) {
 		err    string
 	}{
 		{
-			reason: "clusters and their labels", args: []string{"--cluster", "edge,env=dev,tier=", "--cluster", "bare"},
+			reason: "clusters and their labels", args: []string{"--cluster", "edge,env=dev,tier=", "--cluster", "bare", "--example=none"},
 			want: []cluster{{"edge", map[string]string{"env": "dev", "tier": ""}}, {"bare", map[string]string{}}},
 		},
 		{
@@ -39,7 +39,11 @@ func TestArgumentsAreReadBeforeAnythingIsMade(t *testing.T) {
 			reason: "a label that no object can have", args: []string{"--cluster", "dev,=x"},
 			err: `--cluster "dev,=x": label "=x": name part must be non-empty`,
 		},
-		{reason: "a name twice", args: []string{"--cluster", "dev", "--cluster", "dev,env=x"}, err: `--cluster "dev,env=x": the name "dev" is given twice`},
+		{reason: "a name twice", args: []string{"--cluster", "dev,region=eu", "--cluster", "dev,env=x"}, err: `--cluster "dev,env=x": the name "dev" is given twice`},
+		{
+			reason: "a cluster that the example would wait for in vain", args: []string{"--cluster", "dev,env=dev"},
+			err: `--cluster "dev,env=dev": the example refers to the label region of each cluster: add region=eu, or use --example=none`,
+		},
 		{reason: "another example", args: []string{"--example", "shop"}, err: `--example is fleet or none, not "shop"`},
 		{reason: "more nodes than there can be", args: []string{"--nodes", "3"}, err: "--nodes is 1, 0, or -1 for what this computer can do, not 3"},
 		{
