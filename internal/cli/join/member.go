@@ -61,6 +61,9 @@ func (m *member) survey(ctx context.Context) (here found, err error) {
 		}
 		return found{}, fmt.Errorf("looking at what %s holds: %w", m.server, err)
 	}
+	if err := m.ending(ctx); err != nil {
+		return found{}, err
+	}
 	var bootstrap corev1.Secret
 	if err := m.find(ctx, "umbel-agent-bootstrap", &bootstrap); err != nil {
 		return fail(err)
@@ -206,10 +209,20 @@ func (m *member) namespace(ctx context.Context) (*metav1.OwnerReference, error) 
 	if err := m.Get(ctx, kube.ObjectKey{Name: v1alpha1.AgentNamespace}, &ns); err != nil {
 		return nil, fmt.Errorf("reading namespace %s of %s: %w", v1alpha1.AgentNamespace, m.server, err)
 	}
-	if !ns.DeletionTimestamp.IsZero() {
-		return nil, fmt.Errorf("namespace %s of %s is still being deleted, since the cluster left a fleet: try again in a moment", ns.Name, m.server)
-	}
 	return &metav1.OwnerReference{APIVersion: "v1", Kind: "Namespace", Name: ns.Name, UID: ns.UID}, nil
+}
+
+// ending reports when an agent of before is still on its way out.
+func (m *member) ending(ctx context.Context) error {
+	var ns corev1.Namespace
+	err := m.Get(ctx, kube.ObjectKey{Name: v1alpha1.AgentNamespace}, &ns)
+	if kube.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading namespace %s of %s: %w", v1alpha1.AgentNamespace, m.server, err)
+	}
+	if !ns.DeletionTimestamp.IsZero() {
+		return fmt.Errorf("namespace %s of %s is still being deleted, since the cluster left a fleet: try again in a moment", ns.Name, m.server)
+	}
+	return nil
 }
 
 // see returns what the cluster shows of its agent.
