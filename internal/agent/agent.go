@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/api/v1alpha1"
-	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery/apply"
 	"umbel.dev/umbel/internal/identity"
@@ -115,16 +114,7 @@ func (m *membership) run(ctx context.Context) error {
 		Reread: func() (v1alpha1.Bootstrap, error) { return readBootstrap(m.Bootstrap) },
 		Agent: session.AgentConfig{
 			Version: version.Version, Packages: engine, CheckAPI: m.api.check, LetGo: letGo, Log: m.Log,
-			Detach: func(ctx context.Context, wish *wire.Detach) error {
-				if wish.GetPrune() {
-					if err := engine.RemoveAll(ctx); err != nil {
-						return err
-					}
-				}
-				rest() // what is left stays as it is, and nobody looks after it any more
-				<-rests
-				return m.farewells().save(ctx, farewellOf(m.boot))
-			},
+			Detach: m.letGo(engine, func() { rest(); <-rests }),
 		},
 	})
 	if err != nil {

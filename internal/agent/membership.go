@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/apply"
 )
 
 // What the agent keeps in its folder beside packagesDir and stateFile (home.go).
@@ -29,6 +32,19 @@ func (m *membership) hasLetGo(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	return false, m.farewells().save(ctx, farewell{})
+}
+
+// letGo returns what the agent does when it is told to go. What is left after it stays as it is: rest ends the repairs.
+func (m *membership) letGo(engine *apply.Engine, rest func()) func(context.Context, *wire.Detach) error {
+	return func(ctx context.Context, wish *wire.Detach) error {
+		if wish.GetPrune() {
+			if err := engine.RemoveAll(ctx); err != nil {
+				return err
+			}
+		}
+		rest()
+		return m.farewells().save(ctx, farewellOf(m.boot))
+	}
 }
 
 // end takes away what joining installed and what the agent kept, in an order in which it may be killed and begin again:
