@@ -91,6 +91,8 @@ func chooseClass(asked *string, here found) (string, error) {
 			return "", nil
 		}
 		return kept, nil
+	case asked == nil && here.claim != nil:
+		return kept, nil
 	case asked == nil:
 		return defaultClass(here.classes), nil
 	case *asked == "" || *asked == noClass:

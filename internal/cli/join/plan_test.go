@@ -110,6 +110,7 @@ func TestChooseClass(t *testing.T) {
 		{"one that is not there", new("gold"), found{classes: classes}, "", []string{`"gold"`, "fast, odd, slow", "none"}},
 		{"joined again: where it is", nil, found{classes: classes, claim: claim, deployment: runs(installation{class: "slow"})}, "slow", nil},
 		{"joined again: in its folder, though there is a class by now", nil, found{classes: classes, deployment: runs(installation{})}, "", nil},
+		{"joined again after the Deployment was lost: on the volume that is there", nil, found{classes: classes, claim: claim}, "slow", nil},
 		{"from a volume to a folder", new("none"), found{classes: classes, claim: claim}, "", nil},
 		{"from one class to another", new("fast"), found{classes: classes, claim: claim}, "", []string{`"slow"`, "--storage-class none first"}},
 		{"the same class again", new("slow"), found{classes: classes, claim: claim}, "slow", nil},
