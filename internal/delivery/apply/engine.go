@@ -99,6 +99,7 @@ func (e *Engine) open() error {
 
 // Run applies, watches and repairs until the context ends, and returns when everything has stopped.
 func (e *Engine) Run(ctx context.Context) error {
+	e.watches.life = ctx
 	e.roster.begin(ctx)
 	var workers sync.WaitGroup
 	for range member.Writers {
@@ -242,7 +243,7 @@ func (e *Engine) changed(u *unit) { e.reports.changed(u.key) }
 type roster struct {
 	mu    sync.Mutex
 	units map[v1alpha1.PackageKey]*unit
-	life  context.Context // of Run; nil before
+	life  context.Context // of Run; nil before and after
 	wg    sync.WaitGroup
 }
 
@@ -256,10 +257,11 @@ func (r *roster) begin(ctx context.Context) {
 	}
 }
 
-// wait returns when every unit has stopped; begin's context is over by then.
+// wait returns when every unit has stopped; begin's context is over by then, and none that is added runs any more.
 func (r *roster) wait() {
-	r.mu.Lock()   // whoever is being added is running, or will not
-	r.mu.Unlock() //nolint:staticcheck // an empty section, on purpose
+	r.mu.Lock()
+	r.life = nil
+	r.mu.Unlock()
 	r.wg.Wait()
 }
 

@@ -63,7 +63,7 @@ func (u *unit) pruneAll(ctx context.Context, c *disk.Content) error {
 
 // pruneKeys hands over what others want, and deletes the rest once all wishes are known.
 func (u *unit) pruneKeys(ctx context.Context, c *disk.Content, keys []bundle.Key) error {
-	others, unknown := u.engine.wishes(u)
+	others, _ := u.engine.wishes(u)
 	rest := u.handOver(keys, others)
 	if len(rest) == 0 {
 		return nil
@@ -71,7 +71,8 @@ func (u *unit) pruneKeys(ctx context.Context, c *disk.Content, keys []bundle.Key
 	if err := u.grace(ctx); err != nil {
 		return err
 	}
-	if others, unknown = u.engine.wishes(u); len(unknown) > 0 {
+	others, unknown := u.engine.wishes(u)
+	if len(unknown) > 0 {
 		return fmt.Errorf("%w to prune: package %s may want what this one gives up, and its release is not here yet",
 			errWaits, strings.Join(unknown, ", "))
 	}

@@ -79,7 +79,7 @@ func (u *unit) applyStage(ctx context.Context, stage claimed) (failed int, err e
 // watch has the objects watched, and returns when what is on the member now is known.
 func (u *unit) watch(ctx context.Context, stage claimed) {
 	for gvk, kind := range stage.kinds {
-		u.engine.watches.ensure(u.engine.roster.life, gvk, kind.gvr)
+		u.engine.watches.ensure(gvk, kind.gvr)
 	}
 	for _, kind := range stage.kinds {
 		u.engine.watches.await(ctx, kind.gvr)

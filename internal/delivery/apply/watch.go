@@ -28,6 +28,7 @@ type watches struct {
 	drifted func(*record)
 	// broke is called when the watch of a kind broke, or works again.
 	broke func()
+	life  context.Context // of Run: each watch lasts as long as there is something to watch, at most so long
 
 	mu      sync.Mutex
 	wg      sync.WaitGroup
@@ -59,13 +60,13 @@ type sighting struct {
 
 // ensure starts the watch of a kind unless it runs. Records of the kind are in the index by then, so that retain does not
 // stop it.
-func (w *watches) ensure(ctx context.Context, gvk schema.GroupVersionKind, gvr schema.GroupVersionResource) {
+func (w *watches) ensure(gvk schema.GroupVersionKind, gvr schema.GroupVersionResource) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.running[gvr] != nil || ctx.Err() != nil {
+	if w.running[gvr] != nil || w.life.Err() != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(w.life)
 	k := &kindWatch{watches: w, gvk: gvk, cancel: cancel, answered: make(chan struct{}), ended: make(chan struct{}), unclaimed: map[bundle.Key]sighting{}}
 	w.running[gvr] = k
 	lw, sample := w.api.ListWatch(gvk, gvr, k.note)
@@ -266,7 +267,7 @@ func (w *watches) patrol(ctx context.Context) {
 		seen := w.newest()
 		version, err := w.api.Version(ctx)
 		if err == nil && version < seen {
-			w.anew(ctx)
+			w.anew()
 		}
 	}
 }
@@ -288,7 +289,7 @@ func (w *watches) newest() uint64 {
 }
 
 // anew starts every watch again, and forgets what the old ones saw.
-func (w *watches) anew(ctx context.Context) {
+func (w *watches) anew() {
 	w.mu.Lock()
 	running := w.running
 	w.running = map[schema.GroupVersionResource]*kindWatch{}
@@ -297,7 +298,7 @@ func (w *watches) anew(ctx context.Context) {
 		k.cancel()
 		<-k.ended // from here on nothing of the old store comes
 		k.unsee()
-		w.ensure(ctx, k.gvk, gvr)
+		w.ensure(k.gvk, gvr)
 	}
 }
 

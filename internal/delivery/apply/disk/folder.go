@@ -62,7 +62,7 @@ func (r *Release) Equal(other *Release) bool {
 type Folder struct {
 	sync.Mutex
 	dir     string
-	journal journal
+	journal *journal
 }
 
 // Open returns the folder of a package, which need not exist yet.

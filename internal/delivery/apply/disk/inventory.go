@@ -133,8 +133,8 @@ type journal struct {
 	length int64
 }
 
-func newJournal(path string) journal {
-	j := journal{path: path}
+func newJournal(path string) *journal {
+	j := &journal{path: path}
 	if info, err := os.Stat(path); err == nil {
 		j.length = info.Size()
 	}
