@@ -19,6 +19,7 @@ import (
 	"strings"
 	"syscall"
 
+	"umbel.dev/umbel/test/report"
 	"umbel.dev/umbel/test/rig"
 )
 
@@ -48,30 +49,30 @@ func run(ctx context.Context, parts, sizes []string, seed uint64) (err error) {
 		_ = os.RemoveAll(home)
 	}()
 	if slices.Contains(parts, "start") {
-		r := newReport("start")
+		r := report.New("start")
 		if err := measureStart(ctx, fleet, r); err != nil {
 			return err
 		}
-		if err := r.write(); err != nil {
+		if err := r.Write(); err != nil {
 			return err
 		}
 	}
 	if slices.Contains(parts, "commit") {
-		r := newReport("commit")
+		r := report.New("commit")
 		if err := measureCommit(ctx, fleet, r); err != nil {
 			return err
 		}
-		if err := r.write(); err != nil {
+		if err := r.Write(); err != nil {
 			return err
 		}
 	}
-	for name, measure := range map[string]func(context.Context, *rig.Fleet, *report, int, uint64) error{
+	for name, measure := range map[string]func(context.Context, *rig.Fleet, *report.Report, int, uint64) error{
 		"apply": measureApply, "repair": measureRepair,
 	} {
 		if !slices.Contains(parts, name) {
 			continue
 		}
-		r := newReport(name)
+		r := report.New(name)
 		for _, text := range sizes {
 			n, err := strconv.Atoi(text)
 			if err != nil {
@@ -81,7 +82,7 @@ func run(ctx context.Context, parts, sizes []string, seed uint64) (err error) {
 				return err
 			}
 		}
-		if err := r.write(); err != nil {
+		if err := r.Write(); err != nil {
 			return err
 		}
 	}

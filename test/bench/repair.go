@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/test/report"
 	"umbel.dev/umbel/test/rig"
 )
 
@@ -60,7 +61,7 @@ func newSite(ctx context.Context, fleet *rig.Fleet, n int, seed uint64) (*site, 
 func (s *site) limit() bare { return bare{s.client, s.name + "-bare"} }
 
 // measureApply measures how fast n objects in one package are applied.
-func measureApply(ctx context.Context, fleet *rig.Fleet, r *report, n int, seed uint64) error {
+func measureApply(ctx context.Context, fleet *rig.Fleet, r *report.Report, n int, seed uint64) error {
 	s, err := newSite(ctx, fleet, n, seed)
 	if err != nil {
 		return err
@@ -70,7 +71,7 @@ func measureApply(ctx context.Context, fleet *rig.Fleet, r *report, n int, seed 
 }
 
 // measureRepair measures, with n objects in one package, how fast it is applied and how fast drift is put back.
-func measureRepair(ctx context.Context, fleet *rig.Fleet, r *report, n int, seed uint64) error {
+func measureRepair(ctx context.Context, fleet *rig.Fleet, r *report.Report, n int, seed uint64) error {
 	s, err := newSite(ctx, fleet, n, seed)
 	if err != nil {
 		return err
@@ -97,9 +98,9 @@ func measureRepair(ctx context.Context, fleet *rig.Fleet, r *report, n int, seed
 	if err != nil {
 		return fmt.Errorf("right after the sync: %w", err)
 	}
-	r.lower(s.label("repair right after the sync, p50"), percentile(after, 0.5), "ms", 0)
-	r.lower(s.label("repair right after the sync, p99"), percentile(after, 0.99), "ms", 0)
-	r.lower(s.label("repair right after the sync, worst"), percentile(after, 1), "ms", goalWorst)
+	r.Lower(s.label("repair right after the sync, p50"), report.Percentile(after, 0.5), "ms", 0)
+	r.Lower(s.label("repair right after the sync, p99"), report.Percentile(after, 0.99), "ms", 0)
+	r.Lower(s.label("repair right after the sync, worst"), report.Percentile(after, 1), "ms", goalWorst)
 	if err := s.settled(ctx, r, ours, limit); err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (s *site) findAgent() (int, error) {
 
 // applyRates applies n objects with the bare program, as a package, and with the bare program again: an API server gets
 // warm, a disk gets busy. It returns the mean of the bare program's rates.
-func (s *site) applyRates(ctx context.Context, r *report, limit bare) (float64, error) {
+func (s *site) applyRates(ctx context.Context, r *report.Report, limit bare) (float64, error) {
 	before, err := s.bareRate(ctx, limit)
 	if err != nil {
 		return 0, err
@@ -141,11 +142,11 @@ func (s *site) applyRates(ctx context.Context, r *report, limit bare) (float64, 
 		return 0, err
 	}
 	rate := (before + after) / 2
-	r.higher(s.label("bare parallel apply, before"), before, "objects/s", 0)
-	r.higher(s.label("bare parallel apply, after"), after, "objects/s", 0)
-	r.higher(s.label("package apply, first to last object"), ours, "objects/s", 0)
-	r.higher(s.label("package apply against bare"), ours/rate, "ratio", goalRate)
-	r.lower(s.label("package created to applied (fetch, render, pull, apply)"), whole.Seconds(), "s", 0)
+	r.Higher(s.label("bare parallel apply, before"), before, "objects/s", 0)
+	r.Higher(s.label("bare parallel apply, after"), after, "objects/s", 0)
+	r.Higher(s.label("package apply, first to last object"), ours, "objects/s", 0)
+	r.Higher(s.label("package apply against bare"), ours/rate, "ratio", goalRate)
+	r.Lower(s.label("package created to applied (fetch, render, pull, apply)"), whole.Seconds(), "s", 0)
 	return rate, nil
 }
 
@@ -270,7 +271,7 @@ func (s *site) steady(ctx context.Context, watching *observer, d time.Duration) 
 }
 
 // settled compares repairs with the bare loop's, in alternating blocks of the same run.
-func (s *site) settled(ctx context.Context, r *report, ours *observer, limit bare) error {
+func (s *site) settled(ctx context.Context, r *report.Report, ours *observer, limit bare) error {
 	theirs, err := observe(ctx, s.client, limit.namespace)
 	if err != nil {
 		return err
@@ -299,19 +300,19 @@ func (s *site) settled(ctx context.Context, r *report, ours *observer, limit bar
 			bareTimes = append(bareTimes, took)
 		}
 	}
-	r.lower(s.label("bare repair, p50"), percentile(bareTimes, 0.5), "ms", 0)
-	r.lower(s.label("bare repair, p99"), percentile(bareTimes, 0.99), "ms", 0)
-	r.lower(s.label("bare repair, worst"), percentile(bareTimes, 1), "ms", 0)
-	r.lower(s.label("repair, p50"), percentile(umbel, 0.5), "ms", 0)
-	r.lower(s.label("repair, p99"), percentile(umbel, 0.99), "ms", 0)
-	r.lower(s.label("repair, worst"), percentile(umbel, 1), "ms", goalWorst)
-	r.lower(s.label("repair against bare, p50"), percentile(umbel, 0.5)/percentile(bareTimes, 0.5), "ratio", goalP50)
-	r.lower(s.label("repair against bare, p99"), percentile(umbel, 0.99)/percentile(bareTimes, 0.99), "ratio", goalP99)
+	r.Lower(s.label("bare repair, p50"), report.Percentile(bareTimes, 0.5), "ms", 0)
+	r.Lower(s.label("bare repair, p99"), report.Percentile(bareTimes, 0.99), "ms", 0)
+	r.Lower(s.label("bare repair, worst"), report.Percentile(bareTimes, 1), "ms", 0)
+	r.Lower(s.label("repair, p50"), report.Percentile(umbel, 0.5), "ms", 0)
+	r.Lower(s.label("repair, p99"), report.Percentile(umbel, 0.99), "ms", 0)
+	r.Lower(s.label("repair, worst"), report.Percentile(umbel, 1), "ms", goalWorst)
+	r.Lower(s.label("repair against bare, p50"), report.Percentile(umbel, 0.5)/report.Percentile(bareTimes, 0.5), "ratio", goalP50)
+	r.Lower(s.label("repair against bare, p99"), report.Percentile(umbel, 0.99)/report.Percentile(bareTimes, 0.99), "ratio", goalP99)
 	return nil
 }
 
 // bursts deletes 200 objects back to back, of the package and of the bare loop, in turn.
-func (s *site) bursts(ctx context.Context, r *report, ours *observer, limit bare, applyRate float64) error {
+func (s *site) bursts(ctx context.Context, r *report.Report, ours *observer, limit bare, applyRate float64) error {
 	theirs, err := observe(ctx, s.client, limit.namespace)
 	if err != nil {
 		return err
@@ -334,12 +335,12 @@ func (s *site) bursts(ctx context.Context, r *report, ours *observer, limit bare
 		}
 		loop.add(b)
 	}
-	r.higher(s.label("burst of 200 deletes, repairs, the deletes included"), median(umbel.whole), "objects/s", 0)
-	r.higher(s.label("burst of 200 deletes, bare loop, the deletes included"), median(loop.whole), "objects/s", 0)
-	r.higher(s.label("burst against bare loop, the deletes included"), median(umbel.whole)/median(loop.whole), "ratio", goalRate)
-	r.higher(s.label("burst of 200 deletes, repairs once all are deleted"), median(umbel.drained), "objects/s", 0)
-	r.higher(s.label("burst of 200 deletes, bare loop once all are deleted"), median(loop.drained), "objects/s", 0)
-	r.higher(s.label("burst once all are deleted against bare apply rate"), median(umbel.drained)/applyRate, "ratio", goalRate)
+	r.Higher(s.label("burst of 200 deletes, repairs, the deletes included"), median(umbel.whole), "objects/s", 0)
+	r.Higher(s.label("burst of 200 deletes, bare loop, the deletes included"), median(loop.whole), "objects/s", 0)
+	r.Higher(s.label("burst against bare loop, the deletes included"), median(umbel.whole)/median(loop.whole), "ratio", goalRate)
+	r.Higher(s.label("burst of 200 deletes, repairs once all are deleted"), median(umbel.drained), "objects/s", 0)
+	r.Higher(s.label("burst of 200 deletes, bare loop once all are deleted"), median(loop.drained), "objects/s", 0)
+	r.Higher(s.label("burst once all are deleted against bare apply rate"), median(umbel.drained)/applyRate, "ratio", goalRate)
 	return nil
 }
 
@@ -398,12 +399,12 @@ func median(all []float64) float64 {
 	for _, v := range all {
 		times = append(times, time.Duration(v*float64(time.Millisecond)))
 	}
-	return percentile(times, 0.5)
+	return report.Percentile(times, 0.5)
 }
 
 // footprint measures the agent's memory and what it costs when nothing happens.
-func (s *site) footprint(ctx context.Context, r *report) error {
-	before, err := cpuOf(s.agent)
+func (s *site) footprint(ctx context.Context, r *report.Report) error {
+	before, err := rig.CPUOf(s.agent)
 	if err != nil {
 		return err
 	}
@@ -412,16 +413,16 @@ func (s *site) footprint(ctx context.Context, r *report) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	after, err := cpuOf(s.agent)
+	after, err := rig.CPUOf(s.agent)
 	if err != nil {
 		return err
 	}
-	m, err := memoryOf(s.agent)
+	m, err := rig.MemoryOf(s.agent)
 	if err != nil {
 		return err
 	}
-	r.lower(s.label("agent idle CPU in a minute, hub gone"), after-before, "s", goalIdle)
-	r.lower(s.label("agent RSS"), m.now, "MiB", goalMemory)
-	r.lower(s.label("agent RSS, peak"), m.peak, "MiB", goalMemory)
+	r.Lower(s.label("agent idle CPU in a minute, hub gone"), after-before, "s", goalIdle)
+	r.Lower(s.label("agent RSS"), m.Now, "MiB", goalMemory)
+	r.Lower(s.label("agent RSS, peak"), m.peak, "MiB", goalMemory)
 	return nil
 }

@@ -9,11 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"umbel.dev/umbel/test/report"
 	"umbel.dev/umbel/test/rig"
 )
 
 // measureStart times local clusters, one after another, from nothing to a Ready node.
-func measureStart(ctx context.Context, fleet *rig.Fleet, r *report) error {
+func measureStart(ctx context.Context, fleet *rig.Fleet, r *report.Report) error {
 	const rounds = 3
 	var times []time.Duration
 	for i := range rounds {
@@ -34,7 +35,7 @@ func measureStart(ctx context.Context, fleet *rig.Fleet, r *report) error {
 			return err
 		}
 	}
-	r.lower("local cluster to Ready node, median", percentile(times, 0.5)/1000, "s", 5)
+	r.Lower("local cluster to Ready node, median", report.Percentile(times, 0.5)/1000, "s", 5)
 	return nil
 }
 
@@ -52,13 +53,13 @@ func (m *moment) Write(p []byte) (int, error) {
 }
 
 // measureCommit times commits in the example repository until every cluster holds what they say.
-func measureCommit(ctx context.Context, fleet *rig.Fleet, r *report) error {
+func measureCommit(ctx context.Context, fleet *rig.Fleet, r *report.Report) error {
 	const rounds = 20
 	start := time.Now()
 	if _, err := fleet.Umbel(ctx, "up"); err != nil {
 		return err
 	}
-	r.lower("umbel up: hub, three clusters, packages delivered", time.Since(start).Seconds(), "s", 0)
+	r.Lower("umbel up: hub, three clusters, packages delivered", time.Since(start).Seconds(), "s", 0)
 	clusters := []string{"prod-eu", "prod-us", "dev"}
 	watchers := make([]*observer, len(clusters))
 	for i, name := range clusters {
@@ -98,52 +99,18 @@ func measureCommit(ctx context.Context, fleet *rig.Fleet, r *report) error {
 		}
 		times = append(times, last.Sub(start))
 	}
-	r.lower("git commit to applied on 3 clusters, p50", percentile(times, 0.5)/1000, "s", 1)
-	r.lower("git commit to applied on 3 clusters, worst of 20", percentile(times, 1)/1000, "s", 0)
+	r.Lower("git commit to applied on 3 clusters, p50", report.Percentile(times, 0.5)/1000, "s", 1)
+	r.Lower("git commit to applied on 3 clusters, worst of 20", report.Percentile(times, 1)/1000, "s", 0)
 	hub, err := fleet.Processes("umbel hub", fleet.Home)
 	if err != nil || len(hub) != 1 {
 		return fmt.Errorf("looking for the hub's process: %v, %w", hub, err)
 	}
-	memory, err := memoryOf(hub[0])
+	memory, err := rig.MemoryOf(hub[0])
 	if err != nil {
 		return err
 	}
-	r.lower("hub process, RSS with 3 clusters", memory.now, "MiB", 0)
+	r.Lower("hub process, RSS with 3 clusters", memory.Now, "MiB", 0)
 	return nil
-}
-
-type memory struct{ now, peak float64 }
-
-// memoryOf reads the resident memory of a process, in MiB.
-func memoryOf(pid int) (m memory, err error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return m, err
-	}
-	for line := range strings.Lines(string(raw)) {
-		var kib float64
-		if _, err := fmt.Sscanf(line, "VmRSS: %f kB", &kib); err == nil {
-			m.now = kib / 1024
-		}
-		if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kib); err == nil {
-			m.peak = kib / 1024
-		}
-	}
-	return m, nil
-}
-
-// cpuOf is the processor time that a process has used, in seconds.
-func cpuOf(pid int) (float64, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
-	var user, system float64
-	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
-		return 0, err
-	}
-	return (user + system) / 100, nil // the kernel counts in hundredths
 }
 
 func kill(pid int) error {

@@ -1,4 +1,6 @@
-package main
+// Package report writes down what benchmarks measure: a table for people and build/bench/NAME.json for programs, which is
+// an array of {name, value, unit, goal, better}.
+package report
 
 import (
 	"encoding/json"
@@ -12,8 +14,8 @@ import (
 	"umbel.dev/umbel/test/rig"
 )
 
-// figure is one measured number. Goal is what it should be at least or at most, 0 where there is none.
-type figure struct {
+// Figure is one measured number. Goal is what it should be at least or at most, 0 where there is none.
+type Figure struct {
 	Name   string  `json:"name"`
 	Value  float64 `json:"value"`
 	Unit   string  `json:"unit"`
@@ -21,29 +23,32 @@ type figure struct {
 	Better string  `json:"better"`
 }
 
-// report is the figures of one benchmark.
-type report struct {
+// Report is the figures of one benchmark.
+type Report struct {
 	name    string
-	figures []figure
+	figures []Figure
 }
 
-func newReport(name string) *report { return &report{name: name} }
+// New returns a report without figures.
+func New(name string) *Report { return &Report{name: name} }
 
-func (r *report) lower(name string, value float64, unit string, goal float64) {
-	r.add(figure{name, value, unit, goal, "lower"})
+// Lower adds a figure that is the better the lower it is.
+func (r *Report) Lower(name string, value float64, unit string, goal float64) {
+	r.add(Figure{name, value, unit, goal, "lower"})
 }
 
-func (r *report) higher(name string, value float64, unit string, goal float64) {
-	r.add(figure{name, value, unit, goal, "higher"})
+// Higher adds a figure that is the better the higher it is.
+func (r *Report) Higher(name string, value float64, unit string, goal float64) {
+	r.add(Figure{name, value, unit, goal, "higher"})
 }
 
-func (r *report) add(f figure) {
+func (r *Report) add(f Figure) {
 	r.figures = append(r.figures, f)
 	fmt.Fprintf(os.Stderr, "  %s: %.4g %s\n", f.Name, f.Value, f.Unit)
 }
 
-// write prints the table and writes build/bench/NAME.json.
-func (r *report) write() error {
+// Write prints the table and writes build/bench/NAME.json.
+func (r *Report) Write() error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "\n%s\tVALUE\tUNIT\tGOAL\t\n", r.name)
 	for _, f := range r.figures {
@@ -70,8 +75,8 @@ func (r *report) write() error {
 	return os.WriteFile(filepath.Join(dir, r.name+".json"), append(raw, '\n'), 0o644)
 }
 
-// percentile of durations, in milliseconds; q is within 0..1.
-func percentile(all []time.Duration, q float64) float64 {
+// Percentile of durations, in milliseconds; q is within 0..1.
+func Percentile(all []time.Duration, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(all))
 	if len(sorted) == 0 {
 		return 0
