@@ -423,6 +423,6 @@ func (s *site) footprint(ctx context.Context, r *report.Report) error {
 	}
 	r.Lower(s.label("agent idle CPU in a minute, hub gone"), after-before, "s", goalIdle)
 	r.Lower(s.label("agent RSS"), m.Now, "MiB", goalMemory)
-	r.Lower(s.label("agent RSS, peak"), m.peak, "MiB", goalMemory)
+	r.Lower(s.label("agent RSS, peak"), m.Peak, "MiB", goalMemory)
 	return nil
 }
