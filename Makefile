@@ -77,6 +77,11 @@ e2e: deps build ## the main job and the laws, on real clusters
 bench: deps build ## measure repair, apply, commit to applied and start; writes build/bench/*.json
 	go run ./test/bench
 
+AGENTS := 100,1000,10000
+.PHONY: bench-scale
+bench-scale: build ## what a hub costs with 100, 1,000 and 10,000 agents; writes build/bench/scale-*.json
+	go run ./test/scale -agents $(AGENTS)
+
 FUZZTIME ?= 20s
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME
