@@ -193,9 +193,7 @@ func brokenSource(s *story) {
 	good := strings.TrimSpace(s.shell(`git -C "$UMBEL_HOME/fleet" rev-parse HEAD`))
 	s.commit("Break a file", map[string]string{"shop/broken.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: [}\n"})
 	s.packageSays("shop", v1alpha1.ConditionRendered, metav1.ConditionFalse, "shop/broken.yaml")
-	if out := s.umbel("describe", "package", "shop"); !strings.Contains(out, "shop/broken.yaml") {
-		s.Errorf("describe does not name the file:\n%s", out)
-	}
+	s.describes("shop", "shop/broken.yaml")
 	unchanged("invalid YAML")
 
 	s.commit("Empty the folder", map[string]string{"shop": ""})
@@ -294,13 +292,7 @@ data:
   greeting: Mine
 `})
 	s.createPackage("rival", "rival", "everywhere")
-	s.packageSays("rival", v1alpha1.ConditionDelivered, metav1.ConditionFalse)
-	s.eventually("describe says who holds the object", func(context.Context) error {
-		if out := s.umbel("describe", "package", "rival"); !strings.Contains(out, "default/shop") || !strings.Contains(out, "storefront") {
-			return fmt.Errorf("it says:\n%s", out)
-		}
-		return nil
-	})
+	s.describes("rival", "default/shop", "storefront")
 	s.holds("dev", "shop", "storefront", "greeting", "Hello")
 	s.deletePackage("rival")
 	s.holds("dev", "shop", "storefront", "greeting", "Hello")

@@ -169,25 +169,13 @@ func badInput(s *story) {
 	s.with("an unknown kind", func(s *story) {
 		s.commit("A kind that no cluster has", map[string]string{"odd/thing.yaml": "apiVersion: odd.example/v1\nkind: Thing\nmetadata: {name: t}\n"})
 		s.createPackage("odd", "odd", "everywhere")
-		s.packageSays("odd", v1alpha1.ConditionDelivered, metav1.ConditionFalse)
-		if out := s.umbel("describe", "package", "odd"); !strings.Contains(out, "Thing") || !strings.Contains(out, "odd/thing.yaml") {
-			s.Errorf("describe does not name kind and file:\n%s", out)
-		}
+		s.describes("odd", "odd/thing.yaml", "Thing", "CustomResourceDefinition")
 		s.deletePackage("odd")
 	})
 	s.with("a field that is not there", func(s *story) {
 		s.commit("A field that Roles do not have", map[string]string{"odd/thing.yaml": "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: t, namespace: default}\nruels: []\n"})
 		s.createPackage("odd", "odd", "everywhere")
-		s.packageSays("odd", v1alpha1.ConditionDelivered, metav1.ConditionFalse)
-		s.eventually("describe names file, object and field", func(context.Context) error {
-			out := s.umbel("describe", "package", "odd")
-			for _, word := range []string{"odd/thing.yaml", "default/t", "ruels"} {
-				if !strings.Contains(out, word) {
-					return fmt.Errorf("it does not say %q:\n%s", word, out)
-				}
-			}
-			return nil
-		})
+		s.describes("odd", "odd/thing.yaml", "default/t", "ruels")
 		s.deletePackage("odd")
 	})
 	s.with("a variable that a cluster lacks", func(s *story) {

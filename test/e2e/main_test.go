@@ -210,6 +210,20 @@ func (s *story) packageSays(name, kind string, status metav1.ConditionStatus, wo
 	})
 }
 
+// describes waits until `umbel describe package` says all of the words.
+func (s *story) describes(name string, words ...string) {
+	s.Helper()
+	s.eventually("describe package "+name+" says what is wrong", func(context.Context) error {
+		out := s.umbel("describe", "package", name)
+		for _, word := range words {
+			if !strings.Contains(out, word) {
+				return fmt.Errorf("it does not say %q:\n%s", word, out)
+			}
+		}
+		return nil
+	})
+}
+
 func (s *story) memberSays(name, kind string, status metav1.ConditionStatus, words ...string) {
 	s.Helper()
 	s.eventually(fmt.Sprintf("cluster %s: %s is %s", name, kind, status), func(context.Context) error {
