@@ -133,7 +133,15 @@ func (s *site) applyRates(ctx context.Context, r *report.Report, limit bare) (fl
 	if err != nil {
 		return 0, err
 	}
+	spent, err := rig.CPUOf(s.agent)
+	if err != nil {
+		return 0, err
+	}
 	ours, whole, err := s.packageRate(ctx)
+	if err != nil {
+		return 0, err
+	}
+	spentSince, err := rig.CPUOf(s.agent)
 	if err != nil {
 		return 0, err
 	}
@@ -146,6 +154,7 @@ func (s *site) applyRates(ctx context.Context, r *report.Report, limit bare) (fl
 	r.Higher(s.label("bare parallel apply, after"), after, "objects/s", 0)
 	r.Higher(s.label("package apply, first to last object"), ours, "objects/s", 0)
 	r.Higher(s.label("package apply against bare"), ours/rate, "ratio", goalRate)
+	r.Lower(s.label("agent CPU for the apply"), spentSince-spent, "s", 0)
 	r.Lower(s.label("package created to applied (fetch, render, pull, apply)"), whole.Seconds(), "s", 0)
 	return rate, nil
 }
