@@ -1,104 +1,170 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"log/slog"
+	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"umbel.dev/umbel/api/v1alpha1"
-	"umbel.dev/umbel/internal/agent"
-	"umbel.dev/umbel/test/scale/fakekube"
 )
 
-// agents are the members: each the real agent on a Kubernetes API in memory.
+// perWorker is how many agents one process runs: each has three files open, and a process may have 20,000 on many systems.
+const perWorker = 4000
+
+// agents are the members, in worker processes of this program, and what is heard of them.
 type agents struct {
 	dir     string
-	running sync.WaitGroup
+	workers []*worker
 
 	mu      sync.Mutex
 	session []time.Time    // by agent: since when it is in session, zero when it is not
 	said    map[string]int // warnings of agents, and how often
-	watched *arrival       // nil when nothing is waited for
+	watched arrival
 }
 
-// arrival notes when a ConfigMap comes to be what is waited for, or to be gone.
+// arrival notes when a ConfigMap comes to be what is waited for.
 type arrival struct {
-	name, value string // value empty: gone
-	began       time.Time
-	times       []time.Duration
+	news  // what is waited for
+	began time.Time
+	times []time.Duration
 }
 
-func newAgents(dir string, n int) *agents {
-	return &agents{dir: dir, session: make([]time.Time, n), said: map[string]int{}}
+// worker is the process that runs some of the agents (worker.go). A line to it starts an agent; what happens comes back.
+type worker struct {
+	cmd     *exec.Cmd
+	orders  io.WriteCloser
+	reading sync.WaitGroup
 }
 
-func clusterName(i int) v1alpha1.ClusterName {
-	return v1alpha1.ClusterName(fmt.Sprintf("member-%05d", i))
+func newAgents(dir string, n int) (*agents, error) {
+	a := &agents{dir: dir, session: make([]time.Time, n), said: map[string]int{}}
+	for range (n + perWorker - 1) / perWorker {
+		w, err := a.newWorker()
+		if err != nil {
+			return nil, errors.Join(err, a.stop())
+		}
+		a.workers = append(a.workers, w)
+	}
+	return a, nil
 }
 
-// bootstrapFile is what `umbel join` leaves with an agent.
-func (a *agents) bootstrapFile(i int) string {
-	return filepath.Join(a.dir, string(clusterName(i)), "bootstrap.json")
+func (a *agents) newWorker() (*worker, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, "-worker", a.dir)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // an interrupt of ours ends it by way of its orders
+	orders, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	happened, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	w := &worker{cmd: cmd, orders: orders}
+	w.reading.Go(func() {
+		lines := bufio.NewScanner(happened)
+		for lines.Scan() {
+			var n news
+			if err := json.Unmarshal(lines.Bytes(), &n); err == nil {
+				a.hear(n)
+			}
+		}
+	})
+	return w, nil
 }
+
+// stop ends the workers and their agents.
+func (a *agents) stop() error {
+	var errs []error
+	for _, w := range a.workers {
+		_ = w.orders.Close() // which it ends by
+	}
+	for _, w := range a.workers {
+		late := time.AfterFunc(time.Minute, func() { _ = w.cmd.Process.Kill() })
+		w.reading.Wait()
+		errs = append(errs, w.cmd.Wait())
+		late.Stop()
+	}
+	return errors.Join(errs...)
+}
+
+// processes are the ids of the workers.
+func (a *agents) processes() []int {
+	var pids []int
+	for _, w := range a.workers {
+		pids = append(pids, w.cmd.Process.Pid)
+	}
+	return pids
+}
+
+func clusterName(i int) v1alpha1.ClusterName { return v1alpha1.ClusterName(fmt.Sprintf("member-%05d", i)) }
+
+// agentDir is the folder of an agent, and in it bootstrap.json is what `umbel join` leaves with it.
+func agentDir(dir string, i int) string { return filepath.Join(dir, string(clusterName(i))) }
 
 func (a *agents) install(i int, boot v1alpha1.Bootstrap) error {
 	raw, err := json.Marshal(boot)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(a.bootstrapFile(i)), 0o700); err != nil {
+	if err := os.MkdirAll(agentDir(a.dir, i), 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(a.bootstrapFile(i), raw, 0o600)
+	return os.WriteFile(filepath.Join(agentDir(a.dir, i), "bootstrap.json"), raw, 0o600)
 }
 
-// start starts every agent, a few at a time as they come into session. They end with life.
-func (a *agents) start(ctx, life context.Context) error {
+// start starts every agent, a few at a time as they come into session.
+func (a *agents) start(ctx context.Context) error {
 	const joining = 64
-	var group errgroup.Group
+	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(joining)
 	for i := range a.session {
-		group.Go(func() error {
-			ended := a.run(life, i)
-			tick := time.NewTicker(10 * time.Millisecond)
-			defer tick.Stop()
-			late := time.After(2 * time.Minute)
-			for !a.inSession(i) {
-				select {
-				case err := <-ended:
-					return fmt.Errorf("agent %d ended: %v", i, err)
-				case <-ctx.Done():
-					return ctx.Err()
-				case <-late:
-					return fmt.Errorf("agent %d is not in session after two minutes; agents say: %s", i, a.complaints())
-				case <-tick.C:
-				}
-			}
-			return nil
-		})
+		if _, err := fmt.Fprintln(a.workers[i%len(a.workers)].orders, i); err != nil {
+			return fmt.Errorf("starting agent %d: %w", i, err)
+		}
+		group.Go(func() error { return a.awaitSession(ctx, i) })
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	return group.Wait()
 }
 
-func (a *agents) run(life context.Context, i int) <-chan error {
-	ended := make(chan error, 1)
-	server := fakekube.New(a.written)
-	a.running.Go(func() {
-		ended <- agent.Run(life, agent.Options{
-			Dir: filepath.Dir(a.bootstrapFile(i)), Bootstrap: a.bootstrapFile(i), Config: server.Config(), Log: slog.New(listener{a, i}),
-		})
-	})
-	return ended
+func (a *agents) awaitSession(ctx context.Context, i int) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(2 * time.Minute)
+	for !a.inSession(i) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-late:
+			return fmt.Errorf("agent %d is not in session after two minutes", i)
+		case <-tick.C:
+		}
+	}
+	return nil
 }
 
 func (a *agents) inSession(i int) bool {
@@ -130,7 +196,7 @@ func (a *agents) complaints() string {
 func (a *agents) await(name, value string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.watched = &arrival{name: name, value: value, began: time.Now(), times: make([]time.Duration, 0, len(a.session))}
+	a.watched = arrival{news: news{ConfigMap: name, Value: value}, began: time.Now()}
 }
 
 // arrived returns when it came, in the order of coming.
@@ -140,57 +206,21 @@ func (a *agents) arrived() []time.Duration {
 	return slices.Clone(a.watched.times)
 }
 
-// written hears of every write to every member.
-func (a *agents) written(w fakekube.Write) {
-	if w.Kind != "ConfigMap" {
-		return
-	}
+// hear takes in what a worker says.
+func (a *agents) hear(n news) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.watched == nil || a.watched.name != w.Name {
-		return
-	}
-	value := ""
-	if w.Object != nil {
-		data, _ := w.Object.Object["data"].(map[string]any)
-		value, _ = data["value"].(string)
-	}
-	if value == a.watched.value {
-		a.watched.times = append(a.watched.times, time.Since(a.watched.began))
-	}
-}
-
-// listener is the log of one agent. The agent tells nobody else whether it is in session.
-type listener struct {
-	agents *agents
-	i      int
-}
-
-func (l listener) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
-func (l listener) WithAttrs([]slog.Attr) slog.Handler               { return l }
-func (l listener) WithGroup(string) slog.Handler                    { return l }
-
-func (l listener) Handle(_ context.Context, r slog.Record) error {
-	a := l.agents
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch r.Message {
-	case "in session with the hub":
-		a.session[l.i] = time.Now()
-	case "not in session with the hub":
-		a.session[l.i] = time.Time{}
-	}
-	if r.Level >= slog.LevelWarn {
-		text := r.Message
-		r.Attrs(func(attr slog.Attr) bool {
-			if attr.Key == "error" {
-				text += ": " + attr.Value.String()
-			}
-			return true
-		})
-		if len(a.said) < 1000 || a.said[text] > 0 {
-			a.said[text]++
+	switch {
+	case n.ConfigMap != "":
+		if n.ConfigMap == a.watched.ConfigMap && n.Value == a.watched.Value {
+			a.watched.times = append(a.watched.times, n.At.Sub(a.watched.began))
 		}
+	case n.Session == begun:
+		a.session[n.Agent] = n.At
+	case n.Session == ended:
+		a.session[n.Agent] = time.Time{}
 	}
-	return nil
+	if n.Warning != "" && (len(a.said) < 1000 || a.said[n.Warning] > 0) {
+		a.said[n.Warning]++
+	}
 }

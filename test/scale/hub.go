@@ -145,8 +145,8 @@ func usageOf(pids ...int) (usage, error) {
 	return sum, nil
 }
 
-// usages returns what the hub, its API, and this process use.
-func (h *hubProcess) usages() (own, api, agents usage, err error) {
+// usages returns what the hub, its API, and the processes of the agents use.
+func (h *hubProcess) usages(workers []int) (own, api, agents usage, err error) {
 	if own, err = usageOf(h.cmd.Process.Pid); err != nil {
 		return
 	}
@@ -157,7 +157,7 @@ func (h *hubProcess) usages() (own, api, agents usage, err error) {
 	if api, err = usageOf(pids...); err != nil {
 		return
 	}
-	agents, err = usageOf(os.Getpid())
+	agents, err = usageOf(workers...)
 	return
 }
 

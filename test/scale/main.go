@@ -29,6 +29,7 @@ func main() {
 	settle := flag.Duration("settle", 130*time.Second, "how long the fleet is left alone before what is idle is measured; Go collects garbage every two minutes at the latest")
 	profiles := flag.String("profile", "", "`FOLDER` for profiles of the hub, which then runs in a process of this program")
 	runHub := flag.String("hub", "", "run a hub that can be profiled for this data `FOLDER` (for -profile)")
+	worker := flag.String("worker", "", "run agents that keep their files in this `FOLDER`, as the input says (for this program itself)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -36,13 +37,16 @@ func main() {
 		if *runHub != "" {
 			return serveProfiledHub(ctx, *runHub)
 		}
-		debug.SetGCPercent(300) // of agents that are one process here, and leave the processors to the hub
+		if *worker != "" {
+			debug.SetGCPercent(300) // of agents that share a process here, and leave the processors to the hub
+			return work(ctx, *worker, os.Stdin, os.Stdout)
+		}
 		for text := range strings.SplitSeq(*sizes, ",") {
 			n, err := strconv.Atoi(text)
 			if err != nil || n < 1 {
 				return fmt.Errorf("-agents %q: %q is not a number of agents", *sizes, text)
 			}
-			if err := raiseFiles(n); err != nil {
+			if err := checkFiles(n); err != nil {
 				return err
 			}
 			if err := measure(ctx, options{n, *settle, *profiles}); err != nil {
@@ -57,19 +61,15 @@ func main() {
 	}
 }
 
-// raiseFiles makes room for a connection of each agent, here and in the hub, which inherits it.
-func raiseFiles(agents int) error {
-	need := uint64(agents + agents/2 + 2000)
+// checkFiles says whether the hub may have a connection of each agent open.
+func checkFiles(agents int) error {
+	need := uint64(agents + agents/5 + 1000)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
-	if limit.Cur >= need {
-		return nil
-	}
-	limit = unix.Rlimit{Cur: need, Max: max(need, limit.Max)}
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit.Cur, Max: limit.Max}); err != nil {
-		return fmt.Errorf("%d agents need %d open files: `ulimit -n` allows fewer: %w", agents, need, err)
+	if limit.Max < need {
+		return fmt.Errorf("a process may have %d files open and the hub needs %d: `ulimit -n` raises that", limit.Max, need)
 	}
 	return nil
 }

@@ -42,8 +42,7 @@ type run struct {
 	api     kube.WithWatch
 	members *agents
 	report  *report.Report
-	life    context.Context // of the agents
-	empty   float64         // RSS of the hub process before there were agents, in MiB
+	empty   float64 // RSS of the hub process before there were agents, in MiB
 }
 
 // measure measures one size, from nothing to nothing.
@@ -59,16 +58,17 @@ func measure(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(disks)) }()
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	members, err := newAgents(disks, o.agents)
+	if err != nil {
+		return err
+	}
 	fleet := &rig.Fleet{Home: home, Log: os.Stderr}
 	r := &run{
-		options: o, fleet: fleet, hub: &hubProcess{fleet: fleet, profiled: o.profiles != ""}, members: newAgents(disks, o.agents),
-		report: report.New(fmt.Sprintf("scale-%d", o.agents)), life: life,
+		options: o, fleet: fleet, hub: &hubProcess{fleet: fleet, profiled: o.profiles != ""}, members: members,
+		report: report.New(fmt.Sprintf("scale-%d", o.agents)),
 	}
 	defer func() {
-		end()
-		r.members.running.Wait()
-		stopped := r.hub.stop()
+		stopped := errors.Join(r.members.stop(), r.hub.stop())
 		if err != nil {
 			err = fmt.Errorf("%w\nagents say: %s\nthe hub's log ends:\n%s", err, r.members.complaints(), r.hub.lastWords())
 		}
@@ -146,7 +146,7 @@ func (r *run) join(ctx context.Context) error {
 		return err
 	}
 	r.say("joining")
-	before, _, _, err := r.hub.usages()
+	before, _, _, err := r.hub.usages(r.members.processes())
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (r *run) join(ctx context.Context) error {
 	}
 	r.report.Lower("MemberClusters and join tokens created", time.Since(start).Seconds(), "s", 0)
 	start = time.Now()
-	if err := r.members.start(ctx, r.life); err != nil {
+	if err := r.members.start(ctx); err != nil {
 		return err
 	}
 	r.report.Lower("all joined: token, certificate, session", time.Since(start).Seconds(), "s", 0)
@@ -188,7 +188,7 @@ func (r *run) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	own, api, agents, err := r.hub.usages()
+	own, api, agents, err := r.hub.usages(r.members.processes())
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (r *run) idle(ctx context.Context) error {
 	if err := r.pause(ctx, window); err != nil {
 		return err
 	}
-	ownAfter, apiAfter, agentsAfter, err := r.hub.usages()
+	ownAfter, apiAfter, agentsAfter, err := r.hub.usages(r.members.processes())
 	if err != nil {
 		return err
 	}
@@ -212,8 +212,8 @@ func (r *run) idle(ctx context.Context) error {
 	r.report.Lower("hub's etcd and API server, idle, RSS", apiAfter.rss, "MiB", 0)
 	r.report.Lower("hub process, idle, processor", (ownAfter.cpu-own.cpu)/seconds, "cores", goalCPU)
 	r.report.Lower("hub's etcd and API server, idle, processor", (apiAfter.cpu-api.cpu)/seconds, "cores", 0)
-	r.report.Lower("the agents' process beside them, idle, processor", (agentsAfter.cpu-agents.cpu)/seconds, "cores", 0)
-	r.report.Lower("the agents' process, RSS", agentsAfter.rss, "MiB", 0)
+	r.report.Lower("the agents beside them, idle, processor", (agentsAfter.cpu-agents.cpu)/seconds, "cores", 0)
+	r.report.Lower("the agents, RSS", agentsAfter.rss, "MiB", 0)
 	r.report.Lower("API writes for members, idle", forMembers/seconds, "1/s", 0)
 	r.report.Lower("API writes of Leases, idle", leases/seconds, "1/s", 0)
 	return errors.Join(
@@ -283,7 +283,7 @@ func (r *run) arrivals(ctx context.Context, n int) ([]time.Duration, error) {
 	var times []time.Duration
 	err := rig.Eventually(ctx, 3*time.Minute, func(context.Context) error {
 		if times = r.members.arrived(); len(times) < n {
-			return fmt.Errorf("%q came to %d of %d members", r.members.watched.name, len(times), n)
+			return fmt.Errorf("%q came to %d of %d members", r.members.watched.ConfigMap, len(times), n)
 		}
 		return nil
 	})
@@ -348,7 +348,7 @@ func (r *run) storm(ctx context.Context, name string, away time.Duration) error 
 	if err != nil {
 		return err
 	}
-	own, _, _, err := r.hub.usages()
+	own, _, _, err := r.hub.usages(r.members.processes())
 	if err != nil {
 		return err
 	}
