@@ -22,6 +22,9 @@ const (
 	// stableAfter is how long a session has to last for the next attempt to be made at once: two agents with the same
 	// key, which the hub lets replace each other, must not do so in a hot loop.
 	stableAfter = 30 * time.Second
+	// longestRetry is the longest pause between two attempts: a hub that was away, however long, has all of its agents
+	// back within 20 s.
+	longestRetry = 15 * time.Second
 	// maxHubStreams is how many streams the hub may have open on one agent.
 	maxHubStreams = 10_000
 )
@@ -138,7 +141,7 @@ func (c *Client) Run(ctx context.Context) error {
 	defer serving.Wait()
 	defer server.Close()
 
-	backoff := tunnel.Backoff{Rand: c.config.Rand}
+	backoff := retries(c.config.Rand)
 	for {
 		if c.joinedAnew() {
 			return ErrJoinedAnew
@@ -164,6 +167,11 @@ func (c *Client) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// retries are the pauses between attempts to reach the hub.
+func retries(draw func() float64) tunnel.Backoff {
+	return tunnel.Backoff{Max: longestRetry, Rand: draw}
 }
 
 // connect leads one session, from the certificate to its end.
