@@ -34,6 +34,10 @@ const ForceDetachAnnotation = "umbel.dev/force-detach"
 // coalesce is how long news of a member wait for more of them.
 const coalesce = 50 * time.Millisecond
 
+// writers is how many statuses are written at once. A write waits for the disk of the API, which takes many in one go: with
+// few of them a change that every member answers is shown late.
+const writers = 16
+
 // Controller writes the status of MemberClusters and lets them go.
 type Controller struct {
 	client   client.Client // reads from the manager's cache
@@ -56,7 +60,7 @@ func Setup(mgr ctrl.Manager, registry *Registry) error {
 		Named("member").
 		For(&v1alpha1.MemberCluster{}).
 		WatchesRawSource(news).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4, SkipNameValidation: ptr.To(true)}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: writers, SkipNameValidation: ptr.To(true)}).
 		Complete(c)
 	if err != nil {
 		return fmt.Errorf("setting up the member controller: %w", err)
