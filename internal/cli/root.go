@@ -10,6 +10,7 @@ import (
 	"umbel.dev/umbel/internal/cli/get"
 	"umbel.dev/umbel/internal/cli/hub"
 	"umbel.dev/umbel/internal/cli/join"
+	"umbel.dev/umbel/internal/cli/kubeconfig"
 	"umbel.dev/umbel/internal/cli/kubectl"
 	"umbel.dev/umbel/internal/cli/label"
 	"umbel.dev/umbel/internal/cli/leave"
@@ -55,7 +56,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 		}
 	}
 	add(fleetGroup, get.NewCmd(f), describe.NewCmd(f), refresh.NewCmd(f))
-	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), kubectl.NewCmd(f))
+	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))
 	completion(root)
 	exit.Adopt(root)

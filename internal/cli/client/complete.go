@@ -73,6 +73,31 @@ func (f *Factory) CompleteName(kind kinds.Kind) cobra.CompletionFunc {
 	}
 }
 
+// CompleteLabels completes a selector of one label with those that objects of a kind have, as KEY=VALUE.
+func (f *Factory) CompleteLabels(kind kinds.Kind) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+		defer cancel()
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(kind.ListGVK())
+		hub, err := f.Connect()
+		if err == nil {
+			err = hub.List(ctx, list)
+		}
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		var pairs []string
+		for _, item := range list.Items {
+			for key, value := range item.Labels {
+				pairs = append(pairs, key+"="+value)
+			}
+		}
+		slices.Sort(pairs)
+		return slices.Compact(pairs), noFiles
+	}
+}
+
 func (f *Factory) completeNamespaces(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))

@@ -24,6 +24,7 @@ import (
 	"umbel.dev/umbel/internal/cli/describe"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/get"
+	"umbel.dev/umbel/internal/cli/kubeconfig"
 	"umbel.dev/umbel/internal/cli/kubectl"
 	"umbel.dev/umbel/internal/cli/label"
 	"umbel.dev/umbel/internal/cli/leave"
@@ -134,7 +135,7 @@ func (f *fleet) root(out, errs io.Writer, args ...string) *cobra.Command {
 	root.SetOut(out)
 	root.SetErr(errs)
 	factory.AddFlags(root.PersistentFlags())
-	root.AddCommand(get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory), leave.NewCmd(factory))
+	root.AddCommand(get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory), kubeconfig.NewCmd(factory), leave.NewCmd(factory))
 	root.SetArgs(args)
 	return root
 }

@@ -11,10 +11,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,6 +18,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/route"
 	"umbel.dev/umbel/internal/cli/view"
 )
 
@@ -77,7 +74,7 @@ func (o *Options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	reached, err := o.reach(ctx, hub)
+	door, err := o.reach(ctx, hub)
 	if err != nil {
 		return hub.Explain(err)
 	}
@@ -87,58 +84,34 @@ func (o *Options) run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 	kubeconfig := filepath.Join(dir, "kubeconfig")
-	if err := o.writeKubeconfig(kubeconfig, reached); err != nil {
+	if err := o.writeKubeconfig(kubeconfig, door); err != nil {
 		return err
 	}
 	return o.exec(ctx, kubeconfig, binary, append(args, o.Args...))
 }
 
-// reach returns where the cluster is reached, or why it is not.
-func (o *Options) reach(ctx context.Context, hub *client.Hub) (route, error) {
+// reach returns the door to the cluster, or why it is not reached.
+func (o *Options) reach(ctx context.Context, hub *client.Hub) (route.Door, error) {
 	var cluster v1alpha1.MemberCluster
 	if err := hub.Get(ctx, kube.ObjectKey{Name: string(o.Cluster)}, &cluster); err != nil {
-		return route{}, err
+		return route.Door{}, err
 	}
 	moment := view.Moment{Now: o.Now(), Pulse: hub.Pulse(ctx)}
 	if warning := moment.Pulse.Warning(moment.Now); warning != "" {
 		o.Note("%s", warning)
 	}
-	if err := connected(moment, &cluster); err != nil {
-		return route{}, err
+	if err := route.Open(moment, &cluster); err != nil {
+		return route.Door{}, err
 	}
-	var info corev1.ConfigMap
-	if err := hub.Get(ctx, kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubInfoConfigMap}, &info); err != nil {
-		if apierrors.IsNotFound(err) {
-			return route{}, fmt.Errorf("the hub has not said yet where it is reached (ConfigMap %s/%s): it has not finished starting", v1alpha1.SystemNamespace, v1alpha1.HubInfoConfigMap)
-		}
-		return route{}, fmt.Errorf("asking where the hub is reached: %w", err)
-	}
-	return routeTo(o.Cluster, &info)
+	return route.Find(ctx, hub)
 }
 
-// connected returns an error with the age of the last sign of life when kubectl would talk to nobody. When it is the
-// hub that is not heard of, kubectl finds out.
-func connected(moment view.Moment, cluster *v1alpha1.MemberCluster) error {
-	c := meta.FindStatusCondition(cluster.Status.Conditions, v1alpha1.ConditionConnected)
-	if c != nil && c.Status == metav1.ConditionTrue {
-		return nil
-	}
-	why := "nobody has heard of its agent yet"
-	if c != nil {
-		why = fmt.Sprintf("%s (%s)", cmp.Or(c.Message, "no more is known"), c.Reason)
-	}
-	if ago := moment.LastSeen(cluster).Text; ago != "" {
-		why += "; it was last seen " + ago
-	}
-	return fmt.Errorf("cluster %q is not connected: %s; `umbel describe cluster %s` says what to do", cluster.Name, why, cluster.Name)
-}
-
-func (o *Options) writeKubeconfig(path string, to route) error {
+func (o *Options) writeKubeconfig(path string, door route.Door) error {
 	own, err := o.LoadKubeconfig()
 	if err != nil {
 		return err
 	}
-	if err := clientcmd.WriteToFile(*kubeconfigFor(own, to), path); err != nil {
+	if err := clientcmd.WriteToFile(*door.Kubeconfig(own, o.Cluster), path); err != nil {
 		return fmt.Errorf("writing a kubeconfig for cluster %q: %w", o.Cluster, err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package kubectl
+package route
 
 import (
 	"testing"
@@ -9,17 +9,17 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-func TestRouteTo(t *testing.T) {
+func TestDoorOf(t *testing.T) {
 	cases := []struct {
 		reason string
 		data   map[string]string
-		want   route
+		want   Door
 		err    string
 	}{
 		{
 			reason: "where the hub is reached",
 			data:   map[string]string{"address": "127.0.0.1:7443", "ca": "PEM"},
-			want:   route{cluster: "prod-eu", server: "https://127.0.0.1:7443/clusters/prod-eu", ca: []byte("PEM")},
+			want:   Door{Address: "127.0.0.1:7443", CA: []byte("PEM")},
 		},
 		{
 			reason: "no address", data: map[string]string{"ca": "PEM"},
@@ -33,7 +33,7 @@ func TestRouteTo(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
 			info := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "umbel-system", Name: "hub-info"}, Data: c.data}
-			got, err := routeTo("prod-eu", info)
+			got, err := doorOf(info)
 			if c.err != "" {
 				if err == nil || err.Error() != c.err {
 					t.Fatalf("got error %v, want %s", err, c.err)
@@ -43,8 +43,8 @@ func TestRouteTo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(route{})); diff != "" {
-				t.Errorf("route (-want +got):\n%s", diff)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("door (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -64,7 +64,7 @@ func TestKubeconfigForAMember(t *testing.T) {
 	want.Contexts["prod-eu"] = &clientcmdapi.Context{Cluster: "prod-eu", AuthInfo: "hub"} // the hub's namespaces are not the member's
 	want.CurrentContext = "prod-eu"
 
-	got := kubeconfigFor(hub, route{cluster: "prod-eu", server: "https://hub/clusters/prod-eu", ca: []byte("PEM")})
+	got := Door{Address: "hub", CA: []byte("PEM")}.Kubeconfig(hub, "prod-eu")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("kubeconfig (-want +got):\n%s", diff)
 	}

@@ -1,0 +1,101 @@
+// Package route answers: by which way does somebody reach a member that nothing can dial?
+//
+//  1. The hub says where people reach it (ConfigMap umbel-system/hub-info): that is its door.
+//  2. A member is at https://ADDRESS/clusters/NAME behind it, with the credentials of the hub's kubeconfig.
+//
+// The person stays who they are: the hub asks for nobody's rights but theirs, and so does the member. No credential of
+// a member is in a kubeconfig from here: there is none that the hub could give.
+//
+// `umbel kubectl`, `umbel kubeconfig` and `umbel get --clusters` go this way. It writes no file.
+package route
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/view"
+)
+
+// Door is where the hub lets people through to its members.
+type Door struct {
+	// Address is HOST:PORT.
+	Address string
+	// CA is what it is known by, PEM.
+	CA []byte
+}
+
+// Find asks the hub where its door is.
+func Find(ctx context.Context, hub kube.Reader) (Door, error) {
+	var info corev1.ConfigMap
+	err := hub.Get(ctx, kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubInfoConfigMap}, &info)
+	if apierrors.IsNotFound(err) {
+		return Door{}, fmt.Errorf("the hub has not said yet where it is reached (ConfigMap %s/%s): it has not finished starting", v1alpha1.SystemNamespace, v1alpha1.HubInfoConfigMap)
+	}
+	if err != nil {
+		return Door{}, fmt.Errorf("asking where the hub is reached: %w", err)
+	}
+	return doorOf(&info)
+}
+
+func doorOf(info *corev1.ConfigMap) (Door, error) {
+	for _, key := range []string{v1alpha1.HubInfoAddress, v1alpha1.HubInfoCA} {
+		if info.Data[key] == "" {
+			return Door{}, fmt.Errorf("ConfigMap %s/%s: data.%s is missing: the hub writes it when it starts", info.Namespace, info.Name, key)
+		}
+	}
+	return Door{Address: info.Data[v1alpha1.HubInfoAddress], CA: []byte(info.Data[v1alpha1.HubInfoCA])}, nil
+}
+
+// Members is what the URL of every member behind the door begins with.
+func (d Door) Members() string { return "https://" + d.Address + "/clusters/" }
+
+// To returns how a kubeconfig names the way to a member.
+func (d Door) To(cluster v1alpha1.ClusterName) *clientcmdapi.Cluster {
+	return &clientcmdapi.Cluster{Server: d.Members() + string(cluster), CertificateAuthorityData: d.CA}
+}
+
+// User returns the credentials of a hub's kubeconfig, in a copy.
+func User(hub *clientcmdapi.Config) *clientcmdapi.AuthInfo {
+	user := hub.AuthInfos[hub.Contexts[hub.CurrentContext].AuthInfo]
+	if user == nil {
+		return clientcmdapi.NewAuthInfo()
+	}
+	return user.DeepCopy()
+}
+
+// Kubeconfig returns a kubeconfig for one member, with the credentials of the hub's.
+func (d Door) Kubeconfig(hub *clientcmdapi.Config, cluster v1alpha1.ClusterName) *clientcmdapi.Config {
+	name := string(cluster)
+	config := clientcmdapi.NewConfig()
+	config.Clusters[name] = d.To(cluster)
+	config.AuthInfos["hub"] = User(hub)
+	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: "hub"}
+	config.CurrentContext = name
+	return config
+}
+
+// Open returns an error with the age of the last sign of life when nobody would answer for the cluster. When it is the
+// hub that is not heard of, the request finds out.
+func Open(moment view.Moment, cluster *v1alpha1.MemberCluster) error {
+	c := meta.FindStatusCondition(cluster.Status.Conditions, v1alpha1.ConditionConnected)
+	if c != nil && c.Status == metav1.ConditionTrue {
+		return nil
+	}
+	why := "nobody has heard of its agent yet"
+	if c != nil {
+		why = fmt.Sprintf("%s (%s)", cmp.Or(c.Message, "no more is known"), c.Reason)
+	}
+	if ago := moment.LastSeen(cluster).Text; ago != "" {
+		why += "; it was last seen " + ago
+	}
+	return fmt.Errorf("cluster %q is not connected: %s; `umbel describe cluster %s` says what to do", cluster.Name, why, cluster.Name)
+}
