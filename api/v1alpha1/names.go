@@ -29,6 +29,10 @@ const (
 	// RefreshAnnotation on a Package asks for a fetch of its source now. Any new value counts as a request.
 	RefreshAnnotation = "umbel.dev/refresh-requested-at"
 
+	// ClusterAnnotation stands on objects that `umbel get --clusters` writes as JSON or YAML: the member that holds them.
+	// No object in an API has it.
+	ClusterAnnotation = "umbel.dev/cluster"
+
 	// Finalizer keeps a MemberCluster or a Package until the members have let go of what it put there.
 	Finalizer = "umbel.dev/detach"
 

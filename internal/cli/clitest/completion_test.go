@@ -26,6 +26,7 @@ func TestCompletion(t *testing.T) {
 		{args: "get clusters -o", want: []string{"wide", "json", "yaml", "name"}},
 		{args: "get packages -n", want: []string{"default", "kube-node-lease", "kube-public", "kube-system", "team-a", "umbel-system"}},
 		{args: "kubeconfig --clusters", want: []string{"env=dev", "env=prod", "region=eu", "region=us"}},
+		{args: "get pods --clusters", want: []string{"env=dev", "env=prod", "region=eu", "region=us"}},
 		{args: "leave", want: []string{"dev", "edge", "prod-eu", "prod-us"}},
 		{args: "leave dev", want: nil},
 	}

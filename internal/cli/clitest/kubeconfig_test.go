@@ -19,7 +19,7 @@ import (
 // TestKubeconfig merges a fleet into a kubeconfig that has entries of its own, with a hub whose credentials are a token.
 func TestKubeconfig(t *testing.T) {
 	f := newFleet(t)
-	f.openDoor(t, "127.0.0.1:7443")
+	f.openDoor(t, "127.0.0.1:7443", "PEM")
 	file := filepath.Join(t.TempDir(), "config")
 	own := clientcmdapi.NewConfig()
 	own.Clusters["kind"] = &clientcmdapi.Cluster{Server: "https://127.0.0.1:40000", CertificateAuthority: "relative.crt"}
@@ -101,7 +101,7 @@ func TestKubeconfig(t *testing.T) {
 
 func TestKubeconfigOnStandardOutput(t *testing.T) {
 	f := newFleet(t)
-	f.openDoor(t, "127.0.0.1:7443")
+	f.openDoor(t, "127.0.0.1:7443", "PEM")
 	got := f.run(t.Context(), "kubeconfig", "--clusters", "env=dev", "-o", "-")
 	if got.Code != 0 {
 		t.Fatal(got.Err)
@@ -111,7 +111,7 @@ func TestKubeconfigOnStandardOutput(t *testing.T) {
 
 func TestKubeconfigWaitsForNoLock(t *testing.T) {
 	f := newFleet(t)
-	f.openDoor(t, "127.0.0.1:7443")
+	f.openDoor(t, "127.0.0.1:7443", "PEM")
 	file := filepath.Join(t.TempDir(), "new", "config")
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
@@ -129,11 +129,11 @@ func TestKubeconfigWaitsForNoLock(t *testing.T) {
 }
 
 // openDoor has the hub say where it is reached.
-func (f *fleet) openDoor(t *testing.T, address string) {
+func (f *fleet) openDoor(t *testing.T, address, ca string) {
 	t.Helper()
 	f.create(t, &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubInfoConfigMap},
-		Data:       map[string]string{v1alpha1.HubInfoAddress: address, v1alpha1.HubInfoCA: "PEM"},
+		Data:       map[string]string{v1alpha1.HubInfoAddress: address, v1alpha1.HubInfoCA: ca},
 	})
 }
 

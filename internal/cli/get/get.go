@@ -27,7 +27,16 @@ const examples = `  # all clusters, and whether they are as they should be
   umbel get packages -A --watch
 
   # one package as the API has it
-  umbel get package shop -o yaml`
+  umbel get package shop -o yaml
+
+  # what the clusters hold, of any kind: every pod in production, in one table
+  umbel get pods -A --clusters env=prod
+
+  # what does not run, anywhere
+  umbel get pods -A --all-clusters --field-selector status.phase!=Running
+
+  # one Deployment on each cluster, with the images
+  umbel get deployment web -n shop --all-clusters -o wide`
 
 // Options are the arguments of `umbel get`.
 type Options struct {
@@ -46,6 +55,8 @@ type Options struct {
 	NoHeaders bool
 	// Format is how they are written.
 	Format output.Format
+	// Members is what is asked of the clusters; nobody asks them without Clusters or AllClusters.
+	Members membersOptions
 
 	selector labels.Selector
 }
@@ -55,12 +66,20 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	o := &Options{Factory: f}
 	cmd := &cobra.Command{
 		Use:   "get KIND [NAME...]",
-		Short: "List clusters, packages, placements or releases",
+		Short: "List clusters, packages, placements or releases; or what clusters hold",
 		Long: "List objects of the hub. The kinds are " + kinds.List() + ".\n\n" +
-			"A status is as old as the hub's last word on it: what has not been confirmed lately reads Unknown.",
+			"A status is as old as the hub's last word on it: what has not been confirmed lately reads Unknown.\n\n" +
+			"With --clusters or --all-clusters, list objects of any kind that the clusters have, as they are there now. Each cluster is asked\n" +
+			"through the hub, as you. What could not be read is said by cluster on standard error, and the command ends with code 1.",
 		Example:           examples,
 		ValidArgsFunction: f.CompleteTarget(client.Many, kinds.Words()...),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.Members.given(cmd); err != nil {
+				return err
+			}
+			if o.Members.asked() {
+				return o.readMembers(cmd.Context(), args)
+			}
 			if err := o.complete(args); err != nil {
 				return err
 			}
@@ -73,6 +92,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().BoolVarP(&o.Everywhere, "all-namespaces", "A", false, "objects of every namespace")
 	cmd.Flags().BoolVarP(&o.Watch, "watch", "w", false, "go on with each change until interrupted")
 	cmd.Flags().BoolVar(&o.NoHeaders, "no-headers", false, "leave the headers of the table out")
+	o.Members.addFlags(cmd, f)
 	return cmd
 }
 

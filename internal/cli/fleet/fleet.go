@@ -1,0 +1,183 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/route"
+	"umbel.dev/umbel/internal/cli/view"
+)
+
+// inFlight is how many clusters are asked at a time. It bounds what one command costs the hub.
+const inFlight = 32
+
+// Query is what is asked of the members.
+type Query struct {
+	// Kind is a word for a kind, as kubectl takes it: pods, po, deployments.apps.
+	Kind string
+	// Names are the objects asked for. None means all.
+	Names []string
+	// Namespace is what they are in; empty means every namespace.
+	Namespace string
+	// Labels and Fields restrict them.
+	Labels, Fields string
+	// Timeout is how long a cluster may take to answer.
+	Timeout time.Duration
+}
+
+// Parse makes a query of the arguments KIND NAME… or KIND/NAME.
+func (q *Query) Parse(args []string) error {
+	if len(args) == 0 {
+		return exit.Usagef("say which kind, as kubectl knows it: pods, deployments.apps")
+	}
+	word, name, slashed := strings.Cut(args[0], "/")
+	q.Kind, q.Names = word, args[1:]
+	if slashed {
+		q.Names = append([]string{name}, q.Names...)
+	}
+	switch {
+	case word == "all" || strings.Contains(word, ","):
+		return exit.Usagef("%q is several kinds: ask for one at a time", word)
+	case strings.Contains(strings.Join(q.Names, ""), "/"):
+		return exit.Usagef("name several objects as KIND NAME NAME...")
+	case len(q.Names) > 0 && q.Labels+q.Fields != "":
+		return exit.Usagef("give names or a selector, not both")
+	case len(q.Names) > 0 && q.Namespace == "":
+		return exit.Usagef("an object is named within one namespace: give it with -n instead of -A")
+	case q.Timeout <= 0:
+		return exit.Usagef("--timeout has to be more than nothing")
+	}
+	if _, err := fields.ParseSelector(q.Fields); err != nil {
+		return exit.Usagef("the field selector %q cannot be read: %w", q.Fields, err)
+	}
+	return nil
+}
+
+// Writer is how what was found is written.
+type Writer struct {
+	output.Streams
+	// Format is asked for with -o.
+	Format output.Format
+	// NoHeaders leaves the headers of tables out.
+	NoHeaders bool
+}
+
+// Reader reads from the members of a hub.
+type Reader struct {
+	*client.Factory
+	Hub *client.Hub
+	// Clusters says by their labels which members are asked.
+	Clusters labels.Selector
+}
+
+// Read asks the members and writes what they answer. Its error says how many could not be read.
+func (r *Reader) Read(ctx context.Context, query Query, to Writer) error {
+	members, err := r.members(ctx)
+	if err != nil {
+		return err
+	}
+	if len(members) == 0 {
+		to.Note("No clusters found")
+		return nil
+	}
+	shown := newShown(query, to)
+	failed := 0
+	for answer := range answers(ctx, members, query, shown.accept()) {
+		if err := errors.Join(answer.err, shown.add(answer)); err != nil {
+			failed++
+			to.Note("cluster %q: %s", answer.cluster, strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := shown.end(failed); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d clusters could not be read whole: this is not all that there is", failed, len(members))
+	}
+	return nil
+}
+
+// member is one of those to ask.
+type member struct {
+	cluster v1alpha1.ClusterName
+	config  *rest.Config
+	// gone says why there is nobody to ask.
+	gone error
+}
+
+// members returns those that are asked for, sorted by name.
+func (r *Reader) members(ctx context.Context) ([]member, error) {
+	own, err := r.LoadKubeconfig()
+	if err != nil {
+		return nil, err
+	}
+	var list v1alpha1.MemberClusterList
+	if err := r.Hub.List(ctx, &list, kube.MatchingLabelsSelector{Selector: r.Clusters}); err != nil {
+		return nil, err
+	}
+	if len(list.Items) == 0 {
+		return nil, nil
+	}
+	door, err := route.Find(ctx, r.Hub)
+	if err != nil {
+		return nil, err
+	}
+	moment := view.Moment{Now: r.Now(), Pulse: r.Hub.Pulse(ctx)}
+	var members []member
+	for i := range list.Items { // the API sorts by name
+		m := member{cluster: v1alpha1.ClusterName(list.Items[i].Name), gone: route.Open(moment, &list.Items[i])}
+		m.config, err = clientcmd.NewDefaultClientConfig(*door.Kubeconfig(own, m.cluster), nil).ClientConfig()
+		if err != nil {
+			return nil, fmt.Errorf("the way to cluster %q: %w", m.cluster, err)
+		}
+		m.config.UserAgent, m.config.QPS, m.config.WarningHandler = r.Hub.Config.UserAgent, -1, r.Hub.Config.WarningHandler
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+// answers asks the members side by side and yields their answers in the order of the members.
+func answers(ctx context.Context, members []member, query Query, accept string) func(func(answer) bool) {
+	return func(yield func(answer) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var group errgroup.Group
+		group.SetLimit(inFlight)
+		came := make([]chan answer, len(members))
+		for i := range came {
+			came[i] = make(chan answer, 1)
+		}
+		asking := make(chan struct{})
+		go func() {
+			defer close(asking)
+			for i, m := range members {
+				group.Go(func() error {
+					came[i] <- m.ask(ctx, query, accept)
+					return nil
+				})
+			}
+		}()
+		defer func() { cancel(); <-asking; _ = group.Wait() }()
+		for i := range came {
+			if !yield(<-came[i]) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,215 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// ada is a person who may reach one cluster and work in one namespace of it.
+type ada struct {
+	*story
+	dir string // her kubeconfigs: of the hub, and of the fleet
+}
+
+// people is a day of Ada's with kubectl, through the hub.
+func people(s *story) {
+	a := &ada{story: s, dir: s.TempDir()}
+	a.isKnown()
+	s.shell(fmt.Sprintf(`umbel kubeconfig --kubeconfig '%s/hub' --clusters env=prod --output '%s/fleet'`, a.dir, a.dir))
+	for _, step := range a.verbs() {
+		s.with(step.verb, func(s *story) {
+			out, err := s.Shell(s.ctx, a.prelude()+step.line)
+			if err != nil {
+				s.Fatal(err)
+			}
+			if !strings.Contains(out, step.want) {
+				s.Errorf("got %q, want one with %q", out, step.want)
+			}
+		})
+	}
+	s.with("one table of two clusters", func(s *story) {
+		out := s.umbel("get", "roles", "-A", "--clusters", "env=prod")
+		for _, want := range []string{"CLUSTER ", "prod-eu   shop ", "prod-us   shop "} {
+			if !strings.Contains(out, want) {
+				s.Errorf("got no %q in:\n%s", want, out)
+			}
+		}
+		s.refused([]string{"get", "configmaps", "-n", "people", "--all-clusters", "--kubeconfig", filepath.Join(a.dir, "hub")},
+			"prod-eu   words", `cluster "dev": user "system:serviceaccount:default:ada" may not reach cluster "dev"`, "2 of 3 clusters could not be read")
+	})
+	s.with("what she may not do, said by client-go", a.isRefused)
+}
+
+// isKnown makes Ada: a ServiceAccount of the hub who may reach prod-eu, and work there in the namespace people.
+func (a *ada) isKnown() {
+	a.Helper()
+	a.onHub("-n default create serviceaccount ada")
+	a.onHub("create clusterrole ada-sees --verb=get,list --resource=memberclusters.umbel.dev")
+	a.onHub("create clusterrole ada-reaches --verb=proxy --resource=memberclusters.umbel.dev --resource-name=prod-eu")
+	a.onHub("-n umbel-system create role ada-finds --verb=get --resource=configmaps --resource-name=hub-info")
+	a.onHub("create clusterrolebinding ada-sees --clusterrole=ada-sees --serviceaccount=default:ada")
+	a.onHub("create clusterrolebinding ada-reaches --clusterrole=ada-reaches --serviceaccount=default:ada")
+	a.onHub("-n umbel-system create rolebinding ada-finds --role=ada-finds --serviceaccount=default:ada")
+	a.umbel("kubectl", "prod-eu", "--", "create", "namespace", "people")
+	a.umbel("kubectl", "prod-eu", "--", "-n", "people", "create", "role", "ada", "--verb=*", "--resource=pods,pods/log,pods/exec,pods/attach,pods/portforward,pods/ephemeralcontainers,configmaps")
+	a.umbel("kubectl", "prod-eu", "--", "-n", "people", "create", "rolebinding", "ada", "--role=ada", "--user=hub:system:serviceaccount:default:ada")
+
+	token := a.shell(`umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" -n default create token ada`)
+	hub, err := clientcmd.LoadFromFile(filepath.Join(a.Home, "hub", "admin.kubeconfig"))
+	if err == nil {
+		hub.AuthInfos[hub.Contexts[hub.CurrentContext].AuthInfo] = &clientcmdapi.AuthInfo{Token: strings.TrimSpace(token)}
+		err = clientcmd.WriteToFile(*hub, filepath.Join(a.dir, "hub"))
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(a.dir, "pod.yaml"), []byte(shellPod()), 0o600)
+	}
+	if err != nil {
+		a.Fatal(err)
+	}
+}
+
+// prelude begins every line of shell: $K is her kubectl, first prints the first line of a command that holds a word, and
+// leaves the command; until_so tries for ten seconds; ask speaks HTTP to a port of this computer.
+func (a *ada) prelude() string {
+	return fmt.Sprintf(`cd '%s'; K='umbel-kube kubectl --kubeconfig %s/fleet --context prod-eu -n people'
+first() { word=$1; shift; grep -m1 "$word" < <(timeout 30 "$@" 2>&1); }
+until_so() { for i in $(seq 100); do if "$@"; then return; fi; sleep 0.1; done; return 1; }
+ask() { exec 3<>"/dev/tcp/127.0.0.1/$1"; printf 'GET %%s HTTP/1.0\r\nHost: localhost\r\n\r\n' "$2" >&3; cat <&3; }
+`, a.dir, a.dir)
+}
+
+// verb is one of kubectl's, in a line of shell, and what the output has to hold.
+type verb struct{ verb, line, want string }
+
+func (a *ada) verbs() []verb {
+	const spdy = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false KUBECTL_PORT_FORWARD_WEBSOCKETS=false "
+	forward := "timeout 30 $K port-forward pod/shell :8080 > forward 2>&1 & trap \"kill $!\" EXIT; " +
+		"until_so grep -q -- '->' forward; ask $(sed -n 's/.*127.0.0.1:\\([0-9]*\\) ->.*/\\1/p' forward) /health"
+	return []verb{
+		{"auth whoami", "$K auth whoami", "hub:system:serviceaccount:default:ada"},
+		{"apply", "$K apply -f pod.yaml", "pod/shell created"},
+		{"wait", "$K wait --for=condition=Ready pod/shell --timeout=60s", "condition met"},
+		{"get", "$K get pods", "shell"},
+		{"watch", `$K patch configmap words --type=merge -p '{"data":{"w":"two"}}'; first two $K get configmap words -w -o 'jsonpath={.data.w}{"\n"}'`, "two"},
+		{"logs -f", "first begun $K logs -f shell -c bash", "begun"},
+		{"exec", "echo ping | $K exec -i shell -c bash -- cat", "ping"},
+		{"exec -it", `script -qec "$K exec -it shell -c bash -- tty" /dev/null < /dev/null`, "/dev/pts/"},
+		{"exec over SPDY", "echo ping | " + spdy + "$K exec -i shell -c bash -- cat", "ping"},
+		{"exec's exit code", "code=0; $K exec shell -c bash -- bash -c 'exit 7' || code=$?; echo $code", "7"},
+		{"attach", "hello() { echo hello; sleep 5; } 2>/dev/null; first 'heard hello' $K attach -i shell -c bash < <(hello)", "heard hello"},
+		{"cp", "head -c 3000000 /dev/urandom > file; $K cp file shell:/tmp/file -c bash; $K cp shell:/tmp/file back -c bash; cmp file back && echo same", "same"},
+		{"port-forward", forward, "200 OK"},
+		{"port-forward over SPDY", "export " + spdy + "; " + forward, "200 OK"},
+		{"proxy", "timeout 30 $K proxy --append-server-path --port=0 > proxy & trap \"kill $!\" EXIT; until_so grep -q : proxy; " +
+			"ask $(sed 's/.*://' proxy) /api/v1/namespaces/people/pods/shell", "200 OK"},
+		{"debug", "$K debug shell --image=registry.umbel.dev/coredns:v1 --image-pull-policy=Never -c debugger --profile=general -- /umbel-coredns -version; " +
+			"until_so first CoreDNS $K logs shell -c debugger", "CoreDNS"},
+		{"top says what it says without a hub", `through=$($K top pods 2>&1 || true); direct=$(umbel-kube kubectl --kubeconfig "$UMBEL_HOME/local/prod-eu/kubeconfig" top pods 2>&1 || true); ` +
+			`test "$through" = "$direct"; echo "$through"`, "Metrics API not available"},
+		{"delete", "$K delete pod shell --grace-period=0 --force --wait=false", "deleted"},
+	}
+}
+
+// program returns a client of a cluster, from her kubeconfig, that sends a header along.
+func (a *ada) program(cluster, header string) *kubernetes.Clientset {
+	a.Helper()
+	loaded, err := clientcmd.LoadFromFile(filepath.Join(a.dir, "fleet"))
+	if err != nil {
+		a.Fatal(err)
+	}
+	config, err := clientcmd.NewNonInteractiveClientConfig(*loaded, cluster, nil, nil).ClientConfig()
+	if err != nil {
+		a.Fatal(err)
+	}
+	if header != "" {
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return smuggler{next, header} })
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		a.Fatal(err)
+	}
+	return client
+}
+
+// isRefused is what Ada may not do, and who says so.
+func (a *ada) isRefused(s *story) {
+	const smuggled = "impersonation through the hub is not possible"
+	for _, c := range []struct{ reason, cluster, header, namespace, want string }{
+		{"what she may", "prod-eu", "", "people", ""},
+		{"the cluster: another namespace", "prod-eu", "", "kube-system", `User "hub:system:serviceaccount:default:ada" cannot get resource "configmaps"`},
+		{"the hub: a cluster that she may not reach", "prod-us", "", "people", `may not reach cluster "prod-us"`},
+		{"the hub: being somebody else", "prod-eu", "Impersonate-User", "people", smuggled},
+		{"the hub: having other attributes", "prod-eu", "Impersonate-Extra-Scopes", "people", smuggled},
+		{"the hub: speaking for the hub", "prod-eu", "Umbel-Identity", "people", smuggled},
+	} {
+		_, err := a.program(c.cluster, c.header).CoreV1().ConfigMaps(c.namespace).Get(s.ctx, "words", metav1.GetOptions{})
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			s.Errorf("%s: got %v, want an error with %q", c.reason, err, c.want)
+		}
+	}
+}
+
+// smuggler sends a header along.
+type smuggler struct {
+	next   http.RoundTripper
+	header string
+}
+
+func (m smuggler) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set(m.header, "system:admin")
+	return m.next.RoundTrip(r)
+}
+
+// shellPod is a pod with this computer's own bash and tar, which answers whoever attaches, and a server on port 8080.
+func shellPod() string {
+	var mounts, volumes strings.Builder
+	for i, dir := range []string{"/usr", "/bin", "/lib", "/lib64"} {
+		if _, err := os.Stat(dir); err == nil {
+			fmt.Fprintf(&mounts, "    - {name: host%d, mountPath: %s, readOnly: true}\n", i, dir)
+			fmt.Fprintf(&volumes, "  - {name: host%d, hostPath: {path: %s}}\n", i, dir)
+		}
+	}
+	return `apiVersion: v1
+kind: ConfigMap
+metadata: {name: words, namespace: people}
+data:
+  w: one
+  Corefile: ".:1053 {\n  health :8080\n}\n"
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shell, namespace: people}
+spec:
+  terminationGracePeriodSeconds: 1
+  automountServiceAccountToken: false
+  containers:
+  - name: bash
+    image: registry.umbel.dev/coredns:v1
+    imagePullPolicy: Never
+    command: [/usr/bin/bash, -c, 'echo begun; while read -r line; do echo "heard $line"; done']
+    stdin: true
+    env: [{name: PATH, value: "/usr/bin:/bin"}]
+    volumeMounts:
+    - {name: tmp, mountPath: /tmp}
+` + mounts.String() + `  - name: server
+    image: registry.umbel.dev/coredns:v1
+    imagePullPolicy: Never
+    args: [-conf, /etc/words/Corefile]
+    volumeMounts:
+    - {name: words, mountPath: /etc/words, readOnly: true}
+  volumes:
+  - {name: tmp, emptyDir: {}}
+  - {name: words, configMap: {name: words}}
+` + volumes.String()
+}
