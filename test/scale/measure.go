@@ -163,9 +163,12 @@ func (r *run) join(ctx context.Context) error {
 		return err
 	}
 	r.report.Lower("all joined: token, certificate, session", time.Since(start).Seconds(), "s", 0)
-	err = rig.Eventually(ctx, 5*time.Minute, func(ctx context.Context) error { return delivered(ctx, r.api, "base", "", r.agents) })
+	err = rig.Eventually(ctx, 10*time.Minute, func(ctx context.Context) error { return delivered(ctx, r.api, "base", "", r.agents) })
+	if err != nil {
+		return err
+	}
 	r.report.Lower("all joined and applied their first package, as the Package says", time.Since(start).Seconds(), "s", 0)
-	return err
+	return nil
 }
 
 func (r *run) pause(ctx context.Context, d time.Duration) error {
@@ -256,7 +259,7 @@ func (r *run) change(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = rig.Eventually(ctx, 3*time.Minute, func(ctx context.Context) error {
+		err = rig.Eventually(ctx, 5*time.Minute, func(ctx context.Context) error {
 			return delivered(ctx, r.api, "base", revision, r.agents)
 		})
 		if err = errors.Join(err, profiled.Wait()); err != nil {
@@ -281,7 +284,7 @@ func (r *run) change(ctx context.Context) error {
 // arrivals waits until what is awaited has come in so many members, and returns when.
 func (r *run) arrivals(ctx context.Context, n int) ([]time.Duration, error) {
 	var times []time.Duration
-	err := rig.Eventually(ctx, 3*time.Minute, func(context.Context) error {
+	err := rig.Eventually(ctx, 5*time.Minute, func(context.Context) error {
 		if times = r.members.arrived(); len(times) < n {
 			return fmt.Errorf("%q came to %d of %d members", r.members.watched.ConfigMap, len(times), n)
 		}
@@ -316,7 +319,7 @@ func (r *run) storm(ctx context.Context, name string, away time.Duration) error 
 	})
 	sampled := sample(ctx, r.api)
 	var last time.Time
-	err := rig.Eventually(ctx, 3*time.Minute, func(context.Context) error {
+	err := rig.Eventually(ctx, 5*time.Minute, func(context.Context) error {
 		missing := 0
 		for _, since := range r.members.sessions() {
 			if since.Before(gone) { // it has not noticed yet, or is not back
@@ -393,7 +396,7 @@ func (r *run) relabel(ctx context.Context) error {
 		if c.value == "" {
 			expected = 0
 		}
-		if err := rig.Eventually(ctx, 3*time.Minute, func(ctx context.Context) error { return delivered(ctx, r.api, "canary", "", expected) }); err != nil {
+		if err := rig.Eventually(ctx, 5*time.Minute, func(ctx context.Context) error { return delivered(ctx, r.api, "canary", "", expected) }); err != nil {
 			return err
 		}
 		told := time.Since(start)
