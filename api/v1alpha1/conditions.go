@@ -27,6 +27,10 @@ const (
 	ReasonHubRestarted       = "HubRestarted"       // Connected Unknown: this hub has not heard from the agent yet
 	ReasonCertificateRefused = "CertificateRefused" // Connected False: expired, of another hub, or not the pinned key
 	ReasonProtocolMismatch   = "ProtocolMismatch"   // Connected False: hub and agent share no protocol version
+	ReasonPendingApproval    = "PendingApproval"    // Joined False, Connected False: somebody has to approve the cluster
+	ReasonDenied             = "Denied"             // Joined False, Connected False: somebody denied it
+	ReasonSuspended          = "Suspended"          // Connected False: it is kept out for a while
+	ReasonKeyRevoked         = "KeyRevoked"         // Joined False, Connected False: its key was revoked and no other is pinned
 	ReasonAllApplied         = "AllApplied"         // Synced True
 	ReasonApplying           = "Applying"           // Synced False: at work
 	ReasonPackageFailed      = "PackageFailed"      // Synced False: at least one Package cannot be applied

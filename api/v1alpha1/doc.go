@@ -7,7 +7,7 @@
 //
 // Who writes what:
 //
-//	MemberCluster.spec, labels   people, `umbel join`, `umbel label`
+//	MemberCluster.spec, labels   people, `umbel join`, `umbel label`; the gateway creates that of a cluster that registers itself
 //	MemberCluster.status         the gateway alone, from what agents say
 //	Placement.spec               people
 //	Placement.status             the placement controller alone

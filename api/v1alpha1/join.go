@@ -25,12 +25,12 @@ func JoinTokenSecret(cluster ClusterName) string { return "join-" + string(clust
 // Bootstrap is what an agent is given to find its hub, as JSON.
 // +kubebuilder:object:generate=false
 type Bootstrap struct {
-	// Cluster is the name of the member.
+	// Cluster is the name of the member. It is empty in a manifest for many clusters: the agent then takes SelfName.
 	Cluster ClusterName `json:"cluster"`
 	// Address of the hub's gateway, HOST:PORT.
 	Address string `json:"address"`
 	// CA is the certificate authority of the gateway, PEM.
 	CA string `json:"ca"`
-	// Token is presented once, for the first certificate.
+	// Token is presented for the first certificate: one of `umbel join`, or of `umbel token create`.
 	Token string `json:"token"`
 }

@@ -13,6 +13,24 @@ const (
 	DeletionPrune DeletionPolicy = "Prune"
 )
 
+// Admission says whether a cluster takes part in the fleet.
+// +kubebuilder:validation:Enum=Admitted;Pending;Denied;Suspended
+type Admission string
+
+const (
+	// AdmissionAdmitted lets the cluster's agent in.
+	AdmissionAdmitted Admission = "Admitted"
+	// AdmissionPending has a cluster that registered itself wait until somebody decides.
+	AdmissionPending Admission = "Pending"
+	// AdmissionDenied refuses it for as long as the MemberCluster is there.
+	AdmissionDenied Admission = "Denied"
+	// AdmissionSuspended keeps a member out for a while: it gets nothing new, and what it holds stays and is repaired.
+	AdmissionSuspended Admission = "Suspended"
+)
+
+// MaxRevokedKeys is how many keys of one member can be revoked.
+const MaxRevokedKeys = 64
+
 // MemberCluster is one Kubernetes cluster of the fleet. Its labels are what placements select by.
 //
 // +kubebuilder:object:root=true
@@ -21,6 +39,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63",message="the name of a MemberCluster is a DNS label: lower case letters, digits and '-', at most 63 characters"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Connected",type=string,JSONPath=`.status.conditions[?(@.type=="Connected")].status`
+// +kubebuilder:printcolumn:name="Admission",type=string,JSONPath=`.spec.admission`
 // +kubebuilder:printcolumn:name="Kubernetes",type=string,JSONPath=`.status.kubernetesVersion`
 // +kubebuilder:printcolumn:name="Agent",type=string,JSONPath=`.status.agentVersion`,priority=1
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
@@ -30,6 +49,7 @@ type MemberCluster struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// spec says how the cluster takes part in the fleet.
+	// +kubebuilder:default={admission: Admitted}
 	// +optional
 	Spec MemberClusterSpec `json:"spec,omitempty"`
 	// status is what the hub knows of the cluster, from its agent.
@@ -38,12 +58,33 @@ type MemberCluster struct {
 }
 
 // MemberClusterSpec says how a cluster takes part in the fleet.
+//
+// A cluster that was admitted once holds something, so it cannot go back to waiting: whoever waits or is denied is
+// selected by no Placement, and what is not selected is pruned.
+//
+// +kubebuilder:validation:XValidation:rule="!(self.admission in ['Pending', 'Denied']) || oldSelf.admission in ['Pending', 'Denied']",message="admission: a cluster that was admitted cannot be Pending or Denied any more; Suspended keeps it out, and deleting the MemberCluster ends its membership"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.revokedKeys) || (has(self.revokedKeys) && oldSelf.revokedKeys.all(k, k in self.revokedKeys))",message="revokedKeys: a key that was revoked stays so; join the cluster again, which pins a new key"
 type MemberClusterSpec struct {
 	// deletionPolicy says what becomes of the objects that Umbel applied on the cluster when this MemberCluster is
 	// deleted: Orphan leaves them where they are, Prune deletes them first.
 	// +kubebuilder:default=Orphan
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// admission says whether the cluster's agent is let in: Admitted, Pending until somebody approves it, Denied, or
+	// Suspended for a while. One that is Pending or Denied has never been let in, and is selected by no Placement.
+	// +kubebuilder:default=Admitted
+	// +optional
+	Admission Admission `json:"admission,omitempty"`
+
+	// revokedKeys are the fingerprints (SHA-256 in hex, as in status.identity) of keys that are never let in again under
+	// this name. The one that is pinned loses its place when it is added. Keys can be added only.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Pattern=`^[0-9a-f]{64}$`
+	// +kubebuilder:validation:items:MaxLength=64
+	// +optional
+	RevokedKeys []string `json:"revokedKeys,omitempty"`
 }
 
 // MemberClusterStatus is what the hub knows of a cluster.

@@ -46,7 +46,10 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	for ctx.Err() == nil {
-		boot, err := readBootstrap(o.Bootstrap)
+		boot, err := o.bootstrap(ctx, api)
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -55,6 +58,12 @@ func Run(ctx context.Context, o Options) error {
 		switch {
 		case errors.Is(err, session.ErrJoinedAnew):
 			o.Log.Info("the cluster was joined anew: the agent begins again")
+		case errors.Is(err, session.ErrKeyRevoked):
+			o.Log.Warn("the agent's key was revoked on the hub: it makes another one, which a new token lets in; what is here stays and is repaired",
+				"cluster", boot.Cluster)
+			if err := m.forgetKey(ctx); err != nil {
+				return err
+			}
 		case errors.Is(err, session.ErrDetached):
 			if err := m.end(ctx); err != nil {
 				return err
@@ -75,8 +84,8 @@ type membership struct {
 	proxy http.Handler
 }
 
-// run is the list of what runs in a member. It returns session.ErrDetached when the member has left the fleet, and
-// session.ErrJoinedAnew when there is another bootstrap.
+// run is the list of what runs in a member. It returns session.ErrDetached when the member has left the fleet,
+// session.ErrJoinedAnew when there is another bootstrap, and session.ErrKeyRevoked when the agent needs a new key.
 func (m *membership) run(ctx context.Context) error {
 	home, err := settle(ctx, m.Options, m.api.client)
 	if err != nil {
@@ -111,7 +120,7 @@ func (m *membership) run(ctx context.Context) error {
 	rests := make(chan struct{})
 	hub, err = session.NewClient(session.ClientConfig{
 		Bootstrap: m.boot, Keyring: keyring, Kube: m.proxy, Log: m.Log,
-		Reread: func() (v1alpha1.Bootstrap, error) { return readBootstrap(m.Bootstrap) },
+		Reread: func() (v1alpha1.Bootstrap, error) { return m.bootstrap(ctx, m.api) },
 		Agent: session.AgentConfig{
 			Version: version.Version, Packages: engine, CheckAPI: m.api.check, LetGo: letGo, Log: m.Log,
 			Detach: m.letGo(engine, func() { rest(); <-rests }),
@@ -121,12 +130,26 @@ func (m *membership) run(ctx context.Context) error {
 		return err
 	}
 
-	m.Log.Info("agent starts", "cluster", m.boot.Cluster, "hub", m.boot.Address, "version", version.Version)
+	fingerprint, err := keyring.Fingerprint()
+	if err != nil {
+		return err
+	}
+	m.Log.Info("agent starts", "cluster", m.boot.Cluster, "hub", m.boot.Address, "version", version.Version, "key", fingerprint[:12])
 	group.Go(func() error { return hub.Run(groupCtx) }) // news from the hub, and word back
 	if !letGo {
 		group.Go(func() error { defer close(rests); return engine.Run(repairing) }) // what should be here, is
 	}
 	return group.Wait()
+}
+
+// bootstrap reads where the hub is, and who the agent is there: one that is given no name has one of its own.
+func (o Options) bootstrap(ctx context.Context, api *memberAPI) (v1alpha1.Bootstrap, error) {
+	boot, err := readBootstrap(o.Bootstrap)
+	if err != nil || boot.Cluster != "" {
+		return boot, err
+	}
+	boot.Cluster, err = api.selfName(ctx, boot, o.Log)
+	return boot, err
 }
 
 func readBootstrap(path string) (v1alpha1.Bootstrap, error) {

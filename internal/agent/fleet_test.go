@@ -50,6 +50,7 @@ type fleet struct {
 	blob      []byte
 	wanted    *corev1.ConfigMap
 	journal   journal
+	name      v1alpha1.ClusterName
 	dir       string // of the agent
 	kill      func() // ends the agent, if it runs
 }
@@ -57,9 +58,9 @@ type fleet struct {
 const cluster = v1alpha1.ClusterName("prod-eu")
 
 // For implements gateway.Desired.
-func (f *fleet) For(v1alpha1.ClusterName) (session.DesiredSet, bool) {
+func (f *fleet) For(name v1alpha1.ClusterName) (session.DesiredSet, bool) {
 	var member v1alpha1.MemberCluster
-	if err := f.client.Get(context.Background(), client.ObjectKey{Name: string(cluster)}, &member); err != nil || !member.DeletionTimestamp.IsZero() {
+	if err := f.client.Get(context.Background(), client.ObjectKey{Name: string(name)}, &member); err != nil || !member.DeletionTimestamp.IsZero() {
 		return session.DesiredSet{}, true
 	}
 	return session.DesiredSet{Assign: map[v1alpha1.PackageKey]*wire.Assignment{"shop/web": {
@@ -75,7 +76,7 @@ func (f *fleet) Subscribe(v1alpha1.ClusterName) (<-chan struct{}, func()) {
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	ctrl.SetLogger(logr.Discard())
-	f := &fleet{t: t, api: emptyMember(t), dir: t.TempDir(), kill: func() {}}
+	f := &fleet{t: t, api: emptyMember(t), name: cluster, dir: t.TempDir(), kill: func() {}}
 	kubetest.InstallCRDs(t, f.api)
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
@@ -199,20 +200,25 @@ func (f *fleet) eventually(what string, check func() error) {
 // join makes the cluster a member, as `umbel join --agent process` does.
 func (f *fleet) join() {
 	f.t.Helper()
-	ctx := f.t.Context()
+	f.must(f.client.Create(f.t.Context(), &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: string(f.name)}}))
+	f.invite()
+}
+
+// invite makes a token for the MemberCluster, and gives it to the agent.
+func (f *fleet) invite() {
+	f.t.Helper()
 	token, err := identity.NewToken()
 	f.must(err)
-	f.must(f.client.Create(ctx, &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: string(cluster)}}))
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(cluster)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(f.name)},
 		Type:       v1alpha1.JoinTokenType,
 		StringData: map[string]string{
 			v1alpha1.JoinTokenHash:    identity.HashToken(token),
 			v1alpha1.JoinTokenExpires: time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
 		},
 	}
-	f.must(f.client.Create(ctx, secret))
-	f.bootstrap(v1alpha1.Bootstrap{Cluster: cluster, Address: f.address, CA: string(f.authority.CA.CertPEM()), Token: token})
+	f.must(f.client.Create(f.t.Context(), secret))
+	f.bootstrap(v1alpha1.Bootstrap{Cluster: f.name, Address: f.address, CA: string(f.authority.CA.CertPEM()), Token: token})
 }
 
 // bootstrap installs a bootstrap on the member and gives it to the agent.
@@ -249,7 +255,7 @@ func (f *fleet) ready() {
 	f.t.Helper()
 	f.eventually("the member is Ready", func() error {
 		var member v1alpha1.MemberCluster
-		f.must(f.client.Get(f.t.Context(), client.ObjectKey{Name: string(cluster)}, &member))
+		f.must(f.client.Get(f.t.Context(), client.ObjectKey{Name: string(f.name)}, &member))
 		if !meta.IsStatusConditionTrue(member.Status.Conditions, v1alpha1.ConditionReady) || len(member.Status.Packages) != 1 {
 			return fmt.Errorf("it is %+v", member.Status)
 		}
@@ -260,7 +266,7 @@ func (f *fleet) ready() {
 func (f *fleet) change(change func(*v1alpha1.MemberCluster)) {
 	f.t.Helper()
 	var member v1alpha1.MemberCluster
-	f.must(f.client.Get(f.t.Context(), client.ObjectKey{Name: string(cluster)}, &member))
+	f.must(f.client.Get(f.t.Context(), client.ObjectKey{Name: string(f.name)}, &member))
 	patch := client.MergeFrom(member.DeepCopy())
 	change(&member)
 	f.must(f.client.Patch(f.t.Context(), &member, patch))
@@ -268,13 +274,13 @@ func (f *fleet) change(change func(*v1alpha1.MemberCluster)) {
 
 func (f *fleet) leave() {
 	f.t.Helper()
-	f.must(f.client.Delete(f.t.Context(), &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: string(cluster)}}))
+	f.must(f.client.Delete(f.t.Context(), &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: string(f.name)}}))
 }
 
 func (f *fleet) left() {
 	f.t.Helper()
 	f.eventually("the MemberCluster is gone", func() error {
-		err := f.client.Get(f.t.Context(), client.ObjectKey{Name: string(cluster)}, &v1alpha1.MemberCluster{})
+		err := f.client.Get(f.t.Context(), client.ObjectKey{Name: string(f.name)}, &v1alpha1.MemberCluster{})
 		return absent(err)
 	})
 }
@@ -336,7 +342,7 @@ func (f *fleet) letsGo() {
 	})
 	f.eventually("the hub has let go", func() error {
 		var member v1alpha1.MemberCluster
-		f.must(f.client.Get(f.t.Context(), client.ObjectKey{Name: string(cluster)}, &member))
+		f.must(f.client.Get(f.t.Context(), client.ObjectKey{Name: string(f.name)}, &member))
 		if len(member.Finalizers) != 1 {
 			return fmt.Errorf("finalizers: %v", member.Finalizers)
 		}

@@ -54,6 +54,11 @@ func (m *membership) end(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if installed != nil && installed.Cluster == "" {
+		if installed.Cluster, err = m.api.selfName(ctx, *installed, m.Log); err != nil {
+			return err
+		}
+	}
 	if installed != nil && farewellOf(*installed) != farewellOf(m.boot) {
 		m.Log.Info("the cluster is being joined anew: what is installed stays")
 		return nil
@@ -74,7 +79,7 @@ func (m *membership) awaitAnother(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		boot, err := readBootstrap(m.Bootstrap)
+		boot, err := m.bootstrap(ctx, m.api)
 		if err == nil && boot != m.boot {
 			return
 		}
@@ -94,6 +99,14 @@ func (m *membership) forget(parts ...string) error {
 		}
 	}
 	return nil
+}
+
+// forgetKey deletes the agent's key and what goes with it. What it holds stays.
+func (m *membership) forgetKey(ctx context.Context) error {
+	if !m.isPod() {
+		return m.forget(identityDir)
+	}
+	return insist(ctx, m.Log, "deleting the agent's key, which was revoked", m.api.deleteKey)
 }
 
 // farewells is where this agent's farewell is.

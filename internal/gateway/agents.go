@@ -30,6 +30,8 @@ type refused struct {
 	// shows says that the refusal may show in the cluster's status: a certificate of this hub proves whose agent it is or
 	// was. What a stranger does shows in the log alone.
 	shows bool
+	// proven says that the agent has the key that is pinned: it guesses nothing when it asks again.
+	proven bool
 }
 
 func (r *refused) Error() string { return r.text }
@@ -95,15 +97,19 @@ func (g *Gateway) admit(ctx context.Context, chain []*x509.Certificate) (admitte
 	if err != nil {
 		return admitted{Member: member}, err
 	}
-	switch {
-	case pinned == nil:
+	if pinned == nil {
 		no.reason = session.ReasonNoMember
 		no.text = fmt.Sprintf("the hub has no MemberCluster %q any more, so the agent's certificate is revoked; to come back, run `umbel join %s`", member.Cluster, member.Cluster)
 		return admitted{Member: member}, no
-	case pinned.Status.Identity == nil || pinned.Status.Identity.KeyFingerprint != member.Fingerprint:
+	}
+	if no := objection(pinned, member.Fingerprint); no != nil {
+		// What the hub's people decided shows by itself.
+		no.shows = no.reason == session.ReasonNoMember
+		return admitted{Member: member}, no
+	}
+	if pinned.Status.Identity == nil {
 		no.reason, no.shows = session.ReasonNoMember, true
-		no.text = fmt.Sprintf("the agent's key is not the one that is pinned for %q; if this is the right cluster, run `umbel leave %s --force`, then `umbel join %s`",
-			member.Cluster, member.Cluster, member.Cluster)
+		no.text = fmt.Sprintf("no key is pinned for %q, so the agent's certificate is worth nothing; run `umbel join %s`", member.Cluster, member.Cluster)
 		return admitted{Member: member}, no
 	}
 	return admitted{member, pinned.UID}, nil
@@ -122,7 +128,7 @@ func (g *Gateway) pinned(ctx context.Context, cluster v1alpha1.ClusterName, fing
 		if err != nil {
 			return nil, fmt.Errorf("reading MemberCluster %q: %w", cluster, err)
 		}
-		if id := member.Status.Identity; id != nil && id.KeyFingerprint == fingerprint {
+		if member.Status.Identity != nil && objection(&member, fingerprint) == nil {
 			return &member, nil
 		}
 	}

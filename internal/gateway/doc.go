@@ -16,6 +16,9 @@
 //     is refused because of the MemberCluster, the API is asked, not the cache.
 //  3. Package session leads the conversation; package gateway/members keeps what it hears and writes the status.
 //
+// A cluster may come by itself, with a token for many (`umbel token create`) and a name of its own. The gateway makes its
+// MemberCluster with the labels of the token, admitted or waiting for approval as the token says (register.go).
+//
 // A person, in order: authenticated by a client certificate of the hub API's CA or by TokenReview; authorised by
 // SubjectAccessReview, verb "proxy" on memberclusters/NAME; sent through the tunnel, where the agent impersonates them.
 //
@@ -23,6 +26,10 @@
 //
 //   - The pinned key decides. A token serves once, to pin a key; a key is pinned in the API before its certificate is
 //     handed out, so a crash in between is repeated, never exploited.
+//   - A token for many makes what is not there and changes nothing that is: not a name that somebody has, nor its labels.
+//     It is bounded in number, time and rate, and of the fleet it tells nothing but that a name is taken.
+//   - Who is kept out by the hub's people (spec.admission), or has a key that they revoked (spec.revokedKeys), gets no
+//     certificate and no session; package members ends the one that is there.
 //   - The hub holds no member credential: what goes through a tunnel carries a name, never a secret.
 //   - The registry is for reading. Content goes through an agent's session, where each member gets what it is to hold now
 //     and nothing else: a stolen key harms its own member alone.

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/client-go/kubernetes"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -63,15 +64,19 @@ type Config struct {
 type Gateway struct {
 	Config
 
-	client    client.Client // reads from the manager's cache
-	live      client.Reader // asks the API
-	members   *members.Registry
-	people    *people
-	joins     *attempts
-	serving   atomic.Pointer[tls.Certificate]
-	listeners []net.Listener
-	content   *tunnel.Listener
-	agents    sync.WaitGroup
+	client  client.Client // reads from the manager's cache
+	live    client.Reader // asks the API
+	members *members.Registry
+	people  *people
+	joins   *attempts
+	// registrations bounds how fast clusters register themselves, and registering has them do so one after the other:
+	// each use of a token is written down in the one Secret of it.
+	registrations *rate.Limiter
+	registering   sync.Mutex
+	serving       atomic.Pointer[tls.Certificate]
+	listeners     []net.Listener
+	content       *tunnel.Listener
+	agents        sync.WaitGroup
 }
 
 // Setup adds the gateway and the controller of members to the manager. It listens at once, so that an address that is
@@ -93,7 +98,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 	}
 	g := &Gateway{
 		Config: config, client: mgr.GetClient(), live: mgr.GetAPIReader(), people: people, joins: newAttempts(time.Now),
-		content: tunnel.NewListener(tunnelAddr{}),
+		registrations: rate.NewLimiter(registrationRate, registrationBurst),
+		content:       tunnel.NewListener(tunnelAddr{}),
 		members: members.NewRegistry(members.RegistryConfig{
 			Desired: config.Desired.For, ProbeInterval: config.ProbeInterval, Before: config.Before, Now: time.Now, Log: config.Log,
 		}),

@@ -89,6 +89,7 @@ type hub struct {
 	client    client.Client
 	authority *Authority
 	desires   *desires
+	gateway   *Gateway
 	address   string
 	stop      func()
 }
@@ -144,6 +145,7 @@ func (h *hub) start() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.gateway = g
 	h.address = g.Addrs()[0].String()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(h.t.Context()))
 	done := make(chan error, 1)

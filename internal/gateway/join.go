@@ -15,17 +15,28 @@ import (
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/gateway/members"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/session"
 )
 
 // reasonBadRequest is the reason of a refusal that names no member.
 const reasonBadRequest = "BadRequest"
+
+// code is the status of HTTP that goes with a refusal.
+func (r *refused) code() int {
+	switch r.reason {
+	case reasonBadRequest:
+		return http.StatusBadRequest
+	case reasonTooMany:
+		return http.StatusTooManyRequests
+	}
+	return http.StatusForbidden
+}
 
 // join issues a certificate to an agent: over HTTP, before it has a session.
 func (g *Gateway) join(w http.ResponseWriter, r *http.Request) {
@@ -44,14 +55,12 @@ func (g *Gateway) join(w http.ResponseWriter, r *http.Request) {
 	response, err := g.issue(r.Context(), http.MaxBytesReader(w, r.Body, session.MaxJoinBytes))
 	var no *refused
 	if errors.As(err, &no) {
-		g.joins.failed(r.RemoteAddr)
+		if !no.proven {
+			g.joins.failed(r.RemoteAddr)
+		}
 		log.Warn("a join was refused", "member", no.cluster, "reason", no.reason, "why", no.text)
 		g.note(r.Context(), no)
-		code := http.StatusForbidden
-		if no.reason == reasonBadRequest {
-			code = http.StatusBadRequest
-		}
-		writeJSON(w, code, session.JoinRefusal{Reason: no.reason, Message: no.text})
+		writeJSON(w, no.code(), session.JoinRefusal{Reason: no.reason, Message: no.text})
 		return
 	}
 	if err != nil {
@@ -101,42 +110,73 @@ type granted struct {
 
 // grant decides on what the API says now. The key is pinned before the certificate is handed out.
 func (g *Gateway) grant(ctx context.Context, ask session.JoinRequest, request identity.MemberRequest) (granted, error) {
-	no := &refused{reason: session.ReasonNoMember, cluster: request.Cluster}
 	var member v1alpha1.MemberCluster
 	err := g.live.Get(ctx, client.ObjectKey{Name: string(request.Cluster)}, &member)
 	if apierrors.IsNotFound(err) {
-		no.text = fmt.Sprintf("the hub has no MemberCluster %.63q; run `umbel join %.63s`", request.Cluster, request.Cluster)
-		return granted{}, no
+		if err := g.register(ctx, ask, request); err != nil {
+			return granted{}, err
+		}
+		err = g.live.Get(ctx, client.ObjectKey{Name: string(request.Cluster)}, &member)
 	}
 	if err != nil {
 		return granted{}, fmt.Errorf("reading MemberCluster %q: %w", request.Cluster, err)
 	}
-	pinned := member.Status.Identity
-	switch {
-	case pinned == nil:
-		if err := g.checkToken(ctx, ask); err != nil {
+	if no := objection(&member, request.Fingerprint); no != nil && no.reason != v1alpha1.ReasonPendingApproval {
+		return granted{}, no
+	}
+	if member.Status.Identity == nil {
+		if err := g.pin(ctx, &member, ask, request); err != nil {
 			return granted{}, err
 		}
-	case pinned.KeyFingerprint != request.Fingerprint:
-		no.text = fmt.Sprintf("the join token of %q has been used by another key, which is pinned; if that agent lost its key, run `umbel leave %s --force`, then `umbel join %s`",
-			request.Cluster, request.Cluster, request.Cluster)
+	}
+	if no := objection(&member, request.Fingerprint); no != nil {
 		return granted{}, no
 	}
 	certificate, notAfter, err := g.Authority.CA.SignMember(request, g.CertificateTTL)
+	return granted{member.UID, certificate, notAfter}, err
+}
+
+// pin makes the key that asks the member's one, if it may: the one that registered the cluster, or who has its token.
+func (g *Gateway) pin(ctx context.Context, member *v1alpha1.MemberCluster, ask session.JoinRequest, request identity.MemberRequest) error {
+	var err error
+	if registeredBy(member, request.Fingerprint) {
+		err = g.settle(ctx, member, request.Fingerprint)
+	} else {
+		err = g.checkToken(ctx, ask)
+	}
 	if err != nil {
-		return granted{}, err
+		return err
 	}
-	if pinned == nil {
-		before := member.DeepCopy()
-		member.Status.Identity = &v1alpha1.MemberIdentity{
-			KeyFingerprint: request.Fingerprint, CertificateNotAfter: &metav1.Time{Time: notAfter},
-		}
-		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-		if err := g.client.Status().Patch(ctx, &member, patch); err != nil {
-			return granted{}, fmt.Errorf("pinning the key of %q: %w", request.Cluster, err)
-		}
+	g.members.Pinning(request.Cluster, member.UID)
+	before := member.DeepCopy()
+	member.Status.Identity = &v1alpha1.MemberIdentity{KeyFingerprint: request.Fingerprint}
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := g.client.Status().Patch(ctx, member, patch); err != nil {
+		return fmt.Errorf("pinning the key of %q: %w", request.Cluster, err)
 	}
-	return granted{member.UID, certificate, notAfter}, nil
+	return nil
+}
+
+// objection says why the agent that has proved a key does not get what it wants, as the MemberCluster has it; nil when it
+// does. Where no key is pinned yet that is the token's to decide.
+func objection(member *v1alpha1.MemberCluster, fingerprint string) *refused {
+	no := &refused{cluster: v1alpha1.ClusterName(member.Name)}
+	pinned, hold := member.Status.Identity, members.Held(member)
+	switch {
+	case members.Revoked(member, fingerprint):
+		no.reason = v1alpha1.ReasonKeyRevoked
+		no.text = fmt.Sprintf("the agent's key was revoked on the hub; `umbel join %s` lets the cluster in again, with a new key", member.Name)
+		return no
+	case pinned != nil && pinned.KeyFingerprint != fingerprint:
+		no.reason = session.ReasonNoMember
+		no.text = fmt.Sprintf("the agent's key is not the one that is pinned for %q: its join token has been used by another key; "+
+			"if this is the right cluster, run `umbel leave %s --force`, then `umbel join %s`", member.Name, member.Name, member.Name)
+		return no
+	case hold != nil && hold.Reason != v1alpha1.ReasonKeyRevoked:
+		no.reason, no.text, no.proven = hold.Reason, hold.Message, pinned != nil
+		return no
+	}
+	return nil
 }
 
 // checkToken says whether the token of a request is the one that was made for the member. A refusal shows in the status,

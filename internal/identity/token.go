@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 // NewToken draws a join token: 256 random bits, base64url.
@@ -27,4 +28,16 @@ func HashToken(token string) string {
 // TokenMatches says whether token has the hash, in a time that does not depend on where they differ.
 func TokenMatches(token, hash string) bool {
 	return token != "" && subtle.ConstantTimeCompare([]byte(HashToken(token)), []byte(hash)) == 1
+}
+
+// NewFleetToken draws a token for many clusters: NAME.RANDOM, so that the hub finds by its name what it knows of it.
+func NewFleetToken(name string) (string, error) {
+	random, err := NewToken()
+	return name + "." + random, err
+}
+
+// FleetTokenName returns the name in a token for many clusters; a token of one cluster has none.
+func FleetTokenName(token string) (name string, found bool) {
+	name, _, found = strings.Cut(token, ".")
+	return name, found && name != ""
 }

@@ -52,7 +52,12 @@ func parse(spec v1alpha1.PlacementSpec) (labels.Selector, error) {
 	return selector, nil
 }
 
-// selects says whether a cluster belongs to the selection.
+// selects says whether a cluster belongs to the selection. One that was never let in does not: it is no member yet. One
+// that is suspended keeps its place, since what is not selected is pruned.
 func selects(selector labels.Selector, cluster *v1alpha1.MemberCluster) bool {
-	return cluster.DeletionTimestamp.IsZero() && selector.Matches(labels.Set(cluster.Labels))
+	return cluster.DeletionTimestamp.IsZero() && admitted(cluster) && selector.Matches(labels.Set(cluster.Labels))
+}
+
+func admitted(cluster *v1alpha1.MemberCluster) bool {
+	return cluster.Spec.Admission != v1alpha1.AdmissionPending && cluster.Spec.Admission != v1alpha1.AdmissionDenied
 }

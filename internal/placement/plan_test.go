@@ -23,9 +23,16 @@ func leaving(c v1alpha1.MemberCluster) v1alpha1.MemberCluster {
 	return c
 }
 
+func admission(c v1alpha1.MemberCluster, is v1alpha1.Admission) v1alpha1.MemberCluster {
+	c.Spec.Admission = is
+	return c
+}
+
 func fleet() []v1alpha1.MemberCluster {
 	return []v1alpha1.MemberCluster{
-		cluster("prod-us", map[string]string{"env": "prod", "region": "us"}),
+		admission(cluster("prod-us", map[string]string{"env": "prod", "region": "us"}), v1alpha1.AdmissionSuspended),
+		admission(cluster("waits", map[string]string{"env": "prod", "region": "eu"}), v1alpha1.AdmissionPending),
+		admission(cluster("denied", map[string]string{"env": "prod", "region": "eu"}), v1alpha1.AdmissionDenied),
 		cluster("prod-eu", map[string]string{"env": "prod", "region": "eu"}),
 		cluster("dev", map[string]string{"env": "dev"}),
 		leaving(cluster("prod-old", map[string]string{"env": "prod", "region": "eu"})),
@@ -43,7 +50,7 @@ func TestSelect(t *testing.T) {
 		want     []v1alpha1.ClusterName
 		err      string
 	}{
-		{reason: "an empty selector selects every cluster, sorted, but the one that leaves",
+		{reason: "an empty selector selects every cluster, sorted, but the one that leaves and those that were not let in",
 			want: []v1alpha1.ClusterName{"bare", "dev", "prod-eu", "prod-us"}},
 		{reason: "by label", selector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}},
 			want: []v1alpha1.ClusterName{"prod-eu", "prod-us"}},

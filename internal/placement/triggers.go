@@ -19,10 +19,14 @@ import (
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// membershipChanged passes what may change a selection: labels, coming and going. A status does not.
+// membershipChanged passes what may change a selection: labels, approval, coming and going. A status does not.
 func membershipChanged() predicate.Predicate {
+	approval := func(object client.Object) bool {
+		cluster, ok := object.(*v1alpha1.MemberCluster)
+		return ok && admitted(cluster)
+	}
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		return !maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels()) ||
+		return approval(e.ObjectOld) != approval(e.ObjectNew) || !maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels()) ||
 			e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
 	}}
 }

@@ -69,6 +69,10 @@ type link struct {
 // ErrJoinedAnew: there is another bootstrap. The agent is to begin again with it.
 var ErrJoinedAnew = errors.New("the cluster was joined anew")
 
+// ErrKeyRevoked: the hub never lets the agent's key in again. The agent is to begin again with a new one, which takes a new
+// token.
+var ErrKeyRevoked = errors.New("the agent's key was revoked on the hub")
+
 // NewClient returns the loop of an agent. It does not dial yet.
 func NewClient(config ClientConfig) (*Client, error) {
 	if config.Bootstrap.Cluster == "" || config.Bootstrap.Address == "" {
@@ -127,8 +131,8 @@ func (hubAddr) Network() string  { return "umbel" }
 func (a hubAddr) String() string { return string(a) }
 
 // Run keeps the agent in session until ctx ends, when it returns nil. It returns ErrDetached when the agent has let go
-// and the hub says that it is no member, and ErrJoinedAnew when there is another bootstrap. Everything that goes wrong in
-// between is logged and tried again.
+// and the hub says that it is no member, ErrJoinedAnew when there is another bootstrap, and ErrKeyRevoked when the hub
+// has revoked the key. Everything that goes wrong in between is logged and tried again.
 func (c *Client) Run(ctx context.Context) error {
 	server := &http.Server{
 		Handler:           c.config.Kube,
@@ -153,6 +157,9 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		if c.letGo.Load() && refusal(err) == ReasonNoMember && !c.joinedAnew() {
 			return ErrDetached
+		}
+		if refusal(err) == v1alpha1.ReasonKeyRevoked {
+			return ErrKeyRevoked
 		}
 		if time.Since(start) >= stableAfter {
 			backoff.Reset()

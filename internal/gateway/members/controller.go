@@ -2,6 +2,7 @@ package members
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -138,7 +139,7 @@ func silent(err error) error {
 // write writes the status. When the member connects for the first time its join token goes first: it has served.
 func (c *Controller) write(ctx context.Context, member *v1alpha1.MemberCluster, status v1alpha1.MemberClusterStatus) error {
 	last := meta.FindStatusCondition(member.Status.Conditions, v1alpha1.ConditionConnected)
-	first := last == nil || last.Reason == v1alpha1.ReasonAwaitingAgent
+	first := last == nil || last.Reason == v1alpha1.ReasonAwaitingAgent || isHold(last.Reason)
 	if first && meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionConnected) {
 		if err := c.deleteToken(ctx, member.Name); err != nil {
 			return err
@@ -166,7 +167,7 @@ func (c *Controller) lifecycle(ctx context.Context, member *v1alpha1.MemberClust
 		return true, nil // others hold it; for us it is gone
 	}
 	_, forced := member.Annotations[ForceDetachAnnotation]
-	if !facts.Detached && !forced && member.Status.Identity != nil {
+	if !facts.Detached && !forced && member.Status.Identity != nil && everAdmitted(member) {
 		prune := member.Spec.DeletionPolicy == v1alpha1.DeletionPrune
 		c.registry.detach(v1alpha1.ClusterName(member.Name), &wire.Detach{Prune: prune})
 		return false, nil
@@ -177,13 +178,19 @@ func (c *Controller) lifecycle(ctx context.Context, member *v1alpha1.MemberClust
 	return true, c.patch(ctx, member, func() { controllerutil.RemoveFinalizer(member, v1alpha1.Finalizer) })
 }
 
-// revoke ends the session of a key that is not the pinned one any more.
+// revoke ends the session of a key that is not the pinned one any more, or of a member that is kept out. Its agent hears
+// why when it dials again: nothing waits for it to listen.
 func (c *Controller) revoke(member *v1alpha1.MemberCluster) {
 	key, presence := c.registry.key(v1alpha1.ClusterName(member.Name))
-	if presence == nil || member.Status.Identity == nil || member.Status.Identity.KeyFingerprint == key {
-		return
+	switch hold := Held(member); {
+	case presence == nil:
+	case Revoked(member, key):
+		presence.End(fmt.Errorf("the key of member %s was revoked", member.Name))
+	case hold != nil:
+		presence.End(errors.New(hold.Message))
+	case member.Status.Identity != nil && member.Status.Identity.KeyFingerprint != key:
+		presence.End(fmt.Errorf("another key was pinned for member %s", member.Name))
 	}
-	presence.End(fmt.Errorf("another key was pinned for member %s", member.Name))
 }
 
 func (c *Controller) patch(ctx context.Context, member *v1alpha1.MemberCluster, change func()) error {

@@ -26,5 +26,7 @@
 //     details are left out, failures first, and never a package that the status lists.
 //   - What is known is of one MemberCluster, by its UID. One that was deleted and made again is another: the session of the
 //     former is told that it is no member, and ends.
+//   - Who is kept out by the hub's people (spec.admission, spec.revokedKeys) has no session: it is ended when that is seen,
+//     and the status says so from the spec alone, whatever agents did. A key that was revoked loses its place in the status.
 //   - A newer session of a member ends the older one; what the older one says from then on is not heard.
 package members

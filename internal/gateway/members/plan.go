@@ -87,20 +87,28 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 		all := packages(status.Packages, listing(facts, desired), hub.Now)
 		status.Packages, omitted = fit(all, status.Packages, desired)
 	}
-	if id := status.Identity; id != nil && renewed(id, facts.NotAfter) {
+	switch id := status.Identity; {
+	case id == nil:
+	case Revoked(member, id.KeyFingerprint):
+		status.Identity = nil
+	case renewed(id, facts.NotAfter):
 		id.CertificateNotAfter = stored(facts.NotAfter)
 	}
+	hold := Held(member)
 	set := func(c metav1.Condition) metav1.Condition {
 		c.ObservedGeneration, c.Message = member.Generation, clip(c.Message, maxMessage)
 		meta.SetStatusCondition(&status.Conditions, c)
 		return c
 	}
-	set(joined(status, facts))
+	set(joined(status, facts, hold))
 	wasConnected := meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionConnected)
 	connected, again := connected(status, facts, hub)
+	if hold != nil {
+		connected, again = heldBack(*hold), 0
+	}
 	connected = set(connected)
 	switch {
-	case connected.Status != metav1.ConditionUnknown:
+	case connected.Status != metav1.ConditionUnknown && hold == nil:
 	case facts.Lost != nil:
 		status.LastSeen = stored(facts.Lost.LastSeen)
 	case connected.Reason == v1alpha1.ReasonHubRestarted && wasConnected && !hub.Before.IsZero():
@@ -115,10 +123,17 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 	return status, again
 }
 
-func joined(status v1alpha1.MemberClusterStatus, facts Facts) metav1.Condition {
+func heldBack(hold Hold) metav1.Condition {
+	return metav1.Condition{Type: v1alpha1.ConditionConnected, Status: metav1.ConditionFalse, Reason: hold.Reason, Message: hold.Message}
+}
+
+// joined says whether the agent's key is known. What keeps a suspended member out is not that.
+func joined(status v1alpha1.MemberClusterStatus, facts Facts, hold *Hold) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionJoined, Status: metav1.ConditionFalse}
 	last := meta.FindStatusCondition(status.Conditions, c.Type)
 	switch {
+	case hold != nil && (hold.Reason == v1alpha1.ReasonPendingApproval || hold.Reason == v1alpha1.ReasonDenied):
+		c.Reason, c.Message = hold.Reason, hold.Message
 	case status.Identity != nil:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonKeyPinned
 		c.Message = fmt.Sprintf("the agent is known by its key %.12s…", status.Identity.KeyFingerprint)
@@ -126,6 +141,8 @@ func joined(status v1alpha1.MemberClusterStatus, facts Facts) metav1.Condition {
 		c.Reason, c.Message = v1alpha1.ReasonTokenRefused, facts.Refused.Message
 	case last != nil && last.Reason == v1alpha1.ReasonTokenRefused:
 		return *last
+	case hold != nil && hold.Reason == v1alpha1.ReasonKeyRevoked:
+		c.Reason, c.Message = hold.Reason, hold.Message
 	default:
 		c.Reason, c.Message = v1alpha1.ReasonAwaitingAgent, "no agent has presented its join token yet"
 	}
@@ -161,7 +178,10 @@ func connected(status v1alpha1.MemberClusterStatus, facts Facts, hub Hub) (metav
 		}
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonHubRestarted
 		c.Message = "the hub was started anew and has not heard from the agent since"
-	case keep && last.Reason != v1alpha1.ReasonAwaitingAgent:
+	case keep && last.Reason == v1alpha1.ReasonSuspended:
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonSessionClosed
+		c.Message = "the cluster was resumed and its agent has not come back since; it tries every half a minute"
+	case keep && last.Reason != v1alpha1.ReasonAwaitingAgent && !isHold(last.Reason):
 		return *last, 0
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha1.ReasonAwaitingAgent, "no agent has connected yet"
@@ -258,6 +278,9 @@ func some(list []string, separator string) string {
 func leaving(member *v1alpha1.MemberCluster, connected metav1.Condition) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonLeaving}
 	switch {
+	case connected.Reason == v1alpha1.ReasonSuspended:
+		c.Message = fmt.Sprintf("the member leaves and is suspended, so its agent cannot be told: `umbel resume %s` lets it in; "+
+			"`umbel leave %s --force` forgets it without its word", member.Name, member.Name)
 	case connected.Status != metav1.ConditionTrue:
 		c.Message = fmt.Sprintf("the member leaves and its agent is not connected: it is told when it comes back; "+
 			"`umbel leave %s --force` forgets it without its word", member.Name)

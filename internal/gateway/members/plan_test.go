@@ -190,3 +190,53 @@ func TestLeaving(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// What the hub's people decided shows from the spec alone, and goes when they decide otherwise.
+func TestPlanOfConsent(t *testing.T) {
+	revoked := func(m *v1alpha1.MemberCluster) { m.Spec.RevokedKeys = []string{m.Status.Identity.KeyFingerprint} }
+	admission := func(a v1alpha1.Admission) func(*v1alpha1.MemberCluster) {
+		return func(m *v1alpha1.MemberCluster) { m.Spec.Admission = a }
+	}
+	wrong := Facts{Refused: &Refusal{Reason: v1alpha1.ReasonTokenRefused, Message: "because"}}
+	lost := Facts{Lost: &Loss{Reason: v1alpha1.ReasonSessionClosed, At: start, LastSeen: start}}
+	for _, c := range []struct {
+		reason string
+		change func(*v1alpha1.MemberCluster)
+		facts  Facts
+		want   string
+	}{
+		{"waits", admission(v1alpha1.AdmissionPending), Facts{}, "False/PendingApproval False/PendingApproval Unknown/PendingApproval False/PendingApproval"},
+		{"denied", admission(v1alpha1.AdmissionDenied), Facts{}, "False/Denied False/Denied Unknown/Denied False/Denied"},
+		{"suspended, in session still", admission(v1alpha1.AdmissionSuspended), well(), "True/KeyPinned False/Suspended Unknown/Suspended False/Suspended"},
+		{"suspended, lost", admission(v1alpha1.AdmissionSuspended), lost, "True/KeyPinned False/Suspended Unknown/Suspended False/Suspended"},
+		{"revoked", revoked, lost, "False/KeyRevoked False/KeyRevoked Unknown/KeyRevoked False/KeyRevoked"},
+		{"revoked, and came with a wrong token", revoked, wrong, "False/TokenRefused False/KeyRevoked Unknown/KeyRevoked False/TokenRefused"},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			member := joinedMember()
+			c.change(member)
+			status, _ := Plan(member, c.facts, known(), at(time.Hour))
+			if diff := cmp.Diff(c.want, show(status)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if gone := status.Identity == nil; gone != (len(member.Spec.RevokedKeys) > 0) {
+				t.Errorf("the key has lost its place: %t", gone)
+			}
+			if c.facts.Lost != nil && status.LastSeen == nil {
+				t.Error("when it was seen last is not told")
+			}
+		})
+	}
+	member := joinedMember()
+	member.Spec.Admission = v1alpha1.AdmissionSuspended
+	member.Status, _ = Plan(member, Facts{}, known(), at(time.Hour))
+	member.Spec.Admission = v1alpha1.AdmissionAdmitted
+	resumed, _ := Plan(member, Facts{}, known(), at(2*time.Hour))
+	if diff := cmp.Diff("True/KeyPinned Unknown/SessionClosed Unknown/SessionClosed Unknown/SessionClosed", show(resumed)); diff != "" {
+		t.Errorf("resumed by a hub that was started since (-want +got):\n%s", diff)
+	}
+	member.Status = resumed
+	if again, _ := Plan(member, Facts{}, known(), at(3*time.Hour)); show(again) != show(resumed) {
+		t.Errorf("it flaps: %s after %s", show(again), show(resumed))
+	}
+}

@@ -224,6 +224,13 @@ func (r *Registry) Refuse(cluster v1alpha1.ClusterName, uid types.UID, refusal R
 	r.Poke(cluster)
 }
 
+// Pinning notes that a key is about to be pinned: how a session of another key ended before says nothing of its agent.
+func (r *Registry) Pinning(cluster v1alpha1.ClusterName, uid types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.recordOf(cluster, uid).facts.Lost = nil
+}
+
 // Issued notes that a certificate was issued outside of a session.
 func (r *Registry) Issued(cluster v1alpha1.ClusterName, uid types.UID, notAfter time.Time) {
 	r.mu.Lock()
