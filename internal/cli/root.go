@@ -5,6 +5,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/consent"
 	"umbel.dev/umbel/internal/cli/describe"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/get"
@@ -16,6 +17,7 @@ import (
 	"umbel.dev/umbel/internal/cli/leave"
 	"umbel.dev/umbel/internal/cli/local"
 	"umbel.dev/umbel/internal/cli/refresh"
+	"umbel.dev/umbel/internal/cli/token"
 	"umbel.dev/umbel/internal/cli/up"
 	"umbel.dev/umbel/internal/version"
 )
@@ -57,6 +59,8 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	}
 	add(fleetGroup, get.NewCmd(f), describe.NewCmd(f), refresh.NewCmd(f))
 	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
+	add(memberGroup, consent.NewCmds(f)...)
+	add(memberGroup, token.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))
 	completion(root)
 	exit.Adopt(root)

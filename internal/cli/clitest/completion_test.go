@@ -29,6 +29,9 @@ func TestCompletion(t *testing.T) {
 		{args: "get pods --clusters", want: []string{"env=dev", "env=prod", "region=eu", "region=us"}},
 		{args: "leave", want: []string{"dev", "edge", "prod-eu", "prod-us"}},
 		{args: "leave dev", want: nil},
+		{args: "approve", want: []string{"dev", "edge", "prod-eu", "prod-us"}},
+		{args: "revoke dev", want: nil},
+		{args: "token create x --policy", want: []string{"Approval", "Automatic"}},
 	}
 	for _, c := range cases {
 		t.Run(c.args, func(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/clitest"
+	"umbel.dev/umbel/internal/cli/consent"
 	"umbel.dev/umbel/internal/cli/describe"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/get"
@@ -30,6 +31,7 @@ import (
 	"umbel.dev/umbel/internal/cli/leave"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/refresh"
+	"umbel.dev/umbel/internal/cli/token"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
@@ -135,7 +137,8 @@ func (f *fleet) root(out, errs io.Writer, args ...string) *cobra.Command {
 	root.SetOut(out)
 	root.SetErr(errs)
 	factory.AddFlags(root.PersistentFlags())
-	root.AddCommand(get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory), kubeconfig.NewCmd(factory), leave.NewCmd(factory))
+	root.AddCommand(get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), token.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory), kubeconfig.NewCmd(factory), leave.NewCmd(factory))
+	root.AddCommand(consent.NewCmds(factory)...)
 	root.SetArgs(args)
 	return root
 }

@@ -2,6 +2,7 @@ package describe
 
 import (
 	"fmt"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -34,6 +35,12 @@ func (d *clusterDossier) write(p *page, moment view.Moment) {
 		if expires := identity.CertificateNotAfter; expires != nil {
 			p.field("Certificate ends", fmt.Sprintf("%s (%s)", expires.UTC().Format("2006-01-02 15:04:05 MST"), output.Until(expires.Time, moment.Now)))
 		}
+	}
+	if with := cluster.Annotations[v1alpha1.RegisteredWithAnnotation]; with != "" {
+		p.field("Registered", "by itself, with the token "+with)
+	}
+	if len(cluster.Spec.RevokedKeys) > 0 {
+		p.field("Revoked keys", strings.Join(cluster.Spec.RevokedKeys, ", "))
 	}
 	p.field("On deletion", onDeletion(cluster.Spec.DeletionPolicy))
 	p.field("Age", moment.Age(cluster.CreationTimestamp).Text)

@@ -93,6 +93,14 @@ func connectedStep(name string, connected *metav1.Condition) string {
 	join := fmt.Sprintf("`umbel join %s --kubeconfig FILE`, with the kubeconfig of that cluster,", name)
 	again := fmt.Sprintf("`umbel leave %s --force` and then %s", name, join)
 	switch connected.Reason {
+	case v1alpha1.ReasonPendingApproval:
+		return fmt.Sprintf("is Key that of the cluster's agent, as the log there says? Then `umbel approve %s` lets it in; `umbel deny %s` refuses it", name, name)
+	case v1alpha1.ReasonDenied:
+		return fmt.Sprintf("`umbel approve %s` lets it in all the same; `umbel leave %s` forgets it", name, name)
+	case v1alpha1.ReasonSuspended:
+		return fmt.Sprintf("`umbel resume %s` lets it in again; what it holds stays and is repaired there", name)
+	case v1alpha1.ReasonKeyRevoked:
+		return join + " lets it in again, with a new key"
 	case v1alpha1.ReasonAwaitingAgent:
 		return join + " installs the agent there; until then it holds nothing"
 	case v1alpha1.ReasonCertificateRefused:

@@ -2,6 +2,7 @@ package describe
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,13 @@ func TestPage(t *testing.T) {
 	undecided := clitest.Shops()
 	undecided.Status.Conditions[0] = clitest.Condition(v1alpha1.ConditionDecided, metav1.ConditionFalse, v1alpha1.ReasonInvalidSelector,
 		"spec.clusterSelector.matchExpressions[0].operator: \"Near\" is not a valid selector operator")
+	pending := clitest.Clusters()[1]
+	pending.Name, pending.Annotations = "edge-1", map[string]string{v1alpha1.RegisteredWithAnnotation: "edge"}
+	pending.Spec.Admission = v1alpha1.AdmissionPending
+	pending.Status.Identity = &v1alpha1.MemberIdentity{KeyFingerprint: strings.Repeat("ab", 32)}
+	for i := range pending.Status.Conditions {
+		pending.Status.Conditions[i].Reason, pending.Status.Conditions[i].Message = v1alpha1.ReasonPendingApproval, "the cluster waits for approval"
+	}
 	cases := []struct {
 		reason string
 		golden string
@@ -41,6 +49,7 @@ func TestPage(t *testing.T) {
 		{reason: "a cluster as it should be, with its last repair", golden: "cluster.txt", about: &clusterDossier{Cluster: &clusters[2]}, moment: clitest.Alive()},
 		{reason: "a cluster that is cut off", golden: "cluster-unknown.txt", about: &clusterDossier{Cluster: &clusters[3]}, moment: clitest.Alive()},
 		{reason: "a cluster that fails", golden: "cluster-failing.txt", about: &clusterDossier{Cluster: &clusters[0]}, moment: clitest.Alive(), wide: true},
+		{reason: "a cluster that waits for approval", golden: "cluster-pending.txt", about: &clusterDossier{Cluster: &pending}, moment: clitest.Alive()},
 		{reason: "a cluster whose agent never came", golden: "cluster-awaiting.txt", about: &clusterDossier{Cluster: &clusters[1]}, moment: clitest.Alive()},
 		{
 			reason: "a placement with its clusters and packages", golden: "placement.txt", moment: clitest.Alive(),

@@ -48,6 +48,10 @@ func decide(name v1alpha1.ClusterName, member *v1alpha1.MemberCluster, here foun
 		return "", fmt.Errorf("the name %q is taken: a cluster joined under it already (key %.12s…), and this cluster does not have that key; "+
 			"choose another name, or, if that agent lost its key or its cluster is gone, run `umbel leave %s --force` first",
 			name, member.Status.Identity.KeyFingerprint, name)
+	case member != nil && member.Spec.Admission == v1alpha1.AdmissionSuspended:
+		return "", fmt.Errorf("cluster %q is suspended: `umbel resume %s` lets it in again", name, name)
+	case member != nil && (member.Spec.Admission == v1alpha1.AdmissionPending || member.Spec.Admission == v1alpha1.AdmissionDenied):
+		return "", fmt.Errorf("cluster %q registered itself and has not been let in: `umbel approve %s` does", name, name)
 	case here.deployment != nil && here.boot.Cluster != "" && here.boot.Cluster != name:
 		return "", fmt.Errorf("this cluster is a member already: its agent is %q of the hub at %s; run `umbel leave %s` there first",
 			here.boot.Cluster, here.boot.Address, here.boot.Cluster)

@@ -78,7 +78,12 @@ func Run(ctx context.Context, o *Options, hub *client.Hub) error {
 		return err
 	}
 	connected := meta.IsStatusConditionTrue(member.Status.Conditions, v1alpha1.ConditionConnected)
-	if member.Status.Identity != nil && !connected && !o.Force {
+	waits := member.Spec.Admission == v1alpha1.AdmissionPending || member.Spec.Admission == v1alpha1.AdmissionDenied
+	if member.Spec.Admission == v1alpha1.AdmissionSuspended && !o.Force {
+		return fmt.Errorf("cluster %q is suspended, so its agent cannot be told to go: "+
+			"`umbel resume %s` lets it in, or forget it with --force (its agent then stays until somebody removes it)", o.Name, o.Name)
+	}
+	if member.Status.Identity != nil && !waits && !connected && !o.Force {
 		return fmt.Errorf("cluster %q is not connected, so its agent cannot be told to go: "+
 			"wait until it is back, or forget it with --force (its agent then stays until somebody removes it)", o.Name)
 	}
