@@ -118,7 +118,9 @@ func (a *agents) processes() []int {
 	return pids
 }
 
-func clusterName(i int) v1alpha1.ClusterName { return v1alpha1.ClusterName(fmt.Sprintf("member-%05d", i)) }
+func clusterName(i int) v1alpha1.ClusterName {
+	return v1alpha1.ClusterName(fmt.Sprintf("member-%05d", i))
+}
 
 // agentDir is the folder of an agent, and in it bootstrap.json is what `umbel join` leaves with it.
 func agentDir(dir string, i int) string { return filepath.Join(dir, string(clusterName(i))) }
