@@ -57,6 +57,9 @@ func main() {
 	}()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "scale:", err)
+		if ctx.Err() != nil {
+			fmt.Fprintln(os.Stderr, "scale: it was told to end:", context.Cause(ctx))
+		}
 		os.Exit(1)
 	}
 }
