@@ -318,22 +318,7 @@ func (r *run) storm(ctx context.Context, name string, away time.Duration) error 
 		return r.hub.profile(r.profiles, fmt.Sprintf("storm-%d-cpu.pb.gz", r.agents), "profile?seconds=15")
 	})
 	sampled := sample(ctx, r.api)
-	var last time.Time
-	err := rig.Eventually(ctx, 5*time.Minute, func(context.Context) error {
-		missing := 0
-		for _, since := range r.members.sessions() {
-			if since.Before(gone) { // it has not noticed yet, or is not back
-				missing++
-			}
-			if since.After(last) {
-				last = since
-			}
-		}
-		if missing > 0 {
-			return fmt.Errorf("%d of %d agents are not back", missing, r.agents)
-		}
-		return nil
-	})
+	last, err := r.awaitBack(ctx, gone)
 	if err == nil {
 		err = r.pause(ctx, 15*time.Second) // what the hub writes because of it
 	}
@@ -363,6 +348,26 @@ func (r *run) storm(ctx context.Context, name string, away time.Duration) error 
 	r.report.Lower(name+": API writes for each member", members/float64(r.agents), "writes", 0)
 	r.report.Lower(name+": hub process, RSS at its highest", own.peak, "MiB", 0)
 	return nil
+}
+
+// awaitBack waits until every agent has a session that began after the hub was gone, and returns when the last one began.
+func (r *run) awaitBack(ctx context.Context, gone time.Time) (last time.Time, err error) {
+	err = rig.Eventually(ctx, 5*time.Minute, func(context.Context) error {
+		missing := 0
+		for _, since := range r.members.sessions() {
+			if since.Before(gone) { // it has not noticed yet, or is not back
+				missing++
+			}
+			if since.After(last) {
+				last = since
+			}
+		}
+		if missing > 0 {
+			return fmt.Errorf("%d of %d agents are not back", missing, r.agents)
+		}
+		return nil
+	})
+	return last, err
 }
 
 // relabel measures a label that is set on many clusters one after another, and taken off again.

@@ -243,13 +243,13 @@ func TestAMoveThatIsTakenBack(t *testing.T) {
 	s.assign(s.release("shop/giver", "two", s.configMap("moves", map[string]string{"k": "2"}), s.configMap("stays", nil)))
 	s.reaches("shop/giver", "two", wire.PackageStatus_APPLIED)
 	s.hasData("moves", map[string]string{"k": "2"})
+	if s.uid("moves") != before {
+		t.Error("the object was deleted and made anew; it should have stayed")
+	}
 	s.remove("moves")
 	s.hasData("moves", map[string]string{"k": "2"})
 	s.unassign("shop/giver")
 	s.lacks("moves")
-	if before == "" {
-		t.Error("there was nothing to move")
-	}
 }
 
 // TestTwoThatWaitDoNotSpin: packages with something to prune wait for a third whose release cannot be had.
