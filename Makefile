@@ -74,8 +74,12 @@ e2e: deps build ## the main job and the laws, on real clusters
 	go test -tags e2e -count 1 -timeout 45m ./test/e2e/
 
 .PHONY: bench
-bench: deps build ## measure repair, apply, commit to applied and start; writes build/bench/*.json
+bench: deps build ## measure start, the way through the hub, commit to applied, apply and repair; writes build/bench/*.json
 	go run ./test/bench
+
+.PHONY: bench-reach
+bench-reach: deps build ## measure the way to a cluster through its hub against the direct one; writes build/bench/reach.json
+	go run ./test/bench -only reach
 
 AGENTS := 100,1000,10000
 .PHONY: bench-scale

@@ -65,7 +65,8 @@ func NewTransport(open func(ctx context.Context) (net.Conn, error)) *http.Transp
 		MaxIdleConnsPerHost:    16,
 		IdleConnTimeout:        30 * time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
-		WriteBufferSize:        32 << 10,
-		ReadBufferSize:         32 << 10,
+		// Many requests last, as a watch does, and each holds its buffers. Whoever moves much brings a larger one.
+		WriteBufferSize: 4 << 10,
+		ReadBufferSize:  4 << 10,
 	}
 }

@@ -84,7 +84,7 @@ func Server(conn net.Conn, config Config) (*Session, error) {
 }
 
 func newSession(conn net.Conn, config Config, start func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) (*Session, error) {
-	mux, err := start(conn, &yamux.Config{
+	mux, err := start(&joined{Conn: conn}, &yamux.Config{
 		AcceptBacklog:          backlog,
 		EnableKeepAlive:        false,
 		KeepAliveInterval:      time.Hour, // not used, and has to be positive

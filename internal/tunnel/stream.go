@@ -44,9 +44,13 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return n, s.session.explain(err)
 }
 
-// Write sends p. It blocks while the peer does not read.
-func (s *Stream) Write(p []byte) (int, error) {
-	n, err := s.Stream.Write(p)
+// Write sends p, in frames that leave others their turn. It blocks while the peer does not read.
+func (s *Stream) Write(p []byte) (n int, err error) {
+	for err == nil && n < len(p) {
+		var sent int
+		sent, err = s.Stream.Write(p[n:min(len(p), n+maxBody)])
+		n += sent
+	}
 	if err == nil {
 		return n, nil
 	}

@@ -49,6 +49,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			identity.OnMember().impersonate(p.Out.Header)
 		},
 		Transport:     h.transport,
+		BufferPool:    buffersFor(r),
 		FlushInterval: -1, // a watch is to be seen as it happens
 		ErrorLog:      slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
@@ -114,6 +115,7 @@ func Forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, 
 			p.Out.Header.Set(IdentityHeader, said)
 		},
 		Transport:     through,
+		BufferPool:    buffersFor(r),
 		FlushInterval: -1,
 		ErrorLog:      slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },

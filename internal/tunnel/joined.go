@@ -1,0 +1,50 @@
+package tunnel
+
+import (
+	"encoding/binary"
+	"net"
+	"sync"
+)
+
+const (
+	// muxHeader is the length of a header of yamux, and muxData the type of a frame that a body follows.
+	muxHeader = 12
+	muxData   = 0
+	// maxBody is the most that one frame carries: whoever sends much lets others through between frames.
+	maxBody = 64 << 10
+)
+
+// joined writes the header and the body of a frame in one go. yamux writes them one after the other, which over TLS is two
+// records and two system calls; a frame is mostly small, and mostly all that is sent for a while.
+type joined struct {
+	net.Conn
+	header []byte // of a frame whose body comes next
+}
+
+// frames has room for a whole frame; what is idle holds none.
+var frames = sync.Pool{New: func() any {
+	room := make([]byte, 0, muxHeader+maxBody)
+	return &room
+}}
+
+// Write implements net.Conn for yamux, which has one goroutine that writes.
+func (j *joined) Write(p []byte) (int, error) {
+	if len(j.header) == 0 && opensFrame(p) {
+		j.header = append(j.header, p...)
+		return len(p), nil
+	}
+	if len(j.header) == 0 {
+		return j.Conn.Write(p)
+	}
+	frame := frames.Get().(*[]byte)
+	defer frames.Put(frame)
+	whole := append(append((*frame)[:0], j.header...), p...)
+	j.header = j.header[:0]
+	n, err := j.Conn.Write(whole)
+	return max(0, n-muxHeader), err
+}
+
+// opensFrame says whether p is a header, and a body follows it (https://github.com/hashicorp/yamux/blob/v0.1.2/spec.md).
+func opensFrame(p []byte) bool {
+	return len(p) == muxHeader && p[1] == muxData && binary.BigEndian.Uint32(p[8:]) > 0
+}
