@@ -28,6 +28,7 @@ type Package struct {
 }
 
 // PackageSpec says what is delivered, and where.
+// +kubebuilder:validation:XValidation:rule="!has(self.source.inline) || (has(self.source.inline.objects) && size(self.source.inline.objects) > 0)",fieldPath=".source.inline",message="objects is empty: a Package never becomes empty by accident; to take its objects away, delete the Package"
 type PackageSpec struct {
 	// source is where the manifests come from.
 	Source Source `json:"source"`
@@ -44,11 +45,25 @@ type LocalReference struct {
 }
 
 // Source is where manifests come from.
-// +kubebuilder:validation:XValidation:rule="has(self.git)",message="a source has to be given: git"
+// +kubebuilder:validation:XValidation:rule="has(self.git) != has(self.inline)",message="exactly one source has to be given: git or inline"
 type Source struct {
 	// git reads manifests from a folder of a Git repository.
 	// +optional
 	Git *GitSource `json:"git,omitempty"`
+	// inline is manifests that stand in the Package itself.
+	// +optional
+	Inline *InlineSource `json:"inline,omitempty"`
+}
+
+// InlineSource is manifests that stand in the Package itself. The source of a Release says inline and leaves the objects
+// out: they are in its content.
+type InlineSource struct {
+	// objects are what clusters are to hold, each of them a whole manifest with a name. All of a Package has to fit into one
+	// request to the API and one value of etcd, 1.5 MiB: what is larger belongs into a repository.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +optional
+	Objects []InlineObject `json:"objects,omitempty"`
 }
 
 // GitSource is a folder of a Git repository at a revision.

@@ -8,7 +8,7 @@
 //
 //  1. Observe the Placement, the current Release and the clusters.
 //  2. Publish what that means, before anything that can fail.
-//  3. Fetch the source, in the background, when it is due or asked for.
+//  3. Fetch the source, in the background, when it is due or asked for. What stands in the Package itself is there.
 //  4. Render the commit once per class of clusters: those whose labels give the variables of the manifests the same
 //     values. What the current Release has already is not rendered again.
 //  5. Push what is new by digest and create a Release, which never changes. Publish again.

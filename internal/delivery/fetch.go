@@ -25,6 +25,14 @@ const (
 // fetch finds out what the source points at. It does not wait: when a fetch is due it runs in the background, and its
 // end is the occasion for the next pass.
 func (c *Controller) fetch(_ context.Context, v *visit) error {
+	if inline := v.pkg.Spec.Source.Inline; inline != nil {
+		v.commit = InlineRevision(inline)
+		v.set(metav1.Condition{
+			Type: v1alpha1.ConditionFetched, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonFetched,
+			Message: fmt.Sprintf("%d objects stand in the Package itself", len(inline.Objects)),
+		})
+		return nil
+	}
 	git := v.pkg.Spec.Source.Git
 	if git == nil {
 		return nil // the API does not take such a Package

@@ -203,9 +203,39 @@ func Widen(variants, earlier []v1alpha1.Variant) []v1alpha1.Variant {
 	return slices.CompactFunc(all, func(a, b v1alpha1.Variant) bool { return byValues(a, b) == 0 })
 }
 
-// SameSource says whether two sources are the same place; how often they are polled does not matter.
+// SameSource says whether two sources are the same place; how often they are polled does not matter. A Package has one
+// place for manifests of its own: which they are is a matter of the revision.
 func SameSource(a, b v1alpha1.Source) bool {
+	if a.Inline != nil || b.Inline != nil {
+		return a.Inline != nil && b.Inline != nil
+	}
 	return a.Git != nil && b.Git != nil && a.Git.URL == b.Git.URL && a.Git.Ref == b.Git.Ref && a.Git.Path == b.Git.Path
+}
+
+// InlineRevision is the revision of manifests that stand in a Package: the SHA-256 of them all, in hex.
+func InlineRevision(inline *v1alpha1.InlineSource) string {
+	sum := sha256.New()
+	for _, object := range inline.Objects {
+		fmt.Fprintf(sum, "%d:%s\n", len(object.Raw), object.Raw) // the API writes the same object the same way
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// Released is a source as a Release names it: the objects of an inline one are in the content, and not here once more.
+func Released(source v1alpha1.Source) v1alpha1.Source {
+	if source.Inline != nil {
+		return v1alpha1.Source{Inline: &v1alpha1.InlineSource{}}
+	}
+	return *source.DeepCopy()
+}
+
+// revisionOf names a revision of a source in a few words.
+func revisionOf(source v1alpha1.Source, revision string) string {
+	what := "commit"
+	if source.Inline != nil {
+		what = "inline version"
+	}
+	return fmt.Sprintf("%s %.12s", what, revision)
 }
 
 // ReleaseName makes the name of a Release of what it holds: the Package's name and eight hex digits of a hash.

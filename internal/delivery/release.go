@@ -107,13 +107,12 @@ func (v *visit) storeFailed(err error) {
 
 // renderCommit renders, and makes a Release of what is new.
 func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) error {
-	git := v.pkg.Spec.Source.Git
-	files, err := c.fetcher.Tree(git.URL, commit, git.Path)
+	renders, err := c.open(v.pkg.Spec.Source, commit)
 	if err != nil {
 		c.mirrorFailed(v, err)
 		return nil
 	}
-	rendered, err := render.Objects(files, folderOf(git))
+	rendered, err := renders()
 	if err != nil {
 		v.renderFailed(commit, nil, err)
 		return nil
@@ -125,7 +124,7 @@ func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) 
 	}
 	spec := v1alpha1.ReleaseSpec{
 		PackageRef: v1alpha1.LocalReference{Name: v.pkg.Name},
-		Source:     *v.pkg.Spec.Source.DeepCopy(),
+		Source:     Released(v.pkg.Spec.Source),
 		Revision:   commit,
 		Repository: Repository(v.key),
 		Variables:  rendered.Variables,
@@ -166,6 +165,22 @@ func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) 
 	return c.release(ctx, v, spec)
 }
 
+// open finds what a revision of the source holds, and returns what renders it.
+func (c *Controller) open(from v1alpha1.Source, commit string) (func() (*render.Rendered, error), error) {
+	if from.Inline != nil {
+		manifests := make([][]byte, len(from.Inline.Objects))
+		for i, object := range from.Inline.Objects {
+			manifests[i] = object.Raw
+		}
+		return func() (*render.Rendered, error) { return render.Inline(manifests) }, nil
+	}
+	files, err := c.fetcher.Tree(from.Git.URL, commit, from.Git.Path)
+	if err != nil {
+		return nil, err
+	}
+	return func() (*render.Rendered, error) { return render.Objects(files, folderOf(from.Git)) }, nil
+}
+
 func folderOf(git *v1alpha1.GitSource) string {
 	return strings.TrimPrefix(strings.TrimSuffix("./"+git.Path, "/"), "./")
 }
@@ -203,7 +218,7 @@ func (c *Controller) store(ctx context.Context, repository string, rendered *ren
 // remember keeps the outcome of a rendering that made no Release.
 func (v *visit) remember(commit string, variables []string, condition metav1.Condition) {
 	v.memo.tried = attempt{
-		source: *v.pkg.Spec.Source.DeepCopy(), commit: commit, release: v.pkg.Status.Release,
+		source: Released(v.pkg.Spec.Source), commit: commit, release: v.pkg.Status.Release,
 		variables: variables, classes: classesKey(variables, v.selected()), rendered: condition,
 	}
 }
@@ -211,7 +226,7 @@ func (v *visit) remember(commit string, variables []string, condition metav1.Con
 func (v *visit) renderFailed(commit string, variables []string, err error) {
 	condition := metav1.Condition{
 		Type: v1alpha1.ConditionRendered, Status: metav1.ConditionFalse,
-		Reason: v1alpha1.ReasonRenderFailed, Message: fmt.Sprintf("commit %.12s: %s", commit, err),
+		Reason: v1alpha1.ReasonRenderFailed, Message: fmt.Sprintf("%s: %s", revisionOf(v.pkg.Spec.Source, commit), err),
 	}
 	if errors.Is(err, render.ErrEmpty) {
 		condition.Reason = v1alpha1.ReasonEmptyRender
@@ -233,9 +248,9 @@ func renderedCondition(release *v1alpha1.ReleaseSpec, missing []Missing, files m
 		for _, variant := range release.Variants {
 			objects = max(objects, int(variant.Objects))
 		}
-		condition.Message = fmt.Sprintf("commit %.12s gives %d objects", release.Revision, objects)
+		condition.Message = fmt.Sprintf("%s gives %d objects", revisionOf(release.Source, release.Revision), objects)
 		if len(release.Variants) == 0 {
-			condition.Message = fmt.Sprintf("commit %.12s waits for a cluster to be selected", release.Revision)
+			condition.Message = revisionOf(release.Source, release.Revision) + " waits for a cluster to be selected"
 		}
 		if len(release.Variables) > 0 {
 			condition.Message += fmt.Sprintf(", different by %s", strings.Join(release.Variables, ", "))

@@ -39,7 +39,7 @@ func TestTheAPIRefusesBadInput(t *testing.T) {
 		{reason: "a name that is too long", object: pkg(strings.Repeat("a", 64), func(*v1alpha1.PackageSpec) {}), want: "at most 63 characters"},
 		{reason: "an address without a scheme", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git.URL = "git@example.org:repo.git" }), want: `spec.source.git.url: Invalid value: "git@example.org:repo.git": url has to begin with https://, http:// or file://`},
 		{reason: "no address", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git.URL = "" }), want: "spec.source.git.url"},
-		{reason: "no source", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git = nil }), want: "a source has to be given: git"},
+		{reason: "no source", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git = nil }), want: "exactly one source has to be given: git or inline"},
 		{reason: "an absolute path", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git.Path = "/etc" }), want: `spec.source.git.path: Invalid value: "/etc": path is relative to the root of the repository`},
 		{reason: "a path that leaves", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git.Path = "a/../../b" }), want: "does not leave it"},
 		{reason: "a path with dots in a name", object: pkg("dots", func(s *v1alpha1.PackageSpec) { s.Source.Git.Path = "a/..b/c..d" })},

@@ -53,6 +53,9 @@ func (d *packageDossier) step(reason string) string {
 	case v1alpha1.ReasonPathNotFound:
 		return fmt.Sprintf("spec.source.git.path is %q: correct it, or commit the folder to %s", git.Path, git.Ref)
 	case v1alpha1.ReasonRenderFailed, v1alpha1.ReasonEmptyRender:
+		if pkg.Spec.Source.Inline != nil {
+			return "correct the object in spec.source.inline that the message names; until then clusters keep what they hold"
+		}
 		return "correct the file that the message names and commit; until then clusters keep what they hold"
 	case v1alpha1.ReasonStoreFailed:
 		return "has the hub's disk room left? it tries again by itself"

@@ -43,6 +43,9 @@ func (d *packageDossier) write(p *page, moment view.Moment) {
 }
 
 func writeSource(p *page, source v1alpha1.Source) {
+	if source.Inline != nil {
+		p.field("Source", "manifests in the package itself (spec.source.inline)")
+	}
 	if source.Git == nil {
 		return
 	}

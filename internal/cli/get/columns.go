@@ -107,7 +107,7 @@ var releaseColumns = columns[v1alpha1.Release]{
 
 func path(source v1alpha1.Source) string {
 	if source.Git == nil {
-		return ""
+		return "(inline)"
 	}
 	return source.Git.Path
 }

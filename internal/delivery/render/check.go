@@ -57,6 +57,9 @@ func checkType(o object) error {
 	for _, field := range []string{"apiVersion", "kind"} {
 		value, given := o.fields[field]
 		if !given {
+			if strings.HasPrefix(o.place.file, inlineField) {
+				return fmt.Errorf("%s: %s is missing: it has to be a Kubernetes manifest", o.place, field)
+			}
 			return fmt.Errorf("%s: %s is missing: below the path of a Package every .yaml, .yml and .json file has to be a Kubernetes manifest", o.place, field)
 		}
 		if text, ok := value.(string); !ok || text == "" {

@@ -1,9 +1,10 @@
 // Package render turns files into objects: what does a folder of a source say that a cluster is to hold?
 //
-// It is pure: it reads an fs.FS, and gives objects or an error. There is no network, no program and no plugin in it.
+// It is pure: it reads an fs.FS or JSON, and gives objects or an error. There is no network, no program and no plugin in it.
 //
 //  1. A folder with a kustomization file is built with kustomize. Any other is walked: every .yaml, .yml and .json file
 //     below it is taken, subfolders with a kustomization are built with it, hidden files and folders are left out.
+//     Manifests that stand in a Package itself are taken one by one (Inline).
 //  2. Lists are flattened. What only a server writes (status, uid, resourceVersion, managedFields and their like) is
 //     dropped, so that the output of `kubectl get -o yaml` can be committed.
 //  3. Every object is checked: apiVersion, kind and name, labels and annotations that are strings, no object twice.

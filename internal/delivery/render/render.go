@@ -84,6 +84,11 @@ func Objects(files fs.FS, folder string) (*Rendered, error) {
 	if len(found) == 0 {
 		return nil, fmt.Errorf("path %q: %w", folder, ErrEmpty)
 	}
+	return collect(found)
+}
+
+// collect checks what was found.
+func collect(found []object) (*Rendered, error) {
 	r := &Rendered{usedIn: map[string]string{}}
 	var errs problems
 	for _, o := range found {

@@ -1,0 +1,31 @@
+package render
+
+import "fmt"
+
+// inlineField is the field of a Package in which manifests stand.
+const inlineField = "spec.source.inline.objects"
+
+// Inline renders manifests that stand in a Package itself, each of them JSON. In errors and in statuses the field of the
+// Package stands where otherwise the file does.
+func Inline(manifests [][]byte) (*Rendered, error) {
+	if len(manifests) == 0 {
+		return nil, fmt.Errorf("%s: %w", inlineField, ErrEmpty)
+	}
+	var found []object
+	for i, manifest := range manifests {
+		at := place{file: fmt.Sprintf("%s[%d]", inlineField, i)}
+		value, err := decode(manifest)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", at, err)
+		}
+		if value == nil {
+			return nil, fmt.Errorf("%s: holds nothing where an object has to be", at)
+		}
+		objects, err := flatten(at, value)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, objects...)
+	}
+	return collect(found)
+}
