@@ -460,7 +460,7 @@ type Welcome struct {
 	// protocol is the version that both sides speak from now on.
 	Protocol   uint32 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	HubVersion string `protobuf:"bytes,2,opt,name=hub_version,json=hubVersion,proto3" json:"hub_version,omitempty"`
-	// probe_interval_millis is how often the hub will probe. An agent that hears nothing for three intervals dials anew.
+	// probe_interval_millis is how often the hub will probe, until a probe says otherwise. An agent that hears nothing for three intervals dials anew.
 	ProbeIntervalMillis uint32 `protobuf:"varint,3,opt,name=probe_interval_millis,json=probeIntervalMillis,proto3" json:"probe_interval_millis,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
@@ -1090,10 +1090,12 @@ func (x *LastRepair) GetCause() string {
 
 // Probe asks whether the agent is there.
 type Probe struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Nonce         uint64                 `protobuf:"varint,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Nonce uint64                 `protobuf:"varint,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// interval_millis is how often the hub probes from now on; 0 is what Welcome said.
+	IntervalMillis uint32 `protobuf:"varint,2,opt,name=interval_millis,json=intervalMillis,proto3" json:"interval_millis,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Probe) Reset() {
@@ -1129,6 +1131,13 @@ func (*Probe) Descriptor() ([]byte, []int) {
 func (x *Probe) GetNonce() uint64 {
 	if x != nil {
 		return x.Nonce
+	}
+	return 0
+}
+
+func (x *Probe) GetIntervalMillis() uint32 {
+	if x != nil {
+		return x.IntervalMillis
 	}
 	return 0
 }
@@ -1457,9 +1466,10 @@ const file_session_proto_rawDesc = "" +
 	"\n" +
 	"LastRepair\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12\x14\n" +
-	"\x05cause\x18\x02 \x01(\tR\x05cause\"\x1d\n" +
+	"\x05cause\x18\x02 \x01(\tR\x05cause\"F\n" +
 	"\x05Probe\x12\x14\n" +
-	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\"@\n" +
+	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12'\n" +
+	"\x0finterval_millis\x18\x02 \x01(\rR\x0eintervalMillis\"@\n" +
 	"\vProbeAnswer\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12\x1b\n" +
 	"\tapi_error\x18\x02 \x01(\tR\bapiError\"&\n" +

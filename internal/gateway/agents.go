@@ -179,12 +179,12 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 	accepting.Go(func() { g.acceptStreams(ctx, tun, member.Cluster) })
 	log.Info("an agent is in session", "key", member.Fingerprint[:12])
 	err := session.RunHub(ctx, control, session.HubConfig{
-		Version:       g.Version,
-		ProbeInterval: g.ProbeInterval,
-		Desired:       presence.Desired,
-		Changed:       changed,
-		Listed:        presence.Listed(),
-		Orders:        presence.Orders(),
+		Version: g.Version,
+		Pace:    g.pace,
+		Desired: presence.Desired,
+		Changed: changed,
+		Listed:  presence.Listed(),
+		Orders:  presence.Orders(),
 		Issue: func(csr []byte) ([]byte, []byte, error) {
 			certificate, notAfter, err := g.renew(member.Member, csr)
 			if err == nil {

@@ -51,7 +51,7 @@ type Config struct {
 	ClientCA []byte
 	// CertificateTTL is how long an agent's certificate is valid. The default is DefaultCertificateTTL.
 	CertificateTTL time.Duration
-	// ProbeInterval is how often an agent is probed. The default is session.DefaultProbeInterval.
+	// ProbeInterval is how often an agent is probed, unless there are very many (session.Pace). The default is session.DefaultProbeInterval.
 	ProbeInterval time.Duration
 	// Before is when the hub was alive last before this start; zero when that is not known.
 	Before time.Time
@@ -67,6 +67,7 @@ type Gateway struct {
 	client  client.Client // reads from the manager's cache
 	live    client.Reader // asks the API
 	members *members.Registry
+	pace    *session.Pace
 	people  *people
 	joins   *attempts
 	// registrations bounds how fast clusters register themselves, and registering has them do so one after the other:
@@ -100,6 +101,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 		Config: config, client: mgr.GetClient(), live: mgr.GetAPIReader(), people: people, joins: newAttempts(time.Now),
 		registrations: rate.NewLimiter(registrationRate, registrationBurst),
 		content:       tunnel.NewListener(tunnelAddr{}),
+		pace:          session.NewPace(config.ProbeInterval),
 		members: members.NewRegistry(members.RegistryConfig{
 			Desired: config.Desired.For, ProbeInterval: config.ProbeInterval, Before: config.Before, Now: time.Now, Log: config.Log,
 		}),

@@ -169,13 +169,18 @@ func (a *agentEnd) open(reader *bufio.Reader) error {
 	if welcome == nil {
 		return errors.New("the hub's first message is neither Welcome nor Refusal")
 	}
-	if millis := welcome.GetProbeIntervalMillis(); millis > 0 {
-		a.interval = min(time.Duration(millis)*time.Millisecond, 10*time.Minute)
-	}
+	a.expect(welcome.GetProbeIntervalMillis())
 	if a.Opened != nil {
 		a.Opened(welcome)
 	}
 	return a.stream.SetReadDeadline(time.Time{})
+}
+
+// expect notes how often the hub probes, if it says so.
+func (a *agentEnd) expect(millis uint32) {
+	if millis > 0 {
+		a.interval = min(time.Duration(millis)*time.Millisecond, 10*time.Minute)
+	}
 }
 
 // fit makes what the agent holds fit into a frame: when it does not, what it holds matters more than how it fares.
@@ -210,8 +215,8 @@ func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.From
 			if d.err != nil {
 				return ended(d.err)
 			}
-			a.heard.Reset(missedProbes * a.interval)
 			err = a.handle(ctx, d.message)
+			a.heard.Reset(missedProbes * a.interval) // a probe may have said how often there will be one
 		case <-a.heard.C:
 			return fmt.Errorf("%w: the hub is silent", ErrProbeTimeout)
 		case result := <-a.probe.checked:
@@ -239,6 +244,7 @@ func (a *agentEnd) handle(ctx context.Context, message *wire.FromHub) error {
 	switch m := message.GetMessage().(type) {
 	case *wire.FromHub_Probe:
 		a.probe.nonce = m.Probe.GetNonce()
+		a.expect(m.Probe.GetIntervalMillis())
 		a.check(ctx)
 	case *wire.FromHub_Desired:
 		return a.store(ctx, m.Desired)

@@ -12,7 +12,7 @@
 //     a time; the agent stores it on disk and acknowledges; the next difference is computed after that. A NACK is
 //     tried again with backoff, or when something else is desired.
 //  4. The agent reports the states of packages that changed, at most ten times a second, the latest only.
-//  5. The hub probes every interval (5 s, jittered). The agent asks its API server and answers. Three intervals without
+//  5. The hub probes every interval (5 s, jittered; more with over 5,000 agents, see Pace, and each probe says so). The agent asks its API server and answers. Three intervals without
 //     an answer end the session; three intervals without a word from the hub make the agent dial anew.
 //  6. At two thirds of its certificate's life the agent asks for a new one with the same key.
 //  7. Detach: the agent lets go of what it applied, writes that down, says Detached, and waits. The hub takes

@@ -56,8 +56,9 @@ type Issue func(csr []byte) (certificatePEM, trustPEM []byte, err error)
 type HubConfig struct {
 	// Version of the hub.
 	Version string
-	// ProbeInterval is DefaultProbeInterval unless set.
-	ProbeInterval time.Duration
+	// Pace says how often the agent is probed. Sessions of one hub share it. The default is one that this session has to
+	// itself.
+	Pace *Pace
 	// Desired returns what the member is to hold, and whether that is known. It is asked only while no DesiredState is
 	// under way: whatever it returned before has been answered by the agent.
 	Desired func() (DesiredSet, bool)
@@ -84,19 +85,22 @@ type hubEnd struct {
 
 	leaving bool // the agent was told to let go
 
-	nonce     uint64    // of the latest probe
-	lastNonce uint64    // of the latest answer
-	answered  time.Time // when it came
+	interval  time.Duration // between probes, as the agent knows it
+	nonce     uint64        // of the latest probe
+	lastNonce uint64        // of the latest answer
+	answered  time.Time     // when it came
 }
 
 // RunHub runs the hub's end of a session on the control stream until ctx ends or the session does, and closes the
 // stream. The returned error says why: a *Refused, ErrProbeTimeout, ErrClosed, or ctx's cause. A Hello that is refused
 // is answered with the reason and returned as ErrNoCommonProtocol or ErrBadHello.
 func RunHub(ctx context.Context, stream net.Conn, config HubConfig) error {
-	if config.ProbeInterval == 0 {
-		config.ProbeInterval = DefaultProbeInterval
+	if config.Pace == nil {
+		config.Pace = NewPace(DefaultProbeInterval)
 	}
-	h := &hubEnd{HubConfig: config, stream: stream, retry: tunnel.Backoff{Min: time.Second, Max: time.Minute}}
+	leave := config.Pace.join()
+	defer leave()
+	h := &hubEnd{HubConfig: config, stream: stream, retry: tunnel.Backoff{Min: time.Second, Max: time.Minute}, interval: config.Pace.Interval()}
 	defer stream.Close()
 	stop := context.AfterFunc(ctx, func() { stream.Close() })
 	defer stop()
@@ -129,7 +133,7 @@ func (h *hubEnd) open(reader *bufio.Reader) error {
 	h.held = HoldingsOf(hello)
 	h.answered = time.Now()
 	welcome := &wire.Welcome{
-		Protocol: protocol, HubVersion: h.Version, ProbeIntervalMillis: uint32(h.ProbeInterval.Milliseconds()),
+		Protocol: protocol, HubVersion: h.Version, ProbeIntervalMillis: uint32(h.interval.Milliseconds()),
 	}
 	if err := h.send(&wire.FromHub{Message: &wire.FromHub_Welcome{Welcome: welcome}}); err != nil {
 		return err
@@ -198,17 +202,26 @@ func (h *hubEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromAg
 				return errors.Join(err, &Refused{Reason: refusal.GetReason(), Message: refusal.GetMessage()})
 			}
 		case <-probe.C:
-			if time.Since(h.answered) >= missedProbes*h.ProbeInterval {
-				return ErrProbeTimeout
+			var next time.Duration
+			if next, err = h.probe(); err == nil {
+				probe.Reset(next)
 			}
-			h.nonce++
-			err = h.send(&wire.FromHub{Message: &wire.FromHub_Probe{Probe: &wire.Probe{Nonce: h.nonce}}})
-			probe.Reset(jitter(h.ProbeInterval))
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// probe asks the agent whether it is there, and says when to ask again. What the agent was told last is what it is judged by.
+func (h *hubEnd) probe() (next time.Duration, err error) {
+	if time.Since(h.answered) >= missedProbes*h.interval {
+		return 0, ErrProbeTimeout
+	}
+	h.nonce++
+	h.interval = h.Pace.Interval()
+	probe := &wire.Probe{Nonce: h.nonce, IntervalMillis: uint32(h.interval.Milliseconds())}
+	return jitter(h.interval), h.send(&wire.FromHub{Message: &wire.FromHub_Probe{Probe: probe}})
 }
 
 func (h *hubEnd) handle(message *wire.FromAgent) error {
@@ -299,5 +312,5 @@ func (h *hubEnd) retryTimer() <-chan time.Time {
 }
 
 func (h *hubEnd) send(message *wire.FromHub) error {
-	return send(h.stream, message, missedProbes*h.ProbeInterval)
+	return send(h.stream, message, missedProbes*h.interval)
 }

@@ -73,6 +73,10 @@ type Hub struct {
 	Before time.Time
 }
 
+// restartGrace is how many probe intervals the last word on a member stands after the hub has started: 25 s, by which time
+// agents are back. To write each of many down as Unknown, and as Connected seconds later, would keep them from coming back.
+const restartGrace = 5
+
 // Plan returns the status that a member should have, and when to look again; zero means when something happens.
 func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub) (v1alpha1.MemberClusterStatus, time.Duration) {
 	status := *member.Status.DeepCopy()
@@ -173,7 +177,7 @@ func connected(status v1alpha1.MemberClusterStatus, facts Facts, hub Hub) (metav
 		}
 		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, facts.Lost.Reason, lossMessage(facts.Lost.Reason)
 	case keep && last.Status == metav1.ConditionTrue || keep && last.Reason == v1alpha1.ReasonAPIUnreachable:
-		if wait := 2*hub.ProbeInterval - hub.Now.Sub(hub.Started); wait > 0 {
+		if wait := restartGrace*hub.ProbeInterval - hub.Now.Sub(hub.Started); wait > 0 {
 			return *last, wait
 		}
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonHubRestarted
