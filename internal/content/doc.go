@@ -1,9 +1,9 @@
 // Package content keeps bytes by digest: where is the rendered content of a Release, and where does a member get it?
 //
-// Content lives in an OCI registry. Three things are here:
+// Content lives in an OCI registry. Four things are here:
 //
-//   - Registry is the embedded one: an http.Handler over a folder. Any other registry that speaks the OCI distribution
-//     protocol does as well.
+//   - Registry is the embedded one: an http.Handler over a folder.
+//   - Remote is any other that speaks the OCI distribution protocol. Several replicas of a hub share one.
 //   - Store is the client of a registry: it pushes and pulls blobs, and verifies every byte that it pulls. The hub
 //     pushes with it, an agent pulls with it through its tunnel.
 //   - Image makes container images of one static binary, so that members get Umbel's own images from the hub.

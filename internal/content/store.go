@@ -37,7 +37,8 @@ var (
 type Store struct {
 	host      string
 	plainHTTP bool
-	transport http.RoundTripper
+	prefix    string // of every repository; empty, or without slashes at its ends
+	client    remote.Client
 }
 
 // NewStore returns the client of the registry at base, such as https://registry.example:5000, that talks through the
@@ -50,15 +51,34 @@ func NewStore(base string, transport http.RoundTripper) (*Store, error) {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
 		return nil, fmt.Errorf("reading the registry's address %q: it has to be http://HOST or https://HOST", base)
 	}
-	return &Store{host: u.Host, plainHTTP: u.Scheme == "http", transport: transport}, nil
+	return &Store{host: u.Host, plainHTTP: u.Scheme == "http", client: &http.Client{Transport: transport}}, nil
+}
+
+// Name returns how nodes and people call a repository of the registry, such as registry.example/fleet/umbel/agent.
+func (s *Store) Name(repository string) string { return s.host + "/" + s.path(repository) }
+
+// path of a repository in the registry.
+func (s *Store) path(repository string) string {
+	if s.prefix == "" {
+		return repository
+	}
+	return s.prefix + "/" + repository
+}
+
+// base is the registry's address.
+func (s *Store) base() string {
+	if s.plainHTTP {
+		return "http://" + s.host
+	}
+	return "https://" + s.host
 }
 
 func (s *Store) repository(name string) (*remote.Repository, error) {
-	ref := registry.Reference{Registry: s.host, Repository: name}
+	ref := registry.Reference{Registry: s.host, Repository: s.path(name)}
 	if err := ref.ValidateRepository(); err != nil {
 		return nil, fmt.Errorf("repository %q: %w", name, err)
 	}
-	repo := &remote.Repository{Reference: ref, PlainHTTP: s.plainHTTP, Client: &http.Client{Transport: s.transport}}
+	repo := &remote.Repository{Reference: ref, PlainHTTP: s.plainHTTP, Client: s.client}
 	return repo, nil
 }
 
@@ -151,20 +171,16 @@ func (s *Store) pull(ctx context.Context, repository, blobDigest string, maxSize
 	if err := want.Validate(); err != nil || want.Algorithm() != digest.SHA256 {
 		return nil, fmt.Errorf("%w: a digest is sha256: and 64 hex digits", ErrCorrupt)
 	}
-	ref := registry.Reference{Registry: s.host, Repository: repository}
+	ref := registry.Reference{Registry: s.host, Repository: s.path(repository)}
 	if err := ref.ValidateRepository(); err != nil {
 		return nil, fmt.Errorf("repository %q: %w", repository, err)
 	}
-	scheme := "https"
-	if s.plainHTTP {
-		scheme = "http"
-	}
-	address := fmt.Sprintf("%s://%s/v2/%s/blobs/%s", scheme, s.host, repository, blobDigest)
+	address := fmt.Sprintf("%s/v2/%s/blobs/%s", s.base(), ref.Repository, blobDigest)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := (&http.Client{Transport: s.transport}).Do(req)
+	resp, err := s.client.Do(req)
 	if err != nil {
 		return nil, err
 	}
