@@ -111,6 +111,11 @@ type MemberClusterStatus struct {
 	// +optional
 	LastSeen *metav1.Time `json:"lastSeen,omitempty"`
 
+	// session is where the agent is in session, or was last, when the hub runs as several replicas: the one that is named
+	// alone writes this status. A hub that is one process leaves it out.
+	// +optional
+	Session *MemberSession `json:"session,omitempty"`
+
 	// packages is what the member holds or may hold, in the order of their names. A package is listed before its agent
 	// is told to hold it, and until the agent says that it does not: what is not listed is not there.
 	// +listType=map
@@ -126,6 +131,14 @@ type MemberIdentity struct {
 	// certificateNotAfter is when the certificate that was issued last expires.
 	// +optional
 	CertificateNotAfter *metav1.Time `json:"certificateNotAfter,omitempty"`
+}
+
+// MemberSession is one session of a member's agent with one replica of the hub.
+type MemberSession struct {
+	// replica is the name of the replica.
+	Replica string `json:"replica"`
+	// id tells this session from others with the same replica.
+	ID string `json:"id"`
 }
 
 // MemberPackagePhase says how far a member is with a Package.

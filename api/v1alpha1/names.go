@@ -40,6 +40,11 @@ const (
 	// its duration, a reader takes them for Unknown.
 	HubLease = "umbel-hub"
 
+	// ReplicaLabel stands on the Leases of a hub's replicas in SystemNamespace, with the replica's name as its value, and
+	// ReplicaAddress is the annotation in which each says where the others reach its gateway, as HOST:PORT.
+	ReplicaLabel   = "umbel.dev/replica"
+	ReplicaAddress = "umbel.dev/address"
+
 	// AdminGroup is the group of people who may do everything on the hub and, where `umbel join` says so, on members.
 	AdminGroup = "umbel:admins"
 )

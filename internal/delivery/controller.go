@@ -47,6 +47,9 @@ type Needs struct {
 	LocalSources []string
 	// Content is where rendered content goes.
 	Content Content
+	// Elected is closed once this replica of the hub leads; until then it follows what the leader decides. The default
+	// is a hub that is one process.
+	Elected <-chan struct{}
 	// Log gets what happens in the background.
 	Log *slog.Logger
 	// Now is the clock. The default is time.Now.

@@ -46,6 +46,9 @@ func newDesired(c cache.Cache) *Desired {
 	}
 }
 
+// NeedLeaderElection implements manager.LeaderElectionRunnable: every replica of the hub has members to answer for.
+func (d *Desired) NeedLeaderElection() bool { return false }
+
 // Start follows the labels of clusters until the context ends. The answers are ready once every Package that is there
 // now has been looked at.
 func (d *Desired) Start(ctx context.Context) error {

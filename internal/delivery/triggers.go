@@ -69,6 +69,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 			return nil, fmt.Errorf("setting up delivery: %w", err)
 		}
 	}
+	if needs.Elected != nil {
+		if err := setupFollower(mgr, c, needs.Elected); err != nil {
+			return nil, err
+		}
+	}
 	err = ctrl.NewControllerManagedBy(mgr).
 		Named("delivery").
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).

@@ -171,7 +171,9 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 	defer end(nil)
 	kube := tun.Transport(tunnel.Kube)
 	defer kube.CloseIdleConnections()
-	presence := g.members.Begin(members.Session{Cluster: member.Cluster, UID: member.UID, Fingerprint: member.Fingerprint, End: end, Kube: kube})
+	presence := g.members.Begin(members.Session{
+		ID: newSessionID(), Cluster: member.Cluster, UID: member.UID, Fingerprint: member.Fingerprint, End: end, Kube: kube,
+	})
 	changed, cancel := g.Desired.Subscribe(member.Cluster)
 	defer cancel()
 

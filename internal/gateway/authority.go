@@ -56,9 +56,9 @@ func LoadAuthority(ctx context.Context, c client.Client, hosts []string) (*Autho
 	return &Authority{CA: ca, client: c, hosts: withLoopback(hosts)}, nil
 }
 
-// withLoopback adds the names under which the hub's own machine reaches it.
+// withLoopback adds the names under which the hub's own machine and its other replicas reach it.
 func withLoopback(hosts []string) []string {
-	hosts = append(slices.Clone(hosts), "localhost", "127.0.0.1", "::1")
+	hosts = append(slices.Clone(hosts), identity.ReplicaHost, "localhost", "127.0.0.1", "::1")
 	slices.Sort(hosts)
 	return slices.Compact(hosts)
 }

@@ -6,7 +6,9 @@
 //	POST /v1/join         an agent's first certificate, for its token; later ones, for its pinned key
 //	/clusters/NAME/…      the API server of a member, as the person who asks
 //	/v2/umbel/agent/…     the agent's image, to read
+//	/replica/clusters/…   the API server of a member that is in session here, for another replica of the hub
 //	GET /healthz          is the hub there?
+//	GET /readyz           are new agents and people to come here?
 //
 // An agent, in order:
 //
@@ -21,6 +23,10 @@
 //
 // A person, in order: authenticated by a client certificate of the hub API's CA or by TokenReview; authorised by
 // SubjectAccessReview, verb "proxy" on memberclusters/NAME; sent through the tunnel, where the agent impersonates them.
+//
+// The hub may run as several replicas behind one address. An agent is in session with any of them; a person who comes in
+// at another one is authenticated and authorised there, and sent on to the one that has the member (peers.go). Which
+// replicas there are says package gateway/replicas, and which of them writes a member's status package gateway/members.
 //
 // Laws, with their reasons:
 //
@@ -38,7 +44,8 @@
 //     waits for its first agent.
 //   - That an agent is no member (session.ReasonNoMember) is said only when the API says so: an agent that has let go takes
 //     itself away then.
-//   - State is in the API: the members' CA and the serving certificate are Secrets, so any replica can take over.
+//   - State is in the API: the members' CA and the serving certificate are Secrets, so any replica can take over. What one
+//     replica says to another goes over mutual TLS with certificates of that CA which are good for nothing else.
 //
 // Left to others: the conversation (package session), bytes (package tunnel), what is desired (package delivery).
 package gateway

@@ -20,6 +20,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/gateway/members"
+	"umbel.dev/umbel/internal/gateway/replicas"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
@@ -53,6 +54,8 @@ type Config struct {
 	CertificateTTL time.Duration
 	// ProbeInterval is how often an agent is probed, unless there are very many (session.Pace). The default is session.DefaultProbeInterval.
 	ProbeInterval time.Duration
+	// Replicas are those of the hub; nil on one that is one process.
+	Replicas *replicas.Replicas
 	// Before is when the hub was alive last before this start; zero when that is not known.
 	Before time.Time
 	// Version of the hub.
@@ -69,6 +72,7 @@ type Gateway struct {
 	members *members.Registry
 	pace    *session.Pace
 	people  *people
+	peers   *peers // nil on a hub that is one process
 	joins   *attempts
 	// registrations bounds how fast clusters register themselves, and registering has them do so one after the other:
 	// each use of a token is written down in the one Secret of it.
@@ -103,8 +107,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 		content:       tunnel.NewListener(tunnelAddr{}),
 		pace:          session.NewPace(config.ProbeInterval),
 		members: members.NewRegistry(members.RegistryConfig{
-			Desired: config.Desired.For, ProbeInterval: config.ProbeInterval, Before: config.Before, Now: time.Now, Log: config.Log,
+			Desired: config.Desired.For, ProbeInterval: config.ProbeInterval, Before: config.Before, Replicas: config.Replicas,
+			Now: time.Now, Log: config.Log,
 		}),
+	}
+	if config.Replicas != nil {
+		g.peers = newPeers(config.Authority, config.Replicas.Self())
 	}
 	cert, err := config.Authority.Serving(ctx)
 	if err != nil {
@@ -114,8 +122,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 	if err := g.listen(); err != nil {
 		return nil, err
 	}
-	if err := members.Setup(mgr, g.members); err != nil {
+	controller, err := members.Setup(mgr, g.members)
+	if err != nil {
 		return nil, errors.Join(err, g.close())
+	}
+	if config.Replicas != nil {
+		config.Replicas.OnChange(func(replica string) {
+			if err := controller.Adopt(ctx, replica); err != nil {
+				config.Log.Error("looking for the members of a replica", "replica", replica, "error", err)
+			}
+		})
 	}
 	if err := mgr.Add(g); err != nil {
 		return nil, errors.Join(err, g.close())
@@ -159,6 +175,9 @@ func (g *Gateway) Addrs() []net.Addr {
 	return addrs
 }
 
+// NeedLeaderElection implements manager.LeaderElectionRunnable: agents and people are served by every replica.
+func (g *Gateway) NeedLeaderElection() bool { return false }
+
 // Start implements manager.Runnable: it serves until ctx ends, and returns when everything that it started has ended.
 func (g *Gateway) Start(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -185,6 +204,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.Log.Info("the gateway is open", "addresses", g.Listen)
 	<-ctx.Done()
 	err := errors.Join(g.close(), door.Close(), tunnels.Close())
+	g.peers.close()
 	g.agents.Wait()
 	running.Wait()
 	return err
@@ -259,6 +279,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/healthz":
 		w.Header().Set("Content-Type", "text/plain")
 		w.Write([]byte("ok\n"))
+	case path == "/readyz":
+		g.serveReady(w)
+	case strings.HasPrefix(path, peerPrefix):
+		g.servePeer(w, r)
 	case path == session.JoinPath:
 		g.join(w, r)
 	case strings.HasPrefix(path, "/clusters/"):
@@ -268,5 +292,20 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.serveImage(w, r)
 	default:
 		kubeproxy.WriteError(w, http.StatusNotFound, "nothing is served at this path; members are at /clusters/NAME")
+	}
+}
+
+// serveReady says whether new agents and people are to come here: what members are to hold is known, and the other
+// replicas of the hub know that this one is alive.
+func (g *Gateway) serveReady(w http.ResponseWriter) {
+	_, known := g.Desired.For("")
+	switch {
+	case !known:
+		kubeproxy.WriteError(w, http.StatusServiceUnavailable, "this hub is still finding out what its members are to hold")
+	case !g.Replicas.Current():
+		kubeproxy.WriteError(w, http.StatusServiceUnavailable, "this replica of the hub cannot reach the hub's API")
+	default:
+		w.Header().Set("Content-Type", "text/plain")
+		w.Write([]byte("ok\n"))
 	}
 }

@@ -92,6 +92,9 @@ type hub struct {
 	gateway   *Gateway
 	address   string
 	stop      func()
+	// replica is its name among several; api is how it reaches the API then, and quiet keeps it from saying that it ends.
+	replica string
+	quiet   bool
 }
 
 var scheme = sync.OnceValue(func() *runtime.Scheme {
@@ -133,14 +136,18 @@ func newHub(t *testing.T) *hub {
 // start starts the hub, at the address that it had before.
 func (h *hub) start() {
 	h.t.Helper()
-	mgr, err := ctrl.NewManager(h.api, ctrl.Options{Scheme: scheme(), Metrics: metricsserver.Options{BindAddress: "0"}})
+	mgr, err := ctrl.NewManager(h.api, ctrl.Options{
+		Scheme: scheme(), Metrics: metricsserver.Options{BindAddress: "0"},
+		LeaderElection: h.replica != "", LeaderElectionID: "gateway-test", LeaderElectionNamespace: v1alpha1.SystemNamespace,
+		LeaderElectionReleaseOnCancel: true, LeaseDuration: new(3 * time.Second), RenewDeadline: new(2 * time.Second), RetryPeriod: new(200 * time.Millisecond),
+	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	content := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "content of %s", r.URL.Path) })
 	g, err := Setup(h.t.Context(), mgr, Config{
 		Listen: []string{h.address}, Authority: h.authority, Desired: h.desires, Registry: content,
-		ProbeInterval: probeInterval, Version: "v1", Log: testLog(h.t),
+		ProbeInterval: probeInterval, Version: "v1", Log: testLog(h.t), Replicas: h.among(mgr),
 	})
 	if err != nil {
 		h.t.Fatal(err)

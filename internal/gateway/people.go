@@ -132,7 +132,7 @@ func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request, cluster v1alpha1
 			"user %q may not reach cluster %q: that takes the verb %q on memberclusters.umbel.dev %q on the hub", who.GetName(), cluster, ProxyVerb, cluster))
 		return
 	}
-	through := g.members.Kube(cluster)
+	through := g.way(r.Context(), cluster)
 	if through == nil {
 		kubeproxy.WriteError(w, http.StatusServiceUnavailable, fmt.Sprintf(
 			"cluster %q is not connected to the hub; `umbel describe cluster %s` says why", cluster, cluster))

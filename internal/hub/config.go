@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/google/renameio/v2"
 
@@ -37,9 +39,10 @@ type State struct {
 	CAFile string `json:"caFile"`
 }
 
-// LoadState reads the state of the hub in a data folder, or makes one with free ports. address is what members dial;
-// when it is not valid, the state keeps the one that it has, or 127.0.0.1.
-func LoadState(home string, address netip.Addr) (State, error) {
+// LoadState reads the state of the hub in a data folder, or makes one with free ports. port is where the gateway listens
+// and address what members dial, as HOST or HOST:PORT; without them the state keeps what it has, at first a free port of
+// 127.0.0.1.
+func LoadState(home, address string, port int) (State, error) {
 	s, err := ReadState(home)
 	if errors.Is(err, fs.ErrNotExist) {
 		s, err = newState(home)
@@ -47,8 +50,18 @@ func LoadState(home string, address netip.Addr) (State, error) {
 	if err != nil {
 		return s, err
 	}
-	if address.IsValid() {
-		s.Address = netip.AddrPortFrom(address, uint16(s.GatewayPort)).String()
+	if port != 0 {
+		host, dialled, err := net.SplitHostPort(s.Address)
+		if err != nil {
+			return s, fmt.Errorf("reading the address that members dial: %w", err)
+		}
+		if dialled == strconv.Itoa(s.GatewayPort) {
+			s.Address = net.JoinHostPort(host, strconv.Itoa(port))
+		}
+		s.GatewayPort = port
+	}
+	if address != "" {
+		s.Address = WithPort(address, s.GatewayPort)
 	}
 	raw, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -61,6 +74,14 @@ func LoadState(home string, address netip.Addr) (State, error) {
 		return s, fmt.Errorf("keeping the hub's state: %w", err)
 	}
 	return s, nil
+}
+
+// WithPort returns an address as HOST:PORT; where it names no port, with this one. IPv6 may be written without brackets.
+func WithPort(address string, port int) string {
+	if _, _, err := net.SplitHostPort(address); err == nil {
+		return address
+	}
+	return net.JoinHostPort(strings.Trim(address, "[]"), strconv.Itoa(port))
 }
 
 // ReadState reads the state of the hub in a data folder. The error is fs.ErrNotExist when there is none.

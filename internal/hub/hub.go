@@ -17,17 +17,24 @@ import (
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/gateway"
+	"umbel.dev/umbel/internal/gateway/replicas"
 )
 
 // Options are what Run needs.
 type Options struct {
 	// Home is the data folder.
 	Home string
-	// Kubeconfig names an existing Kubernetes to run on. Empty: the hub brings its own.
+	// Kubeconfig names an existing Kubernetes to run on, by a file or as InCluster. Empty: the hub brings its own.
 	Kubeconfig string
-	// Listen are the addresses of the gateway, Advertise the one of them that members dial (invalid: as before).
+	// Listen are the addresses of the gateway and Port its port (0: as before, at first a free one). Advertise is what members
+	// dial, as HOST or HOST:PORT (empty: as before).
 	Listen    []netip.Addr
-	Advertise netip.Addr
+	Port      int
+	Advertise string
+	// RegistryURL names a registry for content and images, as https://HOST/PATH. Empty: the hub brings its own.
+	RegistryURL string
+	// Replica is which one of several replicas this hub is; the zero value is a hub that is one process.
+	Replica Replica
 	// Programs is the folder of umbel-kube and umbel-agent.
 	Programs string
 	// LocalSources are the folders of this machine's disk in which Packages may have their file:// repositories.
@@ -35,6 +42,12 @@ type Options struct {
 	// CertificateLife is how long an agent's certificate is valid.
 	CertificateLife time.Duration
 	Log             *slog.Logger
+}
+
+// Replica is one of several replicas of a hub, which share one API.
+type Replica struct {
+	// Name is the same after a restart, and Address is where the other replicas reach this one's gateway, as HOST:PORT.
+	Name, Address string
 }
 
 // Run runs the hub of a data folder until ctx ends, on the API that the options name or on its own.
@@ -46,7 +59,7 @@ func Run(ctx context.Context, o Options) error {
 	defer held.Close() //nolint:errcheck // it ends with the process at the latest
 	ctrl.SetLogger(logr.FromSlogHandler(o.Log.Handler()))
 	klog.SetSlogLogger(o.Log)
-	state, err := LoadState(o.Home, o.Advertise)
+	state, err := LoadState(o.Home, o.Advertise, o.Port)
 	if err != nil {
 		return err
 	}
@@ -56,11 +69,30 @@ func Run(ctx context.Context, o Options) error {
 	if o.Kubeconfig == "" {
 		return o.onOwnAPI(ctx, state, serve)
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
+	config, err := o.existing()
 	if err != nil {
-		return fmt.Errorf("reading the hub's kubeconfig %s: %w", o.Kubeconfig, err)
+		return err
 	}
 	return serve(ctx, config)
+}
+
+// InCluster as Options.Kubeconfig names the Kubernetes that the hub is a pod of.
+const InCluster = "in-cluster"
+
+// existing returns how the Kubernetes is reached that the hub is to run on.
+func (o Options) existing() (*rest.Config, error) {
+	if o.Kubeconfig == InCluster {
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("reading the service account of the hub's pod: %w", err)
+		}
+		return config, nil
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading the hub's kubeconfig %s: %w", o.Kubeconfig, err)
+	}
+	return config, nil
 }
 
 // hub is one run of a hub. Each of its parts finds here what those before it left.
@@ -70,12 +102,14 @@ type hub struct {
 	config *rest.Config
 
 	api       client.Client // past every cache
-	registry  *content.Registry
+	registry  registry
 	store     *content.Store
-	image     string // of the agent, as members pull it
+	imageBase string // what the names of images begin with, as members pull them
+	image     string // of the agent
 	authority *gateway.Authority
 	manager   ctrl.Manager
-	before    time.Time // when a hub was alive here last
+	replicas  *replicas.Replicas // nil on a hub that is one process
+	before    time.Time          // when a hub was alive here last
 	desired   *delivery.Desired
 }
 
@@ -87,6 +121,7 @@ func (h *hub) serve(ctx context.Context) error {
 		h.openContent,  // where content is kept by digest: rendered objects, and the agent itself
 		h.loadIdentity, // who is who: the authority that members and the gateway are known by
 		h.newManager,   // what follows starts together, once the list is through
+		h.addReplicas,  // which other processes are this hub too?
 		h.addPulse,     // that this hub is alive, and when one was before
 		h.addPlacement, // which clusters?
 		h.addDelivery,  // from a source to a Release, and what each member is to hold

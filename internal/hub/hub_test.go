@@ -109,8 +109,7 @@ func TestTheStateStays(t *testing.T) {
 	home := t.TempDir()
 	load := func(advertise string) State {
 		t.Helper()
-		address, _ := netip.ParseAddr(advertise) // none is not valid: as before
-		s, err := LoadState(home, address)
+		s, err := LoadState(home, advertise, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,6 +125,8 @@ func TestTheStateStays(t *testing.T) {
 		{"one is given", "192.0.2.10", "192.0.2.10" + port},
 		{"none is given again", "", "192.0.2.10" + port},
 		{"an address of IPv6", "2001:db8::1", "[2001:db8::1]" + port},
+		{"a name, and the port of what is in front", "hub.example.com:443", "hub.example.com:443"},
+		{"none is given, a third time", "", "hub.example.com:443"},
 	} {
 		if got := load(c.advertise).Address; got != c.want {
 			t.Errorf("%s: members dial %s, want %s", c.reason, got, c.want)
@@ -135,7 +136,7 @@ func TestTheStateStays(t *testing.T) {
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadState(home, netip.Addr{}); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := LoadState(home, "", 0); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("damaged: got %v, want an error that names the file", err)
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,9 +17,13 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/google/renameio/v2"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -26,6 +32,7 @@ import (
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/gateway"
+	"umbel.dev/umbel/internal/gateway/replicas"
 	"umbel.dev/umbel/internal/placement"
 	"umbel.dev/umbel/internal/version"
 )
@@ -51,17 +58,46 @@ func Scheme() (*runtime.Scheme, error) {
 	return scheme, v1alpha1.AddToScheme(scheme)
 }
 
+// registry is where content is kept. It serves reads below /v2/.
+type registry interface {
+	http.Handler
+	io.Closer
+}
+
 // openContent opens the registry, and brings the agent's image into it.
 func (h *hub) openContent(ctx context.Context) (err error) {
-	h.registry, err = content.NewRegistry(content.RegistryConfig{Dir: filepath.Join(Dir(h.Home), "registry"), Log: h.Log})
-	if err != nil {
-		return err
+	if h.RegistryURL == "" {
+		err = h.openOwnRegistry()
+	} else {
+		err = h.openRemoteRegistry()
 	}
-	if h.store, err = content.NewStore("http://hub", content.InProcess(h.registry)); err != nil {
+	if err != nil {
 		return err
 	}
 	h.image, err = h.pushAgent(ctx)
 	return err
+}
+
+func (h *hub) openOwnRegistry() error {
+	if h.Replica.Name != "" {
+		return errors.New("several replicas of a hub need a registry that all of them reach: --registry https://HOST/PATH names it")
+	}
+	own, err := content.NewRegistry(content.RegistryConfig{Dir: filepath.Join(Dir(h.Home), "registry"), Log: h.Log})
+	if err != nil {
+		return err
+	}
+	h.registry, h.imageBase = own, h.state.Address+"/"
+	h.store, err = content.NewStore("http://hub", content.InProcess(own))
+	return err
+}
+
+func (h *hub) openRemoteRegistry() error {
+	remote, err := content.OpenRemote(h.RegistryURL, h.Log)
+	if err != nil {
+		return err
+	}
+	h.registry, h.store, h.imageBase = remote, remote.Store(), remote.Store().Name("")
+	return nil
 }
 
 // close lets go of what the parts opened. Everything that was pushed is on the disk already.
@@ -91,7 +127,7 @@ func (h *hub) pushAgent(ctx context.Context) (string, error) {
 	if err := h.store.PushImage(ctx, repository, tag, binary); err != nil {
 		return "", fmt.Errorf("storing the agent's image: %w", err)
 	}
-	return h.state.Address + "/" + repository + ":" + tag, nil
+	return h.imageBase + repository + ":" + tag, nil
 }
 
 // loadIdentity loads the authority, or makes it, and writes its certificate where people and local clusters find it.
@@ -114,14 +150,45 @@ func (h *hub) loadIdentity(ctx context.Context) error {
 	return nil
 }
 
+// Of several replicas one leads. When it is gone another one does within leaseLife and leaseRetry; one that cannot renew
+// its lease ends before that.
+const leaseLife, leaseRenew, leaseRetry = 6 * time.Second, 4 * time.Second, time.Second
+
 func (h *hub) newManager(context.Context) (err error) {
+	leases, err := labels.NewRequirement(v1alpha1.ReplicaLabel, selection.Exists, nil)
+	if err != nil {
+		return err
+	}
 	h.manager, err = ctrl.NewManager(h.config, ctrl.Options{
+		LeaderElection: h.Replica.Name != "", LeaderElectionID: "umbel-hub-leader", LeaderElectionNamespace: v1alpha1.SystemNamespace,
+		LeaderElectionReleaseOnCancel: true, // the process ends when the manager does
+		LeaseDuration:                 new(leaseLife), RenewDeadline: new(leaseRenew), RetryPeriod: new(leaseRetry),
+		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
+			// A cluster has a Lease for each node and more.
+			&coordinationv1.Lease{}: {
+				Namespaces: map[string]cache.Config{v1alpha1.SystemNamespace: {LabelSelector: labels.NewSelector().Add(*leases)}},
+			},
+		}},
 		Scheme: h.api.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"}, Logger: logr.FromSlogHandler(h.Log.Handler()),
 		// For every controller: the priority queue of controller-runtime 0.24.1 can deadlock when it shuts down, which
 		// then takes 30 s.
 		Controller: ctrlconfig.Controller{UsePriorityQueue: new(false)},
 	})
 	return err
+}
+
+func (h *hub) addReplicas(context.Context) (err error) {
+	if h.Replica.Name == "" {
+		return nil
+	}
+	h.replicas, err = replicas.New(replicas.Config{
+		Name: h.Replica.Name, Address: h.Replica.Address, Client: h.api, Cache: h.manager.GetCache(), Elected: h.manager.Elected(),
+		Now: time.Now, Log: h.Log,
+	})
+	if err != nil {
+		return err
+	}
+	return h.manager.Add(h.replicas)
 }
 
 func (h *hub) addPulse(ctx context.Context) (err error) {
@@ -135,15 +202,19 @@ func (h *hub) addPulse(ctx context.Context) (err error) {
 func (h *hub) addPlacement(context.Context) error { return placement.Setup(h.manager) }
 
 func (h *hub) addDelivery(ctx context.Context) (err error) {
-	h.desired, err = delivery.Setup(ctx, h.manager, delivery.Needs{
+	needs := delivery.Needs{
 		Dir: filepath.Join(Dir(h.Home), "git"), LocalSources: h.LocalSources, Content: h.store, Log: h.Log, Now: time.Now,
-	})
+	}
+	if h.replicas != nil {
+		needs.Elected = h.manager.Elected()
+	}
+	h.desired, err = delivery.Setup(ctx, h.manager, needs)
 	return err
 }
 
 func (h *hub) addGateway(ctx context.Context) error {
 	config := gateway.Config{
-		Authority: h.authority, Desired: h.desired, Registry: h.registry,
+		Authority: h.authority, Desired: h.desired, Registry: h.registry, Replicas: h.replicas,
 		CertificateTTL: h.CertificateLife, Before: h.before, Version: version.Version, Log: h.Log,
 	}
 	for _, address := range h.Listen {

@@ -3,13 +3,16 @@ package hub
 
 import (
 	"log/slog"
+	"net"
 	"net/netip"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
@@ -25,15 +28,24 @@ const examples = `  # a hub with an API of its own, for this computer
   # with packages whose repositories are on this computer's disk, such as file:///srv/git/fleet.git
   umbel hub --allow-local-sources /srv/git
 
+  # on an existing Kubernetes cluster, as one of several replicas behind a load balancer
+  umbel hub --kubeconfig ~/.kube/config --listen 0.0.0.0 --port 8443 --advertise hub.example.com:443 \
+    --registry https://registry.example.com/umbel --replica hub-0 --replica-address 10.0.0.7:8443
+
   # on an existing Kubernetes cluster
   umbel hub --kubeconfig ~/.kube/config --advertise 192.0.2.10 --listen 0.0.0.0`
 
 // Options are the arguments of `umbel hub`.
 type Options struct {
 	*client.Factory
-	// Listen are the addresses of the gateway, Advertise the one of them that members dial; empty means as before.
+	// Listen are the addresses of the gateway, Port its port and Advertise what members dial; empty means as before.
 	Listen    []string
+	Port      int
 	Advertise string
+	// Registry is where content and images are kept; empty means in the hub.
+	Registry string
+	// Replica is which one of several replicas this hub is.
+	Replica hub.Replica
 	// LocalSources are the folders in which file:// repositories may be read.
 	LocalSources []string
 	// CertificateLife is how long an agent's certificate is valid.
@@ -47,7 +59,9 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Use:   "hub",
 		Short: "Run a hub in the foreground",
 		Long: "Run a hub in the foreground until it is interrupted. `umbel up` starts one in the background.\n\n" +
-			"By default the hub brings its own etcd and API server; with --kubeconfig it runs on any Kubernetes.",
+			"By default the hub brings its own etcd and API server; with --kubeconfig it runs on any Kubernetes, and with\n" +
+			"--kubeconfig in-cluster on the one that it is a pod of. There it may run as several replicas: they share a registry,\n" +
+			"one of them leads, and all of them serve agents and people.",
 		Example:           examples,
 		Args:              exit.Takes(),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -62,7 +76,11 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringSliceVar(&o.Listen, "listen", []string{"127.0.0.1"}, "`ADDRESS` that agents and people reach the hub on; may be given several times")
-	cmd.Flags().StringVar(&o.Advertise, "advertise", "", "the `ADDRESS` of them that members dial (default: as before, else 127.0.0.1)")
+	cmd.Flags().IntVar(&o.Port, "port", 0, "the `PORT` that they reach it on (default: as before, else a free one)")
+	cmd.Flags().StringVar(&o.Advertise, "advertise", "", "what members dial, as `HOST` or HOST:PORT (default: as before, else 127.0.0.1)")
+	cmd.Flags().StringVar(&o.Registry, "registry", "", "`URL` of a registry for content and images, with accounts from Docker's configuration (default: the hub's own)")
+	cmd.Flags().StringVar(&o.Replica.Name, "replica", "", "the `NAME` of this replica, of several that share an API and a registry (default: the hub is one process)")
+	cmd.Flags().StringVar(&o.Replica.Address, "replica-address", "", "where the other replicas reach this one, as `HOST:PORT`")
 	cmd.Flags().StringArrayVar(&o.LocalSources, "allow-local-sources", nil,
 		"`FOLDER` of this computer in which packages may have file:// repositories; may be given several times (default: none)")
 	cmd.Flags().DurationVar(&o.CertificateLife, "member-certificate-life", 24*time.Hour, "`DURATION` that an agent's certificate is valid; agents renew at two thirds of it")
@@ -72,7 +90,8 @@ func NewCmd(f *client.Factory) *cobra.Command {
 
 func (o *Options) complete() (hub.Options, error) {
 	options := hub.Options{
-		Kubeconfig: o.Kubeconfig, CertificateLife: o.CertificateLife, Log: slog.New(slog.NewTextHandler(o.Err, nil)),
+		Kubeconfig: o.Kubeconfig, Port: o.Port, Advertise: o.Advertise, RegistryURL: o.Registry, Replica: o.Replica,
+		CertificateLife: o.CertificateLife, Log: slog.New(slog.NewTextHandler(o.Err, nil)),
 	}
 	for _, text := range o.Listen {
 		address, err := netip.ParseAddr(text)
@@ -81,11 +100,8 @@ func (o *Options) complete() (hub.Options, error) {
 		}
 		options.Listen = append(options.Listen, address)
 	}
-	if o.Advertise != "" {
-		var err error
-		if options.Advertise, err = netip.ParseAddr(o.Advertise); err != nil {
-			return options, exit.Usagef("--advertise %q is not an IP address, such as 192.0.2.10", o.Advertise)
-		}
+	if err := o.checkAddresses(); err != nil {
+		return options, err
 	}
 	for _, text := range o.LocalSources {
 		folder, err := filepath.Abs(text)
@@ -103,4 +119,32 @@ func (o *Options) complete() (hub.Options, error) {
 	}
 	options.Home, err = filepath.Abs(o.Home)
 	return options, err
+}
+
+// checkAddresses says what is wrong with where the hub is to be reached.
+func (o *Options) checkAddresses() error {
+	if o.Advertise != "" {
+		host, port, err := net.SplitHostPort(hub.WithPort(o.Advertise, 1))
+		number, notNumber := strconv.ParseUint(port, 10, 16)
+		_, notAddress := netip.ParseAddr(host)
+		if err != nil || notNumber != nil || number == 0 || notAddress != nil && len(validation.IsDNS1123Subdomain(host)) > 0 {
+			return exit.Usagef("--advertise %q is neither HOST nor HOST:PORT, such as hub.example.com:443 or 192.0.2.10", o.Advertise)
+		}
+	}
+	if o.Port < 0 || o.Port > 65535 {
+		return exit.Usagef("--port %d is not between 1 and 65535", o.Port)
+	}
+	if o.Replica == (hub.Replica{}) {
+		return nil
+	}
+	if problems := validation.IsDNS1123Label(o.Replica.Name); len(problems) > 0 {
+		return exit.Usagef("--replica %q: %s", o.Replica.Name, problems[0])
+	}
+	if _, _, err := net.SplitHostPort(o.Replica.Address); err != nil {
+		return exit.Usagef("--replica-address %q is not HOST:PORT; the other replicas need it to reach members that are connected to this one", o.Replica.Address)
+	}
+	if o.Kubeconfig == "" || o.Registry == "" {
+		return exit.Usagef("--replica needs --kubeconfig and --registry: replicas share an API and a registry")
+	}
+	return nil
 }

@@ -40,7 +40,7 @@ func TestArgumentsBecomeOptions(t *testing.T) {
 	if diff := cmp.Diff([]string{below("git"), "/srv/git"}, got.LocalSources); diff != "" {
 		t.Errorf("local sources (-want +got):\n%s", diff)
 	}
-	if len(got.Listen) != 2 || got.Listen[1] != netip.MustParseAddr("2001:db8::1") || got.Advertise != netip.MustParseAddr("192.0.2.10") {
+	if len(got.Listen) != 2 || got.Listen[1] != netip.MustParseAddr("2001:db8::1") || got.Advertise != "192.0.2.10" {
 		t.Errorf("it listens on %v and advertises %v", got.Listen, got.Advertise)
 	}
 }
@@ -48,7 +48,11 @@ func TestArgumentsBecomeOptions(t *testing.T) {
 func TestArgumentsThatMakeNoSense(t *testing.T) {
 	for _, c := range []struct{ args, err string }{
 		{"--listen hub.example.com", `--listen "hub.example.com" is not an IP address, such as 192.0.2.10`},
-		{"--advertise 192.0.2.10:7443", `--advertise "192.0.2.10:7443" is not an IP address, such as 192.0.2.10`},
+		{"--advertise 192.0.2.10:0", `--advertise "192.0.2.10:0" is neither HOST nor HOST:PORT, such as hub.example.com:443 or 192.0.2.10`},
+		{"--advertise https://hub", `--advertise "https://hub" is neither HOST nor HOST:PORT, such as hub.example.com:443 or 192.0.2.10`},
+		{"--replica hub-0", "--replica-address \"\" is not HOST:PORT; the other replicas need it to reach members that are connected to this one"},
+		{"--replica Hub --replica-address 10.0.0.7:8443", `--replica "Hub": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')`},
+		{"--replica hub-0 --replica-address 10.0.0.7:8443", "--replica needs --kubeconfig and --registry: replicas share an API and a registry"},
 		{"--member-certificate-life -1h", "--member-certificate-life is -1h0m0s: no agent could use a certificate"},
 		{"here", "\"here\" is too much: `hub --help` shows examples"},
 	} {

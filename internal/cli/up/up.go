@@ -222,7 +222,7 @@ func (r *fleet) startHub(ctx context.Context) error {
 			}
 			args = append(args, "--listen", address.String(), "--advertise", address.String())
 		}
-		state, err := hub.LoadState(r.Home, netip.Addr{})
+		state, err := hub.LoadState(r.Home, "", 0)
 		if err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ type Controller struct {
 }
 
 // Setup adds the controller to the manager.
-func Setup(mgr ctrl.Manager, registry *Registry) error {
+func Setup(mgr ctrl.Manager, registry *Registry) (*Controller, error) {
 	c := &Controller{client: mgr.GetClient(), live: mgr.GetAPIReader(), registry: registry}
 	news := source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		registry.mu.Lock()
@@ -61,12 +61,17 @@ func Setup(mgr ctrl.Manager, registry *Registry) error {
 		Named("member").
 		For(&v1alpha1.MemberCluster{}).
 		WatchesRawSource(news).
-		WithOptions(controller.Options{MaxConcurrentReconciles: writers, SkipNameValidation: ptr.To(true)}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: writers, SkipNameValidation: ptr.To(true), NeedLeaderElection: ptr.To(false),
+		}).
 		Complete(c)
-	if err != nil {
-		return fmt.Errorf("setting up the member controller: %w", err)
+	if err == nil {
+		err = mgr.Add(leading{c})
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("setting up the member controller: %w", err)
+	}
+	return c, nil
 }
 
 // Reconcile brings one MemberCluster's status up to what is known.
@@ -80,6 +85,9 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil || behind || member.UID == "" {
 		return ctrl.Result{}, err
 	}
+	if share, behind := c.share(&member); share != Ours || behind {
+		return ctrl.Result{}, nil // there is news when that changes
+	}
 	c.registry.meet(cluster, member.UID)
 	facts := c.registry.snapshot(cluster)
 	gone, err := c.lifecycle(ctx, &member, facts)
@@ -89,10 +97,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	c.revoke(&member)
 	c.registry.found(cluster, member.Status.Packages)
 	set, known := c.registry.config.Desired(cluster)
-	status, again := Plan(&member, facts, Desired{set, known}, Hub{
-		Now: c.registry.config.Now(), Started: c.registry.started, ProbeInterval: c.registry.config.ProbeInterval,
-		Before: c.registry.config.Before,
-	})
+	status, again := Plan(&member, facts, Desired{set, known}, c.hubFor(&member))
 	if equality.Semantic.DeepEqual(status, member.Status) && c.registry.lists(cluster, status.Packages) {
 		return ctrl.Result{RequeueAfter: again}, nil
 	}
@@ -105,6 +110,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := c.write(ctx, &member, status); err != nil {
 		return ctrl.Result{}, silent(err)
 	}
+	c.registry.wrote(cluster, member.ResourceVersion, status.Session)
 	c.registry.list(cluster, status.Packages)
 	return ctrl.Result{RequeueAfter: again}, nil
 }

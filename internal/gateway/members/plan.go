@@ -22,6 +22,9 @@ type Facts struct {
 	// server lacks.
 	InSession, Answered bool
 	APIError            string
+	// Session tells the session from others, and Claimed says that the stored status named it.
+	Session string
+	Claimed bool
 
 	AgentVersion, KubernetesVersion string
 	// Heard says that Packages is what the member holds; before, nothing is known.
@@ -71,6 +74,8 @@ type Hub struct {
 	ProbeInterval time.Duration
 	// Before is when the hub was alive last before it was started; zero when that is not known.
 	Before time.Time
+	// Replica is which of the hub's replicas plans; empty where the hub is one process.
+	Replica string
 }
 
 // restartGrace is how many probe intervals the last word on a member stands after the hub has started: 25 s, by which time
@@ -86,6 +91,7 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 	if facts.KubernetesVersion != "" {
 		status.KubernetesVersion = facts.KubernetesVersion
 	}
+	status.Session = claimOf(status.Session, facts, hub.Replica)
 	omitted := 0
 	if facts.Heard {
 		all := packages(status.Packages, listing(facts, desired), hub.Now)

@@ -28,8 +28,10 @@ type RegistryConfig struct {
 	ProbeInterval time.Duration
 	// Before is when the hub was alive last before this start; zero when that is not known.
 	Before time.Time
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Replicas of the hub. The default is a hub that is one process.
+	Replicas Replicas
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Registry holds the sessions of the members and what is known from them, in memory. It is safe for concurrent use.
@@ -50,15 +52,22 @@ type record struct {
 	writes   *rate.Limiter
 	// listed are the packages that the stored status surely names (see listing.go); nil before it was read.
 	listed map[v1alpha1.PackageKey]bool
+	// written is the resource version of the last status that this replica wrote.
+	written string
 }
 
 // NewRegistry returns a registry that knows nothing yet.
 func NewRegistry(config RegistryConfig) *Registry {
+	if config.Replicas == nil {
+		config.Replicas = alone{}
+	}
 	return &Registry{config: config, started: config.Now(), members: map[v1alpha1.ClusterName]*record{}}
 }
 
 // Session is what a Presence needs of a session.
 type Session struct {
+	// ID tells the session from all others.
+	ID      string
 	Cluster v1alpha1.ClusterName
 	// UID of the MemberCluster whose agent it is.
 	UID types.UID
@@ -97,6 +106,9 @@ func (r *Registry) Begin(s Session) *Presence {
 		older.End(ErrReplaced)
 	}
 	rec.presence = p
+	if r.config.Replicas.Self() != "" {
+		rec.listed = map[v1alpha1.PackageKey]bool{} // other replicas may have written: nothing is sure before its claim is
+	}
 	return p
 }
 
@@ -122,6 +134,7 @@ func (p *Presence) hear(change func(*Facts) (news bool)) {
 func (p *Presence) Opened(hello *wire.Hello) {
 	p.hear(func(f *Facts) bool {
 		f.InSession, f.Answered, f.Lost, f.Refused, f.NotStored = true, false, nil, nil, ""
+		f.Session, f.Claimed = p.ID, false
 		f.AgentVersion = clip(hello.GetAgentVersion(), maxVersion)
 		if v := hello.GetKubernetesVersion(); v != "" {
 			f.KubernetesVersion = clip(v, maxVersion)
@@ -282,6 +295,42 @@ func (r *Registry) detach(cluster v1alpha1.ClusterName, wish *wire.Detach) {
 	}
 	rec.presence.detaching = true
 	rec.presence.orders <- &wire.FromHub{Message: &wire.FromHub_Detach{Detach: wish}}
+}
+
+// known returns what is known of a member, but for its packages, and the version of the last status that was written here.
+func (r *Registry) known(cluster v1alpha1.ClusterName) (facts Facts, written string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rec := r.members[cluster]; rec != nil {
+		facts, written = rec.facts, rec.written
+		facts.Packages, facts.Told = nil, nil
+	}
+	return facts, written
+}
+
+// wrote notes that the status was written, and which session it names.
+func (r *Registry) wrote(cluster v1alpha1.ClusterName, version string, claim *v1alpha1.MemberSession) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.record(cluster)
+	rec.written = version
+	if claim != nil && claim.ID == rec.facts.Session {
+		rec.facts.Claimed = true
+	}
+}
+
+// yield forgets what is known of a member that is another replica's. A session that had it until then ends.
+func (r *Registry) yield(cluster v1alpha1.ClusterName, uid types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.members[cluster]
+	switch {
+	case rec == nil || rec.uid != uid:
+	case rec.presence != nil && rec.facts.Claimed:
+		rec.presence.End(ErrReplaced)
+	case rec.presence == nil:
+		delete(r.members, cluster)
+	}
 }
 
 // key returns the key that is in session for the member, or nothing.

@@ -1,0 +1,65 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// follower keeps the views of Packages on a replica of the hub that does not lead: it reads what the leader wrote, and
+// writes nothing. So every replica can say what its members are to hold.
+type follower struct {
+	controller *Controller
+	elected    <-chan struct{}
+}
+
+// setupFollower adds it to the manager. Once its replica leads it stands still: the controller knows Releases before the
+// cache has them.
+func setupFollower(mgr ctrl.Manager, c *Controller, elected <-chan struct{}) error {
+	f := &follower{c, elected}
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("delivery-follower").
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, NeedLeaderElection: ptr.To(false)}).
+		For(&v1alpha1.Package{}).
+		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(c.ofPlacement)).
+		Watches(&v1alpha1.Release{}, handler.EnqueueRequestsFromMapFunc(ofRelease)).
+		Complete(f)
+	if err != nil {
+		return fmt.Errorf("setting up the follower of delivery: %w", err)
+	}
+	return nil
+}
+
+// Reconcile publishes what is stored of one Package.
+func (f *follower) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	select {
+	case <-f.elected:
+		return ctrl.Result{}, nil
+	default:
+	}
+	key := v1alpha1.KeyOf(req.Namespace, req.Name)
+	var pkg v1alpha1.Package
+	if err := f.controller.client.Get(ctx, req.NamespacedName, &pkg); err != nil {
+		if apierrors.IsNotFound(err) {
+			f.controller.desired.forget(key)
+			return ctrl.Result{}, nil
+		}
+		return ctrl.Result{}, fmt.Errorf("reading package %s: %w", key, err)
+	}
+	v := &visit{key: key, pkg: &pkg, memo: &memo{}}
+	v.seen.Deleting = !pkg.DeletionTimestamp.IsZero()
+	if err := f.controller.observePlacement(ctx, v); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := f.controller.observeRelease(ctx, v); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{}, f.controller.publish(ctx, v)
+}

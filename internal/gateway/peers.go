@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/tunnel/kubeproxy"
+)
+
+const (
+	// peerPrefix is where a replica of the hub serves the others: the members that are in session with it.
+	peerPrefix = "/replica/clusters/"
+	// replicaTTL is how long the certificate is valid with which a replica dials the others.
+	replicaTTL = 24 * time.Hour
+)
+
+// newSessionID draws what tells a session from all others, of other replicas too.
+func newSessionID() string {
+	var random [8]byte
+	rand.Read(random[:]) // never fails
+	return hex.EncodeToString(random[:])
+}
+
+// way returns how a member's API server is reached: through its session here, or through the replica of the hub that has
+// it. Nil says that the member is connected to none.
+func (g *Gateway) way(ctx context.Context, cluster v1alpha1.ClusterName) http.RoundTripper {
+	if here := g.members.Kube(cluster); here != nil || g.Replicas == nil {
+		return here
+	}
+	var member v1alpha1.MemberCluster
+	if err := g.client.Get(ctx, client.ObjectKey{Name: string(cluster)}, &member); err != nil || member.Status.Session == nil {
+		return nil
+	}
+	address, alive := g.Replicas.Address(member.Status.Session.Replica)
+	if !alive {
+		return nil
+	}
+	return throughPeer{g.peers, address, cluster}
+}
+
+// peers are the hub's other replicas, as this one dials them.
+type peers struct {
+	authority *Authority
+	name      string // of this replica
+	transport *http.Transport
+
+	mu     sync.Mutex
+	cert   *tls.Certificate
+	issued time.Time
+}
+
+func newPeers(authority *Authority, name string) *peers {
+	p := &peers{authority: authority, name: name}
+	p.transport = &http.Transport{
+		TLSClientConfig: &tls.Config{
+			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, // an upgrade needs a connection of its own
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.certificate() },
+			// Verified below, against the authority as it is then.
+			InsecureSkipVerify: true,
+			VerifyConnection:   p.verify,
+		},
+		DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 5 * time.Second,
+		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 10 * time.Second}).DialContext,
+		MaxResponseHeaderBytes: 256 << 10, WriteBufferSize: 32 << 10, ReadBufferSize: 32 << 10,
+	}
+	return p
+}
+
+// certificate returns the one with which this replica dials, and issues it when it is a third through its life.
+func (p *peers) certificate() (*tls.Certificate, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.authority.CA.Now()
+	if p.cert != nil && now.Sub(p.issued) < replicaTTL/3 {
+		return p.cert, nil
+	}
+	pair, err := p.authority.CA.IssueReplica(p.name, replicaTTL)
+	if err != nil {
+		return nil, fmt.Errorf("issuing the certificate of replica %s: %w", p.name, err)
+	}
+	cert, err := pair.TLS()
+	if err != nil {
+		return nil, err
+	}
+	p.cert, p.issued = &cert, now
+	return p.cert, nil
+}
+
+// verify says whether the other end is a gateway of this hub.
+func (p *peers) verify(state tls.ConnectionState) error {
+	if len(state.PeerCertificates) == 0 {
+		return identity.ErrNoCertificate
+	}
+	through := x509.NewCertPool()
+	for _, cert := range state.PeerCertificates[1:] {
+		through.AddCert(cert)
+	}
+	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
+		Roots: p.authority.CA.Pool(), Intermediates: through, DNSName: identity.ReplicaHost, CurrentTime: p.authority.CA.Now(),
+	})
+	return err
+}
+
+func (p *peers) close() {
+	if p != nil {
+		p.transport.CloseIdleConnections()
+	}
+}
+
+// throughPeer sends requests to a member by way of the replica at address.
+type throughPeer struct {
+	peers   *peers
+	address string
+	cluster v1alpha1.ClusterName
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t throughPeer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	prefix := peerPrefix + url.PathEscape(string(t.cluster))
+	r.URL.RawPath, r.URL.Path = prefix+r.URL.EscapedPath(), prefix+r.URL.Path
+	r.URL.Scheme, r.URL.Host, r.Host = "https", t.address, t.address
+	return t.peers.transport.RoundTrip(r)
+}
+
+// servePeer serves another replica of the hub, which has authenticated and authorised the person whose identity it sends.
+func (g *Gateway) servePeer(w http.ResponseWriter, r *http.Request) {
+	log := g.Log.With("peer", r.RemoteAddr, "path", r.URL.Path)
+	from, err := g.Authority.CA.VerifyReplica(r.TLS.PeerCertificates)
+	if err != nil {
+		log.Warn("a request that says it is from a replica of the hub was refused", "why", err)
+		kubeproxy.WriteError(w, http.StatusUnauthorized, "this path is for replicas of the hub")
+		return
+	}
+	name, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), peerPrefix), "/")
+	cluster := v1alpha1.ClusterName(name)
+	who, err := kubeproxy.ParseIdentity(r.Header)
+	if err != nil {
+		kubeproxy.WriteError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	through := g.members.Kube(cluster)
+	if through == nil { // it has moved, and the status that says so is on its way to who asked
+		kubeproxy.WriteError(w, http.StatusServiceUnavailable, fmt.Sprintf("cluster %q is changing over to another replica of the hub; try again", cluster))
+		return
+	}
+	r.Header.Del(kubeproxy.IdentityHeader)
+	err = kubeproxy.Forward(w, r, through, who, "/"+rest)
+	if err != nil && r.Context().Err() == nil {
+		log.Warn("a request to a member failed", "member", cluster, "replica", from, "user", who.User, "error", err)
+		kubeproxy.WriteError(w, http.StatusBadGateway, fmt.Sprintf("the connection to cluster %q failed: %v", cluster, err))
+	}
+}

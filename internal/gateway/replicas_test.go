@@ -1,0 +1,366 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/gateway/replicas"
+	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/kube/kubetest"
+	"umbel.dev/umbel/internal/tunnel/kubeproxy"
+)
+
+// replicaInterval is how often replicas say that they are alive, in tests.
+const replicaInterval = 250 * time.Millisecond
+
+// wordless is a client that deletes nothing: a replica that has it goes without a word, as when it is killed.
+type wordless struct{ client.Client }
+
+func (wordless) Delete(context.Context, client.Object, ...client.DeleteOption) error {
+	return errors.New("this replica goes without a word")
+}
+
+// among returns the replicas of the hub as this one sees them, or nil when it is the only one.
+func (h *hub) among(mgr ctrl.Manager) *replicas.Replicas {
+	h.t.Helper()
+	if h.replica == "" {
+		return nil
+	}
+	api := h.client
+	if h.quiet {
+		api = wordless{api}
+	}
+	if h.address == "127.0.0.1:0" {
+		h.address = freeAddress(h.t)
+	}
+	among, err := replicas.New(replicas.Config{
+		Name: h.replica, Address: h.address, Client: api, Cache: mgr.GetCache(), Elected: mgr.Elected(), Interval: replicaInterval,
+		Now: time.Now, Log: testLog(h.t),
+	})
+	if err == nil {
+		err = mgr.Add(among)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return among
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// fleet is a hub of three replicas behind a balancer.
+type fleet struct {
+	*hub     // the first one; its address is the balancer's
+	replicas []*hub
+	balancer *balancer
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	first := newHub(t)
+	first.stop()
+	f := &fleet{balancer: newBalancer(t)}
+	for _, name := range []string{"hub-0", "hub-1", "hub-2"} {
+		replica := *first
+		replica.replica, replica.address, replica.quiet = name, "127.0.0.1:0", name == "hub-1"
+		replica.start()
+		t.Cleanup(replica.stop)
+		f.replicas = append(f.replicas, &replica)
+		f.balancer.backends = append(f.balancer.backends, replica.address)
+	}
+	shared := *f.replicas[0]
+	shared.address = f.balancer.listener.Addr().String()
+	f.hub = &shared
+	return f
+}
+
+// sessions waits until every cluster is claimed by one of the replicas, and returns which.
+func (f *fleet) sessions(clusters []v1alpha1.ClusterName, among ...string) map[v1alpha1.ClusterName]string {
+	f.t.Helper()
+	at := map[v1alpha1.ClusterName]string{}
+	for _, cluster := range clusters {
+		f.eventually(fmt.Sprintf("%s is in session with one of %v", cluster, among), func() (bool, string) {
+			member := f.member(cluster)
+			if member.Status.Session == nil {
+				return false, "no session"
+			}
+			at[cluster] = member.Status.Session.Replica
+			connected := meta.IsStatusConditionTrue(member.Status.Conditions, v1alpha1.ConditionConnected)
+			return connected && strings.Contains(strings.Join(among, " "), at[cluster]), fmt.Sprintf("%v, connected: %v", at[cluster], connected)
+		})
+	}
+	return at
+}
+
+func (f *fleet) join(n int) (clusters []v1alpha1.ClusterName, agents []*agent) {
+	f.t.Helper()
+	for i := range n {
+		cluster := v1alpha1.ClusterName(fmt.Sprintf("c%d", i))
+		agents = append(agents, f.newAgent(f.invite(cluster, time.Now().Add(time.Hour)), f.t.TempDir()).start())
+		clusters = append(clusters, cluster)
+	}
+	return clusters, agents
+}
+
+// Agents are in session with any replica; people come in at any replica and reach every member; what members hold is told
+// by whichever has them.
+func TestReplicasServeOneFleet(t *testing.T) {
+	f := newFleet(t)
+	clusters, agents := f.join(6)
+	at := f.sessions(clusters, "hub-0", "hub-1", "hub-2")
+	used := map[string]bool{}
+	for _, replica := range at {
+		used[replica] = true
+	}
+	if len(used) != 3 {
+		t.Fatalf("the balancer's turns gave every replica a session, the statuses say %v", at)
+	}
+	namespace := kubetest.Namespace(t, f.api)
+	alice := f.person(namespace, "alice", "c0", "c1", "c2", "c3", "c4", "c5")
+	f.letIn(namespace, "hub:system:serviceaccount:"+namespace+":alice")
+	f.create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "settings"}, Data: map[string]string{"a": "b"}})
+	for _, replica := range f.replicas {
+		for _, cluster := range clusters {
+			through := rest.CopyConfig(alice)
+			through.Host = "https://" + replica.address + "/clusters/" + string(cluster)
+			clients, err := kubernetes.NewForConfig(through)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := clients.CoreV1().ConfigMaps(namespace).Get(t.Context(), "settings", metav1.GetOptions{})
+			if err != nil || got.Data["a"] != "b" {
+				t.Errorf("%s at %s: got %v, %v", cluster, replica.replica, got, err)
+			}
+			_, err = clients.CoreV1().Secrets(namespace).List(t.Context(), metav1.ListOptions{})
+			mustContain(t, "the member's word", fmt.Sprint(err), `:alice" cannot list resource "secrets"`)
+		}
+	}
+	for i, cluster := range clusters {
+		f.desires.set(cluster, assigned("r1"), true)
+		f.eventually("the agent holds what it is to hold", func() (bool, string) { return len(agents[i].packages.Held()) == 1, "" })
+		f.shows(cluster, v1alpha1.ConditionSynced, "True/AllApplied")
+	}
+}
+
+// A replica that is gone, with a word or without: its agents are elsewhere, hold what they held, and were told nothing.
+func TestReplicasDie(t *testing.T) {
+	f := newFleet(t)
+	clusters, agents := f.join(6)
+	for _, cluster := range clusters {
+		f.desires.set(cluster, assigned("r1"), true)
+		f.shows(cluster, v1alpha1.ConditionSynced, "True/AllApplied")
+	}
+	for i, dies := range []string{"hub-2", "hub-1"} {
+		before := f.sessions(clusters, "hub-0", "hub-1", "hub-2")
+		stores := make([]int, len(agents))
+		for j, a := range agents {
+			stores[j] = a.packages.count()
+		}
+		left := []string{"hub-0", "hub-1"}[:2-i]
+		f.replicas[2-i].stop()
+		f.sessions(clusters, left...)
+		for j, cluster := range clusters {
+			f.shows(cluster, v1alpha1.ConditionSynced, "True/AllApplied")
+			if got := agents[j].packages.count(); got != stores[j] {
+				t.Errorf("%s went from %s and was told %d times what it holds already, after %s was gone", cluster, before[cluster], got-stores[j], dies)
+			}
+		}
+	}
+}
+
+// Of a member whose replica is gone and whose agent does not come back, the leader says so; a deleted one goes by force.
+func TestTheLeaderLooksAfterTheLost(t *testing.T) {
+	f := newFleet(t)
+	clusters, agents := f.join(3)
+	at := f.sessions(clusters, "hub-0", "hub-1", "hub-2")
+	leader := f.leader()
+	for i, cluster := range clusters {
+		if at[cluster] == leader {
+			continue
+		}
+		f.balancer.cut(true)
+		agents[i].stop()
+		for _, replica := range f.replicas {
+			if replica.replica == at[cluster] {
+				replica.stop()
+			}
+		}
+		f.shows(cluster, v1alpha1.ConditionConnected, "Unknown/HubRestarted")
+		f.lose(cluster)
+		return
+	}
+	t.Fatalf("every session is with the leader: %v", at)
+}
+
+// leader returns which replica leads.
+func (f *fleet) leader() string {
+	f.t.Helper()
+	name := ""
+	f.eventually("one replica leads", func() (bool, string) {
+		var leading []string
+		for _, replica := range f.replicas {
+			if replica.gateway.Replicas.Leads() {
+				leading = append(leading, replica.replica)
+			}
+		}
+		name = strings.Join(leading, " ")
+		return len(leading) == 1, name
+	})
+	return name
+}
+
+// What replicas say to each other is for replicas.
+func TestThePathOfReplicasIsForReplicas(t *testing.T) {
+	f := newFleet(t)
+	clusters, _ := f.join(1)
+	at := f.sessions(clusters, "hub-0", "hub-1", "hub-2")
+	var here *hub
+	for _, replica := range f.replicas {
+		if replica.replica == at["c0"] {
+			here = replica
+		}
+	}
+	agentRing := f.keyring(t.TempDir())
+	if err := agentRing.Install(f.sign(f.authority.CA, "c0", agentRing, time.Hour), f.authority.CA.CertPEM()); err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := identity.NewCA("another hub", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := newPeers(&Authority{CA: foreign}, "hub-9")
+	stranger.transport.TLSClientConfig.VerifyConnection = nil
+	for reason, through := range map[string]http.RoundTripper{
+		"nobody":                     here.web(nil).Transport,
+		"an agent of a member":       here.web(agentRing).Transport,
+		"a replica of another hub":   stranger.transport,
+		"an account with all rights": bearer{here.web(nil).Transport, "made up"},
+	} {
+		ask, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+here.address+peerPrefix+"c0/api", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask.Header.Set(kubeproxy.IdentityHeader, "eyJ1c2VyIjoic3lzdGVtOmFkbWluIn0=") // {"user":"system:admin"}
+		answer, err := through.RoundTrip(ask)
+		if err != nil {
+			t.Errorf("%s: %v", reason, err)
+			continue
+		}
+		if text := readAll(t, answer); answer.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: %s: %s", reason, answer.Status, text)
+		}
+	}
+}
+
+type bearer struct {
+	http.RoundTripper
+	token string
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.RoundTripper.RoundTrip(r)
+}
+
+// A replica that begins to serve an agent tells it nothing before its claim is written.
+func TestNothingIsToldBeforeTheClaim(t *testing.T) {
+	f := newFleet(t)
+	f.desires.set("c0", assigned("r1"), true)
+	_, agents := f.join(1)
+	f.eventually("the agent holds it", func() (bool, string) { return len(agents[0].packages.Held()) == 1, "" })
+	member := f.member("c0")
+	if member.Status.Session == nil || len(member.Status.Packages) != 1 {
+		t.Errorf("the agent holds a package, and the status has session %v and packages %v", member.Status.Session, member.Status.Packages)
+	}
+}
+
+func (p *packages) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stores
+}
+
+// balancer stands for a load balancer: each connection goes to the next backend that takes it.
+type balancer struct {
+	listener net.Listener
+	backends []string
+
+	mu    sync.Mutex
+	turn  int
+	isCut bool
+}
+
+func newBalancer(t *testing.T) *balancer {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &balancer{listener: listener}
+	var carrying sync.WaitGroup
+	carrying.Go(func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far := b.next()
+			if far == nil {
+				near.Close()
+				continue
+			}
+			carrying.Go(func() { io.Copy(far, near); far.Close() })
+			carrying.Go(func() { io.Copy(near, far); near.Close() })
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		b.cut(true)
+		carrying.Wait()
+	})
+	return b
+}
+
+func (b *balancer) cut(cut bool) { // what is under way goes on
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.isCut = cut
+}
+
+func (b *balancer) next() net.Conn {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for range b.backends {
+		backend := b.backends[b.turn%len(b.backends)]
+		b.turn++
+		if conn, err := net.Dial("tcp", backend); err == nil && !b.isCut {
+			return conn
+		}
+	}
+	return nil
+}
