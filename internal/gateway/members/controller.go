@@ -52,8 +52,8 @@ func Setup(mgr ctrl.Manager, registry *Registry) (*Controller, error) {
 	news := source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		registry.mu.Lock()
 		defer registry.mu.Unlock()
-		registry.notify = func(cluster v1alpha1.ClusterName) {
-			queue.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: string(cluster)}}, coalesce)
+		registry.notify = func(cluster v1alpha1.ClusterName, after time.Duration) {
+			queue.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: string(cluster)}}, after)
 		}
 		return nil
 	})

@@ -45,8 +45,8 @@ func awaited(a *wire.Assignment) *wire.PackageStatus {
 // Desired returns what the agent may be told now: what the member is to hold, as far as its status lists it. It is for
 // session.HubConfig.
 func (p *Presence) Desired() (session.DesiredSet, bool) {
-	r := p.registry
-	defer r.Poke(p.Cluster) // what is not listed yet is listed next; and Synced depends on the answer
+	r, after := p.registry, coalesce
+	defer func() { r.poke(p.Cluster, after) }() // Synced depends on the answer
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec := r.members[p.Cluster]
@@ -61,6 +61,9 @@ func (p *Presence) Desired() (session.DesiredSet, bool) {
 		if rec.listed[key] {
 			told[key] = a
 		}
+	}
+	if len(told) == len(set.Assign) && len(rec.listed) > 0 {
+		after = passes // the agent is told, and says soon what became of it; what is not listed yet is listed at once
 	}
 	set.Assign, rec.facts.Told = told, told
 	return set, known

@@ -41,7 +41,7 @@ type Registry struct {
 
 	mu      sync.Mutex
 	members map[v1alpha1.ClusterName]*record
-	notify  func(v1alpha1.ClusterName) // the controller's; nil until it runs
+	notify  func(v1alpha1.ClusterName, time.Duration) // the controller's; nil until it runs
 }
 
 // record is what is known of one MemberCluster.
@@ -116,23 +116,26 @@ func (r *Registry) Begin(s Session) *Presence {
 func (p *Presence) Orders() <-chan *wire.FromHub { return p.orders }
 
 // hear changes what is known, unless a newer session has taken over, and has it written.
-func (p *Presence) hear(change func(*Facts) (news bool)) {
+func (p *Presence) hear(change func(*Facts) news) {
 	p.registry.mu.Lock()
 	rec := p.registry.members[p.Cluster]
 	if rec == nil || rec.presence != p {
 		p.registry.mu.Unlock()
 		return
 	}
-	news := change(&rec.facts)
+	heard := change(&rec.facts)
 	p.registry.mu.Unlock()
-	if news {
+	switch heard {
+	case passing:
+		p.registry.poke(p.Cluster, passes)
+	case lasting:
 		p.registry.Poke(p.Cluster)
 	}
 }
 
 // Opened implements session.Observer.
 func (p *Presence) Opened(hello *wire.Hello) {
-	p.hear(func(f *Facts) bool {
+	p.hear(func(f *Facts) news {
 		f.InSession, f.Answered, f.Lost, f.Refused, f.NotStored = true, false, nil, nil, ""
 		f.Session, f.Claimed = p.ID, false
 		f.AgentVersion = clip(hello.GetAgentVersion(), maxVersion)
@@ -143,23 +146,23 @@ func (p *Presence) Opened(hello *wire.Hello) {
 		for _, s := range hello.GetPackages() {
 			f.hold(s)
 		}
-		return true
+		return lasting
 	})
 }
 
 // Answered implements session.Observer.
 func (p *Presence) Answered(apiError string) {
-	p.hear(func(f *Facts) bool {
+	p.hear(func(f *Facts) news {
 		p.seen = p.registry.config.Now()
-		news := !f.Answered || (f.APIError == "") != (apiError == "")
+		changed := !f.Answered || (f.APIError == "") != (apiError == "")
 		f.Answered, f.APIError = true, clip(apiError, maxMessage)
-		return news
+		return lastingIf(changed)
 	})
 }
 
 // Reported implements session.Observer.
 func (p *Presence) Reported(report *wire.StatusReport) {
-	p.hear(func(f *Facts) bool {
+	p.hear(func(f *Facts) news {
 		for _, name := range report.GetRemoved() {
 			f.drop(v1alpha1.PackageKey(name))
 		}
@@ -172,13 +175,16 @@ func (p *Presence) Reported(report *wire.StatusReport) {
 		if v := report.GetKubernetesVersion(); v != "" {
 			f.KubernetesVersion = clip(v, maxVersion)
 		}
-		return true
+		if underWay(report) {
+			return passing
+		}
+		return lasting
 	})
 }
 
 // Acknowledged implements session.Observer.
 func (p *Presence) Acknowledged(change *wire.DesiredState, problem string) {
-	p.hear(func(f *Facts) bool {
+	p.hear(func(f *Facts) news {
 		for _, a := range change.GetAssign() {
 			if key := v1alpha1.PackageKey(a.GetPackage()); f.Packages[key] == nil {
 				f.hold(awaited(a))
@@ -186,30 +192,30 @@ func (p *Presence) Acknowledged(change *wire.DesiredState, problem string) {
 		}
 		before := f.NotStored
 		f.NotStored = clip(problem, maxMessage)
-		return f.NotStored != before
+		return lastingIf(f.NotStored != before)
 	})
 }
 
 // Detached implements session.Observer. It counts from an agent that was told to go.
 func (p *Presence) Detached() {
-	p.hear(func(f *Facts) bool {
-		news := p.detaching && !f.Detached
+	p.hear(func(f *Facts) news {
+		changed := p.detaching && !f.Detached
 		f.Detached = f.Detached || p.detaching
-		return news
+		return lastingIf(changed)
 	})
 }
 
 // Renewed tells that a certificate was issued.
 func (p *Presence) Renewed(notAfter time.Time) {
-	p.hear(func(f *Facts) bool {
+	p.hear(func(f *Facts) news {
 		f.NotAfter = notAfter
-		return true
+		return lasting
 	})
 }
 
 // Over ends the presence: err is what the session ended with.
 func (p *Presence) Over(err error) {
-	p.hear(func(f *Facts) bool {
+	p.hear(func(f *Facts) news {
 		reason := v1alpha1.ReasonSessionClosed
 		if errors.Is(err, session.ErrProbeTimeout) {
 			reason = v1alpha1.ReasonProbeTimeout
@@ -222,7 +228,7 @@ func (p *Presence) Over(err error) {
 		}
 		f.InSession, f.Answered = false, false
 		p.registry.members[p.Cluster].presence = nil
-		return true
+		return lasting
 	})
 }
 
@@ -263,12 +269,15 @@ func (r *Registry) Kube(cluster v1alpha1.ClusterName) http.RoundTripper {
 }
 
 // Poke has the controller look at the member soon.
-func (r *Registry) Poke(cluster v1alpha1.ClusterName) {
+func (r *Registry) Poke(cluster v1alpha1.ClusterName) { r.poke(cluster, coalesce) }
+
+// poke has the controller look at the member after a time, or earlier if somebody wants that.
+func (r *Registry) poke(cluster v1alpha1.ClusterName, after time.Duration) {
 	r.mu.Lock()
 	notify := r.notify
 	r.mu.Unlock()
 	if notify != nil {
-		notify(cluster)
+		notify(cluster, after)
 	}
 }
 

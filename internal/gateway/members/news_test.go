@@ -1,0 +1,58 @@
+package members
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/session"
+)
+
+// A step that mostly has another one after it waits for that; what stays, and what others wait for, is written soon.
+func TestHowSoonNewsAreWritten(t *testing.T) {
+	state := func(phase wire.PackageStatus_Phase) *wire.PackageStatus {
+		return &wire.PackageStatus{Package: "a/web", Release: "web-2", Phase: phase}
+	}
+	failing := state(wire.PackageStatus_APPLYING)
+	failing.Failures = []*wire.Failure{{Object: "ConfigMap a/b", Message: "no"}}
+	report := func(p ...*wire.PackageStatus) func(*Presence) {
+		return func(presence *Presence) { presence.Reported(&wire.StatusReport{Packages: p}) }
+	}
+	for _, c := range []struct {
+		reason string
+		happen func(*Presence)
+		want   []time.Duration
+	}{
+		{"it applies", report(state(wire.PackageStatus_APPLYING)), []time.Duration{passes}},
+		{"it removes", report(state(wire.PackageStatus_REMOVING)), []time.Duration{passes}},
+		{"it has applied", report(state(wire.PackageStatus_APPLIED)), []time.Duration{coalesce}},
+		{"it failed", report(state(wire.PackageStatus_FAILED)), []time.Duration{coalesce}},
+		{"it applies and something is wrong", report(failing), []time.Duration{coalesce}},
+		{"one applies and one has applied", report(state(wire.PackageStatus_APPLYING), state(wire.PackageStatus_APPLIED)), []time.Duration{coalesce}},
+		{"it is gone", func(p *Presence) { p.Reported(&wire.StatusReport{Removed: []string{"a/web"}}) }, []time.Duration{coalesce}},
+		{"another version", func(p *Presence) { p.Reported(&wire.StatusReport{KubernetesVersion: "v2"}) }, []time.Duration{coalesce}},
+		{"the first probe comes back, then another", func(p *Presence) { p.Answered(""); p.Answered("") }, []time.Duration{coalesce}},
+		{"the agent is told of what its status lists", func(p *Presence) {
+			p.registry.list("prod", []v1alpha1.MemberPackage{{Package: "a/web"}, {Package: "a/db"}})
+			p.Desired()
+		}, []time.Duration{passes}},
+		{"it is to hold what its status does not list yet", func(p *Presence) {
+			p.registry.list("prod", []v1alpha1.MemberPackage{{Package: "a/web"}})
+			p.Desired()
+		}, []time.Duration{coalesce}},
+	} {
+		registry := NewRegistry(RegistryConfig{Now: time.Now, Desired: func(v1alpha1.ClusterName) (session.DesiredSet, bool) {
+			return session.DesiredSet{Assign: map[v1alpha1.PackageKey]*wire.Assignment{"a/web": {Package: "a/web"}, "a/db": {Package: "a/db"}}}, true
+		}})
+		presence := registry.Begin(Session{Cluster: "prod", UID: "1", End: func(error) {}})
+		presence.Opened(&wire.Hello{})
+		var got []time.Duration
+		registry.notify = func(_ v1alpha1.ClusterName, after time.Duration) { got = append(got, after) }
+		c.happen(presence)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: written after %v, want %v", c.reason, got, c.want)
+		}
+	}
+}
