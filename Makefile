@@ -56,21 +56,30 @@ $(BIN)/umbel-pause: $(wildcard $(KUBE_MODULE)/pause/*)
 	@echo "building umbel-pause"
 	@cd $(KUBE_MODULE) && $(GO_BUILD) -ldflags '-s -w' -o $@ ./pause
 
+# The identity provider of tests is a module of its own as well: it is for tests alone, and brings a hundred others along.
+.PHONY: dex
+dex: $(BIN)/umbel-dex ## umbel-dex, the identity provider that tests sign people in with
+
+$(BIN)/umbel-dex: $(wildcard tools/dex/*)
+	@mkdir -p $(BIN)
+	@echo "building umbel-dex; the first time this takes a minute"
+	@cd tools/dex && $(GO_BUILD) -ldflags '-s -w' -o $@ .
+
 .PHONY: test
 test: deps build lint check-generate unit race e2e ## everything that has to hold before a change lands
 
 .PHONY: unit
-unit: kube ## tests of single packages, against a real API server where they need one
+unit: kube dex ## tests of single packages, against a real API server where they need one
 	go test ./...
 
 RACE := ./internal/...
 .PHONY: race
-race: kube ## the same under the race detector (installs gcc where it is missing)
+race: kube dex ## the same under the race detector (installs gcc where it is missing)
 	@scripts/install-deps.sh race
 	CGO_ENABLED=1 go test -race $(RACE)
 
 .PHONY: e2e
-e2e: deps build ## the main job and the laws, on real clusters
+e2e: deps build dex ## the main job and the laws, on real clusters
 	go test -tags e2e -count 1 -timeout 45m ./test/e2e/
 
 .PHONY: bench

@@ -5,6 +5,8 @@
 //
 //	POST /v1/join         an agent's first certificate, for its token; later ones, for its pinned key
 //	/clusters/NAME/…      the API server of a member, as the person who asks
+//	/hub/…                the hub's own API, as the person who asks
+//	GET /v1/login         with which identity providers people sign in
 //	/v2/umbel/agent/…     the agent's image, to read
 //	/replica/clusters/…   the API server of a member that is in session here, for another replica of the hub
 //	GET /healthz          is the hub there?
@@ -21,8 +23,10 @@
 // A cluster may come by itself, with a token for many (`umbel token create`) and a name of its own. The gateway makes its
 // MemberCluster with the labels of the token, admitted or waiting for approval as the token says (register.go).
 //
-// A person, in order: authenticated by a client certificate of the hub API's CA or by TokenReview; authorised by
-// SubjectAccessReview, verb "proxy" on memberclusters/NAME; sent through the tunnel, where the agent impersonates them.
+// A person, in order: authenticated by a token of an identity provider that the hub trusts (package signin), by a client
+// certificate of the hub API's CA, or by TokenReview; authorised by SubjectAccessReview, verb "proxy" on
+// memberclusters/NAME; sent through the tunnel, where the agent impersonates them. At /hub it is the hub that impersonates
+// them, and its own API's RBAC decides.
 //
 // The hub may run as several replicas behind one address. An agent is in session with any of them; a person who comes in
 // at another one is authenticated and authorised there, and sent on to the one that has the member (peers.go). Which
@@ -36,6 +40,8 @@
 //     It is bounded in number, time and rate, and of the fleet it tells nothing but that a name is taken.
 //   - Who is kept out by the hub's people (spec.admission), or has a key that they revoked (spec.revokedKeys), gets no
 //     certificate and no session; package members ends the one that is there.
+//   - The hub lends nobody its own rights: a request to its API names a person, or is not made. Who they are follows from
+//     their credentials alone; whoever says so by a header as well is refused.
 //   - The hub holds no member credential: what goes through a tunnel carries a name, never a secret.
 //   - The registry is for reading. Content goes through an agent's session, where each member gets what it is to hold now
 //     and nothing else: a stolen key harms its own member alone.

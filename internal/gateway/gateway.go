@@ -14,13 +14,13 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-	"k8s.io/client-go/kubernetes"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/gateway/members"
 	"umbel.dev/umbel/internal/gateway/replicas"
+	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
@@ -50,6 +50,8 @@ type Config struct {
 	// ClientCA (PEM) issues people's certificates. The default is what the hub's API server says in
 	// kube-system/extension-apiserver-authentication.
 	ClientCA []byte
+	// SignIn knows the people of identity providers. The default is that there are none.
+	SignIn *signin.Verifier
 	// CertificateTTL is how long an agent's certificate is valid. The default is DefaultCertificateTTL.
 	CertificateTTL time.Duration
 	// ProbeInterval is how often an agent is probed, unless there are very many (session.Pace). The default is session.DefaultProbeInterval.
@@ -93,11 +95,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 	if config.CertificateTTL == 0 {
 		config.CertificateTTL = DefaultCertificateTTL
 	}
-	clients, err := kubernetes.NewForConfig(mgr.GetConfig())
-	if err != nil {
-		return nil, fmt.Errorf("making the gateway's client: %w", err)
-	}
-	people, err := newPeople(clients, config.ClientCA)
+	people, err := newPeople(mgr.GetConfig(), config)
 	if err != nil {
 		return nil, err
 	}
@@ -288,10 +286,14 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(path, "/clusters/"):
 		name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/clusters/"), "/")
 		g.proxy(w, r, v1alpha1.ClusterName(name), "/"+rest)
+	case path == signin.LoginPath:
+		g.login(w, r)
+	case path == hubPath || strings.HasPrefix(path, hubPath+"/"):
+		g.hubAPI(w, r, "/"+strings.TrimPrefix(strings.TrimPrefix(path, hubPath), "/"))
 	case path == "/v2" || strings.HasPrefix(path, "/v2/"):
 		g.serveImage(w, r)
 	default:
-		kubeproxy.WriteError(w, http.StatusNotFound, "nothing is served at this path; members are at /clusters/NAME")
+		kubeproxy.WriteError(w, http.StatusNotFound, "nothing is served at this path; members are at /clusters/NAME, the hub's own API is at /hub")
 	}
 }
 

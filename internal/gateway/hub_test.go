@@ -31,6 +31,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/kube/kubetest"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
@@ -91,7 +92,10 @@ type hub struct {
 	desires   *desires
 	gateway   *Gateway
 	address   string
-	stop      func()
+	// authentication is the file that says whom the hub trusts to vouch for people; nobody when it is empty.
+	authentication string
+	log            *slog.Logger
+	stop           func()
 	// replica is its name among several; api is how it reaches the API then, and quiet keeps it from saying that it ends.
 	replica string
 	quiet   bool
@@ -110,6 +114,12 @@ var scheme = sync.OnceValue(func() *runtime.Scheme {
 // newHub starts a gateway; when the test ends it stops and every MemberCluster goes.
 func newHub(t *testing.T) *hub {
 	t.Helper()
+	return newHubWith(t, "", testLog(t))
+}
+
+// newHubWith is newHub with a file that says who vouches for people, and a log.
+func newHubWith(t *testing.T, authentication string, log *slog.Logger) *hub {
+	t.Helper()
 	api := kubetest.Start(t)
 	kubetest.InstallCRDs(t, api)
 	c, err := client.New(api, client.Options{Scheme: scheme()})
@@ -125,7 +135,7 @@ func newHub(t *testing.T) *hub {
 		t.Fatal(err)
 	}
 	h := &hub{
-		t: t, api: api, client: c, authority: authority, address: "127.0.0.1:0",
+		t: t, api: api, client: c, authority: authority, address: "127.0.0.1:0", authentication: authentication, log: log,
 		desires: &desires{sets: map[v1alpha1.ClusterName]session.DesiredSet{}, ready: true, subs: map[chan struct{}]bool{}},
 	}
 	h.start()
@@ -144,17 +154,23 @@ func (h *hub) start() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(h.t.Context()))
+	var people *signin.Verifier
+	if h.authentication != "" {
+		if people, err = signin.New(ctx, h.authentication, h.log); err != nil {
+			h.t.Fatal(err)
+		}
+	}
 	content := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "content of %s", r.URL.Path) })
 	g, err := Setup(h.t.Context(), mgr, Config{
 		Listen: []string{h.address}, Authority: h.authority, Desired: h.desires, Registry: content,
-		ProbeInterval: probeInterval, Version: "v1", Log: testLog(h.t), Replicas: h.among(mgr),
+		ProbeInterval: probeInterval, Version: "v1", Log: h.log, SignIn: people, Replicas: h.among(mgr),
 	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	h.gateway = g
 	h.address = g.Addrs()[0].String()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(h.t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	h.stop = sync.OnceFunc(func() {

@@ -4,19 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
+	"k8s.io/apiserver/pkg/authentication/request/union"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
 
@@ -29,15 +35,26 @@ type people struct {
 	authorizer    authorizer.Authorizer
 	// clientCA is kept up to date while run runs; nil when it is fixed.
 	clientCA *dynamiccertificates.ConfigMapCAController
+	// signIn knows the people of identity providers; nil when the hub trusts none.
+	signIn *signin.Verifier
+	// api is the hub's own API, as whoever asks.
+	api *kubeproxy.API
 }
 
-// newPeople asks the hub's API server: TokenReview, SubjectAccessReview, and, unless clientCA (PEM) is given, which CA
-// its clients have.
-func newPeople(clients kubernetes.Interface, clientCA []byte) (*people, error) {
-	p := &people{}
+// newPeople asks the hub's API server: TokenReview, SubjectAccessReview, and, unless config has ClientCA, which CA its
+// clients have. Tokens of the identity providers it verifies itself: an existing API server need not know them.
+func newPeople(hubAPI *rest.Config, config Config) (*people, error) {
+	clients, err := kubernetes.NewForConfig(hubAPI)
+	if err != nil {
+		return nil, fmt.Errorf("making the gateway's client: %w", err)
+	}
+	p := &people{signIn: config.SignIn}
+	if p.api, err = kubeproxy.NewAPI(hubAPI); err != nil {
+		return nil, err
+	}
 	var provider dynamiccertificates.CAContentProvider
-	if len(clientCA) > 0 {
-		static, err := dynamiccertificates.NewStaticCAContent("people's client CA", clientCA)
+	if len(config.ClientCA) > 0 {
+		static, err := dynamiccertificates.NewStaticCAContent("people's client CA", config.ClientCA)
 		if err != nil {
 			return nil, fmt.Errorf("the client CA that was given: %w", err)
 		}
@@ -51,7 +68,6 @@ func newPeople(clients kubernetes.Interface, clientCA []byte) (*people, error) {
 		provider, p.clientCA = dynamic, dynamic
 	}
 	retry := &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 1.5, Jitter: 0.2, Steps: 4}
-	var err error
 	p.authenticator, _, err = authenticatorfactory.DelegatingAuthenticatorConfig{
 		TokenAccessReviewClient:            clients.AuthenticationV1(),
 		TokenAccessReviewTimeout:           10 * time.Second,
@@ -61,6 +77,9 @@ func newPeople(clients kubernetes.Interface, clientCA []byte) (*people, error) {
 	}.New()
 	if err != nil {
 		return nil, fmt.Errorf("setting up authentication: %w", err)
+	}
+	if p.signIn != nil {
+		p.authenticator = union.NewFailOnError(authenticator.RequestFunc(p.signedIn), p.authenticator)
 	}
 	p.authorizer, err = authorizerfactory.DelegatingAuthorizerConfig{
 		SubjectAccessReviewClient: clients.AuthorizationV1(),
@@ -74,8 +93,22 @@ func newPeople(clients kubernetes.Interface, clientCA []byte) (*people, error) {
 	return p, nil
 }
 
-// run keeps the client CA up to date until ctx ends.
+// signedIn knows people by the token of an identity provider. Other tokens are left to the hub's API.
+func (p *people) signedIn(r *http.Request) (*authenticator.Response, bool, error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if token = strings.TrimSpace(token); token == "" || !strings.EqualFold(scheme, "Bearer") {
+		return nil, false, nil
+	}
+	return p.signIn.AuthenticateToken(r.Context(), token)
+}
+
+// run keeps the client CA and the identity providers up to date until ctx ends.
 func (p *people) run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	if p.signIn != nil {
+		running.Go(func() { p.signIn.Run(ctx) })
+	}
 	if p.clientCA == nil {
 		return
 	}
@@ -106,18 +139,31 @@ func (p *people) mayReach(ctx context.Context, who user.Info, cluster v1alpha1.C
 	return decision == authorizer.DecisionAllow, err
 }
 
-// proxy takes a person's request to a member.
-func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request, cluster v1alpha1.ClusterName, path string) {
-	log := g.Log.With("peer", r.RemoteAddr, "member", cluster, "method", r.Method, "path", path)
+// recognise returns who makes the request. Otherwise it has refused the request, and said so to log.
+func (g *Gateway) recognise(w http.ResponseWriter, r *http.Request, log *slog.Logger) (user.Info, bool) {
 	if name, found := kubeproxy.Smuggled(r.Header); found {
-		log.Warn("a request to a member was refused", "why", "it carries "+name)
+		log.Warn("a request was refused", "why", "it carries "+name)
 		kubeproxy.WriteError(w, http.StatusForbidden, fmt.Sprintf("%v: remove the header %s (kubectl sends such for --as and --as-group)", kubeproxy.ErrSmuggled, name))
-		return
+		return nil, false
 	}
 	who, err := g.people.who(r)
 	if err != nil {
-		log.Warn("a request to a member was refused", "why", err)
+		log.Warn("a request was refused", "why", err)
 		kubeproxy.WriteError(w, http.StatusUnauthorized, err.Error())
+		return nil, false
+	}
+	return who, true
+}
+
+func identityOf(who user.Info) kubeproxy.Identity {
+	return kubeproxy.Identity{User: who.GetName(), Groups: who.GetGroups(), Extra: who.GetExtra()}
+}
+
+// proxy takes a person's request to a member.
+func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request, cluster v1alpha1.ClusterName, path string) {
+	log := g.Log.With("peer", r.RemoteAddr, "member", cluster, "method", r.Method, "path", path)
+	who, ok := g.recognise(w, r, log)
+	if !ok {
 		return
 	}
 	allowed, err := g.people.mayReach(r.Context(), who, cluster)
@@ -138,7 +184,7 @@ func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request, cluster v1alpha1
 			"cluster %q is not connected to the hub; `umbel describe cluster %s` says why", cluster, cluster))
 		return
 	}
-	err = kubeproxy.Forward(w, r, through, kubeproxy.Identity{User: who.GetName(), Groups: who.GetGroups(), Extra: who.GetExtra()}, path)
+	err = kubeproxy.Forward(w, r, through, identityOf(who), path)
 	if err != nil && r.Context().Err() == nil {
 		log.Warn("a request to a member failed", "user", who.GetName(), "error", err)
 		kubeproxy.WriteError(w, http.StatusBadGateway, fmt.Sprintf("the connection to cluster %q failed: %v", cluster, err))

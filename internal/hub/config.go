@@ -35,14 +35,24 @@ type State struct {
 	GatewayPort int `json:"gatewayPort"`
 	// Address is what members dial, as HOST:PORT.
 	Address string `json:"address"`
+	// Authentication is the path of the AuthenticationConfiguration, if there is one.
+	Authentication string `json:"authentication,omitempty"`
 	// CAFile holds the certificate authority of the gateway. It exists once the hub has started.
 	CAFile string `json:"caFile"`
 }
 
-// LoadState reads the state of the hub in a data folder, or makes one with free ports. port is where the gateway listens
-// and address what members dial, as HOST or HOST:PORT; without them the state keeps what it has, at first a free port of
-// 127.0.0.1.
-func LoadState(home, address string, port int) (State, error) {
+// Changes are what a start changes of the state.
+type Changes struct {
+	// Port is where the gateway listens, and Address what members dial, as HOST or HOST:PORT. Without them the state keeps
+	// what it has, at first a free port of 127.0.0.1.
+	Port    int
+	Address string
+	// Authentication is the path of an AuthenticationConfiguration, empty for none; nil keeps what the state has.
+	Authentication *string
+}
+
+// LoadState reads the state of the hub in a data folder, or makes one with free ports, and changes it.
+func LoadState(home string, changes Changes) (State, error) {
 	s, err := ReadState(home)
 	if errors.Is(err, fs.ErrNotExist) {
 		s, err = newState(home)
@@ -50,18 +60,21 @@ func LoadState(home, address string, port int) (State, error) {
 	if err != nil {
 		return s, err
 	}
-	if port != 0 {
+	if changes.Port != 0 {
 		host, dialled, err := net.SplitHostPort(s.Address)
 		if err != nil {
 			return s, fmt.Errorf("reading the address that members dial: %w", err)
 		}
 		if dialled == strconv.Itoa(s.GatewayPort) {
-			s.Address = net.JoinHostPort(host, strconv.Itoa(port))
+			s.Address = net.JoinHostPort(host, strconv.Itoa(changes.Port))
 		}
-		s.GatewayPort = port
+		s.GatewayPort = changes.Port
 	}
-	if address != "" {
-		s.Address = WithPort(address, s.GatewayPort)
+	if changes.Address != "" {
+		s.Address = WithPort(changes.Address, s.GatewayPort)
+	}
+	if changes.Authentication != nil {
+		s.Authentication = *changes.Authentication
 	}
 	raw, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {

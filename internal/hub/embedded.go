@@ -20,7 +20,7 @@ var serviceCIDR = netip.MustParsePrefix("10.64.0.0/16")
 
 // onOwnAPI runs serve on an API that it starts, and that outlives it: what serve ends with may have to be written.
 func (o Options) onOwnAPI(ctx context.Context, state State, serve func(context.Context, *rest.Config) error) error {
-	own, err := newEmbedded(o.Home, filepath.Join(o.Programs, "umbel-kube"), state.Ports, o.Log)
+	own, err := newEmbedded(o.Home, filepath.Join(o.Programs, "umbel-kube"), state, o.Log)
 	if err != nil {
 		return err
 	}
@@ -45,9 +45,10 @@ type embedded struct {
 	supervisor *process.Supervisor
 }
 
-func newEmbedded(home, binary string, ports controlplane.Ports, log *slog.Logger) (*embedded, error) {
+func newEmbedded(home, binary string, state State, log *slog.Logger) (*embedded, error) {
 	plane, err := controlplane.New(controlplane.Config{
-		Name: "hub", Dir: Dir(home), Binary: binary, Address: netip.MustParseAddr("127.0.0.1"), Ports: ports, ServiceCIDR: serviceCIDR,
+		Name: "hub", Dir: Dir(home), Binary: binary, Address: netip.MustParseAddr("127.0.0.1"), Ports: state.Ports, ServiceCIDR: serviceCIDR,
+		Authentication: state.Authentication,
 	})
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/gateway"
 	"umbel.dev/umbel/internal/gateway/replicas"
+	"umbel.dev/umbel/internal/identity/signin"
 )
 
 // Options are what Run needs.
@@ -35,6 +36,8 @@ type Options struct {
 	RegistryURL string
 	// Replica is which one of several replicas this hub is; the zero value is a hub that is one process.
 	Replica Replica
+	// Authentication is the path of an AuthenticationConfiguration, whose people may sign in (nil: as before).
+	Authentication *string
 	// Programs is the folder of umbel-kube and umbel-agent.
 	Programs string
 	// LocalSources are the folders of this machine's disk in which Packages may have their file:// repositories.
@@ -59,9 +62,14 @@ func Run(ctx context.Context, o Options) error {
 	defer held.Close() //nolint:errcheck // it ends with the process at the latest
 	ctrl.SetLogger(logr.FromSlogHandler(o.Log.Handler()))
 	klog.SetSlogLogger(o.Log)
-	state, err := LoadState(o.Home, o.Advertise, o.Port)
+	state, err := LoadState(o.Home, Changes{Port: o.Port, Address: o.Advertise, Authentication: o.Authentication})
 	if err != nil {
 		return err
+	}
+	if state.Authentication != "" { // before an API server is started that would end because of it
+		if err := signin.Check(state.Authentication); err != nil {
+			return err
+		}
 	}
 	serve := func(ctx context.Context, config *rest.Config) error {
 		return (&hub{Options: o, state: state, config: config}).serve(ctx)

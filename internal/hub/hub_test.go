@@ -109,7 +109,7 @@ func TestTheStateStays(t *testing.T) {
 	home := t.TempDir()
 	load := func(advertise string) State {
 		t.Helper()
-		s, err := LoadState(home, advertise, 0)
+		s, err := LoadState(home, Changes{Address: advertise})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,11 +132,24 @@ func TestTheStateStays(t *testing.T) {
 			t.Errorf("%s: members dial %s, want %s", c.reason, got, c.want)
 		}
 	}
+	for _, c := range []struct {
+		reason string
+		change *string
+		want   string
+	}{
+		{"a file is given", new("/etc/umbel/authentication.yaml"), "/etc/umbel/authentication.yaml"},
+		{"none is given again", nil, "/etc/umbel/authentication.yaml"},
+		{"none any more", new(""), ""},
+	} {
+		if got, err := LoadState(home, Changes{Authentication: c.change}); err != nil || got.Authentication != c.want {
+			t.Errorf("%s: people sign in by %q (%v), want %q", c.reason, got.Authentication, err, c.want)
+		}
+	}
 	path := filepath.Join(Dir(home), "config.json")
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadState(home, "", 0); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := LoadState(home, Changes{}); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("damaged: got %v, want an error that names the file", err)
 	}
 }

@@ -33,6 +33,7 @@ import (
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/gateway"
 	"umbel.dev/umbel/internal/gateway/replicas"
+	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/placement"
 	"umbel.dev/umbel/internal/version"
 )
@@ -219,6 +220,12 @@ func (h *hub) addGateway(ctx context.Context) error {
 	}
 	for _, address := range h.Listen {
 		config.Listen = append(config.Listen, netip.AddrPortFrom(address, uint16(h.state.GatewayPort)).String())
+	}
+	if h.state.Authentication != "" {
+		var err error
+		if config.SignIn, err = signin.New(ctx, h.state.Authentication, h.Log); err != nil {
+			return err
+		}
 	}
 	_, err := gateway.Setup(ctx, h.manager, config)
 	return err

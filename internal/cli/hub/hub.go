@@ -28,6 +28,9 @@ const examples = `  # a hub with an API of its own, for this computer
   # with packages whose repositories are on this computer's disk, such as file:///srv/git/fleet.git
   umbel hub --allow-local-sources /srv/git
 
+  # people sign in with the identity providers of a file that kube-apiserver would read, too
+  umbel hub --authentication-config authentication.yaml
+
   # on an existing Kubernetes cluster, as one of several replicas behind a load balancer
   umbel hub --kubeconfig ~/.kube/config --listen 0.0.0.0 --port 8443 --advertise hub.example.com:443 \
     --registry https://registry.example.com/umbel --replica hub-0 --replica-address 10.0.0.7:8443
@@ -48,6 +51,8 @@ type Options struct {
 	Replica hub.Replica
 	// LocalSources are the folders in which file:// repositories may be read.
 	LocalSources []string
+	// Authentication is the path of an AuthenticationConfiguration.
+	Authentication string
 	// CertificateLife is how long an agent's certificate is valid.
 	CertificateLife time.Duration
 }
@@ -70,6 +75,11 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if cmd.Flags().Changed("authentication-config") {
+				if options.Authentication, err = hub.Authentication(o.Authentication); err != nil {
+					return exit.Usagef("--authentication-config: %w", err)
+				}
+			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
 			return hub.Run(ctx, options)
@@ -84,6 +94,8 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringArrayVar(&o.LocalSources, "allow-local-sources", nil,
 		"`FOLDER` of this computer in which packages may have file:// repositories; may be given several times (default: none)")
 	cmd.Flags().DurationVar(&o.CertificateLife, "member-certificate-life", 24*time.Hour, "`DURATION` that an agent's certificate is valid; agents renew at two thirds of it")
+	cmd.Flags().StringVar(&o.Authentication, "authentication-config", "",
+		"`FILE` with an AuthenticationConfiguration of Kubernetes: whose people may sign in (default: as before, else nobody's)")
 	cmd.AddCommand(newImageCmd(f))
 	return cmd
 }

@@ -54,6 +54,7 @@ func TestArgumentsThatMakeNoSense(t *testing.T) {
 		{"--replica Hub --replica-address 10.0.0.7:8443", `--replica "Hub": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')`},
 		{"--replica hub-0 --replica-address 10.0.0.7:8443", "--replica needs --kubeconfig and --registry: replicas share an API and a registry"},
 		{"--member-certificate-life -1h", "--member-certificate-life is -1h0m0s: no agent could use a certificate"},
+		{"--authentication-config /nowhere.yaml", "--authentication-config: reading the authentication configuration: open /nowhere.yaml: no such file or directory"},
 		{"here", "\"here\" is too much: `hub --help` shows examples"},
 	} {
 		cmd := NewCmd(client.New(output.Streams{Err: io.Discard}))

@@ -55,6 +55,11 @@ type Options struct {
 	// Nodes of each cluster: 1, 0, or -1 for what this computer can do.
 	Nodes   int
 	Timeout time.Duration
+	// Authentication is the path of an AuthenticationConfiguration.
+	Authentication string
+
+	// authentication is nil when it stays as it was.
+	authentication *string
 }
 
 // NewCmd returns the command `umbel up`.
@@ -87,6 +92,8 @@ func newCmd(f *client.Factory, runF func(*Options, context.Context, []cluster) e
 	cmd.Flags().IntVar(&o.Nodes, "nodes", -1, "`NUMBER` of nodes of each cluster: 1, 0, or -1 for 1 where this computer can (root, containerd)")
 	// It fails for a flag that does not exist only.
 	_ = cmd.RegisterFlagCompletionFunc("example", cobra.FixedCompletions([]string{string(Fleet), string(None)}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringVar(&o.Authentication, "authentication-config", "",
+		"`FILE` with an AuthenticationConfiguration of Kubernetes: whose people may sign in (default: as before, else nobody's)")
 	cmd.Flags().DurationVar(&o.Timeout, "timeout", 10*time.Minute, "`DURATION` that the whole may take")
 	return cmd
 }
@@ -107,6 +114,12 @@ func (o *Options) complete(cmd *cobra.Command) ([]cluster, error) {
 	}
 	if o.Nodes < -1 || o.Nodes > 1 {
 		return nil, exit.Usagef("--nodes is 1, 0, or -1 for what this computer can do, not %d", o.Nodes)
+	}
+	if cmd.Flags().Changed("authentication-config") {
+		var err error
+		if o.authentication, err = hub.Authentication(o.Authentication); err != nil {
+			return nil, exit.Usagef("--authentication-config: %w", err)
+		}
 	}
 	var all []cluster
 	seen := map[v1alpha1.ClusterName]bool{}
@@ -222,7 +235,7 @@ func (r *fleet) startHub(ctx context.Context) error {
 			}
 			args = append(args, "--listen", address.String(), "--advertise", address.String())
 		}
-		state, err := hub.LoadState(r.Home, "", 0)
+		state, err := hub.LoadState(r.Home, hub.Changes{})
 		if err != nil {
 			return err
 		}
@@ -234,8 +247,11 @@ func (r *fleet) startHub(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if pid != 0 && reach.Addr() != address {
-			step.Note("moving to %s", address)
+		if people := r.authentication; people != nil {
+			args = append(args, "--authentication-config", *people)
+		}
+		if pid != 0 && (reach.Addr() != address || r.authentication != nil && *r.authentication != state.Authentication) {
+			step.Note("starting anew, at %s", address)
 			if err := hub.Stop(ctx, r.Home); err != nil {
 				return err
 			}

@@ -47,6 +47,10 @@ func TestArgumentsAreReadBeforeAnythingIsMade(t *testing.T) {
 		{reason: "another example", args: []string{"--example", "shop"}, err: `--example is fleet or none, not "shop"`},
 		{reason: "more nodes than there can be", args: []string{"--nodes", "3"}, err: "--nodes is 1, 0, or -1 for what this computer can do, not 3"},
 		{
+			reason: "nobody could sign in", args: []string{"--authentication-config", "/nowhere.yaml"},
+			err: "--authentication-config: reading the authentication configuration: open /nowhere.yaml: no such file or directory",
+		},
+		{
 			reason: "another hub", args: []string{"--kubeconfig", "/else/where"},
 			err: "`up` works on the data folder of this computer: --kubeconfig has no say in it, --home names another folder",
 		},

@@ -13,25 +13,52 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// handler is the agent's end.
-type handler struct {
+// API is an API server that people reach through somebody else, who says to it for whom each request is made.
+type API struct {
 	target    *url.URL
 	transport http.RoundTripper
-	log       *slog.Logger
 }
 
-// NewHandler serves requests that come through the tunnel: it sends them to the API server of config, as the identity
-// that each carries.
-func NewHandler(config *rest.Config, log *slog.Logger) (http.Handler, error) {
+// NewAPI returns the API server of config. The credentials of config have to allow impersonation.
+func NewAPI(config *rest.Config) (*API, error) {
 	target, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
-		return nil, fmt.Errorf("the address of the member's API server: %w", err)
+		return nil, fmt.Errorf("the address of the API server: %w", err)
 	}
 	plain, upgrading, err := transports(config)
 	if err != nil {
 		return nil, err
 	}
-	return &handler{target: target, transport: byUpgrade{plain, upgrading}, log: log}, nil
+	return &API{target: target, transport: byUpgrade{plain, upgrading}}, nil
+}
+
+// Serve sends a request to the API server as the identity, and its answer back. path is the path there, escaped. What
+// the request itself says of who somebody is, credentials included, stays behind. Nothing was answered when it fails.
+func (a *API) Serve(w http.ResponseWriter, r *http.Request, identity Identity, path string) error {
+	if identity.User == "" {
+		return ErrNoIdentity // without it the request would be made with the rights of config
+	}
+	return forward(w, r, a.transport, path, func(p *httputil.ProxyRequest) {
+		p.SetURL(a.target)
+		strip(p.Out.Header)
+		identity.impersonate(p.Out.Header)
+	})
+}
+
+// handler is the agent's end.
+type handler struct {
+	api *API
+	log *slog.Logger
+}
+
+// NewHandler serves requests that come through the tunnel: it sends them to the API server of config, as the identity
+// that each carries.
+func NewHandler(config *rest.Config, log *slog.Logger) (http.Handler, error) {
+	api, err := NewAPI(config)
+	if err != nil {
+		return nil, err
+	}
+	return &handler{api: api, log: log}, nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -42,25 +69,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, http.StatusUnauthorized, err.Error())
 		return
 	}
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(p *httputil.ProxyRequest) {
-			p.SetURL(h.target)
-			strip(p.Out.Header)
-			identity.OnMember().impersonate(p.Out.Header)
-		},
-		Transport:     h.transport,
-		BufferPool:    buffersFor(r),
-		FlushInterval: -1, // a watch is to be seen as it happens
-		ErrorLog:      slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if r.Context().Err() != nil {
-				return // the caller went away
-			}
-			h.log.Warn("a request through the tunnel failed", "method", r.Method, "path", r.URL.Path, "error", err)
-			WriteError(w, http.StatusBadGateway, "the agent cannot reach the member's API server: "+err.Error())
-		},
+	err = h.api.Serve(w, r, identity.OnMember(), r.URL.EscapedPath())
+	if err != nil && r.Context().Err() == nil { // otherwise the caller went away
+		h.log.Warn("a request through the tunnel failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		WriteError(w, http.StatusBadGateway, "the agent cannot reach the member's API server: "+err.Error())
 	}
-	proxy.ServeHTTP(w, r)
 }
 
 // transports returns how the API server is reached: as config likes it, and over HTTP/1.1 for upgrades.
@@ -69,11 +82,11 @@ func transports(config *rest.Config) (plain, upgrading http.RoundTripper, err er
 	config.Impersonate = rest.ImpersonationConfig{}
 	config.Timeout = 0 // a watch lasts
 	if plain, err = rest.TransportFor(config); err != nil {
-		return nil, nil, fmt.Errorf("reaching the member's API server: %w", err)
+		return nil, nil, fmt.Errorf("reaching the API server: %w", err)
 	}
 	config.NextProtos = []string{"http/1.1"}
 	if upgrading, err = rest.TransportFor(config); err != nil {
-		return nil, nil, fmt.Errorf("reaching the member's API server: %w", err)
+		return nil, nil, fmt.Errorf("reaching the API server: %w", err)
 	}
 	return plain, upgrading, nil
 }
@@ -101,6 +114,16 @@ func Forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, 
 	if err != nil {
 		return err
 	}
+	return forward(w, r, through, path, func(p *httputil.ProxyRequest) {
+		p.Out.URL.Scheme, p.Out.URL.Host = "http", "member"
+		p.Out.Host = "member"
+		strip(p.Out.Header)
+		p.Out.Header.Set(IdentityHeader, said)
+	})
+}
+
+// forward sends a request, at the escaped path and as rewrite has it, and its answer back.
+func forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, path string, rewrite func(*httputil.ProxyRequest)) error {
 	unescaped, err := url.PathUnescape(path)
 	if err != nil {
 		return fmt.Errorf("path %q: %w", path, err)
@@ -108,15 +131,12 @@ func Forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, 
 	var failed error
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.Out.URL.Scheme, p.Out.URL.Host = "http", "member"
 			p.Out.URL.Path, p.Out.URL.RawPath = unescaped, path
-			p.Out.Host = "member"
-			strip(p.Out.Header)
-			p.Out.Header.Set(IdentityHeader, said)
+			rewrite(p)
 		},
 		Transport:     through,
 		BufferPool:    buffersFor(r),
-		FlushInterval: -1,
+		FlushInterval: -1, // a watch is to be seen as it happens
 		ErrorLog:      slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 	}

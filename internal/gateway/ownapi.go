@@ -1,0 +1,43 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"umbel.dev/umbel/internal/identity/signin"
+	"umbel.dev/umbel/internal/tunnel/kubeproxy"
+)
+
+// hubPath is where people who are elsewhere find the hub's own API.
+const hubPath = "/hub"
+
+// hubAPI takes a person's request to the hub's own API, as that person: its RBAC decides. Unlike on a member, names that
+// begin with "system:" mean here what they say, for it is the hub's API that gave them.
+func (g *Gateway) hubAPI(w http.ResponseWriter, r *http.Request, path string) {
+	log := g.Log.With("peer", r.RemoteAddr, "method", r.Method, "path", hubPath+path)
+	who, ok := g.recognise(w, r, log)
+	if !ok {
+		return
+	}
+	err := g.people.api.Serve(w, r, identityOf(who), path)
+	if err != nil && r.Context().Err() == nil {
+		log.Warn("a request to the hub's API failed", "user", who.GetName(), "error", err)
+		kubeproxy.WriteError(w, http.StatusBadGateway, fmt.Sprintf("the hub cannot reach its own API: %v", err))
+	}
+}
+
+// login tells a program how people sign in here. It is asked by nobody in particular, and tells no secret.
+func (g *Gateway) login(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		kubeproxy.WriteError(w, http.StatusMethodNotAllowed, "it is there to be read: GET "+signin.LoginPath)
+		return
+	}
+	answer := signin.Login{CA: string(g.Authority.CA.CertPEM()), Issuers: []signin.Issuer{}}
+	if g.people.signIn != nil {
+		answer.Issuers = g.people.signIn.Issuers()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	json.NewEncoder(w).Encode(answer)
+}
