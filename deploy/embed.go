@@ -9,6 +9,18 @@ import "embed"
 //go:embed crds/*.yaml
 var CRDs embed.FS
 
+// Multicluster holds the CustomResourceDefinitions of SIG-Multicluster below multicluster/. They belong to everybody: they
+// are installed where they are missing, and never changed.
+//
+//go:embed multicluster/*.yaml
+var Multicluster embed.FS
+
+// Their files in Multicluster.
+const (
+	ClusterProfileCRD  = "multicluster/multicluster.x-k8s.io_clusterprofiles.yaml"
+	ClusterPropertyCRD = "multicluster/about.k8s.io_clusterproperties.yaml"
+)
+
 // Agent is a template (text/template) of the manifests that `umbel join` installs on a member. Its fields are
 // AdminGroup, Bootstrap, BootstrapSum, Image and StorageClass. Without an Image there is no Deployment; without a
 // StorageClass the agent's state is in a folder of its node. The function json quotes a value.

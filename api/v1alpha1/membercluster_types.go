@@ -106,6 +106,14 @@ type MemberClusterStatus struct {
 	// +optional
 	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
 
+	// properties are what the member says of itself as ClusterProperty objects (about.k8s.io), in the order of their
+	// names; at most 64 of them, and none whose value is longer than 1024 bytes.
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	Properties []MemberProperty `json:"properties,omitempty"`
+
 	// lastSeen is when the last probe came back. It is written when the connection is lost, not while it lives: an
 	// idle member costs no writes. While Connected is True the member was seen within the last probe interval.
 	// +optional
@@ -123,6 +131,25 @@ type MemberClusterStatus struct {
 	// +optional
 	Packages []MemberPackage `json:"packages,omitempty"`
 }
+
+// MemberProperty is one ClusterProperty of a member.
+type MemberProperty struct {
+	// name of the ClusterProperty, such as cluster.clusterset.k8s.io.
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// value of it.
+	// +kubebuilder:validation:MaxLength=1024
+	Value string `json:"value"`
+	// since is when the hub heard of this value first.
+	Since metav1.Time `json:"since"`
+}
+
+const (
+	// MaxProperties is how many ClusterProperties of a member are told to the hub.
+	MaxProperties = 64
+	// MaxPropertyName and MaxPropertyValue bound each of them, in bytes. What is longer is left out.
+	MaxPropertyName, MaxPropertyValue = 253, 1024
+)
 
 // MemberIdentity is the key by which a member is known.
 type MemberIdentity struct {

@@ -45,6 +45,10 @@ const (
 	ReplicaLabel   = "umbel.dev/replica"
 	ReplicaAddress = "umbel.dev/address"
 
+	// ClusterSetLabel on SystemNamespace is the name of the fleet, as SIG-Multicluster's tools know it. The hub draws one
+	// when there is none.
+	ClusterSetLabel = "multicluster.x-k8s.io/clusterset"
+
 	// AdminGroup is the group of people who may do everything on the hub and, where `umbel join` says so, on members.
 	AdminGroup = "umbel:admins"
 )

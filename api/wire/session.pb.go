@@ -77,7 +77,7 @@ func (x PackageStatus_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PackageStatus_Phase.Descriptor instead.
 func (PackageStatus_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{9, 0}
+	return file_session_proto_rawDescGZIP(), []int{11, 0}
 }
 
 // FromAgent is every message that an agent sends.
@@ -462,8 +462,10 @@ type Welcome struct {
 	HubVersion string `protobuf:"bytes,2,opt,name=hub_version,json=hubVersion,proto3" json:"hub_version,omitempty"`
 	// probe_interval_millis is how often the hub will probe, until a probe says otherwise. An agent that hears nothing for three intervals dials anew.
 	ProbeIntervalMillis uint32 `protobuf:"varint,3,opt,name=probe_interval_millis,json=probeIntervalMillis,proto3" json:"probe_interval_millis,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// cluster_set is the name of the fleet, as the member's ClusterProperty clusterset.k8s.io is to say it.
+	ClusterSet    string `protobuf:"bytes,4,opt,name=cluster_set,json=clusterSet,proto3" json:"cluster_set,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
@@ -515,6 +517,13 @@ func (x *Welcome) GetProbeIntervalMillis() uint32 {
 		return x.ProbeIntervalMillis
 	}
 	return 0
+}
+
+func (x *Welcome) GetClusterSet() string {
+	if x != nil {
+		return x.ClusterSet
+	}
+	return ""
 }
 
 // Refusal ends a session that the hub does not accept, or does not accept any more.
@@ -786,8 +795,10 @@ type StatusReport struct {
 	Removed []string `protobuf:"bytes,2,rep,name=removed,proto3" json:"removed,omitempty"`
 	// kubernetes_version is set when it changed.
 	KubernetesVersion string `protobuf:"bytes,3,opt,name=kubernetes_version,json=kubernetesVersion,proto3" json:"kubernetes_version,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// properties is set when they changed, and in the first report of a session: it is all of them then.
+	Properties    *ClusterProperties `protobuf:"bytes,4,opt,name=properties,proto3" json:"properties,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusReport) Reset() {
@@ -841,6 +852,111 @@ func (x *StatusReport) GetKubernetesVersion() string {
 	return ""
 }
 
+func (x *StatusReport) GetProperties() *ClusterProperties {
+	if x != nil {
+		return x.Properties
+	}
+	return nil
+}
+
+// ClusterProperties are the ClusterProperty objects (about.k8s.io) of the member that fit, in the order of their names.
+type ClusterProperties struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Items         []*ClusterProperty     `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterProperties) Reset() {
+	*x = ClusterProperties{}
+	mi := &file_session_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterProperties) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterProperties) ProtoMessage() {}
+
+func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterProperties.ProtoReflect.Descriptor instead.
+func (*ClusterProperties) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ClusterProperties) GetItems() []*ClusterProperty {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// ClusterProperty is one of them.
+type ClusterProperty struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterProperty) Reset() {
+	*x = ClusterProperty{}
+	mi := &file_session_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterProperty) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterProperty) ProtoMessage() {}
+
+func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterProperty.ProtoReflect.Descriptor instead.
+func (*ClusterProperty) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ClusterProperty) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClusterProperty) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // PackageStatus is the state of one package on the member.
 type PackageStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -862,7 +978,7 @@ type PackageStatus struct {
 
 func (x *PackageStatus) Reset() {
 	*x = PackageStatus{}
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +990,7 @@ func (x *PackageStatus) String() string {
 func (*PackageStatus) ProtoMessage() {}
 
 func (x *PackageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1003,7 @@ func (x *PackageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageStatus.ProtoReflect.Descriptor instead.
 func (*PackageStatus) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{9}
+	return file_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PackageStatus) GetPackage() string {
@@ -986,7 +1102,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +1114,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +1127,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{10}
+	return file_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Failure) GetObject() string {
@@ -1046,7 +1162,7 @@ type LastRepair struct {
 
 func (x *LastRepair) Reset() {
 	*x = LastRepair{}
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1174,7 @@ func (x *LastRepair) String() string {
 func (*LastRepair) ProtoMessage() {}
 
 func (x *LastRepair) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1187,7 @@ func (x *LastRepair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastRepair.ProtoReflect.Descriptor instead.
 func (*LastRepair) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{11}
+	return file_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LastRepair) GetObject() string {
@@ -1100,7 +1216,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1228,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1241,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{12}
+	return file_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Probe) GetNonce() uint64 {
@@ -1154,7 +1270,7 @@ type ProbeAnswer struct {
 
 func (x *ProbeAnswer) Reset() {
 	*x = ProbeAnswer{}
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1282,7 @@ func (x *ProbeAnswer) String() string {
 func (*ProbeAnswer) ProtoMessage() {}
 
 func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1295,7 @@ func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeAnswer.ProtoReflect.Descriptor instead.
 func (*ProbeAnswer) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{13}
+	return file_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ProbeAnswer) GetNonce() uint64 {
@@ -1207,7 +1323,7 @@ type CertificateRequest struct {
 
 func (x *CertificateRequest) Reset() {
 	*x = CertificateRequest{}
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1335,7 @@ func (x *CertificateRequest) String() string {
 func (*CertificateRequest) ProtoMessage() {}
 
 func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1348,7 @@ func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateRequest.ProtoReflect.Descriptor instead.
 func (*CertificateRequest) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{14}
+	return file_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CertificateRequest) GetCsr() []byte {
@@ -1255,7 +1371,7 @@ type CertificateIssued struct {
 
 func (x *CertificateIssued) Reset() {
 	*x = CertificateIssued{}
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +1383,7 @@ func (x *CertificateIssued) String() string {
 func (*CertificateIssued) ProtoMessage() {}
 
 func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +1396,7 @@ func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateIssued.ProtoReflect.Descriptor instead.
 func (*CertificateIssued) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{15}
+	return file_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CertificateIssued) GetCertificatePem() []byte {
@@ -1308,7 +1424,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1436,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1449,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{16}
+	return file_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Detach) GetPrune() bool {
@@ -1353,7 +1469,7 @@ type Detached struct {
 
 func (x *Detached) Reset() {
 	*x = Detached{}
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1481,7 @@ func (x *Detached) String() string {
 func (*Detached) ProtoMessage() {}
 
 func (x *Detached) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1494,7 @@ func (x *Detached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detached.ProtoReflect.Descriptor instead.
 func (*Detached) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{17}
+	return file_session_proto_rawDescGZIP(), []int{19}
 }
 
 var File_session_proto protoreflect.FileDescriptor
@@ -1407,12 +1523,14 @@ const file_session_proto_rawDesc = "" +
 	"\fmin_protocol\x18\x02 \x01(\rR\vminProtocol\x12#\n" +
 	"\ragent_version\x18\x03 \x01(\tR\fagentVersion\x12-\n" +
 	"\x12kubernetes_version\x18\x04 \x01(\tR\x11kubernetesVersion\x128\n" +
-	"\bpackages\x18\x05 \x03(\v2\x1c.umbel.wire.v1.PackageStatusR\bpackages\"z\n" +
+	"\bpackages\x18\x05 \x03(\v2\x1c.umbel.wire.v1.PackageStatusR\bpackages\"\x9b\x01\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x1f\n" +
 	"\vhub_version\x18\x02 \x01(\tR\n" +
 	"hubVersion\x122\n" +
-	"\x15probe_interval_millis\x18\x03 \x01(\rR\x13probeIntervalMillis\";\n" +
+	"\x15probe_interval_millis\x18\x03 \x01(\rR\x13probeIntervalMillis\x12\x1f\n" +
+	"\vcluster_set\x18\x04 \x01(\tR\n" +
+	"clusterSet\";\n" +
 	"\aRefusal\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"s\n" +
@@ -1432,11 +1550,19 @@ const file_session_proto_rawDesc = "" +
 	"\x04size\x18\x06 \x01(\x03R\x04size\"5\n" +
 	"\x03Ack\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"\x91\x01\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\xd3\x01\n" +
 	"\fStatusReport\x128\n" +
 	"\bpackages\x18\x01 \x03(\v2\x1c.umbel.wire.v1.PackageStatusR\bpackages\x12\x18\n" +
 	"\aremoved\x18\x02 \x03(\tR\aremoved\x12-\n" +
-	"\x12kubernetes_version\x18\x03 \x01(\tR\x11kubernetesVersion\"\xf8\x03\n" +
+	"\x12kubernetes_version\x18\x03 \x01(\tR\x11kubernetesVersion\x12@\n" +
+	"\n" +
+	"properties\x18\x04 \x01(\v2 .umbel.wire.v1.ClusterPropertiesR\n" +
+	"properties\"I\n" +
+	"\x11ClusterProperties\x124\n" +
+	"\x05items\x18\x01 \x03(\v2\x1e.umbel.wire.v1.ClusterPropertyR\x05items\";\n" +
+	"\x0fClusterProperty\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xf8\x03\n" +
 	"\rPackageStatus\x12\x18\n" +
 	"\apackage\x18\x01 \x01(\tR\apackage\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\tR\arelease\x12\x1a\n" +
@@ -1496,7 +1622,7 @@ func file_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_session_proto_goTypes = []any{
 	(PackageStatus_Phase)(0),   // 0: umbel.wire.v1.PackageStatus.Phase
 	(*FromAgent)(nil),          // 1: umbel.wire.v1.FromAgent
@@ -1508,40 +1634,44 @@ var file_session_proto_goTypes = []any{
 	(*Assignment)(nil),         // 7: umbel.wire.v1.Assignment
 	(*Ack)(nil),                // 8: umbel.wire.v1.Ack
 	(*StatusReport)(nil),       // 9: umbel.wire.v1.StatusReport
-	(*PackageStatus)(nil),      // 10: umbel.wire.v1.PackageStatus
-	(*Failure)(nil),            // 11: umbel.wire.v1.Failure
-	(*LastRepair)(nil),         // 12: umbel.wire.v1.LastRepair
-	(*Probe)(nil),              // 13: umbel.wire.v1.Probe
-	(*ProbeAnswer)(nil),        // 14: umbel.wire.v1.ProbeAnswer
-	(*CertificateRequest)(nil), // 15: umbel.wire.v1.CertificateRequest
-	(*CertificateIssued)(nil),  // 16: umbel.wire.v1.CertificateIssued
-	(*Detach)(nil),             // 17: umbel.wire.v1.Detach
-	(*Detached)(nil),           // 18: umbel.wire.v1.Detached
+	(*ClusterProperties)(nil),  // 10: umbel.wire.v1.ClusterProperties
+	(*ClusterProperty)(nil),    // 11: umbel.wire.v1.ClusterProperty
+	(*PackageStatus)(nil),      // 12: umbel.wire.v1.PackageStatus
+	(*Failure)(nil),            // 13: umbel.wire.v1.Failure
+	(*LastRepair)(nil),         // 14: umbel.wire.v1.LastRepair
+	(*Probe)(nil),              // 15: umbel.wire.v1.Probe
+	(*ProbeAnswer)(nil),        // 16: umbel.wire.v1.ProbeAnswer
+	(*CertificateRequest)(nil), // 17: umbel.wire.v1.CertificateRequest
+	(*CertificateIssued)(nil),  // 18: umbel.wire.v1.CertificateIssued
+	(*Detach)(nil),             // 19: umbel.wire.v1.Detach
+	(*Detached)(nil),           // 20: umbel.wire.v1.Detached
 }
 var file_session_proto_depIdxs = []int32{
 	3,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
 	8,  // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
 	9,  // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
-	14, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
-	15, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
-	18, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
+	16, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
+	17, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
+	20, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
 	4,  // 6: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
 	5,  // 7: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
 	6,  // 8: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
-	13, // 9: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
-	16, // 10: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
-	17, // 11: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
-	10, // 12: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
+	15, // 9: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
+	18, // 10: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
+	19, // 11: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
+	12, // 12: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
 	7,  // 13: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
-	10, // 14: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
-	0,  // 15: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
-	11, // 16: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
-	12, // 17: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	12, // 14: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
+	10, // 15: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
+	11, // 16: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
+	0,  // 17: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
+	13, // 18: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
+	14, // 19: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_session_proto_init() }
@@ -1571,7 +1701,7 @@ func file_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_proto_rawDesc), len(file_session_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

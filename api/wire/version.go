@@ -10,6 +10,7 @@ package wire
 // History:
 //
 //	1  2026-11-22  first version
+//	   2026-11-26  Welcome.cluster_set and StatusReport.properties were added; who does not know them leaves them out
 const (
 	Protocol    = 1
 	MinProtocol = 1

@@ -14,9 +14,11 @@ import (
 	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery/apply"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/profile/about"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 	"umbel.dev/umbel/internal/version"
@@ -114,6 +116,10 @@ func (m *membership) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the desired state in %s: %w", m.Dir, err)
 	}
+	properties, err := about.New(about.Needs{Config: m.Config, Cluster: m.boot.Cluster, Log: m.Log})
+	if err != nil {
+		return err
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	repairing, rest := context.WithCancel(groupCtx)
 	defer rest()
@@ -122,8 +128,9 @@ func (m *membership) run(ctx context.Context) error {
 		Bootstrap: m.boot, Keyring: keyring, Kube: m.proxy, Log: m.Log,
 		Reread: func() (v1alpha1.Bootstrap, error) { return m.bootstrap(ctx, m.api) },
 		Agent: session.AgentConfig{
-			Version: version.Version, Packages: engine, CheckAPI: m.api.check, LetGo: letGo, Log: m.Log,
-			Detach: m.letGo(engine, func() { rest(); <-rests }),
+			Version: version.Version, Packages: engine, Properties: properties, CheckAPI: m.api.check, LetGo: letGo, Log: m.Log,
+			Opened: func(welcome *wire.Welcome) { properties.Belongs(welcome.GetClusterSet()) },
+			Detach: m.letGo(engine, properties, func() { rest(); <-rests }),
 		},
 	})
 	if err != nil {
@@ -138,6 +145,7 @@ func (m *membership) run(ctx context.Context) error {
 	group.Go(func() error { return hub.Run(groupCtx) }) // news from the hub, and word back
 	if !letGo {
 		group.Go(func() error { defer close(rests); return engine.Run(repairing) }) // what should be here, is
+		group.Go(func() error { return properties.Run(repairing) })                 // what the cluster says of itself
 	}
 	return group.Wait()
 }

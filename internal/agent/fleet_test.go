@@ -107,7 +107,7 @@ func (f *fleet) serve(scheme *runtime.Scheme) {
 	mgr, err := ctrl.NewManager(f.api, ctrl.Options{Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}})
 	f.must(err)
 	g, err := gateway.Setup(f.t.Context(), mgr, gateway.Config{
-		Listen: []string{"127.0.0.1:0"}, Authority: f.authority, Desired: f, ProbeInterval: 200 * time.Millisecond, Log: f.log(),
+		Listen: []string{"127.0.0.1:0"}, Authority: f.authority, Desired: f, ProbeInterval: 200 * time.Millisecond, ClusterSet: "umbel-test", Log: f.log(),
 		Registry: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(f.blob) }),
 	})
 	f.must(err)

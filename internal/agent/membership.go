@@ -9,6 +9,7 @@ import (
 
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply"
+	"umbel.dev/umbel/internal/profile/about"
 )
 
 // What the agent keeps in its folder beside packagesDir and stateFile (home.go).
@@ -34,8 +35,9 @@ func (m *membership) hasLetGo(ctx context.Context) (bool, error) {
 	return false, m.farewells().save(ctx, farewell{})
 }
 
-// letGo returns what the agent does when it is told to go. What is left after it stays as it is: rest ends the repairs.
-func (m *membership) letGo(engine *apply.Engine, rest func()) func(context.Context, *wire.Detach) error {
+// letGo returns what the agent does when it is told to go. What is left after it stays as it is: rest ends the repairs. That
+// the cluster belongs to the fleet is not true any more, so what says so goes, with or without prune.
+func (m *membership) letGo(engine *apply.Engine, properties *about.Keeper, rest func()) func(context.Context, *wire.Detach) error {
 	return func(ctx context.Context, wish *wire.Detach) error {
 		if wish.GetPrune() {
 			if err := engine.RemoveAll(ctx); err != nil {
@@ -43,6 +45,9 @@ func (m *membership) letGo(engine *apply.Engine, rest func()) func(context.Conte
 			}
 		}
 		rest()
+		if err := properties.Remove(ctx); err != nil {
+			return err
+		}
 		return m.farewells().save(ctx, farewellOf(m.boot))
 	}
 }

@@ -181,7 +181,7 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 	accepting.Go(func() { g.acceptStreams(ctx, tun, member.Cluster) })
 	log.Info("an agent is in session", "key", member.Fingerprint[:12])
 	err := session.RunHub(ctx, control, session.HubConfig{
-		Version: g.Version,
+		Version: g.Version, ClusterSet: g.ClusterSet,
 		Pace:    g.pace,
 		Desired: presence.Desired,
 		Changed: changed,

@@ -62,7 +62,9 @@ type Config struct {
 	Before time.Time
 	// Version of the hub.
 	Version string
-	Log     *slog.Logger
+	// ClusterSet is the name of the fleet, which its members are told.
+	ClusterSet string
+	Log        *slog.Logger
 }
 
 // Gateway is the hub's open door.

@@ -2,8 +2,10 @@ package hub
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
+	inventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -36,25 +39,69 @@ func install(ctx context.Context, c client.Client) error {
 		return err
 	}
 	for _, file := range files {
-		raw, err := fs.ReadFile(deploy.CRDs, file)
+		crd, err := readCRD(deploy.CRDs, file)
 		if err != nil {
 			return err
-		}
-		crd := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(raw, &crd.Object); err != nil {
-			return fmt.Errorf("reading %s: %w", file, err)
 		}
 		err = c.Apply(ctx, client.ApplyConfigurationFromUnstructured(crd), client.FieldOwner(fieldManager), client.ForceOwnership)
 		if err != nil {
 			return fmt.Errorf("installing %s: %w", crd.GetName(), err)
 		}
 	}
-	return awaitServed(ctx, c)
+	return awaitServed(ctx, c, &v1alpha1.MemberClusterList{}, &v1alpha1.PlacementList{}, &v1alpha1.PackageList{}, &v1alpha1.ReleaseList{})
 }
 
-// awaitServed waits until every kind of ours can be listed.
-func awaitServed(ctx context.Context, c client.Client) error {
-	lists := []client.ObjectList{&v1alpha1.MemberClusterList{}, &v1alpha1.PlacementList{}, &v1alpha1.PackageList{}, &v1alpha1.ReleaseList{}}
+func readCRD(from fs.FS, file string) (*unstructured.Unstructured, error) {
+	raw, err := fs.ReadFile(from, file)
+	if err != nil {
+		return nil, err
+	}
+	crd := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal(raw, &crd.Object); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	return crd, nil
+}
+
+// installProfiles brings ClusterProfiles into an API that has none. One that is there is somebody else's and stays as it is.
+func installProfiles(ctx context.Context, c client.Client) error {
+	crd, err := readCRD(deploy.Multicluster, deploy.ClusterProfileCRD)
+	if err != nil {
+		return err
+	}
+	if err := c.Create(ctx, crd, client.FieldOwner(fieldManager)); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("installing %s: %w", crd.GetName(), err)
+	}
+	return awaitServed(ctx, c, &inventory.ClusterProfileList{})
+}
+
+// clusterSet returns the name of the fleet, which stands on the hub's namespace as SIG-Multicluster wants it. Where there is
+// none it draws one: two fleets of one company must not have the same.
+func clusterSet(ctx context.Context, c client.Client) (string, error) {
+	for {
+		namespace := &corev1.Namespace{}
+		if err := c.Get(ctx, client.ObjectKey{Name: v1alpha1.SystemNamespace}, namespace); err != nil {
+			return "", fmt.Errorf("reading the name of the fleet from namespace %s: %w", v1alpha1.SystemNamespace, err)
+		}
+		if name := namespace.Labels[v1alpha1.ClusterSetLabel]; name != "" {
+			return name, nil
+		}
+		before := namespace.DeepCopy()
+		name := "umbel-" + strings.ToLower(rand.Text()[:8])
+		metav1.SetMetaDataLabel(&namespace.ObjectMeta, v1alpha1.ClusterSetLabel, name)
+		err := c.Patch(ctx, namespace, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+		if apierrors.IsConflict(err) {
+			continue // somebody else wrote it: look again
+		}
+		if err != nil {
+			return "", fmt.Errorf("writing the name of the fleet to namespace %s: %w", v1alpha1.SystemNamespace, err)
+		}
+		return name, nil
+	}
+}
+
+// awaitServed waits until each of the kinds can be listed.
+func awaitServed(ctx context.Context, c client.Client, lists ...client.ObjectList) error {
 	var last error
 	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, servedTimeout, true, func(ctx context.Context) (bool, error) {
 		for _, list := range lists {
@@ -68,7 +115,7 @@ func awaitServed(ctx context.Context, c client.Client) error {
 		return true, nil
 	})
 	if err != nil {
-		return fmt.Errorf("waiting until the API serves our kinds: %w (last: %w)", err, last)
+		return fmt.Errorf("waiting until the API serves the kinds: %w (last: %w)", err, last)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	inventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -35,6 +36,7 @@ import (
 	"umbel.dev/umbel/internal/gateway/replicas"
 	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/placement"
+	"umbel.dev/umbel/internal/profile"
 	"umbel.dev/umbel/internal/version"
 )
 
@@ -54,6 +56,9 @@ func (h *hub) addKinds(ctx context.Context) error {
 func Scheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	if err := inventory.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
 	return scheme, v1alpha1.AddToScheme(scheme)
@@ -213,21 +218,33 @@ func (h *hub) addDelivery(ctx context.Context) (err error) {
 	return err
 }
 
+// addProfiles goes without where somebody else owns the kind in a version that this hub does not know.
+func (h *hub) addProfiles(ctx context.Context) error {
+	if err := installProfiles(ctx, h.api); err != nil {
+		h.Log.Error("members are not shown as ClusterProfiles (multicluster.x-k8s.io)", "error", err)
+		return ctx.Err()
+	}
+	return profile.Setup(h.manager)
+}
+
 func (h *hub) addGateway(ctx context.Context) error {
+	set, err := clusterSet(ctx, h.api)
+	if err != nil {
+		return err
+	}
 	config := gateway.Config{
 		Authority: h.authority, Desired: h.desired, Registry: h.registry, Replicas: h.replicas,
-		CertificateTTL: h.CertificateLife, Before: h.before, Version: version.Version, Log: h.Log,
+		CertificateTTL: h.CertificateLife, Before: h.before, Version: version.Version, ClusterSet: set, Log: h.Log,
 	}
 	for _, address := range h.Listen {
 		config.Listen = append(config.Listen, netip.AddrPortFrom(address, uint16(h.state.GatewayPort)).String())
 	}
 	if h.state.Authentication != "" {
-		var err error
 		if config.SignIn, err = signin.New(ctx, h.state.Authentication, h.Log); err != nil {
 			return err
 		}
 	}
-	_, err := gateway.Setup(ctx, h.manager, config)
+	_, err = gateway.Setup(ctx, h.manager, config)
 	return err
 }
 

@@ -73,6 +73,8 @@ type AgentConfig struct {
 	// Version of the agent.
 	Version  string
 	Packages Packages
+	// Properties are the member's ClusterProperties. Optional.
+	Properties Properties
 	// CheckAPI asks the member's API server whether it is well and which version it has. It runs once per probe and has
 	// half a probe interval.
 	CheckAPI func(ctx context.Context) (kubernetesVersion string, err error)
@@ -109,8 +111,9 @@ type agentEnd struct {
 		done  chan struct{}
 	}
 	reports struct {
-		next *time.Timer // nil unless a report waits for its turn
-		last time.Time   // when the latest one was sent
+		next       *time.Timer             // nil unless a report waits for its turn
+		last       time.Time               // when the latest one was sent
+		properties *wire.ClusterProperties // as told last
 	}
 }
 
@@ -203,8 +206,8 @@ func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.From
 	defer a.heard.Stop()
 	a.renew = time.NewTimer(max(0, time.Until(a.Credentials.RenewAt())))
 	defer a.renew.Stop()
-	for {
-		var err error
+	err := a.report()
+	for err == nil {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -225,6 +228,8 @@ func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.From
 			err = a.send(&wire.FromAgent{Message: &wire.FromAgent_Ack{Ack: ack}})
 		case <-a.Packages.Changed():
 			err = a.report()
+		case <-a.propertiesChanged():
+			err = a.report()
 		case <-a.reportTimer():
 			a.reports.next = nil
 			err = a.report()
@@ -234,10 +239,8 @@ func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.From
 			// The hub ends the session, when it has made sure that it will not ask again.
 			err = a.send(&wire.FromAgent{Message: &wire.FromAgent_Detached{Detached: &wire.Detached{}}})
 		}
-		if err != nil {
-			return err
-		}
 	}
+	return err
 }
 
 func (a *agentEnd) handle(ctx context.Context, message *wire.FromHub) error {
@@ -350,35 +353,12 @@ func (a *agentEnd) report() error {
 		}
 		return nil
 	}
-	report := a.Packages.Take()
+	report := a.withProperties(a.Packages.Take())
 	if report == nil {
 		return nil
 	}
 	a.reports.last = time.Now()
 	return a.sendReport(report)
-}
-
-// sendReport sends a report in as many frames as it takes.
-func (a *agentEnd) sendReport(report *wire.StatusReport) error {
-	for _, part := range parts(report) {
-		if err := a.send(&wire.FromAgent{Message: &wire.FromAgent_Status{Status: part}}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// parts splits a report so that each part fits into a frame.
-func parts(report *wire.StatusReport) []*wire.StatusReport {
-	n := len(report.GetPackages())
-	if proto.Size(report) <= room {
-		return []*wire.StatusReport{report}
-	}
-	if n <= 1 {
-		return []*wire.StatusReport{{Packages: fit(report.GetPackages()), Removed: report.GetRemoved(), KubernetesVersion: report.GetKubernetesVersion()}}
-	}
-	first := &wire.StatusReport{Packages: report.Packages[:n/2], Removed: report.GetRemoved(), KubernetesVersion: report.GetKubernetesVersion()}
-	return append(parts(first), parts(&wire.StatusReport{Packages: report.Packages[n/2:]})...)
 }
 
 func (a *agentEnd) reportTimer() <-chan time.Time {

@@ -56,6 +56,8 @@ type Issue func(csr []byte) (certificatePEM, trustPEM []byte, err error)
 type HubConfig struct {
 	// Version of the hub.
 	Version string
+	// ClusterSet is the name of the fleet.
+	ClusterSet string
 	// Pace says how often the agent is probed. Sessions of one hub share it. The default is one that this session has to
 	// itself.
 	Pace *Pace
@@ -134,6 +136,7 @@ func (h *hubEnd) open(reader *bufio.Reader) error {
 	h.answered = time.Now()
 	welcome := &wire.Welcome{
 		Protocol: protocol, HubVersion: h.Version, ProbeIntervalMillis: uint32(h.interval.Milliseconds()),
+		ClusterSet: h.ClusterSet,
 	}
 	if err := h.send(&wire.FromHub{Message: &wire.FromHub_Welcome{Welcome: welcome}}); err != nil {
 		return err

@@ -31,6 +31,8 @@ type Facts struct {
 	Heard    bool
 	Packages map[v1alpha1.PackageKey]*wire.PackageStatus
 	details  int // that they take, in bytes (see hold)
+	// Properties are what the member says of itself; nil as long as that is not known.
+	Properties []*wire.ClusterProperty
 	// Told is what may be under way to the agent, in this session or when the last one ended. It is never written to.
 	Told map[v1alpha1.PackageKey]*wire.Assignment
 	// NotStored is why the agent could not store what it is to hold.
@@ -96,6 +98,9 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 	if facts.Heard {
 		all := packages(status.Packages, listing(facts, desired), hub.Now)
 		status.Packages, omitted = fit(all, status.Packages, desired)
+	}
+	if facts.Properties != nil {
+		status.Properties = properties(status.Properties, facts.Properties, hub.Now)
 	}
 	switch id := status.Identity; {
 	case id == nil:

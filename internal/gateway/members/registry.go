@@ -175,6 +175,9 @@ func (p *Presence) Reported(report *wire.StatusReport) {
 		if v := report.GetKubernetesVersion(); v != "" {
 			f.KubernetesVersion = clip(v, maxVersion)
 		}
+		if said := report.GetProperties(); said != nil {
+			f.Properties = boundedProperties(said.GetItems())
+		}
 		if underWay(report) {
 			return passing
 		}

@@ -180,14 +180,26 @@ func InstallCRDs(t testing.TB, config *rest.Config) {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		if err := installCRD(t.Context(), client, file); err != nil {
+		if err := installCRD(t.Context(), client, deploy.CRDs, file); err != nil {
 			t.Fatalf("installing %s: %v", file, err)
 		}
 	}
 }
 
-func installCRD(ctx context.Context, client dynamic.Interface, file string) error {
-	content, err := deploy.CRDs.ReadFile(file)
+// InstallProfiles installs SIG-Multicluster's ClusterProfile and returns when it is served.
+func InstallProfiles(t testing.TB, config *rest.Config) {
+	t.Helper()
+	client, err := dynamic.NewForConfig(config)
+	if err == nil {
+		err = installCRD(t.Context(), client, deploy.Multicluster, deploy.ClusterProfileCRD)
+	}
+	if err != nil {
+		t.Fatalf("installing %s: %v", deploy.ClusterProfileCRD, err)
+	}
+}
+
+func installCRD(ctx context.Context, client dynamic.Interface, from fs.FS, file string) error {
+	content, err := fs.ReadFile(from, file)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ var resources = []*resource{
 	kind("", "v1", "Service", "services", true),
 	kind("", "v1", "ServiceAccount", "serviceaccounts", true),
 	kind("rbac.authorization.k8s.io", "v1", "Role", "roles", true),
+	kind("about.k8s.io", "v1beta1", "ClusterProperty", "clusterproperties", false),
 }
 
 func kind(group, version, name, plural string, namespaced bool) *resource {

@@ -159,6 +159,7 @@ func TestDiscoveryAndVersion(t *testing.T) {
 	}
 	slices.Sort(got) // the client asks for the groups side by side
 	want := []string{
+		"about.k8s.io/v1beta1 clusterproperties namespaced=false",
 		"rbac.authorization.k8s.io/v1 roles namespaced=true", "v1 configmaps namespaced=true", "v1 namespaces namespaced=false",
 		"v1 secrets namespaced=true", "v1 serviceaccounts namespaced=true", "v1 services namespaced=true",
 	}
