@@ -158,6 +158,12 @@ type MemberIdentity struct {
 	// certificateNotAfter is when the certificate that was issued last expires.
 	// +optional
 	CertificateNotAfter *metav1.Time `json:"certificateNotAfter,omitempty"`
+	// issuer is the beginning of the SHA-256 of the key of the CA that issued the agent's certificate.
+	// +optional
+	Issuer string `json:"issuer,omitempty"`
+	// trust names the bundle of the hub's CAs that the agent keeps, by the beginning of its SHA-256.
+	// +optional
+	Trust string `json:"trust,omitempty"`
 }
 
 // MemberSession is one session of a member's agent with one replica of the hub.

@@ -91,6 +91,7 @@ type FromAgent struct {
 	//	*FromAgent_ProbeAnswer
 	//	*FromAgent_CertificateRequest
 	//	*FromAgent_Detached
+	//	*FromAgent_TrustHeld
 	Message       isFromAgent_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -187,6 +188,15 @@ func (x *FromAgent) GetDetached() *Detached {
 	return nil
 }
 
+func (x *FromAgent) GetTrustHeld() *TrustHeld {
+	if x != nil {
+		if x, ok := x.Message.(*FromAgent_TrustHeld); ok {
+			return x.TrustHeld
+		}
+	}
+	return nil
+}
+
 type isFromAgent_Message interface {
 	isFromAgent_Message()
 }
@@ -215,6 +225,10 @@ type FromAgent_Detached struct {
 	Detached *Detached `protobuf:"bytes,6,opt,name=detached,proto3,oneof"`
 }
 
+type FromAgent_TrustHeld struct {
+	TrustHeld *TrustHeld `protobuf:"bytes,7,opt,name=trust_held,json=trustHeld,proto3,oneof"`
+}
+
 func (*FromAgent_Hello) isFromAgent_Message() {}
 
 func (*FromAgent_Ack) isFromAgent_Message() {}
@@ -227,6 +241,8 @@ func (*FromAgent_CertificateRequest) isFromAgent_Message() {}
 
 func (*FromAgent_Detached) isFromAgent_Message() {}
 
+func (*FromAgent_TrustHeld) isFromAgent_Message() {}
+
 // FromHub is every message that a hub sends.
 type FromHub struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -238,6 +254,7 @@ type FromHub struct {
 	//	*FromHub_Probe
 	//	*FromHub_Certificate
 	//	*FromHub_Detach
+	//	*FromHub_Trust
 	Message       isFromHub_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -334,6 +351,15 @@ func (x *FromHub) GetDetach() *Detach {
 	return nil
 }
 
+func (x *FromHub) GetTrust() *TrustBundle {
+	if x != nil {
+		if x, ok := x.Message.(*FromHub_Trust); ok {
+			return x.Trust
+		}
+	}
+	return nil
+}
+
 type isFromHub_Message interface {
 	isFromHub_Message()
 }
@@ -362,6 +388,10 @@ type FromHub_Detach struct {
 	Detach *Detach `protobuf:"bytes,6,opt,name=detach,proto3,oneof"`
 }
 
+type FromHub_Trust struct {
+	Trust *TrustBundle `protobuf:"bytes,7,opt,name=trust,proto3,oneof"`
+}
+
 func (*FromHub_Welcome) isFromHub_Message() {}
 
 func (*FromHub_Refusal) isFromHub_Message() {}
@@ -374,6 +404,8 @@ func (*FromHub_Certificate) isFromHub_Message() {}
 
 func (*FromHub_Detach) isFromHub_Message() {}
 
+func (*FromHub_Trust) isFromHub_Message() {}
+
 // Hello opens a session: who the agent is and what it holds, so that the hub sends only what differs.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -384,7 +416,9 @@ type Hello struct {
 	AgentVersion      string `protobuf:"bytes,3,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
 	KubernetesVersion string `protobuf:"bytes,4,opt,name=kubernetes_version,json=kubernetesVersion,proto3" json:"kubernetes_version,omitempty"`
 	// packages is everything that the agent holds, and its state.
-	Packages      []*PackageStatus `protobuf:"bytes,5,rep,name=packages,proto3" json:"packages,omitempty"`
+	Packages []*PackageStatus `protobuf:"bytes,5,rep,name=packages,proto3" json:"packages,omitempty"`
+	// trust names the bundle of the hub's certificate authorities that the agent keeps, as in TrustHeld.
+	Trust         string `protobuf:"bytes,6,opt,name=trust,proto3" json:"trust,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -452,6 +486,13 @@ func (x *Hello) GetPackages() []*PackageStatus {
 		return x.Packages
 	}
 	return nil
+}
+
+func (x *Hello) GetTrust() string {
+	if x != nil {
+		return x.Trust
+	}
+	return ""
 }
 
 // Welcome accepts a session.
@@ -1497,33 +1538,140 @@ func (*Detached) Descriptor() ([]byte, []int) {
 	return file_session_proto_rawDescGZIP(), []int{19}
 }
 
+// TrustBundle is by which certificate authorities the agent is to know its hub from now on. It is told when the agent does
+// not keep it yet.
+type TrustBundle struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// trust_pem is the whole bundle. A block of type "DISTRUSTED CERTIFICATE" is an authority that is not to be trusted
+	// whoever says so, also when it is in the bootstrap.
+	TrustPem []byte `protobuf:"bytes,1,opt,name=trust_pem,json=trustPem,proto3" json:"trust_pem,omitempty"`
+	// renew_within_millis asks for a new certificate, at a moment of the agent's choice within that time; 0 asks for nothing.
+	RenewWithinMillis uint32 `protobuf:"varint,2,opt,name=renew_within_millis,json=renewWithinMillis,proto3" json:"renew_within_millis,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *TrustBundle) Reset() {
+	*x = TrustBundle{}
+	mi := &file_session_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrustBundle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrustBundle) ProtoMessage() {}
+
+func (x *TrustBundle) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrustBundle.ProtoReflect.Descriptor instead.
+func (*TrustBundle) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *TrustBundle) GetTrustPem() []byte {
+	if x != nil {
+		return x.TrustPem
+	}
+	return nil
+}
+
+func (x *TrustBundle) GetRenewWithinMillis() uint32 {
+	if x != nil {
+		return x.RenewWithinMillis
+	}
+	return 0
+}
+
+// TrustHeld says that the agent keeps a bundle, also when it came with a certificate.
+type TrustHeld struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// digest is the first 8 bytes of the SHA-256 of trust_pem, in hex.
+	Digest        string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrustHeld) Reset() {
+	*x = TrustHeld{}
+	mi := &file_session_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrustHeld) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrustHeld) ProtoMessage() {}
+
+func (x *TrustHeld) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrustHeld.ProtoReflect.Descriptor instead.
+func (*TrustHeld) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *TrustHeld) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
 var File_session_proto protoreflect.FileDescriptor
 
 const file_session_proto_rawDesc = "" +
 	"\n" +
-	"\rsession.proto\x12\rumbel.wire.v1\"\xf1\x02\n" +
+	"\rsession.proto\x12\rumbel.wire.v1\"\xac\x03\n" +
 	"\tFromAgent\x12,\n" +
 	"\x05hello\x18\x01 \x01(\v2\x14.umbel.wire.v1.HelloH\x00R\x05hello\x12&\n" +
 	"\x03ack\x18\x02 \x01(\v2\x12.umbel.wire.v1.AckH\x00R\x03ack\x125\n" +
 	"\x06status\x18\x03 \x01(\v2\x1b.umbel.wire.v1.StatusReportH\x00R\x06status\x12?\n" +
 	"\fprobe_answer\x18\x04 \x01(\v2\x1a.umbel.wire.v1.ProbeAnswerH\x00R\vprobeAnswer\x12T\n" +
 	"\x13certificate_request\x18\x05 \x01(\v2!.umbel.wire.v1.CertificateRequestH\x00R\x12certificateRequest\x125\n" +
-	"\bdetached\x18\x06 \x01(\v2\x17.umbel.wire.v1.DetachedH\x00R\bdetachedB\t\n" +
-	"\amessage\"\xda\x02\n" +
+	"\bdetached\x18\x06 \x01(\v2\x17.umbel.wire.v1.DetachedH\x00R\bdetached\x129\n" +
+	"\n" +
+	"trust_held\x18\a \x01(\v2\x18.umbel.wire.v1.TrustHeldH\x00R\ttrustHeldB\t\n" +
+	"\amessage\"\x8e\x03\n" +
 	"\aFromHub\x122\n" +
 	"\awelcome\x18\x01 \x01(\v2\x16.umbel.wire.v1.WelcomeH\x00R\awelcome\x122\n" +
 	"\arefusal\x18\x02 \x01(\v2\x16.umbel.wire.v1.RefusalH\x00R\arefusal\x127\n" +
 	"\adesired\x18\x03 \x01(\v2\x1b.umbel.wire.v1.DesiredStateH\x00R\adesired\x12,\n" +
 	"\x05probe\x18\x04 \x01(\v2\x14.umbel.wire.v1.ProbeH\x00R\x05probe\x12D\n" +
 	"\vcertificate\x18\x05 \x01(\v2 .umbel.wire.v1.CertificateIssuedH\x00R\vcertificate\x12/\n" +
-	"\x06detach\x18\x06 \x01(\v2\x15.umbel.wire.v1.DetachH\x00R\x06detachB\t\n" +
-	"\amessage\"\xd4\x01\n" +
+	"\x06detach\x18\x06 \x01(\v2\x15.umbel.wire.v1.DetachH\x00R\x06detach\x122\n" +
+	"\x05trust\x18\a \x01(\v2\x1a.umbel.wire.v1.TrustBundleH\x00R\x05trustB\t\n" +
+	"\amessage\"\xea\x01\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12!\n" +
 	"\fmin_protocol\x18\x02 \x01(\rR\vminProtocol\x12#\n" +
 	"\ragent_version\x18\x03 \x01(\tR\fagentVersion\x12-\n" +
 	"\x12kubernetes_version\x18\x04 \x01(\tR\x11kubernetesVersion\x128\n" +
-	"\bpackages\x18\x05 \x03(\v2\x1c.umbel.wire.v1.PackageStatusR\bpackages\"\x9b\x01\n" +
+	"\bpackages\x18\x05 \x03(\v2\x1c.umbel.wire.v1.PackageStatusR\bpackages\x12\x14\n" +
+	"\x05trust\x18\x06 \x01(\tR\x05trust\"\x9b\x01\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x1f\n" +
 	"\vhub_version\x18\x02 \x01(\tR\n" +
@@ -1607,7 +1755,12 @@ const file_session_proto_rawDesc = "" +
 	"\x06Detach\x12\x14\n" +
 	"\x05prune\x18\x01 \x01(\bR\x05prune\"\n" +
 	"\n" +
-	"\bDetachedB\x1aZ\x18umbel.dev/umbel/api/wireb\x06proto3"
+	"\bDetached\"Z\n" +
+	"\vTrustBundle\x12\x1b\n" +
+	"\ttrust_pem\x18\x01 \x01(\fR\btrustPem\x12.\n" +
+	"\x13renew_within_millis\x18\x02 \x01(\rR\x11renewWithinMillis\"#\n" +
+	"\tTrustHeld\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digestB\x1aZ\x18umbel.dev/umbel/api/wireb\x06proto3"
 
 var (
 	file_session_proto_rawDescOnce sync.Once
@@ -1622,7 +1775,7 @@ func file_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_session_proto_goTypes = []any{
 	(PackageStatus_Phase)(0),   // 0: umbel.wire.v1.PackageStatus.Phase
 	(*FromAgent)(nil),          // 1: umbel.wire.v1.FromAgent
@@ -1645,6 +1798,8 @@ var file_session_proto_goTypes = []any{
 	(*CertificateIssued)(nil),  // 18: umbel.wire.v1.CertificateIssued
 	(*Detach)(nil),             // 19: umbel.wire.v1.Detach
 	(*Detached)(nil),           // 20: umbel.wire.v1.Detached
+	(*TrustBundle)(nil),        // 21: umbel.wire.v1.TrustBundle
+	(*TrustHeld)(nil),          // 22: umbel.wire.v1.TrustHeld
 }
 var file_session_proto_depIdxs = []int32{
 	3,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
@@ -1653,25 +1808,27 @@ var file_session_proto_depIdxs = []int32{
 	16, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
 	17, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
 	20, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
-	4,  // 6: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
-	5,  // 7: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
-	6,  // 8: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
-	15, // 9: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
-	18, // 10: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
-	19, // 11: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
-	12, // 12: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
-	7,  // 13: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
-	12, // 14: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
-	10, // 15: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
-	11, // 16: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
-	0,  // 17: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
-	13, // 18: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
-	14, // 19: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	22, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
+	4,  // 7: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
+	5,  // 8: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
+	6,  // 9: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
+	15, // 10: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
+	18, // 11: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
+	19, // 12: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
+	21, // 13: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
+	12, // 14: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
+	7,  // 15: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
+	12, // 16: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
+	10, // 17: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
+	11, // 18: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
+	0,  // 19: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
+	13, // 20: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
+	14, // 21: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_session_proto_init() }
@@ -1686,6 +1843,7 @@ func file_session_proto_init() {
 		(*FromAgent_ProbeAnswer)(nil),
 		(*FromAgent_CertificateRequest)(nil),
 		(*FromAgent_Detached)(nil),
+		(*FromAgent_TrustHeld)(nil),
 	}
 	file_session_proto_msgTypes[1].OneofWrappers = []any{
 		(*FromHub_Welcome)(nil),
@@ -1694,6 +1852,7 @@ func file_session_proto_init() {
 		(*FromHub_Probe)(nil),
 		(*FromHub_Certificate)(nil),
 		(*FromHub_Detach)(nil),
+		(*FromHub_Trust)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1701,7 +1860,7 @@ func file_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_proto_rawDesc), len(file_session_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

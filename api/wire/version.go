@@ -11,6 +11,8 @@ package wire
 //
 //	1  2026-11-22  first version
 //	   2026-11-26  Welcome.cluster_set and StatusReport.properties were added; who does not know them leaves them out
+//	   2026-11-26  Hello.trust, TrustBundle and TrustHeld: an agent that does not know them keeps the bundle that comes with
+//	               its next certificate
 const (
 	Protocol    = 1
 	MinProtocol = 1

@@ -57,7 +57,7 @@ func TestAClusterComesByItself(t *testing.T) {
 	var system corev1.Namespace
 	f.must(f.client.Get(t.Context(), client.ObjectKey{Name: metav1.NamespaceSystem}, &system))
 	f.name = v1alpha1.SelfName("edge", string(system.UID))
-	f.bootstrap(v1alpha1.Bootstrap{Address: f.address, CA: string(f.authority.CA.CertPEM()), Token: presented})
+	f.bootstrap(v1alpha1.Bootstrap{Address: f.address, CA: string(f.authority.Bundle()), Token: presented})
 	f.start()
 	f.says(f.name, v1alpha1.ReasonPendingApproval)
 	f.hears("umbel approve " + string(f.name))

@@ -35,6 +35,7 @@ import (
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/gateway"
+	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/kube/kubetest"
 	"umbel.dev/umbel/internal/session"
@@ -45,7 +46,7 @@ type fleet struct {
 	t         *testing.T
 	api       *rest.Config
 	client    client.Client
-	authority *gateway.Authority
+	authority *trust.Authority
 	address   string
 	blob      []byte
 	wanted    *corev1.ConfigMap
@@ -94,7 +95,7 @@ func newFleet(t *testing.T) *fleet {
 	f.must(err)
 	f.blob, err = bundle.Encode([]bundle.Entry{{File: "wanted.yaml", Object: raw}})
 	f.must(err)
-	f.authority, err = gateway.LoadAuthority(t.Context(), f.client, nil)
+	f.authority, err = trust.Load(t.Context(), trust.Config{Client: f.client})
 	f.must(err)
 	f.serve(scheme)
 	t.Cleanup(func() { f.kill() })
@@ -110,6 +111,8 @@ func (f *fleet) serve(scheme *runtime.Scheme) {
 		Listen: []string{"127.0.0.1:0"}, Authority: f.authority, Desired: f, ProbeInterval: 200 * time.Millisecond, ClusterSet: "umbel-test", Log: f.log(),
 		Registry: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(f.blob) }),
 	})
+	f.must(err)
+	_, err = trust.Setup(mgr, f.authority, func() error { return nil }, f.log())
 	f.must(err)
 	f.address = g.Addrs()[0].String()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
@@ -218,7 +221,7 @@ func (f *fleet) invite() {
 		},
 	}
 	f.must(f.client.Create(f.t.Context(), secret))
-	f.bootstrap(v1alpha1.Bootstrap{Cluster: f.name, Address: f.address, CA: string(f.authority.CA.CertPEM()), Token: token})
+	f.bootstrap(v1alpha1.Bootstrap{Cluster: f.name, Address: f.address, CA: string(f.authority.Bundle()), Token: token})
 }
 
 // bootstrap installs a bootstrap on the member and gives it to the agent.

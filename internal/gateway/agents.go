@@ -15,7 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/gateway/members"
+	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel"
@@ -78,17 +80,25 @@ type admitted struct {
 
 // admit says whose agent it is and whether it may come in.
 func (g *Gateway) admit(ctx context.Context, chain []*x509.Certificate) (admitted, error) {
-	member, err := g.Authority.CA.VerifyMember(chain)
+	member, err := g.Authority.VerifyMember(ctx, chain)
 	no := &refused{reason: v1alpha1.ReasonCertificateRefused, cluster: member.Cluster}
+	var outdated *trust.Outdated
 	switch {
+	case errors.As(err, &outdated):
+		// What a stolen key has signed proves nothing.
+		no.text, no.shows = outdated.Error(), outdated.Role != v1alpha1.CADistrusted
+		g.Log.Warn("a certificate of an authority that was given up", "member", member.Cluster, "authority", outdated.Authority,
+			"role", outdated.Role, "refusedSoFar", outdated.Refused)
 	case errors.Is(err, identity.ErrNoCertificate):
 		no.text = "the agent presented no certificate; it gets one with the token of `umbel join`"
 	case errors.Is(err, identity.ErrExpired):
 		no.text, no.shows = "the agent's certificate is expired; it asks for a new one by itself, with its pinned key", true
 	case errors.Is(err, identity.ErrForeign):
 		no.text = "the agent's certificate is not from this hub; to move the cluster to this hub, run `umbel leave` on the other one, then `umbel join` here"
-	case err != nil:
+	case errors.Is(err, identity.ErrNotAMember):
 		no.text = "the certificate is not one of an agent; run `umbel join`"
+	case err != nil:
+		return admitted{Member: member}, err
 	}
 	if err != nil {
 		return admitted{Member: member}, no
@@ -180,6 +190,8 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 	var accepting sync.WaitGroup
 	accepting.Go(func() { g.acceptStreams(ctx, tun, member.Cluster) })
 	log.Info("an agent is in session", "key", member.Fingerprint[:12])
+	trusted := &trusted{authority: g.Authority, issuer: member.Issuer}
+	presence.Presented(trust.Fingerprint(member.Issuer))
 	err := session.RunHub(ctx, control, session.HubConfig{
 		Version: g.Version, ClusterSet: g.ClusterSet,
 		Pace:    g.pace,
@@ -188,12 +200,15 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 		Listed:  presence.Listed(),
 		Orders:  presence.Orders(),
 		Issue: func(csr []byte) ([]byte, []byte, error) {
-			certificate, notAfter, err := g.renew(member.Member, csr)
-			if err == nil {
-				presence.Renewed(notAfter)
+			certificate, notAfter, issuer, err := g.renew(member.Member, csr)
+			if err != nil {
+				return nil, nil, err
 			}
-			return certificate, g.Authority.CA.CertPEM(), err
+			trusted.issuer = issuer
+			presence.Renewed(members.Paper{NotAfter: notAfter, Issuer: trust.Fingerprint(issuer)})
+			return certificate, g.Authority.Bundle(), nil
 		},
+		Trust:    trusted,
 		Observer: presence,
 		Log:      log,
 	})
@@ -234,13 +249,25 @@ func (g *Gateway) acceptStreams(ctx context.Context, tun *tunnel.Session, cluste
 }
 
 // renew issues a certificate in a session: for the same member and the same key.
-func (g *Gateway) renew(member identity.Member, csr []byte) (certificatePEM []byte, notAfter time.Time, err error) {
+func (g *Gateway) renew(member identity.Member, csr []byte) (certificatePEM []byte, notAfter time.Time, issuer *x509.Certificate, err error) {
 	request, err := identity.ParseMemberRequest(csr)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, time.Time{}, nil, err
 	}
 	if request.Cluster != member.Cluster || request.Fingerprint != member.Fingerprint {
-		return nil, time.Time{}, fmt.Errorf("the agent of %q asked for a certificate of another member or key", member.Cluster)
+		return nil, time.Time{}, nil, fmt.Errorf("the agent of %q asked for a certificate of another member or key", member.Cluster)
 	}
-	return g.Authority.CA.SignMember(request, g.CertificateTTL)
+	return g.Authority.SignMember(request, g.CertificateTTL)
 }
+
+// trusted is the authority as the session of one agent sees it. All of it happens in the goroutine of the session.
+type trusted struct {
+	authority *trust.Authority
+	issuer    *x509.Certificate // of the certificate that the agent has
+}
+
+// Bundle implements session.Trust.
+func (t *trusted) Bundle() (*wire.TrustBundle, string) { return t.authority.For(t.issuer) }
+
+// Changed implements session.Trust.
+func (t *trusted) Changed() <-chan struct{} { return t.authority.Changed() }

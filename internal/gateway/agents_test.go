@@ -119,8 +119,8 @@ func TestExpiredCertificateIsRefusedAndIssuedAgain(t *testing.T) {
 	a := h.joined("prod-eu")
 	a.stop()
 	ring := h.keyring(a.dir)
-	certificate := h.sign(h.authority.CA, "prod-eu", ring, -time.Minute)
-	if err := ring.Install(certificate, h.authority.CA.CertPEM()); err != nil {
+	certificate := h.sign(h.authority.Issuer(), "prod-eu", ring, -time.Minute)
+	if err := ring.Install(certificate, h.authority.Bundle()); err != nil {
 		t.Fatal(err)
 	}
 	h.shows("prod-eu", v1alpha1.ConditionConnected, "Unknown/SessionClosed")
@@ -128,7 +128,7 @@ func TestExpiredCertificateIsRefusedAndIssuedAgain(t *testing.T) {
 	mustContain(t, "the condition", h.shows("prod-eu", v1alpha1.ConditionConnected, "False/CertificateRefused"), "expired")
 	h.shows("prod-eu", v1alpha1.ConditionReady, "False/CertificateRefused")
 
-	h.newAgent(v1alpha1.Bootstrap{Cluster: "prod-eu", Address: h.address, CA: string(h.authority.CA.CertPEM())}, a.dir).start()
+	h.newAgent(v1alpha1.Bootstrap{Cluster: "prod-eu", Address: h.address, CA: string(h.authority.Bundle())}, a.dir).start()
 	h.shows("prod-eu", v1alpha1.ConditionReady, "True/NoPackages")
 }
 
@@ -150,12 +150,12 @@ func TestStrangersAreRefused(t *testing.T) {
 		status  string
 	}{
 		{"another hub's certificate", "prod-eu", other, "not from this hub", ""},
-		{"our certificate of a key that is not pinned", "prod-eu", h.authority.CA, "not the one that is pinned", "False/CertificateRefused"},
-		{"a MemberCluster that was deleted: revoked", "gone", h.authority.CA, "certificate is revoked", ""},
+		{"our certificate of a key that is not pinned", "prod-eu", h.authority.Issuer(), "not the one that is pinned", "False/CertificateRefused"},
+		{"a MemberCluster that was deleted: revoked", "gone", h.authority.Issuer(), "certificate is revoked", ""},
 	} {
 		t.Run(c.reason, func(t *testing.T) {
 			ring := h.keyring(t.TempDir())
-			if err := ring.Install(h.sign(c.ca, c.cluster, ring, time.Hour), h.authority.CA.CertPEM()); err != nil {
+			if err := ring.Install(h.sign(c.ca, c.cluster, ring, time.Hour), h.authority.Bundle()); err != nil {
 				t.Fatal(err)
 			}
 			mustContain(t, "the refusal", fmt.Sprint(h.dial(ring)), c.want)
@@ -184,7 +184,7 @@ func TestStrangersWriteNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	ring := h.keyring(t.TempDir())
-	notAnAgent, err := h.authority.CA.Sign(identity.Request{CommonName: "prod-eu", TTL: time.Hour}, ring.Key().Public(), x509.ExtKeyUsageClientAuth)
+	notAnAgent, err := h.authority.Issuer().Sign(identity.Request{CommonName: "prod-eu", TTL: time.Hour}, ring.Key().Public(), x509.ExtKeyUsageClientAuth)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestStrangersWriteNothing(t *testing.T) {
 		{"another hub's certificate, expired", "not from this hub", h.sign(other, "prod-eu", ring, -time.Minute)},
 		{"our certificate, not of an agent", "not one of an agent", notAnAgent},
 	} {
-		if err := ring.Install(c.certificate, h.authority.CA.CertPEM()); err != nil {
+		if err := ring.Install(c.certificate, h.authority.Bundle()); err != nil {
 			t.Fatal(err)
 		}
 		mustContain(t, c.reason, fmt.Sprint(h.dial(ring)), c.want)
@@ -211,7 +211,7 @@ func TestStrangerDoesNotDisturb(t *testing.T) {
 	h.joined("prod-eu")
 	before := h.member("prod-eu").ResourceVersion
 	ring := h.keyring(t.TempDir())
-	if err := ring.Install(h.sign(h.authority.CA, "prod-eu", ring, time.Hour), h.authority.CA.CertPEM()); err != nil {
+	if err := ring.Install(h.sign(h.authority.Issuer(), "prod-eu", ring, time.Hour), h.authority.Bundle()); err != nil {
 		t.Fatal(err)
 	}
 	mustContain(t, "the refusal", fmt.Sprint(h.dial(ring)), "not the one that is pinned")

@@ -56,7 +56,7 @@ func (h *hub) tokenNow(name string) v1alpha1.JoinToken {
 
 // boot is what a cluster's manifest gives its agent.
 func (h *hub) boot(cluster v1alpha1.ClusterName, token string) v1alpha1.Bootstrap {
-	return v1alpha1.Bootstrap{Cluster: cluster, Address: h.address, CA: string(h.authority.CA.CertPEM()), Token: token}
+	return v1alpha1.Bootstrap{Cluster: cluster, Address: h.address, CA: string(h.authority.Bundle()), Token: token}
 }
 
 // made waits until a cluster has registered itself.

@@ -50,8 +50,9 @@
 //     waits for its first agent.
 //   - That an agent is no member (session.ReasonNoMember) is said only when the API says so: an agent that has let go takes
 //     itself away then.
-//   - State is in the API: the members' CA and the serving certificate are Secrets, so any replica can take over. What one
-//     replica says to another goes over mutual TLS with certificates of that CA which are good for nothing else.
+//   - State is in the API: the members' CA is a Secret, so any replica can take over. Each serves with a certificate of its
+//     own. What one replica says to another goes over mutual TLS with certificates of that CA which are good for nothing else.
 //
-// Left to others: the conversation (package session), bytes (package tunnel), what is desired (package delivery).
+// Left to others: who issues and who is trusted (package gateway/trust), the conversation (package session), bytes (package
+// tunnel), what is desired (package delivery).
 package gateway

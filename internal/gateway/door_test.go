@@ -31,7 +31,7 @@ import (
 
 // web returns a client of the door that shows no certificate, or the one in ring.
 func (h *hub) web(ring *identity.Keyring) *http.Client {
-	settings := &tls.Config{RootCAs: h.authority.CA.Pool()}
+	settings := &tls.Config{RootCAs: h.authority.Issuer().Pool()}
 	if ring != nil {
 		settings = ring.TLS()
 	}
@@ -111,6 +111,8 @@ type never struct{}
 func (never) RenewAt() time.Time        { return time.Now().Add(time.Hour) }
 func (never) Request() ([]byte, error)  { return nil, errors.New("not renewed") }
 func (never) Install(_, _ []byte) error { return errors.New("not renewed") }
+func (never) Trust([]byte) error        { return nil }
+func (never) Trusts() string            { return "" }
 
 // person makes a ServiceAccount on the hub and returns how it reaches the member through the hub. proxy says whether
 // the hub lets it.
@@ -140,7 +142,7 @@ func (h *hub) person(namespace, name string, clusters ...string) *rest.Config {
 	}
 	return &rest.Config{
 		Host: "https://" + h.address + "/clusters/prod-eu", BearerToken: token.Status.Token,
-		TLSClientConfig: rest.TLSClientConfig{CAData: h.authority.CA.CertPEM()},
+		TLSClientConfig: rest.TLSClientConfig{CAData: h.authority.Bundle()},
 	}
 }
 
@@ -297,14 +299,14 @@ func TestGarbageAtTheDoor(t *testing.T) {
 	if _, err := io.Copy(io.Discard, plain); err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Errorf("garbage instead of TLS: %v", err)
 	}
-	inTLS, err := tls.Dial("tcp", h.address, &tls.Config{RootCAs: h.authority.CA.Pool(), NextProtos: []string{tunnel.Protocol}})
+	inTLS, err := tls.Dial("tcp", h.address, &tls.Config{RootCAs: h.authority.Issuer().Pool(), NextProtos: []string{tunnel.Protocol}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer inTLS.Close()
 	inTLS.Write(garbage)
 	io.Copy(io.Discard, inTLS)
-	tls12 := &tls.Config{RootCAs: h.authority.CA.Pool(), MaxVersion: tls.VersionTLS12, NextProtos: []string{tunnel.Protocol}}
+	tls12 := &tls.Config{RootCAs: h.authority.Issuer().Pool(), MaxVersion: tls.VersionTLS12, NextProtos: []string{tunnel.Protocol}}
 	if _, err := tls.Dial("tcp", h.address, tls12); err == nil {
 		t.Error("TLS 1.2 was accepted")
 	}
@@ -331,36 +333,4 @@ func TestGarbageInSession(t *testing.T) {
 	h.shows("prod-eu", v1alpha1.ConditionConnected, "Unknown/SessionClosed")
 	h.shows("dev", v1alpha1.ConditionConnected, "True/ProbeAnswered")
 	_ = other
-}
-
-func TestServingCertificate(t *testing.T) {
-	h := newHub(t)
-	first, err := h.authority.Serving(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	same, err := h.authority.Serving(t.Context())
-	if err != nil || !bytes.Equal(first.Certificate[0], same.Certificate[0]) {
-		t.Errorf("it changed without need: %v", err)
-	}
-	more, err := LoadAuthority(t.Context(), h.client, []string{"hub.example.com", "10.0.0.1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(more.CA.CertPEM(), h.authority.CA.CertPEM()) {
-		t.Error("a second hub has another CA")
-	}
-	renewed, err := more.Serving(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := renewed.Leaf.VerifyHostname("hub.example.com"); err != nil {
-		t.Error(err)
-	}
-	if err := more.PublishInfo(t.Context(), "hub.example.com:443", "hub.example.com:443/umbel/agent:v1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := more.PublishInfo(t.Context(), "no port", ""); err == nil {
-		t.Error("an address without a port was published")
-	}
 }

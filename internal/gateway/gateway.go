@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -20,6 +19,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/gateway/members"
 	"umbel.dev/umbel/internal/gateway/replicas"
+	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel"
@@ -34,14 +34,14 @@ const (
 	// maxHeader bounds the head of an HTTP request.
 	maxHeader = 64 << 10
 	// DefaultCertificateTTL is how long an agent's certificate is valid.
-	DefaultCertificateTTL = 24 * time.Hour
+	DefaultCertificateTTL = 6 * time.Hour
 )
 
 // Config is what a gateway needs.
 type Config struct {
 	// Listen are the addresses to listen on, as HOST:PORT.
 	Listen    []string
-	Authority *Authority
+	Authority *trust.Authority
 	// Desired says what members are to hold.
 	Desired Desired
 	// Registry serves /v2/: the agent's image to everybody, and to each member what it is to hold. Nothing is written
@@ -82,7 +82,6 @@ type Gateway struct {
 	// each use of a token is written down in the one Secret of it.
 	registrations *rate.Limiter
 	registering   sync.Mutex
-	serving       atomic.Pointer[tls.Certificate]
 	listeners     []net.Listener
 	content       *tunnel.Listener
 	agents        sync.WaitGroup
@@ -114,11 +113,6 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 	if config.Replicas != nil {
 		g.peers = newPeers(config.Authority, config.Replicas.Self())
 	}
-	cert, err := config.Authority.Serving(ctx)
-	if err != nil {
-		return nil, err
-	}
-	g.serving.Store(cert)
 	if err := g.listen(); err != nil {
 		return nil, err
 	}
@@ -197,7 +191,6 @@ func (g *Gateway) Start(ctx context.Context) error {
 	running.Go(func() { door.Serve(people) })
 	running.Go(func() { tunnels.Serve(g.content) })
 	running.Go(func() { g.people.run(ctx) })
-	running.Go(func() { g.renewServing(ctx) })
 	for _, listener := range g.listeners {
 		running.Go(func() { g.serve(ctx, listener, settings, people) })
 	}
@@ -217,7 +210,7 @@ func (g *Gateway) tls() *tls.Config {
 		NextProtos:             []string{tunnel.Protocol, "h2", "http/1.1"},
 		ClientAuth:             tls.RequestClientCert,
 		SessionTicketsDisabled: true, // every connection shows its certificate
-		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return g.serving.Load(), nil },
+		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return g.Authority.Serving() },
 	}
 }
 
@@ -250,25 +243,6 @@ func (g *Gateway) serve(ctx context.Context, listener net.Listener, settings *tl
 			}
 			people.Deliver(conn)
 		})
-	}
-}
-
-// renewServing looks after the gateway's certificate.
-func (g *Gateway) renewServing(ctx context.Context) {
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		cert, err := g.Authority.Serving(ctx)
-		if err != nil {
-			g.Log.Error("renewing the gateway's certificate", "error", err)
-			continue
-		}
-		g.serving.Store(cert)
 	}
 }
 

@@ -30,6 +30,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/kube/kubetest"
@@ -88,7 +89,7 @@ type hub struct {
 	t         *testing.T
 	api       *rest.Config
 	client    client.Client
-	authority *Authority
+	authority *trust.Authority
 	desires   *desires
 	gateway   *Gateway
 	address   string
@@ -130,7 +131,7 @@ func newHubWith(t *testing.T, authentication string, log *slog.Logger) *hub {
 	if err := c.Create(t.Context(), namespace); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
-	authority, err := LoadAuthority(t.Context(), c, nil)
+	authority, err := trust.Load(t.Context(), trust.Config{Client: c})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,6 +168,9 @@ func (h *hub) start() {
 		ProbeInterval: probeInterval, Version: "v1", Log: h.log, SignIn: people, Replicas: h.among(mgr),
 	})
 	if err != nil {
+		h.t.Fatal(err)
+	}
+	if _, err := trust.Setup(mgr, h.authority, func() error { return nil }, testLog(h.t)); err != nil {
 		h.t.Fatal(err)
 	}
 	h.gateway = g
@@ -226,7 +230,7 @@ func (h *hub) invite(cluster v1alpha1.ClusterName, expires time.Time) v1alpha1.B
 	if err := h.client.Create(h.t.Context(), secret); err != nil {
 		h.t.Fatal(err)
 	}
-	return v1alpha1.Bootstrap{Cluster: cluster, Address: h.address, CA: string(h.authority.CA.CertPEM()), Token: token}
+	return v1alpha1.Bootstrap{Cluster: cluster, Address: h.address, CA: string(h.authority.Bundle()), Token: token}
 }
 
 // member reads a MemberCluster.
@@ -435,7 +439,7 @@ func (p *packages) Take() *wire.StatusReport {
 // keyring opens an agent's keyring, for tests that act beside the agent.
 func (h *hub) keyring(dir string) *identity.Keyring {
 	h.t.Helper()
-	ring, err := identity.OpenKeyring(dir, h.authority.CA.CertPEM())
+	ring, err := identity.OpenKeyring(dir, h.authority.Bundle())
 	if err != nil {
 		h.t.Fatal(err)
 	}

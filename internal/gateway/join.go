@@ -20,6 +20,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/gateway/members"
+	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/session"
 )
@@ -95,9 +96,9 @@ func (g *Gateway) issue(ctx context.Context, body io.Reader) (session.JoinRespon
 		if err != nil {
 			return session.JoinResponse{}, err
 		}
-		g.members.Issued(request.Cluster, granted.uid, granted.notAfter)
-		g.Log.Info("a certificate was issued", "member", request.Cluster, "key", request.Fingerprint[:12], "notAfter", granted.notAfter)
-		return session.JoinResponse{Certificate: string(granted.certificate), Trust: string(g.Authority.CA.CertPEM())}, nil
+		g.members.Issued(request.Cluster, granted.uid, granted.paper)
+		g.Log.Info("a certificate was issued", "member", request.Cluster, "key", request.Fingerprint[:12], "notAfter", granted.paper.NotAfter)
+		return session.JoinResponse{Certificate: string(granted.certificate), Trust: string(g.Authority.Bundle())}, nil
 	}
 }
 
@@ -105,7 +106,7 @@ func (g *Gateway) issue(ctx context.Context, body io.Reader) (session.JoinRespon
 type granted struct {
 	uid         types.UID
 	certificate []byte
-	notAfter    time.Time
+	paper       members.Paper
 }
 
 // grant decides on what the API says now. The key is pinned before the certificate is handed out.
@@ -132,8 +133,8 @@ func (g *Gateway) grant(ctx context.Context, ask session.JoinRequest, request id
 	if no := objection(&member, request.Fingerprint); no != nil {
 		return granted{}, no
 	}
-	certificate, notAfter, err := g.Authority.CA.SignMember(request, g.CertificateTTL)
-	return granted{member.UID, certificate, notAfter}, err
+	certificate, notAfter, issuer, err := g.Authority.SignMember(request, g.CertificateTTL)
+	return granted{member.UID, certificate, members.Paper{NotAfter: notAfter, Issuer: trust.Fingerprint(issuer)}}, err
 }
 
 // pin makes the key that asks the member's one, if it may: the one that registered the cluster, or who has its token.

@@ -267,7 +267,7 @@ func TestLeavingSurvivesEveryDeath(t *testing.T) {
 			a.stop()
 			h.change("prod-eu", func(m *v1alpha1.MemberCluster) { m.Finalizers = nil })
 			ring := h.keyring(a.dir)
-			if err := ring.Install(h.sign(h.authority.CA, "prod-eu", ring, -time.Minute), h.authority.CA.CertPEM()); err != nil {
+			if err := ring.Install(h.sign(h.authority.Issuer(), "prod-eu", ring, -time.Minute), h.authority.Bundle()); err != nil {
 				t.Fatal(err)
 			}
 			h.again(a).start().leaves()

@@ -33,7 +33,7 @@ func (g *Gateway) login(w http.ResponseWriter, r *http.Request) {
 		kubeproxy.WriteError(w, http.StatusMethodNotAllowed, "it is there to be read: GET "+signin.LoginPath)
 		return
 	}
-	answer := signin.Login{CA: string(g.Authority.CA.CertPEM()), Issuers: []signin.Issuer{}}
+	answer := signin.Login{CA: string(g.Authority.CAs()), Issuers: []signin.Issuer{}}
 	if g.people.signIn != nil {
 		answer.Issuers = g.people.signIn.Issuers()
 	}

@@ -52,18 +52,26 @@ func (g *Gateway) way(ctx context.Context, cluster v1alpha1.ClusterName) http.Ro
 	return throughPeer{g.peers, address, cluster}
 }
 
+// authority is by what the hub's replicas know each other.
+type authority interface {
+	// Issuer is the CA that issues now, Roots are those that count.
+	Issuer() *identity.CA
+	Roots() *x509.CertPool
+}
+
 // peers are the hub's other replicas, as this one dials them.
 type peers struct {
-	authority *Authority
+	authority authority
 	name      string // of this replica
 	transport *http.Transport
 
 	mu     sync.Mutex
 	cert   *tls.Certificate
 	issued time.Time
+	issuer *identity.CA // of cert
 }
 
-func newPeers(authority *Authority, name string) *peers {
+func newPeers(authority authority, name string) *peers {
 	p := &peers{authority: authority, name: name}
 	p.transport = &http.Transport{
 		TLSClientConfig: &tls.Config{
@@ -80,15 +88,17 @@ func newPeers(authority *Authority, name string) *peers {
 	return p
 }
 
-// certificate returns the one with which this replica dials, and issues it when it is a third through its life.
+// certificate returns the one with which this replica dials, and issues it when it is a third through its life, or when
+// another CA issues.
 func (p *peers) certificate() (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.authority.CA.Now()
-	if p.cert != nil && now.Sub(p.issued) < replicaTTL/3 {
+	issuer := p.authority.Issuer()
+	now := issuer.Now()
+	if p.cert != nil && p.issuer.Certificate().Equal(issuer.Certificate()) && now.Sub(p.issued) < replicaTTL/3 {
 		return p.cert, nil
 	}
-	pair, err := p.authority.CA.IssueReplica(p.name, replicaTTL)
+	pair, err := issuer.IssueReplica(p.name, replicaTTL)
 	if err != nil {
 		return nil, fmt.Errorf("issuing the certificate of replica %s: %w", p.name, err)
 	}
@@ -96,7 +106,7 @@ func (p *peers) certificate() (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.cert, p.issued = &cert, now
+	p.cert, p.issued, p.issuer = &cert, now, issuer
 	return p.cert, nil
 }
 
@@ -110,7 +120,7 @@ func (p *peers) verify(state tls.ConnectionState) error {
 		through.AddCert(cert)
 	}
 	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
-		Roots: p.authority.CA.Pool(), Intermediates: through, DNSName: identity.ReplicaHost, CurrentTime: p.authority.CA.Now(),
+		Roots: p.authority.Roots(), Intermediates: through, DNSName: identity.ReplicaHost, CurrentTime: p.authority.Issuer().Now(),
 	})
 	return err
 }
@@ -140,7 +150,7 @@ func (t throughPeer) RoundTrip(r *http.Request) (*http.Response, error) {
 // servePeer serves another replica of the hub, which has authenticated and authorised the person whose identity it sends.
 func (g *Gateway) servePeer(w http.ResponseWriter, r *http.Request) {
 	log := g.Log.With("peer", r.RemoteAddr, "path", r.URL.Path)
-	from, err := g.Authority.CA.VerifyReplica(r.TLS.PeerCertificates)
+	from, err := g.Authority.VerifyReplica(r.Context(), r.TLS.PeerCertificates)
 	if err != nil {
 		log.Warn("a request that says it is from a replica of the hub was refused", "why", err)
 		kubeproxy.WriteError(w, http.StatusUnauthorized, "this path is for replicas of the hub")

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,12 @@ type wordless struct{ client.Client }
 func (wordless) Delete(context.Context, client.Object, ...client.DeleteOption) error {
 	return errors.New("this replica goes without a word")
 }
+
+// alone is an authority of one CA.
+type alone struct{ *identity.CA }
+
+func (a alone) Issuer() *identity.CA  { return a.CA }
+func (a alone) Roots() *x509.CertPool { return a.Pool() }
 
 // among returns the replicas of the hub as this one sees them, or nil when it is the only one.
 func (h *hub) among(mgr ctrl.Manager) *replicas.Replicas {
@@ -246,14 +253,14 @@ func TestThePathOfReplicasIsForReplicas(t *testing.T) {
 		}
 	}
 	agentRing := f.keyring(t.TempDir())
-	if err := agentRing.Install(f.sign(f.authority.CA, "c0", agentRing, time.Hour), f.authority.CA.CertPEM()); err != nil {
+	if err := agentRing.Install(f.sign(f.authority.Issuer(), "c0", agentRing, time.Hour), f.authority.Bundle()); err != nil {
 		t.Fatal(err)
 	}
 	foreign, err := identity.NewCA("another hub", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger := newPeers(&Authority{CA: foreign}, "hub-9")
+	stranger := newPeers(alone{foreign}, "hub-9")
 	stranger.transport.TLSClientConfig.VerifyConnection = nil
 	for reason, through := range map[string]http.RoundTripper{
 		"nobody":                     here.web(nil).Transport,

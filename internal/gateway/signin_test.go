@@ -58,7 +58,7 @@ func signedIn(t *testing.T, provider *oidctest.Provider) (*hub, *record) {
 func (h *hub) at(path, token string) *rest.Config {
 	return &rest.Config{
 		Host: "https://" + h.address + path, BearerToken: token,
-		TLSClientConfig: rest.TLSClientConfig{CAData: h.authority.CA.CertPEM()},
+		TLSClientConfig: rest.TLSClientConfig{CAData: h.authority.CAs()},
 	}
 }
 
@@ -166,7 +166,7 @@ func TestNobodyBorrowsTheHub(t *testing.T) {
 	provider := oidctest.Start(t)
 	h, _ := signedIn(t, provider)
 	mallory := provider.Token(oidctest.Mallory)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: h.authority.CA.Pool()}} // HTTP/1.1, which has a header Connection
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: h.authority.Roots()}} // HTTP/1.1, which has a header Connection
 	t.Cleanup(transport.CloseIdleConnections)
 	ask := func(header http.Header) (int, string) {
 		t.Helper()
@@ -294,7 +294,7 @@ func TestTheProviderIsDown(t *testing.T) {
 	h, _ := signedIn(t, provider)
 	certificate := rest.CopyConfig(h.api)
 	certificate.Host = "https://" + h.address + "/hub"
-	certificate.CAData = h.authority.CA.CertPEM()
+	certificate.CAData = h.authority.CAs()
 	certificate.CAFile = ""
 	h.eventually("somebody with a client certificate is known", func() (bool, string) {
 		_, err := h.whoIs(certificate)
@@ -376,7 +376,7 @@ func TestLoginSaysWhatIsNeeded(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := signin.Login{
-		CA:      string(h.authority.CA.CertPEM()),
+		CA:      string(h.authority.CAs()),
 		Issuers: []signin.Issuer{{URL: provider.Issuer, ClientID: oidctest.ClientID, CA: provider.CA}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

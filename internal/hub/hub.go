@@ -16,8 +16,8 @@ import (
 
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
-	"umbel.dev/umbel/internal/gateway"
 	"umbel.dev/umbel/internal/gateway/replicas"
+	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity/signin"
 )
 
@@ -114,7 +114,7 @@ type hub struct {
 	store     *content.Store
 	imageBase string // what the names of images begin with, as members pull them
 	image     string // of the agent
-	authority *gateway.Authority
+	authority *trust.Authority
 	manager   ctrl.Manager
 	replicas  *replicas.Replicas // nil on a hub that is one process
 	before    time.Time          // when a hub was alive here last
@@ -131,6 +131,7 @@ func (h *hub) serve(ctx context.Context) error {
 		h.newManager,   // what follows starts together, once the list is through
 		h.addReplicas,  // which other processes are this hub too?
 		h.addPulse,     // that this hub is alive, and when one was before
+		h.addTrust,     // the authority is kept up to date, and goes through its rotations
 		h.addPlacement, // which clusters?
 		h.addDelivery,  // from a source to a Release, and what each member is to hold
 		h.addProfiles,  // how do tools for many clusters see a member?

@@ -34,7 +34,9 @@ import (
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/gateway"
 	"umbel.dev/umbel/internal/gateway/replicas"
+	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity/signin"
+	"umbel.dev/umbel/internal/lifecycle/local"
 	"umbel.dev/umbel/internal/placement"
 	"umbel.dev/umbel/internal/profile"
 	"umbel.dev/umbel/internal/version"
@@ -147,13 +149,24 @@ func (h *hub) loadIdentity(ctx context.Context) error {
 	for _, address := range h.Listen {
 		hosts = append(hosts, address.String())
 	}
-	if h.authority, err = gateway.LoadAuthority(ctx, h.api, hosts); err != nil {
+	if h.authority, err = trust.Load(ctx, trust.Config{Client: h.api, Hosts: hosts}); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(h.state.CAFile, h.authority.CA.CertPEM(), 0o644); err != nil {
-		return fmt.Errorf("writing the gateway's certificate authority: %w", err)
+	return h.writeCAs()
+}
+
+// writeCAs writes the CAs by which people know the gateway to their file, and to the nodes of local clusters, which pull
+// the agent from it.
+func (h *hub) writeCAs() error {
+	if err := renameio.WriteFile(h.state.CAFile, h.authority.CAs(), 0o644); err != nil {
+		return fmt.Errorf("writing the gateway's certificate authorities: %w", err)
 	}
-	return nil
+	return local.TrustRegistry(h.Home, local.Registry{Host: h.state.Address, CAFile: h.state.CAFile})
+}
+
+func (h *hub) addTrust(context.Context) error {
+	_, err := trust.Setup(h.manager, h.authority, h.writeCAs, h.Log)
+	return err
 }
 
 // Of several replicas one leads. When it is gone another one does within leaseLife and leaseRetry; one that cannot renew

@@ -22,8 +22,13 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// ClockSkew is how far in the past every certificate begins, so that a peer whose clock is behind accepts it.
-const ClockSkew = 5 * time.Minute
+const (
+	// ClockSkew is how far in the past a certificate begins, so that a peer whose clock is behind accepts it.
+	ClockSkew = 5 * time.Minute
+	// LongSkew is how far in the past those begin by which an agent knows its hub: CAs, and the gateway's. The hub can do
+	// without the clock of an agent; an agent whose clock is behind by days has nothing else to go by.
+	LongSkew = 49 * time.Hour
+)
 
 const (
 	pemCertificate = "CERTIFICATE"
@@ -55,10 +60,15 @@ type Request struct {
 	URIs  []*url.URL
 	// TTL is how long the certificate is valid from now on; one that outlives its CA is cut to the CA's end.
 	TTL time.Duration
+	// Skew is how far in the past it begins; the default is ClockSkew.
+	Skew time.Duration
 }
 
-// NewCA makes a CA named name that is valid for ttl.
-func NewCA(name string, ttl time.Duration) (*CA, error) {
+// NewCA makes a CA named name that is valid for ttl from now on.
+func NewCA(name string, ttl time.Duration) (*CA, error) { return NewCAAt(time.Now(), name, ttl) }
+
+// NewCAAt is NewCA at a time of one's own.
+func NewCAAt(now time.Time, name string, ttl time.Duration) (*CA, error) {
 	key, err := NewKey()
 	if err != nil {
 		return nil, fmt.Errorf("making the key of CA %q: %w", name, err)
@@ -67,11 +77,10 @@ func NewCA(name string, ttl time.Duration) (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
 	template := &x509.Certificate{
 		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             now.Add(-ClockSkew),
+		NotBefore:             now.Add(-LongSkew),
 		NotAfter:              now.Add(ttl),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
@@ -179,11 +188,14 @@ func (ca *CA) Sign(req Request, public crypto.PublicKey, usages ...x509.ExtKeyUs
 	if err != nil {
 		return nil, err
 	}
-	now := ca.Now()
+	now, skew := ca.Now(), req.Skew
+	if skew == 0 {
+		skew = ClockSkew
+	}
 	template := &x509.Certificate{
 		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: req.CommonName, Organization: req.Organizations},
-		NotBefore:             now.Add(-ClockSkew),
+		NotBefore:             now.Add(-skew),
 		NotAfter:              earlier(now.Add(req.TTL), ca.cert.NotAfter),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           usages,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"sync"
 	"time"
 )
@@ -19,20 +20,28 @@ type Keyring struct {
 	keyPEM []byte
 	log    *slog.Logger
 
+	bootstrap []*x509.Certificate
+	now       func() time.Time
+
 	mu        sync.Mutex
 	cert      *x509.Certificate // nil before the first one
+	certPEM   []byte
+	since     time.Time // when it came, unless it was read from the home
 	presented tls.Certificate
-	trust     *x509.CertPool
+	bundle    []byte // of the hub's CAs, as it came; empty before the first one
+	pool      *x509.CertPool
 }
 
-// KeyringConfig is what a keyring needs. All fields are required.
+// KeyringConfig is what a keyring needs. All fields but Now are required.
 type KeyringConfig struct {
 	// Home is where the papers are kept.
 	Home Home
-	// BootstrapCA (PEM) is trusted beside what the hub has sent since, so that a member that was away while the hub's CA
-	// changed can be helped by a new one.
+	// BootstrapCA (PEM) is trusted beside what the hub has sent since, unless the hub said that it is not to be: so a hub
+	// that was restored from a backup is known again, and a member that knows no CA of its hub can be helped by `umbel join`.
 	BootstrapCA []byte
-	Log         *slog.Logger
+	// Now is the agent's clock; the default is time.Now.
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // OpenKeyring reads the keyring in a folder, and makes the key where there is none.
@@ -47,11 +56,17 @@ func NewKeyring(config KeyringConfig) (*Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Keyring{home: config.Home, log: config.Log, trust: x509.NewCertPool()}
-	if !k.trust.AppendCertsFromPEM(config.BootstrapCA) {
-		return nil, errors.New("the bootstrap's ca holds no PEM certificate; run `umbel join` again")
+	bootstrap, err := ParseTrust(config.BootstrapCA)
+	if err != nil {
+		return nil, fmt.Errorf("reading the bootstrap's ca: %w; run `umbel join` again", err)
 	}
-	k.trust.AppendCertsFromPEM(papers.Trust)
+	k := &Keyring{home: config.Home, log: config.Log, bootstrap: bootstrap.CAs, now: config.Now, pool: bootstrap.pool(nil)}
+	if k.now == nil {
+		k.now = time.Now
+	}
+	if trust, err := ParseTrust(papers.Trust); err == nil {
+		k.bundle, k.pool = papers.Trust, trust.pool(k.bootstrap)
+	}
 	if len(papers.Key) == 0 {
 		if err := k.begin(); err != nil {
 			return nil, err
@@ -64,7 +79,7 @@ func NewKeyring(config KeyringConfig) (*Keyring, error) {
 			"or remove it, and run `umbel leave NAME --force` and `umbel join` again", k.home, err)
 	}
 	if cert, err := ParseCert(papers.Certificate); err == nil && k.key.PublicKey.Equal(cert.PublicKey) {
-		k.use(cert)
+		k.use(cert, papers.Certificate)
 	}
 	return k, nil
 }
@@ -104,13 +119,14 @@ func (k *Keyring) Install(certPEM, trustPEM []byte) error {
 	if !k.key.PublicKey.Equal(cert.PublicKey) {
 		return errors.New("installing what the hub issued: the certificate is for another key")
 	}
-	if !x509.NewCertPool().AppendCertsFromPEM(trustPEM) {
-		return errors.New("installing what the hub issued: the trust bundle holds no PEM certificate")
+	trust, err := ParseTrust(trustPEM)
+	if err != nil {
+		return fmt.Errorf("installing what the hub issued: %w", err)
 	}
 	k.mu.Lock()
-	k.trust = k.trust.Clone()
-	k.trust.AppendCertsFromPEM(trustPEM)
-	k.use(cert)
+	k.bundle, k.pool = trustPEM, trust.pool(k.bootstrap)
+	k.use(cert, certPEM)
+	k.since = k.now()
 	k.mu.Unlock()
 	if err := k.home.Save(Papers{Key: k.keyPEM, Certificate: certPEM, Trust: trustPEM}); err != nil {
 		k.log.Warn("the certificate is used and not kept", "error", err)
@@ -118,21 +134,71 @@ func (k *Keyring) Install(certPEM, trustPEM []byte) error {
 	return nil
 }
 
-// RenewAt returns when the certificate is to be renewed: at two thirds of its life. The zero time means now: there is
-// no certificate.
+// Trust takes up a bundle of the hub's CAs. It replaces the one before, and is used from now on also when it cannot be
+// kept, which is an error.
+func (k *Keyring) Trust(bundle []byte) error {
+	trust, err := ParseTrust(bundle)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	k.bundle, k.pool = bundle, trust.pool(k.bootstrap)
+	certPEM := k.certPEM
+	k.mu.Unlock()
+	return k.home.Save(Papers{Key: k.keyPEM, Certificate: certPEM, Trust: bundle})
+}
+
+// Trusts names the bundle that the hub sent last (TrustDigest); empty before there was one.
+func (k *Keyring) Trusts() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.bundle) == 0 {
+		return ""
+	}
+	return TrustDigest(k.bundle)
+}
+
+// RenewAt returns when the certificate is to be renewed: between a half and three quarters of its life, where its random
+// serial puts it. The zero time means now: there is no certificate.
 func (k *Keyring) RenewAt() time.Time {
-	cert := k.Certificate()
-	if cert == nil {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cert == nil {
 		return time.Time{}
 	}
-	return cert.NotBefore.Add(cert.NotAfter.Sub(cert.NotBefore) * 2 / 3)
+	const lots = 1 << 16
+	lot := new(big.Int).And(k.cert.SerialNumber, big.NewInt(lots-1)).Int64()
+	begin, life := k.life()
+	return begin.Add(life/2 + life/4/lots*time.Duration(lot))
+}
+
+// Expired says whether the certificate is over, as far as the agent can tell; one that is not there is.
+func (k *Keyring) Expired() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cert == nil {
+		return true
+	}
+	begin, life := k.life()
+	return k.now().After(begin.Add(life))
+}
+
+// life returns when the certificate began and for how long it is valid. One that came in this process began when it came:
+// that the clock here is a day ahead must not make it old at once. The caller holds the lock.
+func (k *Keyring) life() (begin time.Time, life time.Duration) {
+	begin = k.cert.NotBefore.Add(ClockSkew)
+	life = k.cert.NotAfter.Sub(begin)
+	if !k.since.IsZero() {
+		begin = k.since
+	}
+	return begin, life
 }
 
 // TLS returns how the agent talks to its hub: with its certificate, when it has one, and trusting the hub's CAs.
 func (k *Keyring) TLS() *tls.Config {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	config := &tls.Config{RootCAs: k.trust, MinVersion: tls.VersionTLS13}
+	config := &tls.Config{RootCAs: k.pool, MinVersion: tls.VersionTLS13, Time: k.now}
 	if k.cert != nil {
 		// A function, because with the list of certificates crypto/tls keeps one back that the server does not ask for.
 		presented := k.presented
@@ -141,7 +207,7 @@ func (k *Keyring) TLS() *tls.Config {
 	return config
 }
 
-func (k *Keyring) use(cert *x509.Certificate) {
-	k.cert = cert
+func (k *Keyring) use(cert *x509.Certificate, certPEM []byte) {
+	k.cert, k.certPEM = cert, certPEM
 	k.presented = tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: k.key, Leaf: cert}
 }

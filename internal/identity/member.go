@@ -120,11 +120,14 @@ type Member struct {
 	Cluster     v1alpha1.ClusterName
 	Fingerprint string
 	NotAfter    time.Time
+	// Issuer is the CA that issued it, when it is one of those that were asked for.
+	Issuer *x509.Certificate
 }
 
-// VerifyMember says whose agent presented chain, leaf first. On ErrExpired the returned Member is proven all the same; on
-// ErrForeign it is what the certificate claims. Neither says that the member's key is the one that the hub pinned.
-func (ca *CA) VerifyMember(chain []*x509.Certificate) (Member, error) {
+// VerifyMember says whose agent presented chain, leaf first, at the time now. The certificate has to be of one of the
+// issuers. On ErrExpired the returned Member is proven all the same; on ErrForeign it is what the certificate claims.
+// Neither says that the member's key is the one that the hub pinned.
+func VerifyMember(issuers, chain []*x509.Certificate, now time.Time) (Member, error) {
 	if len(chain) == 0 {
 		return Member{}, ErrNoCertificate
 	}
@@ -134,14 +137,8 @@ func (ca *CA) VerifyMember(chain []*x509.Certificate) (Member, error) {
 		Fingerprint: CertificateFingerprint(leaf),
 		NotAfter:    leaf.NotAfter,
 	}
-	// Issued by us comes first and is judged at a time when the certificate was valid, so that one that is expired is
-	// told from a foreign one.
-	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots:       ca.Pool(),
-		CurrentTime: later(leaf.NotBefore, ca.cert.NotBefore),
-		KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	})
-	if err != nil {
+	var err error
+	if member.Issuer, err = issuerOf(leaf, issuers); err != nil {
 		return member, fmt.Errorf("%w: %w", ErrForeign, err)
 	}
 	uri := MemberURI(member.Cluster).String()
@@ -150,10 +147,29 @@ func (ca *CA) VerifyMember(chain []*x509.Certificate) (Member, error) {
 	if !isMember {
 		return member, ErrNotAMember
 	}
-	if now := ca.Now(); now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
+	if now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
 		return member, ErrExpired
 	}
 	return member, nil
+}
+
+// issuerOf finds who issued an agent's certificate. It is judged at a time when it was valid, so that one that is expired
+// is told from a foreign one.
+func issuerOf(leaf *x509.Certificate, issuers []*x509.Certificate) (*x509.Certificate, error) {
+	err := errors.New("there is no CA")
+	for _, ca := range issuers {
+		roots := x509.NewCertPool()
+		roots.AddCert(ca)
+		_, err = leaf.Verify(x509.VerifyOptions{
+			Roots:       roots,
+			CurrentTime: later(leaf.NotBefore, ca.NotBefore),
+			KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		})
+		if err == nil {
+			return ca, nil
+		}
+	}
+	return nil, err
 }
 
 func later(a, b time.Time) time.Time {

@@ -27,14 +27,15 @@ func (ca *CA) IssueReplica(name string, ttl time.Duration) (KeyPair, error) {
 	})
 }
 
-// VerifyReplica returns which replica of the hub presented chain, leaf first.
-func (ca *CA) VerifyReplica(chain []*x509.Certificate) (name string, err error) {
+// VerifyReplica returns which replica of the hub presented chain, leaf first, at the time now. Its certificate has to be of
+// one of the roots.
+func VerifyReplica(roots *x509.CertPool, chain []*x509.Certificate, now time.Time) (name string, err error) {
 	if len(chain) == 0 {
 		return "", ErrNoCertificate
 	}
 	leaf := chain[0]
 	_, err = leaf.Verify(x509.VerifyOptions{
-		Roots: ca.Pool(), CurrentTime: ca.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrForeign, err)

@@ -66,6 +66,11 @@ type Credentials interface {
 	Request() ([]byte, error)
 	// Install keeps a new certificate. It is idempotent.
 	Install(certificatePEM, trustPEM []byte) error
+	// Trust keeps a bundle of the hub's CAs. It is idempotent, and uses the bundle also when it returns an error because it
+	// cannot be kept.
+	Trust(bundlePEM []byte) error
+	// Trusts returns the digest of the bundle that is in use; empty before one came from the hub.
+	Trusts() string
 }
 
 // AgentConfig is what the agent's end of a session needs.
@@ -96,7 +101,7 @@ type agentEnd struct {
 	interval time.Duration
 	working  sync.WaitGroup
 	heard    *time.Timer // fires after silence
-	renew    *time.Timer
+	renewal  renewal
 
 	probe struct {
 		checked  chan checkResult
@@ -156,6 +161,7 @@ func RunAgent(ctx context.Context, stream net.Conn, config AgentConfig) error {
 func (a *agentEnd) open(reader *bufio.Reader) error {
 	hello := &wire.Hello{
 		Protocol: wire.Protocol, MinProtocol: wire.MinProtocol, AgentVersion: a.Version, Packages: fit(a.Packages.Held()),
+		Trust: a.Credentials.Trusts(),
 	}
 	if err := a.send(&wire.FromAgent{Message: &wire.FromAgent_Hello{Hello: hello}}); err != nil {
 		return err
@@ -204,8 +210,8 @@ func fit(packages []*wire.PackageStatus) []*wire.PackageStatus {
 func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromHub]) error {
 	a.heard = time.NewTimer(missedProbes * a.interval)
 	defer a.heard.Stop()
-	a.renew = time.NewTimer(max(0, time.Until(a.Credentials.RenewAt())))
-	defer a.renew.Stop()
+	a.renewal.begin(a.Credentials.RenewAt(), a.interval)
+	defer a.renewal.due.Stop()
 	err := a.report()
 	for err == nil {
 		select {
@@ -233,8 +239,10 @@ func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.From
 		case <-a.reportTimer():
 			a.reports.next = nil
 			err = a.report()
-		case <-a.renew.C:
+		case <-a.renewal.due.C:
 			err = a.requestCertificate()
+		case <-a.renewal.keep():
+			err = a.keepTrust()
 		case <-a.detach.done:
 			// The hub ends the session, when it has made sure that it will not ask again.
 			err = a.send(&wire.FromAgent{Message: &wire.FromAgent_Detached{Detached: &wire.Detached{}}})
@@ -252,11 +260,9 @@ func (a *agentEnd) handle(ctx context.Context, message *wire.FromHub) error {
 	case *wire.FromHub_Desired:
 		return a.store(ctx, m.Desired)
 	case *wire.FromHub_Certificate:
-		if err := a.Credentials.Install(m.Certificate.GetCertificatePem(), m.Certificate.GetTrustPem()); err != nil {
-			a.Log.Error("the renewed certificate was not kept", "error", err)
-			return nil // the renewal timer asks again
-		}
-		a.renew.Reset(max(0, time.Until(a.Credentials.RenewAt())))
+		return a.renewed(m.Certificate)
+	case *wire.FromHub_Trust:
+		return a.trust(m.Trust)
 	case *wire.FromHub_Detach:
 		a.letGo(ctx, m.Detach)
 	case *wire.FromHub_Refusal:
@@ -366,16 +372,6 @@ func (a *agentEnd) reportTimer() <-chan time.Time {
 		return nil
 	}
 	return a.reports.next.C
-}
-
-// requestCertificate asks for a new certificate, and again every probe interval until one comes.
-func (a *agentEnd) requestCertificate() error {
-	csr, err := a.Credentials.Request()
-	if err != nil {
-		return err
-	}
-	a.renew.Reset(max(time.Second, a.interval))
-	return a.send(&wire.FromAgent{Message: &wire.FromAgent_CertificateRequest{CertificateRequest: &wire.CertificateRequest{Csr: csr}}})
 }
 
 func (a *agentEnd) send(message *wire.FromAgent) error {

@@ -183,7 +183,7 @@ func retries(draw func() float64) tunnel.Backoff {
 
 // connect leads one session, from the certificate to its end.
 func (c *Client) connect(ctx context.Context) error {
-	if cert := c.keyring.Certificate(); cert == nil || c.reissue || time.Now().After(cert.NotAfter) {
+	if c.reissue || c.keyring.Expired() {
 		if err := c.join(ctx); err != nil {
 			return err
 		}

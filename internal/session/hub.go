@@ -47,6 +47,16 @@ type Observer interface {
 	Acknowledged(change *wire.DesiredState, problem string)
 	// Detached tells that the agent has let go. It may say so more than once. The session goes on until it is refused.
 	Detached()
+	// Trusts tells which bundle of CAs the agent keeps, by its digest.
+	Trusts(digest string)
+}
+
+// Trust is by which CAs the hub's agents are to know it.
+type Trust interface {
+	// Bundle returns the bundle for this agent and its digest. It does not block.
+	Bundle() (*wire.TrustBundle, string)
+	// Changed returns a channel that is closed when Bundle has another answer.
+	Changed() <-chan struct{}
 }
 
 // Issue returns a certificate for the key of a request (PKCS #10, DER), and the bundle of the hub's CAs, both in PEM.
@@ -69,7 +79,9 @@ type HubConfig struct {
 	// Orders carries what else the agent is to be told: a Detach, or a Refusal, which ends the session.
 	Orders <-chan *wire.FromHub
 	// Issue renews the agent's certificate.
-	Issue    Issue
+	Issue Issue
+	// Trust is told to an agent that keeps another bundle. Optional.
+	Trust    Trust
 	Observer Observer
 	Log      *slog.Logger
 }
@@ -86,6 +98,9 @@ type hubEnd struct {
 	retryAt  *time.Timer        // nil unless a NACK waits for its retry
 
 	leaving bool // the agent was told to let go
+
+	trusts       string          // the digest of the bundle that the agent was told last, or says that it keeps
+	trustChanged <-chan struct{} // nil without Trust
 
 	interval  time.Duration // between probes, as the agent knows it
 	nonce     uint64        // of the latest probe
@@ -142,7 +157,23 @@ func (h *hubEnd) open(reader *bufio.Reader) error {
 		return err
 	}
 	h.Observer.Opened(hello)
-	return nil
+	h.trusts = hello.GetTrust()
+	return h.trust()
+}
+
+// trust tells the agent by which CAs it is to know the hub, if it does not know. The channel is taken first: what changes
+// in between is told twice rather than not at all.
+func (h *hubEnd) trust() error {
+	if h.Trust == nil {
+		return nil
+	}
+	h.trustChanged = h.Trust.Changed()
+	bundle, digest := h.Trust.Bundle()
+	if digest == h.trusts {
+		return nil
+	}
+	h.trusts = digest
+	return h.send(&wire.FromHub{Message: &wire.FromHub_Trust{Trust: bundle}})
 }
 
 // readHello reads the first message of an agent.
@@ -195,6 +226,8 @@ func (h *hubEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromAg
 			err = h.update()
 		case <-h.Listed:
 			err = h.update()
+		case <-h.trustChanged:
+			err = h.trust()
 		case <-h.retryTimer():
 			h.retryAt = nil
 			err = h.update()
@@ -242,6 +275,8 @@ func (h *hubEnd) handle(message *wire.FromAgent) error {
 		return h.issue(m.CertificateRequest.GetCsr())
 	case *wire.FromAgent_Detached:
 		h.Observer.Detached()
+	case *wire.FromAgent_TrustHeld:
+		h.Observer.Trusts(clip(m.TrustHeld.GetDigest()))
 	case *wire.FromAgent_Hello:
 		return fmt.Errorf("%w: a second one", ErrBadHello)
 	}

@@ -96,9 +96,16 @@ func (m *member) say(p ...*wire.PackageStatus) {
 type ring struct {
 	renewAt   time.Time
 	installed []string
+	trusts    string
+	broken    error
 }
 
-func (r *ring) RenewAt() time.Time       { return r.renewAt }
+func (r *ring) RenewAt() time.Time { return r.renewAt }
+func (r *ring) Trusts() string     { return r.trusts }
+func (r *ring) Trust(bundle []byte) error {
+	r.trusts = string(bundle)
+	return r.broken
+}
 func (r *ring) Request() ([]byte, error) { return []byte("csr"), nil }
 func (r *ring) Install(certificate, trust []byte) error {
 	r.installed = append(r.installed, string(certificate)+" "+string(trust))
@@ -123,7 +130,8 @@ func (d *diary) Opened(h *wire.Hello) { d.add("opened with %d packages", len(h.G
 func (d *diary) Acknowledged(_ *wire.DesiredState, problem string) {
 	d.add("ack %q", problem)
 }
-func (d *diary) Detached() { d.add("detached") }
+func (d *diary) Trusts(digest string) { d.add("trusts %s", digest) }
+func (d *diary) Detached()            { d.add("detached") }
 func (d *diary) Answered(apiError string) {
 	d.mu.Lock()
 	d.probes++

@@ -16,6 +16,7 @@ import (
 
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/gateway"
 	"umbel.dev/umbel/internal/hub"
 )
 
@@ -93,7 +94,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.Replica.Address, "replica-address", "", "where the other replicas reach this one, as `HOST:PORT`")
 	cmd.Flags().StringArrayVar(&o.LocalSources, "allow-local-sources", nil,
 		"`FOLDER` of this computer in which packages may have file:// repositories; may be given several times (default: none)")
-	cmd.Flags().DurationVar(&o.CertificateLife, "member-certificate-life", 24*time.Hour, "`DURATION` that an agent's certificate is valid; agents renew at two thirds of it")
+	cmd.Flags().DurationVar(&o.CertificateLife, "member-certificate-life", gateway.DefaultCertificateTTL, "`DURATION` that an agent's certificate is valid; agents renew between a half and three quarters of it")
 	cmd.Flags().StringVar(&o.Authentication, "authentication-config", "",
 		"`FILE` with an AuthenticationConfiguration of Kubernetes: whose people may sign in (default: as before, else nobody's)")
 	cmd.AddCommand(newImageCmd(f))

@@ -37,8 +37,11 @@ type Facts struct {
 	Told map[v1alpha1.PackageKey]*wire.Assignment
 	// NotStored is why the agent could not store what it is to hold.
 	NotStored string
-	// NotAfter is the end of the certificate that was issued last, when this hub issued one.
-	NotAfter time.Time
+	// Paper is the agent's certificate: all of it when this hub issued it since it started, and its issuer when an agent has
+	// come in with it.
+	Paper Paper
+	// Trusts is the bundle of the hub's CAs that the agent says it keeps, by its digest.
+	Trusts string
 
 	// Lost says how the last session ended, unless there is one.
 	Lost *Loss
@@ -46,6 +49,13 @@ type Facts struct {
 	Refused *Refusal
 	// Detached says that the agent has let go.
 	Detached bool
+}
+
+// Paper is the certificate of an agent.
+type Paper struct {
+	NotAfter time.Time
+	// Issuer is the fingerprint of the CA that issued it.
+	Issuer string
 }
 
 // Loss is the end of a session.
@@ -106,8 +116,8 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 	case id == nil:
 	case Revoked(member, id.KeyFingerprint):
 		status.Identity = nil
-	case renewed(id, facts.NotAfter):
-		id.CertificateNotAfter = stored(facts.NotAfter)
+	default:
+		identify(id, facts)
 	}
 	hold := Held(member)
 	set := func(c metav1.Condition) metav1.Condition {
@@ -354,6 +364,19 @@ func translate(key v1alpha1.PackageKey, p *wire.PackageStatus, before v1alpha1.M
 		}
 	}
 	return after
+}
+
+// identify notes which certificate the agent has, and which CAs it keeps. What is not known yet stays as it was.
+func identify(id *v1alpha1.MemberIdentity, facts Facts) {
+	if renewed(id, facts.Paper.NotAfter) {
+		id.CertificateNotAfter = stored(facts.Paper.NotAfter)
+	}
+	if facts.Paper.Issuer != "" {
+		id.Issuer = facts.Paper.Issuer
+	}
+	if facts.Trusts != "" {
+		id.Trust = facts.Trusts
+	}
 }
 
 // renewed says whether a certificate was issued that ends later than the one that is known.

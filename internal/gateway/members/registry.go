@@ -138,7 +138,7 @@ func (p *Presence) Opened(hello *wire.Hello) {
 	p.hear(func(f *Facts) news {
 		f.InSession, f.Answered, f.Lost, f.Refused, f.NotStored = true, false, nil, nil, ""
 		f.Session, f.Claimed = p.ID, false
-		f.AgentVersion = clip(hello.GetAgentVersion(), maxVersion)
+		f.AgentVersion, f.Trusts = clip(hello.GetAgentVersion(), maxVersion), clip(hello.GetTrust(), maxVersion)
 		if v := hello.GetKubernetesVersion(); v != "" {
 			f.KubernetesVersion = clip(v, maxVersion)
 		}
@@ -208,11 +208,28 @@ func (p *Presence) Detached() {
 	})
 }
 
-// Renewed tells that a certificate was issued.
-func (p *Presence) Renewed(notAfter time.Time) {
+// Presented tells which CA issued the certificate that the agent came with, by its fingerprint.
+func (p *Presence) Presented(issuer string) {
 	p.hear(func(f *Facts) news {
-		f.NotAfter = notAfter
+		f.Paper.Issuer = issuer
+		return nothing // Opened is
+	})
+}
+
+// Renewed tells that a certificate was issued.
+func (p *Presence) Renewed(paper Paper) {
+	p.hear(func(f *Facts) news {
+		f.Paper = paper
 		return lasting
+	})
+}
+
+// Trusts implements session.Observer.
+func (p *Presence) Trusts(digest string) {
+	p.hear(func(f *Facts) news {
+		before := f.Trusts
+		f.Trusts = clip(digest, maxVersion)
+		return lastingIf(f.Trusts != before)
 	})
 }
 
@@ -254,9 +271,9 @@ func (r *Registry) Pinning(cluster v1alpha1.ClusterName, uid types.UID) {
 }
 
 // Issued notes that a certificate was issued outside of a session.
-func (r *Registry) Issued(cluster v1alpha1.ClusterName, uid types.UID, notAfter time.Time) {
+func (r *Registry) Issued(cluster v1alpha1.ClusterName, uid types.UID, paper Paper) {
 	r.mu.Lock()
-	r.recordOf(cluster, uid).facts.NotAfter = notAfter
+	r.recordOf(cluster, uid).facts.Paper = paper
 	r.mu.Unlock()
 	r.Poke(cluster)
 }

@@ -68,7 +68,7 @@ func ShareOf(claim *v1alpha1.MemberSession, facts Facts, replicas Replicas) Shar
 		return Ours // its last session was here
 	case claim != nil && !isGone(replicas, claim.Replica):
 		return Theirs
-	case replicas.Leads(), facts.Refused != nil, !facts.NotAfter.IsZero():
+	case replicas.Leads(), facts.Refused != nil, !facts.Paper.NotAfter.IsZero():
 		return Ours // the latter two know what the leader does not
 	}
 	return Theirs

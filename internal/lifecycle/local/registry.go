@@ -18,6 +18,15 @@ type Registry struct {
 	CAFile string
 }
 
+// TrustRegistry does what the method does, for who has nothing else to do with the clusters of a data folder.
+func TrustRegistry(home string, registry Registry) error {
+	home, err := futurePath(home)
+	if err != nil {
+		return fmt.Errorf("looking for the data folder: %w", err)
+	}
+	return (&Local{needs: Needs{Home: home}}).TrustRegistry(registry)
+}
+
 // TrustRegistry lets all clusters of the data folder pull from the registry, those that run too: containerd looks at
 // its configuration of registries at each pull. It is idempotent.
 func (l *Local) TrustRegistry(registry Registry) error {
