@@ -130,6 +130,13 @@ func (d *Desired) lose(last any) {
 	d.notify(v1alpha1.ClusterName(member.Name))
 }
 
+// known is how many clusters there are.
+func (d *Desired) known() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return len(d.clusters)
+}
+
 func clusterOf(member *v1alpha1.MemberCluster) Cluster {
 	return Cluster{
 		Name: v1alpha1.ClusterName(member.Name), Labels: member.Labels, Leaving: !member.DeletionTimestamp.IsZero(),

@@ -30,8 +30,10 @@ const (
 	packageBySource    = "source"
 	releaseByPackage   = "spec.packageRef.name"
 
-	// gather is how long statuses of clusters are gathered before a Package is counted again.
-	gather = 200 * time.Millisecond
+	// gather is how long statuses of clusters are gathered before a Package is counted again, and gatherEach how much longer
+	// for each cluster there is: to count looks at all of them.
+	gather     = 200 * time.Millisecond
+	gatherEach = 100 * time.Microsecond
 )
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -169,6 +171,7 @@ func ofRelease(_ context.Context, object client.Object) []reconcile.Request {
 // where labels or the connection differ, those whose Placement selects it.
 func (c *Controller) ofMember() handler.EventHandler {
 	changed := func(before, after *v1alpha1.MemberCluster, q queue) {
+		gather := max(gather, time.Duration(c.desired.known())*gatherEach)
 		for key := range changedPackages(before, after) {
 			q.AddAfter(request(key), gather)
 		}

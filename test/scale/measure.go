@@ -74,12 +74,28 @@ func measure(ctx context.Context, o options) (err error) {
 		}
 		err = errors.Join(err, stopped)
 	}()
-	for _, step := range []func(context.Context) error{r.begin, r.join, r.idle, r.change, r.restart, r.outage, r.relabel} {
+	return errors.Join(r.steps(ctx), r.report.Write())
+}
+
+// steps measures one thing after another. Without a fleet there is nothing to measure; of what comes after that, what fails
+// leaves its rows out and the others in.
+func (r *run) steps(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{r.begin, r.join} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	return r.report.Write()
+	var errs []error
+	for _, step := range []func(context.Context) error{r.idle, r.change, r.restart, r.outage, r.relabel} {
+		if err := step(ctx); err != nil {
+			r.say("%v", err)
+			errs = append(errs, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (r *run) say(format string, args ...any) {
@@ -142,7 +158,7 @@ func (r *run) revision(ctx context.Context) (string, error) {
 // join makes the agents members, and waits until each holds the first Package.
 func (r *run) join(ctx context.Context) error {
 	r.say("the hub alone")
-	if err := r.pause(ctx, r.settle); err != nil {
+	if err := r.pause(ctx, r.settle/4); err != nil {
 		return err
 	}
 	r.say("joining")
@@ -226,11 +242,34 @@ func (r *run) idle(ctx context.Context) error {
 	)
 }
 
+// meter says, when it is called again, what processor time hub, API and agents have used since, for each of so many.
+func (r *run) meter() (spent func(what string, n int) error, err error) {
+	own, api, agents, err := r.hub.usages(r.members.processes())
+	if err != nil {
+		return nil, err
+	}
+	return func(what string, n int) error {
+		ownNow, apiNow, agentsNow, err := r.hub.usages(r.members.processes())
+		if err != nil {
+			return err
+		}
+		each := func(now, then usage) float64 { return (now.cpu - then.cpu) * 1000 / float64(n) }
+		r.report.Lower(what+": processor of the hub for each member", each(ownNow, own), "ms", 0)
+		r.report.Lower(what+": processor of its API for each member", each(apiNow, api), "ms", 0)
+		r.report.Lower(what+": processor of the agent, for each", each(agentsNow, agents), "ms", 0)
+		return nil
+	}, nil
+}
+
 // change measures a change of one object.
 func (r *run) change(ctx context.Context) error {
 	r.say("one object changes")
 	const rounds = 3
 	var half, all, told, wrote float64
+	spent, err := r.meter()
+	if err != nil {
+		return err
+	}
 	for i := range rounds {
 		before, err := writesOf(ctx, r.fleet.Home)
 		if err != nil {
@@ -274,6 +313,9 @@ func (r *run) change(ctx context.Context) error {
 		members, _ := after.since(before)
 		wrote = max(wrote, members)
 	}
+	if err := spent("one object changes", rounds*r.agents); err != nil {
+		return err
+	}
 	r.report.Lower("one object changes: applied in half of the members, worst of 3", half, "s", 0)
 	r.report.Lower("one object changes: applied in all members, worst of 3", all, "s", goalChange)
 	r.report.Lower("one object changes: all have said so, as the Package says, worst of 3", told, "s", goalChange)
@@ -291,136 +333,4 @@ func (r *run) arrivals(ctx context.Context, n int) ([]time.Duration, error) {
 		return nil
 	})
 	return times, err
-}
-
-// restart measures how all agents come back at once to a hub that is started again at once.
-func (r *run) restart(ctx context.Context) error { return r.storm(ctx, "restart", 0) }
-
-// outage is the same when the hub was away for so long that every agent waits for its longest time between attempts.
-func (r *run) outage(ctx context.Context) error { return r.storm(ctx, "60 s away", time.Minute) }
-
-func (r *run) storm(ctx context.Context, name string, away time.Duration) error {
-	r.say("storm: %s", name)
-	gone := time.Now()
-	if err := r.hub.stop(); err != nil {
-		return err
-	}
-	if err := r.pause(ctx, away); err != nil {
-		return err
-	}
-	start := time.Now()
-	if err := r.hub.start(ctx); err != nil {
-		return err
-	}
-	open := time.Now()
-	var profiled errgroup.Group
-	profiled.Go(func() error {
-		return r.hub.profile(r.profiles, fmt.Sprintf("storm-%d-cpu.pb.gz", r.agents), "profile?seconds=15")
-	})
-	sampled := sample(ctx, r.api)
-	last, err := r.awaitBack(ctx, gone)
-	if err == nil {
-		err = r.pause(ctx, 15*time.Second) // what the hub writes because of it
-	}
-	times, failed, left := sampled.end(ctx, r.api)
-	if err = errors.Join(err, left, profiled.Wait()); err != nil {
-		return err
-	}
-	if failed > 0 {
-		return fmt.Errorf("%d of %d requests to the hub's API failed while agents came back", failed, len(times))
-	}
-	if err := rig.Eventually(ctx, time.Minute, func(ctx context.Context) error { return connected(ctx, r.api) }); err != nil {
-		return err
-	}
-	wrote, err := writesOf(ctx, r.fleet.Home) // of an API server that began with the hub
-	if err != nil {
-		return err
-	}
-	own, _, _, err := r.hub.usages(r.members.processes())
-	if err != nil {
-		return err
-	}
-	members, _ := wrote.since(writes{"configmaps": wrote["configmaps"]})
-	r.report.Lower(name+": hub started until its gateway is open", open.Sub(start).Seconds(), "s", 0)
-	r.report.Lower(name+": gateway open until all agents are back", last.Sub(open).Seconds(), "s", goalStorm)
-	r.report.Lower(name+": hub's API meanwhile, p50", report.Percentile(times, 0.5), "ms", 0)
-	r.report.Lower(name+": hub's API meanwhile, p99", report.Percentile(times, 0.99), "ms", goalP99)
-	r.report.Lower(name+": API writes for each member", members/float64(r.agents), "writes", 0)
-	r.report.Lower(name+": hub process, RSS at its highest", own.peak, "MiB", 0)
-	return nil
-}
-
-// awaitBack waits until every agent has a session that began after the hub was gone, and returns when the last one began.
-func (r *run) awaitBack(ctx context.Context, gone time.Time) (last time.Time, err error) {
-	err = rig.Eventually(ctx, 5*time.Minute, func(context.Context) error {
-		missing := 0
-		for _, since := range r.members.sessions() {
-			if since.Before(gone) { // it has not noticed yet, or is not back
-				missing++
-			}
-			if since.After(last) {
-				last = since
-			}
-		}
-		if missing > 0 {
-			return fmt.Errorf("%d of %d agents are not back", missing, r.agents)
-		}
-		return nil
-	})
-	return last, err
-}
-
-// relabel measures a label that is set on many clusters one after another, and taken off again.
-func (r *run) relabel(ctx context.Context) error {
-	n := min(1000, r.agents)
-	for _, c := range []struct{ name, label, value string }{
-		{fmt.Sprintf("label set on %d clusters", n), `"canary"`, "first"},
-		{fmt.Sprintf("label taken off %d clusters", n), "null", ""},
-	} {
-		r.say("%s", c.name)
-		before, err := writesOf(ctx, r.fleet.Home)
-		if err != nil {
-			return err
-		}
-		sampled := sample(ctx, r.api)
-		r.members.await("canary", c.value)
-		start := time.Now()
-		patch := kube.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"ring":`+c.label+`}}}`))
-		for i := range n {
-			member := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: string(clusterName(i))}}
-			if err := r.api.Patch(ctx, member, patch); err != nil {
-				return err
-			}
-		}
-		labelled := time.Since(start)
-		times, err := r.arrivals(ctx, n)
-		if err != nil {
-			return err
-		}
-		expected := n
-		if c.value == "" {
-			expected = 0
-		}
-		if err := rig.Eventually(ctx, 5*time.Minute, func(ctx context.Context) error { return delivered(ctx, r.api, "canary", "", expected) }); err != nil {
-			return err
-		}
-		told := time.Since(start)
-		answers, failed, err := sampled.end(ctx, r.api)
-		if err != nil {
-			return err
-		}
-		after, err := writesOf(ctx, r.fleet.Home)
-		if err != nil {
-			return err
-		}
-		members, _ := after.since(before)
-		members -= after["configmaps"] - before["configmaps"]
-		r.report.Lower(c.name+": one after another", labelled.Seconds(), "s", 0)
-		r.report.Lower(c.name+": then until it has come to all", report.Percentile(times, 1)/1000-labelled.Seconds(), "s", 0)
-		r.report.Lower(c.name+": then until the Package says so", (told - labelled).Seconds(), "s", 0)
-		r.report.Lower(c.name+": API writes for each of them", members/float64(n), "writes", 0)
-		r.report.Lower(c.name+": hub's API meanwhile, p99", report.Percentile(answers, 0.99), "ms", goalP99)
-		r.report.Lower(c.name+": requests to it that failed", float64(failed), "requests", 0)
-	}
-	return nil
 }
