@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -53,6 +55,10 @@ type Replica struct {
 	Name, Address string
 }
 
+// collectAt is how much a hub's heap may grow, in percent of what lives in it, before garbage is collected. Nearly all that
+// lives belongs to agents that do nothing, and makes little garbage: what may lie about on top of it is kept small.
+const collectAt = 50
+
 // Run runs the hub of a data folder until ctx ends, on the API that the options name or on its own.
 func Run(ctx context.Context, o Options) error {
 	held, err := lock(o.Home)
@@ -60,6 +66,9 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer held.Close() //nolint:errcheck // it ends with the process at the latest
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
 	ctrl.SetLogger(logr.FromSlogHandler(o.Log.Handler()))
 	klog.SetSlogLogger(o.Log)
 	state, err := LoadState(o.Home, Changes{Port: o.Port, Address: o.Advertise, Authentication: o.Authentication})

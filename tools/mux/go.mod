@@ -1,5 +1,5 @@
 // A module of its own: what is compared here is no dependency of the product.
-module umbel.dev/umbel/test/bench/mux
+module umbel.dev/umbel/tools/mux
 
 go 1.26.0
 
@@ -17,4 +17,4 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 )
 
-replace umbel.dev/umbel => ../../..
+replace umbel.dev/umbel => ../..
