@@ -63,7 +63,7 @@ func (p *Presence) Desired() (session.DesiredSet, bool) {
 		}
 	}
 	if len(told) == len(set.Assign) && len(rec.listed) > 0 {
-		after = passes // the agent is told, and says soon what became of it; what is not listed yet is listed at once
+		after = r.patience() // the agent is told, and says soon what became of it; what is not listed yet is listed at once
 	}
 	set.Assign, rec.facts.Told = told, told
 	return set, known

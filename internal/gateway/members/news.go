@@ -19,8 +19,17 @@ const (
 	lasting
 )
 
-// passes is how long passing news wait for what follows them.
-const passes = time.Second
+// passing news wait so long for what follows them: passes, or passesEach for each member, since a change of all of them takes
+// the longer the more there are.
+const (
+	passes     = time.Second
+	passesEach = time.Millisecond
+)
+
+// patience is how long passing news wait now. The caller holds the lock.
+func (r *Registry) patience() time.Duration {
+	return max(passes, time.Duration(len(r.members))*passesEach)
+}
 
 // lastingIf is lasting news or none.
 func lastingIf(changed bool) news {

@@ -1,6 +1,7 @@
 package members
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -9,6 +10,22 @@ import (
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/session"
 )
+
+// With many members it waits longer: a change of all of them takes longer.
+func TestPatience(t *testing.T) {
+	registry := NewRegistry(RegistryConfig{Now: time.Now})
+	for _, c := range []struct {
+		members int
+		want    time.Duration
+	}{{0, passes}, {500, passes}, {3000, 3 * time.Second}} {
+		for i := len(registry.members); i < c.members; i++ {
+			registry.meet(v1alpha1.ClusterName(fmt.Sprint(i)), "uid")
+		}
+		if got := registry.patience(); got != c.want {
+			t.Errorf("%d members: %v, want %v", c.members, got, c.want)
+		}
+	}
+}
 
 // A step that mostly has another one after it waits for that; what stays, and what others wait for, is written soon.
 func TestHowSoonNewsAreWritten(t *testing.T) {

@@ -123,11 +123,11 @@ func (p *Presence) hear(change func(*Facts) news) {
 		p.registry.mu.Unlock()
 		return
 	}
-	heard := change(&rec.facts)
+	heard, patience := change(&rec.facts), p.registry.patience()
 	p.registry.mu.Unlock()
 	switch heard {
 	case passing:
-		p.registry.poke(p.Cluster, passes)
+		p.registry.poke(p.Cluster, patience)
 	case lasting:
 		p.registry.Poke(p.Cluster)
 	}
