@@ -29,21 +29,21 @@ import (
 // binaryAnnotation of an image's manifest is the SHA-256 of its binary: it tells whether a registry has the image.
 const binaryAnnotation = "dev.umbel.binary.sha256"
 
-// PushImage pushes a container image that holds one static binary and runs it, as repository:tag. The same binary
-// gives the same image; when the registry has it under that tag already, nothing is sent.
-func (s *Store) PushImage(ctx context.Context, repository, tag, binary string) error {
+// PushImage pushes a container image that holds static binaries and runs the first of them, as repository:tag. The same
+// binaries give the same image; when the registry has it under that tag already, nothing is sent.
+func (s *Store) PushImage(ctx context.Context, repository, tag string, binaries ...string) error {
 	repo, err := s.repository(repository)
 	if err != nil {
 		return err
 	}
-	sum, err := fileSum(binary)
+	sum, err := fileSum(binaries...)
 	if err != nil {
-		return fmt.Errorf("reading the binary of image %s:%s: %w", repository, tag, err)
+		return fmt.Errorf("reading the binaries of image %s:%s: %w", repository, tag, err)
 	}
 	if hasImage(ctx, repo, tag, sum) {
 		return nil
 	}
-	img, err := image(binary, sum)
+	img, err := image(binaries, sum)
 	if err != nil {
 		return fmt.Errorf("making image %s:%s: %w", repository, tag, err)
 	}
@@ -110,19 +110,19 @@ func push(ctx context.Context, repo *remote.Repository, tag string, img v1.Image
 	return repo.Manifests().PushReference(ctx, describe(ocispec.MediaTypeImageManifest, manifest), bytes.NewReader(manifest), tag)
 }
 
-// ImageTarball writes a container image that holds one static binary and runs it to a file that `ctr images import`
-// and `docker load` take. ref is the image's full name, such as registry.umbel.dev/agent:v1. The same binary and ref
-// give the same file. The file appears whole or not at all.
-func ImageTarball(file, ref, binary string) error {
+// ImageTarball writes a container image that holds static binaries and runs the first of them to a file that `ctr images
+// import` and `docker load` take. ref is the image's full name, such as registry.umbel.dev/agent:v1. The same binaries and
+// ref give the same file. The file appears whole or not at all.
+func ImageTarball(file, ref string, binaries ...string) error {
 	tag, err := name.NewTag(ref, name.StrictValidation)
 	if err != nil {
-		return fmt.Errorf("naming the image of %s: %w", binary, err)
+		return fmt.Errorf("naming image %q: %w", ref, err)
 	}
-	sum, err := fileSum(binary)
+	sum, err := fileSum(binaries...)
 	if err != nil {
-		return fmt.Errorf("reading the binary of image %s: %w", ref, err)
+		return fmt.Errorf("reading the binaries of image %s: %w", ref, err)
 	}
-	img, err := image(binary, sum)
+	img, err := image(binaries, sum)
 	if err != nil {
 		return fmt.Errorf("making image %s: %w", ref, err)
 	}
@@ -144,23 +144,28 @@ func ImageTarball(file, ref, binary string) error {
 	return nil
 }
 
-// image has one layer with one file, /NAME, which it runs as a user without rights.
-func image(binary, sum string) (v1.Image, error) {
-	architecture, err := staticArchitecture(binary)
-	if err != nil {
-		return nil, err
-	}
-	target := path.Base(filepath.ToSlash(binary))
-	opener := func() (io.ReadCloser, error) { return layerTar(binary, target) }
-	layer, err := tarball.LayerFromOpener(opener, tarball.WithMediaType(types.OCILayer),
-		tarball.WithCompressionLevel(gzip.BestSpeed), tarball.WithCompressedCaching)
-	if err != nil {
-		return nil, err
-	}
+// image has one layer for each binary, with one file, /NAME. It runs the first one as a user without rights.
+func image(binaries []string, sum string) (v1.Image, error) {
+	architecture := ""
 	img := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
-	img, err = mutate.AppendLayers(img, layer)
-	if err != nil {
-		return nil, err
+	for _, binary := range binaries {
+		made, err := staticArchitecture(binary)
+		if err != nil {
+			return nil, err
+		}
+		if architecture != "" && made != architecture {
+			return nil, fmt.Errorf("%s is for %s and %s for %s: an image is for one of them", binaries[0], architecture, binary, made)
+		}
+		architecture = made
+		opener := func() (io.ReadCloser, error) { return layerTar(binary, nameInImage(binary)) }
+		layer, err := tarball.LayerFromOpener(opener, tarball.WithMediaType(types.OCILayer),
+			tarball.WithCompressionLevel(gzip.BestSpeed), tarball.WithCompressedCaching)
+		if err != nil {
+			return nil, err
+		}
+		if img, err = mutate.AppendLayers(img, layer); err != nil {
+			return nil, err
+		}
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
@@ -169,7 +174,7 @@ func image(binary, sum string) (v1.Image, error) {
 	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", architecture
 	config.Config = v1.Config{
-		Entrypoint: []string{"/" + target},
+		Entrypoint: []string{"/" + nameInImage(binaries[0])},
 		User:       "65532:65532",
 		Env:        []string{"PATH=/"},
 	}
@@ -179,10 +184,12 @@ func image(binary, sum string) (v1.Image, error) {
 	}
 	annotated, ok := mutate.Annotations(img, map[string]string{binaryAnnotation: sum}).(v1.Image)
 	if !ok {
-		return nil, fmt.Errorf("annotating the image of %s gave no image", binary)
+		return nil, fmt.Errorf("annotating the image of %s gave no image", binaries[0])
 	}
 	return annotated, nil
 }
+
+func nameInImage(binary string) string { return path.Base(filepath.ToSlash(binary)) }
 
 // layerTar streams a tar with the one file in it. Only the file's bytes and name make a difference.
 func layerTar(binary, target string) (io.ReadCloser, error) {
@@ -234,15 +241,23 @@ func staticArchitecture(binary string) (string, error) {
 	}
 }
 
-func fileSum(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
+// fileSum returns the SHA-256 of files, one after the other, in hex.
+func fileSum(files ...string) (string, error) {
 	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
+	for _, file := range files {
+		if err := addFile(sum, file); err != nil {
+			return "", err
+		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+func addFile(to io.Writer, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(to, f)
+	return err
 }

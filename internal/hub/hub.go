@@ -51,7 +51,7 @@ type Options struct {
 
 // Replica is one of several replicas of a hub, which share one API.
 type Replica struct {
-	// Name is the same after a restart, and Address is where the other replicas reach this one's gateway, as HOST:PORT.
+	// Name is the same after a restart, and Address is where the other replicas reach this one's gateway, as HOST or HOST:PORT.
 	Name, Address string
 }
 

@@ -42,6 +42,16 @@ import (
 	"umbel.dev/umbel/internal/version"
 )
 
+// What the hub needs beside what its parts say of themselves: its kinds, its namespace, how it is reached, its replicas, and
+// who its people are.
+//
+// +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,verbs=get;create;patch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;create
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;create;update
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
+
 func (h *hub) addKinds(ctx context.Context) error {
 	h.config.QPS = -1 // the API server's priority and fairness decides
 	scheme, err := Scheme()
@@ -201,7 +211,7 @@ func (h *hub) addReplicas(context.Context) (err error) {
 		return nil
 	}
 	h.replicas, err = replicas.New(replicas.Config{
-		Name: h.Replica.Name, Address: h.Replica.Address, Client: h.api, Cache: h.manager.GetCache(), Elected: h.manager.Elected(),
+		Name: h.Replica.Name, Address: WithPort(h.Replica.Address, h.state.GatewayPort), Client: h.api, Cache: h.manager.GetCache(), Elected: h.manager.Elected(),
 		Now: time.Now, Log: h.Log,
 	})
 	if err != nil {

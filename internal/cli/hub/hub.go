@@ -1,4 +1,4 @@
-// Package hub is `umbel hub`: it runs a hub in the foreground. `umbel hub image` writes the image of its agent to a file.
+// Package hub is `umbel hub`: it runs a hub in the foreground. `umbel hub image` writes images to files.
 package hub
 
 import (
@@ -91,7 +91,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.Advertise, "advertise", "", "what members dial, as `HOST` or HOST:PORT (default: as before, else 127.0.0.1)")
 	cmd.Flags().StringVar(&o.Registry, "registry", "", "`URL` of a registry for content and images, with accounts from Docker's configuration (default: the hub's own)")
 	cmd.Flags().StringVar(&o.Replica.Name, "replica", "", "the `NAME` of this replica, of several that share an API and a registry (default: the hub is one process)")
-	cmd.Flags().StringVar(&o.Replica.Address, "replica-address", "", "where the other replicas reach this one, as `HOST:PORT`")
+	cmd.Flags().StringVar(&o.Replica.Address, "replica-address", "", "where the other replicas reach this one, as `HOST` or HOST:PORT")
 	cmd.Flags().StringArrayVar(&o.LocalSources, "allow-local-sources", nil,
 		"`FOLDER` of this computer in which packages may have file:// repositories; may be given several times (default: none)")
 	cmd.Flags().DurationVar(&o.CertificateLife, "member-certificate-life", gateway.DefaultCertificateTTL, "`DURATION` that an agent's certificate is valid; agents renew between a half and three quarters of it")
@@ -153,8 +153,8 @@ func (o *Options) checkAddresses() error {
 	if problems := validation.IsDNS1123Label(o.Replica.Name); len(problems) > 0 {
 		return exit.Usagef("--replica %q: %s", o.Replica.Name, problems[0])
 	}
-	if _, _, err := net.SplitHostPort(o.Replica.Address); err != nil {
-		return exit.Usagef("--replica-address %q is not HOST:PORT; the other replicas need it to reach members that are connected to this one", o.Replica.Address)
+	if o.Replica.Address == "" {
+		return exit.Usagef("--replica needs --replica-address: the others reach members by it that are connected to this one")
 	}
 	if o.Kubeconfig == "" || o.Registry == "" {
 		return exit.Usagef("--replica needs --kubeconfig and --registry: replicas share an API and a registry")

@@ -50,7 +50,7 @@ func TestArgumentsThatMakeNoSense(t *testing.T) {
 		{"--listen hub.example.com", `--listen "hub.example.com" is not an IP address, such as 192.0.2.10`},
 		{"--advertise 192.0.2.10:0", `--advertise "192.0.2.10:0" is neither HOST nor HOST:PORT, such as hub.example.com:443 or 192.0.2.10`},
 		{"--advertise https://hub", `--advertise "https://hub" is neither HOST nor HOST:PORT, such as hub.example.com:443 or 192.0.2.10`},
-		{"--replica hub-0", "--replica-address \"\" is not HOST:PORT; the other replicas need it to reach members that are connected to this one"},
+		{"--replica hub-0", "--replica needs --replica-address: the others reach members by it that are connected to this one"},
 		{"--replica Hub --replica-address 10.0.0.7:8443", `--replica "Hub": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')`},
 		{"--replica hub-0 --replica-address 10.0.0.7:8443", "--replica needs --kubeconfig and --registry: replicas share an API and a registry"},
 		{"--member-certificate-life -1h", "--member-certificate-life is -1h0m0s: no agent could use a certificate"},
