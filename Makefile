@@ -79,7 +79,7 @@ race: kube dex ## the same under the race detector (installs gcc where it is mis
 	CGO_ENABLED=1 go test -race $(RACE)
 
 .PHONY: e2e
-e2e: deps build dex ## the main job and the laws, on real clusters
+e2e: deps build dex $(BIN)/helm ## the main job and the laws, on real clusters
 	go test -tags e2e -count 1 -timeout 45m ./test/e2e/
 
 .PHONY: bench
@@ -107,17 +107,22 @@ lint: $(BIN)/staticcheck ## gofmt, go vet, staticcheck
 	$(BIN)/staticcheck ./... && $(BIN)/staticcheck -tags e2e ./test/...
 
 .PHONY: generate
-generate: $(BIN)/controller-gen $(BIN)/protoc-gen-go ## deep copies, CRDs and messages
+generate: $(BIN)/controller-gen $(BIN)/protoc-gen-go ## deep copies, CRDs, the hub's rights and messages
 	@scripts/install-deps.sh generate
-	PATH="$(BIN):$$PATH" go generate ./api/...
+	PATH="$(BIN):$$PATH" go generate ./api/... ./deploy/...
 
 .PHONY: check-generate
 check-generate: generate ## fail when what is generated is not what is committed
-	@git diff --exit-code -- api deploy/crds || { echo "generated files differ: run 'make generate' and commit" >&2; exit 1; }
+	@git diff --exit-code -- api deploy/crds deploy/chart/files || { echo "generated files differ: run 'make generate' and commit" >&2; exit 1; }
 
 $(BIN)/controller-gen $(BIN)/protoc-gen-go $(BIN)/staticcheck: tools/go.mod tools/go.sum
 	@mkdir -p $(BIN)
 	@cd tools && go build -trimpath -o $(BIN)/ sigs.k8s.io/controller-tools/cmd/controller-gen google.golang.org/protobuf/cmd/protoc-gen-go honnef.co/go/tools/cmd/staticcheck
+
+# Helm itself, for the tests of the hub's chart.
+$(BIN)/helm: tools/go.mod tools/go.sum
+	@mkdir -p $(BIN)
+	@cd tools && go build -trimpath -o $@ helm.sh/helm/v4/cmd/helm
 
 .PHONY: clean
 clean: ## delete what was built

@@ -1,8 +1,10 @@
 // Package deploy exports what installing Umbel takes: the generated CRDs, and the manifests of the agent. It holds no
-// logic.
+// logic. Beside them is the Helm chart of a hub of several replicas (chart/), whose rules are generated.
 package deploy
 
 import "embed"
+
+//go:generate controller-gen rbac:roleName=umbel-hub paths=../internal/... output:rbac:dir=chart/files
 
 // CRDs holds the CustomResourceDefinitions of umbel.dev as YAML files below crds/.
 //

@@ -25,6 +25,8 @@ const (
 	reasonTooMany = "TooManyRegistrations"
 )
 
+// +kubebuilder:rbac:groups=umbel.dev,resources=memberclusters,verbs=create
+
 // register makes the MemberCluster of a cluster that comes with a token for many, under the name that it asks for. The
 // caller has found that nobody has the name.
 //

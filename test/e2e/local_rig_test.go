@@ -229,8 +229,8 @@ func lookupInPod(ctx context.Context, cluster local.Cluster, address, name strin
 	return err
 }
 
-// serveRegistry serves a registry that holds the image umbel/waiter:v1, at a free port of the address, until the test ends.
-func serveRegistry(t *testing.T, address netip.Addr) local.Registry {
+// serveRegistry serves a registry at a free port of the address, until the test ends, and returns how to push to it.
+func serveRegistry(t *testing.T, address netip.Addr) (local.Registry, *content.Store) {
 	t.Helper()
 	ca, err := identity.NewCA("registry", time.Hour)
 	if err != nil {
@@ -262,7 +262,15 @@ func serveRegistry(t *testing.T, address netip.Addr) local.Registry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Of another name, and so another image: the kubelet refuses an image that was imported, and later pulled as another.
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	writeWhole(t, file, string(ca.CertPEM()))
+	return local.Registry{Host: listener.Addr().String(), CAFile: file}, store
+}
+
+// pushWaiter pushes an image that waits, as umbel/waiter:v1. It has another name than pause, and so is another image: the
+// kubelet refuses an image that was imported, and later pulled as another.
+func pushWaiter(t *testing.T, store *content.Store) {
+	t.Helper()
 	program, err := os.ReadFile(rig.Binary("umbel-pause"))
 	if err != nil {
 		t.Fatal(err)
@@ -274,9 +282,6 @@ func serveRegistry(t *testing.T, address netip.Addr) local.Registry {
 	if err := store.PushImage(t.Context(), "umbel/waiter", "v1", binary); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "ca.crt")
-	writeWhole(t, file, string(ca.CertPEM()))
-	return local.Registry{Host: listener.Addr().String(), CAFile: file}
 }
 
 func localConfig(t *testing.T, clusters *local.Local, name string) *rest.Config {

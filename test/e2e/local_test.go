@@ -170,7 +170,8 @@ func checkLocalRegistry(t *testing.T, clusters *local.Local, client *kubernetes.
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry := serveRegistry(t, address)
+	registry, store := serveRegistry(t, address)
+	pushWaiter(t, store)
 	if err := clusters.TrustRegistry(registry); err != nil {
 		t.Fatal(err)
 	}
