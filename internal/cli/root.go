@@ -16,9 +16,11 @@ import (
 	"umbel.dev/umbel/internal/cli/label"
 	"umbel.dev/umbel/internal/cli/leave"
 	"umbel.dev/umbel/internal/cli/local"
+	"umbel.dev/umbel/internal/cli/login"
 	"umbel.dev/umbel/internal/cli/refresh"
 	"umbel.dev/umbel/internal/cli/token"
 	"umbel.dev/umbel/internal/cli/up"
+	"umbel.dev/umbel/internal/cli/whoami"
 	"umbel.dev/umbel/internal/version"
 )
 
@@ -48,7 +50,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 		&cobra.Group{ID: fleetGroup, Title: "The fleet:"},
 		&cobra.Group{ID: memberGroup, Title: "Its members:"},
 		&cobra.Group{ID: machineGroup, Title: "On this computer:"},
-		&cobra.Group{ID: selfGroup, Title: "The command itself:"},
+		&cobra.Group{ID: selfGroup, Title: "You, and the command itself:"},
 	)
 	f.AddFlags(root.PersistentFlags())
 	add := func(group string, commands ...*cobra.Command) {
@@ -62,6 +64,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(memberGroup, consent.NewCmds(f)...)
 	add(memberGroup, token.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))
+	add(selfGroup, login.NewCmd(f), login.NewLogoutCmd(f), whoami.NewCmd(f), login.NewCredentialCmd(f))
 	completion(root)
 	exit.Adopt(root)
 	return root

@@ -9,11 +9,15 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/authentication/user"
+	rbacac "k8s.io/client-go/applyconfigurations/rbac/v1"
 	inventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -48,7 +52,28 @@ func install(ctx context.Context, c client.Client) error {
 			return fmt.Errorf("installing %s: %w", crd.GetName(), err)
 		}
 	}
+	if err := letIn(ctx, c); err != nil {
+		return err
+	}
 	return awaitServed(ctx, c, &v1alpha1.MemberClusterList{}, &v1alpha1.PlacementList{}, &v1alpha1.PackageList{}, &v1alpha1.ReleaseList{})
+}
+
+// letIn lets everybody whom the hub knows read that it is alive, and where it is reached: no secret, and commands need it.
+func letIn(ctx context.Context, c client.Client) error {
+	const name = "umbel-people"
+	role := rbacac.Role(name, v1alpha1.SystemNamespace).WithRules(
+		rbacac.PolicyRule().WithAPIGroups("coordination.k8s.io").WithResources("leases").WithResourceNames(v1alpha1.HubLease).WithVerbs("get"),
+		rbacac.PolicyRule().WithAPIGroups("").WithResources("configmaps").WithResourceNames(v1alpha1.HubInfoConfigMap).WithVerbs("get"),
+	)
+	binding := rbacac.RoleBinding(name, v1alpha1.SystemNamespace).
+		WithRoleRef(rbacac.RoleRef().WithAPIGroup(rbacv1.GroupName).WithKind("Role").WithName(name)).
+		WithSubjects(rbacac.Subject().WithAPIGroup(rbacv1.GroupName).WithKind(rbacv1.GroupKind).WithName(user.AllAuthenticated))
+	for _, object := range []runtime.ApplyConfiguration{role, binding} {
+		if err := c.Apply(ctx, object, client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
+			return fmt.Errorf("letting people see that the hub is alive (Role %s in namespace %s): %w", name, v1alpha1.SystemNamespace, err)
+		}
+	}
+	return nil
 }
 
 func readCRD(from fs.FS, file string) (*unstructured.Unstructured, error) {

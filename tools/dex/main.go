@@ -98,7 +98,8 @@ func (p *provider) dex(ctx context.Context, s settings) (http.Handler, error) {
 	})
 	store = storage.WithStaticConnectors(store, []storage.Connector{{ID: "directory", Type: "directory", Name: "Directory"}})
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	refresh, err := server.NewRefreshTokenPolicy(log, true, "", "", "0s")
+	// Its second argument turns rotation off, whatever it is called: a refresh token serves once here.
+	refresh, err := server.NewRefreshTokenPolicy(log, false, "", "", "0s")
 	if err != nil {
 		return nil, err
 	}

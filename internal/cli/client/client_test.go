@@ -46,7 +46,7 @@ func TestWhichHub(t *testing.T) {
 		{reason: "the flag before it", home: local, variable: "/else/where", flag: "/flag", want: "/flag"},
 		{
 			reason: "no hub", home: empty,
-			err: "no hub: run `umbel up`, or name one with --kubeconfig (looked for " + filepath.Join(empty, "hub", "admin.kubeconfig") + ")",
+			err: "no hub: run `umbel up`, sign in with `umbel login`, or name one with --kubeconfig (looked for " + filepath.Join(empty, "hub", "admin.kubeconfig") + ")",
 		},
 	}
 	for _, c := range cases {
@@ -155,7 +155,7 @@ func TestExplain(t *testing.T) {
 		},
 		{
 			"credentials that are not accepted", unauthorized,
-			"the hub at " + unauthorized.Config.Host + " does not accept the credentials in " + unauthorized.kubeconfig + ": they may have expired; `umbel up` renews those of a local hub",
+			"the hub at " + unauthorized.Config.Host + " does not accept the credentials in " + unauthorized.kubeconfig + ": they may have expired; `umbel up` renews those of a local hub, `umbel login` signs in to another",
 		},
 		{
 			"something that is not allowed", forbidden,

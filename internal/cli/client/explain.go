@@ -51,6 +51,10 @@ func (h *Hub) sentence(err error) string {
 	if sentence := h.unreached(err); sentence != "" {
 		return sentence
 	}
+	// client-go has no type for it; the program has said what is wrong itself.
+	if h.Config.ExecProvider != nil && strings.Contains(err.Error(), "getting credentials: exec:") {
+		return fmt.Sprintf("there are no credentials for the hub at %s: the program that gets them says why, above", h.Config.Host)
+	}
 	if sentence := h.untrusted(err); sentence != "" {
 		return sentence
 	}
@@ -89,7 +93,7 @@ func (h *Hub) untrusted(err error) string {
 func (h *Hub) refused(err error) string {
 	switch {
 	case apierrors.IsUnauthorized(err):
-		return fmt.Sprintf("the hub at %s does not accept the credentials in %s: they may have expired; `umbel up` renews those of a local hub", h.Config.Host, h.kubeconfig)
+		return fmt.Sprintf("the hub at %s does not accept the credentials in %s: they may have expired; `umbel up` renews those of a local hub, `umbel login` signs in to another", h.Config.Host, h.kubeconfig)
 	case apierrors.IsForbidden(err):
 		return fmt.Sprintf("%s: ask an administrator of the hub for a Role that allows it", reason(err))
 	case meta.IsNoMatchError(err), apierrors.IsNotFound(err) && missing(err) == "":

@@ -28,6 +28,7 @@ const (
 const Environment = `Environment:
   UMBEL_HOME        the data folder, where --home does not name one
   UMBEL_KUBECONFIG  the kubeconfig of the hub, where --kubeconfig does not
+  BROWSER           the program that opens addresses for umbel login
   NO_COLOR          when it is set to anything, nothing is coloured`
 
 // Factory holds what every command needs.
@@ -35,8 +36,8 @@ type Factory struct {
 	output.Streams
 	// Home is the data folder: $UMBEL_HOME, else ~/.umbel.
 	Home string
-	// Kubeconfig is where the hub's kubeconfig is, from --kubeconfig or $UMBEL_KUBECONFIG. Empty means the one of the
-	// hub in the data folder.
+	// Kubeconfig is where the hub's kubeconfig is, from --kubeconfig or $UMBEL_KUBECONFIG. Empty means that of the hub that
+	// somebody has signed in to, else of the hub in the data folder.
 	Kubeconfig string
 	// Namespace is what namespaced objects are looked for in. The default is "default".
 	Namespace string
@@ -65,7 +66,7 @@ func New(streams output.Streams) *Factory {
 func (f *Factory) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.Home, "home", f.Home, "data `FOLDER` ($"+homeVariable+")")
 	flags.StringVar(&f.Kubeconfig, "kubeconfig", f.Kubeconfig,
-		"`FILE` with the kubeconfig of the hub ($"+kubeconfigVariable+"; default: the hub in the data folder)")
+		"`FILE` with the kubeconfig of the hub ($"+kubeconfigVariable+"; default: the hub that `umbel login` signed in to, else the one in the data folder)")
 }
 
 // AddNamespaceFlag adds -n to a command that works with namespaced objects.
@@ -91,14 +92,26 @@ func (f *Factory) HubKubeconfig() (string, error) {
 	if f.Home == "" {
 		return "", fmt.Errorf("no hub: there is no home directory; name a data folder with --home, or a hub with --kubeconfig")
 	}
+	if signedIn := f.SignedIn(); exists(signedIn) {
+		return signedIn, nil
+	}
 	path := hub.AdminKubeconfig(f.Home)
 	switch _, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("no hub: run `umbel up`, or name one with --kubeconfig (looked for %s)", path)
+		return "", fmt.Errorf("no hub: run `umbel up`, sign in with `umbel login`, or name one with --kubeconfig (looked for %s)", path)
 	case err != nil:
 		return "", fmt.Errorf("no hub: %w", err)
 	}
 	return path, nil
+}
+
+// SignedIn is the path of the kubeconfig that `umbel login` writes and `umbel logout` removes.
+func (f *Factory) SignedIn() string { return filepath.Join(f.Home, "signed-in.kubeconfig") }
+
+// exists says whether something is at path, be it unreadable: whoever reads it says why.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // LoadKubeconfig reads the hub's kubeconfig. Paths in it are absolute.

@@ -135,7 +135,7 @@ func (r *Reader) members(ctx context.Context) ([]member, error) {
 	if len(list.Items) == 0 {
 		return nil, nil
 	}
-	door, err := route.Find(ctx, r.Hub)
+	door, err := route.Find(ctx, r.Hub, r.Hub.Config)
 	if err != nil {
 		return nil, err
 	}

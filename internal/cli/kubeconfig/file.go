@@ -11,9 +11,9 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// edit changes the kubeconfig at path by do, whole or not at all, and leaves it readable by this user alone. Where
+// Edit changes the kubeconfig at path by do, whole or not at all, and leaves it readable by this user alone. Where
 // there is none it begins with an empty one. Meanwhile kubectl's own lock keeps `kubectl config` out.
-func edit(path string, do func(*clientcmdapi.Config) error) error {
+func Edit(path string, do func(*clientcmdapi.Config) error) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // the link stays one
 	}

@@ -92,7 +92,7 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
-	door, err := route.Find(ctx, hub)
+	door, err := route.Find(ctx, hub, hub.Config)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 		return o.print(fleet)
 	}
 	var changes []change
-	err = edit(o.File, func(config *clientcmdapi.Config) (err error) {
+	err = Edit(o.File, func(config *clientcmdapi.Config) (err error) {
 		var pruned []change
 		if o.Prune {
 			pruned = fleet.prune(config, all)

@@ -36,7 +36,7 @@ type fleet struct {
 }
 
 // userName is the name of the one user that all contexts of a hub have.
-func (f fleet) userName() string { return "umbel@" + f.door.Address }
+func (f fleet) userName() string { return f.door.UserName() }
 
 // merge writes the contexts into config, sorted. After an error config is not to be used.
 func (f fleet) merge(config *clientcmdapi.Config) ([]change, error) {

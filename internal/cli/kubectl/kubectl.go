@@ -103,7 +103,7 @@ func (o *Options) reach(ctx context.Context, hub *client.Hub) (route.Door, error
 	if err := route.Open(moment, &cluster); err != nil {
 		return route.Door{}, err
 	}
-	return route.Find(ctx, hub)
+	return route.Find(ctx, hub, hub.Config)
 }
 
 func (o *Options) writeKubeconfig(path string, door route.Door) error {

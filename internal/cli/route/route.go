@@ -1,6 +1,7 @@
 // Package route answers: by which way does somebody reach a member that nothing can dial?
 //
-//  1. The hub says where people reach it (ConfigMap umbel-system/hub-info): that is its door.
+//  1. Whoever has signed in came to the hub's API through its door already: that door it is. To others the hub says where
+//     people reach it (ConfigMap umbel-system/hub-info).
 //  2. A member is at https://ADDRESS/clusters/NAME behind it, with the credentials of the hub's kubeconfig.
 //
 // The person stays who they are: the hub asks for nobody's rights but theirs, and so does the member. No credential of
@@ -13,11 +14,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -29,12 +32,18 @@ import (
 type Door struct {
 	// Address is HOST:PORT.
 	Address string
-	// CA is what it is known by, PEM.
+	// CA is what it is known by, PEM. Empty means by the computer's own authorities.
 	CA []byte
 }
 
-// Find asks the hub where its door is.
-func Find(ctx context.Context, hub kube.Reader) (Door, error) {
+// ownAPI is where the hub's own API is behind its door.
+const ownAPI = "/hub"
+
+// Find returns the hub's door: the one that config comes in by, or else the one that the hub names.
+func Find(ctx context.Context, hub kube.Reader, config *rest.Config) (Door, error) {
+	if door, came := doorIn(config); came {
+		return door, nil
+	}
 	var info corev1.ConfigMap
 	err := hub.Get(ctx, kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubInfoConfigMap}, &info)
 	if apierrors.IsNotFound(err) {
@@ -44,6 +53,15 @@ func Find(ctx context.Context, hub kube.Reader) (Door, error) {
 		return Door{}, fmt.Errorf("asking where the hub is reached: %w", err)
 	}
 	return doorOf(&info)
+}
+
+// doorIn returns the door that config comes in by, if it does.
+func doorIn(config *rest.Config) (Door, bool) {
+	at, err := url.Parse(config.Host)
+	if err != nil || at.Scheme != "https" || at.Path != ownAPI {
+		return Door{}, false
+	}
+	return Door{Address: at.Host, CA: config.CAData}, true
 }
 
 func doorOf(info *corev1.ConfigMap) (Door, error) {
@@ -57,6 +75,14 @@ func doorOf(info *corev1.ConfigMap) (Door, error) {
 
 // Members is what the URL of every member behind the door begins with.
 func (d Door) Members() string { return "https://" + d.Address + "/clusters/" }
+
+// Hub returns how a kubeconfig names the way to the hub's own API.
+func (d Door) Hub() *clientcmdapi.Cluster {
+	return &clientcmdapi.Cluster{Server: "https://" + d.Address + ownAPI, CertificateAuthorityData: d.CA}
+}
+
+// UserName is the name in a kubeconfig of whoever goes through the door.
+func (d Door) UserName() string { return "umbel@" + d.Address }
 
 // To returns how a kubeconfig names the way to a member.
 func (d Door) To(cluster v1alpha1.ClusterName) *clientcmdapi.Cluster {

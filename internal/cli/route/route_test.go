@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
@@ -47,6 +48,26 @@ func TestDoorOf(t *testing.T) {
 				t.Errorf("door (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Whoever came through the door goes on by it, and asks for no right to read where it is.
+func TestDoorThatSomebodyCameBy(t *testing.T) {
+	for _, c := range []struct {
+		host string
+		want Door
+		came bool
+	}{
+		{host: "https://hub.example.com:7443/hub", want: Door{Address: "hub.example.com:7443", CA: []byte("PEM")}, came: true},
+		{host: "https://hub.example.com/hub", want: Door{Address: "hub.example.com", CA: []byte("PEM")}, came: true},
+		{host: "https://127.0.0.1:6443"},
+		{host: "https://proxy.example.com/clusters/hub"},
+		{host: "http://hub.example.com/hub"},
+	} {
+		got, came := doorIn(&rest.Config{Host: c.host, TLSClientConfig: rest.TLSClientConfig{CAData: []byte("PEM")}})
+		if diff := cmp.Diff(c.want, got); diff != "" || came != c.came {
+			t.Errorf("%s: came %v (-want +got):\n%s", c.host, came, diff)
+		}
 	}
 }
 
