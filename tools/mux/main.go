@@ -1,8 +1,8 @@
 // Command mux compares ways to carry many streams over one connection between a hub and an agent, on the same work: what ADR
-// 0006 and its follow-up stand on. Both ends are in this process, over TLS 1.3 on loopback.
+// 0015 stands on. Both ends are in this process, over TLS 1.3 on loopback.
 //
-//	cd tools/mux && go run .                        a table
-//	ip netns exec lossy go run .                         on a bad network (tc qdisc add dev lo root netem delay 10ms loss 1%)
+//	cd tools/mux && go run .              a table
+//	ip netns exec lossy go run .        on a bad network (tc qdisc add dev lo root netem delay 10ms loss 1%)
 //
 // Processor time is that of both ends. On a busy machine it says more than the time.
 package main
