@@ -100,6 +100,8 @@ type hub struct {
 	// replica is its name among several; api is how it reaches the API then, and quiet keeps it from saying that it ends.
 	replica string
 	quiet   bool
+	// probe is how often agents are probed.
+	probe time.Duration
 }
 
 var scheme = sync.OnceValue(func() *runtime.Scheme {
@@ -136,7 +138,7 @@ func newHubWith(t *testing.T, authentication string, log *slog.Logger) *hub {
 		t.Fatal(err)
 	}
 	h := &hub{
-		t: t, api: api, client: c, authority: authority, address: "127.0.0.1:0", authentication: authentication, log: log,
+		t: t, api: api, client: c, authority: authority, address: "127.0.0.1:0", authentication: authentication, log: log, probe: probeInterval,
 		desires: &desires{sets: map[v1alpha1.ClusterName]session.DesiredSet{}, ready: true, subs: map[chan struct{}]bool{}},
 	}
 	h.start()
@@ -165,7 +167,7 @@ func (h *hub) start() {
 	content := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "content of %s", r.URL.Path) })
 	g, err := Setup(h.t.Context(), mgr, Config{
 		Listen: []string{h.address}, Authority: h.authority, Desired: h.desires, Registry: content,
-		ProbeInterval: probeInterval, Version: "v1", Log: h.log, SignIn: people, Replicas: h.among(mgr),
+		ProbeInterval: h.probe, Version: "v1", Log: h.log, SignIn: people, Replicas: h.among(mgr),
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -283,6 +285,8 @@ type agent struct {
 	letGo func(context.Context, *wire.Detach) error
 	// attempts counts how often it was not in session and tried again.
 	attempts atomic.Int32
+	// sessions counts how often it came into session.
+	sessions atomic.Int32
 	// frozen keeps probes from being answered.
 	frozen chan struct{}
 	mu     sync.Mutex
@@ -295,6 +299,12 @@ const letGoFile = "let-go"
 // newAgent makes an agent with its files in dir, and does not start it.
 func (h *hub) newAgent(boot v1alpha1.Bootstrap, dir string) *agent {
 	h.t.Helper()
+	return h.newAgentWith(boot, dir, nil)
+}
+
+// newAgentWith makes an agent with a keyring, unless that is nil.
+func (h *hub) newAgentWith(boot v1alpha1.Bootstrap, dir string, ring *identity.Keyring) *agent {
+	h.t.Helper()
 	_, err := os.Stat(filepath.Join(dir, letGoFile))
 	letGo := err == nil
 	kube, err := kubeproxy.NewHandler(h.api, testLog(h.t))
@@ -304,7 +314,7 @@ func (h *hub) newAgent(boot v1alpha1.Bootstrap, dir string) *agent {
 	a := &agent{t: h.t, dir: dir, packages: &packages{wake: make(chan struct{}, 1)}, end: make(chan error, 1)}
 	a.bootstrap.Store(&boot)
 	a.client, err = session.NewClient(session.ClientConfig{
-		Bootstrap: boot, Dir: dir, Kube: kube, Log: testLog(h.t),
+		Bootstrap: boot, Dir: dir, Keyring: ring, Kube: kube, Log: testLog(h.t),
 		Reread: func() (v1alpha1.Bootstrap, error) { return *a.bootstrap.Load(), nil },
 		Rand: func() float64 {
 			a.attempts.Add(1)
@@ -312,6 +322,7 @@ func (h *hub) newAgent(boot v1alpha1.Bootstrap, dir string) *agent {
 		},
 		Agent: session.AgentConfig{
 			Version: "v1", Packages: a.packages, CheckAPI: a.check, LetGo: letGo, Log: testLog(h.t),
+			Opened: func(*wire.Welcome) { a.sessions.Add(1) },
 			Detach: func(ctx context.Context, wish *wire.Detach) error {
 				if a.letGo != nil {
 					if err := a.letGo(ctx, wish); err != nil {

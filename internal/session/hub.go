@@ -161,15 +161,15 @@ func (h *hubEnd) open(reader *bufio.Reader) error {
 	return h.trust()
 }
 
-// trust tells the agent by which CAs it is to know the hub, if it does not know. The channel is taken first: what changes
-// in between is told twice rather than not at all.
+// trust tells the agent by which CAs it is to know the hub, if it does not know, or if it is to renew because of them and has
+// come back before it did. The channel is taken first: what changes in between is told twice rather than not at all.
 func (h *hubEnd) trust() error {
 	if h.Trust == nil {
 		return nil
 	}
 	h.trustChanged = h.Trust.Changed()
 	bundle, digest := h.Trust.Bundle()
-	if digest == h.trusts {
+	if digest == h.trusts && bundle.GetRenewWithinMillis() == 0 {
 		return nil
 	}
 	h.trusts = digest

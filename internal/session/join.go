@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/tunnel"
 )
 
 // JoinPath is where a hub issues certificates: POST, a JoinRequest in JSON. It answers 200 with a JoinResponse, or
@@ -59,7 +60,7 @@ func join(ctx context.Context, address string, trust *tls.Config, request JoinRe
 	transport := &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}
 	answer, err := transport.RoundTrip(post)
 	if err != nil {
-		return JoinResponse{}, fmt.Errorf("asking hub %s for a certificate: %w", address, err)
+		return JoinResponse{}, fmt.Errorf("asking hub %s for a certificate: %w", address, tunnel.ExplainTrust(err, trust.Time))
 	}
 	defer answer.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(answer.Body, MaxJoinBytes))

@@ -36,7 +36,7 @@ func Dial(ctx context.Context, config DialConfig) (*Session, error) {
 	dialer := tls.Dialer{Config: settings}
 	conn, err := dialer.DialContext(ctx, "tcp", config.Address)
 	if err != nil {
-		return nil, fmt.Errorf("dialing hub %s: %w", config.Address, explainDial(err))
+		return nil, fmt.Errorf("dialing hub %s: %w", config.Address, ExplainTrust(explainDial(err), config.TLS.Time))
 	}
 	if got := conn.(*tls.Conn).ConnectionState().NegotiatedProtocol; got != Protocol {
 		conn.Close()

@@ -37,13 +37,19 @@ type Driver struct {
 	warned    time.Time
 }
 
+// NewDriver returns a driver that takes steps when it is told to. members reads MemberClusters, and may do so from a cache.
+func NewDriver(authority *Authority, members client.Reader, log *slog.Logger) *Driver {
+	return &Driver{authority: authority, members: members, log: log}
+}
+
 // Setup has the manager keep the authority up to date and take the steps of rotations. changed is called after each change.
 func Setup(mgr ctrl.Manager, authority *Authority, changed func() error, log *slog.Logger) (*Driver, error) {
 	clients, err := kubernetes.NewForConfig(mgr.GetConfig())
 	if err != nil {
 		return nil, fmt.Errorf("making the client that follows the members' certificate authority: %w", err)
 	}
-	driver := &Driver{authority: authority, members: mgr.GetClient(), clients: clients, log: log}
+	driver := NewDriver(authority, mgr.GetClient(), log)
+	driver.clients = clients
 	follower := &follower{authority: authority, clients: clients, changed: changed, log: log}
 	return driver, errors.Join(mgr.Add(follower), mgr.Add(driver))
 }
