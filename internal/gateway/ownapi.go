@@ -9,6 +9,10 @@ import (
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
 
+// At /hub the hub's API is asked as whoever came: any user and group of its own, with any attribute.
+// +kubebuilder:rbac:groups="",resources=users;groups;serviceaccounts,verbs=impersonate
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=*,verbs=impersonate
+
 // hubPath is where people who are elsewhere find the hub's own API.
 const hubPath = "/hub"
 

@@ -14,12 +14,18 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/kube/kubetest"
@@ -32,8 +38,11 @@ func TestMain(m *testing.M) {
 
 // TestAHubOnAnExistingAPI is the list from its first part to its last: the kinds are there, members can learn how the
 // hub is reached, a controller is at work, and the hub ends without a complaint.
+//
+// It has the rights that the Helm chart gives it, and no others.
 func TestAHubOnAnExistingAPI(t *testing.T) {
 	config := kubetest.Start(t)
+	home := t.TempDir()
 	programs := t.TempDir()
 	kube, err := kubetest.Binary()
 	if err != nil {
@@ -47,7 +56,7 @@ func TestAHubOnAnExistingAPI(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- Run(ctx, Options{
-			Home: t.TempDir(), Kubeconfig: kubetest.Kubeconfig(t, config), Programs: programs, CertificateLife: time.Hour,
+			Home: home, Kubeconfig: kubetest.Kubeconfig(t, asCharted(t, config)), Programs: programs, CertificateLife: time.Hour,
 			Listen: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Log: slog.New(slog.DiscardHandler),
 		})
 	}()
@@ -98,10 +107,83 @@ func TestAHubOnAnExistingAPI(t *testing.T) {
 	eventually("its sign of life", func(ctx context.Context) error {
 		return api.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubLease}, &coordinationv1.Lease{})
 	})
+	eventually("its API behind its door, as whoever asks", func(context.Context) error {
+		state, err := ReadState(home)
+		if err != nil {
+			return err
+		}
+		ada := account(t, config, "ada")
+		ada.Host, ada.TLSClientConfig = "https://"+state.Address+"/hub", rest.TLSClientConfig{CAFile: state.CAFile}
+		clients, err := kubernetes.NewForConfig(ada)
+		if err != nil {
+			return err
+		}
+		review, err := clients.AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+		if err == nil && review.Status.UserInfo.Username != "system:serviceaccount:default:ada" {
+			return fmt.Errorf("it takes her for %s", review.Status.UserInfo.Username)
+		}
+		return err
+	})
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("the hub ended with %v", err)
 	}
+}
+
+// account makes a ServiceAccount in the namespace default, unless it is there, and returns how it reaches the API.
+func account(t *testing.T, config *rest.Config, name string) *rest.Config {
+	t.Helper()
+	clients, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts := clients.CoreV1().ServiceAccounts("default")
+	_, err = accounts.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	token, err := accounts.CreateToken(t.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	as := rest.AnonymousClientConfig(config)
+	as.BearerToken, as.TLSClientConfig = token.Status.Token, rest.TLSClientConfig{CAData: config.CAData, CAFile: config.CAFile}
+	return as
+}
+
+// asCharted returns how the API is reached with the rights that the chart gives a hub.
+func asCharted(t *testing.T, config *rest.Config) *rest.Config {
+	t.Helper()
+	clients, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile("../../deploy/chart/files/role.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := &rbacv1.ClusterRole{}
+	if err := yaml.UnmarshalStrict(raw, role); err != nil {
+		t.Fatal(err)
+	}
+	hub := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "default", Name: "hub"}}
+	if _, err := clients.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = clients.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "hub"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name}, Subjects: hub,
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = clients.RbacV1().RoleBindings("kube-system").Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "hub"}, Subjects: hub,
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "extension-apiserver-authentication-reader"},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return account(t, config, "hub")
 }
 
 // TestTheStateStays: members and users know a hub by its addresses.

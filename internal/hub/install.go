@@ -58,6 +58,8 @@ func install(ctx context.Context, c client.Client) error {
 	return awaitServed(ctx, c, &v1alpha1.MemberClusterList{}, &v1alpha1.PlacementList{}, &v1alpha1.PackageList{}, &v1alpha1.ReleaseList{})
 }
 
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;create;patch
+
 // letIn lets everybody whom the hub knows read that it is alive, and where it is reached: no secret, and commands need it.
 func letIn(ctx context.Context, c client.Client) error {
 	const name = "umbel-people"
