@@ -15,6 +15,7 @@ var levels = map[string]int{
 
 	"internal/version":  0,
 	"internal/identity": 1, // who is asking?
+	"internal/audit":    1, // who did what?
 	"internal/content":  1, // where is content kept, by digest?
 	"internal/kube":     1, // mechanics that controller-runtime lacks
 

@@ -151,6 +151,7 @@ func (g *Gateway) pinned(ctx context.Context, cluster v1alpha1.ClusterName, fing
 // turnAway tells an agent why it is not let in, and waits a moment for it to hear.
 func (g *Gateway) turnAway(ctx context.Context, tun *tunnel.Session, control *tunnel.Stream, no *refused, log *slog.Logger) {
 	log.Warn("an agent was refused", "member", no.cluster, "reason", no.reason, "why", no.text)
+	g.turnedAway(no, tun.RemoteAddr().String())
 	g.note(ctx, no)
 	if err := session.Refuse(control, no.reason, no.text); err != nil {
 		log.Debug("an agent did not hear why", "error", err)
@@ -199,11 +200,13 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 		Changed: changed,
 		Listed:  presence.Listed(),
 		Orders:  presence.Orders(),
+		Telling: g.telling(member.Cluster),
 		Issue: func(csr []byte) ([]byte, []byte, error) {
 			certificate, notAfter, issuer, err := g.renew(member.Member, csr)
 			if err != nil {
 				return nil, nil, err
 			}
+			g.issued(member.Cluster, member.Fingerprint, tun.RemoteAddr().String(), notAfter)
 			trusted.issuer = issuer
 			presence.Renewed(members.Paper{NotAfter: notAfter, Issuer: trust.Fingerprint(issuer)})
 			return certificate, g.Authority.Bundle(), nil

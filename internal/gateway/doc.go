@@ -7,6 +7,7 @@
 //	/clusters/NAME/…      the API server of a member, as the person who asks
 //	/hub/…                the hub's own API, as the person who asks
 //	GET /v1/login         with which identity providers people sign in
+//	GET /v1/audit         who did what, to whom may read it (audit.go)
 //	/v2/umbel/agent/…     the agent's image, to read
 //	/replica/clusters/…   the API server of a member that is in session here, for another replica of the hub
 //	GET /healthz          is the hub there?
@@ -43,6 +44,8 @@
 //   - The hub lends nobody its own rights: a request to its API names a person, or is not made. Who they are follows from
 //     their credentials alone; whoever says so by a header as well is refused.
 //   - The hub holds no member credential: what goes through a tunnel carries a name, never a secret.
+//   - What people do to members, and what the gateway itself does to them, is in the audit log (package audit), refusals
+//     included; an order is there before its agent hears it.
 //   - The registry is for reading. Content goes through an agent's session, where each member gets what it is to hold now
 //     and nothing else: a stolen key harms its own member alone.
 //   - Whoever is refused is logged with the reason, and pays: failed joins are counted per address. It shows in the status

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/gateway/members"
 	"umbel.dev/umbel/internal/gateway/replicas"
 	"umbel.dev/umbel/internal/gateway/trust"
@@ -64,7 +65,9 @@ type Config struct {
 	Version string
 	// ClusterSet is the name of the fleet, which its members are told.
 	ClusterSet string
-	Log        *slog.Logger
+	// Audit is where it is written down who did what; nil records nothing.
+	Audit *audit.Log
+	Log   *slog.Logger
 }
 
 // Gateway is the hub's open door.
@@ -261,11 +264,15 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.join(w, r)
 	case strings.HasPrefix(path, "/clusters/"):
 		name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/clusters/"), "/")
-		g.proxy(w, r, v1alpha1.ClusterName(name), "/"+rest)
+		target := audit.Target{Cluster: v1alpha1.ClusterName(name), Path: "/" + rest}
+		g.Audit.Serve(w, r, target, func(w http.ResponseWriter, r *http.Request) { g.proxy(w, r, target.Cluster, target.Path) })
 	case path == signin.LoginPath:
 		g.login(w, r)
 	case path == hubPath || strings.HasPrefix(path, hubPath+"/"):
-		g.hubAPI(w, r, "/"+strings.TrimPrefix(strings.TrimPrefix(path, hubPath), "/"))
+		target := audit.Target{Path: "/" + strings.TrimPrefix(strings.TrimPrefix(path, hubPath), "/")}
+		g.Audit.Serve(w, r, target, func(w http.ResponseWriter, r *http.Request) { g.hubAPI(w, r, target.Path) })
+	case path == audit.Path:
+		g.Audit.Serve(w, r, audit.Target{Path: path}, g.serveAudit)
 	case path == "/v2" || strings.HasPrefix(path, "/v2/"):
 		g.serveImage(w, r)
 	default:

@@ -30,6 +30,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/identity/signin"
@@ -91,6 +92,7 @@ type hub struct {
 	client    client.Client
 	authority *trust.Authority
 	desires   *desires
+	audit     *audit.Log
 	gateway   *Gateway
 	address   string
 	// authentication is the file that says whom the hub trusts to vouch for people; nobody when it is empty.
@@ -141,6 +143,14 @@ func newHubWith(t *testing.T, authentication string, log *slog.Logger) *hub {
 		t: t, api: api, client: c, authority: authority, address: "127.0.0.1:0", authentication: authentication, log: log, probe: probeInterval,
 		desires: &desires{sets: map[v1alpha1.ClusterName]session.DesiredSet{}, ready: true, subs: map[chan struct{}]bool{}},
 	}
+	if h.audit, err = audit.Open(audit.LogConfig{Dir: t.TempDir(), Log: testLog(t)}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.audit.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	h.start()
 	t.Cleanup(h.clean)
 	return h
@@ -167,7 +177,7 @@ func (h *hub) start() {
 	content := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "content of %s", r.URL.Path) })
 	g, err := Setup(h.t.Context(), mgr, Config{
 		Listen: []string{h.address}, Authority: h.authority, Desired: h.desires, Registry: content,
-		ProbeInterval: h.probe, Version: "v1", Log: h.log, SignIn: people, Replicas: h.among(mgr),
+		ProbeInterval: h.probe, Version: "v1", Audit: h.audit, Log: h.log, SignIn: people, Replicas: h.among(mgr),
 	})
 	if err != nil {
 		h.t.Fatal(err)

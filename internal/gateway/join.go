@@ -53,13 +53,14 @@ func (g *Gateway) join(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusTooManyRequests, session.JoinRefusal{Reason: "TooManyAttempts", Message: "too many failed attempts from this address; wait ten seconds"})
 		return
 	}
-	response, err := g.issue(r.Context(), http.MaxBytesReader(w, r.Body, session.MaxJoinBytes))
+	response, err := g.issue(r.Context(), http.MaxBytesReader(w, r.Body, session.MaxJoinBytes), r.RemoteAddr)
 	var no *refused
 	if errors.As(err, &no) {
 		if !no.proven {
 			g.joins.failed(r.RemoteAddr)
 		}
 		log.Warn("a join was refused", "member", no.cluster, "reason", no.reason, "why", no.text)
+		g.turnedAway(no, r.RemoteAddr)
 		g.note(r.Context(), no)
 		writeJSON(w, no.code(), session.JoinRefusal{Reason: no.reason, Message: no.text})
 		return
@@ -73,7 +74,7 @@ func (g *Gateway) join(w http.ResponseWriter, r *http.Request) {
 }
 
 // issue decides about a request and, when it is granted, pins the key and signs.
-func (g *Gateway) issue(ctx context.Context, body io.Reader) (session.JoinResponse, error) {
+func (g *Gateway) issue(ctx context.Context, body io.Reader, peer string) (session.JoinResponse, error) {
 	var ask session.JoinRequest
 	if err := json.NewDecoder(body).Decode(&ask); err != nil {
 		return session.JoinResponse{}, &refused{reason: reasonBadRequest, text: "the request is not a JSON object with cluster, token and csr"}
@@ -96,6 +97,7 @@ func (g *Gateway) issue(ctx context.Context, body io.Reader) (session.JoinRespon
 		if err != nil {
 			return session.JoinResponse{}, err
 		}
+		g.issued(request.Cluster, request.Fingerprint, peer, granted.paper.NotAfter)
 		g.members.Issued(request.Cluster, granted.uid, granted.paper)
 		g.Log.Info("a certificate was issued", "member", request.Cluster, "key", request.Fingerprint[:12], "notAfter", granted.paper.NotAfter)
 		return session.JoinResponse{Certificate: string(granted.certificate), Trust: string(g.Authority.Bundle())}, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
@@ -24,6 +25,7 @@ func (g *Gateway) hubAPI(w http.ResponseWriter, r *http.Request, path string) {
 	if !ok {
 		return
 	}
+	audit.From(r.Context()).Allowed("")
 	err := g.people.api.Serve(w, r, identityOf(who), path)
 	if err != nil && r.Context().Err() == nil {
 		log.Warn("a request to the hub's API failed", "user", who.GetName(), "error", err)

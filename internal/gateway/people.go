@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
@@ -132,27 +133,40 @@ func (p *people) who(r *http.Request) (user.Info, error) {
 
 // mayReach says whether the user may reach the member through the hub.
 func (p *people) mayReach(ctx context.Context, who user.Info, cluster v1alpha1.ClusterName) (bool, error) {
-	decision, _, err := p.authorizer.Authorize(ctx, authorizer.AttributesRecord{
-		User: who, Verb: ProxyVerb, APIGroup: v1alpha1.GroupVersion.Group, APIVersion: v1alpha1.GroupVersion.Version,
-		Resource: "memberclusters", Name: string(cluster), ResourceRequest: true,
-	})
+	return p.may(ctx, who, authorizer.AttributesRecord{Verb: ProxyVerb, Name: string(cluster)})
+}
+
+// may says whether the user may do something with members: those of a name, or all of them.
+func (p *people) may(ctx context.Context, who user.Info, what authorizer.AttributesRecord) (bool, error) {
+	what.User, what.ResourceRequest, what.Resource = who, true, "memberclusters"
+	what.APIGroup, what.APIVersion = v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version
+	decision, _, err := p.authorizer.Authorize(ctx, what)
 	return decision == authorizer.DecisionAllow, err
 }
 
 // recognise returns who makes the request. Otherwise it has refused the request, and said so to log.
 func (g *Gateway) recognise(w http.ResponseWriter, r *http.Request, log *slog.Logger) (user.Info, bool) {
+	who, err := g.people.who(r)
+	if err == nil {
+		audit.From(r.Context()).Known(who) // who smuggles is to have a name in the audit log
+	}
 	if name, found := kubeproxy.Smuggled(r.Header); found {
 		log.Warn("a request was refused", "why", "it carries "+name)
-		kubeproxy.WriteError(w, http.StatusForbidden, fmt.Sprintf("%v: remove the header %s (kubectl sends such for --as and --as-group)", kubeproxy.ErrSmuggled, name))
+		refuse(w, r, http.StatusForbidden, fmt.Sprintf("%v: remove the header %s (kubectl sends such for --as and --as-group)", kubeproxy.ErrSmuggled, name))
 		return nil, false
 	}
-	who, err := g.people.who(r)
 	if err != nil {
 		log.Warn("a request was refused", "why", err)
-		kubeproxy.WriteError(w, http.StatusUnauthorized, err.Error())
+		refuse(w, r, http.StatusUnauthorized, err.Error())
 		return nil, false
 	}
 	return who, true
+}
+
+// refuse answers a person with an error that is the hub's, and has it recorded.
+func refuse(w http.ResponseWriter, r *http.Request, code int, why string) {
+	audit.From(r.Context()).Refused(why)
+	kubeproxy.WriteError(w, code, why)
 }
 
 func identityOf(who user.Info) kubeproxy.Identity {
@@ -169,21 +183,22 @@ func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request, cluster v1alpha1
 	allowed, err := g.people.mayReach(r.Context(), who, cluster)
 	if err != nil {
 		log.Error("a request to a member was not decided", "user", who.GetName(), "error", err)
-		kubeproxy.WriteError(w, http.StatusServiceUnavailable, "the hub cannot decide now whether you may do this; try again")
+		refuse(w, r, http.StatusServiceUnavailable, "the hub cannot decide now whether you may do this; try again")
 		return
 	}
 	if !allowed {
 		log.Warn("a request to a member was refused", "user", who.GetName(), "why", "not allowed on the hub")
-		kubeproxy.WriteError(w, http.StatusForbidden, fmt.Sprintf(
+		refuse(w, r, http.StatusForbidden, fmt.Sprintf(
 			"user %q may not reach cluster %q: that takes the verb %q on memberclusters.umbel.dev %q on the hub", who.GetName(), cluster, ProxyVerb, cluster))
 		return
 	}
 	through := g.way(r.Context(), cluster)
 	if through == nil {
-		kubeproxy.WriteError(w, http.StatusServiceUnavailable, fmt.Sprintf(
+		refuse(w, r, http.StatusServiceUnavailable, fmt.Sprintf(
 			"cluster %q is not connected to the hub; `umbel describe cluster %s` says why", cluster, cluster))
 		return
 	}
+	audit.From(r.Context()).Allowed(identityOf(who).OnMember().User)
 	err = kubeproxy.Forward(w, r, through, identityOf(who), path)
 	if err != nil && r.Context().Err() == nil {
 		log.Warn("a request to a member failed", "user", who.GetName(), "error", err)

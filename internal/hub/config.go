@@ -26,6 +26,9 @@ func AdminKubeconfig(home string) string { return filepath.Join(Dir(home), "admi
 // LogFile is where a hub that was launched in the background writes its log.
 func LogFile(home string) string { return filepath.Join(Dir(home), "logs", "hub.log") }
 
+// AuditDir is where the hub writes down who did what.
+func AuditDir(home string) string { return filepath.Join(Dir(home), "audit") }
+
 // State is what the hub keeps in HOME/hub/config.json between starts, so that its addresses stay what its members and
 // users know.
 type State struct {

@@ -16,6 +16,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/gateway/replicas"
@@ -118,6 +119,7 @@ type hub struct {
 	state  State
 	config *rest.Config
 
+	audit     *audit.Log
 	api       client.Client // past every cache
 	registry  registry
 	store     *content.Store
@@ -134,6 +136,7 @@ type hub struct {
 func (h *hub) serve(ctx context.Context) error {
 	defer h.close()
 	for _, part := range []func(context.Context) error{
+		h.openAudit,    // who did what: from here on, every change to the API is written down
 		h.addKinds,     // the vocabulary: our kinds are in the API
 		h.openContent,  // where content is kept by digest: rendered objects, and the agent itself
 		h.loadIdentity, // who is who: the authority that members and the gateway are known by

@@ -128,6 +128,18 @@ func TestAHubOnAnExistingAPI(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("the hub ended with %v", err)
 	}
+	written, err := os.ReadFile(filepath.Join(AuditDir(home), "audit.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for word, want := range map[string]bool{
+		`"username":"umbel:hub"`: true, `"resource":"customresourcedefinitions"`: true, `"resource":"secrets"`: true, `"resource":"placements"`: true,
+		`"resource":"leases"`: false, `"verb":"get"`: false,
+	} {
+		if got := strings.Contains(string(written), word); got != want {
+			t.Errorf("what the hub did by itself has %s: %t, want %t", word, got, want)
+		}
+	}
 }
 
 // account makes a ServiceAccount in the namespace default, unless it is there, and returns how it reaches the API.

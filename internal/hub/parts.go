@@ -125,6 +125,11 @@ func (h *hub) close() {
 			h.Log.Error("closing the registry", "error", err)
 		}
 	}
+	if h.audit != nil {
+		if err := h.audit.Close(); err != nil {
+			h.Log.Error("closing the audit log", "error", err)
+		}
+	}
 }
 
 // pushAgent brings the agent's image into the registry and returns its name as members pull it. The tag changes with
@@ -257,7 +262,7 @@ func (h *hub) addGateway(ctx context.Context) error {
 	}
 	config := gateway.Config{
 		Authority: h.authority, Desired: h.desired, Registry: h.registry, Replicas: h.replicas,
-		CertificateTTL: h.CertificateLife, Before: h.before, Version: version.Version, ClusterSet: set, Log: h.Log,
+		CertificateTTL: h.CertificateLife, Before: h.before, Version: version.Version, ClusterSet: set, Audit: h.audit, Log: h.Log,
 	}
 	for _, address := range h.Listen {
 		config.Listen = append(config.Listen, netip.AddrPortFrom(address, uint16(h.state.GatewayPort)).String())

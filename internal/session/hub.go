@@ -78,6 +78,9 @@ type HubConfig struct {
 	Changed, Listed <-chan struct{}
 	// Orders carries what else the agent is to be told: a Detach, or a Refusal, which ends the session.
 	Orders <-chan *wire.FromHub
+	// Telling, when it is set, is called before the agent is told what changes what it holds or whether it is a member: a
+	// DesiredState, a Detach or a Refusal. It may take a moment.
+	Telling func(*wire.FromHub)
 	// Issue renews the agent's certificate.
 	Issue Issue
 	// Trust is told to an agent that keeps another bundle. Optional.
@@ -232,7 +235,7 @@ func (h *hubEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromAg
 			h.retryAt = nil
 			err = h.update()
 		case order := <-h.Orders:
-			err = h.send(order)
+			err = h.tell(order)
 			h.leaving = h.leaving || order.GetDetach() != nil
 			if refusal := order.GetRefusal(); refusal != nil {
 				return errors.Join(err, &Refused{Reason: refusal.GetReason(), Message: refusal.GetMessage()})
@@ -339,7 +342,15 @@ func (h *hubEnd) update() error {
 	h.version++
 	change.Version = h.version
 	h.inFlight = change
-	return h.send(&wire.FromHub{Message: &wire.FromHub_Desired{Desired: change}})
+	return h.tell(&wire.FromHub{Message: &wire.FromHub_Desired{Desired: change}})
+}
+
+// tell sends what Telling is to hear of first.
+func (h *hubEnd) tell(message *wire.FromHub) error {
+	if h.Telling != nil {
+		h.Telling(message)
+	}
+	return h.send(message)
 }
 
 func (h *hubEnd) retryTimer() <-chan time.Time {

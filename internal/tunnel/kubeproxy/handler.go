@@ -102,6 +102,9 @@ func (b byUpgrade) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.plain.RoundTrip(r)
 }
 
+// auditID is the header by which the audit logs of hub and member name the same request.
+const auditID = "Audit-ID"
+
 // ErrSmuggled: a client tried to say who it is by a header.
 var ErrSmuggled = errors.New("impersonation through the hub is not possible")
 
@@ -132,6 +135,9 @@ func forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, 
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Path, p.Out.URL.RawPath = unescaped, path
+			if id := p.In.Header.Get(auditID); id != "" { // which a client could have named in Connection, and so dropped
+				p.Out.Header.Set(auditID, id)
+			}
 			rewrite(p)
 		},
 		Transport:     through,
