@@ -4,6 +4,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"umbel.dev/umbel/internal/cli/audit"
 	"umbel.dev/umbel/internal/cli/ca"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/consent"
@@ -63,6 +64,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(fleetGroup, get.NewCmd(f), describe.NewCmd(f), refresh.NewCmd(f))
 	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f)...)
+	add(fleetGroup, audit.NewCmd(f))
 	add(memberGroup, token.NewCmd(f), ca.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))
 	add(selfGroup, login.NewCmd(f), login.NewLogoutCmd(f), whoami.NewCmd(f), login.NewCredentialCmd(f))

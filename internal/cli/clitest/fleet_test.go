@@ -19,6 +19,7 @@ import (
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/audit"
 	"umbel.dev/umbel/internal/cli/ca"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/clitest"
@@ -140,7 +141,7 @@ func (f *fleet) root(out, errs io.Writer, args ...string) *cobra.Command {
 	factory.AddFlags(root.PersistentFlags())
 	root.AddCommand(get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), token.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory), kubeconfig.NewCmd(factory), leave.NewCmd(factory))
 	root.AddCommand(consent.NewCmds(factory)...)
-	root.AddCommand(ca.NewCmd(factory))
+	root.AddCommand(ca.NewCmd(factory), audit.NewCmd(factory))
 	root.SetArgs(args)
 	return root
 }

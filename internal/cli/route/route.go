@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -107,6 +108,13 @@ func (d Door) Kubeconfig(hub *clientcmdapi.Config, cluster v1alpha1.ClusterName)
 	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: "hub"}
 	config.CurrentContext = name
 	return config
+}
+
+// Config returns how the door itself is reached, with the credentials of the hub's kubeconfig. Its Host has no path.
+func (d Door) Config(hub *clientcmdapi.Config) (*rest.Config, error) {
+	kubeconfig := d.Kubeconfig(hub, "door")
+	kubeconfig.Clusters["door"].Server = "https://" + d.Address
+	return clientcmd.NewDefaultClientConfig(*kubeconfig, nil).ClientConfig()
 }
 
 // Open returns an error with the age of the last sign of life when nobody would answer for the cluster. When it is the

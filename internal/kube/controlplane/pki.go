@@ -81,6 +81,9 @@ func (c *ControlPlane) Prepare() error {
 	if err := c.makeServiceAccountKey(); err != nil {
 		return err
 	}
+	if err := c.writeAuditPolicy(); err != nil {
+		return err
+	}
 	for path, request := range c.kubeconfigs() {
 		if err := c.WriteKubeconfig(path, request); err != nil {
 			return err

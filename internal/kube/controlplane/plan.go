@@ -61,6 +61,12 @@ func (c *ControlPlane) apiserverFlags() []string {
 		"--requestheader-username-headers=X-Remote-User",
 		"--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+		"--audit-policy-file=" + c.path(auditPolicyFile),
+		"--audit-log-path=" + c.AuditLog(),
+		"--audit-log-maxsize=20",
+		"--audit-log-maxbackup=3",
+		"--audit-log-maxage=30",
+		"--audit-log-compress=true",
 		"--proxy-client-cert-file=" + c.pki("front-proxy-client.crt"),
 		"--proxy-client-key-file=" + c.pki("front-proxy-client.key"),
 	}
