@@ -29,6 +29,11 @@ const (
 	// RefreshAnnotation on a Package asks for a fetch of its source now. Any new value counts as a request.
 	RefreshAnnotation = "umbel.dev/refresh-requested-at"
 
+	// RestoredAnnotation stands on a Package that was restored from a backup, with the time that the backup shows. The hub
+	// knows what was then: it delivers the Package when it has read its source again, and prunes it from no cluster because of
+	// a selection, until `umbel restore --finish` takes the annotation away.
+	RestoredAnnotation = "umbel.dev/restored-from"
+
 	// ClusterAnnotation stands on objects that `umbel get --clusters` writes as JSON or YAML: the member that holds them.
 	// No object in an API has it.
 	ClusterAnnotation = "umbel.dev/cluster"

@@ -26,6 +26,7 @@ var levels = map[string]int{
 	"internal/placement": 3, // which clusters?
 	"internal/delivery":  3, // from a source to applied objects
 	"internal/gateway":   3, // who may come in, and where to?
+	"internal/backup":    3, // what makes a hub this hub?
 	"internal/profile":   3, // how do tools for many clusters see a member?
 
 	"internal/hub":   4, // the list of what the hub runs

@@ -5,6 +5,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"umbel.dev/umbel/internal/cli/audit"
+	"umbel.dev/umbel/internal/cli/backup"
 	"umbel.dev/umbel/internal/cli/ca"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/consent"
@@ -20,6 +21,7 @@ import (
 	"umbel.dev/umbel/internal/cli/local"
 	"umbel.dev/umbel/internal/cli/login"
 	"umbel.dev/umbel/internal/cli/refresh"
+	"umbel.dev/umbel/internal/cli/restore"
 	"umbel.dev/umbel/internal/cli/token"
 	"umbel.dev/umbel/internal/cli/up"
 	"umbel.dev/umbel/internal/cli/whoami"
@@ -67,6 +69,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(fleetGroup, audit.NewCmd(f))
 	add(memberGroup, token.NewCmd(f), ca.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))
+	add(machineGroup, backup.NewCmd(f), restore.NewCmd(f))
 	add(selfGroup, login.NewCmd(f), login.NewLogoutCmd(f), whoami.NewCmd(f), login.NewCredentialCmd(f))
 	completion(root)
 	exit.Adopt(root)

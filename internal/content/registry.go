@@ -127,6 +127,20 @@ func (r *Registry) serveBlob(w http.ResponseWriter, req *http.Request, repositor
 	http.ServeContent(w, req, "", time.Time{}, f)
 }
 
+// ReadBlob reads content from the folder of a registry, whether one runs there or not, and verifies it. The error is
+// fs.ErrNotExist when it is not there.
+func ReadBlob(dir, repository, digest string) ([]byte, error) {
+	path := blobPath.FindStringSubmatch("/v2/" + repository + "/blobs/" + digest)
+	if path == nil {
+		return nil, fmt.Errorf("%q in %q is no content: %w", digest, repository, fs.ErrNotExist)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(path[1]), "blobs", "sha256", path[2]))
+	if err == nil && Digest(raw) != digest {
+		return nil, fmt.Errorf("%w: %s in %s", ErrCorrupt, digest, repository)
+	}
+	return raw, err
+}
+
 // durable puts what was uploaded on the disk before the client hears that it is there. The registry itself leaves it
 // to the kernel when to write, which a power cut would show.
 type durable struct {

@@ -176,8 +176,9 @@ func (c *Controller) hold(ctx context.Context, v *visit) error {
 	return nil
 }
 
-// publish tells the gateway's side what is known.
+// publish tells the gateway's side what is known, and what of it is in doubt.
 func (c *Controller) publish(_ context.Context, v *visit) error {
+	v.seen.Doubt = doubtOf(v.pkg)
 	c.desired.publish(v.key, v.seen)
 	return nil
 }

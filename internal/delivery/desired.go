@@ -155,7 +155,7 @@ func (d *Desired) publish(key v1alpha1.PackageKey, seen Seen) {
 	}
 	d.views[key] = after
 	defer d.settled(key)
-	if before != nil && before.Release == after.Release && before.Deleting == after.Deleting &&
+	if before != nil && before.Release == after.Release && before.Deleting == after.Deleting && before.Doubt == after.Doubt &&
 		samePlacement(before.Placement, after.Placement) {
 		return
 	}

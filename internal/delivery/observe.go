@@ -59,6 +59,9 @@ func (c *Controller) observePlacement(ctx context.Context, v *visit) error {
 			placed.Message += ": " + why.Message
 		}
 	}
+	if from, restored := v.pkg.Annotations[v1alpha1.RestoredAnnotation]; restored {
+		placed.Message += fmt.Sprintf("; it was restored from a backup of %s: no cluster prunes it because of that until `umbel restore --finish`", from)
+	}
 	v.set(placed)
 	return nil
 }

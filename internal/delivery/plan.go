@@ -33,6 +33,33 @@ type Seen struct {
 	Deleting  bool
 	Placement *v1alpha1.Placement
 	Release   *v1alpha1.Release
+	// Doubt: the Package was restored from a backup, so that what is known of it is of an earlier time.
+	Doubt Doubt
+}
+
+// Doubt says what of a Package may have changed since the hub knew it.
+type Doubt int
+
+const (
+	// NoDoubt: the hub knows what it knows.
+	NoDoubt Doubt = iota
+	// DoubtSelection: its source was read again. Which clusters it is on may have changed since the backup, so none removes.
+	DoubtSelection
+	// DoubtAll: its source was not read again either. Clusters may hold a newer Release, so none goes back.
+	DoubtAll
+)
+
+// doubtOf says what of a Package is in doubt. A restore leaves out how the Package was: what says that it is rendered was
+// said since.
+func doubtOf(pkg *v1alpha1.Package) Doubt {
+	_, restored := pkg.Annotations[v1alpha1.RestoredAnnotation]
+	switch {
+	case !restored:
+		return NoDoubt
+	case meta.IsStatusConditionTrue(pkg.Status.Conditions, v1alpha1.ConditionRendered):
+		return DoubtSelection
+	}
+	return DoubtAll
 }
 
 // Action is what a cluster is told of a Package.
@@ -51,6 +78,7 @@ const (
 //
 //   - A cluster that leaves the fleet keeps what it holds.
 //   - A Package that is being deleted is removed everywhere.
+//   - What is in doubt after a restore is not told.
 //   - Otherwise there has to be a Placement with a decision about its current spec. A cluster that it does not select
 //     removes, if the decision stands; one that it selects gets its variant of the Release, when there is one.
 func Assign(seen Seen, cluster Cluster) (Action, *v1alpha1.Variant) {
@@ -65,12 +93,12 @@ func Assign(seen Seen, cluster Cluster) (Action, *v1alpha1.Variant) {
 		return Keep, nil
 	}
 	if !selects(seen.Placement, cluster.Name) {
-		if decision == decided {
+		if decision == decided && seen.Doubt == NoDoubt {
 			return Remove, nil
 		}
 		return Keep, nil
 	}
-	if seen.Release == nil {
+	if seen.Release == nil || seen.Doubt == DoubtAll {
 		return Keep, nil
 	}
 	variant := VariantFor(&seen.Release.Spec, cluster)

@@ -34,6 +34,46 @@ func release(name string, variables []string, values ...[]string) *v1alpha1.Rele
 
 func plain() *v1alpha1.Release { return release("r", nil, nil) }
 
+// TestDoubt: what a restored hub does not know for sure it does not say.
+func TestDoubt(t *testing.T) {
+	placement := &v1alpha1.Placement{}
+	placement.Generation, placement.Status.ObservedGeneration = 1, 1
+	placement.Status.Clusters = []v1alpha1.ClusterName{"in"}
+	placement.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionDecided, Status: metav1.ConditionTrue, ObservedGeneration: 1}}
+	release := &v1alpha1.Release{Spec: v1alpha1.ReleaseSpec{Variants: []v1alpha1.Variant{{Digest: "d"}}}}
+	for _, c := range []struct {
+		reason   string
+		doubt    Doubt
+		deleting bool
+		in, out  Action
+	}{
+		{"a hub that knows", NoDoubt, false, Deliver, Remove},
+		{"its source was read since", DoubtSelection, false, Deliver, Keep},
+		{"nothing was read since", DoubtAll, false, Keep, Keep},
+		{"somebody deletes the Package on the restored hub", DoubtAll, true, Remove, Remove},
+	} {
+		seen := Seen{Placement: placement, Release: release, Doubt: c.doubt, Deleting: c.deleting}
+		in, _ := Assign(seen, Cluster{Name: "in"})
+		out, _ := Assign(seen, Cluster{Name: "out"})
+		if in != c.in || out != c.out {
+			t.Errorf("%s: got %v and %v, want %v and %v", c.reason, in, out, c.in, c.out)
+		}
+	}
+	pkg := &v1alpha1.Package{}
+	pkg.Annotations = map[string]string{v1alpha1.RestoredAnnotation: "2026-01-01T00:00:00Z"}
+	if doubtOf(pkg) != DoubtAll {
+		t.Error("a Package that was restored and not rendered since is not in doubt")
+	}
+	pkg.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionRendered, Status: metav1.ConditionTrue}}
+	if doubtOf(pkg) != DoubtSelection {
+		t.Error("its selection is not in doubt any more")
+	}
+	pkg.Annotations = nil
+	if doubtOf(pkg) != NoDoubt {
+		t.Error("it is in doubt for ever")
+	}
+}
+
 func TestAssign(t *testing.T) {
 	eu := Cluster{Name: "eu", Labels: map[string]string{"region": "eu"}}
 	byRegion := release("r", []string{"cluster.labels.region"}, []string{"eu"}, []string{"us"})

@@ -39,7 +39,7 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 	current := v.seen.Release
 	if commit == "" {
 		// The source cannot be read now. New clusters still get the revision that the others have.
-		if current == nil || !SameSource(current.Spec.Source, from) {
+		if current == nil || !SameSource(current.Spec.Source, from) || doubtOf(v.pkg) == DoubtAll {
 			return nil
 		}
 		commit = current.Spec.Revision

@@ -40,7 +40,8 @@ type State struct {
 	Address string `json:"address"`
 	// Authentication is the path of the AuthenticationConfiguration, if there is one.
 	Authentication string `json:"authentication,omitempty"`
-	// CAFile holds the certificate authority of the gateway. It exists once the hub has started.
+	// CAFile holds the certificate authority of the gateway. It exists once the hub has started. Where it is follows from
+	// where the state is; programs that read the state find it there.
 	CAFile string `json:"caFile"`
 }
 
@@ -110,8 +111,11 @@ func ReadState(home string) (State, error) {
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return s, fmt.Errorf("reading the hub's state in %s: %w", statePath(home), err)
 	}
+	s.CAFile = caFile(home) // the folder may have been moved
 	return s, nil
 }
+
+func caFile(home string) string { return filepath.Join(Dir(home), "gateway-ca.crt") }
 
 func statePath(home string) string { return filepath.Join(Dir(home), "config.json") }
 
@@ -124,7 +128,7 @@ func newState(home string) (State, error) {
 		Ports:       controlplane.Ports{API: ports[0], Etcd: ports[1], EtcdPeer: ports[2]},
 		GatewayPort: ports[3],
 		Address:     netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(ports[3])).String(),
-		CAFile:      filepath.Join(Dir(home), "gateway-ca.crt"),
+		CAFile:      caFile(home),
 	}, nil
 }
 

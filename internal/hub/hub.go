@@ -138,6 +138,7 @@ func (h *hub) serve(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
 		h.openAudit,    // who did what: from here on, every change to the API is written down
 		h.addKinds,     // the vocabulary: our kinds are in the API
+		h.checkWhole,   // no restore of it was begun and has not ended
 		h.openContent,  // where content is kept by digest: rendered objects, and the agent itself
 		h.loadIdentity, // who is who: the authority that members and the gateway are known by
 		h.newManager,   // what follows starts together, once the list is through
