@@ -48,6 +48,7 @@ func people(s *story) {
 			"prod-eu   words", `cluster "dev": user "system:serviceaccount:default:ada" may not reach cluster "dev"`, "2 of 3 clusters could not be read")
 	})
 	s.with("what she may not do, said by client-go", a.isRefused)
+	s.with("what she did is in both audit logs", a.isAudited)
 }
 
 // isKnown makes Ada: a ServiceAccount of the hub who may reach prod-eu, and work there in the namespace people.

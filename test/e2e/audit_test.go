@@ -1,0 +1,113 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+)
+
+const (
+	adaOnHub    = "system:serviceaccount:default:ada"
+	adaOnMember = "hub:" + adaOnHub
+)
+
+// isAudited: what Ada has done is in the hub's audit log and in the cluster's own, under the same audit IDs and her name.
+func (a *ada) isAudited(s *story) {
+	a = &ada{story: s, dir: a.dir}
+	// A client may send an audit ID; it is not what the request gets.
+	if _, err := a.program("prod-eu", "Audit-ID").CoreV1().ConfigMaps("people").Get(s.ctx, "words", metav1.GetOptions{}); err != nil {
+		s.Fatal(err)
+	}
+	onHub := a.events(s.umbel("audit", "--user", adaOnHub, "--cluster", "prod-eu", "--since", "1h", "-o", "json"))
+	raw, err := os.ReadFile(filepath.Join(s.Home, "local", "prod-eu", "kube-audit", "audit.log"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	onMember := map[string]auditv1.Event{}
+	for _, e := range a.events(string(raw)) {
+		onMember[string(e.AuditID)] = e
+	}
+	if _, forged := onMember["system:admin"]; forged {
+		s.Error("the cluster took the audit ID that the client made up")
+	}
+	for _, want := range []struct{ verb, object string }{
+		{"get", "configmaps/words"}, {"delete", "pods/shell"}, {"", "pods/exec/shell"}, {"get", "pods/log/shell"}, {"watch", "configmaps/"},
+	} {
+		found := 0
+		for _, e := range onHub {
+			there, linked := onMember[string(e.AuditID)]
+			if e.Stage != auditv1.StageResponseComplete || !is(e, want.verb, want.object) || !linked {
+				continue
+			}
+			found++
+			if there.ImpersonatedUser == nil || there.ImpersonatedUser.Username != adaOnMember || !is(there, e.Verb, want.object) {
+				s.Errorf("%s %s: the hub has %+v, the cluster %+v", want.verb, want.object, e, there)
+			}
+		}
+		if found == 0 {
+			s.Errorf("%s %s is not in both logs", want.verb, want.object)
+		}
+	}
+	refused := s.umbel("audit", "--user", adaOnHub, "--cluster", "prod-us", "--since", "1h", "-o", "wide")
+	if !strings.Contains(refused, "403") || !strings.Contains(refused, `may not reach cluster "prod-us"`) {
+		s.Errorf("of what the hub refused the log says:\n%s", refused)
+	}
+	s.refused([]string{"audit", "--cluster", "prod-eu", "--kubeconfig", filepath.Join(a.dir, "hub")}, `may not read what is about cluster "prod-eu"`)
+	if own := s.umbel("audit", "--user", "umbel:hub", "--cluster", "prod-eu", "--verb", "hold,issue", "--since", "1h", "-o", "wide"); !strings.Contains(own, "default/shop") || !strings.Contains(own, "digest=sha256:") || !strings.Contains(own, "issue") {
+		s.Errorf("of what the hub did the log says:\n%s", own)
+	}
+	a.runbook("../../docs/operate/audit.md")
+}
+
+// is says whether an event is of RESOURCE[/SUBRESOURCE]/NAME, and of the verb unless that is empty.
+func is(e auditv1.Event, verb, object string) bool {
+	if e.ObjectRef == nil || verb != "" && e.Verb != verb {
+		return false
+	}
+	has := e.ObjectRef.Resource
+	if e.ObjectRef.Subresource != "" {
+		has += "/" + e.ObjectRef.Subresource
+	}
+	return has+"/"+e.ObjectRef.Name == object
+}
+
+func (a *ada) events(lines string) (all []auditv1.Event) {
+	a.Helper()
+	for line := range bytes.Lines([]byte(lines)) {
+		var e auditv1.Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			a.Fatalf("%s: %v", line, err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// runbook runs the lines of a runbook's code that begin with `umbel audit` and end, as an administrator.
+func (a *ada) runbook(path string) {
+	a.Helper()
+	text, err := os.Open(path)
+	if err != nil {
+		a.Fatal(err)
+	}
+	defer text.Close()
+	ran := 0
+	for lines := bufio.NewScanner(text); lines.Scan(); {
+		line, _, _ := strings.Cut(lines.Text(), "  #")
+		if strings.HasPrefix(line, "umbel audit") && !strings.Contains(line, "--follow") {
+			a.shell(line)
+			ran++
+		}
+	}
+	if ran < 4 {
+		a.Errorf("%s has %d commands", path, ran)
+	}
+}
