@@ -27,6 +27,7 @@ const (
 	ReasonHubRestarted       = "HubRestarted"       // Connected Unknown: this hub has not heard from the agent yet
 	ReasonCertificateRefused = "CertificateRefused" // Connected False: expired, of another hub, or not the pinned key
 	ReasonProtocolMismatch   = "ProtocolMismatch"   // Connected False: hub and agent share no protocol version
+	ReasonHubSuperseded      = "HubSuperseded"      // Connected False: a restored hub has the fleet, and this one is its older copy
 	ReasonPendingApproval    = "PendingApproval"    // Joined False, Connected False: somebody has to approve the cluster
 	ReasonDenied             = "Denied"             // Joined False, Connected False: somebody denied it
 	ReasonSuspended          = "Suspended"          // Connected False: it is kept out for a while

@@ -54,6 +54,10 @@ const (
 	// when there is none.
 	ClusterSetLabel = "multicluster.x-k8s.io/clusterset"
 
+	// EpochAnnotation on SystemNamespace is a number that grows with each restore of the hub. Agents remember the highest, and
+	// are with no hub that has a lower one.
+	EpochAnnotation = "umbel.dev/epoch"
+
 	// AdminGroup is the group of people who may do everything on the hub and, where `umbel join` says so, on members.
 	AdminGroup = "umbel:admins"
 )

@@ -418,7 +418,9 @@ type Hello struct {
 	// packages is everything that the agent holds, and its state.
 	Packages []*PackageStatus `protobuf:"bytes,5,rep,name=packages,proto3" json:"packages,omitempty"`
 	// trust names the bundle of the hub's certificate authorities that the agent keeps, as in TrustHeld.
-	Trust         string `protobuf:"bytes,6,opt,name=trust,proto3" json:"trust,omitempty"`
+	Trust string `protobuf:"bytes,6,opt,name=trust,proto3" json:"trust,omitempty"`
+	// epoch is the highest that a hub of this membership has said, see Welcome.
+	Epoch         uint64 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -495,6 +497,13 @@ func (x *Hello) GetTrust() string {
 	return ""
 }
 
+func (x *Hello) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 // Welcome accepts a session.
 type Welcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -504,7 +513,10 @@ type Welcome struct {
 	// probe_interval_millis is how often the hub will probe, until a probe says otherwise. An agent that hears nothing for three intervals dials anew.
 	ProbeIntervalMillis uint32 `protobuf:"varint,3,opt,name=probe_interval_millis,json=probeIntervalMillis,proto3" json:"probe_interval_millis,omitempty"`
 	// cluster_set is the name of the fleet, as the member's ClusterProperty clusterset.k8s.io is to say it.
-	ClusterSet    string `protobuf:"bytes,4,opt,name=cluster_set,json=clusterSet,proto3" json:"cluster_set,omitempty"`
+	ClusterSet string `protobuf:"bytes,4,opt,name=cluster_set,json=clusterSet,proto3" json:"cluster_set,omitempty"`
+	// epoch grows whenever the hub is restored from a backup, so that agents tell it from an older copy that still runs. A hub
+	// that does not know of it does not say one.
+	Epoch         *uint64 `protobuf:"varint,9,opt,name=epoch,proto3,oneof" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -565,6 +577,13 @@ func (x *Welcome) GetClusterSet() string {
 		return x.ClusterSet
 	}
 	return ""
+}
+
+func (x *Welcome) GetEpoch() uint64 {
+	if x != nil && x.Epoch != nil {
+		return *x.Epoch
+	}
+	return 0
 }
 
 // Refusal ends a session that the hub does not accept, or does not accept any more.
@@ -1664,21 +1683,24 @@ const file_session_proto_rawDesc = "" +
 	"\vcertificate\x18\x05 \x01(\v2 .umbel.wire.v1.CertificateIssuedH\x00R\vcertificate\x12/\n" +
 	"\x06detach\x18\x06 \x01(\v2\x15.umbel.wire.v1.DetachH\x00R\x06detach\x122\n" +
 	"\x05trust\x18\a \x01(\v2\x1a.umbel.wire.v1.TrustBundleH\x00R\x05trustB\t\n" +
-	"\amessage\"\xea\x01\n" +
+	"\amessage\"\x80\x02\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12!\n" +
 	"\fmin_protocol\x18\x02 \x01(\rR\vminProtocol\x12#\n" +
 	"\ragent_version\x18\x03 \x01(\tR\fagentVersion\x12-\n" +
 	"\x12kubernetes_version\x18\x04 \x01(\tR\x11kubernetesVersion\x128\n" +
 	"\bpackages\x18\x05 \x03(\v2\x1c.umbel.wire.v1.PackageStatusR\bpackages\x12\x14\n" +
-	"\x05trust\x18\x06 \x01(\tR\x05trust\"\x9b\x01\n" +
+	"\x05trust\x18\x06 \x01(\tR\x05trust\x12\x14\n" +
+	"\x05epoch\x18\t \x01(\x04R\x05epoch\"\xc0\x01\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x1f\n" +
 	"\vhub_version\x18\x02 \x01(\tR\n" +
 	"hubVersion\x122\n" +
 	"\x15probe_interval_millis\x18\x03 \x01(\rR\x13probeIntervalMillis\x12\x1f\n" +
 	"\vcluster_set\x18\x04 \x01(\tR\n" +
-	"clusterSet\";\n" +
+	"clusterSet\x12\x19\n" +
+	"\x05epoch\x18\t \x01(\x04H\x00R\x05epoch\x88\x01\x01B\b\n" +
+	"\x06_epoch\";\n" +
 	"\aRefusal\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"s\n" +
@@ -1854,6 +1876,7 @@ func file_session_proto_init() {
 		(*FromHub_Detach)(nil),
 		(*FromHub_Trust)(nil),
 	}
+	file_session_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

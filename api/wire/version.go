@@ -13,6 +13,7 @@ package wire
 //	   2026-11-26  Welcome.cluster_set and StatusReport.properties were added; who does not know them leaves them out
 //	   2026-11-26  Hello.trust, TrustBundle and TrustHeld: an agent that does not know them keeps the bundle that comes with
 //	               its next certificate
+//	   2026-11-26  Hello.epoch and Welcome.epoch: who does not know them fences nobody
 const (
 	Protocol    = 1
 	MinProtocol = 1

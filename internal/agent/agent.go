@@ -128,7 +128,7 @@ func (m *membership) run(ctx context.Context) error {
 		Bootstrap: m.boot, Keyring: keyring, Kube: m.proxy, Log: m.Log,
 		Reread: func() (v1alpha1.Bootstrap, error) { return m.bootstrap(ctx, m.api) },
 		Agent: session.AgentConfig{
-			Version: version.Version, Packages: engine, Properties: properties, CheckAPI: m.api.check, LetGo: letGo, Log: m.Log,
+			Version: version.Version, Packages: engine, Properties: properties, Fence: openFence(m.Dir, m.boot, m.Log), CheckAPI: m.api.check, LetGo: letGo, Log: m.Log,
 			Opened: func(welcome *wire.Welcome) { properties.Belongs(welcome.GetClusterSet()) },
 			Detach: m.letGo(engine, properties, func() { rest(); <-rests }),
 		},

@@ -51,6 +51,8 @@ type fleet struct {
 	blob      []byte
 	wanted    *corev1.ConfigMap
 	journal   journal
+	said      session.Fleet      // by the hub
+	boot      v1alpha1.Bootstrap // of the agent
 	name      v1alpha1.ClusterName
 	dir       string // of the agent
 	kill      func() // ends the agent, if it runs
@@ -77,7 +79,7 @@ func (f *fleet) Subscribe(v1alpha1.ClusterName) (<-chan struct{}, func()) {
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	ctrl.SetLogger(logr.Discard())
-	f := &fleet{t: t, api: emptyMember(t), name: cluster, dir: t.TempDir(), kill: func() {}}
+	f := &fleet{t: t, api: emptyMember(t), name: cluster, said: session.Fleet{Name: "umbel-test"}, dir: t.TempDir(), kill: func() {}}
 	kubetest.InstallCRDs(t, f.api)
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
@@ -108,7 +110,7 @@ func (f *fleet) serve(scheme *runtime.Scheme) {
 	mgr, err := ctrl.NewManager(f.api, ctrl.Options{Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}})
 	f.must(err)
 	g, err := gateway.Setup(f.t.Context(), mgr, gateway.Config{
-		Listen: []string{"127.0.0.1:0"}, Authority: f.authority, Desired: f, ProbeInterval: 200 * time.Millisecond, ClusterSet: "umbel-test", Log: f.log(),
+		Listen: []string{"127.0.0.1:0"}, Authority: f.authority, Desired: f, ProbeInterval: 200 * time.Millisecond, Fleet: f.said, Log: f.log(),
 		Registry: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(f.blob) }),
 	})
 	f.must(err)
@@ -227,6 +229,7 @@ func (f *fleet) invite() {
 // bootstrap installs a bootstrap on the member and gives it to the agent.
 func (f *fleet) bootstrap(boot v1alpha1.Bootstrap) {
 	f.t.Helper()
+	f.boot = boot
 	raw, err := json.Marshal(boot)
 	f.must(err)
 	f.must(client.IgnoreAlreadyExists(f.client.Create(f.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.AgentNamespace}})))

@@ -71,7 +71,7 @@ func (m *membership) end(ctx context.Context) error {
 	if err := m.api.uninstall(ctx); err != nil {
 		return err
 	}
-	if err := m.forget(packagesDir, identityDir, stateFile, farewellName); err != nil {
+	if err := m.forget(packagesDir, identityDir, stateFile, fenceName, farewellName); err != nil {
 		return err
 	}
 	m.Log.Info("the member has left the fleet, and the agent with it")

@@ -77,6 +77,8 @@ type Target struct {
 	// Config reaches an API that serves our kinds, with the rights of an administrator.
 	Config *rest.Config
 	Mapper meta.RESTMapper
+	// Now is the clock.
+	Now func() time.Time
 	// Push stores content. It is nil where that is not the hub's.
 	Push func(ctx context.Context, repository string, raw []byte) error
 }
@@ -112,6 +114,9 @@ func (a *Archive) Restore(ctx context.Context, target Target) error {
 		if err := r.end(ctx, o); err != nil {
 			return fmt.Errorf("deleting %s %s, which was being deleted: %w", o.GetKind(), title(o), err)
 		}
+	}
+	if err := r.advance(ctx); err != nil {
+		return fmt.Errorf("marking the hub as the one that was restored last: %w", err)
 	}
 	err = r.client.Resource(configmaps).Namespace(v1alpha1.SystemNamespace).Delete(ctx, Guard, metav1.DeleteOptions{})
 	if err != nil {

@@ -153,7 +153,7 @@ func TestARestoreThatIsKilledAtEveryWrite(t *testing.T) {
 	for writes := 0; ; writes++ {
 		config := rest.CopyConfig(to)
 		config.Wrap(func(rt http.RoundTripper) http.RoundTripper { return &dying{rt, writes} })
-		err := archive.Restore(t.Context(), backup.Target{Config: config, Mapper: fresh.RESTMapper(), Push: func(_ context.Context, repository string, raw []byte) error {
+		err := archive.Restore(t.Context(), backup.Target{Config: config, Mapper: fresh.RESTMapper(), Now: time.Now, Push: func(_ context.Context, repository string, raw []byte) error {
 			pushed = repository + " " + string(raw)
 			return nil
 		}})
@@ -174,7 +174,7 @@ func TestARestoreThatIsKilledAtEveryWrite(t *testing.T) {
 		t.Errorf("content: %q", pushed)
 	}
 	checkRestored(t, fresh)
-	err = archive.Restore(t.Context(), backup.Target{Config: to, Mapper: fresh.RESTMapper()})
+	err = archive.Restore(t.Context(), backup.Target{Config: to, Mapper: fresh.RESTMapper(), Now: time.Now})
 	if err == nil || !strings.Contains(err.Error(), "a hub is there already") {
 		t.Errorf("onto a hub: %v", err)
 	}
@@ -194,7 +194,8 @@ func checkRestored(t *testing.T, c client.Client) {
 	var placement v1alpha1.Placement
 	var member, leaving v1alpha1.MemberCluster
 	var secret corev1.Secret
-	var shop corev1.Namespace
+	var shop, system corev1.Namespace
+	get("", v1alpha1.SystemNamespace, &system)
 	get("shop", "web", &pkg)
 	get("shop", "web-1", &release)
 	get("shop", "all", &placement)
@@ -204,14 +205,15 @@ func checkRestored(t *testing.T, c client.Client) {
 	get("", "shop", &shop)
 	get("", "fleet-readers", &rbacv1.ClusterRole{})
 	for what, ok := range map[string]bool{
-		"the release is its package's":       len(release.OwnerReferences) == 1 && release.OwnerReferences[0].UID == pkg.UID,
-		"the package is restored":            pkg.Annotations[v1alpha1.RestoredAnnotation] != "" && pkg.Status.Release == "web-1" && len(pkg.Status.Conditions) == 0,
-		"the decision stands":                placement.Status.ObservedGeneration == placement.Generation && fmt.Sprint(placement.Status.Clusters) == "[prod-eu]",
-		"the key is pinned":                  member.Status.Identity != nil && member.Status.Identity.KeyFingerprint == "f" && member.Labels["env"] == "prod",
-		"nobody has forgotten who leaves":    !leaving.DeletionTimestamp.IsZero() && len(leaving.Finalizers) == 1,
-		"the CA's key is there":              string(secret.Data["tls.key"]) == "k",
-		"the namespace has its labels":       shop.Labels["team"] == "shop",
-		"what is others' was not brought in": apierrors.IsNotFound(c.Get(t.Context(), client.ObjectKey{Name: "others"}, &corev1.Namespace{})),
+		"the release is its package's":        len(release.OwnerReferences) == 1 && release.OwnerReferences[0].UID == pkg.UID,
+		"the package is restored":             pkg.Annotations[v1alpha1.RestoredAnnotation] != "" && pkg.Status.Release == "web-1" && len(pkg.Status.Conditions) == 0,
+		"the decision stands":                 placement.Status.ObservedGeneration == placement.Generation && fmt.Sprint(placement.Status.Clusters) == "[prod-eu]",
+		"the key is pinned":                   member.Status.Identity != nil && member.Status.Identity.KeyFingerprint == "f" && member.Labels["env"] == "prod",
+		"nobody has forgotten who leaves":     !leaving.DeletionTimestamp.IsZero() && len(leaving.Finalizers) == 1,
+		"agents can tell it from the old one": system.Annotations[v1alpha1.EpochAnnotation] > "1700000000",
+		"the CA's key is there":               string(secret.Data["tls.key"]) == "k",
+		"the namespace has its labels":        shop.Labels["team"] == "shop",
+		"what is others' was not brought in":  apierrors.IsNotFound(c.Get(t.Context(), client.ObjectKey{Name: "others"}, &corev1.Namespace{})),
 	} {
 		if !ok {
 			t.Errorf("not so: %s", what)

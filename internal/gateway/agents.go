@@ -194,7 +194,7 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 	trusted := &trusted{authority: g.Authority, issuer: member.Issuer}
 	presence.Presented(trust.Fingerprint(member.Issuer))
 	err := session.RunHub(ctx, control, session.HubConfig{
-		Version: g.Version, ClusterSet: g.ClusterSet,
+		Version: g.Version, Fleet: g.Fleet,
 		Pace:    g.pace,
 		Desired: presence.Desired,
 		Changed: changed,
@@ -218,7 +218,7 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 	presence.Over(err)
 	log.Info("an agent's session ended", "why", err)
 	var no *session.Refused
-	if errors.As(err, &no) || errors.Is(err, session.ErrNoCommonProtocol) || errors.Is(err, session.ErrBadHello) {
+	if errors.As(err, &no) || errors.Is(err, session.ErrNoCommonProtocol) || errors.Is(err, session.ErrSuperseded) || errors.Is(err, session.ErrBadHello) {
 		awaitEnd(ctx, tun)
 	}
 	tun.Close()

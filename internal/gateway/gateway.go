@@ -63,8 +63,8 @@ type Config struct {
 	Before time.Time
 	// Version of the hub.
 	Version string
-	// ClusterSet is the name of the fleet, which its members are told.
-	ClusterSet string
+	// Fleet is what its members are told of it.
+	Fleet session.Fleet
 	// Audit is where it is written down who did what; nil records nothing.
 	Audit *audit.Log
 	Log   *slog.Logger

@@ -24,6 +24,8 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/deploy"
+	"umbel.dev/umbel/internal/backup"
+	"umbel.dev/umbel/internal/session"
 )
 
 const (
@@ -102,28 +104,32 @@ func installProfiles(ctx context.Context, c client.Client) error {
 	return awaitServed(ctx, c, &inventory.ClusterProfileList{})
 }
 
-// clusterSet returns the name of the fleet, which stands on the hub's namespace as SIG-Multicluster wants it. Where there is
-// none it draws one: two fleets of one company must not have the same.
-func clusterSet(ctx context.Context, c client.Client) (string, error) {
+// fleetOf returns what members are told of the fleet. Its name stands on the hub's namespace as SIG-Multicluster wants it.
+// Where there is none it draws one: two fleets of one company must not have the same.
+func fleetOf(ctx context.Context, c client.Client) (session.Fleet, error) {
 	for {
 		namespace := &corev1.Namespace{}
 		if err := c.Get(ctx, client.ObjectKey{Name: v1alpha1.SystemNamespace}, namespace); err != nil {
-			return "", fmt.Errorf("reading the name of the fleet from namespace %s: %w", v1alpha1.SystemNamespace, err)
+			return session.Fleet{}, fmt.Errorf("reading the name of the fleet from namespace %s: %w", v1alpha1.SystemNamespace, err)
+		}
+		epoch, err := backup.EpochOf(namespace)
+		if err != nil {
+			return session.Fleet{}, err
 		}
 		if name := namespace.Labels[v1alpha1.ClusterSetLabel]; name != "" {
-			return name, nil
+			return session.Fleet{Name: name, Epoch: epoch}, nil
 		}
 		before := namespace.DeepCopy()
 		name := "umbel-" + strings.ToLower(rand.Text()[:8])
 		metav1.SetMetaDataLabel(&namespace.ObjectMeta, v1alpha1.ClusterSetLabel, name)
-		err := c.Patch(ctx, namespace, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+		err = c.Patch(ctx, namespace, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 		if apierrors.IsConflict(err) {
 			continue // somebody else wrote it: look again
 		}
 		if err != nil {
-			return "", fmt.Errorf("writing the name of the fleet to namespace %s: %w", v1alpha1.SystemNamespace, err)
+			return session.Fleet{}, fmt.Errorf("writing the name of the fleet to namespace %s: %w", v1alpha1.SystemNamespace, err)
 		}
-		return name, nil
+		return session.Fleet{Name: name, Epoch: epoch}, nil
 	}
 }
 

@@ -256,13 +256,13 @@ func (h *hub) addProfiles(ctx context.Context) error {
 }
 
 func (h *hub) addGateway(ctx context.Context) error {
-	set, err := clusterSet(ctx, h.api)
+	fleet, err := fleetOf(ctx, h.api)
 	if err != nil {
 		return err
 	}
 	config := gateway.Config{
 		Authority: h.authority, Desired: h.desired, Registry: h.registry, Replicas: h.replicas,
-		CertificateTTL: h.CertificateLife, Before: h.before, Version: version.Version, ClusterSet: set, Audit: h.audit, Log: h.Log,
+		CertificateTTL: h.CertificateLife, Before: h.before, Version: version.Version, Fleet: fleet, Audit: h.audit, Log: h.Log,
 	}
 	for _, address := range h.Listen {
 		config.Listen = append(config.Listen, netip.AddrPortFrom(address, uint16(h.state.GatewayPort)).String())

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/renameio/v2"
 	"k8s.io/client-go/rest"
@@ -112,7 +113,7 @@ func (o Options) restoreInto(ctx context.Context, config *rest.Config, archive *
 	if err := install(ctx, api); err != nil {
 		return err
 	}
-	return archive.Restore(ctx, backup.Target{Config: config, Mapper: api.RESTMapper(), Push: push})
+	return archive.Restore(ctx, backup.Target{Config: config, Mapper: api.RESTMapper(), Now: time.Now, Push: push})
 }
 
 // restoredState is that of the backup, for this machine: its members dial the same port, and the same address unless another

@@ -78,6 +78,8 @@ type AgentConfig struct {
 	// Version of the agent.
 	Version  string
 	Packages Packages
+	// Fence keeps the agent from older copies of its hub. Optional.
+	Fence Fence
 	// Properties are the member's ClusterProperties. Optional.
 	Properties Properties
 	// CheckAPI asks the member's API server whether it is well and which version it has. It runs once per probe and has
@@ -161,7 +163,7 @@ func RunAgent(ctx context.Context, stream net.Conn, config AgentConfig) error {
 func (a *agentEnd) open(reader *bufio.Reader) error {
 	hello := &wire.Hello{
 		Protocol: wire.Protocol, MinProtocol: wire.MinProtocol, AgentVersion: a.Version, Packages: fit(a.Packages.Held()),
-		Trust: a.Credentials.Trusts(),
+		Trust: a.Credentials.Trusts(), Epoch: a.latest(),
 	}
 	if err := a.send(&wire.FromAgent{Message: &wire.FromAgent_Hello{Hello: hello}}); err != nil {
 		return err
@@ -177,6 +179,9 @@ func (a *agentEnd) open(reader *bufio.Reader) error {
 	welcome := answer.GetWelcome()
 	if welcome == nil {
 		return errors.New("the hub's first message is neither Welcome nor Refusal")
+	}
+	if err := a.pass(welcome); err != nil {
+		return err
 	}
 	a.expect(welcome.GetProbeIntervalMillis())
 	if a.Opened != nil {

@@ -66,8 +66,8 @@ type Issue func(csr []byte) (certificatePEM, trustPEM []byte, err error)
 type HubConfig struct {
 	// Version of the hub.
 	Version string
-	// ClusterSet is the name of the fleet.
-	ClusterSet string
+	// Fleet is what agents are told of it.
+	Fleet Fleet
 	// Pace says how often the agent is probed. Sessions of one hub share it. The default is one that this session has to
 	// itself.
 	Pace *Pace
@@ -113,7 +113,7 @@ type hubEnd struct {
 
 // RunHub runs the hub's end of a session on the control stream until ctx ends or the session does, and closes the
 // stream. The returned error says why: a *Refused, ErrProbeTimeout, ErrClosed, or ctx's cause. A Hello that is refused
-// is answered with the reason and returned as ErrNoCommonProtocol or ErrBadHello.
+// is answered with the reason and returned as ErrNoCommonProtocol, ErrSuperseded or ErrBadHello.
 func RunHub(ctx context.Context, stream net.Conn, config HubConfig) error {
 	if config.Pace == nil {
 		config.Pace = NewPace(DefaultProbeInterval)
@@ -150,11 +150,14 @@ func (h *hubEnd) open(reader *bufio.Reader) error {
 	if err != nil {
 		return errors.Join(err, refuse(h.stream, v1alpha1.ReasonProtocolMismatch, err.Error()))
 	}
+	if hello.GetEpoch() > h.Fleet.Epoch {
+		return errors.Join(ErrSuperseded, refuse(h.stream, v1alpha1.ReasonHubSuperseded, ErrSuperseded.Error()))
+	}
 	h.held = HoldingsOf(hello)
 	h.answered = time.Now()
 	welcome := &wire.Welcome{
 		Protocol: protocol, HubVersion: h.Version, ProbeIntervalMillis: uint32(h.interval.Milliseconds()),
-		ClusterSet: h.ClusterSet,
+		ClusterSet: h.Fleet.Name, Epoch: &h.Fleet.Epoch,
 	}
 	if err := h.send(&wire.FromHub{Message: &wire.FromHub_Welcome{Welcome: welcome}}); err != nil {
 		return err

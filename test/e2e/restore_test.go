@@ -90,7 +90,7 @@ func TestAHubMovesToANewMachine(t *testing.T) {
 	if after := m.versions(); after != before {
 		t.Errorf("the member's objects were written: %s before, %s after", before, after)
 	}
-	m.repository.Change(map[string]string{"web/a.yaml": configMap("default", "web", "v", "3")})
+	m.repository.Change(map[string]string{"web/a.yaml": configMap("default", "web", "v", "3")}) // a commit after the restore
 	m.umbel("refresh", "package", "--all")
 	m.has("web", "3")
 	m.has("extra", "1") // which nothing selects now: the label was given after the backup

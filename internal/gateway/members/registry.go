@@ -243,6 +243,9 @@ func (p *Presence) Over(err error) {
 		if errors.Is(err, session.ErrNoCommonProtocol) {
 			f.Refused = &Refusal{Reason: v1alpha1.ReasonProtocolMismatch, Message: err.Error()}
 		}
+		if errors.Is(err, session.ErrSuperseded) {
+			f.Refused = &Refusal{Reason: v1alpha1.ReasonHubSuperseded, Message: session.ErrSuperseded.Error()}
+		}
 		if f.InSession {
 			f.Lost = &Loss{Reason: reason, At: p.registry.config.Now(), LastSeen: p.seen}
 		}

@@ -1,0 +1,72 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/google/renameio/v2"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// fenceName is the file of the agent's folder in which the fence is kept.
+const fenceName = "fence.json"
+
+// fence is the session.Fence of one membership: a file. Another bootstrap begins another one, so `umbel join` is the way to an
+// older copy of a hub, should that be wanted. An agent that lost its folder takes the first of its hubs that it meets.
+type fence struct {
+	path   string
+	kept   keptFence
+	latest atomic.Uint64
+}
+
+type keptFence struct {
+	// Bootstrap is the hash of the bootstrap that the epoch is of.
+	Bootstrap string `json:"bootstrap"`
+	Epoch     uint64 `json:"epoch"`
+}
+
+// openFence reads what was kept. What cannot be read counts as nothing: a fence is not worth an agent that does not start.
+func openFence(dir string, boot v1alpha1.Bootstrap, log *slog.Logger) *fence {
+	sum := sha256.Sum256([]byte(string(boot.Cluster) + "\n" + boot.Address + "\n" + boot.Token))
+	f := &fence{path: filepath.Join(dir, fenceName), kept: keptFence{Bootstrap: hex.EncodeToString(sum[:])}}
+	var kept keptFence
+	raw, err := os.ReadFile(f.path)
+	if err == nil {
+		err = json.Unmarshal(raw, &kept)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Warn("which of its hubs was restored last is not known any more: the agent takes the first that it meets", "file", f.path, "error", err)
+	}
+	if kept.Bootstrap == f.kept.Bootstrap {
+		f.latest.Store(kept.Epoch)
+	}
+	return f
+}
+
+// Latest implements session.Fence.
+func (f *fence) Latest() uint64 { return f.latest.Load() }
+
+// Advance implements session.Fence.
+func (f *fence) Advance(epoch uint64) error {
+	if epoch <= f.latest.Load() {
+		return nil
+	}
+	raw, err := json.Marshal(keptFence{Bootstrap: f.kept.Bootstrap, Epoch: epoch})
+	if err == nil {
+		err = renameio.WriteFile(f.path, raw, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("keeping which hub was restored last: %w", err)
+	}
+	f.latest.Store(epoch)
+	return nil
+}
