@@ -5,11 +5,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +23,7 @@ import (
 	"umbel.dev/umbel/internal/gateway/replicas"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/kube/kubetest"
+	"umbel.dev/umbel/internal/tunnel/balancertest"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
 
@@ -84,24 +83,29 @@ func freeAddress(t *testing.T) string {
 type fleet struct {
 	*hub     // the first one; its address is the balancer's
 	replicas []*hub
-	balancer *balancer
+	balancer *balancertest.Balancer
 }
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	first := newHub(t)
 	first.stop()
-	f := &fleet{balancer: newBalancer(t)}
+	balancer, err := balancertest.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { balancer.Close() })
+	f := &fleet{balancer: balancer}
 	for _, name := range []string{"hub-0", "hub-1", "hub-2"} {
 		replica := *first
 		replica.replica, replica.address, replica.quiet = name, "127.0.0.1:0", name == "hub-1"
 		replica.start()
 		t.Cleanup(replica.stop)
 		f.replicas = append(f.replicas, &replica)
-		f.balancer.backends = append(f.balancer.backends, replica.address)
+		f.balancer.Add(replica.address)
 	}
 	shared := *f.replicas[0]
-	shared.address = f.balancer.listener.Addr().String()
+	shared.address = f.balancer.Address()
 	f.hub = &shared
 	return f
 }
@@ -210,7 +214,7 @@ func TestTheLeaderLooksAfterTheLost(t *testing.T) {
 		if at[cluster] == leader {
 			continue
 		}
-		f.balancer.cut(true)
+		f.balancer.Refuse()
 		agents[i].stop()
 		for _, replica := range f.replicas {
 			if replica.replica == at[cluster] {
@@ -310,64 +314,4 @@ func (p *packages) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.stores
-}
-
-// balancer stands for a load balancer: each connection goes to the next backend that takes it.
-type balancer struct {
-	listener net.Listener
-	backends []string
-
-	mu    sync.Mutex
-	turn  int
-	isCut bool
-}
-
-func newBalancer(t *testing.T) *balancer {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &balancer{listener: listener}
-	var carrying sync.WaitGroup
-	carrying.Go(func() {
-		for {
-			near, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			far := b.next()
-			if far == nil {
-				near.Close()
-				continue
-			}
-			carrying.Go(func() { io.Copy(far, near); far.Close() })
-			carrying.Go(func() { io.Copy(near, far); near.Close() })
-		}
-	})
-	t.Cleanup(func() {
-		listener.Close()
-		b.cut(true)
-		carrying.Wait()
-	})
-	return b
-}
-
-func (b *balancer) cut(cut bool) { // what is under way goes on
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.isCut = cut
-}
-
-func (b *balancer) next() net.Conn {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for range b.backends {
-		backend := b.backends[b.turn%len(b.backends)]
-		b.turn++
-		if conn, err := net.Dial("tcp", backend); err == nil && !b.isCut {
-			return conn
-		}
-	}
-	return nil
 }
