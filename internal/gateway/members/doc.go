@@ -28,5 +28,6 @@
 //     former is told that it is no member, and ends.
 //   - Who is kept out by the hub's people (spec.admission, spec.revokedKeys) has no session: it is ended when that is seen,
 //     and the status says so from the spec alone, whatever agents did. A key that was revoked loses its place in the status.
+//   - Where the hub has several replicas, one of them writes a member at a time: share.go says which, and how it is sure.
 //   - A newer session of a member ends the older one; what the older one says from then on is not heard.
 package members
