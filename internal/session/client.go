@@ -19,12 +19,6 @@ import (
 )
 
 const (
-	// stableAfter is how long a session has to last for the next attempt to be made at once: two agents with the same
-	// key, which the hub lets replace each other, must not do so in a hot loop.
-	stableAfter = 30 * time.Second
-	// longestRetry is the longest pause between two attempts: a hub that was away, however long, has all of its agents
-	// back within 20 s.
-	longestRetry = 15 * time.Second
 	// maxHubStreams is how many streams the hub may have open on one agent.
 	maxHubStreams = 10_000
 )
@@ -52,7 +46,8 @@ type Client struct {
 	config  ClientConfig
 	keyring *identity.Keyring
 	kube    *tunnel.Listener
-	reissue bool // the hub did not accept the certificate: ask for another one before dialing
+	reissue bool          // the hub did not accept the certificate: ask for another one before dialing
+	lasted  time.Duration // of the latest session, from the hub's welcome to its end; none when there was none
 	letGo   atomic.Bool
 
 	mu      sync.Mutex
@@ -145,12 +140,11 @@ func (c *Client) Run(ctx context.Context) error {
 	defer serving.Wait()
 	defer server.Close()
 
-	backoff := retries(c.config.Rand)
+	pauses := newPauses(c.config.Rand)
 	for {
 		if c.joinedAnew() {
 			return ErrJoinedAnew
 		}
-		start := time.Now()
 		err := c.connect(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -161,10 +155,7 @@ func (c *Client) Run(ctx context.Context) error {
 		if refusal(err) == v1alpha1.ReasonKeyRevoked {
 			return ErrKeyRevoked
 		}
-		if time.Since(start) >= stableAfter {
-			backoff.Reset()
-		}
-		wait := backoff.Next()
+		wait := pauses.after(c.lasted, time.Now())
 		c.config.Log.Warn("not in session with the hub", "error", err, "retryIn", wait.Round(time.Millisecond))
 		timer := time.NewTimer(wait)
 		select {
@@ -176,13 +167,9 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 }
 
-// retries are the pauses between attempts to reach the hub.
-func retries(draw func() float64) tunnel.Backoff {
-	return tunnel.Backoff{Max: longestRetry, Rand: draw}
-}
-
 // connect leads one session, from the certificate to its end.
 func (c *Client) connect(ctx context.Context) error {
+	c.lasted = 0
 	if c.reissue || c.keyring.Expired() {
 		if err := c.join(ctx); err != nil {
 			return err
@@ -205,7 +192,9 @@ func (c *Client) connect(ctx context.Context) error {
 	}
 	agent := c.config.Agent
 	agent.LetGo = c.letGo.Load()
+	var since time.Time
 	agent.Opened = func(welcome *wire.Welcome) {
+		since = time.Now()
 		c.opened(session)
 		c.config.Log.Info("in session with the hub", "hub", c.config.Bootstrap.Address, "hubVersion", welcome.GetHubVersion())
 		if c.config.Agent.Opened != nil {
@@ -214,6 +203,9 @@ func (c *Client) connect(ctx context.Context) error {
 	}
 	defer c.over()
 	err = RunAgent(ctx, control, agent)
+	if !since.IsZero() {
+		c.lasted = time.Since(since)
+	}
 	if reason := refusal(err); reason == v1alpha1.ReasonCertificateRefused || reason == ReasonNoMember {
 		c.reissue = true
 	}
