@@ -102,6 +102,7 @@ type agentEnd struct {
 	stream   net.Conn
 	interval time.Duration
 	working  sync.WaitGroup
+	word     time.Time   // when the hub said something last
 	heard    *time.Timer // fires after silence
 	renewal  renewal
 
@@ -121,6 +122,7 @@ type agentEnd struct {
 		next       *time.Timer             // nil unless a report waits for its turn
 		last       time.Time               // when the latest one was sent
 		properties *wire.ClusterProperties // as told last
+		waiting    []*wire.StatusReport    // parts of a large one that are to be sent yet
 	}
 }
 
@@ -213,7 +215,7 @@ func fit(packages []*wire.PackageStatus) []*wire.PackageStatus {
 }
 
 func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromHub]) error {
-	a.heard = time.NewTimer(missedProbes * a.interval)
+	a.word, a.heard = time.Now(), time.NewTimer(missedProbes*a.interval)
 	defer a.heard.Stop()
 	a.renewal.begin(a.Credentials.RenewAt(), a.interval)
 	defer a.renewal.due.Stop()
@@ -230,9 +232,13 @@ func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.From
 				return ended(d.err)
 			}
 			err = a.handle(ctx, d.message)
+			a.word = time.Now()
 			a.heard.Reset(missedProbes * a.interval) // a probe may have said how often there will be one
 		case <-a.heard.C:
-			return fmt.Errorf("%w: the hub is silent", ErrProbeTimeout)
+			if lost(a.stream, time.Since(a.word), missedProbes*a.interval) {
+				return fmt.Errorf("%w: the hub is silent", ErrProbeTimeout)
+			}
+			a.heard.Reset(a.interval)
 		case result := <-a.probe.checked:
 			err = a.answer(result)
 		case ack := <-a.stored:
@@ -244,6 +250,10 @@ func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.From
 		case <-a.reportTimer():
 			a.reports.next = nil
 			err = a.report()
+		case <-a.partWaits():
+			if err = a.sendPart(); err == nil && a.reports.waiting == nil {
+				err = a.report()
+			}
 		case <-a.renewal.due.C:
 			err = a.requestCertificate()
 		case <-a.renewal.keep():
@@ -358,6 +368,9 @@ func (a *agentEnd) letGo(ctx context.Context, wish *wire.Detach) {
 
 // report sends what changed, unless the last report was just now: then a timer does.
 func (a *agentEnd) report() error {
+	if a.reports.waiting != nil {
+		return nil // what changed meanwhile follows
+	}
 	if wait := reportGap - time.Since(a.reports.last); wait > 0 {
 		if a.reports.next == nil {
 			a.reports.next = time.NewTimer(wait)

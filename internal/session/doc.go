@@ -13,7 +13,8 @@
 //     tried again with backoff, or when something else is desired.
 //  4. The agent reports the states of packages that changed, at most ten times a second, the latest only.
 //  5. The hub probes every interval (5 s, jittered; more with over 5,000 agents, see Pace, and each probe says so). The agent asks its API server and answers. Three intervals without
-//     an answer end the session; three intervals without a word from the hub make the agent dial anew.
+//     an answer end the session; three intervals without a word from the hub make the agent dial anew. While bytes
+//     of the peer arrive in other streams the line is there and full: then it is four times as long.
 //  6. At two thirds of its certificate's life the agent asks for a new one with the same key.
 //  7. Detach: the agent lets go of what it applied, writes that down, says Detached, and waits. The hub takes
 //     note, lets the MemberCluster go, and refuses the agent because it is no member. Then the agent is done, and does
@@ -31,6 +32,8 @@
 //     wrong about it.
 //   - One goroutine reads and one decides and writes; a peer that floods is slowed by back-pressure, and one that does
 //     not read runs into a deadline. A frame is bounded (MaxFrame) and costs memory only as it arrives.
+//   - Large messages come in parts, and a deadline is for a piece of one: on a slow line much takes long, and is not a dead
+//     peer. Between the parts probes are answered.
 //   - An idle session sends one small probe and its answer per interval, and nothing else.
 //
 // Left to others: carrying bytes (package tunnel), keys and certificates (package identity), who may connect and what

@@ -24,6 +24,8 @@ const (
 	helloTimeout = 15 * time.Second
 	// framesPerSecond and frameBurst bound what one agent may say; more is slowed down.
 	framesPerSecond, frameBurst = 50, 500
+	// perToken is how many bytes count as a frame: large frames are as dear as many small ones.
+	perToken = 16 << 10
 )
 
 // Why a session ended.
@@ -125,24 +127,23 @@ func RunHub(ctx context.Context, stream net.Conn, config HubConfig) error {
 	stop := context.AfterFunc(ctx, func() { stream.Close() })
 	defer stop()
 
-	reader := bufio.NewReaderSize(stream, 512)
-	if err := h.open(reader); err != nil {
+	hello, reader, err := readHello(stream)
+	if err != nil {
+		return err
+	}
+	if err := h.open(hello); err != nil {
 		return err
 	}
 	received, wait := receive(ctx, reader, func() *wire.FromAgent { return &wire.FromAgent{} })
-	err := h.loop(ctx, received)
+	err = h.loop(ctx, received)
 	stream.Close()
 	wait()
 	return err
 }
 
-// open reads Hello and answers it.
-func (h *hubEnd) open(reader *bufio.Reader) error {
-	hello, err := readHello(h.stream, reader)
-	if err != nil {
-		return err
-	}
-	err = checkHello(hello)
+// open answers Hello.
+func (h *hubEnd) open(hello *wire.Hello) error {
+	err := checkHello(hello)
 	if err != nil {
 		return errors.Join(err, refuse(h.stream, "BadHello", err.Error()))
 	}
@@ -182,21 +183,22 @@ func (h *hubEnd) trust() error {
 	return h.send(&wire.FromHub{Message: &wire.FromHub_Trust{Trust: bundle}})
 }
 
-// readHello reads the first message of an agent.
-func readHello(stream net.Conn, reader *bufio.Reader) (*wire.Hello, error) {
-	stream.SetReadDeadline(time.Now().Add(helloTimeout))
+// readHello reads the first message of an agent. The reader reads what follows.
+func readHello(stream net.Conn) (*wire.Hello, *bufio.Reader, error) {
+	begin := &greeting{Conn: stream, until: time.Now().Add(longestHello)}
+	reader := bufio.NewReaderSize(begin, 512)
 	var first wire.FromAgent
 	if err := ReadFrame(reader, &first); err != nil {
-		return nil, fmt.Errorf("reading the agent's hello: %w", err)
+		return nil, nil, fmt.Errorf("reading the agent's hello: %w", err)
 	}
-	return first.GetHello(), stream.SetReadDeadline(time.Time{})
+	begin.until = time.Time{}
+	return first.GetHello(), reader, stream.SetReadDeadline(time.Time{})
 }
 
 // Refuse tells the agent at the other end of a new control stream why it is not accepted, once it has said Hello. The
 // caller closes the stream.
 func Refuse(stream net.Conn, reason, message string) error {
-	_, err := readHello(stream, bufio.NewReaderSize(stream, 512))
-	if err != nil {
+	if _, _, err := readHello(stream); err != nil {
 		return err
 	}
 	return refuse(stream, reason, message)
@@ -257,7 +259,7 @@ func (h *hubEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromAg
 
 // probe asks the agent whether it is there, and says when to ask again. What the agent was told last is what it is judged by.
 func (h *hubEnd) probe() (next time.Duration, err error) {
-	if time.Since(h.answered) >= missedProbes*h.interval {
+	if lost(h.stream, time.Since(h.answered), missedProbes*h.interval) {
 		return 0, ErrProbeTimeout
 	}
 	h.nonce++

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"testing"
@@ -88,8 +87,8 @@ func TestSilentHubOfMany(t *testing.T) {
 	story(t, func(t *testing.T, ctx context.Context) {
 		s := newStage(t)
 		go func() { s.agentErr <- RunAgent(ctx, s.agentEnd, s.agent) }()
-		reader := bufio.NewReader(s.hubEnd)
-		if _, err := readHello(s.hubEnd, reader); err != nil {
+		_, reader, err := readHello(s.hubEnd)
+		if err != nil {
 			t.Fatal(err)
 		}
 		go func() {

@@ -14,9 +14,9 @@ import (
 const (
 	// MaxPackages is how many packages one member may hold: about as many as its status has room to name.
 	MaxPackages = 4000
-	// maxChanges is how many packages one DesiredState names at most; the rest follows after its Ack. It keeps a frame
-	// well below MaxFrame.
-	maxChanges = 2000
+	// maxChanges is how many packages one DesiredState names at most; the rest follows after its Ack. So a message takes two
+	// seconds on 256 kbit/s, and the probes between them are not late.
+	maxChanges = 200
 )
 
 // Holding is what the hub knows that an agent holds of one package.

@@ -136,8 +136,8 @@ func TestDiffOfVeryManyComesInParts(t *testing.T) {
 		rounds++
 		held.Acknowledge(change)
 	}
-	if rounds != 3 || len(held) != 5000 {
-		t.Errorf("%d packages in %d rounds, want 5000 in 3", len(held), rounds)
+	if rounds != 25 || len(held) != 5000 {
+		t.Errorf("%d packages in %d rounds, want 5000 in 25", len(held), rounds)
 	}
 }
 

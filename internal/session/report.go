@@ -38,20 +38,42 @@ func (a *agentEnd) withProperties(report *wire.StatusReport) *wire.StatusReport 
 	return report
 }
 
-// sendReport sends a report in as many frames as it takes.
+// sendReport sends a report, or, of a large one, its first part; the rest waits for its turns, so that the answer to a probe
+// need not wait for all of it.
 func (a *agentEnd) sendReport(report *wire.StatusReport) error {
-	for _, part := range parts(report) {
-		if err := a.send(&wire.FromAgent{Message: &wire.FromAgent_Status{Status: part}}); err != nil {
-			return err
-		}
-	}
-	return nil
+	a.reports.waiting = append(a.reports.waiting, parts(report)...)
+	return a.sendPart()
 }
 
-// parts splits a report so that each part fits into a frame.
+// sendPart sends a part of a report that waits.
+func (a *agentEnd) sendPart() error {
+	part := a.reports.waiting[0]
+	a.reports.waiting = a.reports.waiting[1:]
+	if len(a.reports.waiting) == 0 {
+		a.reports.waiting = nil
+	}
+	return a.send(&wire.FromAgent{Message: &wire.FromAgent_Status{Status: part}})
+}
+
+// partWaits is a channel that one can receive from when a part of a report waits.
+func (a *agentEnd) partWaits() <-chan struct{} {
+	if len(a.reports.waiting) == 0 {
+		return nil
+	}
+	return always
+}
+
+// always can be received from.
+var always = func() <-chan struct{} {
+	closed := make(chan struct{})
+	close(closed)
+	return closed
+}()
+
+// parts splits a report so that each part is small, or at least fits into a frame.
 func parts(report *wire.StatusReport) []*wire.StatusReport {
 	n := len(report.GetPackages())
-	if proto.Size(report) <= room {
+	if size := proto.Size(report); size <= goal || n <= 1 && size <= room {
 		return []*wire.StatusReport{report}
 	}
 	if n <= 1 {

@@ -412,8 +412,7 @@ func TestSilentHub(t *testing.T) {
 	story(t, func(t *testing.T, ctx context.Context) {
 		s := newStage(t)
 		go func() { s.agentErr <- RunAgent(ctx, s.agentEnd, s.agent) }()
-		reader := bufio.NewReader(s.hubEnd)
-		if _, err := readHello(s.hubEnd, reader); err != nil {
+		if _, _, err := readHello(s.hubEnd); err != nil {
 			t.Fatal(err)
 		}
 		welcome := &wire.Welcome{Protocol: 1, ProbeIntervalMillis: 2000}

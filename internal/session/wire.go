@@ -16,10 +16,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// send writes a frame within timeout.
+// send writes a frame; timeout is for each piece of it.
 func send(stream net.Conn, message proto.Message, timeout time.Duration) error {
-	stream.SetWriteDeadline(time.Now().Add(timeout))
-	return ended(WriteFrame(stream, message))
+	return ended(WriteFrame(pieces{Conn: stream, each: timeout}, message))
 }
 
 // delivery is a message that arrived, or why none will arrive any more.
@@ -39,7 +38,7 @@ func receive[M proto.Message](ctx context.Context, reader *bufio.Reader, fresh f
 		for {
 			d := delivery[M]{message: fresh()}
 			if d.err = ReadFrame(reader, d.message); d.err == nil {
-				d.err = limiter.Wait(ctx)
+				d.err = limiter.WaitN(ctx, 1+proto.Size(d.message)/perToken)
 			}
 			select {
 			case out <- d:

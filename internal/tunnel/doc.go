@@ -17,6 +17,8 @@
 //   - Close on a session waits for every goroutine that the session started: nothing is left behind.
 //   - An idle session sends nothing and owns no timer. Whether the peer lives is found out by probes on the control
 //     stream (package session), which go end to end; yamux's own keep-alive is off.
+//   - Streams that move much take turns, and control streams wait for none of them (turns.go): on a slow line that people
+//     and content fill, a probe still comes through. What a peer does not read holds up nobody's turn.
 //   - Each end bounds what the other may open (Config.MaxStreams): a broken peer harms its own session alone.
 //
 // It knows no names of clusters, no messages and no Kubernetes. Runs in the hub and in the agent.

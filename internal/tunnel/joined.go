@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 const (
@@ -19,6 +21,17 @@ const (
 type joined struct {
 	net.Conn
 	header []byte // of a frame whose body comes next
+	began  time.Time
+	heard  atomic.Int64 // how long after that something came last, which no change of the clock makes wrong
+}
+
+// Read implements net.Conn for yamux.
+func (j *joined) Read(p []byte) (int, error) {
+	n, err := j.Conn.Read(p)
+	if n > 0 {
+		j.heard.Store(int64(time.Since(j.began)))
+	}
+	return n, err
 }
 
 // frames has room for a whole frame; what is idle holds none.

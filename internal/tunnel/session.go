@@ -50,7 +50,7 @@ const (
 	// slow reader costs its peer that much memory and no more.
 	window = 1 << 20
 	// writeTimeout is how long one write may wait for the connection to take it.
-	writeTimeout = 10 * time.Second
+	writeTimeout = 20 * time.Second
 	// kindTimeout is how long a stream may take to say its kind, which it does in the packet after the one that opens it.
 	kindTimeout = 10 * time.Second
 	// backlog is how many streams may wait to be accepted.
@@ -67,7 +67,9 @@ type Config struct {
 // Session is one connection between a hub and an agent. All methods may be called at any time and concurrently.
 type Session struct {
 	conn    net.Conn
+	frames  *joined
 	mux     *yamux.Session
+	turns   *turns
 	max     int64
 	taken   atomic.Int64 // streams of the peer that were accepted and are not closed
 	opening sync.WaitGroup
@@ -84,7 +86,8 @@ func Server(conn net.Conn, config Config) (*Session, error) {
 }
 
 func newSession(conn net.Conn, config Config, start func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) (*Session, error) {
-	mux, err := start(&joined{Conn: conn}, &yamux.Config{
+	frames := &joined{Conn: conn, began: time.Now()}
+	mux, err := start(frames, &yamux.Config{
 		AcceptBacklog:          backlog,
 		EnableKeepAlive:        false,
 		KeepAliveInterval:      time.Hour, // not used, and has to be positive
@@ -100,7 +103,8 @@ func newSession(conn net.Conn, config Config, start func(io.ReadWriteCloser, *ya
 	if config.MaxStreams == 0 {
 		config.MaxStreams = 256
 	}
-	return &Session{conn: conn, mux: mux, max: int64(config.MaxStreams)}, nil
+	leaveUnsent(conn)
+	return &Session{conn: conn, frames: frames, mux: mux, turns: newTurns(), max: int64(config.MaxStreams)}, nil
 }
 
 // Open opens a stream of the given kind. It waits while very many streams are being opened, and does not wait for the
@@ -131,7 +135,7 @@ func (s *Session) Open(ctx context.Context, kind Kind) (*Stream, error) {
 		result.stream.Close()
 		return nil, fmt.Errorf("opening a %s stream: %w", kind, s.explain(err))
 	}
-	return &Stream{Stream: result.stream, session: s}, nil
+	return newStream(result.stream, s, kind), nil
 }
 
 // Accept waits for the next stream that the peer opens. Streams beyond the limit and such that do not say their kind
@@ -154,7 +158,9 @@ func (s *Session) Accept(ctx context.Context) (Kind, *Stream, error) {
 		}
 		stream.SetReadDeadline(time.Time{})
 		s.taken.Add(1)
-		return Kind(kind[0]), &Stream{Stream: stream, session: s, accepted: true}, nil
+		accepted := newStream(stream, s, Kind(kind[0]))
+		accepted.accepted = true
+		return accepted.kind, accepted, nil
 	}
 }
 
@@ -170,6 +176,11 @@ func (s *Session) Done() <-chan struct{} { return s.mux.CloseChan() }
 
 // Streams returns how many streams are open.
 func (s *Session) Streams() int { return s.mux.NumStreams() }
+
+// Heard returns when the connection brought something last, of whatever stream; the session's begin before that.
+func (s *Session) Heard() time.Time {
+	return s.frames.began.Add(time.Duration(s.frames.heard.Load()))
+}
 
 // RemoteAddr returns the address of the peer.
 func (s *Session) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
