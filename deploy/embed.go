@@ -1,5 +1,5 @@
-// Package deploy exports what installing Umbel takes: the generated CRDs, and the manifests of the agent. It holds no
-// logic. Beside them is the Helm chart of a hub of several replicas (chart/), whose rules are generated.
+// Package deploy exports what installing Umbel takes: the generated CRDs, admission policies, and the manifests of the agent. It
+// holds no logic. Beside them is the Helm chart of a hub of several replicas (chart/), whose rules are generated.
 package deploy
 
 import "embed"
@@ -22,6 +22,12 @@ const (
 	ClusterProfileCRD  = "multicluster/multicluster.x-k8s.io_clusterprofiles.yaml"
 	ClusterPropertyCRD = "multicluster/about.k8s.io_clusterproperties.yaml"
 )
+
+// Policies holds what the API of a hub checks beside the kinds themselves, as YAML files below policies/ of one or more
+// documents.
+//
+//go:embed policies/*.yaml
+var Policies embed.FS
 
 // Agent is a template (text/template) of the manifests that `umbel join` installs on a member. Its fields are
 // AdminGroup, Bootstrap, BootstrapSum, Image and StorageClass. Without an Image there is no Deployment; without a

@@ -85,3 +85,14 @@ const (
 	ReasonNoRelease         = "NoRelease"         // nothing has ever been rendered
 	ReasonDeleting          = "Deleting"          // members are pruning what the Package put there
 )
+
+// ConditionReachable of a Scope is True when the hub lets its people through to the clusters that are selected, and to no
+// other for its sake. A Scope has Placed and Delivered as well, from the Placement and the Package that it makes. Writer:
+// the scope controller.
+const ConditionReachable = "Reachable"
+
+// Reasons of a Scope's conditions, beside those of a Placement and a Package.
+const (
+	ReasonReachable = "Reachable" // Reachable True
+	ReasonNameTaken = "NameTaken" // Placed False: an object that the Scope needs is there and is somebody else's
+)

@@ -13,6 +13,8 @@
 //	Placement.status             the placement controller alone
 //	Package.spec                 people
 //	Package.status               the delivery controller alone
+//	Scope.spec                   people
+//	Scope.status                 the scope controller alone
 //	Release                      the delivery controller creates it once; nobody changes it
 //
 // +kubebuilder:object:generate=true

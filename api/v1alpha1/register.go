@@ -16,6 +16,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Placement{}, &PlacementList{},
 		&Package{}, &PackageList{},
 		&Release{}, &ReleaseList{},
+		&Scope{}, &ScopeList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

@@ -148,6 +148,7 @@ func (h *hub) serve(ctx context.Context) error {
 		h.addPlacement, // which clusters?
 		h.addDelivery,  // from a source to a Release, and what each member is to hold
 		h.addProfiles,  // how do tools for many clusters see a member?
+		h.addScopes,    // who may do what on which clusters?
 		h.addGateway,   // which agents are connected, what must they know, what do they say?
 		h.announce,     // how members reach this hub
 	} {

@@ -34,7 +34,7 @@ const (
 	servedTimeout = 30 * time.Second
 )
 
-// install brings the kinds and the namespace that the hub needs into the API. It is idempotent.
+// install brings the kinds, what is checked of them, and the namespace that the hub needs into the API. It is idempotent.
 func install(ctx context.Context, c client.Client) error {
 	err := c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
@@ -57,7 +57,10 @@ func install(ctx context.Context, c client.Client) error {
 	if err := letIn(ctx, c); err != nil {
 		return err
 	}
-	return awaitServed(ctx, c, &v1alpha1.MemberClusterList{}, &v1alpha1.PlacementList{}, &v1alpha1.PackageList{}, &v1alpha1.ReleaseList{})
+	if err := installPolicies(ctx, c); err != nil {
+		return err
+	}
+	return awaitServed(ctx, c, &v1alpha1.MemberClusterList{}, &v1alpha1.PlacementList{}, &v1alpha1.PackageList{}, &v1alpha1.ReleaseList{}, &v1alpha1.ScopeList{})
 }
 
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;create;patch

@@ -39,6 +39,7 @@ import (
 	"umbel.dev/umbel/internal/lifecycle/local"
 	"umbel.dev/umbel/internal/placement"
 	"umbel.dev/umbel/internal/profile"
+	"umbel.dev/umbel/internal/scope"
 	"umbel.dev/umbel/internal/version"
 )
 
@@ -193,16 +194,19 @@ func (h *hub) newManager(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	cached, err := scope.Cached()
+	if err != nil {
+		return err
+	}
+	// A cluster has a Lease for each node and more.
+	cached[&coordinationv1.Lease{}] = cache.ByObject{
+		Namespaces: map[string]cache.Config{v1alpha1.SystemNamespace: {LabelSelector: labels.NewSelector().Add(*leases)}},
+	}
 	h.manager, err = ctrl.NewManager(h.config, ctrl.Options{
 		LeaderElection: h.Replica.Name != "", LeaderElectionID: "umbel-hub-leader", LeaderElectionNamespace: v1alpha1.SystemNamespace,
 		LeaderElectionReleaseOnCancel: true, // the process ends when the manager does
 		LeaseDuration:                 new(leaseLife), RenewDeadline: new(leaseRenew), RetryPeriod: new(leaseRetry),
-		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			// A cluster has a Lease for each node and more.
-			&coordinationv1.Lease{}: {
-				Namespaces: map[string]cache.Config{v1alpha1.SystemNamespace: {LabelSelector: labels.NewSelector().Add(*leases)}},
-			},
-		}},
+		Cache:  cache.Options{ByObject: cached},
 		Scheme: h.api.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"}, Logger: logr.FromSlogHandler(h.Log.Handler()),
 		// For every controller: the priority queue of controller-runtime 0.24.1 can deadlock when it shuts down, which
 		// then takes 30 s.
@@ -234,6 +238,8 @@ func (h *hub) addPulse(ctx context.Context) (err error) {
 }
 
 func (h *hub) addPlacement(context.Context) error { return placement.Setup(h.manager) }
+
+func (h *hub) addScopes(context.Context) error { return scope.Setup(h.manager) }
 
 func (h *hub) addDelivery(ctx context.Context) (err error) {
 	needs := delivery.Needs{
