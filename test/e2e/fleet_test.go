@@ -26,6 +26,7 @@ func TestFleet(t *testing.T) {
 	s := newStory(t)
 	s.with("what people see", seen)
 	s.with("kubectl reaches clusters as the one who asks", people)
+	s.with("a team gets clusters, and loses them", team)
 	s.with("a deleted role comes back", func(s *story) {
 		s.umbel("kubectl", "prod-eu", "--", "delete", "role", "pod-reader", "-n", "shop")
 		s.eventually("the role is back", func(ctx context.Context) error {

@@ -5,12 +5,18 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
@@ -92,6 +98,7 @@ func newMapper(config *rest.Config, httpClient *http.Client) (meta.RESTMapper, e
 		}
 		known.Add(kind.GVK, scope)
 	}
+	known.Add(authorizationv1.SchemeGroupVersion.WithKind("SelfSubjectRulesReview"), meta.RESTScopeRoot)
 	known.Add(coordinationv1.SchemeGroupVersion.WithKind("Lease"), meta.RESTScopeNamespace)
 	known.Add(corev1.SchemeGroupVersion.WithKind("ConfigMap"), meta.RESTScopeNamespace)
 	known.Add(corev1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
@@ -102,6 +109,60 @@ func newMapper(config *rest.Config, httpClient *http.Client) (meta.RESTMapper, e
 		return nil, err
 	}
 	return meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{known, asked}}, nil
+}
+
+// ListClusters reads clusters into list. Who may not list them gets those that the hub's roles name for him, one by one: a
+// Scope lets people through to some clusters and says nothing of the others.
+func (h *Hub) ListClusters(ctx context.Context, list kube.ObjectList, selector labels.Selector) error {
+	err := h.List(ctx, list, kube.MatchingLabelsSelector{Selector: selector})
+	if !apierrors.IsForbidden(err) {
+		return err
+	}
+	names, asked := h.named(ctx)
+	if asked != nil || len(names) == 0 {
+		return err
+	}
+	var found []runtime.Object
+	for _, name := range names {
+		cluster := newItem(list)
+		if err := h.Get(ctx, kube.ObjectKey{Name: name}, cluster); kube.IgnoreNotFound(err) != nil {
+			return err
+		} else if err == nil && selector.Matches(labels.Set(cluster.GetLabels())) {
+			found = append(found, cluster)
+		}
+	}
+	return meta.SetList(list, found)
+}
+
+// newItem returns an empty cluster of the form that a list holds.
+func newItem(list kube.ObjectList) kube.Object {
+	switch list.(type) {
+	case *metav1.PartialObjectMetadataList:
+		item := &metav1.PartialObjectMetadata{}
+		item.SetGroupVersionKind(kinds.Clusters.GVK)
+		return item
+	case *unstructured.UnstructuredList:
+		item := &unstructured.Unstructured{}
+		item.SetGroupVersionKind(kinds.Clusters.GVK)
+		return item
+	}
+	return &v1alpha1.MemberCluster{}
+}
+
+// named returns the clusters that roles on the hub name for whoever asks, sorted.
+func (h *Hub) named(ctx context.Context) ([]string, error) {
+	review := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: v1alpha1.SystemNamespace}}
+	if err := h.Create(ctx, review); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, rule := range review.Status.ResourceRules {
+		if slices.Contains(rule.APIGroups, v1alpha1.GroupVersion.Group) && slices.Contains(rule.Resources, kinds.Clusters.Resource) && slices.Contains(rule.Verbs, "get") {
+			names = append(names, rule.ResourceNames...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // Pulse reads the hub's last sign of life. A Lease that cannot be read is no sign of life, and says why.

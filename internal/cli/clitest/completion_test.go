@@ -13,7 +13,7 @@ func TestCompletion(t *testing.T) {
 		args string
 		want []string
 	}{
-		{args: "get", want: []string{"clusters", "packages", "placements", "releases"}},
+		{args: "get", want: []string{"clusters", "packages", "placements", "releases", "scopes"}},
 		{args: "get clusters dev", want: []string{"edge", "prod-eu", "prod-us"}},
 		{args: "describe package -n team-a", want: []string{"broken"}},
 		{args: "kubectl", want: []string{"dev", "edge", "prod-eu", "prod-us"}},

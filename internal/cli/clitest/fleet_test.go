@@ -33,6 +33,7 @@ import (
 	"umbel.dev/umbel/internal/cli/leave"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/refresh"
+	"umbel.dev/umbel/internal/cli/scope"
 	"umbel.dev/umbel/internal/cli/token"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
@@ -139,7 +140,7 @@ func (f *fleet) root(out, errs io.Writer, args ...string) *cobra.Command {
 	root.SetOut(out)
 	root.SetErr(errs)
 	factory.AddFlags(root.PersistentFlags())
-	root.AddCommand(get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), token.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory), kubeconfig.NewCmd(factory), leave.NewCmd(factory))
+	root.AddCommand(scope.NewCmd(factory), get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), token.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory), kubeconfig.NewCmd(factory), leave.NewCmd(factory))
 	root.AddCommand(consent.NewCmds(factory)...)
 	root.AddCommand(ca.NewCmd(factory), audit.NewCmd(factory))
 	root.SetArgs(args)

@@ -71,7 +71,7 @@ func TestGet(t *testing.T) {
 		},
 		{
 			reason: "a kind that does not exist", args: "get pakages",
-			want: said{Err: "error: there is no kind \"pakages\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel)\n", Code: 2},
+			want: said{Err: "error: there is no kind \"pakages\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp)\n", Code: 2},
 		},
 		{
 			reason: "a format that does not exist", args: "get clusters -o xml",

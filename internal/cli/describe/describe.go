@@ -21,6 +21,9 @@ const examples = `  # a cluster: is it connected, what does it hold, what was pu
   # a package: its source, and how far each cluster is
   umbel describe package shop
 
+  # a scope: who may do what, and how far each cluster is with it
+  umbel describe scope shop
+
   # the same for a program
   umbel describe package shop -o json`
 
@@ -60,7 +63,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	o := &Options{Factory: f}
 	cmd := &cobra.Command{
 		Use:               "describe KIND NAME",
-		Short:             "Tell all about a cluster, package, placement or release, and what to do next",
+		Short:             "Tell all about a cluster, package, placement, release or scope, and what to do next",
 		Long:              "Tell all about one object of the hub. The kinds are " + kinds.List() + ".",
 		Example:           examples,
 		ValidArgsFunction: f.CompleteTarget(client.One, kinds.Words()...),
@@ -115,6 +118,8 @@ func (o *Options) read(ctx context.Context, hub *client.Hub, moment view.Moment)
 		return r.pkg(ctx, namespaced)
 	case kinds.Placements:
 		return r.placement(ctx, namespaced)
+	case kinds.Scopes:
+		return r.scope(ctx, o.Name)
 	}
 	return r.release(ctx, namespaced)
 }

@@ -25,7 +25,7 @@ func (d *placementDossier) write(p *page, moment view.Moment) {
 	p.field("Name", placement.Name)
 	p.field("Namespace", placement.Namespace)
 	p.cell("Ready", moment.PlacementReady(placement))
-	p.field("Selects", view.Selector(placement))
+	p.field("Selects", view.Selector(placement.Spec.ClusterSelector))
 	p.field("Selected", fmt.Sprintf("%d clusters%s", placement.Status.Selected, asOf(moment)))
 	p.field("Packages", strings.Join(d.Packages, ", "))
 	p.field("Age", moment.Age(placement.CreationTimestamp).Text)

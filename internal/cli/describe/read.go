@@ -88,6 +88,26 @@ func (r *reader) placement(ctx context.Context, key kube.ObjectKey) (*placementD
 	return about, nil
 }
 
+func (r *reader) scope(ctx context.Context, name string) (*scopeDossier, error) {
+	about := &scopeDossier{Scope: &v1alpha1.Scope{}, Clusters: []view.ClusterState{}, Hub: hubStateOf(r.moment)}
+	if err := r.get(ctx, kinds.Scopes, kube.ObjectKey{Name: name}, about.Scope); err != nil {
+		return nil, err
+	}
+	about.Events = r.events(ctx, about.Scope)
+	if about.Scope.Status.Package == "" {
+		return about, nil
+	}
+	namespace, pkg := about.Scope.Status.Package.Split()
+	delivered, err := r.pkg(ctx, kube.ObjectKey{Namespace: namespace, Name: pkg})
+	if kube.IgnoreNotFound(err) != nil {
+		return nil, err
+	}
+	if err == nil {
+		about.Clusters = delivered.Clusters
+	}
+	return about, nil
+}
+
 func (r *reader) release(ctx context.Context, key kube.ObjectKey) (*releaseDossier, error) {
 	about := &releaseDossier{Release: &v1alpha1.Release{}, Hub: hubStateOf(r.moment), Clusters: []v1alpha1.ClusterName{}}
 	if err := r.get(ctx, kinds.Releases, key, about.Release); err != nil {

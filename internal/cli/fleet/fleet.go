@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
@@ -129,7 +128,7 @@ func (r *Reader) members(ctx context.Context) ([]member, error) {
 		return nil, err
 	}
 	var list v1alpha1.MemberClusterList
-	if err := r.Hub.List(ctx, &list, kube.MatchingLabelsSelector{Selector: r.Clusters}); err != nil {
+	if err := r.Hub.ListClusters(ctx, &list, r.Clusters); err != nil {
 		return nil, err
 	}
 	if len(list.Items) == 0 {

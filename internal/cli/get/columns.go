@@ -75,7 +75,9 @@ var placementColumns = columns[v1alpha1.Placement]{
 		{"AGE", func(m view.Moment, p *v1alpha1.Placement) output.Cell { return m.Age(p.CreationTimestamp) }},
 	},
 	wide: []column[v1alpha1.Placement]{
-		{"SELECTOR", func(_ view.Moment, p *v1alpha1.Placement) output.Cell { return output.Text(view.Selector(p)) }},
+		{"SELECTOR", func(_ view.Moment, p *v1alpha1.Placement) output.Cell {
+			return output.Text(view.Selector(p.Spec.ClusterSelector))
+		}},
 		{"CLUSTERS", func(_ view.Moment, p *v1alpha1.Placement) output.Cell { return output.Text(first(p.Status.Clusters)) }},
 		{"MESSAGE", func(_ view.Moment, p *v1alpha1.Placement) output.Cell {
 			return output.Text(view.Message(p.Status.Conditions))
@@ -105,6 +107,27 @@ var releaseColumns = columns[v1alpha1.Release]{
 	},
 }
 
+var scopeColumns = columns[v1alpha1.Scope]{
+	always: []column[v1alpha1.Scope]{
+		{"NAME", func(_ view.Moment, s *v1alpha1.Scope) output.Cell { return output.Text(s.Name) }},
+		{"READY", view.Moment.ScopeReady},
+		{"ROLE", func(_ view.Moment, s *v1alpha1.Scope) output.Cell { return output.Text(s.Spec.Role) }},
+		{"CLUSTERS", func(_ view.Moment, s *v1alpha1.Scope) output.Cell { return output.Text(s.Status.Clusters.Summary) }},
+		{"NAMESPACES", func(_ view.Moment, s *v1alpha1.Scope) output.Cell { return output.Text(first(s.Spec.Namespaces)) }},
+		{"AGE", func(m view.Moment, s *v1alpha1.Scope) output.Cell { return m.Age(s.CreationTimestamp) }},
+	},
+	wide: []column[v1alpha1.Scope]{
+		{"USERS", func(_ view.Moment, s *v1alpha1.Scope) output.Cell { return output.Text(first(s.Spec.Users)) }},
+		{"GROUPS", func(_ view.Moment, s *v1alpha1.Scope) output.Cell { return output.Text(first(s.Spec.Groups)) }},
+		{"SELECTOR", func(_ view.Moment, s *v1alpha1.Scope) output.Cell {
+			return output.Text(view.Selector(s.Spec.ClusterSelector))
+		}},
+		{"MESSAGE", func(_ view.Moment, s *v1alpha1.Scope) output.Cell {
+			return output.Text(view.Message(s.Status.Conditions))
+		}},
+	},
+}
+
 func path(source v1alpha1.Source) string {
 	if source.Git == nil {
 		return "(inline)"
@@ -112,8 +135,8 @@ func path(source v1alpha1.Source) string {
 	return source.Git.Path
 }
 
-// first names the first few clusters and counts the rest.
-func first(names []v1alpha1.ClusterName) string {
+// first gives the first few names and counts the rest.
+func first[T ~string](names []T) string {
 	const few = 5
 	var shown []string
 	for _, name := range names[:min(few, len(names))] {

@@ -66,7 +66,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	o := &Options{Factory: f}
 	cmd := &cobra.Command{
 		Use:   "get KIND [NAME...]",
-		Short: "List clusters, packages, placements or releases; or what clusters hold",
+		Short: "List clusters, packages, placements, releases or scopes; or what clusters hold",
 		Long: "List objects of the hub. The kinds are " + kinds.List() + ".\n\n" +
 			"A status is as old as the hub's last word on it: what has not been confirmed lately reads Unknown.\n\n" +
 			"With --clusters or --all-clusters, list objects of any kind that the clusters have, as they are there now. Each cluster is asked\n" +
@@ -144,6 +144,9 @@ func (o *Options) showsStatus() bool {
 // fetch reads the objects. Of names, those that exist are returned beside the error for those that do not.
 func (o *Options) fetch(ctx context.Context, hub *client.Hub) (*unstructured.UnstructuredList, error) {
 	list := o.newList()
+	if len(o.Names) == 0 && o.Kind == kinds.Clusters {
+		return list, hub.ListClusters(ctx, list, o.selector)
+	}
 	if len(o.Names) == 0 {
 		return list, hub.List(ctx, list, o.scope()...)
 	}

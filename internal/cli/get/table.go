@@ -29,6 +29,8 @@ func (o *Options) newTable() *table {
 		arrange(t, placementColumns)
 	case kinds.Releases:
 		arrange(t, releaseColumns)
+	case kinds.Scopes:
+		arrange(t, scopeColumns)
 	}
 	return t
 }

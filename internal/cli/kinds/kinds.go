@@ -43,10 +43,11 @@ var (
 	Packages   = define("package", "pkg", "Package", Namespaced)
 	Placements = define("placement", "pl", "Placement", Namespaced)
 	Releases   = define("release", "rel", "Release", Namespaced)
+	Scopes     = define("scope", "scp", "Scope", Cluster)
 )
 
 // All returns every kind, in the order in which people meet them.
-func All() []Kind { return []Kind{Clusters, Packages, Placements, Releases} }
+func All() []Kind { return []Kind{Clusters, Packages, Placements, Releases, Scopes} }
 
 func define(singular, short, kind string, scope Scope) Kind {
 	return Kind{

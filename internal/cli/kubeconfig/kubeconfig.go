@@ -130,7 +130,7 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 func (o *Options) members(ctx context.Context, hub *client.Hub, fleet *fleet) ([]v1alpha1.ClusterName, error) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(kinds.Clusters.ListGVK())
-	if err := hub.List(ctx, list); err != nil {
+	if err := hub.ListClusters(ctx, list, labels.Everything()); err != nil {
 		return nil, err
 	}
 	var all []v1alpha1.ClusterName

@@ -88,6 +88,11 @@ func (m Moment) PlacementReady(placement *v1alpha1.Placement) output.Cell {
 	return m.ready(placement.Status.Conditions, placement.Generation, placement.Status.ObservedGeneration)
 }
 
+// ScopeReady says whether people have what the scope gives them, on every selected cluster.
+func (m Moment) ScopeReady(scope *v1alpha1.Scope) output.Cell {
+	return m.ready(scope.Status.Conditions, scope.Generation, scope.Status.ObservedGeneration)
+}
+
 func (m Moment) ready(conditions []metav1.Condition, generation, observed int64) output.Cell {
 	if !m.fresh() || observed < generation {
 		return status(unknown)
@@ -103,9 +108,8 @@ func Message(conditions []metav1.Condition) string {
 	return ""
 }
 
-// Selector says which clusters a placement means, as kubectl writes selectors.
-func Selector(placement *v1alpha1.Placement) string {
-	selector := placement.Spec.ClusterSelector
+// Selector says which clusters are meant, as kubectl writes selectors.
+func Selector(selector metav1.LabelSelector) string {
 	if len(selector.MatchLabels) == 0 && len(selector.MatchExpressions) == 0 {
 		return "all clusters"
 	}

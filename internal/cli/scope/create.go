@@ -1,0 +1,180 @@
+package scope
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/output"
+)
+
+const createExamples = `  # the shop's people may edit what is in its namespaces, on every production cluster
+  umbel scope create shop --group team-shop --role edit --clusters env=prod --namespaces shop,shop-test
+
+  # two people may look at everything, everywhere
+  umbel scope create auditors --user ada --user grace --role view --all-clusters --all-namespaces
+
+  # into a repository instead
+  umbel scope create shop --group team-shop --role edit --clusters env=prod --namespaces shop --dry-run=client -o yaml`
+
+// The values of --dry-run.
+const (
+	dryNone   = "none"
+	dryClient = "client"
+	dryServer = "server"
+)
+
+// createOptions are the arguments of `umbel scope create`.
+type createOptions struct {
+	*client.Factory
+	spec        v1alpha1.ScopeSpec
+	name        string
+	clusters    string
+	allClusters bool
+	everywhere  bool
+	dryRun      string
+	format      output.Format
+}
+
+func newCreateCmd(f *client.Factory) *cobra.Command {
+	o := &createOptions{Factory: f}
+	cmd := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Give people a role in namespaces of clusters",
+		Long: "Give people a role in namespaces of the clusters that have the labels, now and later.\n\n" +
+			"The role is a ClusterRole of the clusters. To give it away takes the verb bind on the ClusterRole of that name on the hub.",
+		Example:           createExamples,
+		Args:              exit.Takes("NAME"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.name = args[0]
+			scope, err := o.scope()
+			if err != nil {
+				return err
+			}
+			if o.dryRun == dryClient {
+				return o.write(scope, "created (dry run)")
+			}
+			return f.OnHub(cmd.Context(), func(ctx context.Context, hub *client.Hub) error { return o.create(ctx, hub, scope) })
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&o.spec.Users, "user", nil, "`NAME` of a user of the hub; may be given more than once")
+	flags.StringSliceVar(&o.spec.Groups, "group", nil, "`NAME` of a group of the hub; may be given more than once")
+	flags.StringVar(&o.spec.Role, "role", "", "`NAME` of a ClusterRole of the clusters: view, edit, admin or one of your own")
+	flags.StringVar(&o.clusters, "clusters", "", "`LABELS` of the clusters, such as env=prod,region!=us")
+	flags.BoolVar(&o.allClusters, "all-clusters", false, "every cluster of the fleet, now and later")
+	flags.StringSliceVar(&o.spec.Namespaces, "namespaces", nil, "`NAMES` of the namespaces in which the role holds")
+	flags.BoolVar(&o.everywhere, "all-namespaces", false, "every namespace, and what lives in none")
+	flags.StringVar(&o.dryRun, "dry-run", dryNone, "`WHERE` it ends: client prints it and asks nobody, server asks the hub and keeps nothing, none creates it")
+	output.AddFlag(cmd, &o.format, output.JSON, output.YAML, output.Name)
+	// They fail for flags that do not exist only.
+	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters))
+	for flag, values := range map[string][]string{"role": {"view", "edit", "admin"}, "dry-run": {dryNone, dryClient, dryServer}} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	for _, flag := range []string{"user", "group", "namespaces"} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
+	}
+	return cmd
+}
+
+// scope makes the Scope of the flags. What is not said is asked for: nothing stands for everything by accident.
+func (o *createOptions) scope() (*v1alpha1.Scope, error) {
+	switch {
+	case len(o.spec.Users)+len(o.spec.Groups) == 0:
+		return nil, exit.Usagef("say who: --user NAME or --group NAME")
+	case o.spec.Role == "":
+		return nil, exit.Usagef("say what they may: --role view, edit, admin, or a ClusterRole of your own")
+	case (o.clusters == "") == !o.allClusters:
+		return nil, exit.Usagef("say on which clusters: --clusters LABELS or --all-clusters, one of the two")
+	case (len(o.spec.Namespaces) == 0) == !o.everywhere:
+		return nil, exit.Usagef("say in which namespaces: --namespaces NAMES or --all-namespaces, one of the two")
+	case o.dryRun != dryNone && o.dryRun != dryClient && o.dryRun != dryServer:
+		return nil, exit.Usagef("--dry-run is %s, %s or %s, not %q", dryNone, dryClient, dryServer, o.dryRun)
+	}
+	scope := &v1alpha1.Scope{ObjectMeta: metav1.ObjectMeta{Name: o.name}, Spec: o.spec}
+	scope.SetGroupVersionKind(kinds.Scopes.GVK)
+	if o.everywhere {
+		scope.Spec.Namespaces = []string{v1alpha1.EveryNamespace}
+	}
+	if o.clusters != "" {
+		var err error
+		if scope.Spec.ClusterSelector, err = selector(o.clusters); err != nil {
+			return nil, exit.Usagef("the selector %q cannot be read: %w", o.clusters, err)
+		}
+	}
+	return scope, nil
+}
+
+// operators are those of selectors on the command line that the API has.
+var operators = map[selection.Operator]metav1.LabelSelectorOperator{
+	selection.In: metav1.LabelSelectorOpIn, selection.NotIn: metav1.LabelSelectorOpNotIn, selection.NotEquals: metav1.LabelSelectorOpNotIn,
+	selection.Exists: metav1.LabelSelectorOpExists, selection.DoesNotExist: metav1.LabelSelectorOpDoesNotExist,
+}
+
+// selector reads a selector as people write it into one as the API has it.
+func selector(text string) (metav1.LabelSelector, error) {
+	var made metav1.LabelSelector
+	requirements, err := labels.ParseToRequirements(text)
+	for _, r := range requirements {
+		values := slices.Sorted(maps.Keys(r.Values()))
+		if r.Operator() == selection.Equals || r.Operator() == selection.DoubleEquals {
+			if is, twice := made.MatchLabels[r.Key()]; twice && is != values[0] {
+				return made, fmt.Errorf("%s cannot be both %q and %q", r.Key(), is, values[0])
+			}
+			metav1.AddLabelToSelector(&made, r.Key(), values[0])
+			continue
+		}
+		operator, known := operators[r.Operator()]
+		if !known {
+			return made, fmt.Errorf("%s: %q is not among =, !=, in, notin, and the key alone", r.Key(), r.Operator())
+		}
+		made.MatchExpressions = append(made.MatchExpressions, metav1.LabelSelectorRequirement{Key: r.Key(), Operator: operator, Values: values})
+	}
+	return made, err
+}
+
+func (o *createOptions) create(ctx context.Context, hub *client.Hub, scope *v1alpha1.Scope) error {
+	done := "created"
+	var how []kube.CreateOption
+	if o.dryRun == dryServer {
+		done, how = "created (server dry run)", append(how, kube.DryRunAll)
+	}
+	if err := hub.Create(ctx, scope, how...); err != nil {
+		return err
+	}
+	scope.SetGroupVersionKind(kinds.Scopes.GVK)
+	return o.write(scope, done)
+}
+
+func (o *createOptions) write(scope *v1alpha1.Scope, done string) error {
+	switch o.format {
+	case output.JSON, output.YAML:
+		return output.Encode(o.Out, o.format, manifest(scope))
+	case output.Name:
+		_, err := fmt.Fprintln(o.Out, kinds.Scopes.Qualified(scope.Name))
+		return err
+	}
+	_, err := fmt.Fprintf(o.Out, "scope/%s %s; `umbel describe scope %s` tells how far it is\n", scope.Name, done, scope.Name)
+	return err
+}
+
+// manifest is a Scope as people keep it: without what a server writes.
+func manifest(scope *v1alpha1.Scope) map[string]any {
+	return map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": kinds.Scopes.GVK.Kind,
+		"metadata": map[string]any{"name": scope.Name}, "spec": scope.Spec,
+	}
+}
