@@ -125,7 +125,7 @@ func TestHubRegistries(t *testing.T) {
 		err     string // part of it
 	}{
 		{"no hub yet", "", nil, ""},
-		{"a hub", `{"address": "10.200.0.1:7443", "caFile": "/d/ca.crt"}`, []local.Registry{{Host: "10.200.0.1:7443", CAFile: "/d/ca.crt"}}, ""},
+		{"a hub, whose folder was moved since", `{"address": "10.200.0.1:7443", "caFile": "/d/ca.crt"}`, []local.Registry{{Host: "10.200.0.1:7443", CAFile: "hub/gateway-ca.crt"}}, ""},
 		{"a hub that has no address yet", `{}`, nil, ""},
 		{"damaged", `{`, nil, "config.json"},
 	} {
@@ -137,6 +137,9 @@ func TestHubRegistries(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(home, "hub", "config.json"), []byte(c.content), 0o644); err != nil {
 				t.Fatal(err)
 			}
+		}
+		for i := range c.want {
+			c.want[i].CAFile = filepath.Join(home, c.want[i].CAFile)
 		}
 		got, err := hubRegistries(home)
 		if diff := cmp.Diff(c.want, got); diff != "" {
