@@ -29,7 +29,7 @@ func through(t *testing.T, member http.HandlerFunc) http.RoundTripper {
 		t.Fatal(err)
 	}
 	hubEnd, agentEnd := net.Pipe()
-	agent, err := tunnel.Client(agentEnd, tunnel.Config{})
+	agent, err := tunnel.Client(agentEnd, tunnel.Config{MaxStreams: 10_000})
 	if err != nil {
 		t.Fatal(err)
 	}

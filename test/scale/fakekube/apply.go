@@ -47,20 +47,34 @@ func (oneVersion) ConvertFieldLabel(_ schema.GroupVersionKind, label, value stri
 type change struct {
 	manager string
 	force   bool
-	apply   bool // or merge
+	how     how
 	body    map[string]any
 }
 
+// how the body of a change becomes the object.
+type how int
+
+const (
+	byApply how = iota
+	byMerge
+	byCreate
+	byReplace
+)
+
 // on returns what the change makes of an object; live is nil when there is none.
 func (c change) on(r *resource, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	if c.apply {
+	if c.how == byApply {
 		return c.applied(r, live)
 	}
-	if live == nil {
-		return nil, apierrors.NewNotFound(schema.GroupResource{Group: r.Group, Resource: r.name}, "")
+	body := c.body
+	if c.how == byMerge {
+		body = merged(live.DeepCopy().Object, c.body).(map[string]any)
 	}
-	merged := merge(live.DeepCopy().Object, c.body).(map[string]any)
-	return asUnstructured(r.fields.Update(live, &unstructured.Unstructured{Object: merged}, c.manager))
+	if live == nil {
+		live = &unstructured.Unstructured{Object: map[string]any{}}
+		live.SetGroupVersionKind(r.GroupVersionKind)
+	}
+	return asUnstructured(r.fields.Update(live, &unstructured.Unstructured{Object: body}, c.manager))
 }
 
 func (c change) applied(r *resource, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
@@ -92,8 +106,8 @@ func asUnstructured(o runtime.Object, err error) (*unstructured.Unstructured, er
 	return u, nil
 }
 
-// merge is RFC 7386.
-func merge(target, patch any) any {
+// merged is RFC 7386.
+func merged(target, patch any) any {
 	fields, ok := patch.(map[string]any)
 	if !ok {
 		return patch
@@ -107,7 +121,7 @@ func merge(target, patch any) any {
 			delete(into, name)
 			continue
 		}
-		into[name] = merge(into[name], value)
+		into[name] = merged(into[name], value)
 	}
 	return into
 }

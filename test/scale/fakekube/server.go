@@ -110,6 +110,8 @@ func (s *Server) serve(r *http.Request) (answer, error) {
 		return s.list(r, at, query)
 	case r.Method == http.MethodPatch && at.name != "":
 		return s.patch(r, at, query)
+	case r.Method == http.MethodPost && at.name == "", r.Method == http.MethodPut && at.name != "":
+		return s.write(r, at, query)
 	case r.Method == http.MethodDelete && at.name != "":
 		return s.delete(r, at)
 	}
@@ -240,11 +242,12 @@ func (s *Server) patch(r *http.Request, at id, query url.Values) (answer, error)
 	c := change{manager: query.Get("fieldManager"), force: query.Get("force") == "true"}
 	switch kind := types.PatchType(r.Header.Get("Content-Type")); kind {
 	case types.ApplyPatchType:
-		c.apply = true
+		c.how = byApply
 		if c.manager == "" {
 			return answer{}, apierrors.NewBadRequest("fieldManager is required for apply patch")
 		}
 	case types.MergePatchType:
+		c.how = byMerge
 	default:
 		return answer{}, apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "patch", at.group(), at.name, "the fake knows apply and merge patches, not "+string(kind), 0, true)
 	}
@@ -259,6 +262,28 @@ func (s *Server) patch(r *http.Request, at id, query url.Values) (answer, error)
 	if created {
 		code = http.StatusCreated
 	}
+	return object(r, code, o, err)
+}
+
+// write creates an object, or replaces one.
+func (s *Server) write(r *http.Request, at id, query url.Values) (answer, error) {
+	c := change{manager: query.Get("fieldManager"), how: byReplace}
+	raw, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = utiljson.Unmarshal(raw, &c.body)
+	}
+	if err != nil {
+		return answer{}, apierrors.NewBadRequest(err.Error())
+	}
+	code := http.StatusOK
+	if r.Method == http.MethodPost {
+		o := unstructured.Unstructured{Object: c.body}
+		if at.name = o.GetName(); at.name == "" {
+			return answer{}, apierrors.NewBadRequest("the object has no name, and the fake makes none up")
+		}
+		c.how, code = byCreate, http.StatusCreated
+	}
+	o, _, err := s.store.change(at, c)
 	return object(r, code, o, err)
 }
 

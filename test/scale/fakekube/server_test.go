@@ -23,7 +23,9 @@ var configMapsResource = corev1.SchemeGroupVersion.WithResource("configmaps")
 
 func clients(t *testing.T, s *Server) *kubernetes.Clientset {
 	t.Helper()
-	c, err := kubernetes.NewForConfig(s.Config())
+	config := s.Config()
+	config.ContentType = "application/json" // the fake knows no other
+	c, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +121,30 @@ func TestDelete(t *testing.T) {
 	}
 	if err := client.Delete(t.Context(), "web", metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("a second time: %v", err)
+	}
+}
+
+func TestCreateAndReplace(t *testing.T) {
+	client := configMaps(t, New(nil))
+	o := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Data: map[string]string{"a": "1"}}
+	if _, err := client.Update(t.Context(), o, metav1.UpdateOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("replacing what is not there: %v", err)
+	}
+	first, err := client.Create(t.Context(), o, metav1.CreateOptions{FieldManager: "umbel"})
+	if err != nil || first.UID == "" || first.Data["a"] != "1" || len(first.ManagedFields) != 1 {
+		t.Fatalf("created %+v, %v", first, err)
+	}
+	if _, err := client.Create(t.Context(), o, metav1.CreateOptions{}); !apierrors.IsAlreadyExists(err) {
+		t.Errorf("creating it again: %v", err)
+	}
+	changed := first.DeepCopy()
+	changed.Data = map[string]string{"b": "2"}
+	second, err := client.Update(t.Context(), changed, metav1.UpdateOptions{FieldManager: "umbel"})
+	if err != nil || second.UID != first.UID || second.Data["a"] != "" || second.Data["b"] != "2" {
+		t.Errorf("replaced: %+v, %v", second, err)
+	}
+	if _, err := client.Update(t.Context(), first, metav1.UpdateOptions{}); !apierrors.IsConflict(err) {
+		t.Errorf("replacing an older version: %v", err)
 	}
 }
 

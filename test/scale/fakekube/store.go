@@ -73,7 +73,7 @@ func newStore() *store {
 	namespaces := find(schema.GroupVersion{Version: "v1"}, "namespaces")
 	for _, name := range []string{"default", "kube-system"} {
 		body := map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name}}
-		if _, _, err := s.change(id{namespaces, "", name}, change{manager: "fakekube", apply: true, body: body}); err != nil {
+		if _, _, err := s.change(id{namespaces, "", name}, change{manager: "fakekube", body: body}); err != nil {
 			panic(err) // a value of this package's own
 		}
 	}
@@ -118,8 +118,11 @@ func (s *store) change(i id, c change) (o *unstructured.Unstructured, created bo
 	if live == nil && i.resource.namespaced && s.objects[id{find(schema.GroupVersion{Version: "v1"}, "namespaces"), "", i.namespace}] == nil {
 		return nil, false, apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, i.namespace)
 	}
-	if live == nil && !c.apply {
+	switch {
+	case live == nil && (c.how == byMerge || c.how == byReplace):
 		return nil, false, apierrors.NewNotFound(i.group(), i.name)
+	case live != nil && c.how == byCreate:
+		return nil, false, apierrors.NewAlreadyExists(i.group(), i.name)
 	}
 	after, err := c.on(i.resource, live)
 	if err != nil {
