@@ -3,6 +3,8 @@ package clitest_test
 import (
 	"context"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -108,5 +110,32 @@ func TestCA(t *testing.T) {
 		if strings.Contains(value, "PRIVATE KEY") {
 			t.Errorf("%s shows a key", key)
 		}
+	}
+}
+
+// Every command of the runbook is run, in its order, as it stands there.
+func TestRunbookOfTheCA(t *testing.T) {
+	f := newFleet(t)
+	f.looksAfter(t)
+	text, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "operate", "rotate-the-ca.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for i, block := range strings.Split(string(text), "```") {
+		commands, shell := strings.CutPrefix(block, "sh\n")
+		if i%2 == 0 || !shell {
+			continue
+		}
+		for line := range strings.Lines(commands) {
+			args, ours := strings.CutPrefix(strings.TrimSpace(line), "umbel ")
+			if got := f.run(t.Context(), strings.Fields(args)...); !ours || got.Code != 0 {
+				t.Errorf("%q: %+v", line, got)
+			}
+			ran++
+		}
+	}
+	if ran < 6 {
+		t.Errorf("the runbook has %d commands; are they still found?", ran)
 	}
 }

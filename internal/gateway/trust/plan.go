@@ -19,8 +19,8 @@ type Pace struct {
 	Renewal time.Duration
 }
 
-// DefaultPace is for a fleet of any size: ten thousand renewals in ten minutes are 17 a second, and take a few
-// milliseconds of a processor each second.
+// DefaultPace is for a fleet of any size: ten thousand renewals in ten minutes are 17 a second, of less than
+// a millisecond each.
 var DefaultPace = Pace{Announce: time.Minute, Patience: time.Hour, Overlap: 24 * time.Hour, Renewal: 10 * time.Minute}
 
 const (
