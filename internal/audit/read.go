@@ -25,8 +25,6 @@ const (
 type Report struct {
 	// Damaged is how many lines, or files, could not be read: garbage, or what kill -9 left of a line.
 	Damaged int `json:"damaged"`
-	// Replica is whose log alone was read, when the hub has several replicas.
-	Replica string `json:"replica,omitempty"`
 }
 
 // Source is where events are read: the log of one replica of the hub, or those of several.

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 
@@ -40,28 +39,7 @@ func (g *Gateway) serveAudit(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	audit.From(r.Context()).Allowed("")
-	audit.Endpoint(w, r, g.events(), query)
-}
-
-// events is where the audit log is read. Of several replicas it is this one's, and says so.
-func (g *Gateway) events() audit.Source {
-	if g.Replicas == nil || len(g.Replicas.Others()) == 0 {
-		return g.Audit
-	}
-	return oneOfSeveral{g.Audit, g.Replicas.Self()}
-}
-
-// oneOfSeveral is the log of one replica.
-type oneOfSeveral struct {
-	audit.Source
-	name string
-}
-
-// Read implements audit.Source.
-func (o oneOfSeveral) Read(ctx context.Context, query audit.Query, yield func(line []byte) error) (audit.Report, error) {
-	report, err := o.Source.Read(ctx, query, yield)
-	report.Replica = o.name
-	return report, err
+	audit.Endpoint(w, r, g.auditLog(), query)
 }
 
 // mayRead says whether somebody may read what is about a cluster, or everything, and answers when not.

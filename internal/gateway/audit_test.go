@@ -230,16 +230,3 @@ func TestWhatTheHubDoesToMembersIsRecorded(t *testing.T) {
 		}
 	}
 }
-
-// TestOneLogOfSeveral: a replica shows its own log, and says that it is.
-func TestOneLogOfSeveral(t *testing.T) {
-	f := newFleet(t)
-	namespace := kubetest.Namespace(t, f.api)
-	all := f.person(namespace, "all")
-	f.auditor(namespace, "all")
-	replica := f.replicas[1]
-	f.eventually("the replicas know of each other", func() (bool, string) {
-		code, text := replica.knock(all, "GET", audit.Path)
-		return code == 200 && strings.Contains(text, `"replica":"hub-1"`), text
-	})
-}

@@ -258,7 +258,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Write([]byte("ok\n"))
 	case path == "/readyz":
 		g.serveReady(w)
-	case strings.HasPrefix(path, peerPrefix):
+	case strings.HasPrefix(path, replicaPath):
 		g.servePeer(w, r)
 	case path == session.JoinPath:
 		g.join(w, r)

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -22,8 +23,10 @@ import (
 )
 
 const (
-	// peerPrefix is where a replica of the hub serves the others: the members that are in session with it.
-	peerPrefix = "/replica/clusters/"
+	// replicaPath is below which a replica of the hub serves the others, and peerPrefix where it serves them the members that
+	// are in session with it.
+	replicaPath = "/replica/"
+	peerPrefix  = replicaPath + "clusters/"
 	// replicaTTL is how long the certificate is valid with which a replica dials the others.
 	replicaTTL = 24 * time.Hour
 )
@@ -147,7 +150,7 @@ func (t throughPeer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.peers.transport.RoundTrip(r)
 }
 
-// servePeer serves another replica of the hub, which has authenticated and authorised the person whose identity it sends.
+// servePeer serves another replica of the hub.
 func (g *Gateway) servePeer(w http.ResponseWriter, r *http.Request) {
 	log := g.Log.With("peer", r.RemoteAddr, "path", r.URL.Path)
 	from, err := g.Authority.VerifyReplica(r.Context(), r.TLS.PeerCertificates)
@@ -156,6 +159,16 @@ func (g *Gateway) servePeer(w http.ResponseWriter, r *http.Request) {
 		kubeproxy.WriteError(w, http.StatusUnauthorized, "this path is for replicas of the hub")
 		return
 	}
+	if r.URL.Path == peerAudit {
+		g.servePeerAudit(w, r)
+		return
+	}
+	g.passOn(w, r, log.With("replica", from))
+}
+
+// passOn sends a request to a member that is in session here. The replica that it comes from has authenticated and
+// authorised the person whose identity it carries.
+func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, log *slog.Logger) {
 	name, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), peerPrefix), "/")
 	cluster := v1alpha1.ClusterName(name)
 	who, err := kubeproxy.ParseIdentity(r.Header)
@@ -171,7 +184,7 @@ func (g *Gateway) servePeer(w http.ResponseWriter, r *http.Request) {
 	r.Header.Del(kubeproxy.IdentityHeader)
 	err = kubeproxy.Forward(w, r, through, who, "/"+rest)
 	if err != nil && r.Context().Err() == nil {
-		log.Warn("a request to a member failed", "member", cluster, "replica", from, "user", who.User, "error", err)
+		log.Warn("a request to a member failed", "member", cluster, "user", who.User, "error", err)
 		kubeproxy.WriteError(w, http.StatusBadGateway, fmt.Sprintf("the connection to cluster %q failed: %v", cluster, err))
 	}
 }

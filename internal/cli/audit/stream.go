@@ -119,9 +119,6 @@ func ended(line []byte, w *writer) error {
 	if end.Damaged > 0 {
 		w.Note("%d lines or files of the audit log could not be read: they are damaged, as after a crash", end.Damaged)
 	}
-	if end.Replica != "" {
-		w.Note("This is what came in at replica %s of the hub: each of the others has a log of its own", end.Replica)
-	}
 	if end.Status.Status != metav1.StatusSuccess {
 		return fmt.Errorf("the hub could not read all of its audit log, what is shown is not all: %s", end.Message)
 	}
