@@ -17,7 +17,7 @@ import (
 // grace is a person without any right, whose team gets a Scope.
 type grace struct {
 	*story
-	dir string // her kubeconfigs: of the hub, and of the fleet
+	dir string // her kubeconfigs: of the hub, of the clusters that she sees, and of every cluster
 }
 
 const graceOnHub = "system:serviceaccount:default:grace"
@@ -88,13 +88,20 @@ func (g *grace) isKnown() {
 	g.Helper()
 	g.onHub("-n default create serviceaccount grace")
 	token := g.shell(`umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" -n default create token grace`)
-	hub, err := clientcmd.LoadFromFile(filepath.Join(g.Home, "hub", "admin.kubeconfig"))
-	if err == nil {
-		hub.AuthInfos[hub.Contexts[hub.CurrentContext].AuthInfo] = &clientcmdapi.AuthInfo{Token: strings.TrimSpace(token)}
-		err = clientcmd.WriteToFile(*hub, filepath.Join(g.dir, "hub"))
-	}
-	if err != nil {
-		g.Fatal(err)
+	every := filepath.Join(g.dir, "every")
+	g.umbel("kubeconfig", "--output", every)
+	// Whoever knows the way to a cluster can ask for it, whether or not umbel would show it.
+	for from, to := range map[string]string{filepath.Join(g.Home, "hub", "admin.kubeconfig"): "hub", every: "every"} {
+		config, err := clientcmd.LoadFromFile(from)
+		if err == nil {
+			for name := range config.AuthInfos {
+				config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: strings.TrimSpace(token)}
+			}
+			err = clientcmd.WriteToFile(*config, filepath.Join(g.dir, to))
+		}
+		if err != nil {
+			g.Fatal(err)
+		}
 	}
 }
 
@@ -144,7 +151,7 @@ func (g *grace) reaches(clusters ...string) {
 func (g *grace) isRefused(cluster, namespace, why string) {
 	g.Helper()
 	g.eventually(fmt.Sprintf("she is refused on %s", cluster), func(ctx context.Context) error {
-		out, err := g.Umbel(ctx, g.as("kubectl", cluster, "--", "-n", namespace, "get", "configmaps")...)
+		out, err := g.Shell(ctx, fmt.Sprintf(`umbel-kube kubectl --kubeconfig '%s/every' --context %s get --raw /api/v1/namespaces/%s/configmaps`, g.dir, cluster, namespace))
 		if err == nil {
 			return fmt.Errorf("she reads:\n%s", out)
 		}
