@@ -124,6 +124,30 @@ func TestAHubOnAnExistingAPI(t *testing.T) {
 		}
 		return err
 	})
+	// A rotation that is asked for is announced: in what people read, and in the file on the hub's machine, which the replica
+	// writes when it has seen the Secret change.
+	eventually("how it stands with the authority", func(ctx context.Context) error {
+		talk := &corev1.ConfigMap{}
+		if err := api.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.CAConfigMap}, talk); err != nil {
+			return err
+		}
+		talk.Data[v1alpha1.CARequestKey] = `{"id": "1", "action": "Rotate"}`
+		return api.Update(ctx, talk)
+	})
+	eventually("two authorities, everywhere", func(ctx context.Context) error {
+		if err := api.Get(ctx, client.ObjectKeyFromObject(&info), &info); err != nil {
+			return err
+		}
+		state, err := ReadState(home)
+		if err != nil {
+			return err
+		}
+		file, err := os.ReadFile(state.CAFile)
+		if err == nil && (strings.Count(string(file), "BEGIN CERTIFICATE") != 2 || string(file) != info.Data[v1alpha1.HubInfoCA]) {
+			err = fmt.Errorf("the file has %q, people read %q", file, info.Data[v1alpha1.HubInfoCA])
+		}
+		return err
+	})
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("the hub ended with %v", err)
