@@ -96,3 +96,25 @@ const (
 	ReasonReachable = "Reachable" // Reachable True
 	ReasonNameTaken = "NameTaken" // Placed False: an object that the Scope needs is there and is somebody else's
 )
+
+// Conditions of an AgentUpgrade. Writer: the upgrade controller.
+const (
+	// ConditionAdvancing is False while no further cluster is told: it is paused, aborted, or was stopped by a failure.
+	ConditionAdvancing = "Advancing"
+	// ConditionUpgraded is True when every selected cluster that is connected and can be upgraded runs the build.
+	ConditionUpgraded = "Upgraded"
+)
+
+// Reasons of an AgentUpgrade's conditions.
+const (
+	ReasonRunning       = "Running"       // Advancing True
+	ReasonPaused        = "Paused"        // Advancing False: somebody paused it
+	ReasonAborted       = "Aborted"       // Advancing False: somebody aborted it
+	ReasonStopped       = "Stopped"       // Advancing False: a cluster failed
+	ReasonTooFarApart   = "TooFarApart"   // Advancing False: the build is more than one minor version from the hub
+	ReasonHubNotReady   = "HubNotReady"   // Advancing False: the hub has not said yet where its images are
+	ReasonUpgradeDone   = "Done"          // Upgraded True
+	ReasonUpgrading     = "Upgrading"     // Upgraded False: agents are changing
+	ReasonBaking        = "Baking"        // Upgraded False: a wave is done and has to be well for a while
+	ReasonUpgradeFailed = "UpgradeFailed" // Upgraded False: at least one cluster failed
+)

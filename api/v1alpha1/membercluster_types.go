@@ -85,6 +85,80 @@ type MemberClusterSpec struct {
 	// +kubebuilder:validation:items:MaxLength=64
 	// +optional
 	RevokedKeys []string `json:"revokedKeys,omitempty"`
+
+	// agent is the program that the cluster's agent is to run. AgentUpgrade sets it, in waves; without it the agent stays
+	// what it is.
+	// +optional
+	Agent *AgentProgram `json:"agent,omitempty"`
+}
+
+// AgentProgram is a program that an agent is to run.
+type AgentProgram struct {
+	// build tells it from all others: its version, a hyphen, and the first 12 hex digits of its SHA-256.
+	// +kubebuilder:validation:Pattern=`^.+-[0-9a-f]{12}$`
+	// +kubebuilder:validation:MaxLength=128
+	Build string `json:"build"`
+	// image holds it. An agent that runs as a process takes it from there, too, when it is one of the hub's images.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image"`
+	// attempt tells a new try from the one before: an agent that failed does not try the same again by itself.
+	// +optional
+	Attempt int64 `json:"attempt,omitempty"`
+}
+
+// SameProgram says whether two builds are one program. What tells programs apart is their SHA-256; the version before it is
+// for people.
+func SameProgram(a, b string) bool {
+	const sum = len("-") + 12
+	return len(a) > sum && len(b) > sum && a[len(a)-sum:] == b[len(b)-sum:]
+}
+
+// UpgradePhase says how far an agent is with an upgrade.
+// +kubebuilder:validation:Enum=Rehearsing;Switching;Done;Failed;RolledBack
+type UpgradePhase string
+
+const (
+	// UpgradeRehearsing: the new program is fetched and tried beside the agent, which goes on.
+	UpgradeRehearsing UpgradePhase = "Rehearsing"
+	// UpgradeSwitching: it takes the agent's place, under the eyes of a guard.
+	UpgradeSwitching UpgradePhase = "Switching"
+	// UpgradeDone: it has been in session with the hub.
+	UpgradeDone UpgradePhase = "Done"
+	// UpgradeFailed: it failed its rehearsal, and nothing was changed.
+	UpgradeFailed UpgradePhase = "Failed"
+	// UpgradeRolledBack: it did not come into session in time, and the agent before took its place again.
+	UpgradeRolledBack UpgradePhase = "RolledBack"
+)
+
+// MemberAgent is what a member's agent says of itself.
+type MemberAgent struct {
+	// build tells its program from all others; empty for an agent that is too old to upgrade itself.
+	// +optional
+	Build string `json:"build,omitempty"`
+	// image is where its pod has the program from; empty for an agent that runs as a process.
+	// +optional
+	Image string `json:"image,omitempty"`
+	// since is when the hub heard of this build first.
+	// +optional
+	Since metav1.Time `json:"since,omitempty"`
+	// upgrade is what became of the upgrade that it was asked for last.
+	// +optional
+	Upgrade *MemberUpgrade `json:"upgrade,omitempty"`
+}
+
+// MemberUpgrade is what became of an upgrade.
+type MemberUpgrade struct {
+	// build and attempt are those of spec.agent.
+	Build string `json:"build"`
+	// attempt tells a new try from the one before.
+	// +optional
+	Attempt int64 `json:"attempt,omitempty"`
+	// phase says how far the agent is.
+	Phase UpgradePhase `json:"phase"`
+	// message says what happens, or what went wrong.
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // MemberClusterStatus is what the hub knows of a cluster.
@@ -102,6 +176,9 @@ type MemberClusterStatus struct {
 	// agentVersion is the version that the agent reports of itself.
 	// +optional
 	AgentVersion string `json:"agentVersion,omitempty"`
+	// agent is which program the agent is, and how it fares with an upgrade.
+	// +optional
+	Agent *MemberAgent `json:"agent,omitempty"`
 	// kubernetesVersion is the version of the member's API server, such as v1.36.3.
 	// +optional
 	KubernetesVersion string `json:"kubernetesVersion,omitempty"`

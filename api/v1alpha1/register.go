@@ -17,6 +17,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Package{}, &PackageList{},
 		&Release{}, &ReleaseList{},
 		&Scope{}, &ScopeList{},
+		&AgentUpgrade{}, &AgentUpgradeList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

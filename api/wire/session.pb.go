@@ -80,6 +80,69 @@ func (PackageStatus_Phase) EnumDescriptor() ([]byte, []int) {
 	return file_session_proto_rawDescGZIP(), []int{11, 0}
 }
 
+type UpgradeState_Phase int32
+
+const (
+	UpgradeState_PHASE_UNSPECIFIED UpgradeState_Phase = 0
+	// REHEARSING: the program is fetched and tried beside the agent, which goes on.
+	UpgradeState_REHEARSING UpgradeState_Phase = 1
+	// SWITCHING: it takes the agent's place, under the eyes of a guard.
+	UpgradeState_SWITCHING UpgradeState_Phase = 2
+	// DONE: it has been in session since.
+	UpgradeState_DONE UpgradeState_Phase = 3
+	// FAILED: the rehearsal went wrong. Nothing was changed.
+	UpgradeState_FAILED UpgradeState_Phase = 4
+	// ROLLED_BACK: it did not come into session in time, and the agent before took its place again.
+	UpgradeState_ROLLED_BACK UpgradeState_Phase = 5
+)
+
+// Enum value maps for UpgradeState_Phase.
+var (
+	UpgradeState_Phase_name = map[int32]string{
+		0: "PHASE_UNSPECIFIED",
+		1: "REHEARSING",
+		2: "SWITCHING",
+		3: "DONE",
+		4: "FAILED",
+		5: "ROLLED_BACK",
+	}
+	UpgradeState_Phase_value = map[string]int32{
+		"PHASE_UNSPECIFIED": 0,
+		"REHEARSING":        1,
+		"SWITCHING":         2,
+		"DONE":              3,
+		"FAILED":            4,
+		"ROLLED_BACK":       5,
+	}
+)
+
+func (x UpgradeState_Phase) Enum() *UpgradeState_Phase {
+	p := new(UpgradeState_Phase)
+	*p = x
+	return p
+}
+
+func (x UpgradeState_Phase) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UpgradeState_Phase) Descriptor() protoreflect.EnumDescriptor {
+	return file_session_proto_enumTypes[1].Descriptor()
+}
+
+func (UpgradeState_Phase) Type() protoreflect.EnumType {
+	return &file_session_proto_enumTypes[1]
+}
+
+func (x UpgradeState_Phase) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UpgradeState_Phase.Descriptor instead.
+func (UpgradeState_Phase) EnumDescriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{23, 0}
+}
+
 // FromAgent is every message that an agent sends.
 type FromAgent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -92,6 +155,7 @@ type FromAgent struct {
 	//	*FromAgent_CertificateRequest
 	//	*FromAgent_Detached
 	//	*FromAgent_TrustHeld
+	//	*FromAgent_Upgrade
 	Message       isFromAgent_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -197,6 +261,15 @@ func (x *FromAgent) GetTrustHeld() *TrustHeld {
 	return nil
 }
 
+func (x *FromAgent) GetUpgrade() *UpgradeState {
+	if x != nil {
+		if x, ok := x.Message.(*FromAgent_Upgrade); ok {
+			return x.Upgrade
+		}
+	}
+	return nil
+}
+
 type isFromAgent_Message interface {
 	isFromAgent_Message()
 }
@@ -229,6 +302,10 @@ type FromAgent_TrustHeld struct {
 	TrustHeld *TrustHeld `protobuf:"bytes,7,opt,name=trust_held,json=trustHeld,proto3,oneof"`
 }
 
+type FromAgent_Upgrade struct {
+	Upgrade *UpgradeState `protobuf:"bytes,8,opt,name=upgrade,proto3,oneof"`
+}
+
 func (*FromAgent_Hello) isFromAgent_Message() {}
 
 func (*FromAgent_Ack) isFromAgent_Message() {}
@@ -243,6 +320,8 @@ func (*FromAgent_Detached) isFromAgent_Message() {}
 
 func (*FromAgent_TrustHeld) isFromAgent_Message() {}
 
+func (*FromAgent_Upgrade) isFromAgent_Message() {}
+
 // FromHub is every message that a hub sends.
 type FromHub struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -255,6 +334,7 @@ type FromHub struct {
 	//	*FromHub_Certificate
 	//	*FromHub_Detach
 	//	*FromHub_Trust
+	//	*FromHub_Upgrade
 	Message       isFromHub_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -360,6 +440,15 @@ func (x *FromHub) GetTrust() *TrustBundle {
 	return nil
 }
 
+func (x *FromHub) GetUpgrade() *Upgrade {
+	if x != nil {
+		if x, ok := x.Message.(*FromHub_Upgrade); ok {
+			return x.Upgrade
+		}
+	}
+	return nil
+}
+
 type isFromHub_Message interface {
 	isFromHub_Message()
 }
@@ -392,6 +481,10 @@ type FromHub_Trust struct {
 	Trust *TrustBundle `protobuf:"bytes,7,opt,name=trust,proto3,oneof"`
 }
 
+type FromHub_Upgrade struct {
+	Upgrade *Upgrade `protobuf:"bytes,8,opt,name=upgrade,proto3,oneof"`
+}
+
 func (*FromHub_Welcome) isFromHub_Message() {}
 
 func (*FromHub_Refusal) isFromHub_Message() {}
@@ -406,6 +499,8 @@ func (*FromHub_Detach) isFromHub_Message() {}
 
 func (*FromHub_Trust) isFromHub_Message() {}
 
+func (*FromHub_Upgrade) isFromHub_Message() {}
+
 // Hello opens a session: who the agent is and what it holds, so that the hub sends only what differs.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -419,6 +514,13 @@ type Hello struct {
 	Packages []*PackageStatus `protobuf:"bytes,5,rep,name=packages,proto3" json:"packages,omitempty"`
 	// trust names the bundle of the hub's certificate authorities that the agent keeps, as in TrustHeld.
 	Trust string `protobuf:"bytes,6,opt,name=trust,proto3" json:"trust,omitempty"`
+	// build tells the agent's program from all others: its version, a hyphen, and the first 12 hex digits of the SHA-256 of
+	// the program. An agent that can upgrade itself says so by it.
+	Build string `protobuf:"bytes,7,opt,name=build,proto3" json:"build,omitempty"`
+	// image is where the agent's pod has its program from; empty for an agent that runs as a process.
+	Image string `protobuf:"bytes,8,opt,name=image,proto3" json:"image,omitempty"`
+	// upgrade is what became of the last Upgrade, when there was one.
+	Upgrade *UpgradeState `protobuf:"bytes,10,opt,name=upgrade,proto3" json:"upgrade,omitempty"`
 	// epoch is the highest that a hub of this membership has said, see Welcome.
 	Epoch         uint64 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -495,6 +597,27 @@ func (x *Hello) GetTrust() string {
 		return x.Trust
 	}
 	return ""
+}
+
+func (x *Hello) GetBuild() string {
+	if x != nil {
+		return x.Build
+	}
+	return ""
+}
+
+func (x *Hello) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *Hello) GetUpgrade() *UpgradeState {
+	if x != nil {
+		return x.Upgrade
+	}
+	return nil
 }
 
 func (x *Hello) GetEpoch() uint64 {
@@ -593,7 +716,9 @@ type Refusal struct {
 	// this is: an agent that has let go is done then, and no other agent takes anything away because of it.
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	// message says why, and what to do next.
-	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// upgrade is what the agent is to run instead, when it is refused for its protocol.
+	Upgrade       *Upgrade `protobuf:"bytes,3,opt,name=upgrade,proto3" json:"upgrade,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -640,6 +765,13 @@ func (x *Refusal) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *Refusal) GetUpgrade() *Upgrade {
+	if x != nil {
+		return x.Upgrade
+	}
+	return nil
 }
 
 // DesiredState changes what the member is to hold. Only what differs from what the agent said or acknowledged
@@ -1660,11 +1792,146 @@ func (x *TrustHeld) GetDigest() string {
 	return ""
 }
 
+// Upgrade tells the agent which program it is to run. It is told once in each session, and when it changed. An agent that
+// runs it already, or tried this attempt before, says so.
+type Upgrade struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// build is what Hello of that program will say.
+	Build string `protobuf:"bytes,1,opt,name=build,proto3" json:"build,omitempty"`
+	// image is where the program is.
+	Image string `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`
+	// attempt tells a new try from the one before.
+	Attempt       int64 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Upgrade) Reset() {
+	*x = Upgrade{}
+	mi := &file_session_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Upgrade) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Upgrade) ProtoMessage() {}
+
+func (x *Upgrade) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Upgrade.ProtoReflect.Descriptor instead.
+func (*Upgrade) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Upgrade) GetBuild() string {
+	if x != nil {
+		return x.Build
+	}
+	return ""
+}
+
+func (x *Upgrade) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *Upgrade) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+// UpgradeState is what became of an Upgrade.
+type UpgradeState struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Build   string                 `protobuf:"bytes,1,opt,name=build,proto3" json:"build,omitempty"`
+	Attempt int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Phase   UpgradeState_Phase     `protobuf:"varint,3,opt,name=phase,proto3,enum=umbel.wire.v1.UpgradeState_Phase" json:"phase,omitempty"`
+	// message says what happens, or what went wrong.
+	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpgradeState) Reset() {
+	*x = UpgradeState{}
+	mi := &file_session_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpgradeState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpgradeState) ProtoMessage() {}
+
+func (x *UpgradeState) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpgradeState.ProtoReflect.Descriptor instead.
+func (*UpgradeState) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *UpgradeState) GetBuild() string {
+	if x != nil {
+		return x.Build
+	}
+	return ""
+}
+
+func (x *UpgradeState) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *UpgradeState) GetPhase() UpgradeState_Phase {
+	if x != nil {
+		return x.Phase
+	}
+	return UpgradeState_PHASE_UNSPECIFIED
+}
+
+func (x *UpgradeState) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 var File_session_proto protoreflect.FileDescriptor
 
 const file_session_proto_rawDesc = "" +
 	"\n" +
-	"\rsession.proto\x12\rumbel.wire.v1\"\xac\x03\n" +
+	"\rsession.proto\x12\rumbel.wire.v1\"\xe5\x03\n" +
 	"\tFromAgent\x12,\n" +
 	"\x05hello\x18\x01 \x01(\v2\x14.umbel.wire.v1.HelloH\x00R\x05hello\x12&\n" +
 	"\x03ack\x18\x02 \x01(\v2\x12.umbel.wire.v1.AckH\x00R\x03ack\x125\n" +
@@ -1673,8 +1940,9 @@ const file_session_proto_rawDesc = "" +
 	"\x13certificate_request\x18\x05 \x01(\v2!.umbel.wire.v1.CertificateRequestH\x00R\x12certificateRequest\x125\n" +
 	"\bdetached\x18\x06 \x01(\v2\x17.umbel.wire.v1.DetachedH\x00R\bdetached\x129\n" +
 	"\n" +
-	"trust_held\x18\a \x01(\v2\x18.umbel.wire.v1.TrustHeldH\x00R\ttrustHeldB\t\n" +
-	"\amessage\"\x8e\x03\n" +
+	"trust_held\x18\a \x01(\v2\x18.umbel.wire.v1.TrustHeldH\x00R\ttrustHeld\x127\n" +
+	"\aupgrade\x18\b \x01(\v2\x1b.umbel.wire.v1.UpgradeStateH\x00R\aupgradeB\t\n" +
+	"\amessage\"\xc2\x03\n" +
 	"\aFromHub\x122\n" +
 	"\awelcome\x18\x01 \x01(\v2\x16.umbel.wire.v1.WelcomeH\x00R\awelcome\x122\n" +
 	"\arefusal\x18\x02 \x01(\v2\x16.umbel.wire.v1.RefusalH\x00R\arefusal\x127\n" +
@@ -1682,8 +1950,9 @@ const file_session_proto_rawDesc = "" +
 	"\x05probe\x18\x04 \x01(\v2\x14.umbel.wire.v1.ProbeH\x00R\x05probe\x12D\n" +
 	"\vcertificate\x18\x05 \x01(\v2 .umbel.wire.v1.CertificateIssuedH\x00R\vcertificate\x12/\n" +
 	"\x06detach\x18\x06 \x01(\v2\x15.umbel.wire.v1.DetachH\x00R\x06detach\x122\n" +
-	"\x05trust\x18\a \x01(\v2\x1a.umbel.wire.v1.TrustBundleH\x00R\x05trustB\t\n" +
-	"\amessage\"\x80\x02\n" +
+	"\x05trust\x18\a \x01(\v2\x1a.umbel.wire.v1.TrustBundleH\x00R\x05trust\x122\n" +
+	"\aupgrade\x18\b \x01(\v2\x16.umbel.wire.v1.UpgradeH\x00R\aupgradeB\t\n" +
+	"\amessage\"\xe3\x02\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12!\n" +
 	"\fmin_protocol\x18\x02 \x01(\rR\vminProtocol\x12#\n" +
@@ -1691,6 +1960,10 @@ const file_session_proto_rawDesc = "" +
 	"\x12kubernetes_version\x18\x04 \x01(\tR\x11kubernetesVersion\x128\n" +
 	"\bpackages\x18\x05 \x03(\v2\x1c.umbel.wire.v1.PackageStatusR\bpackages\x12\x14\n" +
 	"\x05trust\x18\x06 \x01(\tR\x05trust\x12\x14\n" +
+	"\x05build\x18\a \x01(\tR\x05build\x12\x14\n" +
+	"\x05image\x18\b \x01(\tR\x05image\x125\n" +
+	"\aupgrade\x18\n" +
+	" \x01(\v2\x1b.umbel.wire.v1.UpgradeStateR\aupgrade\x12\x14\n" +
 	"\x05epoch\x18\t \x01(\x04R\x05epoch\"\xc0\x01\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x1f\n" +
@@ -1700,10 +1973,11 @@ const file_session_proto_rawDesc = "" +
 	"\vcluster_set\x18\x04 \x01(\tR\n" +
 	"clusterSet\x12\x19\n" +
 	"\x05epoch\x18\t \x01(\x04H\x00R\x05epoch\x88\x01\x01B\b\n" +
-	"\x06_epoch\";\n" +
+	"\x06_epoch\"m\n" +
 	"\aRefusal\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"s\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x120\n" +
+	"\aupgrade\x18\x03 \x01(\v2\x16.umbel.wire.v1.UpgradeR\aupgrade\"s\n" +
 	"\fDesiredState\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x121\n" +
 	"\x06assign\x18\x02 \x03(\v2\x19.umbel.wire.v1.AssignmentR\x06assign\x12\x16\n" +
@@ -1782,7 +2056,25 @@ const file_session_proto_rawDesc = "" +
 	"\ttrust_pem\x18\x01 \x01(\fR\btrustPem\x12.\n" +
 	"\x13renew_within_millis\x18\x02 \x01(\rR\x11renewWithinMillis\"#\n" +
 	"\tTrustHeld\x12\x16\n" +
-	"\x06digest\x18\x01 \x01(\tR\x06digestB\x1aZ\x18umbel.dev/umbel/api/wireb\x06proto3"
+	"\x06digest\x18\x01 \x01(\tR\x06digest\"O\n" +
+	"\aUpgrade\x12\x14\n" +
+	"\x05build\x18\x01 \x01(\tR\x05build\x12\x14\n" +
+	"\x05image\x18\x02 \x01(\tR\x05image\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\x03R\aattempt\"\xf7\x01\n" +
+	"\fUpgradeState\x12\x14\n" +
+	"\x05build\x18\x01 \x01(\tR\x05build\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x03R\aattempt\x127\n" +
+	"\x05phase\x18\x03 \x01(\x0e2!.umbel.wire.v1.UpgradeState.PhaseR\x05phase\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"d\n" +
+	"\x05Phase\x12\x15\n" +
+	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"REHEARSING\x10\x01\x12\r\n" +
+	"\tSWITCHING\x10\x02\x12\b\n" +
+	"\x04DONE\x10\x03\x12\n" +
+	"\n" +
+	"\x06FAILED\x10\x04\x12\x0f\n" +
+	"\vROLLED_BACK\x10\x05B\x1aZ\x18umbel.dev/umbel/api/wireb\x06proto3"
 
 var (
 	file_session_proto_rawDescOnce sync.Once
@@ -1796,61 +2088,69 @@ func file_session_proto_rawDescGZIP() []byte {
 	return file_session_proto_rawDescData
 }
 
-var file_session_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_session_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_session_proto_goTypes = []any{
 	(PackageStatus_Phase)(0),   // 0: umbel.wire.v1.PackageStatus.Phase
-	(*FromAgent)(nil),          // 1: umbel.wire.v1.FromAgent
-	(*FromHub)(nil),            // 2: umbel.wire.v1.FromHub
-	(*Hello)(nil),              // 3: umbel.wire.v1.Hello
-	(*Welcome)(nil),            // 4: umbel.wire.v1.Welcome
-	(*Refusal)(nil),            // 5: umbel.wire.v1.Refusal
-	(*DesiredState)(nil),       // 6: umbel.wire.v1.DesiredState
-	(*Assignment)(nil),         // 7: umbel.wire.v1.Assignment
-	(*Ack)(nil),                // 8: umbel.wire.v1.Ack
-	(*StatusReport)(nil),       // 9: umbel.wire.v1.StatusReport
-	(*ClusterProperties)(nil),  // 10: umbel.wire.v1.ClusterProperties
-	(*ClusterProperty)(nil),    // 11: umbel.wire.v1.ClusterProperty
-	(*PackageStatus)(nil),      // 12: umbel.wire.v1.PackageStatus
-	(*Failure)(nil),            // 13: umbel.wire.v1.Failure
-	(*LastRepair)(nil),         // 14: umbel.wire.v1.LastRepair
-	(*Probe)(nil),              // 15: umbel.wire.v1.Probe
-	(*ProbeAnswer)(nil),        // 16: umbel.wire.v1.ProbeAnswer
-	(*CertificateRequest)(nil), // 17: umbel.wire.v1.CertificateRequest
-	(*CertificateIssued)(nil),  // 18: umbel.wire.v1.CertificateIssued
-	(*Detach)(nil),             // 19: umbel.wire.v1.Detach
-	(*Detached)(nil),           // 20: umbel.wire.v1.Detached
-	(*TrustBundle)(nil),        // 21: umbel.wire.v1.TrustBundle
-	(*TrustHeld)(nil),          // 22: umbel.wire.v1.TrustHeld
+	(UpgradeState_Phase)(0),    // 1: umbel.wire.v1.UpgradeState.Phase
+	(*FromAgent)(nil),          // 2: umbel.wire.v1.FromAgent
+	(*FromHub)(nil),            // 3: umbel.wire.v1.FromHub
+	(*Hello)(nil),              // 4: umbel.wire.v1.Hello
+	(*Welcome)(nil),            // 5: umbel.wire.v1.Welcome
+	(*Refusal)(nil),            // 6: umbel.wire.v1.Refusal
+	(*DesiredState)(nil),       // 7: umbel.wire.v1.DesiredState
+	(*Assignment)(nil),         // 8: umbel.wire.v1.Assignment
+	(*Ack)(nil),                // 9: umbel.wire.v1.Ack
+	(*StatusReport)(nil),       // 10: umbel.wire.v1.StatusReport
+	(*ClusterProperties)(nil),  // 11: umbel.wire.v1.ClusterProperties
+	(*ClusterProperty)(nil),    // 12: umbel.wire.v1.ClusterProperty
+	(*PackageStatus)(nil),      // 13: umbel.wire.v1.PackageStatus
+	(*Failure)(nil),            // 14: umbel.wire.v1.Failure
+	(*LastRepair)(nil),         // 15: umbel.wire.v1.LastRepair
+	(*Probe)(nil),              // 16: umbel.wire.v1.Probe
+	(*ProbeAnswer)(nil),        // 17: umbel.wire.v1.ProbeAnswer
+	(*CertificateRequest)(nil), // 18: umbel.wire.v1.CertificateRequest
+	(*CertificateIssued)(nil),  // 19: umbel.wire.v1.CertificateIssued
+	(*Detach)(nil),             // 20: umbel.wire.v1.Detach
+	(*Detached)(nil),           // 21: umbel.wire.v1.Detached
+	(*TrustBundle)(nil),        // 22: umbel.wire.v1.TrustBundle
+	(*TrustHeld)(nil),          // 23: umbel.wire.v1.TrustHeld
+	(*Upgrade)(nil),            // 24: umbel.wire.v1.Upgrade
+	(*UpgradeState)(nil),       // 25: umbel.wire.v1.UpgradeState
 }
 var file_session_proto_depIdxs = []int32{
-	3,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
-	8,  // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
-	9,  // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
-	16, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
-	17, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
-	20, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
-	22, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
-	4,  // 7: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
-	5,  // 8: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
-	6,  // 9: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
-	15, // 10: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
-	18, // 11: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
-	19, // 12: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
-	21, // 13: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
-	12, // 14: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
-	7,  // 15: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
-	12, // 16: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
-	10, // 17: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
-	11, // 18: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
-	0,  // 19: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
-	13, // 20: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
-	14, // 21: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	4,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
+	9,  // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
+	10, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
+	17, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
+	18, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
+	21, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
+	23, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
+	25, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	5,  // 8: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
+	6,  // 9: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
+	7,  // 10: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
+	16, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
+	19, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
+	20, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
+	22, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
+	24, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
+	13, // 16: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
+	25, // 17: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	24, // 18: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
+	8,  // 19: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
+	13, // 20: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
+	11, // 21: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
+	12, // 22: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
+	0,  // 23: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
+	14, // 24: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
+	15, // 25: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
+	1,  // 26: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_session_proto_init() }
@@ -1866,6 +2166,7 @@ func file_session_proto_init() {
 		(*FromAgent_CertificateRequest)(nil),
 		(*FromAgent_Detached)(nil),
 		(*FromAgent_TrustHeld)(nil),
+		(*FromAgent_Upgrade)(nil),
 	}
 	file_session_proto_msgTypes[1].OneofWrappers = []any{
 		(*FromHub_Welcome)(nil),
@@ -1875,6 +2176,7 @@ func file_session_proto_init() {
 		(*FromHub_Certificate)(nil),
 		(*FromHub_Detach)(nil),
 		(*FromHub_Trust)(nil),
+		(*FromHub_Upgrade)(nil),
 	}
 	file_session_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
@@ -1882,8 +2184,8 @@ func file_session_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_proto_rawDesc), len(file_session_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   22,
+			NumEnums:      2,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

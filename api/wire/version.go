@@ -4,8 +4,9 @@ package wire
 
 //go:generate protoc --go_out=../.. --go_opt=module=umbel.dev/umbel session.proto
 
-// Protocol versions that this build speaks. Hub and agent agree on the highest that both know; when there is none,
-// the hub refuses the session and says so on both sides.
+// Protocol versions that this build speaks: its own and the one before. The number goes up at most once per minor version, so
+// hub and agent may be one minor version apart, either way. They agree on the highest that both know; when there is none, the
+// hub refuses the session and says so on both sides.
 //
 // History:
 //
@@ -14,7 +15,9 @@ package wire
 //	   2026-11-26  Hello.trust, TrustBundle and TrustHeld: an agent that does not know them keeps the bundle that comes with
 //	               its next certificate
 //	   2026-11-26  Hello.epoch and Welcome.epoch: who does not know them fences nobody
+//	   2026-11-26  added without a new number, since whoever does not know a message or a field passes over it:
+//	               Upgrade, UpgradeState; build, image and upgrade in Hello; upgrade in Refusal
 const (
-	Protocol    = 1
-	MinProtocol = 1
+	Protocol    = 1 + ahead
+	MinProtocol = max(1, Protocol-1)
 )

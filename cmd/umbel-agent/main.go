@@ -10,10 +10,8 @@ import (
 	"os/signal"
 	"syscall"
 
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-
 	"umbel.dev/umbel/internal/agent"
+	"umbel.dev/umbel/internal/upgrade/self"
 	"umbel.dev/umbel/internal/version"
 )
 
@@ -21,6 +19,8 @@ func main() {
 	dir := flag.String("dir", "/var/lib/umbel-agent", "folder that survives the agent: its key and the desired state")
 	bootstrap := flag.String("bootstrap", "/etc/umbel/bootstrap.json", "file that says where the hub is")
 	kubeconfig := flag.String("kubeconfig", "", "kubeconfig of the member (default: the pod's service account)")
+	rehearse := flag.Bool("rehearse", false, "find out whether this program could be the agent, and end")
+	guard := flag.Bool("guard", false, "watch over an upgrade of the agent of this cluster, and end")
 	showVersion := flag.Bool("version", false, "print the version and end")
 	flag.Parse()
 	if *showVersion {
@@ -30,20 +30,23 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := run(ctx, agent.Options{Dir: *dir, Bootstrap: *bootstrap, Log: log}, *kubeconfig); err != nil {
-		log.Error("the agent ends", "error", err)
-		os.Exit(1)
+	o := agent.Options{Dir: *dir, Bootstrap: *bootstrap, Log: log}
+	act := agent.Run
+	switch {
+	case *rehearse:
+		act = agent.Rehearse
+	case *guard:
+		act = agent.Guard
+	case *kubeconfig != "":
+		o.Args = os.Args[1:]
+		act = launch
 	}
-}
-
-func run(ctx context.Context, o agent.Options, kubeconfig string) (err error) {
-	if kubeconfig == "" {
-		o.Config, err = rest.InClusterConfig()
-	} else {
-		o.Config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
+	err := access(&o, *kubeconfig)
+	if err == nil {
+		err = act(ctx, o)
 	}
 	if err != nil {
-		return err
+		log.Error("the agent ends", "error", err)
+		os.Exit(self.ExitCode(err))
 	}
-	return agent.Run(ctx, o)
 }

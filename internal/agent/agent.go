@@ -33,7 +33,10 @@ type Options struct {
 	Bootstrap string
 	// Config reaches the member's API server.
 	Config *rest.Config
-	Log    *slog.Logger
+	// Args are the arguments with which an agent that runs as a process was started: the program that it becomes is started
+	// with them too. Without them it stays what it is.
+	Args []string
+	Log  *slog.Logger
 }
 
 // Run runs the agent until ctx ends: one membership after the other. One ends when the member has left the fleet, and
@@ -120,6 +123,10 @@ func (m *membership) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	upgrader, err := m.upgrader(keyring)
+	if err != nil {
+		return err
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	repairing, rest := context.WithCancel(groupCtx)
 	defer rest()
@@ -127,11 +134,11 @@ func (m *membership) run(ctx context.Context) error {
 	hub, err = session.NewClient(session.ClientConfig{
 		Bootstrap: m.boot, Keyring: keyring, Kube: m.proxy, Log: m.Log,
 		Reread: func() (v1alpha1.Bootstrap, error) { return m.bootstrap(ctx, m.api) },
-		Agent: session.AgentConfig{
+		Agent: m.upgradable(upgrader, session.AgentConfig{
 			Version: version.Version, Packages: engine, Properties: properties, Fence: openFence(m.Dir, m.boot, m.Log), CheckAPI: m.api.check, LetGo: letGo, Log: m.Log,
 			Opened: func(welcome *wire.Welcome) { properties.Belongs(welcome.GetClusterSet()) },
 			Detach: m.letGo(engine, properties, func() { rest(); <-rests }),
-		},
+		}),
 	})
 	if err != nil {
 		return err
@@ -143,6 +150,9 @@ func (m *membership) run(ctx context.Context) error {
 	}
 	m.Log.Info("agent starts", "cluster", m.boot.Cluster, "hub", m.boot.Address, "version", version.Version, "key", fingerprint[:12])
 	group.Go(func() error { return hub.Run(groupCtx) }) // news from the hub, and word back
+	if upgrader != nil {
+		group.Go(func() error { return upgrader.Run(groupCtx) }) // which program this is, and is to be
+	}
 	if !letGo {
 		group.Go(func() error { defer close(rests); return engine.Run(repairing) }) // what should be here, is
 		group.Go(func() error { return properties.Run(repairing) })                 // what the cluster says of itself

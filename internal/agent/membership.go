@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply"
 	"umbel.dev/umbel/internal/profile/about"
+	"umbel.dev/umbel/internal/upgrade/self"
 )
 
 // What the agent keeps in its folder beside packagesDir and stateFile (home.go).
@@ -71,7 +73,7 @@ func (m *membership) end(ctx context.Context) error {
 	if err := m.api.uninstall(ctx); err != nil {
 		return err
 	}
-	if err := m.forget(packagesDir, identityDir, stateFile, fenceName, farewellName); err != nil {
+	if err := m.forget(append(slices.Clone(self.Kept), packagesDir, identityDir, stateFile, fenceName, farewellName)...); err != nil {
 		return err
 	}
 	m.Log.Info("the member has left the fleet, and the agent with it")

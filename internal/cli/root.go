@@ -25,6 +25,7 @@ import (
 	"umbel.dev/umbel/internal/cli/scope"
 	"umbel.dev/umbel/internal/cli/token"
 	"umbel.dev/umbel/internal/cli/up"
+	"umbel.dev/umbel/internal/cli/upgrade"
 	"umbel.dev/umbel/internal/cli/whoami"
 	"umbel.dev/umbel/internal/version"
 )
@@ -68,7 +69,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f)...)
 	add(fleetGroup, audit.NewCmd(f))
-	add(memberGroup, token.NewCmd(f), ca.NewCmd(f), scope.NewCmd(f))
+	add(memberGroup, token.NewCmd(f), ca.NewCmd(f), scope.NewCmd(f), upgrade.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))
 	add(machineGroup, backup.NewCmd(f), restore.NewCmd(f))
 	add(selfGroup, login.NewCmd(f), login.NewLogoutCmd(f), whoami.NewCmd(f), login.NewCredentialCmd(f))

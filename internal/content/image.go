@@ -261,3 +261,24 @@ func addFile(to io.Writer, file string) error {
 	_, err = io.Copy(to, f)
 	return err
 }
+
+// PullImage returns the one layer of an image that PushImage pushed, packed as it is, verified.
+func (s *Store) PullImage(ctx context.Context, repository, tag string, maxSize int64) ([]byte, error) {
+	repo, err := s.repository(repository)
+	if err != nil {
+		return nil, err
+	}
+	_, body, err := repo.Manifests().FetchReference(ctx, tag)
+	if err != nil {
+		return nil, fmt.Errorf("pulling the manifest of %s:%s: %w", repository, tag, err)
+	}
+	defer body.Close()
+	var manifest ocispec.Manifest
+	if err := json.NewDecoder(io.LimitReader(body, 1<<20)).Decode(&manifest); err != nil {
+		return nil, fmt.Errorf("reading the manifest of %s:%s: %w", repository, tag, err)
+	}
+	if len(manifest.Layers) != 1 {
+		return nil, fmt.Errorf("image %s:%s has %d layers, and one of a single program has one", repository, tag, len(manifest.Layers))
+	}
+	return s.Pull(ctx, repository, manifest.Layers[0].Digest.String(), maxSize)
+}

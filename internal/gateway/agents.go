@@ -51,7 +51,7 @@ func (g *Gateway) agent(ctx context.Context, conn *tls.Conn) {
 	first, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	kind, control, err := session.Accept(first)
-	if err == nil && kind != tunnel.Control {
+	if err == nil && kind != tunnel.Control && kind != tunnel.Rehearsal {
 		err = fmt.Errorf("the first stream is %s, not %s", kind, tunnel.Control)
 	}
 	if err != nil {
@@ -68,7 +68,20 @@ func (g *Gateway) agent(ctx context.Context, conn *tls.Conn) {
 		log.Error("an agent was not looked at: it comes again", "member", member.Cluster, "error", err)
 		return
 	}
-	g.converse(ctx, session, control, member, log.With("member", member.Cluster))
+	log = log.With("member", member.Cluster)
+	if kind == tunnel.Rehearsal {
+		g.rehearse(ctx, session, control, log)
+		return
+	}
+	g.converse(ctx, session, control, member, log)
+}
+
+// rehearse lets an agent that may come in find out whether it could be in session. The member's session goes on.
+func (g *Gateway) rehearse(ctx context.Context, tun *tunnel.Session, stream *tunnel.Stream, log *slog.Logger) {
+	if err := session.HostRehearsal(ctx, stream, g.Version, log); err != nil {
+		log.Warn("an agent's rehearsal went wrong", "error", err)
+	}
+	awaitEnd(ctx, tun)
 }
 
 // admitted is an agent that may come in.
@@ -201,6 +214,7 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 		Listed:  presence.Listed(),
 		Orders:  presence.Orders(),
 		Telling: g.telling(member.Cluster),
+		Upgrade: presence.Upgrade(),
 		Issue: func(csr []byte) ([]byte, []byte, error) {
 			certificate, notAfter, issuer, err := g.renew(member.Member, csr)
 			if err != nil {

@@ -149,6 +149,7 @@ func (h *hub) serve(ctx context.Context) error {
 		h.addDelivery,  // from a source to a Release, and what each member is to hold
 		h.addProfiles,  // how do tools for many clusters see a member?
 		h.addScopes,    // who may do what on which clusters?
+		h.addUpgrade,   // which agents may become another program now?
 		h.addGateway,   // which agents are connected, what must they know, what do they say?
 		h.announce,     // how members reach this hub
 	} {

@@ -2,17 +2,13 @@ package hub
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -40,6 +36,7 @@ import (
 	"umbel.dev/umbel/internal/placement"
 	"umbel.dev/umbel/internal/profile"
 	"umbel.dev/umbel/internal/scope"
+	"umbel.dev/umbel/internal/upgrade"
 	"umbel.dev/umbel/internal/version"
 )
 
@@ -138,16 +135,10 @@ func (h *hub) close() {
 func (h *hub) pushAgent(ctx context.Context) (string, error) {
 	const repository = "umbel/agent"
 	binary := filepath.Join(h.Programs, "umbel-agent")
-	file, err := os.Open(binary)
+	tag, err := version.Build(binary)
 	if err != nil {
 		return "", fmt.Errorf("looking for the agent: %w: run `make build`", err)
 	}
-	defer file.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return "", fmt.Errorf("reading the agent: %w", err)
-	}
-	tag := strings.ReplaceAll(version.Version, "+", "-") + "-" + hex.EncodeToString(sum.Sum(nil)[:6])
 	if err := h.store.PushImage(ctx, repository, tag, binary); err != nil {
 		return "", fmt.Errorf("storing the agent's image: %w", err)
 	}
@@ -259,6 +250,10 @@ func (h *hub) addProfiles(ctx context.Context) error {
 		return ctx.Err()
 	}
 	return profile.Setup(h.manager)
+}
+
+func (h *hub) addUpgrade(context.Context) error {
+	return upgrade.Setup(h.manager, version.Version, time.Now)
 }
 
 func (h *hub) addGateway(ctx context.Context) error {

@@ -58,6 +58,19 @@ type Packages interface {
 	Take() *wire.StatusReport
 }
 
+// Upgrades is how an agent becomes another program. upgrade/self implements it.
+type Upgrades interface {
+	// Introduce puts into Hello which program the agent is, and what became of the last upgrade. What it says there counts
+	// as reported.
+	Introduce(hello *wire.Hello)
+	// Order asks for an upgrade. It does not block. An order that was carried out, or failed before, is answered again.
+	Order(order *wire.Upgrade)
+	// Changed holds a token when State has something to say.
+	Changed() <-chan struct{}
+	// State returns what became of the last order, or nil when there was none.
+	State() *wire.UpgradeState
+}
+
 // Credentials are the agent's key and certificate.
 type Credentials interface {
 	// RenewAt returns when the certificate is to be renewed.
@@ -91,6 +104,8 @@ type AgentConfig struct {
 	// LetGo says that Detach succeeded before.
 	LetGo       bool
 	Credentials Credentials
+	// Upgrades carries out what the hub says of the agent's program. Without it the agent stays what it is.
+	Upgrades Upgrades
 	// Opened is called when the hub has accepted the agent. It must not block. Optional.
 	Opened func(welcome *wire.Welcome)
 	Log    *slog.Logger
@@ -167,20 +182,18 @@ func (a *agentEnd) open(reader *bufio.Reader) error {
 		Protocol: wire.Protocol, MinProtocol: wire.MinProtocol, AgentVersion: a.Version, Packages: fit(a.Packages.Held()),
 		Trust: a.Credentials.Trusts(), Epoch: a.latest(),
 	}
-	if err := a.send(&wire.FromAgent{Message: &wire.FromAgent_Hello{Hello: hello}}); err != nil {
+	if a.Upgrades != nil {
+		a.Upgrades.Introduce(hello)
+	}
+	welcome, refusal, err := greet(a.stream, reader, hello)
+	if err != nil {
 		return err
 	}
-	a.stream.SetReadDeadline(time.Now().Add(helloTimeout))
-	var answer wire.FromHub
-	if err := ReadFrame(reader, &answer); err != nil {
-		return fmt.Errorf("waiting for the hub's welcome: %w", ended(err))
-	}
-	if refusal := answer.GetRefusal(); refusal != nil {
+	if refusal != nil {
+		if order := refusal.GetUpgrade(); order != nil && a.Upgrades != nil {
+			a.Upgrades.Order(order)
+		}
 		return &Refused{Reason: refusal.GetReason(), Message: refusal.GetMessage()}
-	}
-	welcome := answer.GetWelcome()
-	if welcome == nil {
-		return errors.New("the hub's first message is neither Welcome nor Refusal")
 	}
 	if err := a.pass(welcome); err != nil {
 		return err
@@ -197,6 +210,22 @@ func (a *agentEnd) expect(millis uint32) {
 	if millis > 0 {
 		a.interval = min(time.Duration(millis)*time.Millisecond, 10*time.Minute)
 	}
+}
+
+// greet says hello and returns the hub's answer: Welcome or Refusal.
+func greet(stream net.Conn, reader *bufio.Reader, hello *wire.Hello) (*wire.Welcome, *wire.Refusal, error) {
+	if err := send(stream, &wire.FromAgent{Message: &wire.FromAgent_Hello{Hello: hello}}, helloTimeout); err != nil {
+		return nil, nil, err
+	}
+	stream.SetReadDeadline(time.Now().Add(helloTimeout))
+	var answer wire.FromHub
+	if err := ReadFrame(reader, &answer); err != nil {
+		return nil, nil, fmt.Errorf("waiting for the hub's welcome: %w", ended(err))
+	}
+	if answer.GetWelcome() == nil && answer.GetRefusal() == nil {
+		return nil, nil, errors.New("the hub's first message is neither Welcome nor Refusal")
+	}
+	return answer.GetWelcome(), answer.GetRefusal(), nil
 }
 
 // fit makes what the agent holds fit into a frame: when it does not, what it holds matters more than how it fares.
@@ -247,6 +276,8 @@ func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.From
 			err = a.report()
 		case <-a.propertiesChanged():
 			err = a.report()
+		case <-a.upgradeNews():
+			err = a.sendUpgrade()
 		case <-a.reportTimer():
 			a.reports.next = nil
 			err = a.report()
@@ -280,6 +311,10 @@ func (a *agentEnd) handle(ctx context.Context, message *wire.FromHub) error {
 		return a.trust(m.Trust)
 	case *wire.FromHub_Detach:
 		a.letGo(ctx, m.Detach)
+	case *wire.FromHub_Upgrade:
+		if a.Upgrades != nil {
+			a.Upgrades.Order(m.Upgrade)
+		}
 	case *wire.FromHub_Refusal:
 		return &Refused{Reason: m.Refusal.GetReason(), Message: m.Refusal.GetMessage()}
 	}
@@ -390,6 +425,21 @@ func (a *agentEnd) reportTimer() <-chan time.Time {
 		return nil
 	}
 	return a.reports.next.C
+}
+
+func (a *agentEnd) upgradeNews() <-chan struct{} {
+	if a.Upgrades == nil {
+		return nil
+	}
+	return a.Upgrades.Changed()
+}
+
+func (a *agentEnd) sendUpgrade() error {
+	state := a.Upgrades.State()
+	if state == nil {
+		return nil
+	}
+	return a.send(&wire.FromAgent{Message: &wire.FromAgent_Upgrade{Upgrade: state}})
 }
 
 func (a *agentEnd) send(message *wire.FromAgent) error {

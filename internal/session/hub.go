@@ -47,6 +47,8 @@ type Observer interface {
 	// Acknowledged tells that the agent answered a DesiredState: with an Ack, or with a NACK when problem is not empty.
 	// After either it may hold what change assigns.
 	Acknowledged(change *wire.DesiredState, problem string)
+	// Upgrading tells what became of an upgrade.
+	Upgrading(state *wire.UpgradeState)
 	// Detached tells that the agent has let go. It may say so more than once. The session goes on until it is refused.
 	Detached()
 	// Trusts tells which bundle of CAs the agent keeps, by its digest.
@@ -83,6 +85,8 @@ type HubConfig struct {
 	// Telling, when it is set, is called before the agent is told what changes what it holds or whether it is a member: a
 	// DesiredState, a Detach or a Refusal. It may take a moment.
 	Telling func(*wire.FromHub)
+	// Upgrade holds what the agent is to run, when there is something to say; the latest only. Optional.
+	Upgrade <-chan *wire.Upgrade
 	// Issue renews the agent's certificate.
 	Issue Issue
 	// Trust is told to an agent that keeps another bundle. Optional.
@@ -149,7 +153,12 @@ func (h *hubEnd) open(hello *wire.Hello) error {
 	}
 	protocol, err := Negotiate(hello, wire.MinProtocol, wire.Protocol)
 	if err != nil {
-		return errors.Join(err, refuse(h.stream, v1alpha1.ReasonProtocolMismatch, err.Error()))
+		refusal := &wire.Refusal{Reason: v1alpha1.ReasonProtocolMismatch, Message: err.Error()}
+		select {
+		case refusal.Upgrade = <-h.Upgrade: // the way out for an agent that is too old
+		default:
+		}
+		return errors.Join(err, sendRefusal(h.stream, refusal))
 	}
 	if hello.GetEpoch() > h.Fleet.Epoch {
 		return errors.Join(ErrSuperseded, refuse(h.stream, v1alpha1.ReasonHubSuperseded, ErrSuperseded.Error()))
@@ -205,7 +214,10 @@ func Refuse(stream net.Conn, reason, message string) error {
 }
 
 func refuse(stream net.Conn, reason, message string) error {
-	refusal := &wire.Refusal{Reason: reason, Message: message}
+	return sendRefusal(stream, &wire.Refusal{Reason: reason, Message: message})
+}
+
+func sendRefusal(stream net.Conn, refusal *wire.Refusal) error {
 	return send(stream, &wire.FromHub{Message: &wire.FromHub_Refusal{Refusal: refusal}}, helloTimeout)
 }
 
@@ -245,6 +257,8 @@ func (h *hubEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromAg
 			if refusal := order.GetRefusal(); refusal != nil {
 				return errors.Join(err, &Refused{Reason: refusal.GetReason(), Message: refusal.GetMessage()})
 			}
+		case order := <-h.Upgrade:
+			err = h.send(&wire.FromHub{Message: &wire.FromHub_Upgrade{Upgrade: order}})
 		case <-probe.C:
 			var next time.Duration
 			if next, err = h.probe(); err == nil {
@@ -281,6 +295,8 @@ func (h *hubEnd) handle(message *wire.FromAgent) error {
 		return h.reported(m.Status)
 	case *wire.FromAgent_CertificateRequest:
 		return h.issue(m.CertificateRequest.GetCsr())
+	case *wire.FromAgent_Upgrade:
+		h.Observer.Upgrading(m.Upgrade)
 	case *wire.FromAgent_Detached:
 		h.Observer.Detached()
 	case *wire.FromAgent_TrustHeld:

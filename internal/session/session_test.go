@@ -130,8 +130,9 @@ func (d *diary) Opened(h *wire.Hello) { d.add("opened with %d packages", len(h.G
 func (d *diary) Acknowledged(_ *wire.DesiredState, problem string) {
 	d.add("ack %q", problem)
 }
-func (d *diary) Trusts(digest string) { d.add("trusts %s", digest) }
-func (d *diary) Detached()            { d.add("detached") }
+func (d *diary) Trusts(digest string)           { d.add("trusts %s", digest) }
+func (d *diary) Detached()                      { d.add("detached") }
+func (d *diary) Upgrading(s *wire.UpgradeState) { d.add("upgrade %s", s.GetPhase()) }
 func (d *diary) Answered(apiError string) {
 	d.mu.Lock()
 	d.probes++

@@ -14,10 +14,13 @@ import (
 
 	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
+
+	"umbel.dev/umbel/api/wire"
 )
 
 // send writes a frame; timeout is for each piece of it.
 func send(stream net.Conn, message proto.Message, timeout time.Duration) error {
+	wire.Stamp(message)
 	return ended(WriteFrame(pieces{Conn: stream, each: timeout}, message))
 }
 

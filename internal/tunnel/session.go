@@ -28,6 +28,9 @@ const (
 	Kube Kind = 2
 	// Content carries HTTP from the agent to the hub's registry.
 	Content Kind = 3
+	// Rehearsal carries a session's first messages and no more: the agent opens it instead of Control, to find out whether
+	// it could be in session, and disturbs no session by it.
+	Rehearsal Kind = 4
 )
 
 func (k Kind) String() string {
@@ -38,6 +41,8 @@ func (k Kind) String() string {
 		return "kube"
 	case Content:
 		return "content"
+	case Rehearsal:
+		return "rehearsal"
 	}
 	return fmt.Sprintf("kind %d", byte(k))
 }

@@ -17,6 +17,7 @@ import (
 const (
 	maxVersion  = 128
 	maxMessage  = 1024
+	maxImage    = 512
 	maxFailures = 10
 	// maxDetails is how many bytes the messages, failures and repairs of all packages of a member may take in memory.
 	maxDetails = 512 << 10

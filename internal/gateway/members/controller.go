@@ -95,6 +95,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, silent(err)
 	}
 	c.revoke(&member)
+	c.registry.run(cluster, member.Spec.Agent)
 	c.registry.found(cluster, member.Status.Packages)
 	set, known := c.registry.config.Desired(cluster)
 	status, again := Plan(&member, facts, Desired{set, known}, c.hubFor(&member))

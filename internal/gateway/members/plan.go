@@ -27,6 +27,8 @@ type Facts struct {
 	Claimed bool
 
 	AgentVersion, KubernetesVersion string
+	// Agent is what the agent said of its program; its Since is not set.
+	Agent v1alpha1.MemberAgent
 	// Heard says that Packages is what the member holds; before, nothing is known.
 	Heard    bool
 	Packages map[v1alpha1.PackageKey]*wire.PackageStatus
@@ -99,6 +101,9 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 	status := *member.Status.DeepCopy()
 	if facts.AgentVersion != "" {
 		status.AgentVersion = facts.AgentVersion
+	}
+	if facts.Heard {
+		status.Agent = agentOf(status.Agent, facts.Agent, hub.Now)
 	}
 	if facts.KubernetesVersion != "" {
 		status.KubernetesVersion = facts.KubernetesVersion

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -54,6 +55,8 @@ type record struct {
 	listed map[v1alpha1.PackageKey]bool
 	// written is the resource version of the last status that this replica wrote.
 	written string
+	// program is what the agent is to run; nil when that is left to itself.
+	program *v1alpha1.AgentProgram
 }
 
 // NewRegistry returns a registry that knows nothing yet.
@@ -86,6 +89,7 @@ type Presence struct {
 	registry *Registry
 	orders   chan *wire.FromHub // has room for all that there may be: one Detach and one Refusal
 	listed   chan struct{}
+	upgrade  chan *wire.Upgrade // has room for one, the latest
 
 	// Guarded by the registry's lock.
 	seen      time.Time // when the last probe came back
@@ -97,7 +101,8 @@ var _ session.Observer = (*Presence)(nil)
 // Begin makes room for a session; the member's older one is ended.
 func (r *Registry) Begin(s Session) *Presence {
 	p := &Presence{
-		Session: s, registry: r, orders: make(chan *wire.FromHub, 2), listed: make(chan struct{}, 1), seen: r.config.Now(),
+		Session: s, registry: r, orders: make(chan *wire.FromHub, 2), listed: make(chan struct{}, 1),
+		upgrade: make(chan *wire.Upgrade, 1), seen: r.config.Now(),
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,11 +114,41 @@ func (r *Registry) Begin(s Session) *Presence {
 	if r.config.Replicas.Self() != "" {
 		rec.listed = map[v1alpha1.PackageKey]bool{} // other replicas may have written: nothing is sure before its claim is
 	}
+	p.order(rec.program)
 	return p
 }
 
 // Orders carries what the session is to tell the agent; see session.HubConfig.
 func (p *Presence) Orders() <-chan *wire.FromHub { return p.orders }
+
+// Upgrade carries what the agent is to run; see session.HubConfig.
+func (p *Presence) Upgrade() <-chan *wire.Upgrade { return p.upgrade }
+
+// order has the session tell the agent what it is to run, instead of what it was to be told before. The caller holds the
+// registry's lock.
+func (p *Presence) order(program *v1alpha1.AgentProgram) {
+	select {
+	case <-p.upgrade:
+	default:
+	}
+	if program != nil {
+		p.upgrade <- &wire.Upgrade{Build: program.Build, Image: program.Image, Attempt: program.Attempt}
+	}
+}
+
+// run notes what the agent of a member is to run, and has it told when that is news.
+func (r *Registry) run(cluster v1alpha1.ClusterName, program *v1alpha1.AgentProgram) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.record(cluster)
+	if equality.Semantic.DeepEqual(rec.program, program) {
+		return
+	}
+	rec.program = program.DeepCopy()
+	if rec.presence != nil {
+		rec.presence.order(rec.program)
+	}
+}
 
 // hear changes what is known, unless a newer session has taken over, and has it written.
 func (p *Presence) hear(change func(*Facts) news) {
@@ -141,6 +176,9 @@ func (p *Presence) Opened(hello *wire.Hello) {
 		f.AgentVersion, f.Trusts = clip(hello.GetAgentVersion(), maxVersion), clip(hello.GetTrust(), maxVersion)
 		if v := hello.GetKubernetesVersion(); v != "" {
 			f.KubernetesVersion = clip(v, maxVersion)
+		}
+		f.Agent = v1alpha1.MemberAgent{
+			Build: clip(hello.GetBuild(), maxVersion), Image: clip(hello.GetImage(), maxImage), Upgrade: upgradeOf(hello.GetUpgrade()),
 		}
 		f.Heard, f.details, f.Packages = true, 0, make(map[v1alpha1.PackageKey]*wire.PackageStatus, len(hello.GetPackages()))
 		for _, s := range hello.GetPackages() {
@@ -196,6 +234,14 @@ func (p *Presence) Acknowledged(change *wire.DesiredState, problem string) {
 		before := f.NotStored
 		f.NotStored = clip(problem, maxMessage)
 		return lastingIf(f.NotStored != before)
+	})
+}
+
+// Upgrading implements session.Observer.
+func (p *Presence) Upgrading(state *wire.UpgradeState) {
+	p.hear(func(f *Facts) news {
+		f.Agent.Upgrade = upgradeOf(state)
+		return lasting
 	})
 }
 

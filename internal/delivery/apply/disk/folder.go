@@ -179,3 +179,21 @@ func (f *Folder) Remove() error {
 	}
 	return os.RemoveAll(f.dir)
 }
+
+// Check says whether everything in root can be read. It changes nothing there, whoever else is at work in it.
+func Check(root string) error {
+	entries, err := os.ReadDir(root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, entry := range entries {
+		f := in(filepath.Join(root, entry.Name()))
+		if _, err := f.ReadOrder(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if _, err := f.ReadInventory(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,5 @@
+//go:build umbel_afternext
+
+package wire
+
+const ahead = 2

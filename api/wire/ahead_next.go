@@ -1,0 +1,5 @@
+//go:build umbel_next
+
+package wire
+
+const ahead = 1

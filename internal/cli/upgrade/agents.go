@@ -1,0 +1,250 @@
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/util/retry"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/upgrade"
+	"umbel.dev/umbel/internal/version"
+)
+
+type agents struct {
+	*client.Factory
+	clusters, version, image, wave string
+	canary                         int32
+	bake, timeout                  time.Duration
+	dryRun, wait                   bool
+}
+
+func newAgentsCmd(f *client.Factory) *cobra.Command {
+	o := &agents{Factory: f}
+	cmd := &cobra.Command{
+		Use:   "agents",
+		Short: "Say which program the agents are to run",
+		Long: "Say which program the agents are to run: the one that this hub brings, or one that an earlier hub brought (--version).\n\n" +
+			"It replaces what was asked for before, and lets clusters that failed try again. Clusters that are not connected have\n" +
+			"their turn when they are back.",
+		Example: `  # all agents get the program that this hub brings; the first cluster alone, then a tenth at once
+  umbel upgrade agents
+
+  # what would happen
+  umbel upgrade agents --dry-run
+
+  # development first, two at once, and wait for the end
+  umbel upgrade agents --clusters env=dev --wave 2 --bake 5m --wait
+
+  # back to an earlier program
+  umbel upgrade agents --version v0.1.0
+
+  # clusters whose nodes cannot pull from the hub (see umbel hub image)
+  umbel upgrade agents --clusters net=closed --image registry.example.com/umbel/agent:v0.2.0`,
+		Args:              exit.Takes(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			spec, err := o.spec()
+			if err != nil {
+				return err
+			}
+			return f.OnHub(cmd.Context(), func(ctx context.Context, hub *client.Hub) error { return o.run(ctx, hub, spec) })
+		},
+	}
+	cmd.Flags().StringVar(&o.clusters, "clusters", "", "`SELECTOR` of the clusters' labels (default: every cluster)")
+	cmd.Flags().StringVar(&o.version, "version", "", "`BUILD`, or the beginning of one, that the hub knows (default: the one that this hub brings)")
+	cmd.Flags().StringVar(&o.image, "image", "", "`REF` of the same program, for clusters whose agent is not from the hub's registry")
+	cmd.Flags().StringVar(&o.wave, "wave", "10%", "`N` or N%: how many clusters change at once")
+	cmd.Flags().Int32Var(&o.canary, "canary", 1, "`N`: how many clusters change first, before any other")
+	cmd.Flags().DurationVar(&o.bake, "bake", time.Minute, "`DURATION` that a wave has to be well before the next begins")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would happen, and change nothing")
+	cmd.Flags().BoolVar(&o.wait, "wait", false, "wait until every cluster that can be reached is upgraded, or one fails")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", time.Hour, "`DURATION` for which --wait waits")
+	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters)) // it fails for a flag that does not exist only
+	return cmd
+}
+
+// spec is what the flags ask for, but for the build.
+func (o *agents) spec() (v1alpha1.AgentUpgradeSpec, error) {
+	selector, err := metav1.ParseToLabelSelector(o.clusters)
+	if err != nil {
+		return v1alpha1.AgentUpgradeSpec{}, exit.Usagef("--clusters: %w", err)
+	}
+	if o.image != "" {
+		if _, err := name.ParseReference(o.image); err != nil {
+			return v1alpha1.AgentUpgradeSpec{}, exit.Usagef("--image: %w", err)
+		}
+	}
+	wave := intstr.Parse(o.wave)
+	if n, err := intstr.GetScaledValueFromIntOrPercent(&wave, 100, true); err != nil || n < 1 || wave.Type == intstr.String && n > 100 {
+		return v1alpha1.AgentUpgradeSpec{}, exit.Usagef("--wave is a number of clusters from 1, or a part of them from 1%% to 100%%, not %q", o.wave)
+	}
+	if o.canary < 1 || o.bake < 0 {
+		return v1alpha1.AgentUpgradeSpec{}, exit.Usagef("--canary is at least 1, and --bake no negative time")
+	}
+	return v1alpha1.AgentUpgradeSpec{
+		ClusterSelector: *selector, Image: o.image, Wave: wave, Canary: o.canary, Bake: metav1.Duration{Duration: o.bake},
+		Intent: v1alpha1.UpgradeRun,
+	}, nil
+}
+
+func (o *agents) run(ctx context.Context, hub *client.Hub, spec v1alpha1.AgentUpgradeSpec) error {
+	var info corev1.ConfigMap
+	if err := hub.Get(ctx, kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubInfoConfigMap}, &info); err != nil {
+		return fmt.Errorf("reading which agent the hub brings: %w", err)
+	}
+	repository, own := cut(info.Data[v1alpha1.HubInfoAgentImage])
+	members := &v1alpha1.MemberClusterList{}
+	if err := hub.List(ctx, members); err != nil {
+		return err
+	}
+	var err error
+	if spec.Build, err = choose(o.version, own, members.Items); err != nil {
+		return err
+	}
+	if o.dryRun {
+		return o.show(spec, repository, members.Items)
+	}
+	made, err := o.write(ctx, hub, spec)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(o.Out, "agentupgrade/%s: %s\n", made.Name, spec.Build)
+	if !o.wait {
+		o.Note("`umbel upgrade status` shows how far it is")
+		return nil
+	}
+	return o.await(ctx, hub, made.Generation)
+}
+
+// cut takes an image apart into its repository and its tag.
+func cut(image string) (repository, tag string) {
+	if at := strings.LastIndex(image, ":"); at > strings.LastIndex(image, "/") {
+		return image[:at], image[at+1:]
+	}
+	return image, ""
+}
+
+// choose returns the build that is meant: the hub's own, or the one that begins so, of those that the hub knows.
+func choose(asked, own string, members []v1alpha1.MemberCluster) (string, error) {
+	if asked == "" {
+		if own == "" {
+			return "", errors.New("the hub has not said yet which agent it brings: is `umbel hub` running?")
+		}
+		return own, nil
+	}
+	known := map[string]bool{own: true}
+	for _, m := range members {
+		if m.Status.Agent != nil {
+			known[m.Status.Agent.Build] = true
+		}
+		if m.Spec.Agent != nil {
+			known[m.Spec.Agent.Build] = true
+		}
+	}
+	builds := slices.Sorted(maps.Keys(known))
+	fits := slices.DeleteFunc(slices.Clone(builds), func(build string) bool { return !strings.HasPrefix(build, asked) })
+	switch {
+	case slices.Contains(fits, asked):
+		return asked, nil
+	case len(fits) == 1:
+		return fits[0], nil
+	case len(fits) > 1:
+		return "", exit.Usagef("--version %q: several builds begin so: %s", asked, strings.Join(fits, ", "))
+	}
+	return "", exit.Usagef("--version %q: the hub knows no build that begins so; it knows %s", asked, strings.Join(builds, ", "))
+}
+
+// write makes the upgrade, or asks for another one. Clusters that failed try again.
+func (o *agents) write(ctx context.Context, hub kube.Client, spec v1alpha1.AgentUpgradeSpec) (*v1alpha1.AgentUpgrade, error) {
+	made := &v1alpha1.AgentUpgrade{}
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		was, err := current(ctx, hub)
+		if errors.Is(err, errNone) {
+			made = &v1alpha1.AgentUpgrade{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.AgentUpgradeName}, Spec: spec}
+			return hub.Create(ctx, made)
+		}
+		if err != nil {
+			return err
+		}
+		made = was.DeepCopy()
+		made.Spec = spec
+		if was.Spec.Build == spec.Build {
+			made.Spec.Attempt = was.Spec.Attempt
+			if was.Status.Failed > 0 {
+				made.Spec.Attempt++
+			}
+		}
+		return hub.Patch(ctx, made, kube.MergeFromWithOptions(was, kube.MergeFromWithOptimisticLock{}))
+	})
+	return made, err
+}
+
+// show prints what would happen.
+func (o *agents) show(spec v1alpha1.AgentUpgradeSpec, repository string, members []v1alpha1.MemberCluster) error {
+	selector, err := metav1.LabelSelectorAsSelector(&spec.ClusterSelector)
+	if err != nil {
+		return err
+	}
+	seen := upgrade.Seen{Repository: repository, HubVersion: version.Version}
+	for _, m := range members {
+		if selector.Matches(labelsOf(m)) && m.DeletionTimestamp.IsZero() {
+			seen.Clusters = append(seen.Clusters, m)
+		}
+	}
+	decision := upgrade.Next(&v1alpha1.AgentUpgrade{Spec: spec}, seen, o.Now())
+	o.Note("dry run: nothing is changed; this is how it would begin")
+	return printStatus(o.Factory, &v1alpha1.AgentUpgrade{Spec: spec, Status: decision.Status})
+}
+
+// await waits until the upgrade is done, or has stopped.
+func (o *agents) await(ctx context.Context, hub kube.Client, generation int64) error {
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	said := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not done in %s: %s", o.timeout, said)
+		case <-tick.C:
+		}
+		now, err := current(ctx, hub)
+		if err != nil {
+			if ctx.Err() != nil {
+				continue
+			}
+			return err
+		}
+		ready := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ConditionReady)
+		if ready == nil || now.Status.ObservedGeneration < generation {
+			continue
+		}
+		if text := fmt.Sprintf("%d/%d: %s", now.Status.Done, now.Status.Selected, ready.Message); text != said {
+			said = text
+			o.Note("%s", said)
+		}
+		switch {
+		case ready.Status == metav1.ConditionTrue:
+			return nil
+		case meta.IsStatusConditionFalse(now.Status.Conditions, v1alpha1.ConditionAdvancing):
+			return errors.New(ready.Message)
+		}
+	}
+}

@@ -1,0 +1,39 @@
+package members
+
+import (
+	"time"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
+)
+
+// agentOf returns what the status says of the agent's program, from what it said before and what the agent says now.
+func agentOf(before *v1alpha1.MemberAgent, now v1alpha1.MemberAgent, at time.Time) *v1alpha1.MemberAgent {
+	if now.Build == "" {
+		return nil // too old to say
+	}
+	now.Since = *stored(at)
+	if before != nil && before.Build == now.Build {
+		now.Since = before.Since
+	}
+	return &now
+}
+
+var upgradePhases = map[wire.UpgradeState_Phase]v1alpha1.UpgradePhase{
+	wire.UpgradeState_REHEARSING:  v1alpha1.UpgradeRehearsing,
+	wire.UpgradeState_SWITCHING:   v1alpha1.UpgradeSwitching,
+	wire.UpgradeState_DONE:        v1alpha1.UpgradeDone,
+	wire.UpgradeState_FAILED:      v1alpha1.UpgradeFailed,
+	wire.UpgradeState_ROLLED_BACK: v1alpha1.UpgradeRolledBack,
+}
+
+// upgradeOf translates what an agent says of an upgrade, within bounds.
+func upgradeOf(state *wire.UpgradeState) *v1alpha1.MemberUpgrade {
+	phase, known := upgradePhases[state.GetPhase()]
+	if !known {
+		return nil // nothing was said, or in a word of a later version
+	}
+	return &v1alpha1.MemberUpgrade{
+		Build: clip(state.GetBuild(), maxVersion), Attempt: state.GetAttempt(), Phase: phase, Message: clip(state.GetMessage(), maxMessage),
+	}
+}
