@@ -16,6 +16,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/gateway/lobby"
 	"umbel.dev/umbel/internal/gateway/members"
 	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity"
@@ -39,7 +40,7 @@ type refused struct {
 func (r *refused) Error() string { return r.text }
 
 // agent leads the session of one agent, from its first stream to the end.
-func (g *Gateway) agent(ctx context.Context, conn *tls.Conn) {
+func (g *Gateway) agent(ctx context.Context, conn *tls.Conn, guest *lobby.Guest) {
 	log := g.Log.With("peer", conn.RemoteAddr().String())
 	session, err := tunnel.Server(conn, tunnel.Config{MaxStreams: maxAgentStreams})
 	if err != nil {
@@ -50,6 +51,14 @@ func (g *Gateway) agent(ctx context.Context, conn *tls.Conn) {
 	defer session.Close()
 	first, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
+	// Before its certificate was looked at nothing is accepted: a stranger fills no windows.
+	member, admission := g.admit(ctx, session.PeerCertificates())
+	switch {
+	case admission == nil:
+		guest.Known()
+	case member.ours:
+		guest.Allow(bytesOfRefused)
+	}
 	kind, control, err := session.Accept(first)
 	if err == nil && kind != tunnel.Control && kind != tunnel.Rehearsal {
 		err = fmt.Errorf("the first stream is %s, not %s", kind, tunnel.Control)
@@ -58,14 +67,13 @@ func (g *Gateway) agent(ctx context.Context, conn *tls.Conn) {
 		log.Warn("an agent did not begin a session", "error", err)
 		return
 	}
-	member, err := g.admit(ctx, session.PeerCertificates())
 	var no *refused
-	if errors.As(err, &no) {
+	if errors.As(admission, &no) {
 		g.turnAway(ctx, session, control, no, log)
 		return
 	}
-	if err != nil {
-		log.Error("an agent was not looked at: it comes again", "member", member.Cluster, "error", err)
+	if admission != nil {
+		log.Error("an agent was not looked at: it comes again", "member", member.Cluster, "error", admission)
 		return
 	}
 	log = log.With("member", member.Cluster)
@@ -89,6 +97,8 @@ type admitted struct {
 	identity.Member
 	// UID of its MemberCluster.
 	UID types.UID
+	// ours says that its certificate is one of this hub, also when it may not come in.
+	ours bool
 }
 
 // admit says whose agent it is and whether it may come in.
@@ -118,24 +128,24 @@ func (g *Gateway) admit(ctx context.Context, chain []*x509.Certificate) (admitte
 	}
 	pinned, err := g.pinned(ctx, member.Cluster, member.Fingerprint)
 	if err != nil {
-		return admitted{Member: member}, err
+		return admitted{Member: member, ours: true}, err
 	}
 	if pinned == nil {
 		no.reason = session.ReasonNoMember
 		no.text = fmt.Sprintf("the hub has no MemberCluster %q any more, so the agent's certificate is revoked; to come back, run `umbel join %s`", member.Cluster, member.Cluster)
-		return admitted{Member: member}, no
+		return admitted{Member: member, ours: true}, no
 	}
 	if no := objection(pinned, member.Fingerprint); no != nil {
 		// What the hub's people decided shows by itself.
 		no.shows = no.reason == session.ReasonNoMember
-		return admitted{Member: member}, no
+		return admitted{Member: member, ours: true}, no
 	}
 	if pinned.Status.Identity == nil {
 		no.reason, no.shows = session.ReasonNoMember, true
 		no.text = fmt.Sprintf("no key is pinned for %q, so the agent's certificate is worth nothing; run `umbel join %s`", member.Cluster, member.Cluster)
-		return admitted{Member: member}, no
+		return admitted{Member: member, ours: true}, no
 	}
-	return admitted{member, pinned.UID}, nil
+	return admitted{member, pinned.UID, true}, nil
 }
 
 // pinned returns the MemberCluster, or nil when there is none. It asks the cache first, which a storm of agents is

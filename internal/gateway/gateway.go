@@ -30,8 +30,9 @@ import (
 const (
 	// handshakeTimeout covers the TLS handshake and, for an agent, its first stream.
 	handshakeTimeout = 15 * time.Second
-	// maxAgentStreams is how many streams one agent may have open.
-	maxAgentStreams = 256
+	// maxAgentStreams is how many streams one agent may have open: an honest one has half as many at most. Each may hold a
+	// window of what is not read yet, so this bounds what a hostile member costs.
+	maxAgentStreams = 32
 	// maxHeader bounds the head of an HTTP request.
 	maxHeader = 64 << 10
 	// DefaultCertificateTTL is how long an agent's certificate is valid.
@@ -85,6 +86,7 @@ type Gateway struct {
 	// each use of a token is written down in the one Secret of it.
 	registrations *rate.Limiter
 	registering   sync.Mutex
+	strangers     *strangers
 	listeners     []net.Listener
 	content       *tunnel.Listener
 	agents        sync.WaitGroup
@@ -107,6 +109,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 		Config: config, client: mgr.GetClient(), live: mgr.GetAPIReader(), people: people, joins: newAttempts(time.Now),
 		registrations: rate.NewLimiter(registrationRate, registrationBurst),
 		content:       tunnel.NewListener(tunnelAddr{}),
+		strangers:     newStrangers(config.Log),
 		pace:          session.NewPace(config.ProbeInterval),
 		members: members.NewRegistry(members.RegistryConfig{
 			Desired: config.Desired.For, ProbeInterval: config.ProbeInterval, Before: config.Before, Replicas: config.Replicas,
@@ -183,7 +186,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	people := tunnel.NewListener(g.Addrs()[0])
 	errorLog := slog.NewLogLogger(g.Log.Handler(), slog.LevelDebug)
 	door := &http.Server{
-		Handler: g, TLSConfig: settings.Clone(), ErrorLog: errorLog,
+		Handler: g, TLSConfig: settings.Clone(), ErrorLog: errorLog, ConnContext: withGuest,
 		ReadHeaderTimeout: handshakeTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
 	}
 	tunnels := &http.Server{
@@ -234,16 +237,21 @@ func (g *Gateway) serve(ctx context.Context, listener net.Listener, settings *tl
 			continue
 		}
 		backoff.Reset()
+		guest, ok := g.strangers.Enter(ctx, raw.(*net.TCPConn))
+		if !ok {
+			return
+		}
 		g.agents.Go(func() {
-			conn := tls.Server(raw, settings)
+			conn := tls.Server(guest, settings)
 			if err := tunnel.Handshake(ctx, conn, handshakeTimeout); err != nil {
-				g.Log.Debug("a connection was refused", "error", err)
+				g.strangers.failed(raw.RemoteAddr(), err)
 				return
 			}
 			if conn.ConnectionState().NegotiatedProtocol == tunnel.Protocol {
-				g.agent(ctx, conn)
+				g.agent(ctx, conn, guest)
 				return
 			}
+			guest.Allow(bytesOfUnknownHTTP)
 			people.Deliver(conn)
 		})
 	}

@@ -53,6 +53,8 @@ func (g *Gateway) join(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusTooManyRequests, session.JoinRefusal{Reason: "TooManyAttempts", Message: "too many failed attempts from this address; wait ten seconds"})
 		return
 	}
+	// Who asks is not known: it has no time to send its request drop by drop.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(handshakeTimeout))
 	response, err := g.issue(r.Context(), http.MaxBytesReader(w, r.Body, session.MaxJoinBytes), r.RemoteAddr)
 	var no *refused
 	if errors.As(err, &no) {

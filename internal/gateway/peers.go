@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/gateway/lobby"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
@@ -159,6 +160,7 @@ func (g *Gateway) servePeer(w http.ResponseWriter, r *http.Request) {
 		kubeproxy.WriteError(w, http.StatusUnauthorized, "this path is for replicas of the hub")
 		return
 	}
+	lobby.Recognised(r.Context())
 	if r.URL.Path == peerAudit {
 		g.servePeerAudit(w, r)
 		return

@@ -23,6 +23,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/audit"
+	"umbel.dev/umbel/internal/gateway/lobby"
 	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
@@ -160,6 +161,7 @@ func (g *Gateway) recognise(w http.ResponseWriter, r *http.Request, log *slog.Lo
 		refuse(w, r, http.StatusUnauthorized, err.Error())
 		return nil, false
 	}
+	lobby.Recognised(r.Context())
 	return who, true
 }
 

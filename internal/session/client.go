@@ -19,6 +19,8 @@ import (
 )
 
 const (
+	// maxContentStreams is how many streams for content the agent has open at once: half of what a hub bears.
+	maxContentStreams = 16
 	// maxHubStreams is how many streams the hub may have open on one agent.
 	maxHubStreams = 10_000
 )
@@ -263,7 +265,9 @@ func (c *Client) accept(ctx context.Context, session *tunnel.Session) {
 func (c *Client) opened(session *tunnel.Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.current = &link{session, session.Transport(tunnel.Content)}
+	transport := session.Transport(tunnel.Content)
+	transport.MaxConnsPerHost = maxContentStreams
+	c.current = &link{session, transport}
 	close(c.next)
 }
 

@@ -77,6 +77,7 @@ type Session struct {
 	turns   *turns
 	max     int64
 	taken   atomic.Int64 // streams of the peer that were accepted and are not closed
+	own     atomic.Int64 // streams that this end opened and did not close
 	opening sync.WaitGroup
 }
 
@@ -140,13 +141,18 @@ func (s *Session) Open(ctx context.Context, kind Kind) (*Stream, error) {
 		result.stream.Close()
 		return nil, fmt.Errorf("opening a %s stream: %w", kind, s.explain(err))
 	}
+	s.own.Add(1)
 	return newStream(result.stream, s, kind), nil
 }
 
 // Accept waits for the next stream that the peer opens. Streams beyond the limit and such that do not say their kind
-// are closed and passed over. The error is ctx's, or ErrClosed once the session has ended.
+// are closed and passed over. A peer that does not let go of streams that were closed here has no more accepted, and no
+// session after a while. The error is ctx's, or ErrClosed once the session has ended.
 func (s *Session) Accept(ctx context.Context) (Kind, *Stream, error) {
 	for {
+		if err := s.awaitRoom(ctx); err != nil {
+			return 0, nil, err
+		}
 		stream, err := s.mux.AcceptStreamWithContext(ctx)
 		if err != nil {
 			return 0, nil, s.explain(err)
@@ -167,6 +173,32 @@ func (s *Session) Accept(ctx context.Context) (Kind, *Stream, error) {
 		accepted.accepted = true
 		return accepted.kind, accepted, nil
 	}
+}
+
+// awaitRoom waits as long as there are very many streams that were closed at this end alone: each may hold a window full of
+// bytes that nobody reads. An honest peer lets go of them within a round trip.
+func (s *Session) awaitRoom(ctx context.Context) error {
+	crowded := func() bool { return int64(s.mux.NumStreams())-s.own.Load() > 2*s.max }
+	if !crowded() {
+		return nil
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.NewTimer(kindTimeout)
+	defer late.Stop()
+	for crowded() {
+		select {
+		case <-tick.C:
+		case <-late.C:
+			s.mux.Close()
+			return ErrClosed
+		case <-s.Done():
+			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Close ends the session and every stream in it, and waits for what the session has started.

@@ -176,6 +176,8 @@ func (s *Stream) Close() error {
 	}
 	if s.accepted {
 		s.session.taken.Add(-1)
+	} else {
+		s.session.own.Add(-1)
 	}
 	close(s.ended)
 	err := s.Stream.Close()

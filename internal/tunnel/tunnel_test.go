@@ -451,6 +451,40 @@ func TestStreamsBeyondTheLimitAreClosed(t *testing.T) {
 	}
 }
 
+// A peer that opens streams, fills them and never lets go of them, though each was closed here, loses its session: what they
+// hold would be this end's memory.
+func TestAPeerThatNeverLetsGo(t *testing.T) {
+	agent, hub := pair(t, Config{MaxStreams: 2})
+	var accepting sync.WaitGroup
+	defer accepting.Wait()
+	accepting.Go(func() {
+		for {
+			_, stream, err := hub.Accept(t.Context())
+			if err != nil {
+				return
+			}
+			stream.Close()
+		}
+	})
+	most := 0
+	for {
+		stream, err := agent.mux.OpenStream() // which is not closed at this end
+		if err == nil {
+			_, err = stream.Write(append([]byte{byte(Content)}, make([]byte, 100<<10)...))
+		}
+		if agent.mux.IsClosed() {
+			break
+		}
+		most = max(most, hub.Streams())
+		if err != nil {
+			continue // it was refused
+		}
+	}
+	if most > 2*2+backlog+2 {
+		t.Errorf("the hub had %d streams", most)
+	}
+}
+
 func TestHTTPThroughStreams(t *testing.T) {
 	agent, hub := pair(t, Config{})
 	listener := NewListener(hub.RemoteAddr())
