@@ -54,6 +54,8 @@
 //     waits for its first agent.
 //   - That an agent is no member (session.ReasonNoMember) is said only when the API says so: an agent that has let go takes
 //     itself away then.
+//   - Of connections whose other end is not known there are so many and no more, they take so long, and so much is read from
+//     each (package lobby, strangers.go). Who opens many pays with its own.
 //   - State is in the API: the members' CA is a Secret, so any replica can take over. Each serves with a certificate of its
 //     own. What one replica says to another goes over mutual TLS with certificates of that CA which are good for nothing else.
 //
