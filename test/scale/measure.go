@@ -179,7 +179,7 @@ func (r *run) join(ctx context.Context) error {
 		return err
 	}
 	r.report.Lower("all joined: token, certificate, session", time.Since(start).Seconds(), "s", 0)
-	err = rig.Eventually(ctx, 10*time.Minute, func(ctx context.Context) error { return delivered(ctx, r.api, "base", "", r.agents) })
+	err = rig.Eventually(ctx, 20*time.Minute, func(ctx context.Context) error { return delivered(ctx, r.api, "base", "", r.agents) })
 	if err != nil {
 		return err
 	}
