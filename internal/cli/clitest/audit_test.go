@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,14 +24,16 @@ import (
 // diary is a hub's audit log, behind a door that lets everybody read it but what is about dev.
 type diary struct {
 	*audit.Log
-	now time.Time
+	now atomic.Pointer[time.Time] // the log looks at the clock in the background too
 }
 
 func (f *fleet) keepsADiary(t *testing.T) *diary {
 	t.Helper()
-	d := &diary{now: f.now}
+	d := &diary{}
+	now := f.now
+	d.now.Store(&now)
 	var err error
-	if d.Log, err = audit.Open(audit.LogConfig{Dir: t.TempDir(), Now: func() time.Time { return d.now }, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if d.Log, err = audit.Open(audit.LogConfig{Dir: t.TempDir(), Now: func() time.Time { return *d.now.Load() }, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
@@ -59,9 +62,10 @@ func (f *fleet) keepsADiary(t *testing.T) *diary {
 
 // request is one of a person to a cluster.
 func (d *diary) request(ago time.Duration, who, cluster, method, path string, code int) {
-	now := d.now
-	defer func() { d.now = now }()
-	d.now = now.Add(-ago)
+	now := d.now.Load()
+	defer d.now.Store(now)
+	then := now.Add(-ago)
+	d.now.Store(&then)
 	r := httptest.NewRequest(method, path, nil)
 	d.Serve(httptest.NewRecorder(), r, audit.Target{Cluster: v1alpha1.ClusterName(cluster), Path: r.URL.EscapedPath()}, func(w http.ResponseWriter, r *http.Request) {
 		trail := audit.From(r.Context())
