@@ -9,10 +9,8 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -70,8 +68,6 @@ func Run(ctx context.Context, o Options) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(collectAt)
 	}
-	ctrl.SetLogger(logr.FromSlogHandler(o.Log.Handler()))
-	klog.SetSlogLogger(o.Log)
 	state, err := LoadState(o.Home, Changes{Port: o.Port, Address: o.Advertise, Authentication: o.Authentication})
 	if err != nil {
 		return err

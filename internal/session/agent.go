@@ -327,8 +327,9 @@ func (a *agentEnd) check(ctx context.Context) {
 		return // its result answers this probe too
 	}
 	a.probe.checking = true
+	patience := a.interval / 2 // the hub may ask at another pace meanwhile
 	a.working.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, a.interval/2)
+		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		version, err := a.CheckAPI(ctx)
 		a.probe.checked <- checkResult{version, err}

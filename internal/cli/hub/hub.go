@@ -10,9 +10,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
@@ -83,6 +86,9 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
+			// The libraries' logs, which are the process's.
+			ctrl.SetLogger(logr.FromSlogHandler(options.Log.Handler()))
+			klog.SetSlogLogger(options.Log)
 			return hub.Run(ctx, options)
 		},
 	}
