@@ -72,6 +72,45 @@ func (s slowly) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
+// roomy is a connection that takes what the other end writes before it is read, as a tunnel does and net.Pipe does not: there
+// two ends that both write wait for each other.
+type roomy struct {
+	net.Conn
+	in   chan []byte
+	rest []byte
+}
+
+func newRoomy(conn net.Conn) *roomy {
+	r := &roomy{Conn: conn, in: make(chan []byte, 1024)}
+	go func() {
+		defer close(r.in)
+		for {
+			b := make([]byte, 4096)
+			n, err := conn.Read(b)
+			if err != nil {
+				return
+			}
+			r.in <- b[:n]
+		}
+	}()
+	return r
+}
+
+func (r *roomy) Read(b []byte) (int, error) {
+	if len(r.rest) == 0 {
+		r.rest = <-r.in
+	}
+	if len(r.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// SetReadDeadline does nothing: the other end is there.
+func (r *roomy) SetReadDeadline(time.Time) error { return nil }
+
 // On 256 kbit/s an agent that holds very much says so all the same, and what it reports does not hold up its answers.
 func TestMuchIsSaidOnASlowLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -84,7 +123,7 @@ func TestMuchIsSaidOnASlowLine(t *testing.T) {
 		}
 		s := newStage(t, held...)
 		start := time.Now()
-		go func() { s.agentErr <- RunAgent(ctx, slowly{s.agentEnd}, s.agent) }()
+		go func() { s.agentErr <- RunAgent(ctx, slowly{newRoomy(s.agentEnd)}, s.agent) }()
 		go func() { s.hubErr <- RunHub(ctx, s.hubEnd, s.hub) }()
 		for s.diary.count("opened") == 0 {
 			time.Sleep(time.Second)
