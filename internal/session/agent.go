@@ -254,15 +254,7 @@ func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.From
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case d := <-received:
-			if d.err != nil && ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			if d.err != nil {
-				return ended(d.err)
-			}
-			err = a.handle(ctx, d.message)
-			a.word = time.Now()
-			a.heard.Reset(missedProbes * a.interval) // a probe may have said how often there will be one
+			err = a.hear(ctx, d)
 		case <-a.heard.C:
 			if lost(a.stream, time.Since(a.word), missedProbes*a.interval) {
 				return fmt.Errorf("%w: the hub is silent", ErrProbeTimeout)
@@ -282,8 +274,11 @@ func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.From
 			a.reports.next = nil
 			err = a.report()
 		case <-a.partWaits():
-			if err = a.sendPart(); err == nil && a.reports.waiting == nil {
-				err = a.report()
+			select {
+			case d := <-received: // the hub's word goes before what the agent has to tell
+				err = a.hear(ctx, d)
+			default:
+				err = a.tellOn()
 			}
 		case <-a.renewal.due.C:
 			err = a.requestCertificate()
@@ -294,6 +289,20 @@ func (a *agentEnd) loop(ctx context.Context, received <-chan delivery[*wire.From
 			err = a.send(&wire.FromAgent{Message: &wire.FromAgent_Detached{Detached: &wire.Detached{}}})
 		}
 	}
+	return err
+}
+
+// hear takes what came from the hub: a message, or why none comes any more.
+func (a *agentEnd) hear(ctx context.Context, d delivery[*wire.FromHub]) error {
+	if d.err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if d.err != nil {
+		return ended(d.err)
+	}
+	err := a.handle(ctx, d.message)
+	a.word = time.Now()
+	a.heard.Reset(missedProbes * a.interval) // a probe may have said how often there will be one
 	return err
 }
 

@@ -55,9 +55,18 @@ func (a *agentEnd) sendPart() error {
 	return a.send(&wire.FromAgent{Message: &wire.FromAgent_Status{Status: part}})
 }
 
-// partWaits is a channel that one can receive from when a part of a report waits.
+// tellOn sends the next part of a report that waits, and after the last one what has changed meanwhile.
+func (a *agentEnd) tellOn() error {
+	if err := a.sendPart(); err != nil || a.reports.waiting != nil {
+		return err
+	}
+	return a.report()
+}
+
+// partWaits is a channel that one can receive from when a part of a report waits, and no answer to a probe does: that one
+// goes first.
 func (a *agentEnd) partWaits() <-chan struct{} {
-	if len(a.reports.waiting) == 0 {
+	if len(a.reports.waiting) == 0 || a.probe.checking {
 		return nil
 	}
 	return always
