@@ -50,7 +50,9 @@ func agentMain(dir string) int {
 				return err
 			}
 		}
-		select {}
+		for { // select {} would be a deadlock to the runtime of a program without cgo
+			time.Sleep(time.Hour)
+		}
 	})
 	fmt.Fprintln(os.Stderr, err)
 	return ExitCode(err)
