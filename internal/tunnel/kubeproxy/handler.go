@@ -132,6 +132,7 @@ func forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, 
 		return fmt.Errorf("path %q: %w", path, err)
 	}
 	var failed error
+	client := &upgradable{ResponseWriter: w}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Path, p.Out.URL.RawPath = unescaped, path
@@ -140,13 +141,14 @@ func forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, 
 			}
 			rewrite(p)
 		},
-		Transport:     through,
-		BufferPool:    buffersFor(r),
-		FlushInterval: -1, // a watch is to be seen as it happens
-		ErrorLog:      slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
-		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
+		Transport:      through,
+		ModifyResponse: client.watchOver,
+		BufferPool:     buffersFor(r),
+		FlushInterval:  -1, // a watch is to be seen as it happens
+		ErrorLog:       slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 	}
-	proxy.ServeHTTP(w, r)
+	proxy.ServeHTTP(client, r)
 	return failed
 }
 
