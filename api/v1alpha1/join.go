@@ -33,4 +33,7 @@ type Bootstrap struct {
 	CA string `json:"ca"`
 	// Token is presented for the first certificate: one of `umbel join`, or of `umbel token create`.
 	Token string `json:"token"`
+	// Proxy is the URL of the HTTP proxy by which the agent reaches the hub, with name and password if it wants them. Empty
+	// means that the agent's environment says it (HTTPS_PROXY, NO_PROXY).
+	Proxy string `json:"proxy,omitempty"`
 }

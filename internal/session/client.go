@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,6 +49,7 @@ type Client struct {
 	config  ClientConfig
 	keyring *identity.Keyring
 	kube    *tunnel.Listener
+	proxy   tunnel.Proxy
 	reissue bool          // the hub did not accept the certificate: ask for another one before dialing
 	lasted  time.Duration // of the latest session, from the hub's welcome to its end; none when there was none
 	letGo   atomic.Bool
@@ -75,14 +77,17 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if config.Bootstrap.Cluster == "" || config.Bootstrap.Address == "" {
 		return nil, errors.New("the bootstrap names no cluster or no address of a hub; run `umbel join` again")
 	}
+	proxy, err := tunnel.ProxyOf(config.Bootstrap.Proxy)
+	if err != nil {
+		return nil, fmt.Errorf("the bootstrap: %w; run `umbel join` again with another --proxy", err)
+	}
 	keyring := config.Keyring
 	if keyring == nil {
-		var err error
 		if keyring, err = identity.OpenKeyring(filepath.Clean(config.Dir), []byte(config.Bootstrap.CA)); err != nil {
 			return nil, err
 		}
 	}
-	c := &Client{config: config, keyring: keyring, kube: tunnel.NewListener(hubAddr(config.Bootstrap.Address)), next: make(chan struct{})}
+	c := &Client{config: config, keyring: keyring, proxy: proxy, kube: tunnel.NewListener(hubAddr(config.Bootstrap.Address)), next: make(chan struct{})}
 	c.config.Agent.Credentials = credentials{keyring, config.Bootstrap.Cluster}
 	c.letGo.Store(config.Agent.LetGo)
 	c.config.Agent.Detach = func(ctx context.Context, wish *wire.Detach) error {
@@ -177,9 +182,7 @@ func (c *Client) connect(ctx context.Context) error {
 			return err
 		}
 	}
-	session, err := tunnel.Dial(ctx, tunnel.DialConfig{
-		Address: c.config.Bootstrap.Address, TLS: c.keyring.TLS(), Config: tunnel.Config{MaxStreams: maxHubStreams},
-	})
+	session, err := tunnel.Dial(ctx, c.dial(c.keyring.TLS()))
 	if err != nil {
 		return err
 	}
@@ -214,6 +217,13 @@ func (c *Client) connect(ctx context.Context) error {
 	return err
 }
 
+// dial says how the hub is reached.
+func (c *Client) dial(trust *tls.Config) tunnel.DialConfig {
+	return tunnel.DialConfig{
+		Address: c.config.Bootstrap.Address, TLS: trust, Proxy: c.proxy, Config: tunnel.Config{MaxStreams: maxHubStreams},
+	}
+}
+
 // refusal returns the reason of a refusal; any other error has none.
 func refusal(err error) string {
 	var refused *Refused
@@ -231,7 +241,7 @@ func (c *Client) join(ctx context.Context) error {
 	}
 	trust := c.keyring.TLS()
 	trust.GetClientCertificate = nil
-	response, err := join(ctx, c.config.Bootstrap.Address, trust, JoinRequest{
+	response, err := join(ctx, c.dial(trust), JoinRequest{
 		Cluster: c.config.Bootstrap.Cluster, Token: c.config.Bootstrap.Token, CSR: csr,
 	})
 	if err != nil {

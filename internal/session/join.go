@@ -3,10 +3,10 @@ package session
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -43,8 +43,9 @@ type JoinRefusal struct {
 	Message string `json:"message"`
 }
 
-// join asks the hub at address for a certificate.
-func join(ctx context.Context, address string, trust *tls.Config, request JoinRequest) (JoinResponse, error) {
+// join asks the hub for a certificate.
+func join(ctx context.Context, hub tunnel.DialConfig, request JoinRequest) (JoinResponse, error) {
+	address := hub.Address
 	const timeout = 30 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -57,10 +58,13 @@ func join(ctx context.Context, address string, trust *tls.Config, request JoinRe
 		return JoinResponse{}, fmt.Errorf("the hub's address %q is not HOST:PORT: %w", address, err)
 	}
 	post.Header.Set("Content-Type", "application/json")
-	transport := &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}
+	transport := &http.Transport{
+		TLSClientConfig: hub.TLS, DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return hub.Connect(ctx) },
+	}
 	answer, err := transport.RoundTrip(post)
 	if err != nil {
-		return JoinResponse{}, fmt.Errorf("asking hub %s for a certificate: %w", address, tunnel.ExplainTrust(err, trust.Time))
+		return JoinResponse{}, fmt.Errorf("asking hub %s for a certificate: %w", address, tunnel.ExplainTrust(err, hub.TLS.Time))
 	}
 	defer answer.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(answer.Body, MaxJoinBytes))

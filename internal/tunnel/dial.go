@@ -16,6 +16,8 @@ type DialConfig struct {
 	Address string
 	// TLS holds the hub's CAs and this end's certificate. The protocol and its lowest version are set by Dial.
 	TLS *tls.Config
+	// Proxy says whether there is a proxy on the way. The default is what the environment says, as ProxyOf has it.
+	Proxy Proxy
 	// Timeout covers connecting and the TLS handshake. The default is 15 s.
 	Timeout time.Duration
 	// Config tunes the session.
@@ -33,12 +35,21 @@ func Dial(ctx context.Context, config DialConfig) (*Session, error) {
 	settings := config.TLS.Clone()
 	settings.MinVersion = tls.VersionTLS13
 	settings.NextProtos = []string{Protocol}
-	dialer := tls.Dialer{Config: settings}
-	conn, err := dialer.DialContext(ctx, "tcp", config.Address)
+	host, _, err := net.SplitHostPort(config.Address)
 	if err != nil {
+		return nil, fmt.Errorf("the hub's address %q is not HOST:PORT: %w", config.Address, err)
+	}
+	settings.ServerName = host
+	raw, err := config.Connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("dialing hub %s: %w", config.Address, err)
+	}
+	conn := tls.Client(raw, settings)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
 		return nil, fmt.Errorf("dialing hub %s: %w", config.Address, ExplainTrust(explainDial(err), config.TLS.Time))
 	}
-	if got := conn.(*tls.Conn).ConnectionState().NegotiatedProtocol; got != Protocol {
+	if got := conn.ConnectionState().NegotiatedProtocol; got != Protocol {
 		conn.Close()
 		return nil, fmt.Errorf("dialing hub %s: %w", config.Address, errNotAHub)
 	}

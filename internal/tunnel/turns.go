@@ -59,7 +59,11 @@ func (t *turns) took(d time.Duration) {
 
 // leaveUnsent has the kernel take little that it cannot send yet.
 func leaveUnsent(conn net.Conn) {
-	if secure, ok := conn.(*tls.Conn); ok {
+	for { // there is TLS in TLS behind a proxy
+		secure, ok := conn.(*tls.Conn)
+		if !ok {
+			break
+		}
 		conn = secure.NetConn()
 	}
 	socket, ok := conn.(syscall.Conn)

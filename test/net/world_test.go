@@ -43,6 +43,7 @@ type world struct {
 	authority string // PEM
 	hub       *process
 	port      string
+	proxy     string // which the next member's bootstrap names
 	members   []*place
 }
 
@@ -138,14 +139,14 @@ func (w *world) join(name v1alpha1.ClusterName, address string, env ...string) *
 			v1alpha1.JoinTokenExpires: time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
 		},
 	}))
-	raw, err := json.Marshal(v1alpha1.Bootstrap{Cluster: name, Address: address, CA: w.authority, Token: token})
+	raw, err := json.Marshal(v1alpha1.Bootstrap{Cluster: name, Address: address, CA: w.authority, Token: token, Proxy: w.proxy})
 	w.must(err)
 	w.must(os.WriteFile(filepath.Join(p.dir, "bootstrap.json"), raw, 0o600))
 	p.process = start(w.T, "agent", &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
 	}, append(env, dirEnv+"="+p.dir)...)
 	p.line, err = line.New(line.Config{
-		Name: fmt.Sprintf("line%d", n), Process: p.process.cmd.Process.Pid, Near: p.near + "/30", Far: p.far + "/30", Seed: uint64(n),
+		Name: fmt.Sprintf("line%d", n), Process: p.process.cmd.Process.Pid, Near: p.near + "/29", Far: p.far + "/29", Seed: uint64(n),
 	})
 	w.must(err)
 	w.Cleanup(func() { w.must(p.line.Close()) })

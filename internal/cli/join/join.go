@@ -22,6 +22,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/tunnel"
 )
 
 const examples = `  # make a cluster a member, with the labels that placements select by
@@ -29,6 +30,9 @@ const examples = `  # make a cluster a member, with the labels that placements s
 
   # a kubeconfig with several contexts
   umbel join dev --kubeconfig ~/.kube/config --context dev --label env=dev
+
+  # the way to the hub leads through a proxy; the URL goes into a Secret of the cluster
+  umbel join shop-7 --kubeconfig ~/.kube/shop-7.yaml --proxy http://proxy.example.com:3128
 
   # nodes that cannot pull from the hub: the agent's image from a registry of your own (see umbel hub image)
   umbel join prod-us --kubeconfig ~/.kube/prod-us.yaml --image registry.example.com/umbel/agent:v1`
@@ -80,6 +84,9 @@ type Options struct {
 	// StorageClass of the volume for the agent's state; nil means the cluster's default, empty or "none" a folder of its
 	// node.
 	StorageClass *string
+	// Proxy is the URL of the HTTP proxy between the agent and the hub; nil means the one that was given before, and empty
+	// none but what the agent's environment says.
+	Proxy *string
 	// Timeout is how long the agent has to connect.
 	Timeout time.Duration
 	// Progress shows what is being done. Optional: by default lines go to the error stream.
@@ -89,7 +96,7 @@ type Options struct {
 // NewCmd returns the command `umbel join`.
 func NewCmd(f *client.Factory) *cobra.Command {
 	o := &Options{Factory: f}
-	var image, class string
+	var image, class, proxy string
 	cmd := &cobra.Command{
 		Use:               "join NAME --kubeconfig FILE",
 		Short:             "Make an existing cluster a member of the fleet",
@@ -104,6 +111,9 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			}
 			if cmd.Flags().Changed("storage-class") {
 				o.StorageClass = &class
+			}
+			if cmd.Flags().Changed("proxy") {
+				o.Proxy = &proxy
 			}
 			hub, err := f.Connect()
 			if err != nil {
@@ -124,6 +134,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.AgentDir, "agent-dir", "", "with --agent=process: `FOLDER` in which the agent's files are written")
 	cmd.Flags().StringVar(&image, "image", "", "`REF` of the agent's image, where nodes can pull it; \"\" is the hub's (default: as before, else the hub's)")
 	cmd.Flags().StringVar(&class, "storage-class", "", "`CLASS`: StorageClass of the agent's state; none or \"\" is a folder of its node (default: as before, else the cluster's default class, else none)")
+	cmd.Flags().StringVar(&proxy, "proxy", "", "`URL` of the HTTP proxy by which the agent reaches the hub, http://[NAME:PASSWORD@]HOST:PORT; \"\" is none (default: as before, else what HTTPS_PROXY and NO_PROXY say where the agent runs)")
 	cmd.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Minute, "`DURATION` that the agent may take to connect")
 	_ = cmd.MarkFlagRequired("kubeconfig") // it fails for a flag that does not exist only
 	return cmd
@@ -137,6 +148,11 @@ func (o *Options) check() error {
 		return exit.Usagef("--agent=process needs --agent-dir: where the agent's files are written")
 	case o.Agent == Process && (o.Image != nil || o.StorageClass != nil):
 		return exit.Usagef("--image and --storage-class are for an agent that runs as a pod, not with --agent=process")
+	}
+	if o.Proxy != nil {
+		if _, err := tunnel.ProxyOf(*o.Proxy); err != nil {
+			return exit.Usagef("--proxy: %w", err)
+		}
 	}
 	if o.Image != nil && *o.Image != "" {
 		if _, err := name.ParseReference(*o.Image); err != nil {
@@ -201,7 +217,7 @@ func (o *Options) enter(ctx context.Context, hub kube.Client, here found) (insta
 	if err != nil {
 		return installation{}, err
 	}
-	boot.Cluster = o.Name
+	boot.Cluster, boot.Proxy = o.Name, chooseProxy(o.Proxy, here)
 	to := installation{image: chooseImage(o.Image, image, here)}
 	if o.Agent == Process {
 		to.image = ""

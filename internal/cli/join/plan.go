@@ -61,6 +61,14 @@ func decide(name v1alpha1.ClusterName, member *v1alpha1.MemberCluster, here foun
 	return enrol, nil
 }
 
+// chooseProxy returns the proxy by which the agent reaches the hub: the one that is asked for, or else the one that it has.
+func chooseProxy(asked *string, here found) string {
+	if asked != nil {
+		return *asked
+	}
+	return here.boot.Proxy
+}
+
 // chooseImage returns the image of the agent: the one that is asked for, which is the hub's when it is empty. When none is
 // asked for it is one of another registry that was asked for before, because this cluster may not be able to pull the
 // hub's; else the hub's.

@@ -57,6 +57,26 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func TestChooseProxy(t *testing.T) {
+	has := found{boot: v1alpha1.Bootstrap{Proxy: "http://before:3128"}}
+	for _, c := range []struct {
+		reason string
+		asked  *string
+		here   found
+		want   string
+	}{
+		{"none", nil, found{}, ""},
+		{"one that is asked for", new("http://proxy:3128"), found{}, "http://proxy:3128"},
+		{"the one of before", nil, has, "http://before:3128"},
+		{"another one", new("http://proxy:3128"), has, "http://proxy:3128"},
+		{"none any more", new(""), has, ""},
+	} {
+		if got := chooseProxy(c.asked, c.here); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.reason, got, c.want)
+		}
+	}
+}
+
 func TestChooseImage(t *testing.T) {
 	const hubs = "192.0.2.9:7443/umbel/agent:v2"
 	has := func(image string) found {

@@ -248,6 +248,7 @@ func TestFlagsThatDoNotFit(t *testing.T) {
 		{Options{Agent: Process, AgentDir: "a", Image: new("x")}, "--image"},
 		{Options{Agent: Process, AgentDir: "a", StorageClass: new("")}, "--storage-class"},
 		{Options{Agent: Deployment, Image: new("Not An Image")}, "--image"},
+		{Options{Agent: Deployment, Proxy: new("socks5://proxy:1080")}, "--proxy"},
 	} {
 		if err := c.o.check(); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%+v: got %v, want it to say %q", c.o, err, c.says)
