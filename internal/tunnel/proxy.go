@@ -53,7 +53,8 @@ func (c DialConfig) Connect(ctx context.Context) (net.Conn, error) {
 	if err != nil { // which would show it
 		return nil, errors.New("the way to the hub cannot be chosen: is HTTPS_PROXY a URL such as http://proxy.example.com:3128?")
 	}
-	var dialer net.Dialer
+	// net/http hands on no deadline, and without one the first address of a name takes as long as the kernel tries it.
+	dialer := net.Dialer{Timeout: 15 * time.Second}
 	if proxy == nil {
 		return dialer.DialContext(ctx, "tcp", c.Address)
 	}
