@@ -79,8 +79,8 @@ race: kube dex ## the same under the race detector (installs gcc where it is mis
 	CGO_ENABLED=1 go test -race $(RACE)
 
 .PHONY: e2e
-e2e: deps build dex $(BIN)/helm ## the main job and the laws, on real clusters
-	go test -tags e2e -count 1 -timeout 45m ./test/e2e/
+e2e: deps build dex $(BIN)/helm ## the main job and the laws, on real clusters and bad lines
+	go test -tags e2e -count 1 -timeout 45m -p 1 ./test/e2e/ ./test/net/...
 
 .PHONY: bench
 bench: deps build ## measure start, the way through the hub, commit to applied, apply and repair; writes build/bench/*.json
