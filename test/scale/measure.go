@@ -301,10 +301,10 @@ func (r *run) change(ctx context.Context) error {
 		err = rig.Eventually(ctx, 5*time.Minute, func(ctx context.Context) error {
 			return delivered(ctx, r.api, "base", revision, r.agents)
 		})
+		told = max(told, time.Since(start).Seconds())
 		if err = errors.Join(err, profiled.Wait()); err != nil {
 			return err
 		}
-		told = max(told, time.Since(start).Seconds())
 		half, all = max(half, report.Percentile(times, 0.5)/1000), max(all, report.Percentile(times, 1)/1000)
 		after, err := writesOf(ctx, r.fleet.Home)
 		if err != nil {

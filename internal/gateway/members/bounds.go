@@ -21,8 +21,8 @@ const (
 	maxFailures = 10
 	// maxDetails is how many bytes the messages, failures and repairs of all packages of a member may take in memory.
 	maxDetails = 512 << 10
-	// maxPackages is how many bytes status.packages may take, as JSON. The API server notes the fields of each entry beside
-	// it (managedFields), which at worst takes as much again; etcd takes 1.5 MB for an object.
+	// maxPackages is how many bytes status.packages may take, as JSON. The API server may note the fields of each entry beside
+	// it (managedFields, see forgetManagers), which at worst takes as much again; etcd takes 1.5 MB for an object.
 	maxPackages = 512 << 10
 )
 
