@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"path/filepath"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/session"
+	"umbel.dev/umbel/internal/tunnel"
 	"umbel.dev/umbel/internal/upgrade/self"
 	"umbel.dev/umbel/internal/version"
 )
@@ -28,11 +30,19 @@ func (m *membership) upgrader(keyring *identity.Keyring) (*self.Upgrader, error)
 	case m.isPod():
 		config.Host, config.Patience = self.Pod{Client: m.api.client}, self.PodPatience
 	case len(m.Args) > 0:
+		proxy, err := tunnel.ProxyOf(m.boot.Proxy)
+		if err != nil {
+			return nil, fmt.Errorf("the bootstrap: %w; run `umbel join` again with another --proxy", err)
+		}
 		config.Patience = self.ProcessPatience
 		config.Host = self.Process{Dir: m.Dir, Args: m.Args, Door: func() (string, http.RoundTripper) {
 			trust := keyring.TLS()
 			trust.GetClientCertificate = nil
-			return m.boot.Address, &http.Transport{TLSClientConfig: trust, Proxy: http.ProxyFromEnvironment}
+			hub := tunnel.DialConfig{Address: m.boot.Address, Proxy: proxy}
+			return m.boot.Address, &http.Transport{
+				TLSClientConfig: trust, DisableKeepAlives: true, // nobody would close what is kept
+				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return hub.Connect(ctx) },
+			}
 		}}
 	default:
 		return nil, nil

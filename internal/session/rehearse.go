@@ -20,11 +20,10 @@ import (
 
 // Rehearse plays the agent's part of a rehearsal at the hub of a client's bootstrap.
 func (c *Client) Rehearse(ctx context.Context) error {
-	cert := c.keyring.Certificate()
-	if cert == nil || time.Now().After(cert.NotAfter) {
-		return errors.New("rehearsing a session: the agent has no valid certificate")
+	if c.keyring.Certificate() == nil { // whether one is valid is for the hub to say: the clock here may be wrong
+		return errors.New("rehearsing a session: the agent has no certificate")
 	}
-	tun, err := tunnel.Dial(ctx, tunnel.DialConfig{Address: c.config.Bootstrap.Address, TLS: c.keyring.TLS()})
+	tun, err := tunnel.Dial(ctx, c.dial(c.keyring.TLS()))
 	if err != nil {
 		return fmt.Errorf("rehearsing a session: %w", err)
 	}

@@ -36,8 +36,9 @@ func ProxyOf(setting string) (Proxy, error) {
 }
 
 func checkProxy(proxy *url.URL) error {
-	if proxy.Scheme != "http" && proxy.Scheme != "https" || proxy.Hostname() == "" {
-		return fmt.Errorf("the proxy %s is not one of http://HOST:PORT and https://HOST:PORT", proxy.Redacted())
+	if proxy.Scheme != "http" && proxy.Scheme != "https" || proxy.Opaque != "" || proxy.Hostname() == "" {
+		// It is not shown: of NAME:PASSWORD@HOST without a scheme the name is the scheme, and all else is no secret to Redacted.
+		return errors.New("the proxy is not one of http://[NAME:PASSWORD@]HOST:PORT and https://[NAME:PASSWORD@]HOST:PORT")
 	}
 	return nil
 }

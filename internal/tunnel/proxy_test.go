@@ -163,7 +163,7 @@ func TestProxyOf(t *testing.T) {
 			t.Errorf("%s: got %q, %v, want %q", c.reason, text, err, c.want)
 		}
 	}
-	for _, setting := range []string{"socks5://a:s3cret@proxy:1080", "proxy.example.com:3128", "http://", "http://a:s3cret@%zz", "://s3cret"} {
+	for _, setting := range []string{"socks5://a:s3cret@proxy:1080", "proxy.example.com:3128", "http://", "http://a:s3cret@%zz", "://s3cret", "corp:s3cret@proxy:3128", "http:a:s3cret@proxy:3128"} {
 		if _, err := ProxyOf(setting); err == nil || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: got %v", setting, err)
 		}
