@@ -15,7 +15,8 @@ import (
 const (
 	// RegisteredWithAnnotation is the name of the token.
 	RegisteredWithAnnotation = "umbel.dev/registered-with"
-	// RegisteredKeyAnnotation is the fingerprint of the key that asked: no other key gets the name.
+	// RegisteredKeyAnnotation is the fingerprint of the key that asked: no other key gets the name, and this one does if the
+	// token's Secret lists it too.
 	RegisteredKeyAnnotation = "umbel.dev/registered-key"
 )
 

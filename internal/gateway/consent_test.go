@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -360,4 +361,81 @@ func TestAStolenKey(t *testing.T) {
 	mustContain(t, "the thief, after", fmt.Sprint(h.dial(stolen)), "KeyRevoked")
 	err = h.client.Patch(t.Context(), h.member("prod-eu"), client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"revokedKeys":null}}`)))
 	mustContain(t, "taking a revocation back", fmt.Sprint(err), "a key that was revoked stays so")
+}
+
+// A token that has pinned a key pins no other one, also when that key is revoked before its agent was ever in session.
+func TestATokenDoesNotUndoARevocation(t *testing.T) {
+	for when, pin := range map[string]func(h *hub, boot v1alpha1.Bootstrap, thief *identity.Keyring){
+		"after the key was pinned": func(h *hub, boot v1alpha1.Bootstrap, thief *identity.Keyring) {
+			if err := h.ask(boot, thief); err != nil {
+				h.t.Fatal(err)
+			}
+			token := client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(boot.Cluster)}
+			if err := h.client.Get(h.t.Context(), token, &corev1.Secret{}); !apierrors.IsNotFound(err) {
+				h.t.Errorf("the token that has served: %v", err)
+			}
+		},
+		"when the hub died before the token was gone": func(h *hub, boot v1alpha1.Bootstrap, thief *identity.Keyring) {
+			fingerprint, err := thief.Fingerprint()
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			member := h.member(boot.Cluster)
+			patch := client.MergeFrom(member.DeepCopy())
+			member.Status.Identity = &v1alpha1.MemberIdentity{KeyFingerprint: fingerprint}
+			if err := h.client.Status().Patch(h.t.Context(), member, patch); err != nil {
+				h.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(when, func(t *testing.T) {
+			h := newHub(t)
+			boot, thief := h.invite("prod-eu", time.Now().Add(time.Hour)), h.keyring(t.TempDir())
+			pin(h, boot, thief)
+			h.change("prod-eu", func(m *v1alpha1.MemberCluster) { m.Spec.RevokedKeys = []string{m.Status.Identity.KeyFingerprint} })
+			h.eventually("the key has lost its place", func() (bool, string) { return h.member("prod-eu").Status.Identity == nil, "" })
+			mustContain(t, "another key with the same token", fmt.Sprint(h.ask(boot, h.keyring(t.TempDir()))), "TokenRefused", "umbel join prod-eu")
+			if id := h.member("prod-eu").Status.Identity; id != nil {
+				t.Errorf("a key is pinned: %+v", id)
+			}
+		})
+	}
+}
+
+// Who may write a MemberCluster's annotations has no key pinned by that.
+func TestAnAnnotationPinsNoKey(t *testing.T) {
+	h := newHub(t)
+	ring := h.keyring(t.TempDir())
+	key, err := ring.Fingerprint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := func(cluster v1alpha1.ClusterName, token string) {
+		h.create(&v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: string(cluster), Annotations: map[string]string{
+			v1alpha1.RegisteredWithAnnotation: token, v1alpha1.RegisteredKeyAnnotation: key,
+		}}})
+	}
+	used := map[string]v1alpha1.TokenUse{key: {Cluster: "edge-1", Made: true}}
+	token := h.fleetToken("edge", v1alpha1.JoinToken{MaxUses: 9, Policy: v1alpha1.JoinAutomatic, Uses: used})
+	unused := h.fleetToken("unused", v1alpha1.JoinToken{MaxUses: 9, Policy: v1alpha1.JoinAutomatic})
+	made("edge-1", "edge")
+	made("edge-2", "edge")
+	for _, c := range []struct {
+		reason, token string
+		cluster       v1alpha1.ClusterName
+		want          string
+	}{
+		{"no token", "", "edge-1", "there is no join token"},
+		{"a token that was revoked", "gone.away", "edge-1", "was revoked"},
+		{"a token that knows the key for another cluster", token, "edge-2", "has not registered"},
+		{"a token that does not know the key", unused, "edge-1", "has not registered"},
+	} {
+		mustContain(t, c.reason, fmt.Sprint(h.ask(h.boot(c.cluster, c.token), ring)), "TokenRefused", c.want)
+		if id := h.member(c.cluster).Status.Identity; id != nil {
+			t.Errorf("%s: a key is pinned: %+v", c.reason, id)
+		}
+	}
+	if err := h.ask(h.boot("edge-1", token), ring); err != nil { // the hub died after the use was settled
+		t.Errorf("the key that registered the cluster, with its token: %v", err)
+	}
 }

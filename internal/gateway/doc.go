@@ -36,8 +36,8 @@
 //
 // Laws, with their reasons:
 //
-//   - The pinned key decides. A token serves once, to pin a key; a key is pinned in the API before its certificate is
-//     handed out, so a crash in between is repeated, never exploited.
+//   - The pinned key decides. A token serves once, to pin a key, and is gone before another key can be pinned; a key is pinned
+//     in the API before its certificate is handed out, so a crash in between is repeated, never exploited.
 //   - A token for many makes what is not there and changes nothing that is: not a name that somebody has, nor its labels.
 //     It is bounded in number, time and rate, and of the fleet it tells nothing but that a name is taken.
 //   - Who is kept out by the hub's people (spec.admission), or has a key that they revoked (spec.revokedKeys), gets no

@@ -141,13 +141,20 @@ func (g *Gateway) grant(ctx context.Context, ask session.JoinRequest, request id
 	return granted{member.UID, certificate, members.Paper{NotAfter: notAfter, Issuer: trust.Fingerprint(issuer)}}, err
 }
 
-// pin makes the key that asks the member's one, if it may: the one that registered the cluster, or who has its token.
+// pin makes the key that asks the member's one, if it may: the one that registered the cluster, or who has its token. Then
+// the token goes: from now on the pinned key is enough. Where that fails, or the hub dies in between, it goes with the first
+// session or when the key is revoked (package members), before another key could be pinned. A refusal shows in the status,
+// whoever asked: the member waits for its first agent, and whoever runs `umbel join` looks there.
 func (g *Gateway) pin(ctx context.Context, member *v1alpha1.MemberCluster, ask session.JoinRequest, request identity.MemberRequest) error {
 	var err error
-	if registeredBy(member, request.Fingerprint) {
-		err = g.settle(ctx, member, request.Fingerprint)
+	if name, fleet := identity.FleetTokenName(ask.Token); fleet && registeredBy(member, request.Fingerprint) {
+		err = g.settle(ctx, name, ask, request)
 	} else {
 		err = g.checkToken(ctx, ask)
+	}
+	var no *refused
+	if errors.As(err, &no) {
+		no.shows = true
 	}
 	if err != nil {
 		return err
@@ -159,7 +166,7 @@ func (g *Gateway) pin(ctx context.Context, member *v1alpha1.MemberCluster, ask s
 	if err := g.client.Status().Patch(ctx, member, patch); err != nil {
 		return fmt.Errorf("pinning the key of %q: %w", request.Cluster, err)
 	}
-	return nil
+	return members.DeleteToken(ctx, g.client, request.Cluster)
 }
 
 // objection says why the agent that has proved a key does not get what it wants, as the MemberCluster has it; nil when it
@@ -184,10 +191,9 @@ func objection(member *v1alpha1.MemberCluster, fingerprint string) *refused {
 	return nil
 }
 
-// checkToken says whether the token of a request is the one that was made for the member. A refusal shows in the status,
-// whoever asked: the member waits for its first agent, and whoever runs `umbel join` looks there.
+// checkToken says whether the token of a request is the one that was made for the member.
 func (g *Gateway) checkToken(ctx context.Context, ask session.JoinRequest) error {
-	no := &refused{reason: v1alpha1.ReasonTokenRefused, cluster: ask.Cluster, shows: true}
+	no := &refused{reason: v1alpha1.ReasonTokenRefused, cluster: ask.Cluster}
 	again := fmt.Sprintf("; run `umbel join %s` again for a new one", ask.Cluster)
 	key := client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(ask.Cluster)}
 	var secret corev1.Secret

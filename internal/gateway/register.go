@@ -157,31 +157,33 @@ func (g *Gateway) noteUse(ctx context.Context, secret *corev1.Secret, token v1al
 	return nil
 }
 
-// registeredBy says whether the member registered itself with this key.
+// registeredBy says whether the MemberCluster is one that the hub made for this key, as far as its annotations tell: others may
+// write those as well.
 func registeredBy(member *v1alpha1.MemberCluster, fingerprint string) bool {
 	return member.Annotations[v1alpha1.RegisteredKeyAnnotation] == fingerprint
 }
 
-// settle writes down that the MemberCluster of a cluster that registered itself was made, before its key is pinned: from
-// then on its token brings it back no more. A token that was revoked meanwhile brings back nobody.
-func (g *Gateway) settle(ctx context.Context, member *v1alpha1.MemberCluster, fingerprint string) error {
+// settle says whether the key that asks has registered the cluster, which the Secret of its token alone proves, and writes down
+// there that the MemberCluster was made, before the key is pinned: from then on its token brings it back no more. A token that
+// was revoked meanwhile brings back nobody.
+func (g *Gateway) settle(ctx context.Context, name string, ask session.JoinRequest, request identity.MemberRequest) error {
+	registered := func() (*corev1.Secret, v1alpha1.JoinToken, error) {
+		secret, token, err := g.fleetToken(ctx, name, ask)
+		if use, known := token.Uses[request.Fingerprint]; err == nil && (!known || use.Cluster != request.Cluster) {
+			err = &refused{reason: v1alpha1.ReasonTokenRefused, cluster: request.Cluster, text: fmt.Sprintf(
+				"the token has not registered cluster %q for this key, although the MemberCluster says so; run `umbel join %s` for a token of its own",
+				request.Cluster, request.Cluster)}
+		}
+		return secret, token, err
+	}
+	if _, _, err := registered(); err != nil {
+		return err // before anybody waits for it
+	}
 	g.registering.Lock()
 	defer g.registering.Unlock()
-	key := client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenPrefix + member.Annotations[v1alpha1.RegisteredWithAnnotation]}
-	var secret corev1.Secret
-	err := g.live.Get(ctx, key, &secret)
-	if apierrors.IsNotFound(err) {
-		return nil
+	secret, token, err := registered()
+	if err != nil || token.Uses[request.Fingerprint].Made {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("reading the join token %s: %w", key, err)
-	}
-	token, err := v1alpha1.ParseJoinToken(secret.Data[v1alpha1.JoinTokenData])
-	if err != nil {
-		return fmt.Errorf("secret %s: %w", key, err)
-	}
-	if use, known := token.Uses[fingerprint]; !known || use.Made {
-		return nil // the token is another one of that name, or has it
-	}
-	return g.noteUse(ctx, &secret, token, fingerprint, v1alpha1.TokenUse{Cluster: v1alpha1.ClusterName(member.Name), Made: true})
+	return g.noteUse(ctx, secret, token, request.Fingerprint, v1alpha1.TokenUse{Cluster: request.Cluster, Made: true})
 }

@@ -144,12 +144,14 @@ func silent(err error) error {
 	return err
 }
 
-// write writes the status. When the member connects for the first time its join token goes first: it has served.
+// write writes the status. When the member connects for the first time its join token goes first: it has served. So it does
+// when a key that was revoked loses its place: whoever still has the token would put another key there.
 func (c *Controller) write(ctx context.Context, member *v1alpha1.MemberCluster, status v1alpha1.MemberClusterStatus) error {
 	last := meta.FindStatusCondition(member.Status.Conditions, v1alpha1.ConditionConnected)
 	first := last == nil || last.Reason == v1alpha1.ReasonAwaitingAgent || isHold(last.Reason)
-	if first && meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionConnected) {
-		if err := c.deleteToken(ctx, member.Name); err != nil {
+	vacated := member.Status.Identity != nil && status.Identity == nil
+	if vacated || first && meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionConnected) {
+		if err := DeleteToken(ctx, c.client, v1alpha1.ClusterName(member.Name)); err != nil {
 			return err
 		}
 	}
@@ -182,7 +184,7 @@ func (c *Controller) lifecycle(ctx context.Context, member *v1alpha1.MemberClust
 		c.registry.detach(v1alpha1.ClusterName(member.Name), &wire.Detach{Prune: prune})
 		return false, nil
 	}
-	if err := c.deleteToken(ctx, member.Name); err != nil {
+	if err := DeleteToken(ctx, c.client, v1alpha1.ClusterName(member.Name)); err != nil {
 		return false, err
 	}
 	return true, c.patch(ctx, member, func() { controllerutil.RemoveFinalizer(member, v1alpha1.Finalizer) })
@@ -222,11 +224,10 @@ func (c *Controller) patch(ctx context.Context, member *v1alpha1.MemberCluster, 
 	return nil
 }
 
-func (c *Controller) deleteToken(ctx context.Context, member string) error {
-	token := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-		Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(v1alpha1.ClusterName(member)),
-	}}
-	if err := client.IgnoreNotFound(c.client.Delete(ctx, token)); err != nil {
+// DeleteToken deletes the join token of a member, if there is one.
+func DeleteToken(ctx context.Context, c client.Client, member v1alpha1.ClusterName) error {
+	token := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(member)}}
+	if err := client.IgnoreNotFound(c.Delete(ctx, token)); err != nil {
 		return fmt.Errorf("deleting the join token of member %s: %w", member, err)
 	}
 	return nil
