@@ -97,7 +97,11 @@ type byUpgrade struct{ plain, upgrading http.RoundTripper }
 // RoundTrip implements http.RoundTripper.
 func (b byUpgrade) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Header.Get("Upgrade") != "" {
-		return b.upgrading.RoundTrip(r)
+		answer, err := b.upgrading.RoundTrip(r)
+		if err == nil {
+			goesAhead(answer)
+		}
+		return answer, err
 	}
 	return b.plain.RoundTrip(r)
 }

@@ -27,7 +27,7 @@ type site struct {
 const bulk = 64 << 20
 
 // newSite starts it. GET /small answers with 1 kB, GET /bulk with bulk bytes in pieces as they come from a log, and /exec is
-// upgraded and sends as many.
+// upgraded and sends as many in small pieces.
 func newSite(b *testing.B) *site {
 	b.Helper()
 	s := &site{direct: httptest.NewUnstartedServer(http.HandlerFunc(member))}
@@ -106,7 +106,7 @@ func member(w http.ResponseWriter, r *http.Request) {
 	case "/small":
 		w.Write(make([]byte, 1000))
 	case "/bulk":
-		pour(w)
+		pour(w, 32<<10) // as what copies from a node does
 	case "/exec":
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -114,13 +114,13 @@ func member(w http.ResponseWriter, r *http.Request) {
 		}
 		defer conn.Close()
 		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
-		pour(conn)
+		pour(conn, 4<<10) // as a WebSocket's frames come
 	}
 }
 
-// pour writes in pieces of 32 kB, as what copies from a node does.
-func pour(w io.Writer) {
-	piece := make([]byte, 32<<10)
+// pour writes bulk bytes in pieces.
+func pour(w io.Writer, size int) {
+	piece := make([]byte, size)
 	for range bulk / len(piece) {
 		if _, err := w.Write(piece); err != nil {
 			return

@@ -2,6 +2,7 @@ package kubeproxy
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -18,6 +19,9 @@ type upgradable struct {
 func (u *upgradable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffered, err := http.NewResponseController(u.ResponseWriter).Hijack()
 	u.conn = conn
+	if _, secure := conn.(*tls.Conn); secure { // streams of a tunnel gather what comes by themselves
+		conn = &aheadConn{conn, readAhead(conn)}
+	}
 	return conn, buffered, err
 }
 
