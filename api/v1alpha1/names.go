@@ -46,9 +46,11 @@ const (
 	HubLease = "umbel-hub"
 
 	// ReplicaLabel stands on the Leases of a hub's replicas in SystemNamespace, with the replica's name as its value, and
-	// ReplicaAddress is the annotation in which each says where the others reach its gateway, as HOST:PORT.
+	// ReplicaAddress is the annotation in which each says where the others reach its gateway, as HOST:PORT. ReplicaKey is the
+	// fingerprint of the key with which it dials them.
 	ReplicaLabel   = "umbel.dev/replica"
 	ReplicaAddress = "umbel.dev/address"
+	ReplicaKey     = "umbel.dev/key"
 
 	// ClusterSetLabel on SystemNamespace is the name of the fleet, as SIG-Multicluster's tools know it. The hub draws one
 	// when there is none.

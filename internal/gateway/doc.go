@@ -57,7 +57,8 @@
 //   - Of connections whose other end is not known there are so many and no more, they take so long, and so much is read from
 //     each (package lobby, strangers.go). Who opens many pays with its own.
 //   - State is in the API: the members' CA is a Secret, so any replica can take over. Each serves with a certificate of its
-//     own. What one replica says to another goes over mutual TLS with certificates of that CA which are good for nothing else.
+//     own. What one replica says to another goes over mutual TLS with certificates of that CA which are good for nothing else, of a key
+//     that the replica's Lease names: who has the CA's key, and no access to the hub's API, is nobody here.
 //
 // Left to others: who issues and who is trusted (package gateway/trust), the conversation (package session), bytes (package
 // tunnel), what is desired (package delivery).

@@ -117,7 +117,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 		}),
 	}
 	if config.Replicas != nil {
-		g.peers = newPeers(config.Authority, config.Replicas.Self())
+		g.peers = newPeers(config.Authority, config.Replicas.Self(), config.Replicas.Key())
 	}
 	if err := g.listen(); err != nil {
 		return nil, err

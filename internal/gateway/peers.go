@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -67,6 +68,7 @@ type authority interface {
 type peers struct {
 	authority authority
 	name      string // of this replica
+	key       *ecdsa.PrivateKey
 	transport *http.Transport
 
 	mu     sync.Mutex
@@ -75,8 +77,8 @@ type peers struct {
 	issuer *identity.CA // of cert
 }
 
-func newPeers(authority authority, name string) *peers {
-	p := &peers{authority: authority, name: name}
+func newPeers(authority authority, name string, key *ecdsa.PrivateKey) *peers {
+	p := &peers{authority: authority, name: name, key: key}
 	p.transport = &http.Transport{
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, // an upgrade needs a connection of its own
@@ -102,14 +104,15 @@ func (p *peers) certificate() (*tls.Certificate, error) {
 	if p.cert != nil && p.issuer.Certificate().Equal(issuer.Certificate()) && now.Sub(p.issued) < replicaTTL/3 {
 		return p.cert, nil
 	}
-	pair, err := issuer.IssueReplica(p.name, replicaTTL)
+	certPEM, err := issuer.SignReplica(p.name, p.key.Public(), replicaTTL)
 	if err != nil {
 		return nil, fmt.Errorf("issuing the certificate of replica %s: %w", p.name, err)
 	}
-	cert, err := pair.TLS()
+	leaf, err := identity.ParseCert(certPEM)
 	if err != nil {
 		return nil, err
 	}
+	cert := tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: p.key, Leaf: leaf}
 	p.cert, p.issued, p.issuer = &cert, now, issuer
 	return p.cert, nil
 }
@@ -151,13 +154,31 @@ func (t throughPeer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.peers.transport.RoundTrip(r)
 }
 
-// servePeer serves another replica of the hub.
+// reasonNoReplica is the reason of a refusal of who is no replica of the hub.
+const reasonNoReplica = "NoReplica"
+
+// servePeer serves another replica of the hub: one with a certificate of its CA, of the key that the Lease of a replica which
+// is alive names. The CA's key alone opens nothing here, were it stolen: for the identity of a person is believed.
 func (g *Gateway) servePeer(w http.ResponseWriter, r *http.Request) {
 	log := g.Log.With("peer", r.RemoteAddr, "path", r.URL.Path)
+	if g.Replicas == nil {
+		kubeproxy.WriteError(w, http.StatusNotFound, "this hub is one process: it has no replicas")
+		return
+	}
+	refuse := func(code int, why, answer string) {
+		log.Warn("a request that says it is from a replica of the hub was refused", "why", why)
+		g.turnedAway(&refused{reason: reasonNoReplica, text: why}, r.RemoteAddr)
+		kubeproxy.WriteError(w, code, answer)
+	}
 	from, err := g.Authority.VerifyReplica(r.Context(), r.TLS.PeerCertificates)
 	if err != nil {
-		log.Warn("a request that says it is from a replica of the hub was refused", "why", err)
-		kubeproxy.WriteError(w, http.StatusUnauthorized, "this path is for replicas of the hub")
+		refuse(http.StatusUnauthorized, err.Error(), "this path is for replicas of the hub")
+		return
+	}
+	if !g.Replicas.Has(from, identity.CertificateFingerprint(r.TLS.PeerCertificates[0])) {
+		// Of a replica that has just begun the Lease may not be known here: who asked through it is to try again.
+		refuse(http.StatusServiceUnavailable, fmt.Sprintf("it has a certificate of replica %q, with a key that the Lease of no living replica of that name has", from),
+			"the replica of the hub that sends this is not known to the other one; try again")
 		return
 	}
 	lobby.Recognised(r.Context())
@@ -169,7 +190,7 @@ func (g *Gateway) servePeer(w http.ResponseWriter, r *http.Request) {
 }
 
 // passOn sends a request to a member that is in session here. The replica that it comes from has authenticated and
-// authorised the person whose identity it carries.
+// authorised the person whose identity it carries, and has it in its audit log: no second line is written here.
 func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, log *slog.Logger) {
 	name, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), peerPrefix), "/")
 	cluster := v1alpha1.ClusterName(name)

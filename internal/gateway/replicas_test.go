@@ -291,27 +291,73 @@ func TestThePathOfReplicasIsForReplicas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger := newPeers(alone{foreign}, "hub-9")
+	key, err := identity.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := newPeers(alone{foreign}, "hub-9", key)
 	stranger.transport.TLSClientConfig.VerifyConnection = nil
-	for reason, through := range map[string]http.RoundTripper{
-		"nobody":                     here.web(nil).Transport,
-		"an agent of a member":       here.web(agentRing).Transport,
-		"a replica of another hub":   stranger.transport,
-		"an account with all rights": bearer{here.web(nil).Transport, "made up"},
+	other := "hub-0"
+	if here.replica == other {
+		other = "hub-1"
+	}
+	for reason, c := range map[string]struct {
+		through http.RoundTripper
+		want    int
+	}{
+		"nobody":                     {here.web(nil).Transport, http.StatusUnauthorized},
+		"an agent of a member":       {here.web(agentRing).Transport, http.StatusUnauthorized},
+		"a replica of another hub":   {stranger.transport, http.StatusUnauthorized},
+		"an account with all rights": {bearer{here.web(nil).Transport, "made up"}, http.StatusUnauthorized},
+		"who stole the CA's key, as a replica that is alive": {newPeers(f.authority, other, key).transport, http.StatusServiceUnavailable},
+		"who stole the CA's key, as this replica":            {newPeers(f.authority, here.replica, key).transport, http.StatusServiceUnavailable},
+		"who stole the CA's key, as another replica":         {newPeers(f.authority, "hub-9", key).transport, http.StatusServiceUnavailable},
 	} {
 		ask, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+here.address+peerPrefix+"c0/api", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ask.Header.Set(kubeproxy.IdentityHeader, "eyJ1c2VyIjoic3lzdGVtOmFkbWluIn0=") // {"user":"system:admin"}
-		answer, err := through.RoundTrip(ask)
+		answer, err := c.through.RoundTrip(ask)
 		if err != nil {
 			t.Errorf("%s: %v", reason, err)
 			continue
 		}
-		if text := readAll(t, answer); answer.StatusCode != http.StatusUnauthorized {
+		if text := readAll(t, answer); answer.StatusCode != c.want || !strings.Contains(text, "replica") {
 			t.Errorf("%s: %s: %s", reason, answer.Status, text)
 		}
+	}
+	_, events := here.recorded(audit.HubUser)
+	recorded := 0
+	for _, e := range events {
+		if strings.HasPrefix(e.Annotations[audit.RefusedAnnotation], reasonNoReplica) {
+			recorded++
+		}
+	}
+	if recorded != 7 {
+		t.Errorf("%d refusals of seven are in the audit log", recorded)
+	}
+}
+
+// A hub that is one process serves nobody there, whatever certificate they have.
+func TestAHubOfOneProcessHasNoPathForReplicas(t *testing.T) {
+	h := newHub(t)
+	h.joined("prod-eu")
+	key, err := identity.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+h.address+peerPrefix+"prod-eu/api", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask.Header.Set(kubeproxy.IdentityHeader, "eyJ1c2VyIjoic3lzdGVtOmFkbWluIn0=") // {"user":"system:admin"}
+	answer, err := newPeers(h.authority, "hub-0", key).transport.RoundTrip(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := readAll(t, answer); answer.StatusCode != http.StatusNotFound {
+		t.Errorf("%s: %s", answer.Status, text)
 	}
 }
 

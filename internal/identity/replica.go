@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto"
 	"crypto/x509"
 	"fmt"
 	"net/url"
@@ -19,16 +20,16 @@ const (
 	replicaPath = "/replica/"
 )
 
-// IssueReplica issues the certificate with which a replica of the hub dials the others.
-func (ca *CA) IssueReplica(name string, ttl time.Duration) (KeyPair, error) {
-	return ca.IssueClient(Request{
+// SignReplica issues the certificate with which the replica of the hub that has the key dials the others. It returns PEM.
+func (ca *CA) SignReplica(name string, key crypto.PublicKey, ttl time.Duration) ([]byte, error) {
+	return ca.Sign(Request{
 		CommonName: name, Organizations: []string{ReplicasGroup}, TTL: ttl,
 		URIs: []*url.URL{{Scheme: "spiffe", Host: "umbel", Path: replicaPath + name}},
-	})
+	}, key, x509.ExtKeyUsageClientAuth)
 }
 
 // VerifyReplica returns which replica of the hub presented chain, leaf first, at the time now. Its certificate has to be of
-// one of the roots.
+// one of the roots. Whether the key is that replica's is the caller's to find out.
 func VerifyReplica(roots *x509.CertPool, chain []*x509.Certificate, now time.Time) (name string, err error) {
 	if len(chain) == 0 {
 		return "", ErrNoCertificate

@@ -2,6 +2,7 @@ package replicas
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/identity"
 )
 
 const (
@@ -50,7 +52,9 @@ type Config struct {
 // Replicas is one replica's view of all. It is safe for concurrent use.
 type Replicas struct {
 	Config
-	started time.Time
+	started     time.Time
+	key         *ecdsa.PrivateKey
+	fingerprint string // of key
 
 	mu     sync.Mutex
 	others map[string]*other
@@ -62,6 +66,7 @@ type Replicas struct {
 // other is what is known of another replica.
 type other struct {
 	address string
+	key     string    // the fingerprint of the one with which it dials
 	renewal string    // what the Lease said last
 	heard   time.Time // when it said so, by this replica's clock
 	lapsed  bool
@@ -75,7 +80,30 @@ func New(config Config) (*Replicas, error) {
 	if config.Interval == 0 {
 		config.Interval = DefaultInterval
 	}
-	return &Replicas{Config: config, started: config.Now(), others: map[string]*other{}}, nil
+	key, err := identity.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	fingerprint, err := identity.KeyFingerprint(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	return &Replicas{Config: config, started: config.Now(), key: key, fingerprint: fingerprint, others: map[string]*other{}}, nil
+}
+
+// Key is the key with which this replica dials the others. It is made anew with each start and never leaves the process.
+func (r *Replicas) Key() *ecdsa.PrivateKey { return r.key }
+
+// Has says whether a replica is alive and its Lease names the key, by its fingerprint. Who can issue certificates of the hub,
+// but not write Leases of the hub's, is no replica by that.
+func (r *Replicas) Has(name, fingerprint string) bool {
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o := r.others[name]
+	return o != nil && !o.lapsed && o.key != "" && o.key == fingerprint
 }
 
 // Self is the name of this replica; empty on a hub that is one process.
@@ -213,7 +241,7 @@ func (r *Replicas) renew(ctx context.Context) error {
 		return err
 	}
 	lease.Labels = map[string]string{v1alpha1.ReplicaLabel: r.Name}
-	lease.Annotations = map[string]string{v1alpha1.ReplicaAddress: r.Config.Address}
+	lease.Annotations = map[string]string{v1alpha1.ReplicaAddress: r.Config.Address, v1alpha1.ReplicaKey: r.fingerprint}
 	lease.Spec = coordinationv1.LeaseSpec{HolderIdentity: &r.Name, LeaseDurationSeconds: &seconds, RenewTime: &now}
 	if apierrors.IsNotFound(err) {
 		err = r.Client.Create(ctx, lease)
@@ -257,7 +285,7 @@ func (r *Replicas) observe(now any) {
 		r.others[name] = o
 	}
 	back := false
-	o.address = lease.Annotations[v1alpha1.ReplicaAddress]
+	o.address, o.key = lease.Annotations[v1alpha1.ReplicaAddress], lease.Annotations[v1alpha1.ReplicaKey]
 	if o.renewal != renewal {
 		back, o.lapsed = o.lapsed, false
 		o.renewal, o.heard = renewal, r.Now()
