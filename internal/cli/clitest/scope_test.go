@@ -143,7 +143,61 @@ func TestScopeDeleteWaits(t *testing.T) {
 // TestClustersOfATeam: who may not list clusters sees those that roles name for him.
 func TestClustersOfATeam(t *testing.T) {
 	f := newFleet(t)
-	person := "team-person"
+	const person = "team-person"
+	mine := f.as(t, person)
+	if got := mine.run(t.Context(), "get", "clusters"); got.Code != 1 || !strings.Contains(got.Err, "cannot list resource") {
+		t.Errorf("without any right: got %+v", got)
+	}
+	f.may(t, person, rbacv1.PolicyRule{
+		APIGroups: []string{"umbel.dev"}, Resources: []string{"memberclusters"}, ResourceNames: []string{"prod-us", "prod-eu", "dev", "gone"}, Verbs: []string{"get", "proxy"},
+	})
+	const want = "membercluster.umbel.dev/prod-eu\nmembercluster.umbel.dev/prod-us\n"
+	mine.learns(t, "get clusters -l env=prod -o name", func(got said) bool { return got.Out == want })
+}
+
+// TestScopeOfTheTeam: who may read a scope and no Package is told what can be seen of it, and what cannot.
+func TestScopeOfTheTeam(t *testing.T) {
+	f := newFleet(t)
+	f.team(t)
+	const person = "team-reader"
+	mine := f.as(t, person)
+	f.may(t, person, rbacv1.PolicyRule{APIGroups: []string{"umbel.dev"}, Resources: []string{"scopes"}, Verbs: []string{"get"}})
+	got := mine.learns(t, "describe scope team", func(got said) bool { return got.Code == 0 })
+	holds := func(got said, words ...string) {
+		t.Helper()
+		text := strings.Join(strings.Fields(got.Out), " ")
+		for _, want := range words {
+			if !strings.Contains(text, want) {
+				t.Errorf("no %q in %+v", want, got)
+			}
+		}
+	}
+	holds(got, "Role: edit Namespaces: shop, pay", "Clusters: 1 of 3 ready, 1 failing, 1 unknown",
+		`whether these are the latest bindings: packages.umbel.dev "shop" is forbidden: User "team-reader" cannot get`,
+		`which clusters have it: memberclusters.umbel.dev is forbidden: User "team-reader" cannot list`)
+	if strings.Contains(got.Out, "prod-eu") {
+		t.Errorf("it names clusters that may not be read:\n%s", got.Out)
+	}
+	f.may(t, person,
+		rbacv1.PolicyRule{APIGroups: []string{"umbel.dev"}, Resources: []string{"memberclusters"}, ResourceNames: []string{"prod-us", "prod-eu"}, Verbs: []string{"get", "proxy"}},
+		rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: []string{v1alpha1.HubLease}, Verbs: []string{"get"}})
+	got = mine.learns(t, "describe scope team", func(got said) bool {
+		return strings.Contains(got.Out, "prod-eu") && !strings.Contains(got.Err, "leases")
+	})
+	holds(got, "prod-eu Ready 4/4", "prod-us Unknown 4/4 the cluster is not connected", "clusters that you may not read, or that have not reported yet: 1 of 3")
+	var dossier struct {
+		Clusters []struct{ Cluster string }
+		Unseen   []string
+	}
+	read(t, mine.run(t.Context(), "describe", "scope", "team", "-o", "json"), &dossier)
+	if len(dossier.Clusters) != 2 || len(dossier.Unseen) != 2 {
+		t.Errorf("for a program: got %+v", dossier)
+	}
+}
+
+// as is the fleet as somebody else sees it.
+func (f *fleet) as(t *testing.T, person string) *fleet {
+	t.Helper()
 	raw, err := clientcmd.LoadFromFile(f.kubeconfig)
 	if err != nil {
 		t.Fatal(err)
@@ -154,29 +208,34 @@ func TestClustersOfATeam(t *testing.T) {
 	if err := clientcmd.WriteToFile(*raw, mine.kubeconfig); err != nil {
 		t.Fatal(err)
 	}
-	if got := mine.run(t.Context(), "get", "clusters"); got.Code != 1 || !strings.Contains(got.Err, "cannot list resource") {
-		t.Errorf("without any right: got %+v", got)
-	}
-	f.create(t, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: person}, Rules: []rbacv1.PolicyRule{{
-		APIGroups: []string{"umbel.dev"}, Resources: []string{"memberclusters"}, ResourceNames: []string{"prod-us", "prod-eu", "dev", "gone"}, Verbs: []string{"get", "proxy"},
-	}}})
+	return &mine
+}
+
+// may gives rights to somebody.
+func (f *fleet) may(t *testing.T, person string, rules ...rbacv1.PolicyRule) {
+	t.Helper()
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{GenerateName: person + "-"}, Rules: rules}
+	f.create(t, role)
 	f.create(t, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: person}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: person},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: person + "-"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: person}},
 	})
-	// An API server takes a moment to learn of a role.
+}
+
+// learns runs a command until the answer is as it should be: an API server takes a moment to learn of a role.
+func (f *fleet) learns(t *testing.T, args string, fits func(said) bool) said {
+	t.Helper()
 	deadline, tick := time.After(30*time.Second), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
-	const want = "membercluster.umbel.dev/prod-eu\nmembercluster.umbel.dev/prod-us\n"
 	for {
-		got := mine.run(t.Context(), "get", "clusters", "-l", "env=prod", "-o", "name")
-		if got.Out == want {
-			return
+		got := f.run(t.Context(), strings.Fields(args)...)
+		if fits(got) {
+			return got
 		}
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("got %+v, want %q", got, want)
+			t.Fatalf("umbel %s: got %+v", args, got)
 		}
 	}
 }

@@ -3,11 +3,14 @@ package describe
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -88,6 +91,7 @@ func (r *reader) placement(ctx context.Context, key kube.ObjectKey) (*placementD
 	return about, nil
 }
 
+// scope needs the Scope alone. What whoever asks may not see of the rest is named, and not guessed.
 func (r *reader) scope(ctx context.Context, name string) (*scopeDossier, error) {
 	about := &scopeDossier{Scope: &v1alpha1.Scope{}, Clusters: []view.ClusterState{}, Hub: hubStateOf(r.moment)}
 	if err := r.get(ctx, kinds.Scopes, kube.ObjectKey{Name: name}, about.Scope); err != nil {
@@ -99,13 +103,33 @@ func (r *reader) scope(ctx context.Context, name string) (*scopeDossier, error) 
 	}
 	namespace, pkg := about.Scope.Status.Package.Split()
 	delivered, err := r.pkg(ctx, kube.ObjectKey{Namespace: namespace, Name: pkg})
-	if kube.IgnoreNotFound(err) != nil {
+	switch {
+	case err == nil:
+		about.Clusters = delivered.Clusters
+	case apierrors.IsForbidden(err):
+		about.Unseen = append(about.Unseen, fmt.Sprintf("whether these are the latest bindings: %v", err))
+		return about, r.scopeOfClusters(ctx, about)
+	case !apierrors.IsNotFound(err):
 		return nil, err
 	}
-	if err == nil {
-		about.Clusters = delivered.Clusters
-	}
 	return about, nil
+}
+
+// scopeOfClusters tells of the clusters that may be seen what they say themselves.
+func (r *reader) scopeOfClusters(ctx context.Context, about *scopeDossier) error {
+	var clusters v1alpha1.MemberClusterList
+	if err := r.hub.ListClusters(ctx, &clusters, labels.Everything()); apierrors.IsForbidden(err) {
+		about.Unseen = append(about.Unseen, fmt.Sprintf("which clusters have it: %v", err))
+		return nil
+	} else if err != nil {
+		return err
+	}
+	about.Clusters = r.moment.Held(about.Scope.Status.Package, clusters.Items)
+	counts := about.Scope.Status.Clusters
+	if seen, all := int32(len(about.Clusters)), counts.Selected+counts.Removing; seen < all {
+		about.Unseen = append(about.Unseen, fmt.Sprintf("clusters that you may not read, or that have not reported yet: %d of %d", all-seen, all))
+	}
+	return nil
 }
 
 func (r *reader) release(ctx context.Context, key kube.ObjectKey) (*releaseDossier, error) {

@@ -17,8 +17,10 @@ import (
 type scopeDossier struct {
 	Scope    *v1alpha1.Scope     `json:"scope"`
 	Clusters []view.ClusterState `json:"clusters"`
-	Hub      hubState            `json:"hub"`
-	Events   []event             `json:"events,omitempty"`
+	// Unseen is what whoever asks may not see.
+	Unseen []string `json:"unseen,omitempty"`
+	Hub    hubState `json:"hub"`
+	Events []event  `json:"events,omitempty"`
 }
 
 func (d *scopeDossier) write(p *page, moment view.Moment) {
@@ -50,6 +52,12 @@ func (d *scopeDossier) write(p *page, moment view.Moment) {
 	}
 	p.table("Who has it", []string{"CLUSTER", "STATE", "BINDINGS", "MESSAGE"}, rows)
 	p.table("Failures", []string{"CLUSTER", "OBJECT", "MESSAGE"}, failures)
+	if len(d.Unseen) > 0 {
+		p.section("Not shown, because your rights on the hub do not reach so far")
+		for _, what := range d.Unseen {
+			p.line(what)
+		}
+	}
 	p.events(moment, d.Events)
 	p.next(d.next(moment))
 }

@@ -22,6 +22,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/kube/conditions"
 	"umbel.dev/umbel/internal/upgrade"
 	"umbel.dev/umbel/internal/version"
 )
@@ -207,9 +208,10 @@ func (o *agents) show(spec v1alpha1.AgentUpgradeSpec, repository string, members
 			seen.Clusters = append(seen.Clusters, m)
 		}
 	}
-	decision := upgrade.Next(&v1alpha1.AgentUpgrade{Spec: spec}, seen, o.Now())
+	status := upgrade.Next(&v1alpha1.AgentUpgrade{Spec: spec}, seen, o.Now()).Status
+	conditions.DeriveReady(&status.Conditions, 0, v1alpha1.ConditionAdvancing, v1alpha1.ConditionUpgraded)
 	o.Note("dry run: nothing is changed; this is how it would begin")
-	return printStatus(o.Factory, &v1alpha1.AgentUpgrade{Spec: spec, Status: decision.Status})
+	return printStatus(o.Factory, &v1alpha1.AgentUpgrade{Spec: spec, Status: status})
 }
 
 // await waits until the upgrade is done, or has stopped.

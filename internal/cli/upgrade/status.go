@@ -15,12 +15,16 @@ import (
 )
 
 func newStatusCmd(f *client.Factory) *cobra.Command {
-	return &cobra.Command{
+	var format output.Format
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how far the upgrade of the agents is",
 		Long:  "Show how far the upgrade of the agents is: which clusters failed, and why, and which change, wait, or are left out.",
 		Example: `  # how far it is
-  umbel upgrade status`,
+  umbel upgrade status
+
+  # the AgentUpgrade, for a program
+  umbel upgrade status -o json`,
 		Args:              exit.Takes(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -29,10 +33,17 @@ func newStatusCmd(f *client.Factory) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if format != output.Human {
+					upgrade.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AgentUpgrade"))
+					upgrade.ManagedFields = nil
+					return output.Encode(f.Out, format, upgrade)
+				}
 				return printStatus(f, upgrade)
 			})
 		},
 	}
+	output.AddFlag(cmd, &format, output.JSON, output.YAML)
+	return cmd
 }
 
 func labelsOf(m v1alpha1.MemberCluster) labels.Set { return m.Labels }

@@ -159,6 +159,26 @@ func (m Moment) HeldState(cluster *v1alpha1.MemberCluster, held *v1alpha1.Member
 	return progress(held, false)
 }
 
+// Held returns the state of a package on every cluster whose status lists it, sorted by name, from what the clusters say alone.
+func (m Moment) Held(key v1alpha1.PackageKey, clusters []v1alpha1.MemberCluster) []ClusterState {
+	states := []ClusterState{}
+	for i := range clusters {
+		cluster := &clusters[i]
+		held := find(cluster, key)
+		if held == nil {
+			continue
+		}
+		s := ClusterState{Cluster: v1alpha1.ClusterName(cluster.Name), Package: held}
+		s.State, s.Message = m.HeldState(cluster, held)
+		if s.State == Unknown {
+			s.LastSeen = cluster.Status.LastSeen
+		}
+		states = append(states, s)
+	}
+	slices.SortFunc(states, func(a, b ClusterState) int { return cmp.Compare(a.Cluster, b.Cluster) })
+	return states
+}
+
 // Cell returns a state as a cell.
 func (s State) Cell() output.Cell {
 	tones := map[State]output.Tone{Ready: output.Good, Failing: output.Bad, Unknown: output.Doubtful}
