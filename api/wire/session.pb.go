@@ -718,7 +718,9 @@ type Refusal struct {
 	// message says why, and what to do next.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// upgrade is what the agent is to run instead, when it is refused for its protocol.
-	Upgrade       *Upgrade `protobuf:"bytes,3,opt,name=upgrade,proto3" json:"upgrade,omitempty"`
+	Upgrade *Upgrade `protobuf:"bytes,3,opt,name=upgrade,proto3" json:"upgrade,omitempty"`
+	// epoch is that of the hub, see Welcome: an agent takes an upgrade from no older copy of its hub.
+	Epoch         *uint64 `protobuf:"varint,4,opt,name=epoch,proto3,oneof" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -772,6 +774,13 @@ func (x *Refusal) GetUpgrade() *Upgrade {
 		return x.Upgrade
 	}
 	return nil
+}
+
+func (x *Refusal) GetEpoch() uint64 {
+	if x != nil && x.Epoch != nil {
+		return *x.Epoch
+	}
+	return 0
 }
 
 // DesiredState changes what the member is to hold. Only what differs from what the agent said or acknowledged
@@ -1973,11 +1982,13 @@ const file_session_proto_rawDesc = "" +
 	"\vcluster_set\x18\x04 \x01(\tR\n" +
 	"clusterSet\x12\x19\n" +
 	"\x05epoch\x18\t \x01(\x04H\x00R\x05epoch\x88\x01\x01B\b\n" +
-	"\x06_epoch\"m\n" +
+	"\x06_epoch\"\x92\x01\n" +
 	"\aRefusal\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x120\n" +
-	"\aupgrade\x18\x03 \x01(\v2\x16.umbel.wire.v1.UpgradeR\aupgrade\"s\n" +
+	"\aupgrade\x18\x03 \x01(\v2\x16.umbel.wire.v1.UpgradeR\aupgrade\x12\x19\n" +
+	"\x05epoch\x18\x04 \x01(\x04H\x00R\x05epoch\x88\x01\x01B\b\n" +
+	"\x06_epoch\"s\n" +
 	"\fDesiredState\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x121\n" +
 	"\x06assign\x18\x02 \x03(\v2\x19.umbel.wire.v1.AssignmentR\x06assign\x12\x16\n" +
@@ -2179,6 +2190,7 @@ func file_session_proto_init() {
 		(*FromHub_Upgrade)(nil),
 	}
 	file_session_proto_msgTypes[3].OneofWrappers = []any{}
+	file_session_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -16,7 +16,7 @@ package wire
 //	               its next certificate
 //	   2026-11-26  Hello.epoch and Welcome.epoch: who does not know them fences nobody
 //	   2026-11-26  added without a new number, since whoever does not know a message or a field passes over it:
-//	               Upgrade, UpgradeState; build, image and upgrade in Hello; upgrade in Refusal
+//	               Upgrade, UpgradeState; build, image and upgrade in Hello; upgrade and epoch in Refusal
 const (
 	Protocol    = 1 + ahead
 	MinProtocol = max(1, Protocol-1)

@@ -190,7 +190,7 @@ func (a *agentEnd) open(reader *bufio.Reader) error {
 		return err
 	}
 	if refusal != nil {
-		if order := refusal.GetUpgrade(); order != nil && a.Upgrades != nil {
+		if order := refusal.GetUpgrade(); order != nil && a.Upgrades != nil && a.obeys(refusal) {
 			a.Upgrades.Order(order)
 		}
 		return &Refused{Reason: refusal.GetReason(), Message: refusal.GetMessage()}

@@ -48,3 +48,6 @@ func (a *agentEnd) pass(welcome *wire.Welcome) error {
 	}
 	return nil
 }
+
+// obeys says whether the agent does what a hub wants of it that refuses it. One that says no epoch may be an older copy.
+func (a *agentEnd) obeys(refusal *wire.Refusal) bool { return refusal.GetEpoch() >= a.latest() }

@@ -151,17 +151,17 @@ func (h *hubEnd) open(hello *wire.Hello) error {
 	if err != nil {
 		return errors.Join(err, refuse(h.stream, "BadHello", err.Error()))
 	}
+	if hello.GetEpoch() > h.Fleet.Epoch {
+		return errors.Join(ErrSuperseded, refuse(h.stream, v1alpha1.ReasonHubSuperseded, ErrSuperseded.Error()))
+	}
 	protocol, err := Negotiate(hello, wire.MinProtocol, wire.Protocol)
 	if err != nil {
-		refusal := &wire.Refusal{Reason: v1alpha1.ReasonProtocolMismatch, Message: err.Error()}
+		refusal := &wire.Refusal{Reason: v1alpha1.ReasonProtocolMismatch, Message: err.Error(), Epoch: &h.Fleet.Epoch}
 		select {
 		case refusal.Upgrade = <-h.Upgrade: // the way out for an agent that is too old
 		default:
 		}
 		return errors.Join(err, sendRefusal(h.stream, refusal))
-	}
-	if hello.GetEpoch() > h.Fleet.Epoch {
-		return errors.Join(ErrSuperseded, refuse(h.stream, v1alpha1.ReasonHubSuperseded, ErrSuperseded.Error()))
 	}
 	h.held = HoldingsOf(hello)
 	h.answered = time.Now()
