@@ -21,6 +21,7 @@ import (
 	"umbel.dev/umbel/internal/profile/about"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
+	"umbel.dev/umbel/internal/upgrade/self"
 	"umbel.dev/umbel/internal/version"
 )
 
@@ -89,41 +90,21 @@ type membership struct {
 	proxy http.Handler
 }
 
+// parts are what runs in a member. The engine pulls through the session, and the session reports what the engine holds: hub is
+// the last, and there before any of them runs.
+type parts struct {
+	letGo      bool // nothing is looked after any more
+	keyring    *identity.Keyring
+	engine     *apply.Engine
+	properties *about.Keeper
+	upgrader   *self.Upgrader // nil when nothing could make the agent another program
+	hub        *session.Client
+}
+
 // run is the list of what runs in a member. It returns session.ErrDetached when the member has left the fleet,
 // session.ErrJoinedAnew when there is another bootstrap, and session.ErrKeyRevoked when the agent needs a new key.
 func (m *membership) run(ctx context.Context) error {
-	home, err := settle(ctx, m.Options, m.api.client)
-	if err != nil {
-		return err
-	}
-	letGo, err := m.hasLetGo(ctx)
-	if err != nil {
-		return err
-	}
-	keyring, err := identity.NewKeyring(identity.KeyringConfig{Home: home, BootstrapCA: []byte(m.boot.CA), Log: m.Log})
-	if err != nil {
-		return err
-	}
-	// The engine pulls through the session, the session reports what the engine holds: hub is set before either runs.
-	var hub *session.Client
-	engine, err := apply.New(apply.Needs{
-		Dir: m.Dir, Config: m.Config, Log: m.Log, Now: time.Now,
-		Fetch: func(ctx context.Context, repository, digest string, size int64) ([]byte, error) {
-			store, err := content.NewStore("http://hub", hub.Content())
-			if err != nil {
-				return nil, err
-			}
-			return store.Pull(ctx, repository, digest, size)
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("opening the desired state in %s: %w", m.Dir, err)
-	}
-	properties, err := about.New(about.Needs{Config: m.Config, Cluster: m.boot.Cluster, Log: m.Log})
-	if err != nil {
-		return err
-	}
-	upgrader, err := m.upgrader(keyring)
+	p, err := m.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -131,33 +112,70 @@ func (m *membership) run(ctx context.Context) error {
 	repairing, rest := context.WithCancel(groupCtx)
 	defer rest()
 	rests := make(chan struct{})
-	hub, err = session.NewClient(session.ClientConfig{
-		Bootstrap: m.boot, Keyring: keyring, Kube: m.proxy, Log: m.Log,
-		Reread: func() (v1alpha1.Bootstrap, error) { return m.bootstrap(ctx, m.api) },
-		Agent: m.upgradable(upgrader, session.AgentConfig{
-			Version: version.Version, Packages: engine, Properties: properties, Fence: openFence(m.Dir, m.boot, m.Log), CheckAPI: m.api.check, LetGo: letGo, Log: m.Log,
-			Opened: func(welcome *wire.Welcome) { properties.Belongs(welcome.GetClusterSet()) },
-			Detach: m.letGo(engine, properties, func() { rest(); <-rests }),
-		}),
-	})
-	if err != nil {
+	if p.hub, err = m.client(ctx, p, func() { rest(); <-rests }); err != nil {
 		return err
 	}
-
-	fingerprint, err := keyring.Fingerprint()
+	fingerprint, err := p.keyring.Fingerprint()
 	if err != nil {
 		return err
 	}
 	m.Log.Info("agent starts", "cluster", m.boot.Cluster, "hub", m.boot.Address, "version", version.Version, "key", fingerprint[:12])
-	group.Go(func() error { return hub.Run(groupCtx) }) // news from the hub, and word back
-	if upgrader != nil {
-		group.Go(func() error { return upgrader.Run(groupCtx) }) // which program this is, and is to be
+	group.Go(func() error { return p.hub.Run(groupCtx) }) // news from the hub, and word back
+	if p.upgrader != nil {
+		group.Go(func() error { return p.upgrader.Run(groupCtx) }) // which program this is, and is to be
 	}
-	if !letGo {
-		group.Go(func() error { defer close(rests); return engine.Run(repairing) }) // what should be here, is
-		group.Go(func() error { return properties.Run(repairing) })                 // what the cluster says of itself
+	if !p.letGo {
+		group.Go(func() error { defer close(rests); return p.engine.Run(repairing) }) // what should be here, is
+		group.Go(func() error { return p.properties.Run(repairing) })                 // what the cluster says of itself
 	}
 	return group.Wait()
+}
+
+// open opens what the agent keeps, and makes of it what runs; all but the hub's.
+func (m *membership) open(ctx context.Context) (*parts, error) {
+	p := &parts{}
+	home, err := settle(ctx, m.Options, m.api.client)
+	if err != nil {
+		return nil, err
+	}
+	if p.letGo, err = m.hasLetGo(ctx); err != nil {
+		return nil, err
+	}
+	if p.keyring, err = identity.NewKeyring(identity.KeyringConfig{Home: home, BootstrapCA: []byte(m.boot.CA), Log: m.Log}); err != nil {
+		return nil, err
+	}
+	p.engine, err = apply.New(apply.Needs{
+		Dir: m.Dir, Config: m.Config, Log: m.Log, Now: time.Now,
+		Fetch: func(ctx context.Context, repository, digest string, size int64) ([]byte, error) {
+			store, err := content.NewStore("http://hub", p.hub.Content())
+			if err != nil {
+				return nil, err
+			}
+			return store.Pull(ctx, repository, digest, size)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the desired state in %s: %w", m.Dir, err)
+	}
+	if p.properties, err = about.New(about.Needs{Config: m.Config, Cluster: m.boot.Cluster, Log: m.Log}); err != nil {
+		return nil, err
+	}
+	p.upgrader, err = m.upgrader(p.keyring)
+	return p, err
+}
+
+// client makes what keeps the agent in session; rest ends the repairs, and returns when they have ended.
+func (m *membership) client(ctx context.Context, p *parts, rest func()) (*session.Client, error) {
+	return session.NewClient(session.ClientConfig{
+		Bootstrap: m.boot, Keyring: p.keyring, Kube: m.proxy, Log: m.Log,
+		Reread: func() (v1alpha1.Bootstrap, error) { return m.bootstrap(ctx, m.api) },
+		Agent: m.upgradable(p.upgrader, session.AgentConfig{
+			Version: version.Version, Packages: p.engine, Properties: p.properties, Fence: openFence(m.Dir, m.boot, m.Log), CheckAPI: m.api.check,
+			LetGo: p.letGo, Log: m.Log,
+			Opened: func(welcome *wire.Welcome) { p.properties.Belongs(welcome.GetClusterSet()) },
+			Detach: m.letGo(p.engine, p.properties, rest),
+		}),
+	})
 }
 
 // bootstrap reads where the hub is, and who the agent is there: one that is given no name has one of its own.
