@@ -184,15 +184,9 @@ func (g *Gateway) Start(ctx context.Context) error {
 	defer cancel()
 	settings := g.tls()
 	people := tunnel.NewListener(g.Addrs()[0])
-	errorLog := slog.NewLogLogger(g.Log.Handler(), slog.LevelDebug)
-	door := &http.Server{
-		Handler: g, TLSConfig: settings.Clone(), ErrorLog: errorLog, ConnContext: withGuest,
-		ReadHeaderTimeout: handshakeTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
-	}
-	tunnels := &http.Server{
-		Handler: http.HandlerFunc(g.serveContent), ConnContext: withMember, ErrorLog: errorLog,
-		ReadHeaderTimeout: handshakeTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
-	}
+	door, tunnels := tunnel.NewServer(g, g.Log), tunnel.NewServer(http.HandlerFunc(g.serveContent), g.Log)
+	door.TLSConfig, door.ConnContext, door.MaxHeaderBytes = settings.Clone(), withGuest, maxHeader
+	tunnels.ConnContext, tunnels.MaxHeaderBytes = withMember, maxHeader
 	var running sync.WaitGroup
 	running.Go(func() { door.Serve(people) })
 	running.Go(func() { tunnels.Serve(g.content) })

@@ -104,6 +104,8 @@ type hub struct {
 	quiet   bool
 	// probe is how often agents are probed.
 	probe time.Duration
+	// life is how long their certificates are valid, unless it is 0.
+	life time.Duration
 }
 
 var scheme = sync.OnceValue(func() *runtime.Scheme {
@@ -178,6 +180,7 @@ func (h *hub) start() {
 	g, err := Setup(h.t.Context(), mgr, Config{
 		Listen: []string{h.address}, Authority: h.authority, Desired: h.desires, Registry: content,
 		ProbeInterval: h.probe, Version: "v1", Audit: h.audit, Log: h.log, SignIn: people, Replicas: h.among(mgr),
+		CertificateTTL: h.life,
 	})
 	if err != nil {
 		h.t.Fatal(err)

@@ -136,12 +136,7 @@ func (a hubAddr) String() string { return string(a) }
 // and the hub says that it is no member, ErrJoinedAnew when there is another bootstrap, and ErrKeyRevoked when the hub
 // has revoked the key. Everything that goes wrong in between is logged and tried again.
 func (c *Client) Run(ctx context.Context) error {
-	server := &http.Server{
-		Handler:           c.config.Kube,
-		ReadHeaderTimeout: 30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          slog.NewLogLogger(c.config.Log.Handler(), slog.LevelDebug),
-	}
+	server := tunnel.NewServer(c.config.Kube, c.config.Log)
 	var serving sync.WaitGroup
 	serving.Go(func() { server.Serve(c.kube) })
 	defer serving.Wait()

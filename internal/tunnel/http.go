@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -50,6 +51,22 @@ func (l *Listener) Close() error {
 
 // Addr implements net.Listener.
 func (l *Listener) Addr() net.Addr { return l.addr }
+
+const (
+	// headTimeout is how long the head of a request may take.
+	headTimeout = 15 * time.Second
+	// idleTimeout is how long a connection stays on which nobody asks for anything.
+	idleTimeout = 2 * time.Minute
+)
+
+// NewServer returns an HTTP server on the way to a member. What goes there may last for hours, as a watch and an exec do: the
+// head of a request has to come in time, and a connection goes that carries none; a request and its answer have no bound.
+func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: handler, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout,
+	}
+}
 
 // Transport returns an HTTP transport whose connections are streams of the session. Its requests have the scheme http:
 // the tunnel is what protects them. The caller ends it with CloseIdleConnections.

@@ -1,0 +1,62 @@
+package gateway
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/internal/identity/oidctest"
+	"umbel.dev/umbel/internal/kube/kubetest"
+)
+
+// A watch goes on while the agent renews its certificate, until those of before are over, and while the token ends with which
+// the person began it. What the person asks for from then on takes a new token.
+func TestAWatchOutlivesCertificatesAndTokens(t *testing.T) {
+	provider := oidctest.Start(t)
+	h, _ := signedIn(t, provider)
+	h.stop()
+	h.life = 4 * time.Second
+	h.start()
+	namespace := kubetest.Namespace(t, h.api)
+	agent := h.joined("lasting")
+	h.allow("oidc:developers", "lasting")
+	h.letIn(namespace, oidctest.Alice.Email)
+	lasting := provider.Token(oidctest.Alice)
+	h.eventually("alice reaches the member", func() (bool, string) {
+		_, err := h.clients(h.at("/clusters/lasting", lasting)).CoreV1().ConfigMaps(namespace).List(t.Context(), metav1.ListOptions{})
+		return err == nil, fmt.Sprint(err)
+	})
+	provider.SetClock(10*time.Second - time.Hour) // what it issues is good for an hour
+	short := h.clients(h.at("/clusters/lasting", provider.Token(oidctest.Alice))).CoreV1().ConfigMaps(namespace)
+	provider.SetClock(0)
+	watching, err := short.Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watching.Stop()
+
+	renewals, ends := 0, h.member("lasting").Status.Identity.CertificateNotAfter
+	first := *ends
+	h.eventually("the token and several certificates are over", func() (bool, string) {
+		if now := h.member("lasting").Status.Identity.CertificateNotAfter; now.After(ends.Time) {
+			renewals, ends = renewals+1, now
+		}
+		_, err := short.List(t.Context(), metav1.ListOptions{})
+		return renewals >= 2 && time.Now().After(first.Time) && apierrors.IsUnauthorized(err), fmt.Sprintf("%d renewals; with the token: %v", renewals, err)
+	})
+	if n := agent.sessions.Load(); n != 1 {
+		t.Errorf("the agent was in %d sessions, want the one in which it renews", n)
+	}
+	h.create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "late"}})
+	event := <-watching.ResultChan()
+	if m, ok := event.Object.(*corev1.ConfigMap); !ok || m.Name != "late" {
+		t.Errorf("the watch says %v, want what happened after all that", event)
+	}
+	if _, err := h.clients(h.at("/clusters/lasting", lasting)).CoreV1().ConfigMaps(namespace).List(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Errorf("with another token: %v", err)
+	}
+}
