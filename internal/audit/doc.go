@@ -10,6 +10,7 @@
 //  2. The hub: Transport sees each change that the hub asks of its own API (own.go), and the gateway tells what it does to
 //     members (Did): a certificate, a refusal, a package told.
 //  3. Log writes events to a folder, rotated and bounded (log.go), and reads them back, filtered (read.go).
+//     What is done to the hub's own API past the gateway is in the log of its API server (APILog), which is read along.
 //  4. Endpoint serves what a Source has to who may read it (endpoint.go). A Log is a Source.
 //
 // Laws, with their reasons:

@@ -101,9 +101,15 @@ func (r *reader) next() (uint64, error) {
 	return 0, nil
 }
 
-// rotated reads one file. It may be compressed, be in the course of it, or have aged out by now.
+// rotated reads one file.
 func (r *reader) rotated(number uint64) error {
-	for _, name := range []string{rotated(r.dir, number), rotated(r.dir, number) + compressed} {
+	return r.file(rotated(r.dir, number), rotated(r.dir, number)+compressed)
+}
+
+// file reads the first of these files that is there, to its end. It may be compressed, be in the course of it, or have aged out
+// by now.
+func (r *reader) file(names ...string) error {
+	for _, name := range names {
 		f, err := os.Open(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -135,7 +141,7 @@ func (r *reader) rotated(number uint64) error {
 
 // current reads the file that is written to; with Follow until it is rotated. more says that there are files to read still.
 func (r *reader) current() (more bool, err error) {
-	f, err := os.Open(filepath.Join(r.dir, fileName))
+	f, err := os.Open(r.currentPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		// Between two files, or before the first.
 		return r.gap()
@@ -149,13 +155,13 @@ func (r *reader) current() (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if next, err := r.next(); next != 0 || err != nil || r.turned(f) {
+	if next, err := r.next(); next != 0 || err != nil || turned(f, r.currentPath()) {
 		return true, err // rotated a moment ago: that one comes first
 	}
 	lines := newLines(f)
 	for {
 		news := r.news()
-		turned := r.turned(f) // before it is read: what was written to it is written then
+		turned := turned(f, r.currentPath()) // before it is read: what was written to it is written then
 		if err := r.all(lines); err != nil || !r.query.Follow {
 			return false, err
 		}
@@ -188,9 +194,11 @@ func (r *reader) wait(news <-chan struct{}) error {
 	}
 }
 
-// turned says whether the file that is written to is another one by now.
-func (r *reader) turned(f *os.File) bool {
-	now, err := os.Stat(filepath.Join(r.dir, fileName))
+func (r *reader) currentPath() string { return filepath.Join(r.dir, fileName) }
+
+// turned says whether the file that is written to, at path, is another one by now.
+func turned(f *os.File, path string) bool {
+	now, err := os.Stat(path)
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist)
 	}

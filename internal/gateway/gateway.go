@@ -68,7 +68,9 @@ type Config struct {
 	Fleet session.Fleet
 	// Audit is where it is written down who did what; nil records nothing.
 	Audit *audit.Log
-	Log   *slog.Logger
+	// APIAudit is what is done to the hub's own API past the gateway; nil where that API is somebody else's.
+	APIAudit audit.Source
+	Log      *slog.Logger
 }
 
 // Gateway is the hub's open door.

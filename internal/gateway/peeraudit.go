@@ -21,16 +21,24 @@ const (
 	peerTimeout = 10 * time.Second
 )
 
-// auditLog is what is asked who did what: this replica's log, with those of the others that are alive.
+// auditLog is what is asked who did what: this replica's log, with those of the others that are alive, and with that of the
+// hub's own API.
 func (g *Gateway) auditLog() audit.Source {
-	others := g.Replicas.Others()
-	if len(others) == 0 {
-		return g.Audit
+	all := audit.Together{}
+	if g.APIAudit != nil {
+		all["the hub's API"] = g.APIAudit
 	}
-	all := audit.Together{"replica " + g.Replicas.Self(): g.Audit}
-	for name, address := range others {
+	for name, address := range g.Replicas.Others() {
 		all["replica "+name] = peerLog{g.peers, address}
 	}
+	if len(all) == 0 {
+		return g.Audit
+	}
+	own := "the gateway"
+	if g.Replicas != nil {
+		own = "replica " + g.Replicas.Self()
+	}
+	all[own] = g.Audit
 	return all
 }
 

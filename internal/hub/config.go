@@ -29,6 +29,9 @@ func LogFile(home string) string { return filepath.Join(Dir(home), "logs", "hub.
 // AuditDir is where the hub writes down who did what.
 func AuditDir(home string) string { return filepath.Join(Dir(home), "audit") }
 
+// APIAuditLog is where the API server of a hub with an embedded API writes down what is done past the hub's door.
+func APIAuditLog(home string) string { return controlplane.AuditLog(Dir(home)) }
+
 // State is what the hub keeps in HOME/hub/config.json between starts, so that its addresses stay what its members and
 // users know.
 type State struct {

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/kube/process"
@@ -70,5 +69,5 @@ func (e *embedded) ready(ctx context.Context) (*rest.Config, error) {
 	if err := e.plane.Bootstrap(ctx); err != nil {
 		return nil, err
 	}
-	return clientcmd.BuildConfigFromFlags("", e.plane.AdminKubeconfig())
+	return e.plane.HubConfig()
 }

@@ -26,6 +26,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/gateway"
@@ -264,6 +265,9 @@ func (h *hub) addGateway(ctx context.Context) error {
 	config := gateway.Config{
 		Authority: h.authority, Desired: h.desired, Registry: h.registry, Replicas: h.replicas,
 		CertificateTTL: h.CertificateLife, Before: h.before, Version: version.Version, Fleet: fleet, Audit: h.audit, Log: h.Log,
+	}
+	if h.Kubeconfig == "" {
+		config.APIAudit = audit.APILog(APIAuditLog(h.Home))
 	}
 	for _, address := range h.Listen {
 		config.Listen = append(config.Listen, netip.AddrPortFrom(address, uint16(h.state.GatewayPort)).String())

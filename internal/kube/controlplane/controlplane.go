@@ -87,9 +87,12 @@ func (c *ControlPlane) URL() string {
 // AdminKubeconfig is the path of the kubeconfig for people who may do everything. Prepare writes it.
 func (c *ControlPlane) AdminKubeconfig() string { return c.path("admin.kubeconfig") }
 
-// AuditLog is where the API server writes down who did what, rotated. Prepare makes its folder, which is not the one of the
-// hub's own audit log (audit) where both are in one.
-func (c *ControlPlane) AuditLog() string { return c.path(filepath.Join("kube-audit", "audit.log")) }
+// AuditLog is where the API server of a control plane in dir writes down who did what, rotated. Prepare makes its folder, which
+// is not the one of the hub's own audit log (audit) where both are in one.
+func AuditLog(dir string) string { return filepath.Join(dir, "kube-audit", "audit.log") }
+
+// AuditLog is where this API server does.
+func (c *ControlPlane) AuditLog() string { return AuditLog(c.config.Dir) }
 
 // CAFile is the path of the cluster CA's certificate. Prepare writes it.
 func (c *ControlPlane) CAFile() string { return c.pki("ca.crt") }

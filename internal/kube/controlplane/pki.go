@@ -142,13 +142,24 @@ func (c *ControlPlane) WriteKubeconfig(path string, request identity.Request) er
 // BootstrapConfig returns credentials of the group system:masters that are valid for an hour. They live in memory
 // only: they are for granting the first roles, and for tests. Prepare must have run.
 func (c *ControlPlane) BootstrapConfig() (*rest.Config, error) {
+	return c.clientConfig(identity.Request{CommonName: "umbel:bootstrap", Organizations: []string{"system:masters"}, TTL: time.Hour})
+}
+
+// HubUser is who a hub is on its own API.
+const HubUser = "umbel:hub"
+
+// HubConfig returns a hub's credentials on its own API, with the rights of its administrators. They live in memory only, so that
+// what is done by kubeconfig is told from what the hub does. Prepare must have run.
+func (c *ControlPlane) HubConfig() (*rest.Config, error) {
+	return c.clientConfig(identity.Request{CommonName: HubUser, Organizations: []string{v1alpha1.AdminGroup}, TTL: leafTTL})
+}
+
+func (c *ControlPlane) clientConfig(request identity.Request) (*rest.Config, error) {
 	ca, err := c.CA()
 	if err != nil {
 		return nil, err
 	}
-	pair, err := ca.IssueClient(identity.Request{
-		CommonName: "umbel:bootstrap", Organizations: []string{"system:masters"}, TTL: time.Hour,
-	})
+	pair, err := ca.IssueClient(request)
 	if err != nil {
 		return nil, err
 	}
