@@ -257,16 +257,7 @@ func (r *fleet) startHub(ctx context.Context) error {
 			}
 			pid = 0
 		}
-		started := r.Now()
-		if pid == 0 {
-			step.Note("starting")
-			if err := hub.Launch(r.Home, filepath.Join(r.programs, "umbel"), args...); err != nil {
-				return err
-			}
-		} else {
-			started = time.Time{}
-		}
-		if err := r.awaitHub(ctx, step, started); err != nil {
+		if err := r.wake(ctx, step, pid, args); err != nil {
 			return err
 		}
 		// Members pull the agent from the hub: those that are there, and those that will be made.
@@ -279,6 +270,25 @@ func (r *fleet) startHub(ctx context.Context) error {
 	})
 }
 
+// wake starts the hub, unless it runs as the process pid, and waits until it is at work. One that was ending when it was looked
+// at, since somebody had just killed it, is started anew.
+func (r *fleet) wake(ctx context.Context, step *progress.Step, pid int, args []string) error {
+	if pid != 0 {
+		if err := r.awaitHub(ctx, step, time.Time{}); !errors.Is(err, errHubEnded) {
+			return err
+		}
+	}
+	step.Note("starting")
+	started := r.Now()
+	if err := hub.Launch(r.Home, filepath.Join(r.programs, "umbel"), args...); err != nil {
+		return err
+	}
+	return r.awaitHub(ctx, step, started)
+}
+
+// errHubEnded: no hub runs any more.
+var errHubEnded = errors.New("the hub has ended")
+
 // awaitHub waits until the hub has shown a sign of life after the given time.
 func (r *fleet) awaitHub(ctx context.Context, step *progress.Step, after time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -287,18 +297,22 @@ func (r *fleet) awaitHub(ctx context.Context, step *progress.Step, after time.Ti
 	defer tick.Stop()
 	r.Kubeconfig = hub.AdminKubeconfig(r.Home)
 	for {
-		if pulse, err := r.pulse(ctx); err == nil && pulse.After(after) {
-			return nil
-		} else if err != nil {
+		pulse, err := r.pulse(ctx)
+		if err != nil {
 			step.Note("%s", err)
+		}
+		// What is read of a hub that was killed is a sign of life for a while: it counts while there is a process.
+		pid, unknown := hub.Running(r.Home)
+		if err == nil && pulse.After(after) && (pid != 0 || unknown != nil) {
+			return nil
+		}
+		if unknown == nil && pid == 0 && r.Now().Sub(after) > 5*time.Second {
+			return fmt.Errorf("%w; its log is %s", errHubEnded, hub.LogFile(r.Home))
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return fmt.Errorf("the hub does not answer; its log is %s", hub.LogFile(r.Home))
-		}
-		if pid, err := hub.Running(r.Home); err == nil && pid == 0 && r.Now().Sub(after) > 5*time.Second {
-			return fmt.Errorf("the hub has ended; its log is %s", hub.LogFile(r.Home))
 		}
 	}
 }
