@@ -101,11 +101,11 @@ type UpgradeStep string
 const (
 	// StepWaiting: its turn has not come.
 	StepWaiting UpgradeStep = "Waiting"
-	// StepOffline: it is not connected. It is in nobody's way, and its turn comes when it is back.
+	// StepOffline: it is not connected, or suspended. It is in nobody's way, and its turn comes when it is back.
 	StepOffline UpgradeStep = "Offline"
 	// StepChanging: its agent was told.
 	StepChanging UpgradeStep = "Changing"
-	// StepFailed: its agent failed the rehearsal, was rolled back, or did not come back.
+	// StepFailed: its agent failed the rehearsal, was rolled back, did not come back, or says nothing.
 	StepFailed UpgradeStep = "Failed"
 	// StepLeftOut: it cannot be upgraded from here; the message says why.
 	StepLeftOut UpgradeStep = "LeftOut"
@@ -124,6 +124,9 @@ type AgentUpgradeStatus struct {
 	// wave counts the waves that have begun.
 	// +optional
 	Wave int32 `json:"wave,omitempty"`
+	// waveBegan is when the last of them began.
+	// +optional
+	WaveBegan *metav1.Time `json:"waveBegan,omitempty"`
 	// selected is the number of clusters.
 	// +optional
 	Selected int32 `json:"selected"`

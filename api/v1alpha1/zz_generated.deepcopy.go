@@ -111,6 +111,10 @@ func (in *AgentUpgradeStatus) DeepCopyInto(out *AgentUpgradeStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.WaveBegan != nil {
+		in, out := &in.WaveBegan, &out.WaveBegan
+		*out = (*in).DeepCopy()
+	}
 	if in.Clusters != nil {
 		in, out := &in.Clusters, &out.Clusters
 		*out = make([]ClusterUpgrade, len(*in))

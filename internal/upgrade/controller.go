@@ -12,11 +12,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -44,19 +44,39 @@ func Setup(mgr ctrl.Manager, version string, now func() time.Time) error {
 	c := &Controller{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder("umbel-upgrade"), version: version, now: now,
 	}
-	one := reconcile.Request{NamespacedName: types.NamespacedName{Name: v1alpha1.AgentUpgradeName}}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("upgrade").
 		For(&v1alpha1.AgentUpgrade{}).
-		Watches(&v1alpha1.MemberCluster{}, handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
-			return []reconcile.Request{one}
-		}), builder.WithPredicates(predicate.Funcs{UpdateFunc: concerns})).
+		Watches(&v1alpha1.MemberCluster{}, gather{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: concerns})).
 		Complete(c)
 	if err != nil {
 		return fmt.Errorf("setting up the upgrade controller: %w", err)
 	}
 	return nil
 }
+
+// gather has the upgrade looked at a second after a member changed: of a thousand that come back at once each one would have
+// all of them looked at.
+type gather struct{}
+
+// queue is controller-runtime's.
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+func (gather) soon(q queue) {
+	q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: v1alpha1.AgentUpgradeName}}, time.Second)
+}
+
+// Create implements handler.EventHandler.
+func (g gather) Create(_ context.Context, _ event.CreateEvent, q queue) { g.soon(q) }
+
+// Update implements handler.EventHandler.
+func (g gather) Update(_ context.Context, _ event.UpdateEvent, q queue) { g.soon(q) }
+
+// Delete implements handler.EventHandler.
+func (g gather) Delete(_ context.Context, _ event.DeleteEvent, q queue) { g.soon(q) }
+
+// Generic implements handler.EventHandler.
+func (g gather) Generic(_ context.Context, _ event.GenericEvent, q queue) { g.soon(q) }
 
 // concerns says whether a change of a member may change what an upgrade does: most are about packages.
 func concerns(change event.UpdateEvent) bool {
@@ -110,6 +130,9 @@ func (c *Controller) look(ctx context.Context, upgrade *v1alpha1.AgentUpgrade) (
 		if m.DeletionTimestamp.IsZero() && m.Spec.Admission != v1alpha1.AdmissionPending && m.Spec.Admission != v1alpha1.AdmissionDenied {
 			seen.Clusters = append(seen.Clusters, m)
 		}
+	}
+	if !Wanted(upgrade, seen.Clusters) {
+		return seen, nil
 	}
 	var info corev1.ConfigMap
 	err = c.live.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubInfoConfigMap}, &info)

@@ -12,10 +12,11 @@
 //
 // Laws, with their reasons:
 //
-//   - Next is a function of the spec, of what is seen and of the time. Nothing is remembered but how many waves there were,
-//     so a hub that is killed between any two writes goes on where it was.
+//   - Next is a function of the spec, of what is seen and of the time. Nothing is remembered but how many waves there were
+//     and when the last began, so a hub that is killed between any two writes goes on where it was.
 //   - Only a cluster that is connected is told, so one that is offline takes nobody's place, and has its turn when it is back.
-//   - One that was told and is not back after a while has failed, for all that is known: an upgrade that loses agents must not
-//     lose more of them. When it comes back the upgrade goes on.
+//   - One that was told and is not back after a while, or is there and says nothing, has failed, for all that is known: an
+//     upgrade that loses agents must not lose more of them. When it comes back the upgrade goes on. One that is suspended is
+//     away by a decision, and has not failed.
 //   - What an agent says of an earlier build or attempt says nothing of this one.
 package upgrade

@@ -18,6 +18,9 @@ const (
 	// returnWithin is how long an agent that was told may be out of session before it counts as lost. Its guard has given
 	// up on the new program and brought back the old one by then (package upgrade/self).
 	returnWithin = 5 * time.Minute
+	// wordWithin is how long one that was told and is in session may say nothing of it: what it is told arrives at once, and
+	// from then on it says how it fares.
+	wordWithin = 5 * time.Minute
 	// maxListed is how many clusters the status names.
 	maxListed = 100
 )
@@ -27,7 +30,7 @@ type Seen struct {
 	// Clusters are the selected members.
 	Clusters []v1alpha1.MemberCluster
 	// Repository is where the hub's images of the agent are, as members pull them: HOST:PORT/umbel/agent. Empty while the hub
-	// has not said so.
+	// has not said so, and when it is not Wanted.
 	Repository string
 	// HubVersion is the version of the hub.
 	HubVersion string
@@ -48,6 +51,14 @@ type Decision struct {
 	Status v1alpha1.AgentUpgradeStatus
 	// Again is when to look again; zero means when something happens.
 	Again time.Duration
+}
+
+// Wanted says whether Next has to know where the hub's images are: while there is somebody who may be told.
+func Wanted(upgrade *v1alpha1.AgentUpgrade, clusters []v1alpha1.MemberCluster) bool {
+	p := &pass{spec: upgrade.Spec}
+	return p.spec.Intent != v1alpha1.UpgradeAbort && slices.ContainsFunc(clusters, func(m v1alpha1.MemberCluster) bool {
+		return !p.asked(m.Spec.Agent) && !p.runs(&m)
+	})
 }
 
 // Next decides what an upgrade does now.
@@ -72,7 +83,7 @@ type pass struct {
 	done    int
 	settled time.Time     // when the last of those that were told got done
 	told    int           // how many were told, done or not
-	overdue time.Duration // until the next that is out counts as lost
+	overdue time.Duration // until the next that is out, or says nothing, counts as lost
 }
 
 // stand is where one cluster stands.
@@ -82,10 +93,12 @@ type stand struct {
 }
 
 func (p *pass) sort() {
-	clusters := slices.Clone(p.seen.Clusters)
-	slices.SortFunc(clusters, func(a, b v1alpha1.MemberCluster) int { return cmp.Compare(a.Name, b.Name) })
+	clusters := make([]*v1alpha1.MemberCluster, len(p.seen.Clusters))
 	for i := range clusters {
-		m := &clusters[i]
+		clusters[i] = &p.seen.Clusters[i]
+	}
+	slices.SortFunc(clusters, func(a, b *v1alpha1.MemberCluster) int { return cmp.Compare(a.Name, b.Name) })
+	for _, m := range clusters {
 		told := p.asked(m.Spec.Agent)
 		if told {
 			p.told++
@@ -118,7 +131,7 @@ func (p *pass) step(m *v1alpha1.MemberCluster, told bool) (v1alpha1.UpgradeStep,
 		switch {
 		case m.Status.Agent == nil && m.Status.AgentVersion != "":
 			return v1alpha1.StepLeftOut, fmt.Sprintf("its agent %s is too old to upgrade itself: run `umbel join %s` again", m.Status.AgentVersion, m.Name)
-		case m.Status.Agent != nil && p.imageFor(m) == "":
+		case m.Status.Agent != nil && p.seen.Repository != "" && p.imageFor(m) == "":
 			return v1alpha1.StepLeftOut, fmt.Sprintf("its agent's image %s is not the hub's: name one in spec.image (--image)", m.Status.Agent.Image)
 		case !connected(m) && !tooOld(m):
 			return v1alpha1.StepOffline, "it is not connected; its turn comes when it is back"
@@ -136,20 +149,39 @@ func (p *pass) step(m *v1alpha1.MemberCluster, told bool) (v1alpha1.UpgradeStep,
 		}
 	}
 	switch {
+	case m.Spec.Admission == v1alpha1.AdmissionSuspended:
+		return v1alpha1.StepOffline, "it is suspended; it goes on when it is let in again"
 	case connected(m):
-		return v1alpha1.StepChanging, "its agent is told"
+		return p.expect(wordWithin-p.now.Sub(p.heeds(m)), "its agent is told",
+			fmt.Sprintf("its agent was told, is in session, and has said nothing of it in %s", wordWithin))
 	case tooOld(m):
 		return v1alpha1.StepOffline, "the hub cannot let its agent in, since their protocols are too far apart; it is told each time that it knocks"
 	case p.runs(m) && since(m).Sub(m.Status.Agent.Since.Time) > p.spec.Bake.Duration:
 		return v1alpha1.StepOffline, "it runs the build and is not connected"
 	}
-	if left := returnWithin - p.now.Sub(since(m)); left > 0 {
-		if p.overdue == 0 || left < p.overdue {
-			p.overdue = left
-		}
-		return v1alpha1.StepChanging, "its agent was told and is out of session; it is expected back"
+	return p.expect(returnWithin-p.now.Sub(since(m)), "its agent was told and is out of session; it is expected back",
+		fmt.Sprintf("its agent was told and has not come back in %s", returnWithin))
+}
+
+// expect says that a cluster is changing while there is time left, and has failed after that.
+func (p *pass) expect(left time.Duration, changing, failed string) (v1alpha1.UpgradeStep, string) {
+	if left <= 0 {
+		return v1alpha1.StepFailed, failed
 	}
-	return v1alpha1.StepFailed, fmt.Sprintf("its agent was told and has not come back in %s", returnWithin)
+	if p.overdue == 0 || left < p.overdue {
+		p.overdue = left
+	}
+	return v1alpha1.StepChanging, changing
+}
+
+// heeds returns since when a cluster that is connected can have heard what it was told: whoever changes is of the last wave.
+func (p *pass) heeds(m *v1alpha1.MemberCluster) time.Time {
+	if began := p.status.WaveBegan; began == nil { // by a hub that did not write it down
+		return p.now
+	} else if began.After(since(m)) {
+		return began.Time
+	}
+	return since(m)
 }
 
 // since returns since when a cluster is connected, or is not.
@@ -199,15 +231,15 @@ func (p *pass) advance() ([]Order, time.Duration) {
 		p.set(v1alpha1.ConditionAdvancing, metav1.ConditionFalse, reason, message)
 	}
 	switch apart := tooFar(p.seen.HubVersion, p.spec.Build); {
-	case p.seen.Repository == "":
+	case p.spec.Intent == v1alpha1.UpgradeAbort:
+		halt(v1alpha1.ReasonAborted, "it was aborted: no further cluster is told, and those that run the build keep it")
+		return p.takeBack(), 0
+	case p.seen.Repository == "" && len(p.at(v1alpha1.StepWaiting)) > 0:
 		halt(v1alpha1.ReasonHubNotReady, "the hub has not said yet where its images are")
 		return nil, 0
 	case apart != "":
 		halt(v1alpha1.ReasonTooFarApart, apart)
 		return nil, 0
-	case p.spec.Intent == v1alpha1.UpgradeAbort:
-		halt(v1alpha1.ReasonAborted, "it was aborted: no further cluster is told, and those that run the build keep it")
-		return p.takeBack(), 0
 	case len(failed) > 0:
 		halt(v1alpha1.ReasonStopped, fmt.Sprintf("stopped, since %s failed: %s", some(failed), failed[0].Message))
 		return nil, p.overdue
@@ -240,6 +272,7 @@ func (p *pass) begin(wave []stand) []Order {
 		p.status.Wave = 0
 	}
 	p.status.Wave++
+	p.status.WaveBegan = &metav1.Time{Time: p.now}
 	p.set(v1alpha1.ConditionUpgraded, metav1.ConditionFalse, v1alpha1.ReasonUpgrading, fmt.Sprintf("wave %d begins: %s", p.status.Wave, some(wave)))
 	return orders
 }

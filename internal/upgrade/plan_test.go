@@ -172,6 +172,14 @@ func TestAFailureStops(t *testing.T) {
 			s.connected("c1", metav1.ConditionUnknown, v1alpha1.ReasonSessionClosed)
 			s.now = s.now.Add(returnWithin)
 		}, "not come back"},
+		{"it is there and says nothing", func(s *scene) { s.now = s.now.Add(wordWithin) }, "has said nothing of it"},
+		{"it was away, and says nothing since it is back", func(s *scene) {
+			s.connected("c1", metav1.ConditionUnknown, v1alpha1.ReasonSessionClosed)
+			s.now = s.now.Add(returnWithin - time.Second)
+			s.connected("c1", metav1.ConditionTrue, v1alpha1.ReasonProbeAnswered)
+			s.expect("it may speak yet", "", v1alpha1.ReasonUpgrading)
+			s.now = s.now.Add(wordWithin)
+		}, "has said nothing of it"},
 		{"it came, and was lost while it had to be well", func(s *scene) {
 			s.arrives("c1")
 			s.now = s.now.Add(30 * time.Second)
@@ -201,6 +209,54 @@ func TestAFailureStops(t *testing.T) {
 			s.expect("and goes on", "c2 c3", v1alpha1.ReasonUpgrading)
 		})
 	}
+}
+
+// A cluster that is kept out by a decision is away, and has not failed.
+func TestOneThatIsSuspendedWhileItChanges(t *testing.T) {
+	s := newScene(t, 3)
+	s.expect("the canary", "c1", v1alpha1.ReasonUpgrading)
+	s.member("c1").Spec.Admission = v1alpha1.AdmissionSuspended
+	s.connected("c1", metav1.ConditionFalse, v1alpha1.ReasonSuspended)
+	s.now = s.now.Add(2 * returnWithin)
+	s.expect("the others go on", "c2 c3", v1alpha1.ReasonUpgrading)
+	if got := s.upgrade.Status; got.Offline != 1 || got.Failed != 0 {
+		t.Errorf("counted %+v", got)
+	}
+	s.arrives("c2", "c3")
+	s.expect("without it", "", v1alpha1.ReasonUpgradeDone)
+	s.member("c1").Spec.Admission = v1alpha1.AdmissionAdmitted
+	s.now = s.now.Add(time.Hour)
+	s.connected("c1", metav1.ConditionTrue, v1alpha1.ReasonProbeAnswered)
+	s.expect("and it carries on when it is back", "", v1alpha1.ReasonUpgrading)
+	s.arrives("c1")
+	s.expect("all of them", "", v1alpha1.ReasonUpgradeDone)
+}
+
+// Where the hub's images are is asked for only while somebody may be told.
+func TestWanted(t *testing.T) {
+	s := newScene(t, 2)
+	wanted := func(why string, want bool) {
+		t.Helper()
+		if got := Wanted(&s.upgrade, s.members); got != want {
+			t.Errorf("%s: %v, want %v", why, got, want)
+		}
+	}
+	wanted("nobody was told", true)
+	s.upgrade.Spec.Canary = 2
+	s.expect("all", "c1 c2", v1alpha1.ReasonUpgrading)
+	wanted("all were told", false)
+	s.members = append(s.members, *s.member("c2").DeepCopy())
+	s.members[2].Name, s.members[2].Spec.Agent = "c3", nil
+	wanted("another one came", true)
+	s.upgrade.Spec.Intent = v1alpha1.UpgradeAbort
+	wanted("it is aborted", false)
+	d := Next(&s.upgrade, Seen{Clusters: s.members}, s.now)
+	s.expectOf("which needs no images", d, "-c1 -c2", v1alpha1.ReasonAborted)
+	if d.Status.LeftOut != 0 {
+		t.Errorf("left out are %d", d.Status.LeftOut)
+	}
+	s.upgrade.Spec.Intent = v1alpha1.UpgradeRun
+	s.expectOf("and who waits needs them", Next(&s.upgrade, Seen{Clusters: s.members}, s.now), "", v1alpha1.ReasonHubNotReady)
 }
 
 func TestIntents(t *testing.T) {

@@ -16,13 +16,20 @@ import (
 // ErrChanged: somebody else changed the record meanwhile. It is to be read again.
 var ErrChanged = errors.New("the record of the upgrade was changed meanwhile")
 
-// ErrHandOver ends an agent that runs as a process: who started it goes on with another program (see Main).
+// ErrHandOver ends an agent that runs as a process: who started it goes on with another program (see Launcher).
 var ErrHandOver = errors.New("the agent hands over to another program")
 
 // How long a new program has to prove itself: a pod may have to pull its image on another node.
 const (
 	PodPatience     = 2 * time.Minute
 	ProcessPatience = 30 * time.Second
+)
+
+// How often, and at what distance, an agent tries to write down how far an upgrade is before it gives up: nothing is begun
+// that is not written down.
+const (
+	tryAgain = 10 * time.Second
+	maxTries = 12
 )
 
 // Host is where an agent runs, and by what means it can become another one there. Pod and Process implement it.
@@ -125,10 +132,11 @@ func (u *Upgrader) tell(record Record) {
 // Run works until ctx ends, when it returns nil, or until the agent is to end: ErrHandOver. What goes wrong otherwise is
 // logged, and shows in the state.
 func (u *Upgrader) Run(ctx context.Context) error {
-	look := time.NewTicker(10 * time.Second)
+	look := time.NewTicker(tryAgain)
 	defer look.Stop()
 	proved := u.proved
 	var waiting *wire.Upgrade
+	tries := 0
 	u.begin(ctx)
 	for {
 		select {
@@ -139,6 +147,7 @@ func (u *Upgrader) Run(ctx context.Context) error {
 				proved = nil
 			}
 		case waiting = <-u.orders:
+			tries = 0
 		case <-look.C:
 			u.clear(ctx)
 		}
@@ -152,13 +161,26 @@ func (u *Upgrader) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
-			u.Log.Warn("an upgrade of the agent is tried again", "build", waiting.GetBuild(), "error", err)
+		if err != nil && !settled {
+			tries++
+			settled = u.stumble(waiting, tries, err)
 		}
 		if settled {
 			waiting = nil
 		}
 	}
+}
+
+// stumble tells that an order could not be begun, and says whether that is the end of it. What cannot be written down is told
+// all the same: the hub must not wait for it, nor be left without the reason.
+func (u *Upgrader) stumble(order *wire.Upgrade, tries int, err error) (settled bool) {
+	said := Record{Build: order.GetBuild(), Attempt: order.GetAttempt(), Phase: Rehearsing, Message: "nothing has begun, it is tried again: " + err.Error()}
+	if settled = tries >= maxTries; settled {
+		said.Phase, said.Message = Failed, fmt.Sprintf("nothing was changed, after %d tries: %v", tries, err)
+	}
+	u.Log.Warn("an upgrade of the agent did not begin", "build", order.GetBuild(), "tries", tries, "givenUp", settled, "error", err)
+	u.tell(said)
+	return settled
 }
 
 // begin finds out what an earlier life of the agent left.
@@ -254,7 +276,8 @@ func (u *Upgrader) upgrade(ctx context.Context, order *wire.Upgrade, last Record
 		}
 		u.Log.Error("the program failed its rehearsal: the agent stays what it is", "build", next.Build, "error", err)
 		next.Phase, next.Message = Failed, "the rehearsal failed, nothing was changed: "+err.Error()
-		return true, u.save(ctx, &last, next)
+		u.end(ctx, last, next)
+		return true, nil
 	}
 	next.Phase, next.Message = Armed, "the new agent takes this one's place"
 	next.Deadline = u.Now().Add(u.Patience).UTC().Truncate(time.Second)
@@ -267,7 +290,16 @@ func (u *Upgrader) upgrade(ctx context.Context, order *wire.Upgrade, last Record
 		return true, err
 	}
 	next.Phase, next.Message = Failed, "no guard could be made, nothing was changed: "+err.Error()
-	return true, u.save(ctx, &last, next)
+	u.end(ctx, last, next)
+	return true, nil
+}
+
+// end tells how an upgrade ended, whether or not that can be kept: what is kept only saves the next life a rehearsal.
+func (u *Upgrader) end(ctx context.Context, last, next Record) {
+	if err := u.Host.Save(ctx, last, next); err != nil {
+		u.Log.Warn("how an upgrade ended is not written down", "build", next.Build, "error", err)
+	}
+	u.tell(next)
 }
 
 // save keeps next and tells it; last becomes next.
