@@ -51,6 +51,7 @@ type Client struct {
 	kube    *tunnel.Listener
 	proxy   tunnel.Proxy
 	reissue bool          // the hub did not accept the certificate: ask for another one before dialing
+	refused bool          // the hub did not let the agent into session the last time
 	lasted  time.Duration // of the latest session, from the hub's welcome to its end; none when there was none
 	letGo   atomic.Bool
 
@@ -172,7 +173,7 @@ func (c *Client) Run(ctx context.Context) error {
 // connect leads one session, from the certificate to its end.
 func (c *Client) connect(ctx context.Context) error {
 	c.lasted = 0
-	if c.reissue || c.keyring.Expired() {
+	if c.lacksCertificate() {
 		if err := c.join(ctx); err != nil {
 			return err
 		}
@@ -209,7 +210,14 @@ func (c *Client) connect(ctx context.Context) error {
 	if reason := refusal(err); reason == v1alpha1.ReasonCertificateRefused || reason == ReasonNoMember {
 		c.reissue = true
 	}
+	c.refused = refusal(err) != ""
 	return err
+}
+
+// lacksCertificate says whether to ask for a certificate before dialing. An agent that is refused asks here as early as it would
+// in a session: a program that is to take its place rehearses with what it has.
+func (c *Client) lacksCertificate() bool {
+	return c.reissue || c.keyring.Expired() || c.refused && time.Now().After(c.keyring.RenewAt())
 }
 
 // dial says how the hub is reached.
