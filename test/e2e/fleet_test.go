@@ -7,26 +7,28 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/identity/oidctest"
 )
 
 // TestFleet is the main job, for real, and the laws that it rests on, on three clusters with nodes.
 func TestFleet(t *testing.T) {
+	provider := oidctest.Start(t)
 	before := footprint(t)
-	s := newStory(t)
+	s := newStory(t, "--authentication-config", provider.WriteConfiguration())
 	s.with("what people see", seen)
+	lasting := startLasting(s)
 	s.with("kubectl reaches clusters as the one who asks", people)
 	s.with("a team gets clusters, and loses them", team)
+	s.with("a developer signs in with the company's provider, and installs a chart", company(provider))
 	s.with("a deleted role comes back", func(s *story) {
 		s.umbel("kubectl", "prod-eu", "--", "delete", "role", "pod-reader", "-n", "shop")
 		s.eventually("the role is back", func(ctx context.Context) error {
@@ -55,6 +57,7 @@ func TestFleet(t *testing.T) {
 			s.Errorf("running up again changed objects:\n%s", diff)
 		}
 	})
+	s.with("what lasts goes on", lasting.goesOn)
 	s.with("the hub may vanish", hubVanishes)
 	s.with("a cut link blocks nobody", linkIsCut)
 	s.with("nothing is pruned after a partial apply", partialApply)
@@ -62,6 +65,8 @@ func TestFleet(t *testing.T) {
 	s.with("killing the agent in the middle of an apply loses nothing", agentIsKilled)
 	s.with("an object has one package", oneOwner)
 	s.with("a stolen key harms its own member alone", stolenKey)
+	s.with("a key is revoked", keyIsRevoked)
+	s.with("the authority is rotated, and the hub killed in the middle", rotation)
 	s.with("bad input", badInput)
 	s.with("every line that up prints works", pastedLines)
 	s.with("a cluster leaves", leaves)
@@ -334,64 +339,6 @@ func comesBack(s *story) {
 	s.umbel("join", "dev", "--kubeconfig", filepath.Join(s.Home, "local", "dev", "kubeconfig"), "--label", "env=dev", "--label", "region=eu")
 	s.memberSays("dev", v1alpha1.ConditionReady, metav1.ConditionTrue)
 	s.roleComesBack("dev")
-}
-
-// onHub runs kubectl on the hub.
-func (s *story) onHub(args string) {
-	s.Helper()
-	s.eventually("kubectl "+args, func(context.Context) error {
-		_, err := s.Shell(s.ctx, `umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" `+args)
-		return err
-	})
-}
-
-// restartHub ends the hub, as kill -9 does, and starts it again with the same command.
-func (s *story) restartHub() {
-	s.Helper()
-	pids, err := s.Processes("umbel hub", s.Home)
-	if err != nil || len(pids) != 1 {
-		s.Fatalf("the processes of the hub are %v: %v", pids, err)
-	}
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pids[0]))
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.kill("umbel hub", s.Home)
-	s.eventually("the hub has ended", func(context.Context) error {
-		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pids[0])); err == nil {
-			return fmt.Errorf("process %d is there", pids[0])
-		}
-		return nil
-	})
-	log, err := os.OpenFile(filepath.Join(s.Home, "hub", "logs", "hub.log"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer log.Close()
-	args := strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")
-	hub := exec.Command(args[0], args[1:]...)
-	hub.Stdout, hub.Stderr = log, log
-	if err := hub.Start(); err != nil {
-		s.Fatal(err)
-	}
-	go hub.Wait() //nolint:errcheck // `umbel down` ends it; here it is only kept from staying a zombie
-}
-
-// kill ends every process of this fleet whose command line holds the words, as kill -9 does.
-func (s *story) kill(words ...string) {
-	s.Helper()
-	pids, err := s.Processes(words...)
-	if err != nil {
-		s.Fatal(err)
-	}
-	if len(pids) == 0 {
-		s.Fatalf("there is no process with %q", words)
-	}
-	for _, pid := range pids {
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
-			s.Fatal(err)
-		}
-	}
 }
 
 func configMap(namespace, name, key, value string) string {

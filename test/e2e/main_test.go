@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -281,4 +283,62 @@ func metas[T any](objects []T, of func(T) metav1.ObjectMeta) []metav1.ObjectMeta
 		all = append(all, of(o))
 	}
 	return all
+}
+
+// onHub runs kubectl on the hub.
+func (s *story) onHub(args string) {
+	s.Helper()
+	s.eventually("kubectl "+args, func(context.Context) error {
+		_, err := s.Shell(s.ctx, `umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" `+args)
+		return err
+	})
+}
+
+// restartHub ends the hub, as kill -9 does, and starts it again with the same command.
+func (s *story) restartHub() {
+	s.Helper()
+	pids, err := s.Processes("umbel hub", s.Home)
+	if err != nil || len(pids) != 1 {
+		s.Fatalf("the processes of the hub are %v: %v", pids, err)
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pids[0]))
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.kill("umbel hub", s.Home)
+	s.eventually("the hub has ended", func(context.Context) error {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pids[0])); err == nil {
+			return fmt.Errorf("process %d is there", pids[0])
+		}
+		return nil
+	})
+	log, err := os.OpenFile(filepath.Join(s.Home, "hub", "logs", "hub.log"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer log.Close()
+	args := strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")
+	hub := exec.Command(args[0], args[1:]...)
+	hub.Stdout, hub.Stderr = log, log
+	if err := hub.Start(); err != nil {
+		s.Fatal(err)
+	}
+	go hub.Wait() //nolint:errcheck // `umbel down` ends it; here it is only kept from staying a zombie
+}
+
+// kill ends every process of this fleet whose command line holds the words, as kill -9 does.
+func (s *story) kill(words ...string) {
+	s.Helper()
+	pids, err := s.Processes(words...)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if len(pids) == 0 {
+		s.Fatalf("there is no process with %q", words)
+	}
+	for _, pid := range pids {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
+			s.Fatal(err)
+		}
+	}
 }
