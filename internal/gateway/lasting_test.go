@@ -8,13 +8,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/identity/oidctest"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
 // A watch goes on while the agent renews its certificate, until those of before are over, and while the token ends with which
-// the person began it. What the person asks for from then on takes a new token.
+// the person began it. What the person asks for from then on takes a new token. It ends with the member's session.
 func TestAWatchOutlivesCertificatesAndTokens(t *testing.T) {
 	provider := oidctest.Start(t)
 	h, _ := signedIn(t, provider)
@@ -58,5 +60,15 @@ func TestAWatchOutlivesCertificatesAndTokens(t *testing.T) {
 	}
 	if _, err := h.clients(h.at("/clusters/lasting", lasting)).CoreV1().ConfigMaps(namespace).List(t.Context(), metav1.ListOptions{}); err != nil {
 		t.Errorf("with another token: %v", err)
+	}
+
+	// What ends it is a person's decision.
+	member := h.member("lasting")
+	member.Spec.Admission = v1alpha1.AdmissionSuspended
+	if err := h.client.Update(t.Context(), member); err != nil {
+		t.Fatal(err)
+	}
+	if event, open := <-watching.ResultChan(); open && event.Type != watch.Error {
+		t.Errorf("of a member that is suspended the watch says %v, want its end", event)
 	}
 }
