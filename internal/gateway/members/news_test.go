@@ -27,6 +27,41 @@ func TestPatience(t *testing.T) {
 	}
 }
 
+// When very many have news at once, a few are written soon, and the others once the change has reached them.
+func TestNewsOfManyAtOnce(t *testing.T) {
+	now := time.Unix(1700000000, 0)
+	registry := NewRegistry(RegistryConfig{Now: func() time.Time { return now }})
+	var soonest int
+	registry.notify = func(_ v1alpha1.ClusterName, after time.Duration) {
+		switch after {
+		case coalesce:
+			soonest++
+		case registry.patience():
+		default:
+			t.Errorf("news wait %v", after)
+		}
+	}
+	have := func(members int) int {
+		soonest = 0
+		for i := range members {
+			presence := registry.Begin(Session{Cluster: v1alpha1.ClusterName(fmt.Sprint(i)), UID: "1", End: func(error) {}})
+			presence.Upgrading(&wire.UpgradeState{})
+		}
+		return soonest
+	}
+	if got := have(3000); got != soonAtOnce {
+		t.Errorf("of the news of 3,000, %d were written soon, want %d", got, soonAtOnce)
+	}
+	now = now.Add(time.Second)
+	if got := have(3000); got != soon {
+		t.Errorf("a second later it was %d, want %d", got, soon)
+	}
+	now = now.Add(time.Minute)
+	if got := have(10); got != 10 {
+		t.Errorf("when it has calmed down, of 10 it was %d", got)
+	}
+}
+
 // A step that mostly has another one after it waits for that; what stays, and what others wait for, is written soon.
 func TestHowSoonNewsAreWritten(t *testing.T) {
 	state := func(phase wire.PackageStatus_Phase) *wire.PackageStatus {

@@ -42,6 +42,7 @@ type Registry struct {
 
 	mu      sync.Mutex
 	members map[v1alpha1.ClusterName]*record
+	soon    *rate.Limiter                             // of lasting news
 	notify  func(v1alpha1.ClusterName, time.Duration) // the controller's; nil until it runs
 }
 
@@ -64,7 +65,9 @@ func NewRegistry(config RegistryConfig) *Registry {
 	if config.Replicas == nil {
 		config.Replicas = alone{}
 	}
-	return &Registry{config: config, started: config.Now(), members: map[v1alpha1.ClusterName]*record{}}
+	return &Registry{
+		config: config, started: config.Now(), members: map[v1alpha1.ClusterName]*record{}, soon: rate.NewLimiter(soon, soonAtOnce),
+	}
 }
 
 // Session is what a Presence needs of a session.
@@ -158,13 +161,14 @@ func (p *Presence) hear(change func(*Facts) news) {
 		p.registry.mu.Unlock()
 		return
 	}
-	heard, patience := change(&rec.facts), p.registry.patience()
+	var pause time.Duration
+	heard := change(&rec.facts)
+	if heard != nothing {
+		pause = p.registry.pause(rec, heard)
+	}
 	p.registry.mu.Unlock()
-	switch heard {
-	case passing:
-		p.registry.poke(p.Cluster, patience)
-	case lasting:
-		p.registry.Poke(p.Cluster)
+	if heard != nothing {
+		p.registry.poke(p.Cluster, pause)
 	}
 }
 
