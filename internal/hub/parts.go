@@ -194,11 +194,13 @@ func (h *hub) newManager(context.Context) (err error) {
 	cached[&coordinationv1.Lease{}] = cache.ByObject{
 		Namespaces: map[string]cache.Config{v1alpha1.SystemNamespace: {LabelSelector: labels.NewSelector().Add(*leases)}},
 	}
+	// Who set which field takes as much memory as the fields; only the controller of members asks.
+	cached[&v1alpha1.MemberCluster{}] = cache.ByObject{Transform: func(member any) (any, error) { return member, nil }}
 	h.manager, err = ctrl.NewManager(h.config, ctrl.Options{
 		LeaderElection: h.Replica.Name != "", LeaderElectionID: "umbel-hub-leader", LeaderElectionNamespace: v1alpha1.SystemNamespace,
 		LeaderElectionReleaseOnCancel: true, // the process ends when the manager does
 		LeaseDuration:                 new(leaseLife), RenewDeadline: new(leaseRenew), RetryPeriod: new(leaseRetry),
-		Cache:  cache.Options{ByObject: cached},
+		Cache:  cache.Options{ByObject: cached, DefaultTransform: cache.TransformStripManagedFields()},
 		Scheme: h.api.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"}, Logger: logr.FromSlogHandler(h.Log.Handler()),
 		// For every controller: the priority queue of controller-runtime 0.24.1 can deadlock when it shuts down, which
 		// then takes 30 s.
