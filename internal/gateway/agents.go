@@ -59,7 +59,11 @@ func (g *Gateway) agent(ctx context.Context, conn *tls.Conn, guest *lobby.Guest)
 	case member.ours:
 		guest.Allow(bytesOfRefused)
 	}
-	kind, control, err := session.Accept(first)
+	var kind tunnel.Kind
+	control, err := session.Accept(first)
+	if err == nil {
+		kind, err = control.Kind()
+	}
 	if err == nil && kind != tunnel.Control && kind != tunnel.Rehearsal {
 		err = fmt.Errorf("the first stream is %s, not %s", kind, tunnel.Control)
 	}
@@ -263,15 +267,12 @@ func awaitEnd(ctx context.Context, tun *tunnel.Session) {
 // acceptStreams hands the agent's streams for content to their server.
 func (g *Gateway) acceptStreams(ctx context.Context, tun *tunnel.Session, cluster v1alpha1.ClusterName) {
 	for {
-		kind, stream, err := tun.Accept(ctx)
+		stream, err := tun.Accept(ctx)
 		if err != nil {
 			return
 		}
-		if kind != tunnel.Content {
-			stream.Close() // there is one control stream, and a Kube stream is the hub's to open
-			continue
-		}
-		g.content.Deliver(memberConn{stream, cluster})
+		// There is one control stream, and a Kube stream is the hub's to open.
+		g.content.Deliver(memberConn{stream.Only(tunnel.Content), cluster})
 	}
 }
 

@@ -261,15 +261,11 @@ func (c *Client) join(ctx context.Context) error {
 // accept hands the hub's streams to the server of the member's API.
 func (c *Client) accept(ctx context.Context, session *tunnel.Session) {
 	for {
-		kind, stream, err := session.Accept(ctx)
+		stream, err := session.Accept(ctx)
 		if err != nil {
 			return
 		}
-		if kind != tunnel.Kube {
-			stream.Close() // of a later version
-			continue
-		}
-		if !c.kube.Deliver(stream) {
+		if !c.kube.Deliver(stream.Only(tunnel.Kube)) { // others are of a later version
 			return
 		}
 	}

@@ -16,13 +16,20 @@ const (
 	maxBody = 64 << 10
 )
 
+// stall is how long the connection may take nothing of a frame until it counts as dead.
+const stall = 20 * time.Second
+
 // joined writes the header and the body of a frame in one go. yamux writes them one after the other, which over TLS is two
-// records and two system calls; a frame is mostly small, and mostly all that is sent for a while.
+// records and two system calls; a frame is mostly small, and mostly all that is sent for a while. What comes is looked at on
+// its way to yamux (incoming).
 type joined struct {
 	net.Conn
-	header []byte // of a frame whose body comes next
-	began  time.Time
-	heard  atomic.Int64 // how long after that something came last, which no change of the clock makes wrong
+	header   []byte // of a frame whose body comes next
+	began    time.Time
+	heard    atomic.Int64 // how long after that something came last, which no change of the clock makes wrong
+	incoming incoming
+
+	writing sync.Mutex // has one frame be written at a time, with its deadline
 }
 
 // Read implements net.Conn for yamux.
@@ -30,8 +37,32 @@ func (j *joined) Read(p []byte) (int, error) {
 	n, err := j.Conn.Read(p)
 	if n > 0 {
 		j.heard.Store(int64(time.Since(j.began)))
+		if refused := j.incoming.pass(p[:n]); refused != nil {
+			return 0, refused
+		}
 	}
 	return n, err
+}
+
+// Close implements net.Conn for yamux.
+func (j *joined) Close() error {
+	j.incoming.release()
+	return j.Conn.Close()
+}
+
+// send writes a frame. A connection that does not take it ends: yamux would let one stream after the other fail by itself,
+// or lose the word that a stream's window is open again, and the session would go on without them.
+func (j *joined) send(frame []byte) (int, error) {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	if err := j.Conn.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+		return 0, err
+	}
+	n, err := j.Conn.Write(frame)
+	if err != nil {
+		return n, err
+	}
+	return n, j.Conn.SetWriteDeadline(time.Time{})
 }
 
 // frames has room for a whole frame; what is idle holds none.
@@ -47,17 +78,26 @@ func (j *joined) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if len(j.header) == 0 {
-		return j.Conn.Write(p)
+		return j.send(p)
 	}
 	frame := frames.Get().(*[]byte)
 	defer frames.Put(frame)
 	whole := append(append((*frame)[:0], j.header...), p...)
 	j.header = j.header[:0]
-	n, err := j.Conn.Write(whole)
+	n, err := j.send(whole)
 	return max(0, n-muxHeader), err
 }
 
 // opensFrame says whether p is a header, and a body follows it (https://github.com/hashicorp/yamux/blob/v0.1.2/spec.md).
 func opensFrame(p []byte) bool {
 	return len(p) == muxHeader && p[1] == muxData && binary.BigEndian.Uint32(p[8:]) > 0
+}
+
+// reset is the frame that ends a stream without a FIN, which yamux sends but for streams that nobody closes.
+func reset(stream uint32) []byte {
+	const windowUpdate, flagRST = 1, 8
+	frame := make([]byte, muxHeader)
+	frame[1], frame[3] = windowUpdate, flagRST
+	binary.BigEndian.PutUint32(frame[4:], stream)
+	return frame
 }

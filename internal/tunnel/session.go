@@ -28,6 +28,8 @@ const (
 	Kube Kind = 2
 	// Content carries HTTP from the agent to the hub's registry.
 	Content Kind = 3
+	// unsaid is the kind of an accepted stream before its first byte has come.
+	unsaid Kind = 0
 	// Rehearsal carries a session's first messages and no more: the agent opens it instead of Control, to find out whether
 	// it could be in session, and disturbs no session by it.
 	Rehearsal Kind = 4
@@ -54,9 +56,10 @@ const (
 	// window is how many bytes of one stream may be on their way: enough for 25 MB/s at a round trip of 40 ms. A
 	// slow reader costs its peer that much memory and no more.
 	window = 1 << 20
-	// writeTimeout is how long one write may wait for the connection to take it.
-	writeTimeout = 20 * time.Second
-	// kindTimeout is how long a stream may take to say its kind, which it does in the packet after the one that opens it.
+	// writeTimeout is how long one write may wait for its turn at the connection: longer than any connection stands that takes
+	// nothing (stall), so that it is the session that ends and no single stream.
+	writeTimeout = time.Hour
+	// kindTimeout is how long Kind waits for a stream to say it, which it does in the packet after the one that opens it.
 	kindTimeout = 10 * time.Second
 	// backlog is how many streams may wait to be accepted.
 	backlog = 128
@@ -92,7 +95,7 @@ func Server(conn net.Conn, config Config) (*Session, error) {
 }
 
 func newSession(conn net.Conn, config Config, start func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) (*Session, error) {
-	frames := &joined{Conn: conn, began: time.Now()}
+	frames := &joined{Conn: conn, began: time.Now(), incoming: newIncoming()}
 	mux, err := start(frames, &yamux.Config{
 		AcceptBacklog:          backlog,
 		EnableKeepAlive:        false,
@@ -145,33 +148,26 @@ func (s *Session) Open(ctx context.Context, kind Kind) (*Stream, error) {
 	return newStream(result.stream, s, kind), nil
 }
 
-// Accept waits for the next stream that the peer opens. Streams beyond the limit and such that do not say their kind
+// Accept waits for the next stream that the peer opens, and does not wait for it to say its kind. Streams beyond the limit
 // are closed and passed over. A peer that does not let go of streams that were closed here has no more accepted, and no
 // session after a while. The error is ctx's, or ErrClosed once the session has ended.
-func (s *Session) Accept(ctx context.Context) (Kind, *Stream, error) {
+func (s *Session) Accept(ctx context.Context) (*Stream, error) {
 	for {
 		if err := s.awaitRoom(ctx); err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		stream, err := s.mux.AcceptStreamWithContext(ctx)
 		if err != nil {
-			return 0, nil, s.explain(err)
+			return nil, s.explain(err)
 		}
 		if s.taken.Load() >= s.max {
 			stream.Close()
 			continue
 		}
-		var kind [1]byte
-		stream.SetReadDeadline(time.Now().Add(kindTimeout))
-		if _, err := io.ReadFull(stream, kind[:]); err != nil {
-			stream.Close()
-			continue
-		}
-		stream.SetReadDeadline(time.Time{})
 		s.taken.Add(1)
-		accepted := newStream(stream, s, Kind(kind[0]))
+		accepted := newStream(stream, s, unsaid)
 		accepted.accepted = true
-		return accepted.kind, accepted, nil
+		return accepted, nil
 	}
 }
 

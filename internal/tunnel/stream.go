@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -16,11 +17,13 @@ type Stream struct {
 	*yamux.Stream
 
 	session  *Session
-	kind     Kind
+	kind     atomic.Uint32 // a Kind
+	only     Kind          // that it may be; unsaid is any
 	accepted bool
 	closed   atomic.Bool
 	ended    chan struct{} // closed with the stream
 
+	hearing sync.Mutex // has one reader hear the kind
 	writing sync.Mutex // has Writes come one after the other
 
 	mu       sync.Mutex
@@ -29,7 +32,9 @@ type Stream struct {
 }
 
 func newStream(stream *yamux.Stream, session *Session, kind Kind) *Stream {
-	return &Stream{Stream: stream, session: session, kind: kind, ended: make(chan struct{})}
+	s := &Stream{Stream: stream, session: session, ended: make(chan struct{})}
+	s.kind.Store(uint32(kind))
+	return s
 }
 
 var _ net.Conn = (*Stream)(nil)
@@ -40,9 +45,54 @@ func (s *Stream) Session() *Session { return s.session }
 // Heard returns when the connection brought something last, of whatever stream.
 func (s *Stream) Heard() time.Time { return s.session.Heard() }
 
+// Kind returns what the stream carries. When the peer has opened it, Kind waits for the peer to say so, for ten seconds.
+func (s *Stream) Kind() (Kind, error) {
+	s.SetReadDeadline(time.Now().Add(kindTimeout))
+	if err := s.hear(); err != nil {
+		return unsaid, err
+	}
+	return Kind(s.kind.Load()), s.SetReadDeadline(time.Time{})
+}
+
+// Only has the stream be of one kind: to read one of another kind is an error. So somebody who serves many streams need not
+// wait for each to say its kind; the readers do, within the deadlines that they have.
+func (s *Stream) Only(kind Kind) *Stream {
+	s.only = kind
+	return s
+}
+
+// hear reads the kind, if that has not been done.
+func (s *Stream) hear() error {
+	if Kind(s.kind.Load()) != unsaid {
+		return nil
+	}
+	s.hearing.Lock()
+	defer s.hearing.Unlock()
+	if Kind(s.kind.Load()) != unsaid {
+		return nil
+	}
+	var said [1]byte
+	if _, err := s.read(said[:]); err != nil {
+		return err
+	}
+	kind := Kind(said[0])
+	if kind == unsaid || s.only != unsaid && kind != s.only {
+		return fmt.Errorf("a stream of %s is not taken here", kind)
+	}
+	s.kind.Store(uint32(kind))
+	return nil
+}
+
 // Read reads what the peer sent. After the peer's CloseWrite or Close it returns io.EOF; after the session's end it
 // returns ErrClosed; after this end's Close, net.ErrClosed.
 func (s *Stream) Read(p []byte) (int, error) {
+	if err := s.hear(); err != nil {
+		return 0, err
+	}
+	return s.read(p)
+}
+
+func (s *Stream) read(p []byte) (int, error) {
 	if s.closed.Load() {
 		return 0, net.ErrClosed
 	}
@@ -66,7 +116,7 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 	defer s.writing.Unlock()
 	for err == nil && n < len(p) {
 		var sent int
-		if s.kind == Control {
+		if Kind(s.kind.Load()) == Control {
 			sent, err = s.Stream.Write(p[n:min(len(p), n+maxBody)])
 		} else {
 			sent, err = s.writeInTurn(p[n:])
@@ -168,6 +218,15 @@ func (s *Stream) SetDeadline(t time.Time) error {
 
 // CloseWrite tells the peer that nothing more comes. What the peer sends can still be read, for five minutes.
 func (s *Stream) CloseWrite() error { return s.Stream.Close() }
+
+// Reset ends the stream in both directions, so that the peer reads an error, and not the end of the data as after Close.
+func (s *Stream) Reset() error {
+	if s.closed.Load() {
+		return nil
+	}
+	_, err := s.session.frames.send(reset(s.StreamID()))
+	return errors.Join(err, s.Close())
+}
 
 // Close ends the stream in both directions and unblocks its readers and writers.
 func (s *Stream) Close() error {

@@ -110,12 +110,12 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 func accept(t *testing.T, s *Session, want Kind) *Stream {
 	t.Helper()
-	kind, stream, err := s.Accept(t.Context())
+	stream, err := s.Accept(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kind != want {
-		t.Fatalf("kind is %v, want %v", kind, want)
+	if kind, err := stream.Kind(); kind != want || err != nil {
+		t.Fatalf("kind is %v, want %v: %v", kind, want, err)
 	}
 	return stream
 }
@@ -192,8 +192,84 @@ func TestEndOfSessionIsNotEOF(t *testing.T) {
 	if _, err := agent.Open(t.Context(), Control); !errors.Is(err, ErrClosed) {
 		t.Errorf("open after the session's end: %v", err)
 	}
-	if _, _, err := agent.Accept(t.Context()); !errors.Is(err, ErrClosed) {
+	if _, err := agent.Accept(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("accept after the session's end: %v", err)
+	}
+}
+
+// A stream that one end resets is not at its end at the other; the session and its other streams go on.
+func TestResetIsNotEOF(t *testing.T) {
+	agent, hub := pair(t, Config{})
+	out, err := hub.Open(t.Context(), Kube)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := accept(t, agent, Kube)
+	if _, err := in.Write([]byte("half of it")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := out.Read(make([]byte, 10)); n != 0 || err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("a stream that was reset: read %d bytes, %v", n, err)
+	}
+	if _, err := in.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("at the end that reset it: %v", err)
+	}
+	other, err := hub.Open(t.Context(), Kube)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Write([]byte("x"))
+	if _, err := io.ReadFull(accept(t, agent, Kube), make([]byte, 1)); err != nil {
+		t.Errorf("after it: %v", err)
+	}
+}
+
+// A peer that pings costs a goroutine each, and none of ours does: its session ends.
+func TestPingsEndTheSession(t *testing.T) {
+	near, far := net.Pipe()
+	session, err := Server(near, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	go io.Copy(io.Discard, far)
+	for range 100 {
+		far.Write(frameOf(muxPing, 1, 0, 1, ""))
+	}
+	<-session.Done()
+}
+
+// A peer that sends a flood of frames that say nothing is slowed down, and can be let go of meanwhile.
+func TestSmallFramesArePaced(t *testing.T) {
+	near, far := net.Pipe()
+	session, err := Server(near, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, far)
+	sent := 0
+	var flooding sync.WaitGroup
+	flooding.Go(func() {
+		flood := bytes.Repeat(frameOf(1, 0, 7, 0, ""), 100)
+		for {
+			if _, err := far.Write(flood); err != nil {
+				return
+			}
+			sent += 100
+		}
+	})
+	time.Sleep(time.Second)
+	session.Close()
+	far.Close()
+	flooding.Wait()
+	if most := smallBurst + 3*smallPerSecond; sent > most || sent < smallBurst {
+		t.Errorf("%d frames were read in a second", sent)
 	}
 }
 
@@ -207,6 +283,8 @@ type deaf struct {
 func (d *deaf) Read([]byte) (int, error)    { <-d.gone; return 0, net.ErrClosed }
 func (d *deaf) Write(p []byte) (int, error) { return len(p), nil }
 func (d *deaf) Close() error                { d.once.Do(func() { close(d.gone) }); return nil }
+
+func (d *deaf) SetWriteDeadline(time.Time) error { return nil }
 
 func TestStreamToDeadPeer(t *testing.T) {
 	before := runtime.NumGoroutine()
@@ -298,7 +376,7 @@ func TestGarbageInsteadOfStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := session.Accept(t.Context()); !errors.Is(err, ErrClosed) {
+	if _, err := session.Accept(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("accept: %v", err)
 	}
 	session.Close()
@@ -387,7 +465,7 @@ func TestManyStreams(t *testing.T) {
 	var serving, asking sync.WaitGroup
 	serving.Go(func() {
 		for range n {
-			_, stream, err := hub.Accept(t.Context())
+			stream, err := hub.Accept(t.Context())
 			if err != nil {
 				t.Error(err)
 				return
@@ -417,6 +495,48 @@ func TestManyStreams(t *testing.T) {
 	asking.Wait()
 	serving.Wait()
 	eventually(t, "all streams are closed on both ends", func() bool { return agent.Streams()+hub.Streams() == 0 })
+}
+
+// A peer that opens a stream and does not say what for holds up nobody else.
+func TestAStreamThatSaysNothing(t *testing.T) {
+	agent, hub := pair(t, Config{})
+	silent, err := agent.mux.OpenStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := agent.Open(t.Context(), Content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := hub.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan error, 1)
+	go func() {
+		_, err := first.Only(Content).Read(make([]byte, 1))
+		heard <- err
+	}()
+	second := accept(t, hub, Content)
+	if _, err := out.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(second, make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-heard:
+		t.Errorf("a stream that says nothing was read: %v", err)
+	default:
+	}
+	silent.Write([]byte{byte(Kube), 'x'})
+	if err := <-heard; err == nil || !strings.Contains(err.Error(), "kube") {
+		t.Errorf("a kube stream where content is wanted: %v", err)
+	}
+	silent.Close()
+	for _, s := range []*Stream{first, second, out} {
+		s.Close()
+	}
 }
 
 func TestStreamsBeyondTheLimitAreClosed(t *testing.T) {
@@ -459,7 +579,7 @@ func TestAPeerThatNeverLetsGo(t *testing.T) {
 	defer accepting.Wait()
 	accepting.Go(func() {
 		for {
-			_, stream, err := hub.Accept(t.Context())
+			stream, err := hub.Accept(t.Context())
 			if err != nil {
 				return
 			}
@@ -495,7 +615,7 @@ func TestHTTPThroughStreams(t *testing.T) {
 	running.Go(func() { server.Serve(listener) })
 	running.Go(func() {
 		for {
-			_, stream, err := agent.Accept(t.Context())
+			stream, err := agent.Accept(t.Context())
 			if err != nil {
 				return
 			}

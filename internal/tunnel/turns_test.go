@@ -66,13 +66,15 @@ func meter(t *testing.T) (*Session, *metered) {
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		for {
-			kind, stream, err := reader.Accept(context.WithoutCancel(t.Context()))
+			stream, err := reader.Accept(context.WithoutCancel(t.Context()))
 			if err != nil {
 				return
 			}
-			if kind != Content {
-				reading.Go(func() { io.Copy(io.Discard, stream) })
-			}
+			reading.Go(func() {
+				if kind, err := stream.Kind(); err == nil && kind != Content {
+					io.Copy(io.Discard, stream)
+				}
+			})
 		}
 	})
 	t.Cleanup(func() {

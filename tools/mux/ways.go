@@ -108,8 +108,7 @@ func newTunnel(ctx context.Context) (way, error) {
 
 func (w tunnelWay) open(ctx context.Context) (stream, error) { return w.hub.Open(ctx, tunnel.Kube) }
 func (w tunnelWay) accept(ctx context.Context) (stream, error) {
-	_, s, err := w.agent.Accept(ctx)
-	return s, err
+	return w.agent.Accept(ctx)
 }
 func (w tunnelWay) close() { _, _ = w.hub.Close(), w.agent.Close() }
 

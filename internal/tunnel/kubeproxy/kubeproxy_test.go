@@ -43,7 +43,7 @@ func through(t *testing.T, member http.HandlerFunc) http.RoundTripper {
 	running.Go(func() { server.Serve(listener) })
 	running.Go(func() {
 		for {
-			_, stream, err := agent.Accept(t.Context())
+			stream, err := agent.Accept(t.Context())
 			if err != nil {
 				return
 			}

@@ -82,7 +82,7 @@ func tunnelTo(b *testing.B, handler http.Handler, certificates []tls.Certificate
 	running.Go(func() { server.Serve(streams) })
 	running.Go(func() {
 		for {
-			_, stream, err := agent.Accept(b.Context())
+			stream, err := agent.Accept(b.Context())
 			if err != nil {
 				return
 			}

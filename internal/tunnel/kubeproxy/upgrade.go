@@ -7,67 +7,101 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 )
 
-// upgradable is a ResponseWriter that remembers the connection which an upgraded stream goes on over.
+// upgradable is a ResponseWriter that sees to the end of an upgraded stream: what was cut off on the way is cut off for the
+// client too. httputil.ReverseProxy closes the client's connection in any case, which reads as the end of the data: half of a
+// file would pass for all of it, and a command that was killed for one that succeeded.
 type upgradable struct {
 	http.ResponseWriter
-	conn net.Conn
+	complete atomic.Bool // the stream has come to its end
 }
 
 // Hijack implements http.Hijacker.
 func (u *upgradable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffered, err := http.NewResponseController(u.ResponseWriter).Hijack()
-	u.conn = conn
-	if _, secure := conn.(*tls.Conn); secure { // streams of a tunnel gather what comes by themselves
-		conn = &aheadConn{conn, readAhead(conn)}
+	if err != nil {
+		return nil, nil, err
 	}
-	return conn, buffered, err
+	linger(conn, 0) // so that it ends with a TCP reset also when this process is killed
+	c := &client{Conn: conn, stream: u}
+	if _, secure := conn.(*tls.Conn); secure { // streams of a tunnel gather what comes by themselves
+		return &aheadConn{c, readAhead(c)}, buffered, nil
+	}
+	return c, buffered, nil
 }
 
 // Unwrap is for http.ResponseController.
 func (u *upgradable) Unwrap() http.ResponseWriter { return u.ResponseWriter }
 
-// watchOver has an upgraded stream that is cut off end as such for the client too. httputil.ReverseProxy closes the client's
-// connection in either case, which reads as the end of the data: half of a file would pass for all of it.
 func (u *upgradable) watchOver(answer *http.Response) error {
 	stream, ok := answer.Body.(io.ReadWriteCloser)
 	if answer.StatusCode == http.StatusSwitchingProtocols && ok {
-		answer.Body = &watched{ReadWriteCloser: stream, cut: u.reset}
+		answer.Body = &watched{ReadWriteCloser: stream, complete: &u.complete}
 	}
 	return nil
 }
 
-// reset ends the client's connection with a TCP reset, where it can.
-func (u *upgradable) reset() {
-	conn := u.conn
-	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = secure.NetConn()
+// client is the connection of the client of an upgraded stream.
+type client struct {
+	net.Conn
+	stream *upgradable
+}
+
+// Close ends the connection as the stream has ended: as connections do, or with a reset.
+func (c *client) Close() error {
+	if c.stream.complete.Load() {
+		linger(c.Conn, -1)
+		return c.Conn.Close()
 	}
-	if tcp, ok := conn.(interface{ SetLinger(int) error }); ok {
-		_ = tcp.SetLinger(0)
-		_ = conn.Close()
+	if inTunnel, ok := c.Conn.(interface{ Reset() error }); ok {
+		return inTunnel.Reset()
+	}
+	return tcpOf(c.Conn).Close() // without the word by which TLS ends
+}
+
+// CloseWrite tells the client that nothing more comes.
+func (c *client) CloseWrite() error {
+	linger(c.Conn, -1)
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// linger says how a TCP connection ends when it is closed: 0 is with a reset, -1 as connections do.
+func linger(conn net.Conn, seconds int) {
+	if tcp, ok := tcpOf(conn).(interface{ SetLinger(int) error }); ok {
+		_ = tcp.SetLinger(seconds)
 	}
 }
 
-// watched is a stream that says when it was cut off.
+func tcpOf(conn net.Conn) net.Conn {
+	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		return secure.NetConn()
+	}
+	return conn
+}
+
+// watched is a stream that notes that it has come to its end.
 type watched struct {
 	io.ReadWriteCloser
-	cut func()
+	complete *atomic.Bool
 }
 
 // Read implements io.Reader.
-func (u *watched) Read(p []byte) (int, error) {
-	n, err := u.ReadWriteCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		u.cut()
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.ReadWriteCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		w.complete.Store(true)
 	}
 	return n, err
 }
 
 // CloseWrite tells the other end that nothing more comes.
-func (u *watched) CloseWrite() error {
-	if half, ok := u.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
+func (w *watched) CloseWrite() error {
+	if half, ok := w.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
