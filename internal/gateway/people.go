@@ -114,9 +114,7 @@ func (p *people) run(ctx context.Context) {
 	if p.clientCA == nil {
 		return
 	}
-	if err := p.clientCA.RunOnce(ctx); err != nil && ctx.Err() == nil {
-		return // Run tries on
-	}
+	_ = p.clientCA.RunOnce(ctx) // Run tries on
 	p.clientCA.Run(ctx, 1)
 }
 
@@ -126,11 +124,18 @@ func (p *people) who(r *http.Request) (user.Info, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the hub does not accept these credentials: %w", err)
 	}
+	if !ok && p.clientCA != nil && len(p.clientCA.CurrentCABundleContent()) == 0 && r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		return nil, errNotReady
+	}
 	if !ok {
 		return nil, errors.New("no credentials were presented: a client certificate or a bearer token of the hub's API is needed")
 	}
 	return response.User, nil
 }
+
+// errNotReady says that somebody who has shown a certificate is not refused, but not known either.
+var errNotReady = errors.New("the hub does not know yet by which authority client certificates are issued " +
+	"(its API says so in kube-system/extension-apiserver-authentication); try again")
 
 // mayReach says whether the user may reach the member through the hub.
 func (p *people) mayReach(ctx context.Context, who user.Info, cluster v1alpha1.ClusterName) (bool, error) {
@@ -158,7 +163,11 @@ func (g *Gateway) recognise(w http.ResponseWriter, r *http.Request, log *slog.Lo
 	}
 	if err != nil {
 		log.Warn("a request was refused", "why", err)
-		refuse(w, r, http.StatusUnauthorized, err.Error())
+		code := http.StatusUnauthorized
+		if errors.Is(err, errNotReady) {
+			code = http.StatusServiceUnavailable
+		}
+		refuse(w, r, code, err.Error())
 		return nil, false
 	}
 	lobby.Recognised(r.Context())
