@@ -46,7 +46,7 @@ func newWay(t *testing.T, ctx context.Context) *way {
 	must(t, err)
 	w.agentEnd, err = agent.Open(ctx, tunnel.Control)
 	must(t, err)
-	_, w.hubEnd, err = hub.Accept(ctx)
+	w.hubEnd, err = hub.Accept(ctx)
 	must(t, err)
 
 	handler, err := kubeproxy.NewHandler(&rest.Config{
@@ -67,7 +67,7 @@ func newWay(t *testing.T, ctx context.Context) *way {
 	w.serve(t, door, w.door)
 	w.ended.Go(func() {
 		for {
-			_, stream, err := agent.Accept(ctx)
+			stream, err := agent.Accept(ctx)
 			if err != nil {
 				return
 			}
