@@ -65,6 +65,9 @@ func (c *incoming) pass(p []byte) error {
 	return c.pace(small)
 }
 
+// between says whether a frame has ended and the next has not begun.
+func (c *incoming) between() bool { return c.have == 0 && c.body == 0 }
+
 func (c *incoming) pace(small int) error {
 	if small == 0 {
 		return nil

@@ -30,10 +30,16 @@ type joined struct {
 	incoming incoming
 
 	writing sync.Mutex // has one frame be written at a time, with its deadline
+
+	forgetting sync.Mutex
+	forgotten  []byte // frames that the peer did not send
 }
 
 // Read implements net.Conn for yamux.
 func (j *joined) Read(p []byte) (int, error) {
+	if n := j.forgetNow(p); n > 0 {
+		return n, nil
+	}
 	n, err := j.Conn.Read(p)
 	if n > 0 {
 		j.heard.Store(int64(time.Since(j.began)))
@@ -42,6 +48,28 @@ func (j *joined) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// forget has yamux let go of a stream, and of what it holds of it, although its peer has not. It does so for a reset from the
+// peer alone, so it reads one: when something comes next, which is a probe if nothing else.
+func (j *joined) forget(stream uint32) {
+	j.forgetting.Lock()
+	defer j.forgetting.Unlock()
+	j.forgotten = append(j.forgotten, reset(stream)...)
+}
+
+// forgetNow returns what is to be read of forget between two frames.
+func (j *joined) forgetNow(p []byte) int {
+	j.forgetting.Lock()
+	defer j.forgetting.Unlock()
+	if len(j.forgotten) == 0 || !j.incoming.between() {
+		return 0
+	}
+	n := copy(p[:len(p)/muxHeader*muxHeader], j.forgotten)
+	if j.forgotten = j.forgotten[n:]; len(j.forgotten) == 0 {
+		j.forgotten = nil
+	}
+	return n
 }
 
 // Close implements net.Conn for yamux.

@@ -82,6 +82,7 @@ type Session struct {
 	taken   atomic.Int64 // streams of the peer that were accepted and are not closed
 	own     atomic.Int64 // streams that this end opened and did not close
 	opening sync.WaitGroup
+	closing closing
 }
 
 // Client returns the session over conn, which this end dialed.
@@ -103,7 +104,7 @@ func newSession(conn net.Conn, config Config, start func(io.ReadWriteCloser, *ya
 		ConnectionWriteTimeout: writeTimeout,
 		MaxStreamWindowSize:    window,
 		StreamOpenTimeout:      30 * time.Second,
-		StreamCloseTimeout:     5 * time.Minute,
+		StreamCloseTimeout:     0, // which would count from CloseWrite, and outlive the session; see closing
 		Logger:                 silent{},
 	})
 	if err != nil {
@@ -237,6 +238,32 @@ func (s *Session) explain(err error) error {
 		return ErrClosed
 	}
 	return err
+}
+
+// closeTimeout is how long a peer may leave open what was closed here.
+const closeTimeout = 5 * time.Minute
+
+// closing are streams that were closed here, and perhaps not by the peer: what it sent and nobody read is kept until it does.
+type closing struct {
+	mu      sync.Mutex
+	streams []closed // in the order of their times
+}
+
+type closed struct {
+	stream uint32
+	at     time.Time
+}
+
+// add notes that a stream was closed, and has those forgotten that were closed long ago.
+func (c *closing) add(stream uint32, forget func(uint32)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	for len(c.streams) > 0 && now.Sub(c.streams[0].at) > closeTimeout {
+		forget(c.streams[0].stream)
+		c.streams = c.streams[1:]
+	}
+	c.streams = append(c.streams, closed{stream, now})
 }
 
 // silent drops yamux's logs: whatever matters reaches the caller as an error.

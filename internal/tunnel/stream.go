@@ -216,7 +216,7 @@ func (s *Stream) SetDeadline(t time.Time) error {
 	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
 }
 
-// CloseWrite tells the peer that nothing more comes. What the peer sends can still be read, for five minutes.
+// CloseWrite tells the peer that nothing more comes. What the peer sends can still be read.
 func (s *Stream) CloseWrite() error { return s.Stream.Close() }
 
 // Reset ends the stream in both directions, so that the peer reads an error, and not the end of the data as after Close.
@@ -225,7 +225,9 @@ func (s *Stream) Reset() error {
 		return nil
 	}
 	_, err := s.session.frames.send(reset(s.StreamID()))
-	return errors.Join(err, s.Close())
+	err = errors.Join(err, s.Close())
+	s.session.frames.forget(s.StreamID())
+	return err
 }
 
 // Close ends the stream in both directions and unblocks its readers and writers.
@@ -241,5 +243,6 @@ func (s *Stream) Close() error {
 	close(s.ended)
 	err := s.Stream.Close()
 	s.SetDeadline(time.Unix(1, 0))
+	s.session.closing.add(s.StreamID(), s.session.frames.forget)
 	return err
 }

@@ -228,6 +228,30 @@ func TestResetIsNotEOF(t *testing.T) {
 	if _, err := io.ReadFull(accept(t, agent, Kube), make([]byte, 1)); err != nil {
 		t.Errorf("after it: %v", err)
 	}
+	eventually(t, "both ends have let go of it", func() bool { return agent.Streams() == 1 && hub.Streams() == 1 })
+}
+
+// What a peer leaves open that was closed here is let go of after a while.
+func TestClosedStreamsAreForgotten(t *testing.T) {
+	agent, hub := pair(t, Config{})
+	left, err := agent.mux.OpenStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.Write([]byte("\x03what nobody reads"))
+	accept(t, hub, Content).Close()
+	hub.closing.mu.Lock()
+	hub.closing.streams[0].at = time.Now().Add(-2 * closeTimeout)
+	hub.closing.mu.Unlock()
+	for range 2 { // one to have it forgotten, and one that brings something
+		out, err := agent.Open(t.Context(), Content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		accept(t, hub, Content).Close()
+		out.Close()
+	}
+	eventually(t, "it is let go of", func() bool { return hub.Streams() == 0 })
 }
 
 // A peer that pings costs a goroutine each, and none of ours does: its session ends.

@@ -50,7 +50,7 @@ func FuzzUpgradeAnswer(f *testing.F) {
 		near, far := net.Pipe()
 		running.Go(func() { door.Deliver(far) })
 		running.Go(func() {
-			io.WriteString(near, "POST /exec HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade, close\r\nUpgrade: echo\r\n\r\n")
+			io.WriteString(near, "POST /exec HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 		})
 		reader := bufio.NewReader(near)
 		answer, err := http.ReadResponse(reader, &http.Request{Method: http.MethodPost})

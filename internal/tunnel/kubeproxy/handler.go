@@ -152,7 +152,7 @@ func forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, 
 		ErrorLog:       slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 	}
-	proxy.ServeHTTP(client, r)
+	proxy.ServeHTTP(client, client.trace(r))
 	return failed
 }
 

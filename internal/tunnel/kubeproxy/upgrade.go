@@ -7,7 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // upgradable is a ResponseWriter that sees to the end of an upgraded stream: what was cut off on the way is cut off for the
@@ -15,6 +19,7 @@ import (
 // file would pass for all of it, and a command that was killed for one that succeeded.
 type upgradable struct {
 	http.ResponseWriter
+	backend  net.Conn    // that the request went over, if it is known
 	complete atomic.Bool // the stream has come to its end
 }
 
@@ -38,7 +43,7 @@ func (u *upgradable) Unwrap() http.ResponseWriter { return u.ResponseWriter }
 func (u *upgradable) watchOver(answer *http.Response) error {
 	stream, ok := answer.Body.(io.ReadWriteCloser)
 	if answer.StatusCode == http.StatusSwitchingProtocols && ok {
-		answer.Body = &watched{ReadWriteCloser: stream, complete: &u.complete}
+		answer.Body = &watched{ReadWriteCloser: stream, client: u}
 	}
 	return nil
 }
@@ -87,16 +92,52 @@ func tcpOf(conn net.Conn) net.Conn {
 // watched is a stream that notes that it has come to its end.
 type watched struct {
 	io.ReadWriteCloser
-	complete *atomic.Bool
+	client *upgradable
 }
 
 // Read implements io.Reader.
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.ReadWriteCloser.Read(p)
+	if errors.Is(err, io.EOF) && wasReset(w.client.backend) {
+		return n, syscall.ECONNRESET
+	}
 	if errors.Is(err, io.EOF) {
-		w.complete.Store(true)
+		w.client.complete.Store(true)
 	}
 	return n, err
+}
+
+// trace has the request note the connection that it goes over.
+func (u *upgradable) trace(r *http.Request) *http.Request {
+	if r.Header.Get("Upgrade") == "" {
+		return r
+	}
+	return r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GotConn: func(got httptrace.GotConnInfo) { u.backend = got.Conn },
+	}))
+}
+
+// wasReset says whether a TCP connection that has nothing more to read was reset. The kernel says so once: to whoever writes,
+// if somebody does, and then the reader is told that all was read.
+func wasReset(conn net.Conn) bool {
+	if conn == nil {
+		return false
+	}
+	tcp, ok := tcpOf(conn).(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	reset := false
+	_ = raw.Control(func(fd uintptr) {
+		const closed = 7 // TCP_CLOSE; after a FIN it is CLOSE_WAIT
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		reset = err == nil && info.State == closed
+	})
+	return reset
 }
 
 // CloseWrite tells the other end that nothing more comes.
