@@ -90,6 +90,11 @@ bench: deps build ## measure start, the way through the hub, commit to applied, 
 bench-reach: deps build ## measure the way to a cluster through its hub against the direct one; writes build/bench/reach.json
 	go run ./test/bench -only reach
 
+CHAOS ?= 1h
+.PHONY: chaos
+chaos: kube ## an hour of cuts, drawn from a seed, while streams run: none lies about its end, nothing leaks; SEED=N does it again
+	CHAOS=$(CHAOS) SEED=$(SEED) nice go test -tags e2e -count 1 -timeout 0 -v -run '^TestChaos$$' ./test/net
+
 AGENTS := 100,1000,10000
 .PHONY: bench-scale
 bench-scale: build ## what a hub costs with 100, 1,000 and 10,000 agents; writes build/bench/scale-*.json

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/client-go/rest"
@@ -37,30 +38,41 @@ type member struct {
 	cancel context.CancelFunc
 	ended  chan error
 	closed sync.WaitGroup
+
+	mu     sync.Mutex
+	shells map[net.Conn]bool
 }
 
 func newAgent() (actor, error) {
-	m := &member{ended: make(chan error, 1)}
+	m := &member{ended: make(chan error, 1), shells: map[net.Conn]bool{}}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m, nil
 }
 
-// act starts the agent: its namespace has to have its line by then.
 func (m *member) act(o order) (answer, error) {
-	if o.Do != "start" {
-		return answer{}, fmt.Errorf("an agent cannot %q", o.Do)
+	switch o.Do {
+	case "start":
+		return answer{}, m.start()
+	case "break":
+		m.breakShells()
+		return answer{}, nil
 	}
+	return answer{}, fmt.Errorf("an agent cannot %q", o.Do)
+}
+
+// start starts the agent: its namespace has to have its line by then.
+func (m *member) start() error {
 	if file := os.Getenv(resolvEnv); file != "" {
 		if err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
 			unix.Mount(file, "/etc/resolv.conf", "", unix.MS_BIND, "")); err != nil {
-			return answer{}, fmt.Errorf("giving the agent another /etc/resolv.conf: %w", err)
+			return fmt.Errorf("giving the agent another /etc/resolv.conf: %w", err)
 		}
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return answer{}, err
+		return err
 	}
-	m.server = &http.Server{Handler: apiServer(fakekube.New(nil))}
+	m.server = &http.Server{Handler: m.apiServer(fakekube.New(nil)), IdleTimeout: 5 * time.Second}
 	m.closed.Go(func() { m.server.Serve(listener) })
 	dir := os.Getenv(dirEnv)
 	options := agent.Options{
@@ -68,7 +80,7 @@ func (m *member) act(o order) (answer, error) {
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 	go func() { m.ended <- agent.Run(m.ctx, options) }()
-	return answer{}, nil
+	return nil
 }
 
 func (m *member) stop() error {
@@ -80,11 +92,11 @@ func (m *member) stop() error {
 }
 
 // apiServer is the member's API server: a fake, with streams that the fake does not have.
-func apiServer(fake *fakekube.Server) http.Handler {
+func (m *member) apiServer(fake *fakekube.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/pods/shell/exec"):
-			echo(w, r)
+			m.echo(w, r)
 		case strings.HasSuffix(r.URL.Path, "/pods/shell/log"):
 			text(w, r)
 		default:
@@ -128,7 +140,7 @@ func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }
 // echoProtocol is what the exec of the fake upgrades to: what is sent comes back. It stands in for SPDY and WebSocket.
 const echoProtocol = "umbel-test-echo"
 
-func echo(w http.ResponseWriter, r *http.Request) {
+func (m *member) echo(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Upgrade") != echoProtocol {
 		http.Error(w, "want Upgrade: "+echoProtocol, http.StatusBadRequest)
 		return
@@ -139,8 +151,31 @@ func echo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close()
+	defer m.shell(conn)()
 	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", echoProtocol)
 	io.Copy(conn, buffered)
+}
+
+// shell notes that an exec began, until ended is called.
+func (m *member) shell(conn net.Conn) (ended func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shells[conn] = true
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.shells, conn)
+	}
+}
+
+// breakShells resets every exec, as an API server does that dies.
+func (m *member) breakShells() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for conn := range m.shells {
+		conn.(*net.TCPConn).SetLinger(0)
+		conn.Close()
+	}
 }
 
 // text sends as many bytes of the pattern as the query bytes says; without it, until the caller goes.

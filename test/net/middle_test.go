@@ -43,7 +43,7 @@ func TestHalfOpen(t *testing.T) {
 		w.must(err)
 		w.must(read.check(buffer[:n]))
 	}
-	p.line.Cut()
+	p.line.Cut(line.Both)
 	began := time.Now()
 	w.eventually("the hub says that the member is not there", func() error { return p.is(metav1.ConditionUnknown) })
 	t.Logf("the hub knows after %v", time.Since(began).Round(time.Second))
@@ -177,7 +177,7 @@ func TestNamesThatChange(t *testing.T) {
 
 // cutConnections cuts the line until the agent has noticed.
 func cutConnections(p *place) error {
-	p.line.Cut()
+	p.line.Cut(line.Both)
 	for range 600 {
 		if p.process.says("not in session with the hub") > 0 {
 			return nil

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,6 +72,9 @@ func serve(begin func() (actor, error)) int {
 		switch o.Do {
 		case "use":
 			got.Usage, err = used()
+		case "heap":
+			runtime.GC()
+			pprof.Lookup("heap").WriteTo(os.Stderr, 1)
 		case "stacks":
 			stacks := make([]byte, 8<<20)
 			fmt.Fprintf(os.Stderr, "stacks:\n%s\n", stacks[:runtime.Stack(stacks, true)])
@@ -107,6 +111,7 @@ type process struct {
 	mu   sync.Mutex
 	send *json.Encoder
 	hear *json.Decoder
+	over bool // a test has ended it
 }
 
 // start starts a process and ends it with the test. Its log is a file that a failed test shows the end of.
@@ -135,6 +140,9 @@ func start(t *testing.T, role string, attr *syscall.SysProcAttr, env ...string) 
 	}
 	p.send, p.hear = json.NewEncoder(p.in), json.NewDecoder(bufio.NewReader(out))
 	t.Cleanup(func() {
+		if p.over {
+			return
+		}
 		if t.Failed() {
 			t.Logf("the end of the log of the %s:\n%s", role, strings.Join(p.tail(40), "\n"))
 		}
@@ -150,6 +158,23 @@ func (p *process) end() error {
 	late := time.AfterFunc(time.Minute, func() { p.cmd.Process.Signal(syscall.SIGQUIT) })
 	defer late.Stop()
 	return p.cmd.Wait()
+}
+
+// kill ends the process in the middle of whatever it does.
+func (p *process) kill() {
+	p.over = true
+	p.in.Close()
+	p.cmd.Process.Kill()
+	p.cmd.Wait() // which says that it was killed
+}
+
+// stop ends the process as its init would.
+func (p *process) stop() {
+	p.t.Helper()
+	p.over = true
+	if err := p.end(); err != nil {
+		p.t.Fatalf("a process that was to stop ended: %v\n%s", err, strings.Join(p.tail(200), "\n"))
+	}
 }
 
 // tell gives an order and returns the answer.

@@ -42,6 +42,7 @@ type world struct {
 	client    client.Client
 	authority string // PEM
 	hub       *process
+	hubEnv    []string
 	port      string
 	proxy     string // which the next member's bootstrap names
 	members   []*place
@@ -51,11 +52,15 @@ type world struct {
 type place struct {
 	*world
 	name    v1alpha1.ClusterName
+	number  int // of its line
 	line    *line.Line
 	process *process
+	env     []string
 	near    string // the address of the test's end of the line
 	far     string
 	dir     string
+	wished  string // that it holds
+	ticks   ticks
 }
 
 // newWorld starts a hub that probes every so often.
@@ -68,13 +73,20 @@ func newWorld(t *testing.T, probe time.Duration) *world {
 	w.must(err)
 	w.must(client.IgnoreAlreadyExists(w.client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}})))
 	t.Cleanup(w.clean)
-	w.hub = start(t, "hub", &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
-		kubeconfigEnv+"="+kubetest.Kubeconfig(t, w.api), probeEnv+"="+probe.String(), listenEnv+"=0.0.0.0:0")
-	there := w.hub.tell(order{Do: "address"})
-	_, w.port, err = net.SplitHostPort(there.Address)
-	w.must(err)
-	w.authority = there.CA
+	w.hubEnv = []string{kubeconfigEnv + "=" + kubetest.Kubeconfig(t, w.api), probeEnv + "=" + probe.String()}
+	w.port = "0"
+	w.startHub()
 	return w
+}
+
+// startHub starts the hub, at the address that it had.
+func (w *world) startHub() {
+	w.Helper()
+	w.hub = start(w.T, "hub", &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, append(w.hubEnv, listenEnv+"=0.0.0.0:"+w.port)...)
+	there := w.hub.tell(order{Do: "address"})
+	_, port, err := net.SplitHostPort(there.Address)
+	w.must(err)
+	w.port, w.authority = port, there.CA
 }
 
 // clean takes away what a test left in the API, which the next one uses too.
@@ -123,8 +135,18 @@ func nearEnd(n int) string { return fmt.Sprintf("10.77.%d.1", n) }
 // which is the near end of its line unless given.
 func (w *world) join(name v1alpha1.ClusterName, address string, env ...string) *place {
 	w.Helper()
+	p := w.prepare(name, address, env...)
+	p.settle("agent")
+	w.Cleanup(func() { w.must(p.line.Close()) })
+	w.members = append(w.members, p)
+	return p
+}
+
+// prepare makes a member, and the folder of its agent.
+func (w *world) prepare(name v1alpha1.ClusterName, address string, env ...string) *place {
+	w.Helper()
 	n := int(lines.Add(1))
-	p := &place{world: w, name: name, near: nearEnd(n), far: fmt.Sprintf("10.77.%d.2", n), dir: w.TempDir()}
+	p := &place{world: w, name: name, number: n, near: nearEnd(n), far: fmt.Sprintf("10.77.%d.2", n), dir: w.TempDir()}
 	if address == "" {
 		address = net.JoinHostPort(p.near, w.port)
 	}
@@ -142,16 +164,19 @@ func (w *world) join(name v1alpha1.ClusterName, address string, env ...string) *
 	raw, err := json.Marshal(v1alpha1.Bootstrap{Cluster: name, Address: address, CA: w.authority, Token: token, Proxy: w.proxy})
 	w.must(err)
 	w.must(os.WriteFile(filepath.Join(p.dir, "bootstrap.json"), raw, 0o600))
-	p.process = start(w.T, "agent", &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
-	}, append(env, dirEnv+"="+p.dir)...)
-	p.line, err = line.New(line.Config{
-		Name: fmt.Sprintf("line%d", n), Process: p.process.cmd.Process.Pid, Near: p.near + "/29", Far: p.far + "/29", Seed: uint64(n),
-	})
-	w.must(err)
-	w.Cleanup(func() { w.must(p.line.Close()) })
-	w.members = append(w.members, p)
+	p.env = append(env, dirEnv+"="+p.dir)
 	return p
+}
+
+// settle makes the process, in a namespace at the far end of a line. It may be made again once it has ended.
+func (p *place) settle(role string) {
+	p.Helper()
+	p.process = start(p.T, role, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}, p.env...)
+	var err error
+	p.line, err = line.New(line.Config{
+		Name: fmt.Sprintf("line%d", p.number), Process: p.process.cmd.Process.Pid, Near: p.near + "/29", Far: p.far + "/29", Seed: uint64(p.number),
+	})
+	p.must(err)
 }
 
 // start starts the agent.

@@ -38,10 +38,21 @@ type Config struct {
 	Seed uint64
 }
 
+// Way is a direction of a line, or both.
+type Way uint32
+
+const (
+	ToFar Way = 1 << iota
+	ToNear
+	Both = ToFar | ToNear
+)
+
 // Line is a line between two network namespaces.
 type Line struct {
+	config  Config
 	quality atomic.Pointer[Quality]
-	cut     atomic.Bool
+	cut     atomic.Uint32 // the ways that are
+	breaks  atomic.Bool   // resets connections
 	near    *os.File
 	far     *os.File
 	running sync.WaitGroup
@@ -60,13 +71,13 @@ func New(config Config) (*Line, error) {
 	if err != nil {
 		return nil, errors.Join(err, near.Close())
 	}
-	l := &Line{near: near, far: far}
+	l := &Line{config: config, near: near, far: far}
 	l.Set(Quality{})
 	if err := l.attach(config); err != nil {
 		return nil, errors.Join(err, near.Close(), far.Close())
 	}
-	l.running.Go(func() { l.carry(near, far, rand.New(rand.NewPCG(config.Seed, 1))) })
-	l.running.Go(func() { l.carry(far, near, rand.New(rand.NewPCG(config.Seed, 2))) })
+	l.running.Go(func() { l.carry(lane{ToFar, near, far}, rand.New(rand.NewPCG(config.Seed, 1))) })
+	l.running.Go(func() { l.carry(lane{ToNear, far, near}, rand.New(rand.NewPCG(config.Seed, 2))) })
 	return l, nil
 }
 
@@ -138,17 +149,60 @@ func (l *Line) Set(q Quality) {
 	l.quality.Store(&q)
 }
 
-// Cut drops every packet until Mend; neither end hears of it.
-func (l *Line) Cut() { l.cut.Store(true) }
+// Cut drops every packet that goes these ways, until Mend; neither end hears of it.
+func (l *Line) Cut(ways Way) { l.cut.Store(uint32(ways)) }
 
 // Mend ends a Cut.
-func (l *Line) Mend() { l.cut.Store(false) }
+func (l *Line) Mend() { l.cut.Store(0) }
+
+// Plug takes the far device down, so that the process there has no way out and hears so, or up again.
+func (l *Line) Plug(state State) error {
+	namespace, err := netns.GetFromPid(l.config.Process)
+	if err != nil {
+		return err
+	}
+	defer namespace.Close()
+	there, err := netlink.NewHandleAt(namespace)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	device, err := there.LinkByName(l.config.Name + "-f")
+	if err != nil {
+		return err
+	}
+	if state == Out {
+		return there.LinkSetDown(device)
+	}
+	return there.LinkSetUp(device)
+}
+
+// State is whether the far end of a line is plugged in.
+type State int
+
+const (
+	In State = iota
+	Out
+)
+
+// Break has every TCP connection that sends something within the time reset, at both ends: as a firewall does that has
+// forgotten them.
+func (l *Line) Break(within time.Duration) {
+	l.breaks.Store(true)
+	time.AfterFunc(within, func() { l.breaks.Store(false) })
+}
 
 // Close ends the line.
 func (l *Line) Close() error {
 	err := errors.Join(l.near.Close(), l.far.Close())
 	l.running.Wait()
 	return err
+}
+
+// lane is one way of a line.
+type lane struct {
+	way      Way
+	from, to *os.File
 }
 
 // packet is one that is on its way.
@@ -158,18 +212,25 @@ type packet struct {
 }
 
 // carry takes packets from one end to the other until the line is closed.
-func (l *Line) carry(from, to *os.File, random *rand.Rand) {
+func (l *Line) carry(along lane, random *rand.Rand) {
 	way := make(chan packet, 1<<14)
 	var arriving sync.WaitGroup
-	arriving.Go(func() { l.arrive(way, to) })
+	arriving.Go(func() { l.arrive(way, along) })
 	defer arriving.Wait()
 	defer close(way)
 	var free time.Time // when the line has sent what waits
 	buffer := make([]byte, 1<<16)
 	for {
-		n, err := from.Read(buffer)
+		n, err := along.from.Read(buffer)
 		if err != nil {
 			return
+		}
+		if l.breaks.Load() {
+			if there, back, is := resets(buffer[:n]); is {
+				along.to.Write(there)
+				along.from.Write(back)
+				continue
+			}
 		}
 		q, now := l.quality.Load(), time.Now()
 		lost := q.Loss > 0 && random.Float64() < q.Loss
@@ -180,7 +241,7 @@ func (l *Line) carry(from, to *os.File, random *rand.Rand) {
 			waits := int(free.Sub(now).Seconds() * float64(q.Bandwidth))
 			lost = waits+n > q.Queue
 		}
-		if lost || l.cut.Load() {
+		if lost || l.isCut(along.way) {
 			l.Dropped.Add(1)
 			continue
 		}
@@ -195,17 +256,19 @@ func (l *Line) carry(from, to *os.File, random *rand.Rand) {
 	}
 }
 
+func (l *Line) isCut(way Way) bool { return Way(l.cut.Load())&way != 0 }
+
 // arrive delivers packets when they are due, in their order.
-func (l *Line) arrive(way <-chan packet, to *os.File) {
+func (l *Line) arrive(way <-chan packet, along lane) {
 	for p := range way {
 		if wait := time.Until(p.due); wait > 0 {
 			time.Sleep(wait)
 		}
-		if l.cut.Load() {
+		if l.isCut(along.way) {
 			l.Dropped.Add(1)
 			continue
 		}
-		if _, err := to.Write(p.data); errors.Is(err, os.ErrClosed) {
+		if _, err := along.to.Write(p.data); errors.Is(err, os.ErrClosed) {
 			return
 		}
 	}

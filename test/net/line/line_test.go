@@ -3,6 +3,7 @@
 package line
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -106,7 +107,7 @@ func TestALineIsAsBadAsItIsSaidToBe(t *testing.T) {
 		t.Errorf("one in five was to be lost, and %d packets were", n)
 	}
 	l.Set(Quality{})
-	l.Cut()
+	l.Cut(Both)
 	conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 	conn.Write([]byte("x"))
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
@@ -116,5 +117,37 @@ func TestALineIsAsBadAsItIsSaidToBe(t *testing.T) {
 	conn.SetReadDeadline(time.Time{})
 	if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
 		t.Errorf("what was sent while the line was cut did not come after it: %v", err)
+	}
+	for _, c := range []struct {
+		reason    string
+		cut, mend func()
+	}{
+		{"cut to the far end", func() { l.Cut(ToFar) }, l.Mend},
+		{"cut from the far end", func() { l.Cut(ToNear) }, l.Mend},
+		{"its far end unplugged", func() { must(t, l.Plug(Out)) }, func() { must(t, l.Plug(In)) }},
+	} {
+		c.cut()
+		conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		conn.Write([]byte("x"))
+		if _, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Errorf("%s: an echo came back", c.reason)
+		}
+		c.mend()
+		conn.SetReadDeadline(time.Time{})
+		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+			t.Errorf("%s: after it nothing came: %v", c.reason, err)
+		}
+	}
+	l.Break(time.Second)
+	conn.Write([]byte("x"))
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a connection that was reset ended with %v", err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
