@@ -7,8 +7,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -43,8 +43,8 @@ func (k *talk) Write(p []byte) (int, error) {
 func (s *story) talks(cluster string, args ...string) *talk {
 	s.Helper()
 	k := &talk{name: strings.Join(args, " ")}
-	cmd := exec.CommandContext(s.ctx, rig.Binary("umbel"), append([]string{"--home", s.Home, "--kubeconfig", filepath.Join(s.Home, "hub", "admin.kubeconfig"),
-		"kubectl", cluster, "--"}, args...)...)
+	cmd := exec.CommandContext(s.ctx, rig.Binary("umbel"), append([]string{"kubectl", cluster, "--"}, args...)...)
+	cmd.Env = append(os.Environ(), "UMBEL_HOME="+s.Home)
 	cmd.Stdout, cmd.Stderr = k, k
 	in, err := cmd.StdinPipe()
 	if err == nil {

@@ -134,17 +134,23 @@ func TestHubOnExistingKubernetes(t *testing.T) {
 			"--agent-dir", filepath.Join(s.Home, "local", "base", "agent"), "--label", "env=base", "--timeout", "20s")
 		return err
 	})
-	first := s.member("base").Status.Identity.CertificateNotAfter
-	s.eventually("the certificate is renewed", func(context.Context) error {
-		mc := s.member("base")
-		if c := condition(mc.Status.Conditions, v1alpha1.ConditionConnected); c.Status != metav1.ConditionTrue {
-			s.Fatalf("renewing cost the session: %s", c.Message)
-		}
-		if next := mc.Status.Identity.CertificateNotAfter; !next.After(first.Time) {
-			return fmt.Errorf("it still ends at %s", next)
-		}
-		return nil
-	})
+	watching := s.talks("base", "get", "namespaces", "-w", "-o", "name")
+	s.says(watching, "namespace/default")
+	for range 2 {
+		before := s.member("base").Status.Identity.CertificateNotAfter
+		s.eventually("the certificate is renewed", func(context.Context) error {
+			mc := s.member("base")
+			if c := condition(mc.Status.Conditions, v1alpha1.ConditionConnected); c.Status != metav1.ConditionTrue {
+				s.Fatalf("renewing cost the session: %s", c.Message)
+			}
+			if next := mc.Status.Identity.CertificateNotAfter; !next.After(before.Time) {
+				return fmt.Errorf("it still ends at %s", next)
+			}
+			return nil
+		})
+	}
+	s.umbel("kubectl", "base", "--", "create", "namespace", "late")
+	s.says(watching, "namespace/late") // which was open before both
 	s.umbel("kubectl", "base", "--", "get", "namespaces")
 	s.with("no credential of a member is on the hub", func(s *story) {
 		client := s.clients("base")

@@ -50,7 +50,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Show who did what through the hub, and what the hub did by itself",
-		Long: "Show who did what through the hub, and what the hub did by itself, the newest last.\n\n" +
+		Long: "Show who did what through the hub, on the hub's own API, and what the hub did by itself, the newest last.\n\n" +
 			"That takes the verb get on memberclusters.umbel.dev/audit of the hub: on all for everything, on one, by its name, for what is\n" +
 			"about that cluster. A cluster's own audit log has the same audit IDs.",
 		Example:           examples,
