@@ -117,36 +117,47 @@ func newSession(conn net.Conn, config Config, start func(io.ReadWriteCloser, *ya
 	return &Session{conn: conn, frames: frames, mux: mux, turns: newTurns(), max: int64(config.MaxStreams)}, nil
 }
 
-// Open opens a stream of the given kind. It waits while very many streams are being opened, and does not wait for the
-// peer to accept this one.
+// Open opens a stream of the given kind. It waits while very many streams are being opened and while the connection takes
+// nothing, and does not wait for the peer to accept this one. When ctx ends first nothing is left of it.
 func (s *Session) Open(ctx context.Context, kind Kind) (*Stream, error) {
 	type opened struct {
 		stream *yamux.Stream
 		err    error
 	}
-	done := make(chan opened, 1)
+	done := make(chan opened)
 	s.opening.Go(func() {
-		stream, err := s.mux.OpenStream()
-		if err == nil && ctx.Err() != nil {
-			err = errors.Join(ctx.Err(), stream.Close())
+		stream, err := s.begin(kind)
+		select {
+		case done <- opened{stream, err}:
+		case <-ctx.Done():
+			if err == nil {
+				s.own.Add(1)
+				newStream(stream, s, kind).Close()
+			}
 		}
-		done <- opened{stream, err}
 	})
-	var result opened
 	select {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("opening a %s stream: %w", kind, ctx.Err())
-	case result = <-done:
+	case result := <-done:
+		if result.err != nil {
+			return nil, fmt.Errorf("opening a %s stream: %w", kind, s.explain(result.err))
+		}
+		s.own.Add(1)
+		return newStream(result.stream, s, kind), nil
 	}
-	if result.err != nil {
-		return nil, fmt.Errorf("opening a %s stream: %w", kind, s.explain(result.err))
+}
+
+// begin opens a stream and says its kind.
+func (s *Session) begin(kind Kind) (*yamux.Stream, error) {
+	stream, err := s.mux.OpenStream()
+	if err != nil {
+		return nil, err
 	}
-	if _, err := result.stream.Write([]byte{byte(kind)}); err != nil {
-		result.stream.Close()
-		return nil, fmt.Errorf("opening a %s stream: %w", kind, s.explain(err))
+	if _, err := stream.Write([]byte{byte(kind)}); err != nil {
+		return nil, errors.Join(err, stream.Close())
 	}
-	s.own.Add(1)
-	return newStream(result.stream, s, kind), nil
+	return stream, nil
 }
 
 // Accept waits for the next stream that the peer opens, and does not wait for it to say its kind. Streams beyond the limit
@@ -207,9 +218,6 @@ func (s *Session) Close() error {
 
 // Done is closed when the session has ended, from either side.
 func (s *Session) Done() <-chan struct{} { return s.mux.CloseChan() }
-
-// Streams returns how many streams are open.
-func (s *Session) Streams() int { return s.mux.NumStreams() }
 
 // Heard returns when the connection brought something last, of whatever stream; the session's begin before that.
 func (s *Session) Heard() time.Time {

@@ -39,9 +39,6 @@ func newStream(stream *yamux.Stream, session *Session, kind Kind) *Stream {
 
 var _ net.Conn = (*Stream)(nil)
 
-// Session returns the session that the stream belongs to.
-func (s *Stream) Session() *Session { return s.session }
-
 // Heard returns when the connection brought something last, of whatever stream.
 func (s *Stream) Heard() time.Time { return s.session.Heard() }
 

@@ -228,7 +228,7 @@ func TestResetIsNotEOF(t *testing.T) {
 	if _, err := io.ReadFull(accept(t, agent, Kube), make([]byte, 1)); err != nil {
 		t.Errorf("after it: %v", err)
 	}
-	eventually(t, "both ends have let go of it", func() bool { return agent.Streams() == 1 && hub.Streams() == 1 })
+	eventually(t, "both ends have let go of it", func() bool { return agent.mux.NumStreams() == 1 && hub.mux.NumStreams() == 1 })
 }
 
 // What a peer leaves open that was closed here is let go of after a while.
@@ -251,7 +251,7 @@ func TestClosedStreamsAreForgotten(t *testing.T) {
 		accept(t, hub, Content).Close()
 		out.Close()
 	}
-	eventually(t, "it is let go of", func() bool { return hub.Streams() == 0 })
+	eventually(t, "it is let go of", func() bool { return hub.mux.NumStreams() == 0 })
 }
 
 // A peer that pings costs a goroutine each, and none of ours does: its session ends.
@@ -518,7 +518,7 @@ func TestManyStreams(t *testing.T) {
 	}
 	asking.Wait()
 	serving.Wait()
-	eventually(t, "all streams are closed on both ends", func() bool { return agent.Streams()+hub.Streams() == 0 })
+	eventually(t, "all streams are closed on both ends", func() bool { return agent.mux.NumStreams()+hub.mux.NumStreams() == 0 })
 }
 
 // A peer that opens a stream and does not say what for holds up nobody else.
@@ -619,7 +619,7 @@ func TestAPeerThatNeverLetsGo(t *testing.T) {
 		if agent.mux.IsClosed() {
 			break
 		}
-		most = max(most, hub.Streams())
+		most = max(most, hub.mux.NumStreams())
 		if err != nil {
 			continue // it was refused
 		}
@@ -659,8 +659,8 @@ func TestHTTPThroughStreams(t *testing.T) {
 			t.Fatalf("got %q, %v", body, err)
 		}
 	}
-	if hub.Streams() != 1 {
-		t.Errorf("three requests in a row used %d streams, want one", hub.Streams())
+	if hub.mux.NumStreams() != 1 {
+		t.Errorf("three requests in a row used %d streams, want one", hub.mux.NumStreams())
 	}
 	transport.CloseIdleConnections()
 	server.Close()

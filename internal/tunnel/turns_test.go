@@ -101,7 +101,7 @@ func TestProbesAndKeystrokesPassThoseWhoMoveMuch(t *testing.T) {
 	for range 60 {
 		bulk = append(bulk, open(t, sender, Kube))
 	}
-	eventually(t, "the streams are there", func() bool { return sender.Streams() == 62 })
+	eventually(t, "the streams are there", func() bool { return sender.mux.NumStreams() == 62 })
 	time.Sleep(100 * time.Millisecond) // and their peer has said what it takes in
 	m.held.Store(true)
 	var writing sync.WaitGroup
@@ -134,8 +134,14 @@ func TestFramesAreSmallOnASlowLine(t *testing.T) {
 	m.held.Store(true)
 	var writing sync.WaitGroup
 	writing.Go(func() { bulk.Write(make([]byte, 1<<20)) })
-	for last := maxBody; last > minBody+muxHeader; last = m.step().bytes {
+	const most = 8 // frames: half of what is written, at their largest
+	frames := 0
+	for last := maxBody; last > minBody+muxHeader && frames < most; last = m.step().bytes {
 		time.Sleep(slow + 10*time.Millisecond)
+		frames++
+	}
+	if frames == most {
+		t.Errorf("after %d frames that took long they carry %d bytes, want %d", most, sender.turns.body.Load(), minBody)
 	}
 	m.free()
 	writing.Wait()

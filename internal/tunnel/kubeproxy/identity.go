@@ -128,4 +128,27 @@ func strip(header http.Header) {
 	header.Del("Authorization")
 	header.Del("Proxy-Authorization")
 	header.Del("Cookie")
+	stripProtocols(header)
+}
+
+// bearerProtocol is how a browser gives a token with a WebSocket: as one of the protocols that it offers
+// (k8s.io/apiserver/pkg/authentication/request/websocket).
+const bearerProtocol = "base64url.bearer.authorization.k8s.io."
+
+// stripProtocols removes tokens from among the protocols of a WebSocket.
+func stripProtocols(header http.Header) {
+	const name = "Sec-Websocket-Protocol"
+	offered := header.Values(name)
+	header.Del(name)
+	for _, line := range offered {
+		var left []string
+		for protocol := range strings.SplitSeq(line, ",") {
+			if protocol = strings.TrimSpace(protocol); protocol != "" && !strings.HasPrefix(protocol, bearerProtocol) {
+				left = append(left, protocol)
+			}
+		}
+		if len(left) > 0 {
+			header.Add(name, strings.Join(left, ", "))
+		}
+	}
 }

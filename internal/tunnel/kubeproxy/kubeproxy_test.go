@@ -73,6 +73,7 @@ func TestIdentityReachesTheMember(t *testing.T) {
 	request.Header.Set("Authorization", "Bearer alice's own")
 	request.Header.Set("Cookie", "session=1")
 	request.Header.Set("Accept", "application/json")
+	request.Header["Sec-Websocket-Protocol"] = []string{"base64url.bearer.authorization.k8s.io.YWxpY2U, v5.channel.k8s.io", "base64url.bearer.authorization.k8s.io.YWxpY2U"}
 	if err := Forward(httptest.NewRecorder(), request, tunnel, alice, "/api/v1/x%2Fy"); err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +86,7 @@ func TestIdentityReachesTheMember(t *testing.T) {
 		"Impersonate-Group":                    {"dev", "system:authenticated", "hub:system:masters"},
 		"Impersonate-Extra-Example.com%2fteam": {"blue", "green"},
 		"Accept":                               {"application/json"},
+		"Sec-Websocket-Protocol":               {"v5.channel.k8s.io"},
 	}
 	for _, name := range []string{"Accept-Encoding", "User-Agent", "X-Forwarded-For"} {
 		got.Del(name)

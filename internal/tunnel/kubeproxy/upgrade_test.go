@@ -2,10 +2,13 @@ package kubeproxy
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"syscall"
 	"testing"
 )
 
@@ -44,6 +47,11 @@ func (h *halfway) Read(p []byte) (int, error) {
 
 func (h *halfway) CloseWrite() error { return nil }
 
+// cutOff says whether an error is that of a connection which broke off.
+func cutOff(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
 // What was cut off on the way does not look to the client like the end of it.
 func TestAnUpgradedStreamThatIsCutOff(t *testing.T) {
 	for _, c := range []struct {
@@ -63,19 +71,65 @@ func TestAnUpgradedStreamThatIsCutOff(t *testing.T) {
 		}
 		request.Header.Set("Connection", "Upgrade")
 		request.Header.Set("Upgrade", "test")
+		var got []byte
 		answer, err := hub.Client().Do(request)
-		if err != nil && !c.clean {
-			hub.Close()
-			continue // the reset overtook the answer, as it may
+		if err == nil {
+			got, err = io.ReadAll(bufio.NewReader(answer.Body))
+			answer.Body.Close()
 		}
+		// The reset may overtake what came before it, the answer included.
+		if c.clean && (err != nil || string(got) != "half") || !c.clean && !cutOff(err) {
+			t.Errorf("%s: the client read %q and %v", c.reason, got, err)
+		}
+		hub.Close()
+	}
+}
+
+// The agent's side: the member's API server goes away in the middle, and the hub hears that it was not the end.
+func TestAnUpgradedStreamThatTheMemberCutsOff(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		cut    bool
+	}{{"it is at its end", false}, {"the API server is cut", true}} {
+		way := through(t, func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\nhalf")
+			if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil { // the client has it
+				t.Error(err)
+			}
+			if c.cut {
+				conn.(*net.TCPConn).SetLinger(0)
+			}
+		})
+		hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := Forward(w, r, way, alice, "/exec"); err != nil {
+				t.Error(err)
+			}
+		}))
+		conn, err := net.Dial("tcp", hub.Listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := io.ReadAll(bufio.NewReader(answer.Body))
-		if c.clean && (err != nil || string(got) != "half") || !c.clean && err == nil {
-			t.Errorf("%s: the client read %q and %v", c.reason, got, err)
+		fmt.Fprintf(conn, "POST /exec HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
+		reader := bufio.NewReader(conn)
+		answer, err := http.ReadResponse(reader, nil)
+		if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("%s: answered %v, %v", c.reason, answer, err)
 		}
-		answer.Body.Close()
+		if _, err := io.ReadFull(reader, make([]byte, 4)); err != nil {
+			t.Fatalf("%s: %v", c.reason, err)
+		}
+		fmt.Fprint(conn, "more")
+		rest, err := io.ReadAll(reader)
+		if len(rest) > 0 || c.cut != cutOff(err) || !c.cut && err != nil {
+			t.Errorf("%s: the client read %q and %v", c.reason, rest, err)
+		}
+		conn.Close()
 		hub.Close()
 	}
 }

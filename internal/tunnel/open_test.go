@@ -1,0 +1,98 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// jammed is a connection that takes so many writes, and then none until it is let.
+type jammed struct {
+	net.Conn
+	takes chan struct{}
+}
+
+func (j *jammed) Write(p []byte) (int, error) {
+	<-j.takes
+	return j.Conn.Write(p)
+}
+
+// Whoever gives up opening a stream is let go at once, however far it is, and nothing is left of it.
+func TestWhoGivesUpOpening(t *testing.T) {
+	near, far := net.Pipe()
+	line := &jammed{near, make(chan struct{}, 1)}
+	session, err := Client(line, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := Server(far, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	defer session.Close()
+	for _, frames := range []int{0, 1} { // of the two that it takes
+		for range frames {
+			line.takes <- struct{}{}
+		}
+		ctx, giveUp := context.WithCancel(t.Context())
+		opened := make(chan error, 1)
+		go func() {
+			_, err := session.Open(ctx, Kube)
+			opened <- err
+		}()
+		eventually(t, "it is under way", func() bool { return session.mux.NumStreams() == 1 && len(line.takes) == 0 })
+		giveUp()
+		select {
+		case err := <-opened:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("after %d frames: %v", frames, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("after %d frames it holds on", frames)
+		}
+		go func() {
+			for range 3 - frames { // the two, and the end of it
+				line.takes <- struct{}{}
+			}
+		}()
+		stream, err := peer.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("after %d frames: what was given up reads %v", frames, err)
+		}
+		stream.Close()
+		eventually(t, "nothing is left of it", func() bool { return session.mux.NumStreams() == 0 })
+	}
+}
+
+// That is so too when the stream is there in the same moment.
+func TestWhoGivesUpOpeningAtTheLastMoment(t *testing.T) {
+	agent, hub := pair(t, Config{MaxStreams: 10_000})
+	go func() {
+		for {
+			stream, err := hub.Accept(context.WithoutCancel(t.Context()))
+			if err != nil {
+				return
+			}
+			go func() {
+				io.Copy(io.Discard, stream)
+				stream.Close()
+			}()
+		}
+	}()
+	for i := range 500 {
+		ctx, giveUp := context.WithTimeout(t.Context(), time.Duration(i%100)*time.Microsecond)
+		stream, err := agent.Open(ctx, Kube)
+		if err == nil {
+			stream.Close()
+		}
+		giveUp()
+	}
+	eventually(t, "nothing is left of them", func() bool { return agent.mux.NumStreams() == 0 })
+}
