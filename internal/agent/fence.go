@@ -5,11 +5,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"github.com/google/renameio/v2"
@@ -24,8 +24,11 @@ const fenceName = "fence.json"
 // older copy of a hub, should that be wanted. An agent that lost its folder takes the first of its hubs that it meets.
 type fence struct {
 	path   string
-	kept   keptFence
+	log    *slog.Logger
 	latest atomic.Uint64
+
+	mu   sync.Mutex
+	kept keptFence // as it is in the file
 }
 
 type keptFence struct {
@@ -37,7 +40,7 @@ type keptFence struct {
 // openFence reads what was kept. What cannot be read counts as nothing: a fence is not worth an agent that does not start.
 func openFence(dir string, boot v1alpha1.Bootstrap, log *slog.Logger) *fence {
 	sum := sha256.Sum256([]byte(string(boot.Cluster) + "\n" + boot.Address + "\n" + boot.Token))
-	f := &fence{path: filepath.Join(dir, fenceName), kept: keptFence{Bootstrap: hex.EncodeToString(sum[:])}}
+	f := &fence{path: filepath.Join(dir, fenceName), log: log, kept: keptFence{Bootstrap: hex.EncodeToString(sum[:])}}
 	var kept keptFence
 	raw, err := os.ReadFile(f.path)
 	if err == nil {
@@ -47,6 +50,7 @@ func openFence(dir string, boot v1alpha1.Bootstrap, log *slog.Logger) *fence {
 		log.Warn("which of its hubs was restored last is not known any more: the agent takes the first that it meets", "file", f.path, "error", err)
 	}
 	if kept.Bootstrap == f.kept.Bootstrap {
+		f.kept.Epoch = kept.Epoch
 		f.latest.Store(kept.Epoch)
 	}
 	return f
@@ -56,17 +60,21 @@ func openFence(dir string, boot v1alpha1.Bootstrap, log *slog.Logger) *fence {
 func (f *fence) Latest() uint64 { return f.latest.Load() }
 
 // Advance implements session.Fence.
-func (f *fence) Advance(epoch uint64) error {
-	if epoch <= f.latest.Load() {
-		return nil
+func (f *fence) Advance(epoch uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.latest.Store(max(epoch, f.latest.Load()))
+	next := keptFence{Bootstrap: f.kept.Bootstrap, Epoch: f.latest.Load()}
+	if next.Epoch <= f.kept.Epoch {
+		return
 	}
-	raw, err := json.Marshal(keptFence{Bootstrap: f.kept.Bootstrap, Epoch: epoch})
+	raw, err := json.Marshal(next)
 	if err == nil {
 		err = renameio.WriteFile(f.path, raw, 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("keeping which hub was restored last: %w", err)
+		f.log.Warn("which hub was restored last is not written down, and would be forgotten with this process: the next session tries again", "file", f.path, "error", err)
+		return
 	}
-	f.latest.Store(epoch)
-	return nil
+	f.kept = next
 }

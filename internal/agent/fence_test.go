@@ -22,9 +22,7 @@ func TestAnAgentIsNotWithAnOlderCopyOfItsHub(t *testing.T) {
 	f.ready()
 	f.kill()
 	var boot = f.boot
-	if err := openFence(f.dir, boot, slog.New(slog.DiscardHandler)).Advance(7); err != nil { // as a restored hub would have it
-		t.Fatal(err)
-	}
+	openFence(f.dir, boot, slog.New(slog.DiscardHandler)).Advance(7) // as a restored hub would have it
 	f.start()
 	f.eventually("the older copy says that it is one", func() error {
 		var member v1alpha1.MemberCluster
@@ -46,8 +44,9 @@ func TestTheFence(t *testing.T) {
 	boot := v1alpha1.Bootstrap{Cluster: "a", Address: "192.0.2.1:7443", Token: "t"}
 	f := openFence(dir, boot, log)
 	for _, epoch := range []uint64{5, 3, 0} {
-		if err := f.Advance(epoch); err != nil || f.Latest() != 5 {
-			t.Errorf("after %d it is %d, %v", epoch, f.Latest(), err)
+		f.Advance(epoch)
+		if f.Latest() != 5 {
+			t.Errorf("after %d it is %d", epoch, f.Latest())
 		}
 	}
 	if again := openFence(dir, boot, log).Latest(); again != 5 {
@@ -62,5 +61,26 @@ func TestTheFence(t *testing.T) {
 	}
 	if damaged := openFence(dir, boot, log).Latest(); damaged != 0 {
 		t.Errorf("damaged it is %d", damaged)
+	}
+}
+
+// TestAFenceThatCannotBeKept holds all the same, and is kept when it can be.
+func TestAFenceThatCannotBeKept(t *testing.T) {
+	dir, log := filepath.Join(t.TempDir(), "agent"), slog.New(slog.DiscardHandler) // there is no such folder, as if the disk were full
+	boot := v1alpha1.Bootstrap{Cluster: "a", Address: "192.0.2.1:7443", Token: "t"}
+	f := openFence(dir, boot, log)
+	f.Advance(5)
+	if got := f.Latest(); got != 5 {
+		t.Errorf("it is %d", got)
+	}
+	if got := openFence(dir, boot, log).Latest(); got != 0 {
+		t.Fatalf("it was kept: %d", got)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f.Advance(5) // at the next session's begin
+	if got := openFence(dir, boot, log).Latest(); got != 5 {
+		t.Errorf("started again it is %d", got)
 	}
 }

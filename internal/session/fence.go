@@ -23,8 +23,9 @@ var ErrSuperseded = errors.New("this hub was restored elsewhere since, and agent
 type Fence interface {
 	// Latest returns it; 0 when none was said. It does not block.
 	Latest() uint64
-	// Advance keeps a higher one. It is durable when it returns, and idempotent.
-	Advance(epoch uint64) error
+	// Advance keeps a higher one. It is told at each session's begin, is idempotent, and keeps then what it could not before: an
+	// agent is not kept out because its disk is full.
+	Advance(epoch uint64)
 }
 
 // latest returns what the agent says of the epoch.
@@ -40,12 +41,10 @@ func (a *agentEnd) pass(welcome *wire.Welcome) error {
 	if a.Fence == nil || welcome.Epoch == nil {
 		return nil
 	}
-	switch latest := a.Fence.Latest(); {
-	case welcome.GetEpoch() < latest:
+	if welcome.GetEpoch() < a.Fence.Latest() {
 		return ErrSuperseded
-	case welcome.GetEpoch() > latest:
-		return a.Fence.Advance(welcome.GetEpoch())
 	}
+	a.Fence.Advance(welcome.GetEpoch())
 	return nil
 }
 

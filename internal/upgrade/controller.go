@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -117,20 +116,15 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // look reads what Next looks at.
 func (c *Controller) look(ctx context.Context, upgrade *v1alpha1.AgentUpgrade) (Seen, error) {
-	selector, err := metav1.LabelSelectorAsSelector(&upgrade.Spec.ClusterSelector)
-	if err != nil {
-		return Seen{}, fmt.Errorf("agentupgrade %s: spec.clusterSelector: %w", upgrade.Name, err)
-	}
-	var clusters v1alpha1.MemberClusterList
-	if err := c.client.List(ctx, &clusters, client.UnsafeDisableDeepCopy, client.MatchingLabelsSelector{Selector: selector}); err != nil {
+	var members v1alpha1.MemberClusterList
+	if err := c.client.List(ctx, &members, client.UnsafeDisableDeepCopy); err != nil {
 		return Seen{}, fmt.Errorf("listing the clusters of agentupgrade %s: %w", upgrade.Name, err)
 	}
-	seen := Seen{HubVersion: c.version}
-	for _, m := range clusters.Items {
-		if m.DeletionTimestamp.IsZero() && m.Spec.Admission != v1alpha1.AdmissionPending && m.Spec.Admission != v1alpha1.AdmissionDenied {
-			seen.Clusters = append(seen.Clusters, m)
-		}
+	clusters, err := Selected(upgrade.Spec, members.Items)
+	if err != nil {
+		return Seen{}, fmt.Errorf("agentupgrade %s: %w", upgrade.Name, err)
 	}
+	seen := Seen{Clusters: clusters, HubVersion: c.version}
 	if !Wanted(upgrade, seen.Clusters) {
 		return seen, nil
 	}
@@ -139,7 +133,7 @@ func (c *Controller) look(ctx context.Context, upgrade *v1alpha1.AgentUpgrade) (
 	if client.IgnoreNotFound(err) != nil {
 		return Seen{}, fmt.Errorf("reading where the hub's images are: %w", err)
 	}
-	seen.Repository = untagged(info.Data[v1alpha1.HubInfoAgentImage])
+	seen.Repository, _ = SplitImage(info.Data[v1alpha1.HubInfoAgentImage])
 	return seen, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -51,6 +52,22 @@ type Decision struct {
 	Status v1alpha1.AgentUpgradeStatus
 	// Again is when to look again; zero means when something happens.
 	Again time.Duration
+}
+
+// Selected returns those of the members that an upgrade is about: selected, in the fleet, and not leaving it.
+func Selected(spec v1alpha1.AgentUpgradeSpec, members []v1alpha1.MemberCluster) ([]v1alpha1.MemberCluster, error) {
+	selector, err := metav1.LabelSelectorAsSelector(&spec.ClusterSelector)
+	if err != nil {
+		return nil, fmt.Errorf("spec.clusterSelector: %w", err)
+	}
+	var selected []v1alpha1.MemberCluster
+	for _, m := range members {
+		in := m.Spec.Admission != v1alpha1.AdmissionPending && m.Spec.Admission != v1alpha1.AdmissionDenied
+		if in && m.DeletionTimestamp.IsZero() && selector.Matches(labels.Set(m.Labels)) {
+			selected = append(selected, m)
+		}
+	}
+	return selected, nil
 }
 
 // Wanted says whether Next has to know where the hub's images are: while there is somebody who may be told.
@@ -209,19 +226,19 @@ func (p *pass) imageFor(m *v1alpha1.MemberCluster) string {
 	if m.Status.Agent == nil || m.Status.Agent.Image == "" {
 		return hubs
 	}
-	if untagged(m.Status.Agent.Image) == p.seen.Repository {
+	if repository, _ := SplitImage(m.Status.Agent.Image); repository == p.seen.Repository {
 		return hubs
 	}
 	return p.spec.Image
 }
 
-// untagged returns an image's name without its tag and digest.
-func untagged(image string) string {
+// SplitImage takes an image apart into its repository and its tag. A digest is neither.
+func SplitImage(image string) (repository, tag string) {
 	image, _, _ = strings.Cut(image, "@")
 	if at := strings.LastIndex(image, ":"); at > strings.LastIndex(image, "/") {
-		return image[:at]
+		return image[:at], image[at+1:]
 	}
-	return image
+	return image, ""
 }
 
 // advance lets the next wave go when it is time, and says in the conditions what happens and why.

@@ -67,15 +67,15 @@ func (f *fleet) decidesOnce(t *testing.T) (orders int) {
 	if err := f.api.Get(t.Context(), kube.ObjectKey{Name: v1alpha1.AgentUpgradeName}, is); err != nil {
 		t.Fatal(err)
 	}
-	selector, err := metav1.LabelSelectorAsSelector(&is.Spec.ClusterSelector)
+	var members v1alpha1.MemberClusterList
+	if err := f.api.List(t.Context(), &members); err != nil {
+		t.Fatal(err)
+	}
+	selected, err := upgrade.Selected(is.Spec, members.Items)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var members v1alpha1.MemberClusterList
-	if err := f.api.List(t.Context(), &members, kube.MatchingLabelsSelector{Selector: selector}); err != nil {
-		t.Fatal(err)
-	}
-	decision := upgrade.Next(is, upgrade.Seen{Clusters: members.Items, Repository: agentImage}, f.now)
+	decision := upgrade.Next(is, upgrade.Seen{Clusters: selected, Repository: agentImage}, f.now)
 	is.Status = decision.Status
 	conditions.DeriveReady(&is.Status.Conditions, is.Generation, v1alpha1.ConditionAdvancing, v1alpha1.ConditionUpgraded)
 	for i := range is.Status.Conditions {
@@ -149,7 +149,10 @@ func TestUpgradeStory(t *testing.T) {
 	for _, verb := range []string{"status", "pause", "resume", "abort"} {
 		f.says(t, "upgrade "+verb, said{Err: none, Code: 1})
 	}
-	f.golden(t, "upgrade-dry-run.txt", "upgrade agents --dry-run")
+	for name, admission := range map[string]v1alpha1.Admission{"asks": v1alpha1.AdmissionPending, "refused": v1alpha1.AdmissionDenied} {
+		f.create(t, &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.MemberClusterSpec{Admission: admission}})
+	}
+	f.golden(t, "upgrade-dry-run.txt", "upgrade agents --dry-run") // who is no member is not counted
 	f.runs(t, "dev", &v1alpha1.MemberAgent{Build: "v0.9.0-cccccccccccc"})
 	f.golden(t, "upgrade-too-far.txt", "upgrade agents --dry-run --version v0.9 --clusters env=dev")
 	f.says(t, "upgrade status", said{Err: none, Code: 1}) // a dry run writes nothing

@@ -24,7 +24,6 @@ import (
 	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/kube/conditions"
 	"umbel.dev/umbel/internal/upgrade"
-	"umbel.dev/umbel/internal/version"
 )
 
 type agents struct {
@@ -109,7 +108,7 @@ func (o *agents) run(ctx context.Context, hub *client.Hub, spec v1alpha1.AgentUp
 	if err := hub.Get(ctx, kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubInfoConfigMap}, &info); err != nil {
 		return fmt.Errorf("reading which agent the hub brings: %w", err)
 	}
-	repository, own := cut(info.Data[v1alpha1.HubInfoAgentImage])
+	repository, own := upgrade.SplitImage(info.Data[v1alpha1.HubInfoAgentImage])
 	members := &v1alpha1.MemberClusterList{}
 	if err := hub.List(ctx, members); err != nil {
 		return err
@@ -119,7 +118,8 @@ func (o *agents) run(ctx context.Context, hub *client.Hub, spec v1alpha1.AgentUp
 		return err
 	}
 	if o.dryRun {
-		return o.show(spec, repository, members.Items)
+		// A hub is of the version of the agent that it brings; this program may be of another.
+		return o.show(spec, upgrade.Seen{Clusters: members.Items, Repository: repository, HubVersion: own})
 	}
 	made, err := o.write(ctx, hub, spec)
 	if err != nil {
@@ -131,14 +131,6 @@ func (o *agents) run(ctx context.Context, hub *client.Hub, spec v1alpha1.AgentUp
 		return nil
 	}
 	return o.await(ctx, hub, made.Generation)
-}
-
-// cut takes an image apart into its repository and its tag.
-func cut(image string) (repository, tag string) {
-	if at := strings.LastIndex(image, ":"); at > strings.LastIndex(image, "/") {
-		return image[:at], image[at+1:]
-	}
-	return image, ""
 }
 
 // choose returns the build that is meant: the hub's own, or the one that begins so, of those that the hub knows.
@@ -197,16 +189,9 @@ func (o *agents) write(ctx context.Context, hub kube.Client, spec v1alpha1.Agent
 }
 
 // show prints what would happen.
-func (o *agents) show(spec v1alpha1.AgentUpgradeSpec, repository string, members []v1alpha1.MemberCluster) error {
-	selector, err := metav1.LabelSelectorAsSelector(&spec.ClusterSelector)
-	if err != nil {
+func (o *agents) show(spec v1alpha1.AgentUpgradeSpec, seen upgrade.Seen) (err error) {
+	if seen.Clusters, err = upgrade.Selected(spec, seen.Clusters); err != nil {
 		return err
-	}
-	seen := upgrade.Seen{Repository: repository, HubVersion: version.Version}
-	for _, m := range members {
-		if selector.Matches(labelsOf(m)) && m.DeletionTimestamp.IsZero() {
-			seen.Clusters = append(seen.Clusters, m)
-		}
 	}
 	status := upgrade.Next(&v1alpha1.AgentUpgrade{Spec: spec}, seen, o.Now()).Status
 	conditions.DeriveReady(&status.Conditions, 0, v1alpha1.ConditionAdvancing, v1alpha1.ConditionUpgraded)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
@@ -45,8 +44,6 @@ func newStatusCmd(f *client.Factory) *cobra.Command {
 	output.AddFlag(cmd, &format, output.JSON, output.YAML)
 	return cmd
 }
-
-func labelsOf(m v1alpha1.MemberCluster) labels.Set { return m.Labels }
 
 // printStatus prints an upgrade, and the clusters that are not done.
 func printStatus(f *client.Factory, upgrade *v1alpha1.AgentUpgrade) error {

@@ -164,7 +164,7 @@ func (l Launcher) watch(ctx context.Context, record Record, program string, said
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		l.await(life, end)
+		l.await(life, end, record.Deadline)
 	}()
 	err := cmd.Wait()
 	end(nil)
@@ -178,8 +178,9 @@ func (l Launcher) watch(ctx context.Context, record Record, program string, said
 	return fmt.Errorf("the new agent ended: %w", err)
 }
 
-// await ends a life when its time is up and the record does not say Done.
-func (l Launcher) await(life context.Context, end context.CancelCauseFunc) {
+// await ends a life when its time is up and the record does not say Done. A record that cannot be read says nothing: what it
+// said last holds.
+func (l Launcher) await(life context.Context, end context.CancelCauseFunc, deadline time.Time) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -188,11 +189,13 @@ func (l Launcher) await(life context.Context, end context.CancelCauseFunc) {
 			return
 		case <-tick.C:
 		}
-		record, err := readRecord(l.Dir)
-		if err == nil && !record.underWay() {
-			return
+		if record, err := readRecord(l.Dir); err == nil {
+			if !record.underWay() {
+				return
+			}
+			deadline = record.Deadline
 		}
-		if l.Now().After(record.Deadline) {
+		if l.Now().After(deadline) {
 			end(errLate)
 			return
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"umbel.dev/umbel/internal/kube/kubetest"
@@ -248,6 +249,24 @@ func TestAProcessIsRolledBack(t *testing.T) {
 func (d *den) late(record Record) {
 	record.Deadline = time.Now().Add(-time.Second)
 	d.write(record)
+}
+
+// A record that cannot be read is no reason to give a program up, nor to let it go on after its time.
+func TestARecordThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, recordFile), 0o700); err != nil { // reading it fails
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		life, end := context.WithCancelCause(t.Context())
+		defer end(nil)
+		began := time.Now()
+		go Launcher{Dir: dir, Now: time.Now}.await(life, end, began.Add(time.Minute))
+		<-life.Done()
+		if after := time.Since(began); after <= time.Minute || after > time.Minute+time.Second || !errors.Is(context.Cause(life), errLate) {
+			t.Errorf("given up after %s: %v", after, context.Cause(life))
+		}
+	})
 }
 
 // Whenever the guard is killed while the new program is tried, its next life finds out what is so.
