@@ -41,9 +41,9 @@ func Belongs(o *unstructured.Unstructured, host Host) bool {
 	case "ConfigMap":
 		return (system || host == Own) && o.GetName() != "kube-root-ca.crt" && o.GetName() != Guard && !installed(o)
 	case "ServiceAccount":
-		return o.GetName() != "default" && !installed(o)
+		return o.GetName() != "default" && !installed(o) && (system || host == Own || mentions(o))
 	case "Role", "RoleBinding":
-		return !installed(o)
+		return !installed(o) && (system || host == Own || mentions(o))
 	case "ClusterRole", "ClusterRoleBinding":
 		_, builtIn := o.GetLabels()["kubernetes.io/bootstrapping"]
 		return !builtIn && !strings.HasPrefix(o.GetName(), "system:") && !installed(o) && (host == Own || mentions(o))
@@ -54,6 +54,26 @@ func Belongs(o *unstructured.Unstructured, host Host) bool {
 // installed says whether Helm made the object. Its chart makes it again, and takes over nothing that is there.
 func installed(o *unstructured.Unstructured) bool {
 	return o.GetLabels()["app.kubernetes.io/managed-by"] == "Helm"
+}
+
+// keyOf names a role among all, and boundBy the role that a binding gives; empty for what is neither.
+func keyOf(o *unstructured.Unstructured) string {
+	if kind := o.GetKind(); kind == "Role" || kind == "ClusterRole" {
+		return kind + "/" + o.GetNamespace() + "/" + o.GetName()
+	}
+	return ""
+}
+
+func boundBy(o *unstructured.Unstructured) string {
+	kind, _, _ := unstructured.NestedString(o.Object, "roleRef", "kind")
+	name, _, _ := unstructured.NestedString(o.Object, "roleRef", "name")
+	switch kind {
+	case "Role":
+		return kind + "/" + o.GetNamespace() + "/" + name
+	case "ClusterRole":
+		return kind + "//" + name
+	}
+	return ""
 }
 
 // mentions says whether a role names our kinds, or a binding our roles or people.

@@ -78,6 +78,12 @@ func populate(t *testing.T, c client.Client) {
 		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "fleet-readers"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"umbel.dev"}, Resources: []string{"*"}, Verbs: []string{"get"}}}},
 		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "others"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"apps"}, Resources: []string{"*"}, Verbs: []string{"get"}}}},
 		placement, pkg, member, leaving,
+		// Of the namespace of a package, and of people who share it.
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: "their-ci"}},
+		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: "their-deployers"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"apps"}, Resources: []string{"*"}, Verbs: []string{"*"}}}},
+		bind(shop, "their-ci", "Role", "their-deployers"), bind(shop, "their-admins", "ClusterRole", "admin"),
+		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: "packagers"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"umbel.dev"}, Resources: []string{"packages"}, Verbs: []string{"*"}}}},
+		bind(shop, "our-packagers", "Role", "packagers"), bind(shop, "our-readers", "ClusterRole", "fleet-readers"),
 	)
 	release := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: "web-1", OwnerReferences: []metav1.OwnerReference{{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: "Package", Name: "web", UID: pkg.UID,
@@ -100,6 +106,15 @@ func populate(t *testing.T, c client.Client) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// bind gives a role to ada in a namespace.
+func bind(namespace, name, kind, role string) *rbacv1.RoleBinding {
+	return &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: role},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "ada"}},
 	}
 }
 
@@ -136,7 +151,8 @@ func TestARestoreThatIsKilledAtEveryWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]int{"Namespace": 2, "Secret": 1, "ClusterRole": 1, "ClusterRoleBinding": 2 /* of every embedded API */, "MemberCluster": 2, "Placement": 1, "Package": 1, "Release": 1}
+	want := map[string]int{"Namespace": 2, "Secret": 1, "ClusterRole": 1, "ClusterRoleBinding": 2 /* of every embedded API */, "MemberCluster": 2, "Placement": 1, "Package": 1, "Release": 1,
+		"Role": 1, "RoleBinding": 2}
 	if diff := cmp.Diff(want, taken.Objects); diff != "" {
 		t.Errorf("what is in it (-want +got):\n%s", diff)
 	}
@@ -204,6 +220,9 @@ func checkRestored(t *testing.T, c client.Client) {
 	get(v1alpha1.SystemNamespace, "umbel-member-ca", &secret)
 	get("", "shop", &shop)
 	get("", "fleet-readers", &rbacv1.ClusterRole{})
+	get("shop", "packagers", &rbacv1.Role{})
+	get("shop", "our-packagers", &rbacv1.RoleBinding{})
+	get("shop", "our-readers", &rbacv1.RoleBinding{})
 	for what, ok := range map[string]bool{
 		"the release is its package's":        len(release.OwnerReferences) == 1 && release.OwnerReferences[0].UID == pkg.UID,
 		"the package is restored":             pkg.Annotations[v1alpha1.RestoredAnnotation] != "" && pkg.Status.Release == "web-1" && len(pkg.Status.Conditions) == 0,
@@ -213,6 +232,7 @@ func checkRestored(t *testing.T, c client.Client) {
 		"agents can tell it from the old one": system.Annotations[v1alpha1.EpochAnnotation] > "1700000000",
 		"the CA's key is there":               string(secret.Data["tls.key"]) == "k",
 		"the namespace has its labels":        shop.Labels["team"] == "shop",
+		"nor what shares our namespaces":      apierrors.IsNotFound(c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "their-ci"}, &rbacv1.RoleBinding{})),
 		"what is others' was not brought in":  apierrors.IsNotFound(c.Get(t.Context(), client.ObjectKey{Name: "others"}, &corev1.Namespace{})),
 	} {
 		if !ok {

@@ -96,7 +96,7 @@ func list(ctx context.Context, hub Hub) ([]*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	for try := 1; ; try++ {
-		s := &snapshot{client: client, host: hub.Host}
+		s := &snapshot{client: client, host: hub.Host, roles: map[string]bool{}}
 		err := s.read(ctx, kinds)
 		if err == nil {
 			Sort(s.objects)
@@ -136,6 +136,7 @@ type snapshot struct {
 	host     Host
 	revision string
 	objects  []*unstructured.Unstructured
+	roles    map[string]bool // that are among them, by keyOf
 }
 
 var (
@@ -189,9 +190,14 @@ func (s *snapshot) read(ctx context.Context, kinds []schema.GroupVersionResource
 func (s *snapshot) add(ctx context.Context, kind schema.GroupVersionResource, namespace string) error {
 	items, err := s.list(ctx, kind, namespace)
 	for i := range items {
-		if Belongs(&items[i], s.host) {
-			Bare(&items[i])
-			s.objects = append(s.objects, &items[i])
+		o := &items[i]
+		if !Belongs(o, s.host) && (installed(o) || !s.roles[boundBy(o)]) { // roles are read before what binds them
+			continue
+		}
+		Bare(o)
+		s.objects = append(s.objects, o)
+		if role := keyOf(o); role != "" {
+			s.roles[role] = true
 		}
 	}
 	return err
