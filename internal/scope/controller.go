@@ -55,8 +55,8 @@ func Setup(mgr ctrl.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("scope").
 		For(&v1alpha1.Scope{}).
-		Owns(&v1alpha1.Placement{}).
-		Owns(&v1alpha1.Package{}).
+		Watches(&v1alpha1.Placement{}, gathered(mgr)).
+		Watches(&v1alpha1.Package{}, gathered(mgr)).
 		Owns(&rbacv1.ClusterRole{}).
 		Owns(&rbacv1.ClusterRoleBinding{}).
 		Complete(c)

@@ -8,7 +8,8 @@
 //
 //  1. Make a Placement of its selector and a Package of its bindings, both called scope-NAME in umbel-system.
 //  2. When the Placement is decided, let the people through the hub to the clusters that it selects: a ClusterRole that
-//     names them, and a ClusterRoleBinding.
+//     names them, or is for all of them where the selector is, and a ClusterRoleBinding. While very many are selected, what
+//     changes within a second is done at once.
 //  3. Write the status once, from those two.
 //
 // When a Scope is deleted, the way through the hub is closed first; then the Package is deleted, and with that every
@@ -19,7 +20,7 @@
 //   - Nothing is taken away that nobody decided: while the Placement is not decided for the Scope's selector, who may reach
 //     which cluster stays as it is, here and there.
 //   - No cluster more than the selector names. No cluster at all is a role without rules: one with a rule that names no
-//     object would allow all of them.
+//     object allows all of them, which is for an empty selector alone.
 //   - What is somebody else's under a name that a Scope needs is not touched.
 //   - What a person changes of what a Scope made is put back.
 //   - The bindings of two Scopes never meet: their names have the Scope's in them, and the role's, since that of a binding

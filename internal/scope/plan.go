@@ -12,12 +12,8 @@ import (
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
 
-const (
-	// proxyVerb lets somebody through the hub to a cluster.
-	proxyVerb = "proxy"
-
-	umbelGroup = "umbel.dev"
-)
+// proxyVerb lets somebody through the hub to a cluster.
+const proxyVerb = "proxy"
 
 // accessName is the name of what a Scope has on the hub.
 func accessName(scope string) string { return "umbel:scope:" + scope }
@@ -76,9 +72,15 @@ func binding(scope *v1alpha1.Scope, namespace string) map[string]any {
 	}
 }
 
-// Access returns the role by which the people of a Scope reach clusters through the hub. Of no cluster it has no rule.
+// Access returns the role by which the people of a Scope reach clusters through the hub. Of no cluster it has no rule. One
+// that is for every cluster names none: ten thousand names would be written anew for each that comes and goes.
 func Access(scope *v1alpha1.Scope, clusters []v1alpha1.ClusterName) *rbacv1.ClusterRole {
 	role := &rbacv1.ClusterRole{ObjectMeta: made(scope, "", accessName(scope.Name))}
+	rule := rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"memberclusters"}, Verbs: []string{"get", proxyVerb}}
+	if selector := scope.Spec.ClusterSelector; len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
+		role.Rules = []rbacv1.PolicyRule{rule}
+		return role
+	}
 	if len(clusters) == 0 {
 		return role
 	}
@@ -87,9 +89,8 @@ func Access(scope *v1alpha1.Scope, clusters []v1alpha1.ClusterName) *rbacv1.Clus
 		names[i] = string(cluster)
 	}
 	slices.Sort(names)
-	role.Rules = []rbacv1.PolicyRule{{
-		APIGroups: []string{umbelGroup}, Resources: []string{"memberclusters"}, ResourceNames: names, Verbs: []string{"get", proxyVerb},
-	}}
+	rule.ResourceNames = names
+	role.Rules = []rbacv1.PolicyRule{rule}
 	return role
 }
 

@@ -92,6 +92,12 @@ func TestAccess(t *testing.T) {
 			t.Errorf("of no cluster: got %v, want no rule", got.Rules)
 		}
 	}
+	every := shop()
+	every.Spec.ClusterSelector = metav1.LabelSelector{}
+	want[0].ResourceNames = nil
+	if diff := cmp.Diff(want, Access(every, []v1alpha1.ClusterName{"prod-us", "prod-eu"}).Rules); diff != "" {
+		t.Errorf("of every cluster (-want +got):\n%s", diff)
+	}
 	binding := AccessBinding(shop())
 	if binding.RoleRef.Name != got.Name || len(binding.Subjects) != 4 || binding.Subjects[1].Name != "system:serviceaccount:default:ci" {
 		t.Errorf("binding %+v, want the people as the hub knows them", binding)
