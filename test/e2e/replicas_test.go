@@ -112,6 +112,7 @@ image: %s/umbel/hub:v1
 registry: {url: "https://%s/fleet", caConfigMap: registry-ca}
 service: {type: NodePort, nodePort: %d}
 resources: {requests: {cpu: 10m, memory: 64Mi}}
+storage: {size: ""}
 `, net.JoinHostPort(server.Hostname(), fmt.Sprint(gatewayPort)), registry.Host, registry.Host, gatewayPort))
 	helm := exec.CommandContext(s.ctx, rig.Binary("helm"), "install", "umbel-hub", filepath.Join(rig.Root(), "deploy", "chart"),
 		"--namespace", v1alpha1.SystemNamespace, "--create-namespace", "--values", values)

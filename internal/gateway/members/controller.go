@@ -28,7 +28,7 @@ import (
 
 // +kubebuilder:rbac:groups=umbel.dev,resources=memberclusters,verbs=get;list;watch;update;patch
 // +kubebuilder:rbac:groups=umbel.dev,resources=memberclusters/status,verbs=get;update;patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;update;delete
+// +kubebuilder:rbac:groups="",namespace=umbel-system,resources=secrets,verbs=get;create;update;delete
 
 // ForceDetachAnnotation on a MemberCluster that is being deleted lets it go without its agent's word.
 const ForceDetachAnnotation = "umbel.dev/force-detach"

@@ -22,7 +22,7 @@ import (
 
 // What is watched is one object by its name, which may be granted by its name.
 //
-// +kubebuilder:rbac:groups="",resources=secrets,resourceNames=umbel-member-ca,verbs=list;watch
+// +kubebuilder:rbac:groups="",namespace=umbel-system,resources=secrets,resourceNames=umbel-member-ca,verbs=list;watch
 // +kubebuilder:rbac:groups="",resources=configmaps,resourceNames=umbel-ca;hub-info,verbs=patch
 
 // look is how often the driver looks while it waits for members, and longestLook while nothing is under way: what is shown is as old as that.
