@@ -324,10 +324,13 @@ func (h *hub) newAgentWith(boot v1alpha1.Bootstrap, dir string, ring *identity.K
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	if ring == nil {
+		ring = h.keyringOf(boot, dir)
+	}
 	a := &agent{t: h.t, dir: dir, packages: &packages{wake: make(chan struct{}, 1)}, end: make(chan error, 1)}
 	a.bootstrap.Store(&boot)
 	a.client, err = session.NewClient(session.ClientConfig{
-		Bootstrap: boot, Dir: dir, Keyring: ring, Kube: kube, Log: testLog(h.t),
+		Bootstrap: boot, Keyring: ring, Kube: kube, Log: testLog(h.t),
 		Reread: func() (v1alpha1.Bootstrap, error) { return *a.bootstrap.Load(), nil },
 		Rand: func() float64 {
 			a.attempts.Add(1)
@@ -350,6 +353,12 @@ func (h *hub) newAgentWith(boot v1alpha1.Bootstrap, dir string, ring *identity.K
 		h.t.Fatal(err)
 	}
 	return a
+}
+
+// hasLetGo says whether the agent has let go, and written it down.
+func (a *agent) hasLetGo() bool {
+	_, err := os.Stat(filepath.Join(a.dir, letGoFile))
+	return err == nil
 }
 
 func (a *agent) check(ctx context.Context) (string, error) {
@@ -463,7 +472,12 @@ func (p *packages) Take() *wire.StatusReport {
 // keyring opens an agent's keyring, for tests that act beside the agent.
 func (h *hub) keyring(dir string) *identity.Keyring {
 	h.t.Helper()
-	ring, err := identity.OpenKeyring(dir, h.authority.Bundle())
+	return h.keyringOf(v1alpha1.Bootstrap{CA: string(h.authority.Bundle())}, dir)
+}
+
+func (h *hub) keyringOf(boot v1alpha1.Bootstrap, dir string) *identity.Keyring {
+	h.t.Helper()
+	ring, err := identity.NewKeyring(identity.KeyringConfig{Home: identity.Folder(dir), BootstrapCA: []byte(boot.CA), Log: testLog(h.t)})
 	if err != nil {
 		h.t.Fatal(err)
 	}

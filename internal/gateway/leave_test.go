@@ -215,14 +215,14 @@ func TestLeavingSurvivesEveryDeath(t *testing.T) {
 		{"the line, when the agent says so", func(t *testing.T, h *hub, a *agent, l *line) {
 			a.letGo = letsGoOnce(t, func(context.Context) error { l.cut(); return nil })
 			h.leave("prod-eu")
-			h.eventually("the agent has let go", func() (bool, string) { return a.client.LetGo(), "" })
+			h.eventually("the agent has let go", func() (bool, string) { return a.hasLetGo(), "" })
 			l.mend()
 			a.leaves()
 		}},
 		{"the agent, before it says so", func(t *testing.T, h *hub, a *agent, l *line) {
 			a.letGo = letsGoOnce(t, func(context.Context) error { l.cut(); return nil })
 			h.leave("prod-eu")
-			h.eventually("the agent has let go", func() (bool, string) { return a.client.LetGo(), "" })
+			h.eventually("the agent has let go", func() (bool, string) { return a.hasLetGo(), "" })
 			second := h.again(a)
 			second.letGo = func(context.Context, *wire.Detach) error { t.Error("it has let go already"); return nil }
 			l.mend()
@@ -239,7 +239,7 @@ func TestLeavingSurvivesEveryDeath(t *testing.T) {
 			<-begun
 			h.stop()
 			close(dead)
-			h.eventually("the agent has let go", func() (bool, string) { return a.client.LetGo(), "" })
+			h.eventually("the agent has let go", func() (bool, string) { return a.hasLetGo(), "" })
 			h.start()
 			a.leaves()
 		}},
@@ -322,7 +322,7 @@ func TestJoinedAnewAfterLettingGo(t *testing.T) {
 	h.shows("prod-eu", v1alpha1.ConditionConnected, "True/ProbeAnswered")
 	a.letGo = func(context.Context, *wire.Detach) error { l.cut(); return nil }
 	h.leave("prod-eu")
-	h.eventually("the agent has let go", func() (bool, string) { return a.client.LetGo(), "" })
+	h.eventually("the agent has let go", func() (bool, string) { return a.hasLetGo(), "" })
 	h.change("prod-eu", force)
 	h.gone("prod-eu")
 

@@ -352,15 +352,6 @@ func TestRotationBecauseOfAStolenKey(t *testing.T) {
 	mustContain(t, "the revoked key, after the rotation", fmt.Sprint(err), v1alpha1.ReasonKeyRevoked)
 }
 
-func (r *rotating) keyringOf(boot v1alpha1.Bootstrap, dir string) *identity.Keyring {
-	r.t.Helper()
-	ring, err := identity.OpenKeyring(dir, []byte(boot.CA))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return ring
-}
-
 // comesBack asks for a certificate with the key in dir.
 func (r *rotating) comesBack(dir string) error {
 	r.t.Helper()

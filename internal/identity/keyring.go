@@ -44,11 +44,6 @@ type KeyringConfig struct {
 	Log *slog.Logger
 }
 
-// OpenKeyring reads the keyring in a folder, and makes the key where there is none.
-func OpenKeyring(dir string, bootstrapCA []byte) (*Keyring, error) {
-	return NewKeyring(KeyringConfig{Home: Folder(dir), BootstrapCA: bootstrapCA, Log: slog.Default()})
-}
-
 // NewKeyring reads the keyring in its home, and makes the key where there is none. It blocks while the home does not
 // answer. A certificate that is damaged or of another key counts as none; a damaged key is an error.
 func NewKeyring(config KeyringConfig) (*Keyring, error) {

@@ -177,9 +177,13 @@ func TestToken(t *testing.T) {
 	}
 }
 
+func openKeyring(dir string, bootstrapCA []byte) (*Keyring, error) {
+	return NewKeyring(KeyringConfig{Home: Folder(dir), BootstrapCA: bootstrapCA, Log: slog.New(slog.DiscardHandler)})
+}
+
 func TestKeyring(t *testing.T) {
 	ca, dir := newCA(t), filepath.Join(t.TempDir(), "agent")
-	ring, err := OpenKeyring(dir, ca.CertPEM())
+	ring, err := openKeyring(dir, ca.CertPEM())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +210,7 @@ func TestKeyring(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	again, err := OpenKeyring(dir, ca.CertPEM())
+	again, err := openKeyring(dir, ca.CertPEM())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,10 +227,10 @@ func TestKeyring(t *testing.T) {
 
 func TestKeyringRefuses(t *testing.T) {
 	ca, dir := newCA(t), t.TempDir()
-	if _, err := OpenKeyring(t.TempDir(), []byte("nothing")); err == nil || !strings.Contains(err.Error(), "umbel join") {
+	if _, err := openKeyring(t.TempDir(), []byte("nothing")); err == nil || !strings.Contains(err.Error(), "umbel join") {
 		t.Errorf("a bootstrap without a CA: %v", err)
 	}
-	ring, err := OpenKeyring(dir, ca.CertPEM())
+	ring, err := openKeyring(dir, ca.CertPEM())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +241,7 @@ func TestKeyringRefuses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "key.pem"), []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenKeyring(dir, ca.CertPEM()); err == nil || !strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), "damaged") {
+	if _, err := openKeyring(dir, ca.CertPEM()); err == nil || !strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a damaged key: %v, want an error that names the folder and shows nothing of the key", err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,9 +31,8 @@ type ClientConfig struct {
 	Bootstrap v1alpha1.Bootstrap
 	// Reread returns the bootstrap as it is now: `umbel join` may have written another one. Optional.
 	Reread func() (v1alpha1.Bootstrap, error)
-	// Keyring holds the agent's key and certificate. Without one they are kept in the folder Dir.
+	// Keyring holds the agent's key and certificate.
 	Keyring *identity.Keyring
-	Dir     string
 	// Agent says how a session is led; Credentials is the client's to set.
 	Agent AgentConfig
 	// Kube serves what people ask the member's API server through the hub.
@@ -82,14 +80,8 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the bootstrap: %w; run `umbel join` again with another --proxy", err)
 	}
-	keyring := config.Keyring
-	if keyring == nil {
-		if keyring, err = identity.OpenKeyring(filepath.Clean(config.Dir), []byte(config.Bootstrap.CA)); err != nil {
-			return nil, err
-		}
-	}
-	c := &Client{config: config, keyring: keyring, proxy: proxy, kube: tunnel.NewListener(hubAddr(config.Bootstrap.Address)), next: make(chan struct{})}
-	c.config.Agent.Credentials = credentials{keyring, config.Bootstrap.Cluster}
+	c := &Client{config: config, keyring: config.Keyring, proxy: proxy, kube: tunnel.NewListener(hubAddr(config.Bootstrap.Address)), next: make(chan struct{})}
+	c.config.Agent.Credentials = credentials{config.Keyring, config.Bootstrap.Cluster}
 	c.letGo.Store(config.Agent.LetGo)
 	c.config.Agent.Detach = func(ctx context.Context, wish *wire.Detach) error {
 		if c.letGo.Load() {
@@ -101,9 +93,6 @@ func NewClient(config ClientConfig) (*Client, error) {
 	}
 	return c, nil
 }
-
-// LetGo says whether the agent has let go: it holds nothing, and waits for the hub's word that it is no member.
-func (c *Client) LetGo() bool { return c.letGo.Load() }
 
 // joinedAnew says whether there is another bootstrap by now. What cannot be read is no news.
 func (c *Client) joinedAnew() bool {

@@ -15,7 +15,7 @@
 //  5. The hub probes every interval (5 s, jittered; more with over 5,000 agents, see Pace, and each probe says so). The agent asks its API server and answers. Three intervals without
 //     an answer end the session; three intervals without a word from the hub make the agent dial anew. While bytes
 //     of the peer arrive in other streams the line is there and full: then it is four times as long.
-//  6. At two thirds of its certificate's life the agent asks for a new one with the same key.
+//  6. Between a half and three quarters of its certificate's life the agent asks for a new one with the same key.
 //  7. Detach: the agent lets go of what it applied, writes that down, says Detached, and waits. The hub takes
 //     note, lets the MemberCluster go, and refuses the agent because it is no member. Then the agent is done, and does
 //     not come back. When a session ends before that, the next one carries on: the hub says Detach again while the

@@ -3,6 +3,7 @@ package join
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -224,7 +225,7 @@ func TestJoinLeavesNothingOfAClusterThatIsNotThere(t *testing.T) {
 func TestProcessJoinsAgain(t *testing.T) {
 	s := newScene(t)
 	s.o.Agent, s.o.AgentDir = Process, filepath.Join(t.TempDir(), "agent")
-	ring, err := identity.OpenKeyring(filepath.Join(s.o.AgentDir, "identity"), caPEM(t))
+	ring, err := identity.NewKeyring(identity.KeyringConfig{Home: identity.Folder(filepath.Join(s.o.AgentDir, "identity")), BootstrapCA: caPEM(t), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
