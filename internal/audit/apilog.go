@@ -32,8 +32,12 @@ func (l APILog) Read(ctx context.Context, query Query, yield func(line []byte) e
 			return nil
 		}
 		ours := ofAPI(text)
-		if asked, err := query.Matches(ours); err != nil || !asked {
-			return nil // the reader has found that it is an event
+		asked, err := query.Matches(ours)
+		if err != nil {
+			r.report.Damaged++
+		}
+		if !asked {
+			return nil
 		}
 		return yield(ours)
 	}}
@@ -44,7 +48,7 @@ func (l APILog) Read(ctx context.Context, query Query, yield func(line []byte) e
 	return r.report, err
 }
 
-// ofAPI writes an event of an API server as one of ours.
+// ofAPI writes an event of an API server as one of ours; nothing when it is none.
 func ofAPI(text []byte) []byte {
 	var event auditv1.Event
 	if err := json.Unmarshal(text, &event); err != nil {

@@ -32,12 +32,12 @@ func TestAPILog(t *testing.T) {
 	write(t, dir, "audit-2026-11-25T10-00-00.000.log.gz", zipped(t, append(byKubeconfig(1), byKubeconfig(2)...)))
 	write(t, dir, "audit-2026-11-26T09-00-00.000.log", byKubeconfig(3))
 	write(t, dir, "audit-2026-11-26T09-00-00.000.log.gz", zipped(t, byKubeconfig(3))[:20]) // being compressed
-	write(t, dir, "audit-2026-11-26T10-00-00.000.log", append(byKubeconfig(4), "garbage\n"...))
+	write(t, dir, "audit-2026-11-26T10-00-00.000.log", append(byKubeconfig(4), "garbage\n{\"kind\":\"Event\",\"stage\":\"x\",\"objectRef\":7}\n"...))
 	write(t, dir, "audit.log", append(byKubeconfig(5), byKubeconfig(6)[:50]...))
 	write(t, dir, "other-2026-11-26T09-00-00.000.log", byKubeconfig(99))
 	log := APILog(filepath.Join(dir, "audit.log"))
 	got, report := numbers(t, log)
-	if diff := cmp.Diff([]int{1, 2, 3, 4, 5}, got); diff != "" || report.Damaged != 1 {
+	if diff := cmp.Diff([]int{1, 2, 3, 4, 5}, got); diff != "" || report.Damaged != 2 {
 		t.Errorf("%d are damaged; events (-want +got):\n%s", report.Damaged, diff)
 	}
 	for _, c := range []struct {
@@ -119,4 +119,28 @@ func TestAPILogIsFollowed(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("it ended with %v", err)
 	}
+}
+
+// FuzzAPILog: whatever is in the file of an API server, reading it neither fails nor yields anything but events.
+func FuzzAPILog(f *testing.F) {
+	event := byKubeconfig(7)
+	for _, seed := range [][]byte{nil, []byte("\n"), event, event[:50], []byte(`{"kind":"Event","stage":"x","requestURI":"?","objectRef":{}}` + "\n"), {0, 0xff, '\n'}} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		dir := t.TempDir()
+		write(t, dir, "audit.log", bytes.Join([][]byte{content, byKubeconfig(77)}, []byte("\n")))
+		found := false
+		_, err := APILog(filepath.Join(dir, "audit.log")).Read(t.Context(), Query{}, func(text []byte) error {
+			if !json.Valid(text) || bytes.Count(text, []byte("\n")) != 1 {
+				t.Errorf("got the line %q", text)
+			}
+			n, ok := numberOf(text)
+			found = found || ok && n == 77
+			return nil
+		})
+		if err != nil || !found {
+			t.Errorf("found: %t, %v", found, err)
+		}
+	})
 }
