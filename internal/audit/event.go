@@ -28,7 +28,7 @@ const (
 	RefusedAnnotation = "umbel.dev/refused"
 	// EndedAnnotation says why an answer ended before its time.
 	EndedAnnotation = "umbel.dev/ended"
-	// OmittedAnnotation is how many events about strangers were left out before this one.
+	// OmittedAnnotation is how many events were left out before this one: about strangers, or that tell the same of the same member.
 	OmittedAnnotation = "umbel.dev/omitted"
 	// LostAnnotation is how many events could not be written, for want of a disk that takes them, before this one.
 	LostAnnotation = "umbel.dev/lost"

@@ -231,6 +231,10 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 		Upgrade: presence.Upgrade(),
 		Issue: func(csr []byte) ([]byte, []byte, error) {
 			certificate, notAfter, issuer, err := g.renew(member.Member, csr)
+			var no *refused
+			if errors.As(err, &no) {
+				g.turnedAway(no, tun.RemoteAddr().String())
+			}
 			if err != nil {
 				return nil, nil, err
 			}
@@ -285,7 +289,7 @@ func (g *Gateway) renew(member identity.Member, csr []byte) (certificatePEM []by
 	if request.Cluster != member.Cluster || request.Fingerprint != member.Fingerprint {
 		return nil, time.Time{}, nil, fmt.Errorf("the agent of %q asked for a certificate of another member or key", member.Cluster)
 	}
-	return g.Authority.SignMember(request, g.CertificateTTL)
+	return g.sign(request)
 }
 
 // trusted is the authority as the session of one agent sees it. All of it happens in the goroutine of the session.

@@ -193,6 +193,11 @@ func TestRegistrationsAreRateLimited(t *testing.T) {
 		let++
 	}
 	mustContain(t, fmt.Sprintf("the answer after %d registrations", let), limited, reasonTooMany, "tries again by itself")
+	h.gateway.joins.limit = 0
+	for range h.gateway.joins.burst + 1 {
+		limited = fmt.Sprint(h.ask(h.boot("flood-late", token), h.keyring(t.TempDir())))
+	}
+	mustContain(t, "the answer to a right token, however often it comes", limited, reasonTooMany)
 	if n := len(h.tokenNow("edge").Uses); n != burst || let != burst {
 		t.Errorf("%d were let in and %d uses are noted, want %d", let, n, burst)
 	}

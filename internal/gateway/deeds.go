@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"maps"
 	"strconv"
+	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -26,12 +29,12 @@ func (g *Gateway) telling(cluster v1alpha1.ClusterName) func(*wire.FromHub) {
 		switch m := message.GetMessage().(type) {
 		case *wire.FromHub_Desired:
 			for _, a := range m.Desired.GetAssign() {
-				g.Audit.Did(audit.Deed{Verb: holdVerb, Cluster: cluster, Object: packageOf(a.GetPackage()), Details: map[string]string{
+				g.order(cluster, a.GetPackage(), audit.Deed{Verb: holdVerb, Details: map[string]string{
 					"umbel.dev/release": a.GetRelease(), "umbel.dev/revision": a.GetRevision(), "umbel.dev/digest": a.GetDigest(),
 				}})
 			}
 			for _, key := range m.Desired.GetRemove() {
-				g.Audit.Did(audit.Deed{Verb: removeVerb, Cluster: cluster, Object: packageOf(key)})
+				g.order(cluster, key, audit.Deed{Verb: removeVerb})
 			}
 		case *wire.FromHub_Detach:
 			g.Audit.Did(audit.Deed{Verb: detachVerb, Cluster: cluster, Details: map[string]string{"umbel.dev/prune": strconv.FormatBool(m.Detach.GetPrune())}})
@@ -39,6 +42,78 @@ func (g *Gateway) telling(cluster v1alpha1.ClusterName) func(*wire.FromHub) {
 			g.Audit.Did(audit.Deed{Verb: refuseVerb, Cluster: cluster, Refused: m.Refusal.GetReason() + ": " + m.Refusal.GetMessage()})
 		}
 	}
+}
+
+// order records that an agent is told what to do with a package, unless it has been told the same too often.
+func (g *Gateway) order(cluster v1alpha1.ClusterName, key string, deed audit.Deed) {
+	omitted, once := g.orders.given(cluster, key, deed.Verb+" "+deed.Details["umbel.dev/release"]+" "+deed.Details["umbel.dev/digest"])
+	if !once {
+		return
+	}
+	if omitted > 0 {
+		deed.Details = maps.Clone(deed.Details)
+		if deed.Details == nil {
+			deed.Details = map[string]string{}
+		}
+		deed.Details[audit.OmittedAnnotation] = strconv.Itoa(omitted)
+	}
+	deed.Cluster, deed.Object = cluster, packageOf(key)
+	g.Audit.Did(deed)
+}
+
+const (
+	// repeatBurst is how many orders that an agent had before are recorded at once, and repeatRest how long one more takes after
+	// that. An agent that lost what it held is told all of it anew; one that says so again and again fills no log.
+	repeatBurst = 200
+	repeatRest  = 10 * time.Second
+)
+
+// orders remembers what agents were told last. It is safe for concurrent use.
+type orders struct {
+	repeats *quota
+
+	mu      sync.Mutex
+	members map[v1alpha1.ClusterName]*told
+	most    int // of members, before those are forgotten who are told nothing twice
+}
+
+// told is what one agent was told last of each package, and how many orders were left out of the log since the last one that
+// is in it.
+type told struct {
+	last    map[string]string
+	omitted int
+}
+
+func newOrders(now func() time.Time) *orders {
+	return &orders{repeats: newQuota(now, rate.Every(repeatRest), repeatBurst), members: map[v1alpha1.ClusterName]*told{}, most: 1024}
+}
+
+// given notes an order, and says whether it is to be recorded, with how many that were not. A new one always is.
+func (o *orders) given(cluster v1alpha1.ClusterName, key, what string) (omitted int, recorded bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	member := o.members[cluster]
+	if member == nil {
+		o.forget()
+		member = &told{last: map[string]string{}}
+		o.members[cluster] = member
+	}
+	if member.last[key] == what && !o.repeats.take(string(cluster)) {
+		member.omitted++
+		return 0, false
+	}
+	member.last[key] = what
+	omitted, member.omitted = member.omitted, 0
+	return omitted, true
+}
+
+// forget drops those who repeat nothing, when there are many: an idle fleet takes no memory here. The caller holds the lock.
+func (o *orders) forget() {
+	if len(o.members) < o.most {
+		return
+	}
+	maps.DeleteFunc(o.members, func(cluster v1alpha1.ClusterName, _ *told) bool { return o.repeats.full(string(cluster)) })
+	o.most = max(o.most, 2*len(o.members))
 }
 
 func packageOf(key string) *auditv1.ObjectReference {

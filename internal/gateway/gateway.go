@@ -83,7 +83,10 @@ type Gateway struct {
 	pace    *session.Pace
 	people  *people
 	peers   *peers // nil on a hub that is one process
-	joins   *attempts
+	joins   *quota // joins that failed, by address
+	// certificates are what members get of them, by name.
+	certificates *quota
+	orders       *orders
 	// registrations bounds how fast clusters register themselves, and registering has them do so one after the other:
 	// each use of a token is written down in the one Secret of it.
 	registrations *rate.Limiter
@@ -109,6 +112,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 	}
 	g := &Gateway{
 		Config: config, client: mgr.GetClient(), live: mgr.GetAPIReader(), people: people, joins: newAttempts(time.Now),
+		certificates:  newQuota(time.Now, rate.Every(min(certificateRest, config.CertificateTTL/8)), certificateBurst),
+		orders:        newOrders(time.Now),
 		registrations: rate.NewLimiter(registrationRate, registrationBurst),
 		content:       tunnel.NewListener(tunnelAddr{}),
 		strangers:     newStrangers(config.Log),

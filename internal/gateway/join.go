@@ -2,17 +2,14 @@ package gateway
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -25,15 +22,25 @@ import (
 	"umbel.dev/umbel/internal/session"
 )
 
-// reasonBadRequest is the reason of a refusal that names no member.
-const reasonBadRequest = "BadRequest"
+const (
+	// reasonBadRequest is the reason of a refusal that names no member.
+	reasonBadRequest = "BadRequest"
+	// reasonAttempts and reasonCertificates are those of refusals for now.
+	reasonAttempts     = "TooManyAttempts"
+	reasonCertificates = "TooManyCertificates"
+
+	// certificateBurst is how many certificates an agent gets at once, and certificateRest how long another one takes after
+	// that, at the longest. One that is well gets a few in the life of one.
+	certificateBurst = 10
+	certificateRest  = time.Minute
+)
 
 // code is the status of HTTP that goes with a refusal.
 func (r *refused) code() int {
 	switch r.reason {
 	case reasonBadRequest:
 		return http.StatusBadRequest
-	case reasonTooMany:
+	case reasonTooMany, reasonAttempts, reasonCertificates:
 		return http.StatusTooManyRequests
 	}
 	return http.StatusForbidden
@@ -47,19 +54,16 @@ func (g *Gateway) join(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusMethodNotAllowed, session.JoinRefusal{Reason: reasonBadRequest, Message: "a join is a POST"})
 		return
 	}
-	if !g.joins.allowed(r.RemoteAddr) {
-		log.Warn("a join was refused", "why", "too many failed attempts from this address")
-		w.Header().Set("Retry-After", "10")
-		writeJSON(w, http.StatusTooManyRequests, session.JoinRefusal{Reason: "TooManyAttempts", Message: "too many failed attempts from this address; wait ten seconds"})
-		return
-	}
 	// Who asks is not known: it has no time to send its request drop by drop.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(handshakeTimeout))
 	response, err := g.issue(r.Context(), http.MaxBytesReader(w, r.Body, session.MaxJoinBytes), r.RemoteAddr)
 	var no *refused
 	if errors.As(err, &no) {
 		if !no.proven {
-			g.joins.failed(r.RemoteAddr)
+			g.joins.take(host(r.RemoteAddr))
+		}
+		if no.code() == http.StatusTooManyRequests {
+			w.Header().Set("Retry-After", "10")
 		}
 		log.Warn("a join was refused", "member", no.cluster, "reason", no.reason, "why", no.text)
 		g.turnedAway(no, r.RemoteAddr)
@@ -85,6 +89,11 @@ func (g *Gateway) issue(ctx context.Context, body io.Reader, peer string) (sessi
 	if err != nil {
 		return session.JoinResponse{}, &refused{reason: reasonBadRequest, text: "csr: " + err.Error()}
 	}
+	if !g.joins.left(host(peer)) && !g.isPinned(ctx, request) {
+		return session.JoinResponse{}, &refused{
+			reason: reasonAttempts, cluster: request.Cluster, text: "too many failed attempts from this address; wait ten seconds",
+		}
+	}
 	if request.Cluster != ask.Cluster {
 		return session.JoinResponse{}, &refused{
 			reason: v1alpha1.ReasonTokenRefused,
@@ -104,6 +113,14 @@ func (g *Gateway) issue(ctx context.Context, body io.Reader, peer string) (sessi
 		g.Log.Info("a certificate was issued", "member", request.Cluster, "key", request.Fingerprint[:12], "notAfter", granted.paper.NotAfter)
 		return session.JoinResponse{Certificate: string(granted.certificate), Trust: string(g.Authority.Bundle())}, nil
 	}
+}
+
+// isPinned says whether the key of a request is a member's, as the cache has it. It has nothing to guess, and may share its
+// address with somebody who does.
+func (g *Gateway) isPinned(ctx context.Context, request identity.MemberRequest) bool {
+	var member v1alpha1.MemberCluster
+	err := g.client.Get(ctx, client.ObjectKey{Name: string(request.Cluster)}, &member)
+	return err == nil && member.Status.Identity != nil && member.Status.Identity.KeyFingerprint == request.Fingerprint
 }
 
 // granted is a certificate for the agent of a MemberCluster.
@@ -137,8 +154,23 @@ func (g *Gateway) grant(ctx context.Context, ask session.JoinRequest, request id
 	if no := objection(&member, request.Fingerprint); no != nil {
 		return granted{}, no
 	}
-	certificate, notAfter, issuer, err := g.Authority.SignMember(request, g.CertificateTTL)
-	return granted{member.UID, certificate, members.Paper{NotAfter: notAfter, Issuer: trust.Fingerprint(issuer)}}, err
+	certificate, notAfter, issuer, err := g.sign(request)
+	if err != nil {
+		return granted{}, err
+	}
+	return granted{member.UID, certificate, members.Paper{NotAfter: notAfter, Issuer: trust.Fingerprint(issuer)}}, nil
+}
+
+// sign issues a certificate for a member's pinned key, unless it has had very many: each is in the audit log, and what one
+// member does must not push everything else out of it.
+func (g *Gateway) sign(request identity.MemberRequest) (certificatePEM []byte, notAfter time.Time, issuer *x509.Certificate, err error) {
+	if !g.certificates.take(string(request.Cluster)) {
+		return nil, time.Time{}, nil, &refused{
+			reason: reasonCertificates, cluster: request.Cluster, proven: true,
+			text: "the agent has got very many certificates by now; it gets another one in a minute",
+		}
+	}
+	return g.Authority.SignMember(request, g.CertificateTTL)
 }
 
 // pin makes the key that asks the member's one, if it may: the one that registered the cluster, or who has its token. Then
@@ -219,65 +251,4 @@ func writeJSON(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	json.NewEncoder(w).Encode(body)
-}
-
-// attempts counts failed joins by address: twenty at once, then one a second.
-type attempts struct {
-	now func() time.Time
-
-	mu   sync.Mutex
-	from map[string]*rate.Limiter
-}
-
-func newAttempts(now func() time.Time) *attempts {
-	return &attempts{now: now, from: map[string]*rate.Limiter{}}
-}
-
-// maxAddresses is how many addresses with failures are remembered.
-const maxAddresses = 10_000
-
-func (a *attempts) allowed(peer string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	limiter := a.from[host(peer)]
-	return limiter == nil || limiter.TokensAt(a.now()) >= 1
-}
-
-func (a *attempts) failed(peer string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	limiter := a.from[host(peer)]
-	if limiter == nil {
-		a.forget()
-		limiter = rate.NewLimiter(1, 20)
-		a.from[host(peer)] = limiter
-	}
-	limiter.AllowN(a.now(), 1)
-}
-
-// forget drops addresses that have paid, and everything when that is not enough.
-func (a *attempts) forget() {
-	if len(a.from) < maxAddresses {
-		return
-	}
-	for peer, limiter := range a.from {
-		if limiter.TokensAt(a.now()) >= 20 {
-			delete(a.from, peer)
-		}
-	}
-	if len(a.from) >= maxAddresses {
-		clear(a.from)
-	}
-}
-
-func host(peer string) string {
-	h, _, err := net.SplitHostPort(peer)
-	if err != nil {
-		return peer
-	}
-	// One customer has a whole /64 of IPv6.
-	if ip := net.ParseIP(strings.Split(h, "%")[0]); ip != nil && ip.To4() == nil {
-		return ip.Mask(net.CIDRMask(64, 128)).String()
-	}
-	return h
 }

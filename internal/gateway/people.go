@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
@@ -34,7 +36,12 @@ const ProxyVerb = "proxy"
 // people finds out who asks and what they may.
 type people struct {
 	authenticator authenticator.Request
-	authorizer    authorizer.Authorizer
+	// reviewer knows people by the word of the hub's API. failures are the tokens that it was asked about in vain, by address;
+	// of those that it knew, accepted has the hashes: who has one pays for nobody else at the same address.
+	reviewer   authenticator.Request
+	failures   *quota
+	accepted   *cache.LRUExpireCache
+	authorizer authorizer.Authorizer
 	// clientCA is kept up to date while run runs; nil when it is fixed.
 	clientCA *dynamiccertificates.ConfigMapCAController
 	// signIn knows the people of identity providers; nil when the hub trusts none.
@@ -50,7 +57,7 @@ func newPeople(hubAPI *rest.Config, config Config) (*people, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the gateway's client: %w", err)
 	}
-	p := &people{signIn: config.SignIn}
+	p := &people{signIn: config.SignIn, failures: newAttempts(time.Now), accepted: cache.NewLRUExpireCache(maxNames)}
 	if p.api, err = kubeproxy.NewAPI(hubAPI); err != nil {
 		return nil, err
 	}
@@ -70,7 +77,7 @@ func newPeople(hubAPI *rest.Config, config Config) (*people, error) {
 		provider, p.clientCA = dynamic, dynamic
 	}
 	retry := &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 1.5, Jitter: 0.2, Steps: 4}
-	p.authenticator, _, err = authenticatorfactory.DelegatingAuthenticatorConfig{
+	p.reviewer, _, err = authenticatorfactory.DelegatingAuthenticatorConfig{
 		TokenAccessReviewClient:            clients.AuthenticationV1(),
 		TokenAccessReviewTimeout:           10 * time.Second,
 		WebhookRetryBackoff:                retry,
@@ -80,6 +87,7 @@ func newPeople(hubAPI *rest.Config, config Config) (*people, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up authentication: %w", err)
 	}
+	p.authenticator = authenticator.RequestFunc(p.reviewed)
 	if p.signIn != nil {
 		p.authenticator = union.NewFailOnError(authenticator.RequestFunc(p.signedIn), p.authenticator)
 	}
@@ -97,11 +105,47 @@ func newPeople(hubAPI *rest.Config, config Config) (*people, error) {
 
 // signedIn knows people by the token of an identity provider. Other tokens are left to the hub's API.
 func (p *people) signedIn(r *http.Request) (*authenticator.Response, bool, error) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if token = strings.TrimSpace(token); token == "" || !strings.EqualFold(scheme, "Bearer") {
+	token := tokenOf(r)
+	if token == "" {
 		return nil, false, nil
 	}
 	return p.signIn.AuthenticateToken(r.Context(), token)
+}
+
+// tokenOf returns the bearer token of a request.
+func tokenOf(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// errAttempts says that somebody has to wait before the hub's API is asked about another token.
+var errAttempts = errors.New("too many tokens from this address were wrong; wait ten seconds")
+
+// knownFor is how long a token that was known is asked about whatever else comes from the same address.
+const knownFor = time.Hour
+
+// reviewed knows people by client certificate, and by a token that the hub's API knows. Each token that it does not know is a
+// question that anybody can have it asked: so many fail from one address, and no more.
+func (p *people) reviewed(r *http.Request) (*authenticator.Response, bool, error) {
+	token := tokenOf(r)
+	if token == "" {
+		return p.reviewer.AuthenticateRequest(r)
+	}
+	hash, from := sha256.Sum256([]byte(token)), host(r.RemoteAddr)
+	if _, known := p.accepted.Get(hash); !known && !p.failures.left(from) {
+		return nil, false, errAttempts
+	}
+	response, ok, err := p.reviewer.AuthenticateRequest(r)
+	if ok {
+		p.accepted.Add(hash, true, knownFor)
+	}
+	if !ok && r.Context().Err() == nil {
+		p.failures.take(from)
+	}
+	return response, ok, err
 }
 
 // run keeps the client CA and the identity providers up to date until ctx ends.
@@ -159,6 +203,12 @@ func (g *Gateway) recognise(w http.ResponseWriter, r *http.Request, log *slog.Lo
 	if name, found := kubeproxy.Smuggled(r.Header); found {
 		log.Warn("a request was refused", "why", "it carries "+name)
 		refuse(w, r, http.StatusForbidden, fmt.Sprintf("%v: remove the header %s (kubectl sends such for --as and --as-group)", kubeproxy.ErrSmuggled, name))
+		return nil, false
+	}
+	if errors.Is(err, errAttempts) {
+		log.Warn("a request was refused", "why", err)
+		w.Header().Set("Retry-After", "10")
+		refuse(w, r, http.StatusTooManyRequests, err.Error())
 		return nil, false
 	}
 	if err != nil {

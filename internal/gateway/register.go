@@ -66,6 +66,7 @@ func (g *Gateway) register(ctx context.Context, ask session.JoinRequest, request
 		no.text = fmt.Sprintf("cluster: %.63q is no name of a cluster: lower case letters, digits and '-', at most 63 characters", request.Cluster)
 		return no
 	case !g.registrations.Allow():
+		no.proven = true // it has a token that is right
 		no.reason, no.text = reasonTooMany, "many clusters register themselves at this moment; the agent tries again by itself"
 		return no
 	}

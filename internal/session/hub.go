@@ -106,7 +106,8 @@ type hubEnd struct {
 	retry    tunnel.Backoff     // between NACKs
 	retryAt  *time.Timer        // nil unless a NACK waits for its retry
 
-	leaving bool // the agent was told to let go
+	leaving  bool // the agent was told to let go
+	unissued int  // requests for a certificate that were refused since the last one that was granted
 
 	trusts       string          // the digest of the bundle that the agent was told last, or says that it keeps
 	trustChanged <-chan struct{} // nil without Trust
@@ -340,9 +341,15 @@ func (h *hubEnd) reported(report *wire.StatusReport) error {
 func (h *hubEnd) issue(csr []byte) error {
 	certificate, trust, err := h.Issue(csr)
 	if err != nil {
-		h.Log.Warn("a certificate was not renewed", "error", err)
+		if h.unissued++; h.unissued == 1 {
+			h.Log.Warn("a certificate was not renewed", "error", err)
+		}
 		return nil // the agent asks again; the session goes on
 	}
+	if h.unissued > 1 {
+		h.Log.Warn("a certificate was renewed after several requests", "refused", h.unissued)
+	}
+	h.unissued = 0
 	issued := &wire.CertificateIssued{CertificatePem: certificate, TrustPem: trust}
 	return h.send(&wire.FromHub{Message: &wire.FromHub_Certificate{Certificate: issued}})
 }

@@ -177,6 +177,8 @@ func reason(code int) metav1.StatusReason {
 		return metav1.StatusReasonNotFound
 	case http.StatusBadRequest:
 		return metav1.StatusReasonBadRequest
+	case http.StatusTooManyRequests:
+		return metav1.StatusReasonTooManyRequests
 	case http.StatusServiceUnavailable, http.StatusBadGateway:
 		return metav1.StatusReasonServiceUnavailable
 	}
