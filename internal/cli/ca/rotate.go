@@ -36,7 +36,8 @@ func newRotateCmd(f *client.Factory) *cobra.Command {
 			"is retired. The hub takes these steps by itself, also after it was started anew. The old authority endorses the new\n" +
 			"one: a member that was away, for months too, comes back with its pinned key, and kubeconfigs go on working.\n\n" +
 			"With --compromised, because the key of the authority was stolen, nothing is endorsed, and members are told to distrust\n" +
-			"what there was. A member that is away then needs `umbel join` again, and people `umbel kubeconfig`.",
+			"what there was. The hub waits for all members, those that are away too, or for --finish. Who is left behind\n" +
+			"needs `umbel join` again, and people `umbel kubeconfig`.",
 		Example: `  # rotate; then watch how far it is
   umbel ca rotate
   umbel ca status

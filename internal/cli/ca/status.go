@@ -113,6 +113,9 @@ func progress(status v1alpha1.CAStatus, counted counts, now time.Time) string {
 			kind = "announced, because of a stolen key,"
 		}
 		waits := "it switches when all connected members trust the next authority"
+		if status.Compromised {
+			waits = "it switches when all members trust the next authority, those that are away too, or with `umbel ca rotate --finish`"
+		}
 		if until != "" {
 			waits += ", " + until + " at the latest or to look again"
 		}

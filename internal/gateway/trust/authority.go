@@ -31,10 +31,6 @@ const (
 	servingTTL = 90 * 24 * time.Hour
 )
 
-// ErrOutdated says that a certificate is of an authority of this hub that is retired or distrusted: identity.ErrForeign, with
-// the reason.
-var ErrOutdated = errors.New("the certificate is of an authority that this hub has given up")
-
 // Authority is what makes a hub this hub, as one replica knows it: who issues, who is trusted, and with which certificate
 // the gateway serves. It is safe for concurrent use.
 type Authority struct {
@@ -229,7 +225,7 @@ func (a *Authority) SignMember(request identity.MemberRequest, ttl time.Duration
 }
 
 // VerifyMember says whose agent presented chain, as identity.VerifyMember does. A certificate that seems foreign is looked
-// at again with what the API says now; one of an authority that was given up is ErrOutdated as well, and counted.
+// at again with what the API says now; one of an authority that was given up is an *Outdated, and counted.
 func (a *Authority) VerifyMember(ctx context.Context, chain []*x509.Certificate) (identity.Member, error) {
 	member, err := identity.VerifyMember(a.current().issuers(), chain, a.now())
 	if errors.Is(err, identity.ErrForeign) && a.reread.Allow() {
@@ -253,7 +249,7 @@ func (a *Authority) VerifyMember(ctx context.Context, chain []*x509.Certificate)
 	return member, outdated
 }
 
-// Outdated says which authority issued a certificate that is not accepted for it.
+// Outdated is identity.ErrForeign of a certificate whose authority is one of this hub that is retired or distrusted.
 type Outdated struct {
 	Authority string
 	// Role is CARetired or CADistrusted.
@@ -271,7 +267,7 @@ func (o *Outdated) Error() string {
 
 // Is implements errors.Is.
 func (o *Outdated) Is(target error) bool {
-	return target == ErrOutdated || target == identity.ErrForeign
+	return target == identity.ErrForeign
 }
 
 func (a *Authority) count(ca *x509.Certificate) int64 {

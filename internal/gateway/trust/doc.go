@@ -22,9 +22,11 @@
 //     the first one, so whoever trusts any of them, until it expires, knows the hub. It proves its pinned key, gets a
 //     certificate and the bundle of today.
 //   - A stolen key is worth nothing: a rotation because of it endorses nothing, drops all endorsements of before, and has
-//     the agents distrust every earlier CA, also the one in their bootstrap. It waits until all connected members keep
-//     the new CA, or a person says Finish; who was away needs `umbel join` again.
-//   - Nobody is refused on the word of a replica that is behind: before a certificate counts as foreign, the Secret is read.
+//     the agents distrust every earlier CA, also the one in their bootstrap. It waits until all members that have a
+//     pinned key keep the new CA, also those that are not connected now, or a person says Finish; who does not keep it then needs
+//     `umbel join` again.
+//   - Nobody is refused for long on the word of a replica that is behind: before a certificate counts as foreign the Secret is
+//     read, though once a second at most (five at once): beyond that an agent that is right comes again, and anybody can ask.
 //   - A session is never ended by a rotation: certificates are looked at when one begins.
 //   - A CA that nears its end is announced for in the log and by `umbel ca status`, a year before, and half a year before
 //     the hub rotates it by itself: an authority that ended would brick everybody at once.

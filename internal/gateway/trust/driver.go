@@ -115,7 +115,7 @@ func (d *Driver) Step(ctx context.Context) (time.Duration, error) {
 		answered: s.rotation.Request, finishing: s.rotation.Finishing, request: asked, watched: d.watched,
 	}
 	if s.rotation.Phase == v1alpha1.CAAnnounced {
-		if seen.connected, seen.behind, err = d.count(ctx, identity.TrustDigest(s.trust().PEM())); err != nil {
+		if err = d.count(ctx, &seen, identity.TrustDigest(s.trust().PEM())); err != nil {
 			return 0, err
 		}
 	}
@@ -133,7 +133,7 @@ func (d *Driver) Step(ctx context.Context) (time.Duration, error) {
 			return 0, err
 		}
 		d.log.Info("the members' certificate authority takes a step", "step", decided.op, "phase", after.rotation.Phase,
-			"issues", after.issuer.Certificate().Subject.CommonName, "connected", seen.connected, "behind", seen.behind, "refused", decided.refused)
+			"issues", after.issuer.Certificate().Subject.CommonName, "connected", seen.connected, "behind", seen.behind, "away", seen.away, "refused", decided.refused)
 	}
 	d.warn(after, now)
 	if err := d.show(ctx, after, decided.until, shown); err != nil {
@@ -214,22 +214,28 @@ func (d *Driver) conversation(ctx context.Context) (asked v1alpha1.CARequest, sh
 	return asked, talk.Data, nil
 }
 
-// count counts the members that are connected, and those of them that do not keep the bundle.
-func (d *Driver) count(ctx context.Context, bundle string) (connected, behind int, err error) {
+// count counts the members that are connected, and who of all does not keep the bundle. It is asked every other second, of a
+// fleet of any size: what the cache has is looked at and not copied.
+func (d *Driver) count(ctx context.Context, seen *standing, bundle string) error {
 	var all v1alpha1.MemberClusterList
-	if err := d.members.List(ctx, &all); err != nil {
-		return 0, 0, fmt.Errorf("counting which members keep the new authority: %w", err)
+	if err := d.members.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("counting which members keep the new authority: %w", err)
 	}
-	for _, m := range all.Items {
-		if !meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionConnected) {
-			continue
-		}
-		connected++
-		if m.Status.Identity == nil || m.Status.Identity.Trust != bundle {
-			behind++
+	for i := range all.Items {
+		status := &all.Items[i].Status
+		id, connected := status.Identity, meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionConnected)
+		keeps := id != nil && id.Trust == bundle
+		switch {
+		case connected && keeps:
+			seen.connected++
+		case connected:
+			seen.connected++
+			seen.behind++
+		case id != nil && !keeps:
+			seen.away++
 		}
 	}
-	return connected, behind, nil
+	return nil
 }
 
 // warn says in the log, once a day, what somebody has to look after.

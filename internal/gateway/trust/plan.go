@@ -53,8 +53,9 @@ type standing struct {
 	finishing bool
 
 	request v1alpha1.CARequest
-	// connected is how many members are, and behind how many of them do not keep the bundle of today.
-	connected, behind int
+	// connected is how many members are, and behind how many of them do not keep the bundle of today; away is how many with a
+	// pinned key are not connected, and do not keep it.
+	connected, behind, away int
 	// watched is since when this driver has counted.
 	watched time.Time
 }
@@ -133,11 +134,11 @@ func fromAnnounced(s standing, pace Pace, now time.Time) decision {
 	if until := begun.Add(pace.Announce); now.Before(until) {
 		return decision{op: stay, until: until}
 	}
+	if s.compromised && s.behind+s.away > 0 {
+		return decision{op: stay} // who is left behind is left out, were it the whole fleet in an outage: that is a person's to say
+	}
 	if s.behind == 0 {
 		return decision{op: switchOver}
-	}
-	if s.compromised {
-		return decision{op: stay} // who is left behind is left out: that is a person's to say
 	}
 	until := s.since.Add(pace.Patience)
 	if now.Before(until) {
