@@ -232,7 +232,8 @@ const (
 type MemberIdentity struct {
 	// keyFingerprint is the SHA-256 of the agent's public key (DER, SubjectPublicKeyInfo), in hex.
 	KeyFingerprint string `json:"keyFingerprint"`
-	// certificateNotAfter is when the certificate that was issued last expires.
+	// certificateNotAfter is when the agent's certificate expires, at the earliest: an agent that is connected renews it in time,
+	// which is written when something else is.
 	// +optional
 	CertificateNotAfter *metav1.Time `json:"certificateNotAfter,omitempty"`
 	// issuer is the beginning of the SHA-256 of the key of the CA that issued the agent's certificate.

@@ -21,6 +21,7 @@ var leftOut = []struct {
 	{"authorization.k8s.io", "*", "", "as above"},
 	{v1alpha1.GroupVersion.Group, "memberclusters", "status", "what members report; what the hub did to them is recorded as deeds"},
 	{v1alpha1.GroupVersion.Group, "packages", "status", "counts of what members report"},
+	{"multicluster.x-k8s.io", "clusterprofiles", "status", "what members report, as other tools read it"},
 }
 
 func recorded(ref *auditv1.ObjectReference) bool {

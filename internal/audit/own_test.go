@@ -29,6 +29,8 @@ func TestWhatTheHubChanges(t *testing.T) {
 		{"PATCH", ours + "memberclusters/prod-eu/status"},
 		{"PATCH", ours + "namespaces/default/packages/shop/status"},
 		{"PATCH", ours + "namespaces/default/placements/shop/status"},
+		{"PUT", "/apis/multicluster.x-k8s.io/v1alpha1/namespaces/umbel-system/clusterprofiles/prod-eu/status"},
+		{"PUT", "/apis/multicluster.x-k8s.io/v1alpha1/namespaces/umbel-system/clusterprofiles/prod-eu"},
 		{"DELETE", "/api/v1/namespaces/umbel-system/secrets/gone"},
 		{"PUT", "/apis/coordination.k8s.io/v1/namespaces/umbel-system/leases/umbel-hub"},
 		{"POST", "/api/v1/namespaces/default/events"},
@@ -53,10 +55,12 @@ func TestWhatTheHubChanges(t *testing.T) {
 		{"ResponseComplete", "create", v1alpha1.GroupVersion.Group + "/releases/ default/", HubUser, ours + "namespaces/default/releases", 200, nil},
 		{"ResponseComplete", "patch", "umbel.dev/memberclusters/ /prod-eu", HubUser, ours + "memberclusters/prod-eu?fieldManager=x", 200, about},
 		{"ResponseComplete", "patch", "umbel.dev/placements/status default/shop", HubUser, ours + "namespaces/default/placements/shop/status", 200, nil},
+		{"ResponseComplete", "update", "multicluster.x-k8s.io/clusterprofiles/ umbel-system/prod-eu", HubUser,
+			"/apis/multicluster.x-k8s.io/v1alpha1/namespaces/umbel-system/clusterprofiles/prod-eu", 200, nil},
 		{"ResponseComplete", "delete", "/secrets/ umbel-system/gone", HubUser, "/api/v1/namespaces/umbel-system/secrets/gone", 404, nil},
 		{"ResponseComplete", "update", "example.com/leases/ /a", HubUser, "/apis/example.com/v1/leases/a", 200, nil},
 	}, got)
-	if len(seen) != 13 || seen[1] != string(got[0].AuditID) {
+	if len(seen) != 15 || seen[1] != string(got[0].AuditID) {
 		t.Errorf("the API saw the audit IDs %q", seen)
 	}
 	as, err := http.NewRequestWithContext(t.Context(), "DELETE", api.URL+ours+"memberclusters/prod-eu", nil)

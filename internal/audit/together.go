@@ -124,7 +124,7 @@ func (t Together) asTheyCome(ctx context.Context, query Query, yield func(line [
 				mu.Unlock()
 				if err != nil {
 					cancel(err) // the Sources end, and with them their lines
-					break
+					return
 				}
 			}
 			cancel(s.err) // one that is lost ends it, or nobody would know what is missing

@@ -67,13 +67,35 @@ func TestTogetherWithoutOne(t *testing.T) {
 	}
 }
 
-// Who has seen enough ends it, however much there is.
+// Who has seen enough ends it, however much there is, of what was and of what comes.
 func TestTogetherEndsWithItsReader(t *testing.T) {
 	enough := errors.New("enough")
 	many := make([]int, 1000)
-	_, err := Together{"a": replicaLog{numbers: many}, "b": replicaLog{numbers: many}}.Read(t.Context(), Query{}, func([]byte) error { return enough })
-	if !errors.Is(err, enough) {
-		t.Errorf("got %v", err)
+	a, b := make(chan int), make(chan int)
+	for _, query := range []Query{{}, {Follow: true}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		for _, comes := range []chan int{a, b} {
+			go func() { // more than anybody takes
+				for n := 1; ; n++ {
+					select {
+					case comes <- n:
+					case <-ctx.Done():
+						return
+					}
+				}
+			}()
+		}
+		seen := 0
+		_, err := Together{"a": replicaLog{numbers: many, follow: a}, "b": replicaLog{numbers: many, follow: b}}.Read(ctx, query, func([]byte) error {
+			if seen++; seen > 2*len(many) || !query.Follow { // beyond what was
+				return enough
+			}
+			return nil
+		})
+		cancel()
+		if !errors.Is(err, enough) {
+			t.Errorf("%+v: got %v", query, err)
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ func (g *Gateway) agent(ctx context.Context, conn *tls.Conn, guest *lobby.Guest)
 	first, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	// Before its certificate was looked at nothing is accepted: a stranger fills no windows.
-	member, admission := g.admit(ctx, session.PeerCertificates())
+	member, admission := g.admit(first, session.PeerCertificates())
 	switch {
 	case admission == nil:
 		guest.Known()
@@ -165,7 +165,10 @@ func (g *Gateway) pinned(ctx context.Context, cluster v1alpha1.ClusterName, fing
 		if err != nil {
 			return nil, fmt.Errorf("reading MemberCluster %q: %w", cluster, err)
 		}
-		if member.Status.Identity != nil && objection(&member, fingerprint) == nil {
+		// The cache may have the MemberCluster before this one, of the same name and key.
+		known := g.members.UID(cluster)
+		settled := known == "" || known == member.UID || reader == g.live
+		if settled && member.Status.Identity != nil && objection(&member, fingerprint) == nil {
 			return &member, nil
 		}
 	}

@@ -191,7 +191,9 @@ func (g *Gateway) Start(ctx context.Context) error {
 	defer cancel()
 	settings := g.tls()
 	people := tunnel.NewListener(g.Addrs()[0])
-	door, tunnels := tunnel.NewServer(g, g.Log), tunnel.NewServer(http.HandlerFunc(g.serveContent), g.Log)
+	var serving requests
+	door, tunnels := tunnel.NewServer(serving.counted(g), g.Log), tunnel.NewServer(serving.counted(http.HandlerFunc(g.serveContent)), g.Log)
+	door.BaseContext = func(net.Listener) context.Context { return ctx } // so it ends what was taken over, too
 	door.TLSConfig, door.ConnContext, door.MaxHeaderBytes = settings.Clone(), withGuest, maxHeader
 	tunnels.ConnContext, tunnels.MaxHeaderBytes = withMember, maxHeader
 	var running sync.WaitGroup
@@ -205,8 +207,9 @@ func (g *Gateway) Start(ctx context.Context) error {
 	<-ctx.Done()
 	err := errors.Join(g.close(), door.Close(), tunnels.Close())
 	g.peers.close()
+	running.Wait() // whoever accepts connections begins agents
 	g.agents.Wait()
-	running.Wait()
+	serving.Wait()
 	return err
 }
 

@@ -347,18 +347,24 @@ func TestTheConfigurationChanges(t *testing.T) {
 	})
 }
 
-// A provider that could write "system:masters" into somebody's groups would be above the hub's administrators.
-func TestAProviderGivesNoNameOfKubernetes(t *testing.T) {
+// A provider that could write "system:masters" or "umbel:admins" into somebody's groups would be above the hub's administrators.
+func TestAProviderGivesNoNameOfTheHub(t *testing.T) {
 	provider := oidctest.Start(t)
-	eve := oidctest.Person{Name: "eve", Email: "eve@example.com", Password: "secret", Groups: []string{"system:masters"}}
-	provider.SetPeople(eve, oidctest.Alice)
+	people := []oidctest.Person{oidctest.Alice}
+	for i, group := range []string{"system:masters", "umbel:admins", "hub:system:nodes"} {
+		name := fmt.Sprint("eve", i)
+		people = append(people, oidctest.Person{Name: name, Email: name + "@example.com", Password: "secret", Groups: []string{group}})
+	}
+	provider.SetPeople(people...)
 	file := provider.WriteConfiguration()
 	if err := os.WriteFile(file, []byte(strings.Replace(provider.Configuration(), `prefix: "oidc:"`, `prefix: ""`, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h := newHubWith(t, file, testLog(t))
-	_, err := h.whoIs(h.at("/hub", provider.Token(eve)))
-	mustContain(t, "what is said", fmt.Sprint(err), `calls somebody "system:masters"`, "claimMappings")
+	for _, eve := range people[1:] {
+		_, err := h.whoIs(h.at("/hub", provider.Token(eve)))
+		mustContain(t, "what is said", fmt.Sprint(err), fmt.Sprintf("calls somebody %q", eve.Groups[0]), "claimMappings")
+	}
 	if got, err := h.whoIs(h.at("/hub", provider.Token(oidctest.Alice))); err != nil || !cmp.Equal(got.Groups, []string{"developers", "system:authenticated"}) {
 		t.Errorf("alice: %v, %v", got, err)
 	}

@@ -53,7 +53,7 @@ type Guest struct {
 }
 
 // Enter takes a connection in, which may take until another one has left. It says false, and closes the connection, when
-// ctx ends before that. One goroutine calls it at a time.
+// ctx ends before that. Whoever accepts connections calls it, one for each address that is listened on.
 func (l *Lobby) Enter(ctx context.Context, conn *net.TCPConn) (*Guest, bool) {
 	g := &Guest{TCPConn: conn, lobby: l, since: time.Now(), from: block(conn.RemoteAddr()), allowed: l.config.Bytes}
 	for !l.admit(g) {

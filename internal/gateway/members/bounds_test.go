@@ -19,8 +19,9 @@ import (
 // heard returns what a hub knows of a member that reports these packages, one by one.
 func heard(packages ...*wire.PackageStatus) Facts {
 	registry := NewRegistry(RegistryConfig{
-		Desired: func(v1alpha1.ClusterName) (session.DesiredSet, bool) { return session.DesiredSet{}, true },
-		Now:     func() time.Time { return start }, Log: slog.New(slog.DiscardHandler),
+		Replicas: crew{},
+		Desired:  func(v1alpha1.ClusterName) (session.DesiredSet, bool) { return session.DesiredSet{}, true },
+		Now:      func() time.Time { return start }, Log: slog.New(slog.DiscardHandler),
 	})
 	p := registry.Begin(Session{Cluster: "prod-eu", UID: "1", End: func(error) {}})
 	p.Opened(&wire.Hello{})

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -100,7 +99,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	c.registry.found(cluster, member.Status.Packages)
 	set, known := c.registry.config.Desired(cluster)
 	status, again := Plan(&member, facts, Desired{set, known}, c.hubFor(&member))
-	if equality.Semantic.DeepEqual(status, member.Status) && c.registry.lists(cluster, status.Packages) {
+	if !worthwhile(member.Status, status) && c.registry.lists(cluster, status.Packages) {
 		return ctrl.Result{RequeueAfter: again}, nil
 	}
 	if wait := c.registry.wait(cluster); wait > 0 {
@@ -120,7 +119,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // part forgets what is known of an earlier MemberCluster of this name, and ends its session. cached is the one that the
 // cache has, or empty. The API is asked before, since the cache may be behind what sessions have seen.
 func (c *Controller) part(ctx context.Context, cluster v1alpha1.ClusterName, cached types.UID) (behind bool, err error) {
-	known := c.registry.uid(cluster)
+	known := c.registry.UID(cluster)
 	if known == "" || known == cached {
 		return false, nil
 	}

@@ -47,15 +47,16 @@ func awaited(a *wire.Assignment) *wire.PackageStatus {
 func (p *Presence) Desired() (session.DesiredSet, bool) {
 	r, after := p.registry, coalesce
 	defer func() { r.poke(p.Cluster, after) }() // Synced depends on the answer
+	// Asked before the lock is taken, since it looks at every Package and all sessions share the lock. What has been decided
+	// otherwise since was told to the session, which asks again. And nothing is told that is not listed when the lock is held:
+	// from then on it stays listed, so that whoever decides otherwise finds the package in the status.
+	set, known := r.config.Desired(p.Cluster)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec := r.members[p.Cluster]
 	if rec == nil || rec.presence != p {
 		return session.DesiredSet{}, false
 	}
-	// Asked while the lock is held: what is listed now stays listed, so whoever decides otherwise after this answer
-	// finds the package in the status.
-	set, known := r.config.Desired(p.Cluster)
 	told := make(map[v1alpha1.PackageKey]*wire.Assignment, len(set.Assign))
 	for key, a := range set.Assign {
 		if rec.listed[key] {

@@ -49,8 +49,9 @@ func (w *world) startHub() {
 	w.cut()
 	w.planned = nil
 	w.registry = NewRegistry(RegistryConfig{
-		Desired: func(v1alpha1.ClusterName) (session.DesiredSet, bool) { return w.desired, true },
-		Now:     func() time.Time { return start }, Log: slog.New(slog.DiscardHandler),
+		Replicas: crew{},
+		Desired:  func(v1alpha1.ClusterName) (session.DesiredSet, bool) { return w.desired, true },
+		Now:      func() time.Time { return start }, Log: slog.New(slog.DiscardHandler),
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 
 // With many members it waits longer: a change of all of them takes longer.
 func TestPatience(t *testing.T) {
-	registry := NewRegistry(RegistryConfig{Now: time.Now})
+	registry := NewRegistry(RegistryConfig{Replicas: crew{}, Now: time.Now})
 	for _, c := range []struct {
 		members int
 		want    time.Duration
@@ -95,7 +95,7 @@ func TestHowSoonNewsAreWritten(t *testing.T) {
 			p.Desired()
 		}, []time.Duration{coalesce}},
 	} {
-		registry := NewRegistry(RegistryConfig{Now: time.Now, Desired: func(v1alpha1.ClusterName) (session.DesiredSet, bool) {
+		registry := NewRegistry(RegistryConfig{Replicas: crew{}, Now: time.Now, Desired: func(v1alpha1.ClusterName) (session.DesiredSet, bool) {
 			return session.DesiredSet{Assign: map[v1alpha1.PackageKey]*wire.Assignment{"a/web": {Package: "a/web"}, "a/db": {Package: "a/db"}}}, true
 		}})
 		presence := registry.Begin(Session{Cluster: "prod", UID: "1", End: func(error) {}})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -210,7 +211,7 @@ func connected(status v1alpha1.MemberClusterStatus, facts Facts, hub Hub) (metav
 		c.Message = "the hub was started anew and has not heard from the agent since"
 	case keep && last.Reason == v1alpha1.ReasonSuspended:
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonSessionClosed
-		c.Message = "the cluster was resumed and its agent has not come back since; it tries every half a minute"
+		c.Message = "the cluster was resumed and its agent has not come back since; it tries again within 15 seconds"
 	case keep && last.Reason != v1alpha1.ReasonAwaitingAgent && !isHold(last.Reason):
 		return *last, 0
 	default:
@@ -382,6 +383,17 @@ func identify(id *v1alpha1.MemberIdentity, facts Facts) {
 	if facts.Trusts != "" {
 		id.Trust = facts.Trusts
 	}
+}
+
+// worthwhile says whether a status is to be written. That the certificate has been renewed, and nothing else, is not: an idle
+// member costs no write.
+func worthwhile(before, after v1alpha1.MemberClusterStatus) bool {
+	if then, now := before.Identity, after.Identity; then != nil && now != nil && then.CertificateNotAfter != nil {
+		id := *now
+		id.CertificateNotAfter = then.CertificateNotAfter
+		after.Identity = &id
+	}
+	return !equality.Semantic.DeepEqual(before, after)
 }
 
 // renewed says whether a certificate was issued that ends later than the one that is known.

@@ -29,7 +29,7 @@ type RegistryConfig struct {
 	ProbeInterval time.Duration
 	// Before is when the hub was alive last before this start; zero when that is not known.
 	Before time.Time
-	// Replicas of the hub. The default is a hub that is one process.
+	// Replicas of the hub.
 	Replicas Replicas
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -62,9 +62,6 @@ type record struct {
 
 // NewRegistry returns a registry that knows nothing yet.
 func NewRegistry(config RegistryConfig) *Registry {
-	if config.Replicas == nil {
-		config.Replicas = alone{}
-	}
 	return &Registry{
 		config: config, started: config.Now(), members: map[v1alpha1.ClusterName]*record{}, soon: rate.NewLimiter(soon, soonAtOnce),
 	}
@@ -114,6 +111,8 @@ func (r *Registry) Begin(s Session) *Presence {
 		older.End(ErrReplaced)
 	}
 	rec.presence = p
+	// The older session's answers and its claim are not this one's: a claim of another replica's would end it.
+	rec.facts.Answered, rec.facts.Claimed = false, false
 	if r.config.Replicas.Self() != "" {
 		rec.listed = map[v1alpha1.PackageKey]bool{} // other replicas may have written: nothing is sure before its claim is
 	}
@@ -266,11 +265,13 @@ func (p *Presence) Presented(issuer string) {
 	})
 }
 
-// Renewed tells that a certificate was issued.
+// Renewed tells that a certificate was issued. That alone is not written: it happens to every member every few hours, and is
+// written with what happens next, such as the end of the session.
 func (p *Presence) Renewed(paper Paper) {
 	p.hear(func(f *Facts) news {
+		before := f.Paper.Issuer
 		f.Paper = paper
-		return lasting
+		return lastingIf(f.Paper.Issuer != before)
 	})
 }
 
@@ -305,9 +306,14 @@ func (p *Presence) Over(err error) {
 	})
 }
 
-// Refuse notes that an agent of the MemberCluster was not let in. While another one is in session it changes nothing.
+// Refuse notes that an agent of the MemberCluster was not let in. While another one is in session it changes nothing, nor does
+// it say anything of another MemberCluster of that name that is known by now.
 func (r *Registry) Refuse(cluster v1alpha1.ClusterName, uid types.UID, refusal Refusal) {
 	r.mu.Lock()
+	if rec := r.members[cluster]; rec != nil && rec.uid != uid {
+		r.mu.Unlock()
+		return
+	}
 	rec := r.recordOf(cluster, uid)
 	if rec.presence == nil {
 		rec.facts.Refused = &refusal
@@ -425,8 +431,8 @@ func (r *Registry) key(cluster v1alpha1.ClusterName) (fingerprint string, presen
 	return "", nil
 }
 
-// uid returns which MemberCluster of that name is known, if any.
-func (r *Registry) uid(cluster v1alpha1.ClusterName) types.UID {
+// UID returns which MemberCluster of that name is known, if any.
+func (r *Registry) UID(cluster v1alpha1.ClusterName) types.UID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rec := r.members[cluster]; rec != nil {

@@ -31,13 +31,6 @@ type Replicas interface {
 	Lapsed(replica string) (since time.Time, gone bool)
 }
 
-// alone is a hub that is one process.
-type alone struct{}
-
-func (alone) Self() string                    { return "" }
-func (alone) Leads() bool                     { return true }
-func (alone) Lapsed(string) (time.Time, bool) { return time.Time{}, true }
-
 // Share says whose a member's status is to write.
 type Share int
 

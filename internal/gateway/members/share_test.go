@@ -38,7 +38,7 @@ func TestShareOf(t *testing.T) {
 		replicas Replicas
 		want     Share
 	}{
-		{"a hub that is one process", claim("b", "9"), Facts{}, alone{}, Ours},
+		{"a hub that is one process", claim("b", "9"), Facts{}, crew{}, Ours},
 		{"the session that is claimed is here", claim("a", "1"), claimed, follower, Ours},
 		{"a session whose agent has answered claims", nil, inSession, follower, Ours},
 		{"… also what another replica had", claim("b", "9"), inSession, follower, Ours},

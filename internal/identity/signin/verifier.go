@@ -87,11 +87,17 @@ func (v *Verifier) AuthenticateToken(ctx context.Context, token string) (*authen
 	return nil, false, nil
 }
 
-// known is a person as the hub knows them: of the issuer, authenticated, and with no name of Kubernetes' own.
+// reserved are beginnings of names that no provider gives: Kubernetes' own, the hub's own, and those by which members know the
+// hub's.
+var reserved = []string{"system:", "umbel:", "hub:"}
+
+// known is a person as the hub knows them: of the issuer, authenticated, and with no name that is reserved.
 func known(person user.Info, issuer string) (user.Info, error) {
 	for _, name := range append([]string{person.GetName()}, person.GetGroups()...) {
-		if strings.HasPrefix(name, "system:") {
-			return nil, fmt.Errorf("%s calls somebody %q: names that begin with \"system:\" are Kubernetes' own; give claimMappings a prefix", issuer, name)
+		for _, prefix := range reserved {
+			if strings.HasPrefix(name, prefix) {
+				return nil, fmt.Errorf("%s calls somebody %q: names that begin with %q are Kubernetes' or the hub's own; give claimMappings a prefix", issuer, name, prefix)
+			}
 		}
 	}
 	extra := map[string][]string{IssuerKey: {issuer}}

@@ -68,10 +68,14 @@ func (i Identity) OnMember() Identity {
 	return seen
 }
 
-// marked returns the name by which a member knows a user or a group of the hub.
+// hubMark begins the names by which members know users and groups of the hub that are others there.
+const hubMark = "hub:"
+
+// marked returns the name by which a member knows a user or a group of the hub. No two have the same one: what looks marked
+// already is marked once more.
 func marked(name string) string {
-	if strings.HasPrefix(name, "system:") && name != "system:authenticated" {
-		return "hub:" + name
+	if strings.HasPrefix(name, hubMark) || strings.HasPrefix(name, "system:") && name != "system:authenticated" {
+		return hubMark + name
 	}
 	return name
 }

@@ -96,6 +96,19 @@ func TestIdentityReachesTheMember(t *testing.T) {
 	}
 }
 
+// No two users or groups of the hub are the same one on a member.
+func TestNamesOnTheMember(t *testing.T) {
+	names := []string{"ada", "system:authenticated", "system:masters", "hub:system:masters", "hub:hub:system:masters", "hub:ada", "hub:system:authenticated"}
+	seen := map[string]string{}
+	for _, name := range names {
+		on := Identity{User: name, Groups: []string{name}}.OnMember()
+		if other, taken := seen[on.User]; taken || on.Groups[0] != on.User {
+			t.Errorf("%q is %q and %q there, %q is the same", name, on.User, on.Groups, other)
+		}
+		seen[on.User] = name
+	}
+}
+
 func TestSmuggledIdentity(t *testing.T) {
 	for _, name := range []string{
 		"Impersonate-User", "Impersonate-Group", "Impersonate-Uid", "Impersonate-Extra-Scopes",
