@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/identity/oidctest"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
@@ -41,12 +42,9 @@ func TestAWatchOutlivesCertificatesAndTokens(t *testing.T) {
 	}
 	defer watching.Stop()
 
-	renewals, ends := 0, h.member("lasting").Status.Identity.CertificateNotAfter
-	first := *ends
+	renewals, first := 0, *h.member("lasting").Status.Identity.CertificateNotAfter
 	h.eventually("the token and several certificates are over", func() (bool, string) {
-		if now := h.member("lasting").Status.Identity.CertificateNotAfter; now.After(ends.Time) {
-			renewals, ends = renewals+1, now
-		}
+		renewals = h.issuedTo("lasting") - 1
 		_, err := short.List(t.Context(), metav1.ListOptions{})
 		return renewals >= 2 && time.Now().After(first.Time) && apierrors.IsUnauthorized(err), fmt.Sprintf("%d renewals; with the token: %v", renewals, err)
 	})
@@ -70,5 +68,44 @@ func TestAWatchOutlivesCertificatesAndTokens(t *testing.T) {
 	}
 	if event, open := <-watching.ResultChan(); open && event.Type != watch.Error {
 		t.Errorf("of a member that is suspended the watch says %v, want its end", event)
+	}
+}
+
+// issuedTo is how many certificates a member got, as the audit log has it.
+func (h *hub) issuedTo(cluster v1alpha1.ClusterName) (count int) {
+	h.t.Helper()
+	lines, _ := h.recorded(audit.HubUser)
+	for _, line := range lines {
+		if line == fmt.Sprintf("issue %s memberclusters/%s 200", cluster, cluster) {
+			count++
+		}
+	}
+	return count
+}
+
+// That an agent renews its certificate is no write: it is in the status when something else is.
+func TestRenewingCostsNoWrite(t *testing.T) {
+	h := newHub(t)
+	h.stop()
+	h.life = 2 * time.Second
+	h.start()
+	a := h.joined("prod-eu")
+	h.shows("prod-eu", v1alpha1.ConditionReady, "True/NoPackages")
+	h.eventually("everything is known", func() (bool, string) {
+		s := h.member("prod-eu").Status
+		return s.KubernetesVersion != "" && s.Identity.CertificateNotAfter != nil && s.Identity.Trust != "", fmt.Sprintf("%+v", s)
+	})
+	before, issued := h.member("prod-eu"), h.issuedTo("prod-eu")
+	h.eventually("it was renewed twice", func() (bool, string) {
+		n := h.issuedTo("prod-eu")
+		return n >= issued+2, fmt.Sprint(n)
+	})
+	if now := h.member("prod-eu"); now.ResourceVersion != before.ResourceVersion {
+		t.Errorf("the MemberCluster was written: %+v, then %+v", before.Status, now.Status)
+	}
+	a.stop()
+	h.shows("prod-eu", v1alpha1.ConditionConnected, "Unknown/SessionClosed")
+	if ends := h.member("prod-eu").Status.Identity.CertificateNotAfter; !ends.After(before.Status.Identity.CertificateNotAfter.Time) {
+		t.Errorf("of who is away it says that its certificate ends at %s, as before it was renewed", ends)
 	}
 }

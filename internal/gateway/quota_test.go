@@ -73,13 +73,7 @@ func TestOneMemberFillsNoAuditLogWithCertificates(t *testing.T) {
 		trust := h.member("evil").Status.Identity.Trust
 		return trust == "the last word", trust
 	})
-	issued := 0
-	lines, _ := h.recorded(audit.HubUser)
-	for _, line := range lines {
-		if line == "issue evil memberclusters/evil 200" {
-			issued++
-		}
-	}
+	issued := h.issuedTo("evil")
 	if issued != certificateBurst || refused < certificateBurst {
 		t.Errorf("%d certificates are in the audit log, want %d; %d requests were refused", issued, certificateBurst, refused)
 	}

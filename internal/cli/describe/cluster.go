@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -33,7 +34,11 @@ func (d *clusterDossier) write(p *page, moment view.Moment) {
 	if identity := cluster.Status.Identity; identity != nil {
 		p.field("Key", "sha256:"+identity.KeyFingerprint)
 		if expires := identity.CertificateNotAfter; expires != nil {
-			p.field("Certificate ends", fmt.Sprintf("%s (%s)", expires.UTC().Format("2006-01-02 15:04:05 MST"), output.Until(expires.Time, moment.Now)))
+			ends := fmt.Sprintf("%s (%s)", expires.UTC().Format("2006-01-02 15:04:05 MST"), output.Until(expires.Time, moment.Now))
+			if meta.IsStatusConditionTrue(cluster.Status.Conditions, v1alpha1.ConditionConnected) && !expires.After(moment.Now) {
+				ends = "later than " + ends + ": the agent has renewed it" // which is written when something else is
+			}
+			p.field("Certificate ends", ends)
 		}
 	}
 	if with := cluster.Annotations[v1alpha1.RegisteredWithAnnotation]; with != "" {

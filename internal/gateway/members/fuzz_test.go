@@ -39,8 +39,9 @@ func FuzzWhatAMemberReports(f *testing.F) {
 			}
 		}
 		registry := NewRegistry(RegistryConfig{
-			Desired: func(v1alpha1.ClusterName) (session.DesiredSet, bool) { return known("a/web@2").Set, true },
-			Now:     func() time.Time { return start }, Log: slog.New(slog.DiscardHandler),
+			Replicas: crew{},
+			Desired:  func(v1alpha1.ClusterName) (session.DesiredSet, bool) { return known("a/web@2").Set, true },
+			Now:      func() time.Time { return start }, Log: slog.New(slog.DiscardHandler),
 		})
 		p := registry.Begin(Session{Cluster: "prod-eu", UID: "1", End: func(error) {}})
 		p.Opened(&wire.Hello{})

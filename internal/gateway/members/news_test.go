@@ -30,7 +30,7 @@ func TestPatience(t *testing.T) {
 // When very many have news at once, a few are written soon, and the others once the change has reached them.
 func TestNewsOfManyAtOnce(t *testing.T) {
 	now := time.Unix(1700000000, 0)
-	registry := NewRegistry(RegistryConfig{Now: func() time.Time { return now }})
+	registry := NewRegistry(RegistryConfig{Replicas: crew{}, Now: func() time.Time { return now }})
 	var soonest int
 	registry.notify = func(_ v1alpha1.ClusterName, after time.Duration) {
 		switch after {
