@@ -87,6 +87,7 @@ type Gateway struct {
 	// certificates are what members get of them, by name.
 	certificates *quota
 	orders       *orders
+	unread       *unread
 	// registrations bounds how fast clusters register themselves, and registering has them do so one after the other:
 	// each use of a token is written down in the one Secret of it.
 	registrations *rate.Limiter
@@ -114,6 +115,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 		Config: config, client: mgr.GetClient(), live: mgr.GetAPIReader(), people: people, joins: newAttempts(time.Now),
 		certificates:  newQuota(time.Now, rate.Every(min(certificateRest, config.CertificateTTL/8)), certificateBurst),
 		orders:        newOrders(time.Now),
+		unread:        newUnread(),
 		registrations: rate.NewLimiter(registrationRate, registrationBurst),
 		content:       tunnel.NewListener(tunnelAddr{}),
 		strangers:     newStrangers(config.Log),

@@ -204,8 +204,17 @@ func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, log *slog.Logge
 		kubeproxy.WriteError(w, http.StatusServiceUnavailable, fmt.Sprintf("cluster %q is changing over to another replica of the hub; try again", cluster))
 		return
 	}
+	if why := g.unread.full(who.User, cluster); why != "" {
+		log.Warn("a request to a member was refused", "member", cluster, "user", who.User, "why", why)
+		w.Header().Set("Retry-After", "1")
+		kubeproxy.WriteError(w, http.StatusTooManyRequests, why)
+		return
+	}
 	r.Header.Del(kubeproxy.IdentityHeader)
-	err = kubeproxy.Forward(w, r, through, who, "/"+rest)
+	answer := g.unread.answering(w, who.User, cluster, func() {
+		log.Warn("an answer was cut off: it waits for its reader, as too many do", "member", cluster, "user", who.User)
+	})
+	err = kubeproxy.Forward(answer, r, through, who, "/"+rest)
 	if err != nil && r.Context().Err() == nil {
 		log.Warn("a request to a member failed", "member", cluster, "user", who.User, "error", err)
 		kubeproxy.WriteError(w, http.StatusBadGateway, fmt.Sprintf("the connection to cluster %q failed: %v", cluster, err))

@@ -259,8 +259,17 @@ func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request, cluster v1alpha1
 			"cluster %q is not connected to the hub; `umbel describe cluster %s` says why", cluster, cluster))
 		return
 	}
+	if why := g.unread.full(who.GetName(), cluster); why != "" {
+		log.Warn("a request to a member was refused", "user", who.GetName(), "why", why)
+		w.Header().Set("Retry-After", "1")
+		refuse(w, r, http.StatusTooManyRequests, why)
+		return
+	}
 	audit.From(r.Context()).Allowed(identityOf(who).OnMember().User)
-	err = kubeproxy.Forward(w, r, through, identityOf(who), path)
+	answer := g.unread.answering(w, who.GetName(), cluster, func() {
+		log.Warn("an answer was cut off: it waits for its reader, as too many do", "user", who.GetName())
+	})
+	err = kubeproxy.Forward(answer, r, through, identityOf(who), path)
 	if err != nil && r.Context().Err() == nil {
 		log.Warn("a request to a member failed", "user", who.GetName(), "error", err)
 		kubeproxy.WriteError(w, http.StatusBadGateway, fmt.Sprintf("the connection to cluster %q failed: %v", cluster, err))

@@ -31,7 +31,7 @@ func (u *upgradable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	linger(conn, 0) // so that it ends with a TCP reset also when this process is killed
 	c := &client{Conn: conn, stream: u}
-	if _, secure := conn.(*tls.Conn); secure { // streams of a tunnel gather what comes by themselves
+	if _, secure := conn.(interface{ ConnectionState() tls.ConnectionState }); secure { // streams of a tunnel gather what comes by themselves
 		return &aheadConn{c, readAhead(c)}, buffered, nil
 	}
 	return c, buffered, nil

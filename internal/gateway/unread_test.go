@@ -1,0 +1,88 @@
+package gateway
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/internal/kube/kubetest"
+)
+
+// Who asks for much and reads nothing holds so many answers and no more. What is read is whole, and then there is room again.
+func TestAnswersThatNobodyReads(t *testing.T) {
+	const room, asked = 3, 8
+	h := newHub(t)
+	h.gateway.unread.perPerson, h.gateway.unread.after = room, 50*time.Millisecond
+	namespace := kubetest.Namespace(t, h.api)
+	h.joined("prod-eu")
+	alice, bob := h.person(namespace, "alice", "prod-eu"), h.person(namespace, "bob", "prod-eu")
+	h.letIn(namespace, "hub:system:serviceaccount:"+namespace+":alice")
+	const size, count = 900 << 10, 16 // more than the kernel takes in between
+	for i := range count {
+		h.create(&corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprint("large-", i)}, Data: map[string]string{"a": strings.Repeat("x", size)},
+		})
+	}
+	path := "/clusters/prod-eu/api/v1/namespaces/" + namespace + "/configmaps"
+	var readers []*bufio.Reader
+	for range asked {
+		raw, err := net.Dial("tcp", h.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer raw.Close()
+		conn := tls.Client(raw, &tls.Config{RootCAs: h.authority.Roots(), ServerName: "127.0.0.1", NextProtos: []string{"http/1.1"}})
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer %s\r\n\r\n", path, alice.BearerToken)
+		readers = append(readers, bufio.NewReader(conn))
+	}
+	name := "system:serviceaccount:" + namespace + ":alice"
+	h.eventually("as many wait as may", func() (bool, string) {
+		why := h.gateway.unread.full(name, "prod-eu")
+		return why != "", why
+	})
+	h.eventually("who asks for more is refused", func() (bool, string) {
+		code, text := h.knock(alice, http.MethodGet, path)
+		return code == http.StatusTooManyRequests && strings.Contains(text, fmt.Sprintf("%d answers wait for you to read them", room)) &&
+			strings.Contains(text, "TooManyRequests"), fmt.Sprint(code, ": ", text[:min(len(text), 300)])
+	})
+	if code, _ := h.knock(bob, http.MethodGet, path); code != http.StatusForbidden { // which is the member's word
+		t.Errorf("somebody else is answered %d", code)
+	}
+	whole, cut, refused := 0, 0, 0
+	for _, reader := range readers {
+		answer, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			cut++
+			continue
+		}
+		n, err := io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		switch {
+		case answer.StatusCode == http.StatusTooManyRequests:
+			refused++
+		case err == nil && n > size*count:
+			whole++
+		case errors.Is(err, io.ErrUnexpectedEOF) || err != nil:
+			cut++
+		default:
+			t.Errorf("an answer of %d bytes passes for all of it", n)
+		}
+	}
+	if whole < room || whole+cut+refused != asked {
+		t.Errorf("%d answers came whole, %d were cut off, %d were refused", whole, cut, refused)
+	}
+	h.eventually("there is room again", func() (bool, string) {
+		code, text := h.knock(alice, http.MethodGet, "/clusters/prod-eu/api/v1/namespaces/"+namespace+"/configmaps/large-0")
+		return code == http.StatusOK, text[:min(len(text), 300)]
+	})
+}
