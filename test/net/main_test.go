@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 		os.Exit(serve(newHub))
 	case "agent":
 		os.Exit(serve(newAgent))
+	case "rogue":
+		os.Exit(serve(newRogue))
 	default:
 		fmt.Fprintf(os.Stderr, "%s=%s is no role\n", roleEnv, role)
 		os.Exit(1)

@@ -35,6 +35,8 @@ type answer struct {
 	// Address that a hub listens on, and the bundle of its CAs.
 	Address string `json:"address,omitempty"`
 	CA      string `json:"ca,omitempty"`
+	// Done is how often a rogue did what it does.
+	Done int64 `json:"done,omitempty"`
 }
 
 // usage is what a process holds.
