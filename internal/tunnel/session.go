@@ -169,8 +169,12 @@ func (s *Session) Accept(ctx context.Context) (*Stream, error) {
 			return nil, err
 		}
 		stream, err := s.mux.AcceptStreamWithContext(ctx)
-		if err != nil {
-			return nil, s.explain(err)
+		if err != nil && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil { // the session is over, or is about to be: the peer could not be told that its stream was accepted
+			s.mux.Close()
+			return nil, ErrClosed
 		}
 		if s.taken.Load() >= s.max {
 			stream.Close()

@@ -110,7 +110,12 @@ func (w *world) nothingLeft(first map[*process]usage) {
 	for _, p := range w.members {
 		processes[string(p.name)] = p.process
 	}
-	began, fresh := time.Now(), map[*process]usage{}
+	began, fresh, worst := time.Now(), map[*process]usage{}, w.hub
+	defer func() {
+		if w.Failed() {
+			w.Logf("most is in\n%s", worst.tell(order{Do: "heap"}).Heap)
+		}
+	}()
 	w.eventually("processes hold what they held", func() error {
 		var err error
 		for who, p := range processes {
@@ -119,7 +124,7 @@ func (w *world) nothingLeft(first map[*process]usage) {
 			if !known {
 				fresh[p] = now // the latest, when idle connections have ended
 			} else if now.exceeds(before) {
-				err = fmt.Errorf("%s holds %v, and held %v", who, now, before)
+				worst, err = p, fmt.Errorf("%s holds %v, and held %v", who, now, before)
 			}
 		}
 		if err == nil && len(fresh) > 0 && time.Since(began) < idleFor {

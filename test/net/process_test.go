@@ -12,7 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,6 +35,8 @@ type answer struct {
 	// Address that a hub listens on, and the bundle of its CAs.
 	Address string `json:"address,omitempty"`
 	CA      string `json:"ca,omitempty"`
+	// Heap is where most of what is in use was made.
+	Heap string `json:"heap,omitempty"`
 	// Done is how often a rogue did what it does.
 	Done int64 `json:"done,omitempty"`
 }
@@ -75,8 +77,7 @@ func serve(begin func() (actor, error)) int {
 		case "use":
 			got.Usage, err = used()
 		case "heap":
-			runtime.GC()
-			pprof.Lookup("heap").WriteTo(os.Stderr, 1)
+			got.Heap = heaviest()
 		case "stacks":
 			stacks := make([]byte, 8<<20)
 			fmt.Fprintf(os.Stderr, "stacks:\n%s\n", stacks[:runtime.Stack(stacks, true)])
@@ -102,6 +103,28 @@ func used() (usage, error) {
 	runtime.ReadMemStats(&memory)
 	files, err := os.ReadDir("/proc/self/fd")
 	return usage{Goroutines: runtime.NumGoroutine(), Heap: memory.HeapAlloc, Files: len(files)}, err
+}
+
+// heaviest says where most of what is in use was made.
+func heaviest() string {
+	records := make([]runtime.MemProfileRecord, 20_000)
+	n, _ := runtime.MemProfile(records, false)
+	records = records[:min(n, len(records))]
+	slices.SortFunc(records, func(a, b runtime.MemProfileRecord) int { return int(b.InUseBytes() - a.InUseBytes()) })
+	var text strings.Builder
+	for _, r := range records[:min(len(records), 12)] {
+		fmt.Fprintf(&text, "%d bytes in %d:", r.InUseBytes(), r.InUseObjects())
+		frames := runtime.CallersFrames(r.Stack())
+		for range 10 {
+			frame, more := frames.Next()
+			fmt.Fprintf(&text, " %s", frame.Function)
+			if !more {
+				break
+			}
+		}
+		text.WriteString("\n")
+	}
+	return text.String()
 }
 
 // process is a process of this binary in another role.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -40,7 +41,11 @@ func (u *upgradable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // Unwrap is for http.ResponseController.
 func (u *upgradable) Unwrap() http.ResponseWriter { return u.ResponseWriter }
 
+// watchOver looks at an answer before it is sent on.
 func (u *upgradable) watchOver(answer *http.Response) error {
+	if answer.StatusCode < 100 {
+		return fmt.Errorf("the answer has the status %03d, which there is not", answer.StatusCode) // net/http would panic
+	}
 	stream, ok := answer.Body.(io.ReadWriteCloser)
 	if answer.StatusCode == http.StatusSwitchingProtocols && ok {
 		answer.Body = &watched{ReadWriteCloser: stream, client: u}
