@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -80,7 +81,9 @@ func newRogue() (actor, error) {
 	if err := json.Unmarshal(text, &r.boot); err != nil {
 		return nil, err
 	}
-	r.ring, err = identity.OpenKeyring(dir, []byte(r.boot.CA))
+	r.ring, err = identity.NewKeyring(identity.KeyringConfig{
+		Home: identity.Folder(dir), BootstrapCA: []byte(r.boot.CA), Log: slog.New(slog.DiscardHandler),
+	})
 	return r, err
 }
 
