@@ -158,6 +158,7 @@ func linkIsCut(s *story) {
 	s.holds("prod-us", "shop", "extra", "v", "1")
 	s.memberSays("prod-us", v1alpha1.ConditionConnected, metav1.ConditionTrue)
 	s.packageSays("shop", v1alpha1.ConditionReady, metav1.ConditionTrue)
+	s.networksPage("prod-us")
 }
 
 func partialApply(s *story) {
