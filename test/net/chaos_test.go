@@ -26,7 +26,7 @@ const (
 const (
 	moreGoroutines = 10
 	moreFiles      = 8
-	moreHeap       = 4 << 20
+	moreHeap       = 8 << 20
 )
 
 // TestChaos is a schedule of cuts, drawn from a seed, while people exec, watch, read logs, copy and ask: lines that end, lose,
