@@ -40,6 +40,12 @@ func TestConsent(t *testing.T) {
 		{"deny new", said{Out: "cluster/new denied\n"}, "Denied"},
 		{"resume new", said{Err: "error: cluster \"new\" has not been let in: `umbel approve new` does\n", Code: 1}, "Denied"},
 		{"approve new", said{Out: "cluster/new approved\n"}, "Admitted"},
+		{"suspend membercluster.umbel.dev/new", said{Out: "cluster/new suspended\n"}, "Suspended"},
+		{"resume cluster/new", said{Out: "cluster/new resumed\n"}, "Admitted"},
+		{"deny scope.umbel.dev/new", said{Err: "error: scope.umbel.dev/new is a scope: name a cluster\n", Code: 2}, ""},
+		{"leave pod/new", said{Err: "error: there is no kind \"pod\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp)\n", Code: 2}, ""},
+		{"kubectl membercluster.umbel.dev/nope get pods", said{Err: "error: there is no cluster \"nope\": `umbel get clusters` lists them\n", Code: 1}, ""},
+		{"leave membercluster.umbel.dev/nope", said{Err: "error: there is no cluster \"nope\": `umbel get clusters` lists them\n", Code: 1}, ""},
 		{"approve nope", said{Err: "error: there is no cluster \"nope\": `umbel get clusters` lists them\n", Code: 1}, ""},
 	}
 	for _, step := range steps {
@@ -52,7 +58,7 @@ func TestConsent(t *testing.T) {
 				return
 			}
 			var member v1alpha1.MemberCluster
-			if err := f.api.Get(t.Context(), kube.ObjectKey{Name: args[1]}, &member); err != nil {
+			if err := f.api.Get(t.Context(), kube.ObjectKey{Name: args[1][strings.LastIndex(args[1], "/")+1:]}, &member); err != nil {
 				t.Fatal(err)
 			}
 			if member.Spec.Admission != step.admission {

@@ -71,7 +71,19 @@ func TestGet(t *testing.T) {
 		},
 		{
 			reason: "a kind that does not exist", args: "get pakages",
-			want: said{Err: "error: there is no kind \"pakages\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp)\n", Code: 2},
+			want: said{Err: "error: there is no kind \"pakages\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); to read it from clusters add --all-clusters or --clusters SELECTOR\n", Code: 2},
+		},
+		{
+			reason: "a kind of clusters, without saying of which", args: "get pods -A",
+			want: said{Err: "error: there is no kind \"pods\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); to read it from clusters add --all-clusters or --clusters SELECTOR\n", Code: 2},
+		},
+		{
+			reason: "a kind that another command shows", args: "get agentupgrades",
+			want: said{Err: "error: there is no kind \"agentupgrades\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); `umbel upgrade status` shows the upgrade of the agents\n", Code: 2},
+		},
+		{
+			reason: "a kind that kubectl reads", args: "get clusterprofiles.multicluster.x-k8s.io",
+			want: said{Err: "error: there is no kind \"clusterprofiles.multicluster.x-k8s.io\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); kubectl reads ClusterProfiles from the hub's API: `kubectl get clusterprofiles -n umbel-system`\n", Code: 2},
 		},
 		{
 			reason: "a format that does not exist", args: "get clusters -o xml",

@@ -36,7 +36,7 @@ func TestScopeCreate(t *testing.T) {
 		{who + "--clusters env=prod --namespaces shop", said{Out: "scope/team created; `umbel describe scope team` tells how far it is\n"}},
 		{who + "--clusters env=prod --namespaces shop", said{Err: "error: scopes.umbel.dev \"team\" already exists\n", Code: 1}},
 		{"scope delete nobody", said{Err: "error: there is no scope \"nobody\": `umbel get scopes` lists them\n", Code: 1}},
-		{"scope delete team", said{Out: "scope/team deleted\n"}},
+		{"scope delete scope.umbel.dev/team", said{Out: "scope/team deleted\n"}},
 	} {
 		if diff := cmp.Diff(c.want, f.run(t.Context(), strings.Fields(c.args)...)); diff != "" {
 			t.Errorf("umbel %s (-want +got):\n%s", c.args, diff)

@@ -52,8 +52,12 @@ func (d decision) command(f *client.Factory) *cobra.Command {
 		Args:              exit.Takes("NAME"),
 		ValidArgsFunction: f.CompleteName(kinds.Clusters),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := kinds.Clusters.NameOf(args[0])
+			if err != nil {
+				return err
+			}
 			return f.OnHub(cmd.Context(), func(ctx context.Context, hub *client.Hub) error {
-				return d.run(ctx, f, hub, v1alpha1.ClusterName(args[0]))
+				return d.run(ctx, f, hub, v1alpha1.ClusterName(name))
 			})
 		},
 	}

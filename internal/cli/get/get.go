@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
@@ -98,7 +100,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 
 func (o *Options) complete(args []string) (err error) {
 	if o.Kind, o.Names, err = kinds.Target(args); err != nil {
-		return err
+		return elsewhere(args, err)
 	}
 	if o.selector, err = labels.Parse(o.Selector); err != nil {
 		return exit.Usagef("the selector %q cannot be read: %w", o.Selector, err)
@@ -110,6 +112,21 @@ func (o *Options) complete(args []string) (err error) {
 		return exit.Usagef("a %s is named within one namespace: give it with -n instead of -A", o.Kind.Singular)
 	}
 	return nil
+}
+
+// elsewhere adds to the error for a kind that the hub has not where objects of it are.
+func elsewhere(args []string, err error) error {
+	if len(args) == 0 {
+		return err
+	}
+	word, _, _ := strings.Cut(strings.ToLower(args[0]), "/")
+	switch word, _, _ = strings.Cut(word, "."); strings.TrimSuffix(word, "s") {
+	case "agentupgrade":
+		return exit.Usagef("%w; `umbel upgrade status` shows the upgrade of the agents", err)
+	case "clusterprofile":
+		return exit.Usagef("%w; kubectl reads ClusterProfiles from the hub's API: `kubectl get clusterprofiles -n %s`", err, v1alpha1.SystemNamespace)
+	}
+	return exit.Usagef("%w; to read it from clusters add --all-clusters or --clusters SELECTOR", err)
 }
 
 func (o *Options) run(ctx context.Context, hub *client.Hub) error {

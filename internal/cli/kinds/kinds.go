@@ -92,6 +92,23 @@ func Target(args []string) (Kind, []string, error) {
 	return kind, names, nil
 }
 
+// NameOf returns the name in an argument of a command that takes objects of this kind alone: NAME, or KIND/NAME as -o name
+// writes it.
+func (k Kind) NameOf(arg string) (string, error) {
+	word, name, slashed := strings.Cut(arg, "/")
+	if !slashed {
+		return arg, nil
+	}
+	kind, err := Lookup(word)
+	if err != nil {
+		return "", err
+	}
+	if kind != k {
+		return "", exit.Usagef("%s is a %s: name a %s", arg, kind.Singular, k.Singular)
+	}
+	return name, nil
+}
+
 // List returns the kinds as a sentence's list.
 func List() string {
 	var words []string

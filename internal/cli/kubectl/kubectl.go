@@ -54,7 +54,11 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		}),
 		ValidArgsFunction: f.CompleteFirst(kinds.Clusters),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Cluster, o.Args = v1alpha1.ClusterName(args[0]), args[1:]
+			name, err := kinds.Clusters.NameOf(args[0])
+			if err != nil {
+				return err
+			}
+			o.Cluster, o.Args = v1alpha1.ClusterName(name), args[1:]
 			if len(o.Args) > 0 && o.Args[0] == "--" {
 				o.Args = o.Args[1:]
 			}

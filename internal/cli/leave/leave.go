@@ -54,7 +54,11 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Args:              exit.Takes("NAME"),
 		ValidArgsFunction: f.CompleteName(kinds.Clusters),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Name = v1alpha1.ClusterName(args[0])
+			name, err := kinds.Clusters.NameOf(args[0])
+			if err != nil {
+				return err
+			}
+			o.Name = v1alpha1.ClusterName(name)
 			if o.Prune && o.Force {
 				return exit.Usagef("--force does not wait for the agent, which is who would prune: give one of the two")
 			}

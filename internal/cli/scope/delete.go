@@ -44,7 +44,10 @@ func newDeleteCmd(f *client.Factory) *cobra.Command {
 		Args:              exit.Takes("NAME"),
 		ValidArgsFunction: f.CompleteName(kinds.Scopes),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.name = args[0]
+			var err error
+			if o.name, err = kinds.Scopes.NameOf(args[0]); err != nil {
+				return err
+			}
 			return f.OnHub(cmd.Context(), o.run)
 		},
 	}
