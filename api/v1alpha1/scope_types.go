@@ -10,6 +10,9 @@ const (
 	// The Package that it made still waits for those, so that nothing is forgotten.
 	ForceDeleteAnnotation = "umbel.dev/force-delete"
 
+	// MaxScopeName is how long the name of a Scope may be: as the rule at Scope says.
+	MaxScopeName = 57
+
 	// EveryNamespace alone in a Scope's namespaces stands for all of them, and for what lives in none.
 	EveryNamespace = "*"
 )

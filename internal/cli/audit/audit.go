@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/span"
 )
 
 const examples = `  # what happened in the last hour, and what is happening now
@@ -21,16 +23,23 @@ const examples = `  # what happened in the last hour, and what is happening now
   umbel audit --follow
 
   # who deleted something in production's cluster in Europe this week
-  umbel audit --cluster prod-eu --verb delete,deletecollection --since 168h
+  umbel audit --cluster prod-eu --verb delete,deletecollection --since 7d
 
   # all that Ada did, for a program: events of audit.k8s.io/v1, one per line
-  umbel audit --user ada@example.com --since 720h -o json
+  umbel audit --user ada@example.com --since 30d -o json
 
   # what the hub did by itself: packages told, certificates issued, agents refused, changes to its own objects
   umbel audit --user umbel:hub --since 24h -o wide`
 
 // defaultSince is how far back is looked unless somebody says otherwise.
 const defaultSince = 24 * time.Hour
+
+// verbs are all that events have: Kubernetes' own, HTTP's for what is no resource, and what the hub does by itself.
+var verbs = []string{
+	"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "proxy",
+	"head", "options", "post", "put", "connect", "trace",
+	"hold", "remove", "issue", "refuse", "detach", "lose",
+}
 
 // Options are the arguments of `umbel audit`.
 type Options struct {
@@ -68,13 +77,14 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	flags.StringSliceVar(&o.Clusters, "cluster", nil, "`NAMES` of clusters that it is about")
 	flags.StringVar(&o.User, "user", "", "`NAME` of who acted, as the hub or the cluster has it; the hub itself is "+audit.HubUser)
 	flags.StringSliceVar(&o.Verbs, "verb", nil, "`VERBS` such as delete,create or, of the hub itself, hold,remove,issue,refuse,detach")
-	flags.StringVar(&o.Since, "since", defaultSince.String(), "how far back: `DURATION` or time, such as 1h or 2026-11-22T12:00:00Z")
+	flags.StringVar(&o.Since, "since", span.Text(defaultSince), "how far back: `DURATION` or time, such as 1h, 7d or 2026-11-22T12:00:00Z")
 	flags.StringVar(&o.Until, "until", "", "up to when: `DURATION` before now or time")
-	flags.BoolVarP(&o.Follow, "follow", "f", false, "go on with what happens from now on")
+	flags.BoolVarP(&o.Follow, "follow", "f", false, "go on with what happens from now on until interrupted, which is no failure (exit code 0)")
 	output.AddFlag(cmd, &o.Format, output.Wide, output.JSON, output.YAML)
 	// They fail for flags that do not exist only.
 	_ = cmd.RegisterFlagCompletionFunc("cluster", f.CompleteName(kinds.Clusters))
-	for _, flag := range []string{"user", "verb", "since", "until"} {
+	_ = cmd.RegisterFlagCompletionFunc("verb", cobra.FixedCompletions(verbs, cobra.ShellCompDirectiveNoFileComp))
+	for _, flag := range []string{"user", "since", "until"} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
 	}
 	return cmd
@@ -89,6 +99,11 @@ func (o *Options) query() (audit.Query, error) {
 			return q, exit.Usagef("--cluster %q is no name of a cluster", name)
 		}
 		q.Clusters = append(q.Clusters, cluster)
+	}
+	for _, verb := range o.Verbs {
+		if !slices.Contains(verbs, verb) {
+			return q, exit.Usagef("--verb %q is in no event: the verbs are %s", verb, strings.Join(verbs, ", "))
+		}
 	}
 	var err error
 	if q.Since, err = moment(o.Since, o.Now()); err != nil {
@@ -111,12 +126,12 @@ func moment(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if ago, err := time.ParseDuration(text); err == nil && !strings.HasPrefix(text, "-") {
+	if ago, err := span.Parse(text); err == nil && !strings.HasPrefix(text, "-") {
 		return now.Add(-ago), nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return at, fmt.Errorf("%q is neither a duration such as 1h30m nor a time such as 2026-11-22T12:00:00Z", text)
+		return at, fmt.Errorf("%q is neither a duration such as 1h30m or 7d nor a time such as 2026-11-22T12:00:00Z", text)
 	}
 	return at, nil
 }

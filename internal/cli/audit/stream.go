@@ -13,7 +13,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/route"
@@ -26,12 +28,23 @@ func (o *Options) run(ctx context.Context, hub *client.Hub, query audit.Query) e
 		return err
 	}
 	defer body.Close()
+	o.unknown(ctx, hub, query)
 	w := o.newWriter()
 	err = copyEvents(body, w)
 	if ctx.Err() != nil && query.Follow {
 		return w.flush() // nobody wants more
 	}
 	return errors.Join(w.flush(), err)
+}
+
+// unknown says which of the clusters asked for are none of the fleet. They may have been: their events are shown.
+func (o *Options) unknown(ctx context.Context, hub *client.Hub, query audit.Query) {
+	for _, name := range query.Clusters {
+		err := hub.Get(ctx, kube.ObjectKey{Name: string(name)}, &v1alpha1.MemberCluster{})
+		if apierrors.IsNotFound(err) { // who may not ask learns nothing here
+			o.Note("no cluster %q is in the fleet now: `umbel get clusters` lists those that are", name)
+		}
+	}
 }
 
 // ask returns the answer of the hub's gateway.

@@ -134,6 +134,24 @@ func (h *Hub) ListClusters(ctx context.Context, list kube.ObjectList, selector l
 	return meta.SetList(list, found)
 }
 
+// NoneMatch says that no cluster has the labels of a selector, and how many clusters there are.
+func (h *Hub) NoneMatch(ctx context.Context, selector string) (string, error) {
+	all := &metav1.PartialObjectMetadataList{}
+	all.SetGroupVersionKind(kinds.Clusters.ListGVK())
+	if err := h.ListClusters(ctx, all, labels.Everything()); err != nil {
+		return "", err
+	}
+	return NoneMatch(selector, len(all.Items)), nil
+}
+
+// NoneMatch says that none of so many clusters has the labels of a selector.
+func NoneMatch(selector string, of int) string {
+	if selector == "" || of == 0 {
+		return "No clusters found"
+	}
+	return fmt.Sprintf("No clusters match %s (of %d clusters)", selector, of)
+}
+
 // newItem returns an empty cluster of the form that a list holds.
 func newItem(list kube.ObjectList) kube.Object {
 	switch list.(type) {

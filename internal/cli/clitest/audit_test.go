@@ -97,7 +97,7 @@ func TestAudit(t *testing.T) {
 	for _, c := range []struct{ file, args string }{
 		{"audit.txt", "audit"},
 		{"audit-wide.txt", "audit --since 4h -o wide"},
-		{"audit-filtered.txt", "audit --cluster prod-eu,prod-us --user ada --verb delete,get --since 72h"},
+		{"audit-filtered.txt", "audit --cluster prod-eu,prod-us --user ada --verb delete,get --since 3d"},
 		{"audit-window.txt", "audit --since 2026-11-22T09:30:00Z --until 90m"},
 		{"audit.json", "audit --user umbel:hub -o json"},
 		{"audit.yaml", "audit --user umbel:hub -o yaml"},
@@ -115,9 +115,12 @@ func TestAudit(t *testing.T) {
 		{"nothing", "audit --user nobody --since 1h", "Nothing: no such events since 1h; --since looks further back\n", 0},
 		{"who may not", "audit --cluster dev", `error: user "ada" may not read what is about cluster "dev": ask an administrator of the hub for a Role that allows it` + "\n", 1},
 		{"an answer that broke off", "audit --user cut", "what is shown is not all: unexpected EOF", 1},
-		{"a time that is none", "audit --since yesterday", `--since: "yesterday" is neither a duration such as 1h30m nor a time such as 2026-11-22T12:00:00Z`, 2},
+		{"a time that is none", "audit --since yesterday", `--since: "yesterday" is neither a duration such as 1h30m or 7d nor a time such as 2026-11-22T12:00:00Z`, 2},
 		{"backwards", "audit --since 1h --until 2h", "--until 2h is before --since 1h", 2},
 		{"an end of what goes on", "audit -f --until 1h", "give --follow or --until, not both", 2},
+		{"a verb that there is not", "audit --verb get,foo", `--verb "foo" is in no event: the verbs are get, list, watch, create`, 2},
+		{"a cluster that there is not", "audit --cluster nosuch", "no cluster \"nosuch\" is in the fleet now: `umbel get clusters` lists those that are\nNothing: no such events since 24h; --since looks further back\n", 0},
+		{"days", "audit --user nobody --since 7d", "Nothing: no such events since 7d; --since looks further back\n", 0},
 		{"no cluster's name", "audit --cluster A_B", `--cluster "A_B" is no name of a cluster`, 2},
 	} {
 		got := f.run(t.Context(), strings.Fields(c.args)...)

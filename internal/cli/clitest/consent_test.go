@@ -110,7 +110,7 @@ func TestToken(t *testing.T) {
 	}
 	expect("token create edge", said{Err: "error: there is a token \"edge\" already: take another name, or `umbel token revoke edge` first\n", Code: 1})
 	expect("token create Edge --uses 0 --policy Maybe --expires -1h", said{Err: "error: \"Edge\" is no name of a token: lower case letters, digits and '-', at most 40 characters\n" +
-		"--uses is 1 to 1000, not 0\n--expires is a time from now, such as 24h, not -1h0m0s\n--policy is Approval or Automatic, not \"Maybe\"\n", Code: 2})
+		"--uses is 1 to 1000, not 0\n--expires is a time from now, such as 24h or 7d, not -1h\n--policy is Approval or Automatic, not \"Maybe\"\n", Code: 2})
 	expect("token list", said{Out: "NAME   POLICY      USES    EXPIRES   LABELS\nedge   Automatic   0/500   in 7d     env=edge\n"})
 	if got := f.run(t.Context(), "__complete", "token", "revoke", ""); !strings.HasPrefix(got.Out, "edge\n") {
 		t.Errorf("completing a token gives %q", got.Out)

@@ -53,19 +53,23 @@ func TestKubeconfig(t *testing.T) {
 		},
 		{
 			reason: "those that are selected", args: "kubeconfig --clusters region=eu",
-			want: said{Out: "context/prod-eu created\n"},
+			want: said{Out: "context/prod-eu created\n", Err: "The kubeconfig is " + link + "\n"},
 		},
 		{
 			reason: "the same again changes nothing", args: "kubeconfig --clusters region=eu",
-			want: said{Out: "context/prod-eu unchanged\n"},
+			want: said{Out: "context/prod-eu unchanged\n", Err: "The kubeconfig is " + link + "\n"},
 		},
 		{
 			reason: "a prefix keeps names apart; clusters that have left are taken out", args: "kubeconfig --prefix umbel- --prune",
-			want: said{Out: "context/umbel-dev created\ncontext/umbel-edge created\ncontext/umbel-prod-eu created\ncontext/umbel-prod-us created\ncontext/gone removed\n"},
+			want: said{Out: "context/umbel-dev created\ncontext/umbel-edge created\ncontext/umbel-prod-eu created\ncontext/umbel-prod-us created\ncontext/gone removed\n", Err: "The kubeconfig is " + link + "\n"},
 		},
 		{
 			reason: "a selector that selects nothing", args: "kubeconfig --clusters env=lab --prune",
-			want: said{Err: "No clusters found\n"},
+			want: said{Err: "No clusters match env=lab (of 4 clusters)\n"},
+		},
+		{
+			reason: "a format is no file", args: "kubeconfig -o yaml",
+			want: said{Err: "error: -o names a file here: a kubeconfig has one format. `-o -` prints it, and a file of this name is ./yaml\n", Code: 2},
 		},
 		{
 			reason: "nothing can be taken out of standard output", args: "kubeconfig -o - --prune",

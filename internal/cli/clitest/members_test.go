@@ -129,7 +129,7 @@ func TestGetFromMembers(t *testing.T) {
 		},
 		{
 			reason: "nobody is asked", args: "get pods --clusters env=none",
-			want: said{Err: "No clusters found\n"},
+			want: said{Err: "No clusters match env=none (of 6 clusters)\n"},
 		},
 	}
 	for _, c := range cases {

@@ -33,8 +33,15 @@ func TestScopeCreate(t *testing.T) {
 		{who + "--clusters a=b,a=c --all-namespaces", said{Err: "error: the selector \"a=b,a=c\" cannot be read: a cannot be both \"b\" and \"c\"\n", Code: 2}},
 		{who + "--all-clusters --all-namespaces --dry-run=maybe", said{Err: "error: --dry-run is none, client or server, not \"maybe\"\n", Code: 2}},
 		{who + "--clusters env=prod,region!=us --namespaces shop,pay --dry-run=server -o name", said{Out: "scope.umbel.dev/team\n"}},
-		{who + "--clusters env=prod --namespaces shop", said{Out: "scope/team created; `umbel describe scope team` tells how far it is\n"}},
-		{who + "--clusters env=prod --namespaces shop", said{Err: "error: scopes.umbel.dev \"team\" already exists\n", Code: 1}},
+		{who + "--clusters env=prod --all-namespaces --dry-run", said{Out: "scope/team created (dry run)\n"}},
+		{who + "--clusters env=nope --namespaces shop,pay --dry-run=server", said{Out: "scope/team created (server dry run)\n", Err: "No clusters match env=nope (of 4 clusters)\n" +
+			"the clusters have to have the namespaces (shop, pay): a scope makes none, and catches up when they are there\n"}},
+		{"scope create team --user ada --role sre --all-clusters --all-namespaces --dry-run=server", said{Out: "scope/team created (server dry run)\n",
+			Err: "the clusters have to have a ClusterRole \"sre\", which the hub does not check: a scope makes none\n"}},
+		{"scope create Bad_Name --user ada --role edit --all-clusters --all-namespaces", said{Err: "error: \"Bad_Name\" is no name of a scope: lower case letters, digits and '-', at most 57 characters\n", Code: 2}},
+		{who + "--clusters env=prod --namespaces shop", said{Out: "scope/team created; `umbel describe scope team` tells how far it is\n",
+			Err: "the clusters have to have the namespaces (shop): a scope makes none, and catches up when they are there\n"}},
+		{who + "--clusters env=prod --namespaces shop", said{Err: "error: there is a scope \"team\" already: `umbel describe scope team` shows it, `umbel scope delete team` takes it back; or change it with kubectl, or take another name\n", Code: 1}},
 		{"scope delete nobody", said{Err: "error: there is no scope \"nobody\": `umbel get scopes` lists them\n", Code: 1}},
 		{"scope delete scope.umbel.dev/team", said{Out: "scope/team deleted\n"}},
 	} {

@@ -225,3 +225,18 @@ func TestUpgradeWaits(t *testing.T) {
 		t.Errorf("one that is done: got %v", err)
 	}
 }
+
+// TestUpgradeOfNoCluster: labels that no cluster has are a typo, and ask for nothing.
+func TestUpgradeOfNoCluster(t *testing.T) {
+	f := newFleet(t)
+	f.withAgents(t)
+	for _, args := range []string{"upgrade agents --clusters env=none", "upgrade agents --clusters env=none --dry-run"} {
+		want := said{Err: "error: no clusters match env=none (of 4 clusters): nothing is asked for or changed; `umbel get clusters -o wide` shows their labels\n", Code: 1}
+		if diff := cmp.Diff(want, f.run(t.Context(), strings.Fields(args)...)); diff != "" {
+			t.Errorf("umbel %s (-want +got):\n%s", args, diff)
+		}
+	}
+	if got := f.run(t.Context(), "upgrade", "status"); got.Code != 1 || !strings.Contains(got.Err, "no upgrade of agents has been asked for") {
+		t.Errorf("then there is an upgrade: %+v", got)
+	}
+}

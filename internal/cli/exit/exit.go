@@ -3,7 +3,7 @@
 //	0  it did what was asked
 //	1  it could not, and said why
 //	2  it was asked wrongly: an unknown flag, a missing argument, a value that cannot be read
-//	130  it was interrupted before it was done
+//	130  it was interrupted before it was done; what goes on until then (get --watch, audit --follow) ends with 0
 //
 // A program that umbel ran in its place (`umbel kubectl`) passes its own code through.
 //
@@ -32,7 +32,7 @@ const Meaning = `Exit codes:
   0    it did what was asked
   1    it could not, and said why
   2    it was asked wrongly, and said what is wrong
-  130  it was interrupted
+  130  it was interrupted before it was done; what goes on until then (get --watch, audit --follow) was done, and ends with 0
 ` + "`umbel kubectl` ends with the code of kubectl."
 
 // Status is the exit code of a program that umbel ran, which has said itself what there was to say.

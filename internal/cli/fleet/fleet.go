@@ -90,7 +90,11 @@ func (r *Reader) Read(ctx context.Context, query Query, to Writer) error {
 		return err
 	}
 	if len(members) == 0 {
-		to.Note("No clusters found")
+		none, err := r.Hub.NoneMatch(ctx, r.Clusters.String())
+		if err != nil {
+			return err
+		}
+		to.Note("%s", none)
 		return nil
 	}
 	shown := newShown(query, to)

@@ -92,7 +92,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	output.AddFlag(cmd, &o.Format, output.Wide, output.JSON, output.YAML, output.Name)
 	cmd.Flags().StringVarP(&o.Selector, "selector", "l", "", "`LABELS` that the objects have, such as env=prod,region!=us")
 	cmd.Flags().BoolVarP(&o.Everywhere, "all-namespaces", "A", false, "objects of every namespace")
-	cmd.Flags().BoolVarP(&o.Watch, "watch", "w", false, "go on with each change until interrupted")
+	cmd.Flags().BoolVarP(&o.Watch, "watch", "w", false, "go on with each change until interrupted, which is no failure (exit code 0)")
 	cmd.Flags().BoolVar(&o.NoHeaders, "no-headers", false, "leave the headers of the table out")
 	o.Members.addFlags(cmd, f)
 	return cmd

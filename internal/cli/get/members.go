@@ -11,6 +11,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/fleet"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/span"
 )
 
 // membersTimeout is how long a cluster may take to answer, unless somebody says otherwise.
@@ -32,7 +33,8 @@ func (m *membersOptions) addFlags(cmd *cobra.Command, f *client.Factory) {
 	cmd.Flags().StringVar(&m.Clusters, "clusters", "", "ask the clusters that have the `LABELS`, such as env=prod,region!=us, for objects of any kind")
 	cmd.Flags().BoolVar(&m.AllClusters, "all-clusters", false, "ask every cluster for objects of any kind")
 	cmd.Flags().StringVar(&m.Fields, "field-selector", "", "`FIELDS` that the objects have, such as status.phase!=Running (with --clusters)")
-	cmd.Flags().DurationVar(&m.Timeout, "timeout", membersTimeout, "`DURATION` that a cluster may take to answer (with --clusters)")
+	m.Timeout = membersTimeout
+	span.Var(cmd.Flags(), &m.Timeout, "timeout", "`DURATION` that a cluster may take to answer (with --clusters)")
 	// They fail for flags that do not exist only.
 	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters))
 	_ = cmd.RegisterFlagCompletionFunc("field-selector", cobra.NoFileCompletions)

@@ -19,6 +19,7 @@ import (
 
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/gateway"
 	"umbel.dev/umbel/internal/hub"
 )
@@ -100,7 +101,8 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.Replica.Address, "replica-address", "", "where the other replicas reach this one, as `HOST` or HOST:PORT")
 	cmd.Flags().StringArrayVar(&o.LocalSources, "allow-local-sources", nil,
 		"`FOLDER` of this computer in which packages may have file:// repositories; may be given several times (default: none)")
-	cmd.Flags().DurationVar(&o.CertificateLife, "member-certificate-life", gateway.DefaultCertificateTTL, "`DURATION` that an agent's certificate is valid; agents renew between a half and three quarters of it")
+	o.CertificateLife = gateway.DefaultCertificateTTL
+	span.Var(cmd.Flags(), &o.CertificateLife, "member-certificate-life", "`DURATION` that an agent's certificate is valid; agents renew between a half and three quarters of it")
 	cmd.Flags().StringVar(&o.Authentication, "authentication-config", "",
 		"`FILE` with an AuthenticationConfiguration of Kubernetes: whose people may sign in (default: as before, else nobody's)")
 	cmd.AddCommand(newImageCmd(f))

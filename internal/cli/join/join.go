@@ -22,6 +22,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/tunnel"
 )
 
@@ -135,7 +136,8 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&image, "image", "", "`REF` of the agent's image, where nodes can pull it; \"\" is the hub's (default: as before, else the hub's)")
 	cmd.Flags().StringVar(&class, "storage-class", "", "`CLASS`: StorageClass of the agent's state; none or \"\" is a folder of its node (default: as before, else the cluster's default class, else none)")
 	cmd.Flags().StringVar(&proxy, "proxy", "", "`URL` of the HTTP proxy by which the agent reaches the hub, http://[NAME:PASSWORD@]HOST:PORT; \"\" is none (default: as before, else what HTTPS_PROXY and NO_PROXY say where the agent runs)")
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Minute, "`DURATION` that the agent may take to connect")
+	o.Timeout = 2 * time.Minute
+	span.Var(cmd.Flags(), &o.Timeout, "timeout", "`DURATION` that the agent may take to connect")
 	_ = cmd.MarkFlagRequired("kubeconfig") // it fails for a flag that does not exist only
 	return cmd
 }

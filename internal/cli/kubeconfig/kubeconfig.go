@@ -3,6 +3,7 @@ package kubeconfig
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +15,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/route"
 )
 
@@ -29,6 +31,9 @@ const examples = `  # a context for each cluster of the fleet, in your own kubec
 
 // stdout is the file name that means standard output.
 const stdout = "-"
+
+// formats are what -o means with other commands: a file that is called so was hardly meant.
+var formats = []string{string(output.JSON), string(output.YAML), string(output.Wide), string(output.Name)}
 
 // Options are the arguments of `umbel kubeconfig`.
 type Options struct {
@@ -78,6 +83,9 @@ func (o *Options) complete() (err error) {
 	if o.selector, err = labels.Parse(o.Clusters); err != nil {
 		return exit.Usagef("the selector %q cannot be read: %w", o.Clusters, err)
 	}
+	if slices.Contains(formats, o.File) {
+		return exit.Usagef("-o names a file here: a kubeconfig has one format. `-o -` prints it, and a file of this name is ./%s", o.File)
+	}
 	if o.File == stdout && o.Prune {
 		return exit.Usagef("--prune takes out of a file: standard output has nothing yet")
 	}
@@ -102,7 +110,7 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 		return err
 	}
 	if len(fleet.clusters) == 0 {
-		o.Note("No clusters found")
+		o.Note("%s", client.NoneMatch(o.Clusters, len(all)))
 	}
 	if o.File == stdout {
 		return o.print(fleet)
@@ -122,6 +130,9 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	}
 	for _, change := range changes {
 		fmt.Fprintf(o.Out, "context/%s %s\n", change.context, change.what)
+	}
+	if len(changes) > 0 {
+		o.Note("The kubeconfig is %s", o.File)
 	}
 	return nil
 }

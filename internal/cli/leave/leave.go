@@ -18,6 +18,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/gateway/members"
 )
 
@@ -71,7 +72,8 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&o.Prune, "prune", false, "delete what was delivered to the cluster")
 	cmd.Flags().BoolVar(&o.Force, "force", false, "forget the cluster without waiting for its agent")
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Minute, "`DURATION` to wait for the agent")
+	o.Timeout = 2 * time.Minute
+	span.Var(cmd.Flags(), &o.Timeout, "timeout", "`DURATION` to wait for the agent")
 	return cmd
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/lifecycle/local"
 )
 
@@ -48,7 +49,8 @@ func NewCreateCmd(f *client.Factory, runF func(context.Context, *CreateOptions) 
 		},
 	}
 	cmd.Flags().IntVar(&o.Spec.Nodes, "nodes", 1, "`NUMBER` of nodes: 1, or 0 for a control plane alone")
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", 3*time.Minute, "`DURATION` that it may take")
+	o.Timeout = 3 * time.Minute
+	span.Var(cmd.Flags(), &o.Timeout, "timeout", "`DURATION` that it may take")
 	return cmd
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/lifecycle/local"
 )
 
@@ -69,7 +70,7 @@ func NewStartCmd(f *client.Factory, runF func(context.Context, *NamesOptions) er
 	cmd.Use = "start NAME..."
 	cmd.Short = "Start clusters that were stopped, or that a reboot ended"
 	cmd.Example = "  umbel local start dev"
-	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "`DURATION` that each may take")
+	span.Var(cmd.Flags(), &timeout, "timeout", "`DURATION` that each may take")
 	return cmd
 }
 

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -26,7 +28,7 @@ const createExamples = `  # the shop's people may edit what is in its namespaces
   umbel scope create auditors --user ada --user grace --role view --all-clusters --all-namespaces
 
   # into a repository instead
-  umbel scope create shop --group team-shop --role edit --clusters env=prod --namespaces shop --dry-run=client -o yaml`
+  umbel scope create shop --group team-shop --role edit --clusters env=prod --namespaces shop --dry-run -o yaml`
 
 // The values of --dry-run.
 const (
@@ -77,7 +79,8 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 	flags.BoolVar(&o.allClusters, "all-clusters", false, "every cluster of the fleet, now and later")
 	flags.StringSliceVar(&o.spec.Namespaces, "namespaces", nil, "`NAMES` of the namespaces in which the role holds")
 	flags.BoolVar(&o.everywhere, "all-namespaces", false, "every namespace, and what lives in none")
-	flags.StringVar(&o.dryRun, "dry-run", dryNone, "`WHERE` it ends: client prints it and asks nobody, server asks the hub and keeps nothing, none creates it")
+	flags.StringVar(&o.dryRun, "dry-run", dryNone, "`WHERE` it ends: client, which is meant without =WHERE, prints it and asks nobody; server asks the hub and keeps nothing; none creates it")
+	flags.Lookup("dry-run").NoOptDefVal = dryClient
 	output.AddFlag(cmd, &o.format, output.JSON, output.YAML, output.Name)
 	// They fail for flags that do not exist only.
 	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters))
@@ -93,6 +96,8 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 // scope makes the Scope of the flags. What is not said is asked for: nothing stands for everything by accident.
 func (o *createOptions) scope() (*v1alpha1.Scope, error) {
 	switch {
+	case len(o.name) > v1alpha1.MaxScopeName || !v1alpha1.ValidClusterName(v1alpha1.ClusterName(o.name)):
+		return nil, exit.Usagef("%q is no name of a scope: lower case letters, digits and '-', at most %d characters", o.name, v1alpha1.MaxScopeName)
 	case len(o.spec.Users)+len(o.spec.Groups) == 0:
 		return nil, exit.Usagef("say who: --user NAME or --group NAME")
 	case o.spec.Role == "":
@@ -152,11 +157,48 @@ func (o *createOptions) create(ctx context.Context, hub *client.Hub, scope *v1al
 	if o.dryRun == dryServer {
 		done, how = "created (server dry run)", append(how, kube.DryRunAll)
 	}
-	if err := hub.Create(ctx, scope, how...); err != nil {
+	err := hub.Create(ctx, scope, how...)
+	if apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("there is a scope %q already: `umbel describe scope %s` shows it, `umbel scope delete %s` takes it back; or change it with kubectl, or take another name", o.name, o.name, o.name)
+	}
+	if err != nil {
 		return err
 	}
 	scope.SetGroupVersionKind(kinds.Scopes.GVK)
-	return o.write(scope, done)
+	if err := o.write(scope, done); err != nil {
+		return err
+	}
+	o.warn(ctx, hub)
+	return nil
+}
+
+// wellKnown are the roles that every cluster has.
+var wellKnown = []string{"view", "edit", "admin", "cluster-admin"}
+
+// warn says what the clusters have to have, and the hub makes sure of nowhere.
+func (o *createOptions) warn(ctx context.Context, hub *client.Hub) {
+	if o.clusters != "" {
+		o.warnOfNone(ctx, hub)
+	}
+	if !slices.Contains(wellKnown, o.spec.Role) && !strings.HasPrefix(o.spec.Role, "umbel:") {
+		o.Note("the clusters have to have a ClusterRole %q, which the hub does not check: a scope makes none", o.spec.Role)
+	}
+	if len(o.spec.Namespaces) > 0 && o.format == output.Human {
+		o.Note("the clusters have to have the namespaces (%s): a scope makes none, and catches up when they are there", strings.Join(o.spec.Namespaces, ", "))
+	}
+}
+
+// warnOfNone says when no cluster has the labels. Who may not list clusters is told nothing: the scope is made.
+func (o *createOptions) warnOfNone(ctx context.Context, hub *client.Hub) {
+	chosen, err := labels.Parse(o.clusters)
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(kinds.Clusters.ListGVK())
+	if err != nil || hub.ListClusters(ctx, list, chosen) != nil || len(list.Items) > 0 {
+		return
+	}
+	if none, err := hub.NoneMatch(ctx, o.clusters); err == nil {
+		o.Note("%s", none)
+	}
 }
 
 func (o *createOptions) write(scope *v1alpha1.Scope, done string) error {
@@ -167,7 +209,10 @@ func (o *createOptions) write(scope *v1alpha1.Scope, done string) error {
 		_, err := fmt.Fprintln(o.Out, kinds.Scopes.Qualified(scope.Name))
 		return err
 	}
-	_, err := fmt.Fprintf(o.Out, "scope/%s %s; `umbel describe scope %s` tells how far it is\n", scope.Name, done, scope.Name)
+	if o.dryRun == dryNone {
+		done += fmt.Sprintf("; `umbel describe scope %s` tells how far it is", scope.Name)
+	}
+	_, err := fmt.Fprintf(o.Out, "scope/%s %s\n", scope.Name, done)
 	return err
 }
 

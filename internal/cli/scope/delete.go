@@ -16,6 +16,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/span"
 )
 
 const deleteExamples = `  # take back what a scope gave
@@ -52,7 +53,8 @@ func newDeleteCmd(f *client.Factory) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&o.force, "force", false, "do not wait for clusters that are away")
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 2*time.Minute, "`DURATION` to wait for the clusters")
+	o.timeout = 2 * time.Minute
+	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` to wait for the clusters")
 	return cmd
 }
 

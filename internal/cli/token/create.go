@@ -22,6 +22,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/join"
+	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/identity"
 )
 
@@ -29,7 +30,7 @@ const createExamples = `  # one cluster, within a day, that somebody approves wh
   umbel token create shop-42
 
   # five hundred edge clusters, within a week, with the same manifest, let in as they come
-  umbel token create edge --uses 500 --expires 168h --policy Automatic --label env=edge --manifest edge.yaml
+  umbel token create edge --uses 500 --expires 7d --policy Automatic --label env=edge --manifest edge.yaml
   kubectl apply -f edge.yaml   # on each of them`
 
 const createLong = `Make a token with which clusters register themselves, and show it: once, since the hub keeps its hash only.
@@ -69,7 +70,8 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVar(&o.uses, "uses", 1, fmt.Sprintf("`N` clusters that it lets in, 1 to %d", v1alpha1.MaxTokenUses))
-	cmd.Flags().DurationVar(&o.life, "expires", 24*time.Hour, "`DURATION` after which it lets in nobody")
+	o.life = 24 * time.Hour
+	span.Var(cmd.Flags(), &o.life, "expires", "`DURATION` after which it lets in nobody")
 	cmd.Flags().StringVar(&o.policy, "policy", string(v1alpha1.JoinApproval), "`POLICY`: Approval (clusters wait for umbel approve) or Automatic (they are let in)")
 	cmd.Flags().StringToStringVarP(&o.labels, "label", "l", nil, "`KEY=VALUE` that its clusters get, for placements to select by")
 	cmd.Flags().StringVar(&o.manifest, "manifest", "", "`FILE` to write what a cluster applies to come by itself, with the token in it")
@@ -84,7 +86,7 @@ func (o *createOptions) check() error {
 		wrong = append(wrong, fmt.Errorf("--uses is 1 to %d, not %d", v1alpha1.MaxTokenUses, o.uses))
 	}
 	if o.life <= 0 {
-		wrong = append(wrong, fmt.Errorf("--expires is a time from now, such as 24h, not %s", o.life))
+		wrong = append(wrong, fmt.Errorf("--expires is a time from now, such as 24h or 7d, not %s", span.Text(o.life)))
 	}
 	if p := v1alpha1.JoinPolicy(o.policy); p != v1alpha1.JoinApproval && p != v1alpha1.JoinAutomatic {
 		wrong = append(wrong, fmt.Errorf("--policy is %s or %s, not %q", v1alpha1.JoinApproval, v1alpha1.JoinAutomatic, o.policy))

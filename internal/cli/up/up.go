@@ -23,6 +23,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/hub"
 	"umbel.dev/umbel/internal/lifecycle/local"
 )
@@ -94,7 +95,8 @@ func newCmd(f *client.Factory, runF func(*Options, context.Context, []cluster) e
 	_ = cmd.RegisterFlagCompletionFunc("example", cobra.FixedCompletions([]string{string(Fleet), string(None)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&o.Authentication, "authentication-config", "",
 		"`FILE` with an AuthenticationConfiguration of Kubernetes: whose people may sign in (default: as before, else nobody's)")
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", 10*time.Minute, "`DURATION` that the whole may take")
+	o.Timeout = 10 * time.Minute
+	span.Var(cmd.Flags(), &o.Timeout, "timeout", "`DURATION` that the whole may take")
 	return cmd
 }
 

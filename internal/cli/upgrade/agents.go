@@ -22,6 +22,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/kube/conditions"
 	"umbel.dev/umbel/internal/upgrade"
 )
@@ -71,10 +72,12 @@ func newAgentsCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.image, "image", "", "`REF` of the same program, for clusters whose agent is not from the hub's registry")
 	cmd.Flags().StringVar(&o.wave, "wave", "10%", "`N` or N%: how many clusters change at once")
 	cmd.Flags().Int32Var(&o.canary, "canary", 1, "`N`: how many clusters change first, before any other")
-	cmd.Flags().DurationVar(&o.bake, "bake", time.Minute, "`DURATION` that a wave has to be well before the next begins")
+	o.bake = time.Minute
+	span.Var(cmd.Flags(), &o.bake, "bake", "`DURATION` that a wave has to be well before the next begins")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would happen, and change nothing")
 	cmd.Flags().BoolVar(&o.wait, "wait", false, "wait until every cluster that can be reached is upgraded, or one fails")
-	cmd.Flags().DurationVar(&o.timeout, "timeout", time.Hour, "`DURATION` for which --wait waits")
+	o.timeout = time.Hour
+	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` for which --wait waits")
 	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters)) // it fails for a flag that does not exist only
 	return cmd
 }
@@ -114,6 +117,9 @@ func (o *agents) run(ctx context.Context, hub *client.Hub, spec v1alpha1.AgentUp
 		return err
 	}
 	var err error
+	if err := o.some(spec, members.Items); err != nil {
+		return err
+	}
 	if spec.Build, err = choose(o.version, own, members.Items); err != nil {
 		return err
 	}
@@ -131,6 +137,15 @@ func (o *agents) run(ctx context.Context, hub *client.Hub, spec v1alpha1.AgentUp
 		return nil
 	}
 	return o.await(ctx, hub, made.Generation)
+}
+
+// some makes sure that the labels mean a cluster: of a typo it would be said that all is done.
+func (o *agents) some(spec v1alpha1.AgentUpgradeSpec, members []v1alpha1.MemberCluster) error {
+	selected, err := upgrade.Selected(spec, members)
+	if err == nil && len(selected) == 0 && o.clusters != "" {
+		return fmt.Errorf("no clusters match %s (of %d clusters): nothing is asked for or changed; `umbel get clusters -o wide` shows their labels", o.clusters, len(members))
+	}
+	return err
 }
 
 // choose returns the build that is meant: the hub's own, or the one that begins so, of those that the hub knows.
