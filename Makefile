@@ -12,7 +12,7 @@ KUBE_FLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(KUBE_VERSION) 
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .PHONY: up
 up: deps build ## a hub, three real clusters, and an example repository that governs them
@@ -74,7 +74,7 @@ unit: kube dex ## tests of single packages, against a real API server where they
 
 RACE := ./internal/...
 .PHONY: race
-race: kube dex ## the same under the race detector (installs gcc where it is missing)
+race: kube dex ## the unit tests under the race detector (installs gcc where it is missing)
 	@scripts/install-deps.sh race
 	CGO_ENABLED=1 go test -race $(RACE)
 

@@ -20,7 +20,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second interrupt ends what does not heed the first
-	err := cli.NewRoot(client.New(output.System())).ExecuteContext(ctx)
+	err := exit.Execute(ctx, cli.NewRoot(client.New(output.System())))
 	if err != nil && !exit.Silent(err) {
 		fmt.Fprintln(os.Stderr, "umbel:", err)
 	}

@@ -2,6 +2,8 @@
 package cli
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"umbel.dev/umbel/internal/cli/audit"
@@ -72,10 +74,46 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(memberGroup, token.NewCmd(f), ca.NewCmd(f), scope.NewCmd(f), upgrade.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))
 	add(machineGroup, backup.NewCmd(f), restore.NewCmd(f))
+	add(selfGroup, versionCmd(f))
 	add(selfGroup, login.NewCmd(f), login.NewLogoutCmd(f), whoami.NewCmd(f), login.NewCredentialCmd(f))
+	helpCmd(root)
 	completion(root)
 	exit.Adopt(root)
 	return root
+}
+
+// versionCmd is what --version is, for those who look for a verb.
+func versionCmd(f *client.Factory) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Say which umbel this is", Example: "  umbel version",
+		Args: exit.Takes(), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(f.Out, "umbel version %s\n", cmd.Root().Version)
+			return err
+		},
+	}
+}
+
+// helpCmd adds cobra's command for help, which ends as every other does when there is no such command.
+func helpCmd(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	if err != nil {
+		panic(err) // it was added in the line before
+	}
+	help.Example = "  umbel help upgrade agents"
+	help.Run = nil
+	help.RunE = func(cmd *cobra.Command, args []string) error {
+		about, rest, err := root.Find(args)
+		if err != nil {
+			return exit.Usage(err)
+		}
+		if err := exit.Unknown(about, rest); err != nil {
+			return err
+		}
+		about.InitDefaultHelpFlag()
+		return about.Help()
+	}
 }
 
 // completion adds cobra's command for shells, with an example for each of them.

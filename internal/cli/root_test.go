@@ -89,6 +89,18 @@ func TestWordsThatAreNoCommand(t *testing.T) {
 		{args: "gett clusters", code: exit.Misuse, err: "there is no command \"gett\", did you mean get?: `umbel --help` shows examples"},
 		{args: "local crate x", code: exit.Misuse, err: "there is no command \"crate\", did you mean create?: `umbel local --help` shows examples"},
 		{args: "bonsai", code: exit.Misuse, err: "there is no command \"bonsai\": `umbel --help` shows examples"},
+		{args: "status", code: exit.Misuse, err: "there is no command \"status\", did you mean describe or get?: `umbel --help` shows examples"},
+		{args: "version", code: exit.OK},
+		{args: "version 2", code: exit.Misuse, err: "\"2\" is too much: `umbel version --help` shows examples"},
+		{args: "help", code: exit.OK},
+		{args: "help get", code: exit.OK},
+		{args: "help local create", code: exit.OK},
+		{args: "help nosuch", code: exit.Misuse, err: "there is no command \"nosuch\": `umbel --help` shows examples"},
+		{args: "help local crate", code: exit.Misuse, err: "there is no command \"crate\", did you mean create?: `umbel local --help` shows examples"},
+		{args: "--help", code: exit.OK},
+		{args: "get pods --help", code: exit.OK},
+		{args: "nosuch --help", code: exit.Misuse, err: "there is no command \"nosuch\": `umbel --help` shows examples"},
+		{args: "local crate -h", code: exit.Misuse, err: "there is no command \"crate\", did you mean create?: `umbel local --help` shows examples"},
 		{args: "get clusters --nope", code: exit.Misuse, err: "unknown flag: --nope: `umbel get --help` lists the flags"},
 	}
 	for _, c := range cases {
@@ -96,7 +108,7 @@ func TestWordsThatAreNoCommand(t *testing.T) {
 			root := cli.NewRoot(client.New(output.Streams{Out: io.Discard, Err: io.Discard}))
 			root.SetOut(io.Discard)
 			root.SetArgs(strings.Fields(c.args))
-			err := root.ExecuteContext(t.Context())
+			err := exit.Execute(t.Context(), root)
 			if got := exit.Code(err); got != c.code {
 				t.Errorf("got code %d, want %d", got, c.code)
 			}

@@ -113,6 +113,9 @@ func (o *Options) into(write func(io.Writer) error) error {
 	if o.File == "-" {
 		return seal(o.Out)
 	}
+	if folder := filepath.Dir(o.File); !isFolder(folder) {
+		return fmt.Errorf("writing the backup %s: there is no folder %s", o.File, folder)
+	}
 	file, err := renameio.NewPendingFile(o.File, renameio.WithPermissions(0o600))
 	if err != nil {
 		return fmt.Errorf("writing the backup: %w", err)
@@ -122,6 +125,11 @@ func (o *Options) into(write func(io.Writer) error) error {
 		return err
 	}
 	return file.CloseAtomicallyReplace()
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 func (o *Options) check() error {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
@@ -60,12 +62,12 @@ func show(ctx context.Context, f *client.Factory, hub *client.Hub, status v1alph
 	palette, now := f.Palette(f.Out), f.Now()
 	fmt.Fprintf(f.Out, "Rotation  %s\n", progress(status, counted, now))
 	fmt.Fprintf(f.Out, "Members   %d connected, %d of them trust the authorities of today\n\n", counted.Connected, counted.Trusting)
-	table := output.Table{Headers: []string{"AUTHORITY", "KEY", "ROLE", "SINCE", "EXPIRES", "CERTIFICATES", "REFUSED"}, Palette: palette}
+	table := output.Table{Headers: []string{"AUTHORITY", "KEY", "ROLE", "NOT BEFORE", "NOT AFTER", "CERTIFICATES", "REFUSED"}, Palette: palette}
 	var rows [][]output.Cell
 	for _, a := range status.Authorities {
 		rows = append(rows, []output.Cell{
 			output.Text(a.Name), output.Text(a.Fingerprint), {Text: string(a.Role), Tone: tone(a.Role)},
-			output.Text(output.Ago(a.NotBefore.Time, now)), output.Text(output.Until(a.NotAfter.Time, now)),
+			output.Text(day(a.NotBefore)), output.Text(day(a.NotAfter)),
 			output.Text(fmt.Sprint(counted.Certificates[a.Fingerprint])), output.Text(fmt.Sprint(a.Refused)),
 		})
 	}
@@ -84,6 +86,9 @@ func show(ctx context.Context, f *client.Factory, hub *client.Hub, status v1alph
 	}
 	return nil
 }
+
+// day is a date: that an authority ends in nine years and 364 days reads as if a year were missing.
+func day(at metav1.Time) string { return at.UTC().Format(time.DateOnly) }
 
 func tone(role v1alpha1.CARole) output.Tone {
 	switch role {

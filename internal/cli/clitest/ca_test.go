@@ -72,7 +72,7 @@ func TestCA(t *testing.T) {
 		want []string
 		code int
 	}{
-		{"ca status", []string{"Rotation  none under way\n", "AUTHORITY", "umbel members ", "Issues", "Connected, and without the authorities of today: ", "prod-eu"}, 0},
+		{"ca status", []string{"Rotation  none under way\n", "AUTHORITY", "NOT AFTER", time.Now().UTC().AddDate(10, 0, 0).Format("2006-"), "umbel members ", "Issues", "Connected, and without the authorities of today: ", "prod-eu"}, 0},
 		{"ca rotate --finish", []string{"error: no rotation is under way\n"}, 1},
 		{"ca rotate --cancel", []string{"error: there is nothing to cancel"}, 1},
 		{"ca rotate", []string{"rotation begun\n", "`umbel ca status` says how far it is"}, 0},

@@ -138,6 +138,9 @@ func TestStatusesAreAsOldAsTheHub(t *testing.T) {
 	if diff := cmp.Diff(want, f.run(t.Context(), "get", "clusters", "--no-headers")); diff != "" {
 		t.Errorf("with a silent hub (-want +got):\n%s", diff)
 	}
+	if diff := cmp.Diff(said{Err: "error: there is no cluster \"nope\": `umbel get clusters` lists them\n", Code: 1}, f.run(t.Context(), "get", "cluster", "nope")); diff != "" {
+		t.Errorf("where nothing is shown, that it would be old is not said (-want +got):\n%s", diff)
+	}
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubLease}}
 	if err := f.api.Delete(t.Context(), lease); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ func TestRefresh(t *testing.T) {
 		refreshed []string
 	}{
 		{reason: "by name", args: "refresh package shop", want: said{Out: "package/shop refreshed\n"}, refreshed: []string{"shop"}},
+		{reason: "nothing else could be meant", args: "refresh shop", want: said{Out: "package/shop refreshed\n"}, refreshed: []string{"shop"}},
 		{reason: "all of a namespace", args: "refresh package --all -n team-a", want: said{Out: "package/broken refreshed\n"}, refreshed: []string{"broken"}},
 		{
 			reason: "a hook names its repository: every namespace, quietly, with or without .git", args: "refresh package --git https://git.example.com/fleet/ -q",

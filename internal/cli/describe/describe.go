@@ -66,6 +66,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Short:             "Tell all about a cluster, package, placement, release or scope, and what to do next",
 		Long:              "Tell all about one object of the hub. The kinds are " + kinds.List() + ".",
 		Example:           examples,
+		SuggestFor:        []string{"status", "show"},
 		ValidArgsFunction: f.CompleteTarget(client.One, kinds.Words()...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.complete(args); err != nil {

@@ -1,6 +1,7 @@
 package exit
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -27,14 +28,36 @@ func Adopt(cmd *cobra.Command) {
 		return
 	}
 	cmd.SuggestionsMinimumDistance = 2 // cobra sets it only where it looks for commands itself
-	cmd.Args = Args(func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
+	cmd.Args = Unknown
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
+// Unknown is the misuse of a word after a command that only holds others: it is none of them. Where a command takes
+// arguments itself nothing is.
+func Unknown(cmd *cobra.Command, args []string) error {
+	return Args(func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 || !cmd.HasSubCommands() {
 			return nil
 		}
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			return fmt.Errorf("there is no command %q, did you mean %s?", args[0], strings.Join(near, " or "))
 		}
 		return fmt.Errorf("there is no command %q", args[0])
+	})(cmd, args)
+}
+
+// Execute runs the command line. Help for a command that there is not is a misuse, where cobra prints what there is and is
+// content.
+func Execute(ctx context.Context, root *cobra.Command) error {
+	var wrong error
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if wrong = Unknown(cmd, cmd.Flags().Args()); wrong == nil {
+			help(cmd, args)
+		}
 	})
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	if err := root.ExecuteContext(ctx); err != nil {
+		return err
+	}
+	return wrong
 }

@@ -74,6 +74,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			"With --clusters or --all-clusters, list objects of any kind that the clusters have, as they are there now. Each cluster is asked\n" +
 			"through the hub, as you. What could not be read is said by cluster on standard error, and the command ends with code 1.",
 		Example:           examples,
+		SuggestFor:        []string{"status", "list"},
 		ValidArgsFunction: f.CompleteTarget(client.Many, kinds.Words()...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.Members.given(cmd); err != nil {
@@ -133,11 +134,11 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	if o.Watch {
 		return (&watcher{Options: o, hub: hub}).run(ctx)
 	}
-	moment := o.moment(ctx, hub)
 	found, missing := o.fetch(ctx, hub)
 	if missing != nil && len(found.Items) == 0 {
-		return missing
+		return missing // nothing is shown that could be old
 	}
+	moment := o.moment(ctx, hub)
 	return errors.Join(o.write(moment, found.Items), missing)
 }
 

@@ -52,7 +52,7 @@ type Options struct {
 func NewCmd(f *client.Factory) *cobra.Command {
 	o := &Options{Factory: f}
 	cmd := &cobra.Command{
-		Use:               "refresh package NAME...",
+		Use:               "refresh [package] NAME...",
 		Short:             "Fetch the sources of packages now",
 		Long:              "Ask the hub to look at the sources of packages now, instead of when it polls them next.",
 		Example:           examples,
@@ -72,7 +72,9 @@ func NewCmd(f *client.Factory) *cobra.Command {
 }
 
 func (o *Options) complete(args []string) error {
-	if len(args) > 0 { // `umbel refresh --all` can only mean packages
+	if len(args) > 0 && namesAlone(args) {
+		o.Names = args
+	} else if len(args) > 0 { // `umbel refresh --all` can only mean packages
 		kind, names, err := kinds.Target(args)
 		if err != nil {
 			return err
@@ -92,6 +94,12 @@ func (o *Options) complete(args []string) error {
 		return exit.Usagef("say which packages: NAME..., --all or --git URL, one of them")
 	}
 	return nil
+}
+
+// namesAlone says whether the word for the kind was left out: nothing but packages can be refreshed.
+func namesAlone(args []string) bool {
+	_, err := kinds.Lookup(args[0])
+	return err != nil && !strings.Contains(strings.Join(args, ""), "/")
 }
 
 func (o *Options) run(ctx context.Context, hub *client.Hub) error {
