@@ -27,7 +27,7 @@ func (g *Gateway) hubAPI(w http.ResponseWriter, r *http.Request, path string) {
 	}
 	audit.From(r.Context()).Allowed("")
 	err := g.people.api.Serve(w, r, identityOf(who), path)
-	if err != nil && r.Context().Err() == nil {
+	if err != nil {
 		log.Warn("a request to the hub's API failed", "user", who.GetName(), "error", err)
 		kubeproxy.WriteError(w, http.StatusBadGateway, fmt.Sprintf("the hub cannot reach its own API: %v", err))
 	}

@@ -215,7 +215,7 @@ func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request, log *slog.Logge
 		log.Warn("an answer was cut off: it waits for its reader, as too many do", "member", cluster, "user", who.User)
 	})
 	err = kubeproxy.Forward(answer, r, through, who, "/"+rest)
-	if err != nil && r.Context().Err() == nil {
+	if err != nil {
 		log.Warn("a request to a member failed", "member", cluster, "user", who.User, "error", err)
 		kubeproxy.WriteError(w, http.StatusBadGateway, fmt.Sprintf("the connection to cluster %q failed: %v", cluster, err))
 	}

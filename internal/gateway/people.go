@@ -270,7 +270,7 @@ func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request, cluster v1alpha1
 		log.Warn("an answer was cut off: it waits for its reader, as too many do", "user", who.GetName())
 	})
 	err = kubeproxy.Forward(answer, r, through, identityOf(who), path)
-	if err != nil && r.Context().Err() == nil {
+	if err != nil {
 		log.Warn("a request to a member failed", "user", who.GetName(), "error", err)
 		kubeproxy.WriteError(w, http.StatusBadGateway, fmt.Sprintf("the connection to cluster %q failed: %v", cluster, err))
 	}

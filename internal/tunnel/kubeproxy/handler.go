@@ -70,7 +70,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	err = h.api.Serve(w, r, identity.OnMember(), r.URL.EscapedPath())
-	if err != nil && r.Context().Err() == nil { // otherwise the caller went away
+	if err != nil {
 		h.log.Warn("a request through the tunnel failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		WriteError(w, http.StatusBadGateway, "the agent cannot reach the member's API server: "+err.Error())
 	}
@@ -129,7 +129,9 @@ func Forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, 
 	})
 }
 
-// forward sends a request, at the escaped path and as rewrite has it, and its answer back.
+// forward sends a request, at the escaped path and as rewrite has it, and its answer back. A request that is over before there
+// is an answer, because the caller went away or whoever serves it ends, has its connection broken off: a handler that just
+// returned would have answered 200, with nothing, which reads as all there is.
 func forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, path string, rewrite func(*httputil.ProxyRequest)) error {
 	unescaped, err := url.PathUnescape(path)
 	if err != nil {
@@ -153,6 +155,9 @@ func forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, 
 		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 	}
 	proxy.ServeHTTP(client, client.trace(r))
+	if failed != nil && r.Context().Err() != nil {
+		panic(http.ErrAbortHandler)
+	}
 	return failed
 }
 
