@@ -2,6 +2,7 @@ package clitest_test
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,7 +85,9 @@ func TestToken(t *testing.T) {
 		}
 	}
 	expect("token list", said{Err: "No tokens: `umbel token create NAME` makes one\n"})
-	made := f.run(t.Context(), strings.Fields("token create edge --uses 500 --expires 168h --policy Automatic --label env=edge")...)
+	expect("token list -o json", said{Out: "[]\n"})
+	expect("token list -o name", said{})
+	made := f.run(t.Context(), strings.Fields("token create edge --uses 500 --expires 7d --policy Automatic --label env=edge")...)
 	presented := strings.TrimSpace(made.Out)
 	if name, many := identity.FleetTokenName(presented); !many || name != "edge" || made.Code != 0 {
 		t.Fatalf("got %+v, want a token of that name", made)
@@ -112,6 +115,20 @@ func TestToken(t *testing.T) {
 	expect("token create Edge --uses 0 --policy Maybe --expires -1h", said{Err: "error: \"Edge\" is no name of a token: lower case letters, digits and '-', at most 40 characters\n" +
 		"--uses is 1 to 1000, not 0\n--expires is a time from now, such as 24h or 7d, not -1h\n--policy is Approval or Automatic, not \"Maybe\"\n", Code: 2})
 	expect("token list", said{Out: "NAME   POLICY      USES    EXPIRES   LABELS\nedge   Automatic   0/500   in 7d     env=edge\n"})
+	token.Uses = map[string]v1alpha1.TokenUse{"b": {Cluster: "edge-2"}, "c": {Cluster: "edge-1"}}
+	if secret.Data[v1alpha1.JoinTokenData], err = json.Marshal(token); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.api.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	expect("token list -o wide", said{Out: "NAME   POLICY      USES    EXPIRES   LABELS     CLUSTERS\nedge   Automatic   2/500   in 7d     env=edge   edge-1,edge-2\n"})
+	expect("token list -o name", said{Out: "edge\n"})
+	expect("token list -o yaml", said{Out: "- clusters:\n  - edge-1\n  - edge-2\n  expires: \"" + token.Expires.UTC().Format(time.RFC3339) +
+		"\"\n  labels:\n    env: edge\n  maxUses: 500\n  name: edge\n  policy: Automatic\n  uses: 2\n"})
+	if got := f.run(t.Context(), "token", "list", "-o", "json"); !strings.Contains(got.Out, `"maxUses": 500`) || strings.Contains(got.Out, token.Hash) {
+		t.Errorf("for a program: %+v", got)
+	}
 	if got := f.run(t.Context(), "__complete", "token", "revoke", ""); !strings.HasPrefix(got.Out, "edge\n") {
 		t.Errorf("completing a token gives %q", got.Out)
 	}

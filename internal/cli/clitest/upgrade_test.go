@@ -2,6 +2,7 @@ package clitest_test
 
 import (
 	"context"
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -238,5 +240,26 @@ func TestUpgradeOfNoCluster(t *testing.T) {
 	}
 	if got := f.run(t.Context(), "upgrade", "status"); got.Code != 1 || !strings.Contains(got.Err, "no upgrade of agents has been asked for") {
 		t.Errorf("then there is an upgrade: %+v", got)
+	}
+}
+
+// TestUpgradeDryRunForPrograms: what would happen is an AgentUpgrade that nobody has written.
+func TestUpgradeDryRunForPrograms(t *testing.T) {
+	f := newFleet(t)
+	f.withAgents(t)
+	got := f.run(t.Context(), strings.Fields("upgrade agents --dry-run -o json")...)
+	var planned v1alpha1.AgentUpgrade
+	if err := json.Unmarshal([]byte(got.Out), &planned); err != nil || got.Code != 0 {
+		t.Fatalf("%v: %+v", err, got)
+	}
+	if planned.Kind != "AgentUpgrade" || planned.Spec.Build != newAgent || planned.Status.Changing != 1 || planned.Status.LeftOut != 1 {
+		t.Errorf("got %s", got.Out)
+	}
+	want := said{Err: "error: -o is for --dry-run: `umbel upgrade status -o yaml` shows what was asked for, and how far it is\n", Code: 2}
+	if diff := cmp.Diff(want, f.run(t.Context(), strings.Fields("upgrade agents -o yaml")...)); diff != "" {
+		t.Errorf("without --dry-run (-want +got):\n%s", diff)
+	}
+	if err := f.api.Get(t.Context(), kube.ObjectKey{Name: v1alpha1.AgentUpgradeName}, &planned); !apierrors.IsNotFound(err) {
+		t.Errorf("then there is an upgrade: %v", err)
 	}
 }

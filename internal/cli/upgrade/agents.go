@@ -22,6 +22,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/kube/conditions"
 	"umbel.dev/umbel/internal/upgrade"
@@ -33,6 +34,7 @@ type agents struct {
 	canary                         int32
 	bake, timeout                  time.Duration
 	dryRun, wait                   bool
+	format                         output.Format
 }
 
 func newAgentsCmd(f *client.Factory) *cobra.Command {
@@ -78,12 +80,17 @@ func newAgentsCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().BoolVar(&o.wait, "wait", false, "wait until every cluster that can be reached is upgraded, or one fails")
 	o.timeout = time.Hour
 	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` for which --wait waits")
+	output.AddFlag(cmd, &o.format, output.JSON, output.YAML)
+	cmd.Flags().Lookup("output").Usage += " (with --dry-run)"
 	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters)) // it fails for a flag that does not exist only
 	return cmd
 }
 
 // spec is what the flags ask for, but for the build.
 func (o *agents) spec() (v1alpha1.AgentUpgradeSpec, error) {
+	if o.format != output.Human && !o.dryRun {
+		return v1alpha1.AgentUpgradeSpec{}, exit.Usagef("-o is for --dry-run: `umbel upgrade status -o %s` shows what was asked for, and how far it is", o.format)
+	}
 	selector, err := metav1.ParseToLabelSelector(o.clusters)
 	if err != nil {
 		return v1alpha1.AgentUpgradeSpec{}, exit.Usagef("--clusters: %w", err)
@@ -211,7 +218,9 @@ func (o *agents) show(spec v1alpha1.AgentUpgradeSpec, seen upgrade.Seen) (err er
 	status := upgrade.Next(&v1alpha1.AgentUpgrade{Spec: spec}, seen, o.Now()).Status
 	conditions.DeriveReady(&status.Conditions, 0, v1alpha1.ConditionAdvancing, v1alpha1.ConditionUpgraded)
 	o.Note("dry run: nothing is changed; this is how it would begin")
-	return printStatus(o.Factory, &v1alpha1.AgentUpgrade{Spec: spec, Status: status})
+	planned := &v1alpha1.AgentUpgrade{Spec: spec, Status: status}
+	planned.Name = v1alpha1.AgentUpgradeName
+	return printAs(o.Factory, planned, o.format)
 }
 
 // await waits until the upgrade is done, or has stopped.

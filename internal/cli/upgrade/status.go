@@ -32,17 +32,22 @@ func newStatusCmd(f *client.Factory) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if format != output.Human {
-					upgrade.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AgentUpgrade"))
-					upgrade.ManagedFields = nil
-					return output.Encode(f.Out, format, upgrade)
-				}
-				return printStatus(f, upgrade)
+				return printAs(f, upgrade, format)
 			})
 		},
 	}
 	output.AddFlag(cmd, &format, output.JSON, output.YAML)
 	return cmd
+}
+
+// printAs prints an upgrade for people, or whole for a program.
+func printAs(f *client.Factory, upgrade *v1alpha1.AgentUpgrade, format output.Format) error {
+	if format == output.Human {
+		return printStatus(f, upgrade)
+	}
+	upgrade.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AgentUpgrade"))
+	upgrade.ManagedFields = nil
+	return output.Encode(f.Out, format, upgrade)
 }
 
 // printStatus prints an upgrade, and the clusters that are not done.
