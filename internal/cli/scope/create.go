@@ -21,8 +21,8 @@ import (
 	"umbel.dev/umbel/internal/cli/output"
 )
 
-const createExamples = `  # the shop's people may edit what is in its namespaces, on every production cluster
-  umbel scope create shop --group team-shop --role edit --clusters env=prod --namespaces shop,shop-test
+const createExamples = `  # the shop's people may edit what is in its namespace, on every production cluster
+  umbel scope create shop --group team-shop --role edit --clusters env=prod --namespaces shop
 
   # two people may look at everything, everywhere
   umbel scope create auditors --user ada --user grace --role view --all-clusters --all-namespaces
