@@ -47,7 +47,6 @@ type embedded struct {
 func newEmbedded(home, binary string, state State, log *slog.Logger) (*embedded, error) {
 	plane, err := controlplane.New(controlplane.Config{
 		Name: "hub", Dir: Dir(home), Binary: binary, Address: netip.MustParseAddr("127.0.0.1"), Ports: state.Ports, ServiceCIDR: serviceCIDR,
-		Authentication: state.Authentication,
 	})
 	if err != nil {
 		return nil, err

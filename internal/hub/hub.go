@@ -72,7 +72,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if state.Authentication != "" { // before an API server is started that would end because of it
+	if state.Authentication != "" { // before an API server is started in vain
 		if err := signin.Check(state.Authentication); err != nil {
 			return err
 		}

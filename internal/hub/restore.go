@@ -72,7 +72,6 @@ func (o Options) restoreFolder(ctx context.Context, archive *backup.Archive) err
 	if err := placeFiles(Dir(beside.Home), archive, state); err != nil {
 		return err
 	}
-	state.Authentication = "" // the API is started for this alone
 	err = beside.onOwnAPI(ctx, state, func(ctx context.Context, config *rest.Config) error {
 		registry, err := content.NewRegistry(content.RegistryConfig{Dir: filepath.Join(Dir(beside.Home), "registry"), Log: o.Log})
 		if err != nil {

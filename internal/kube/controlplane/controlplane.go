@@ -45,9 +45,6 @@ type Config struct {
 	// Hosts are further names and addresses that the API's certificate is valid for.
 	Hosts      []string
 	Components []Component
-	// Authentication is the path of an AuthenticationConfiguration: whose tokens the API accepts beside its own. Empty
-	// means nobody's. The API reads it again when it changes.
-	Authentication string
 }
 
 // ControlPlane is a planned control plane.

@@ -70,9 +70,6 @@ func (c *ControlPlane) apiserverFlags() []string {
 		"--proxy-client-cert-file=" + c.pki("front-proxy-client.crt"),
 		"--proxy-client-key-file=" + c.pki("front-proxy-client.key"),
 	}
-	if c.config.Authentication != "" {
-		flags = append(flags, "--authentication-config="+c.config.Authentication)
-	}
 	if c.config.Address.IsLoopback() {
 		// An EndpointSlice may not hold a loopback address, and no pod is there to use it.
 		flags = append(flags, "--endpoint-reconciler-type=none")
