@@ -123,8 +123,9 @@ func (r *apiReader) next() (string, error) {
 func (r *apiReader) current() (more bool, err error) {
 	f, err := os.Open(r.path)
 	if errors.Is(err, fs.ErrNotExist) { // before the first event, or between two files
-		if !r.query.Follow {
-			return false, nil
+		next, err := r.next() // the one that was renamed after it was looked for
+		if next != "" || err != nil || !r.query.Follow {
+			return next != "", err
 		}
 		return true, r.pause()
 	}
@@ -142,7 +143,10 @@ func (r *apiReader) current() (more bool, err error) {
 			return false, err
 		}
 		if turned {
-			r.last, err = r.next() // it is the oldest of those that were rotated since
+			next, err := r.next()
+			if next != "" { // otherwise it was removed, and those before it are read already
+				r.last = next // it is the oldest of those that were rotated since
+			}
 			return true, err
 		}
 		if err := r.pause(); err != nil {

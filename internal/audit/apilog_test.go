@@ -121,6 +121,55 @@ func TestAPILogIsFollowed(t *testing.T) {
 	}
 }
 
+// TestAPILogIsRotatedMeanwhile: a file that gets its name between the two looks, for rotated files and for the current one, is
+// read all the same, also when nobody follows.
+func TestAPILogIsRotatedMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	const first, second = "audit-2026-11-26T09-00-00.000.log", "audit-2026-11-26T10-00-00.000.log"
+	write(t, dir, first, byKubeconfig(1))
+	r := &apiReader{path: filepath.Join(dir, "audit.log"), last: filepath.Join(dir, first)}
+	if next, err := r.next(); next != "" || err != nil {
+		t.Fatalf("after the last there is %q, %v", next, err)
+	}
+	write(t, dir, second, byKubeconfig(2))
+	if more, err := r.current(); !more || err != nil {
+		t.Errorf("there is more: %t, %v", more, err)
+	}
+	if next, err := r.next(); next != filepath.Join(dir, second) || err != nil {
+		t.Errorf("the next one is %q, %v", next, err)
+	}
+	r.last = filepath.Join(dir, second)
+	if more, err := r.current(); more || err != nil {
+		t.Errorf("when all is read there is more: %t, %v", more, err)
+	}
+}
+
+// TestAPILogIsRemoved: when the file that is followed is gone under every name, what was sent before is not sent again.
+func TestAPILogIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "audit-2026-11-26T09-00-00.000.log", byKubeconfig(1))
+	write(t, dir, "audit.log", byKubeconfig(2))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var got []int
+	_, err := APILog(filepath.Join(dir, "audit.log")).Read(ctx, Query{Follow: true}, func(text []byte) error {
+		n, _ := numberOf(text)
+		switch got = append(got, n); {
+		case n == 2:
+			if err := os.Remove(filepath.Join(dir, "audit.log")); err != nil {
+				return err
+			}
+			write(t, dir, "audit.log", byKubeconfig(3))
+		case len(got) == 3:
+			cancel()
+		}
+		return nil
+	})
+	if diff := cmp.Diff([]int{1, 2, 3}, got); diff != "" || err != nil {
+		t.Errorf("%v; events (-want +got):\n%s", err, diff)
+	}
+}
+
 // FuzzAPILog: whatever is in the file of an API server, reading it neither fails nor yields anything but events.
 func FuzzAPILog(f *testing.F) {
 	event := byKubeconfig(7)
