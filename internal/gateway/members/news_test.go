@@ -32,6 +32,7 @@ func TestNewsOfManyAtOnce(t *testing.T) {
 	now := time.Unix(1700000000, 0)
 	registry := NewRegistry(RegistryConfig{Replicas: crew{}, Now: func() time.Time { return now }})
 	var soonest int
+	var attempt int64
 	registry.notify = func(_ v1alpha1.ClusterName, after time.Duration) {
 		switch after {
 		case coalesce:
@@ -43,9 +44,10 @@ func TestNewsOfManyAtOnce(t *testing.T) {
 	}
 	have := func(members int) int {
 		soonest = 0
+		attempt++
 		for i := range members {
 			presence := registry.Begin(Session{Cluster: v1alpha1.ClusterName(fmt.Sprint(i)), UID: "1", End: func(error) {}})
-			presence.Upgrading(&wire.UpgradeState{})
+			presence.Upgrading(&wire.UpgradeState{Attempt: attempt, Phase: wire.UpgradeState_REHEARSING})
 		}
 		return soonest
 	}
@@ -86,6 +88,11 @@ func TestHowSoonNewsAreWritten(t *testing.T) {
 		{"it is gone", func(p *Presence) { p.Reported(&wire.StatusReport{Removed: []string{"a/web"}}) }, []time.Duration{coalesce}},
 		{"another version", func(p *Presence) { p.Reported(&wire.StatusReport{KubernetesVersion: "v2"}) }, []time.Duration{coalesce}},
 		{"the first probe comes back, then another", func(p *Presence) { p.Answered(""); p.Answered("") }, []time.Duration{coalesce}},
+		{"it rehearses an upgrade, says so again, and has done it", func(p *Presence) {
+			p.Upgrading(&wire.UpgradeState{Build: "b", Phase: wire.UpgradeState_REHEARSING})
+			p.Upgrading(&wire.UpgradeState{Build: "b", Phase: wire.UpgradeState_REHEARSING})
+			p.Upgrading(&wire.UpgradeState{Build: "b", Phase: wire.UpgradeState_DONE})
+		}, []time.Duration{coalesce, coalesce}},
 		{"the agent is told of what its status lists", func(p *Presence) {
 			p.registry.list("prod", []v1alpha1.MemberPackage{{Package: "a/web"}, {Package: "a/db"}})
 			p.Desired()

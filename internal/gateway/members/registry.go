@@ -243,8 +243,9 @@ func (p *Presence) Acknowledged(change *wire.DesiredState, problem string) {
 // Upgrading implements session.Observer.
 func (p *Presence) Upgrading(state *wire.UpgradeState) {
 	p.hear(func(f *Facts) news {
+		before := f.Agent.Upgrade
 		f.Agent.Upgrade = upgradeOf(state)
-		return lasting
+		return lastingIf(!equality.Semantic.DeepEqual(f.Agent.Upgrade, before))
 	})
 }
 
