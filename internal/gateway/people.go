@@ -105,20 +105,31 @@ func newPeople(hubAPI *rest.Config, config Config) (*people, error) {
 
 // signedIn knows people by the token of an identity provider. Other tokens are left to the hub's API.
 func (p *people) signedIn(r *http.Request) (*authenticator.Response, bool, error) {
-	token := tokenOf(r)
-	if token == "" {
-		return nil, false, nil
+	token, err := tokenOf(r)
+	if token == "" || err != nil {
+		return nil, false, err
 	}
 	return p.signIn.AuthenticateToken(r.Context(), token)
 }
 
-// tokenOf returns the bearer token of a request.
-func tokenOf(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
+// errTokens says that somebody would have the hub's API asked about more tokens than are counted.
+var errTokens = errors.New("the request carries several bearer tokens; send one")
+
+// tokenOf returns the bearer token of a request, wherever the hub's authenticators find one: in Authorization, or among the
+// protocols of a WebSocket. They would try each, so there is to be one; empty when there is none.
+func tokenOf(r *http.Request) (string, error) {
+	tokens := kubeproxy.OfferedTokens(r.Header)
+	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
+	if token = strings.TrimSpace(token); token != "" && strings.EqualFold(scheme, "Bearer") {
+		tokens = append(tokens, token)
 	}
-	return strings.TrimSpace(token)
+	switch len(tokens) {
+	case 0:
+		return "", nil
+	case 1:
+		return tokens[0], nil
+	}
+	return "", errTokens
 }
 
 // errAttempts says that somebody has to wait before the hub's API is asked about another token.
@@ -130,7 +141,10 @@ const knownFor = time.Hour
 // reviewed knows people by client certificate, and by a token that the hub's API knows. Each token that it does not know is a
 // question that anybody can have it asked: so many fail from one address, and no more.
 func (p *people) reviewed(r *http.Request) (*authenticator.Response, bool, error) {
-	token := tokenOf(r)
+	token, err := tokenOf(r)
+	if err != nil {
+		return nil, false, err
+	}
 	if token == "" {
 		return p.reviewer.AuthenticateRequest(r)
 	}

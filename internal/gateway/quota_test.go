@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"testing"
@@ -142,4 +144,85 @@ func TestGuessingTokensIsSlow(t *testing.T) {
 		t.Errorf("who comes after: %d: %s", code, text)
 	}
 	mustContain(t, "the answer", text, "wait ten seconds", "TooManyRequests")
+}
+
+// It is as slow with tokens that come as the protocol of a WebSocket, and no token hides behind another one.
+func TestGuessingTokensOfWebSocketsIsSlow(t *testing.T) {
+	h := newHub(t)
+	h.gateway.people.failures.limit = 0
+	alice := h.person(kubetest.Namespace(t, h.api), "alice", "prod-eu")
+	knock := func(authorization string, tokens ...string) (int, string) {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+h.address+"/clusters/prod-eu/api", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Connection", "Upgrade")
+		request.Header.Set("Upgrade", "websocket")
+		request.Header.Set("Sec-WebSocket-Protocol", "v5.channel.k8s.io")
+		for _, token := range tokens {
+			request.Header.Add("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io."+base64.RawURLEncoding.EncodeToString([]byte(token)))
+		}
+		if authorization != "" {
+			request.Header.Set("Authorization", authorization)
+		}
+		answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: h.authority.Roots()}}}).Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, readAll(t, answer)
+	}
+	if code, text := knock("", alice.BearerToken); code != http.StatusServiceUnavailable { // there is no such member
+		t.Fatalf("%d: %s", code, text)
+	}
+	burst := h.gateway.people.failures.burst
+	for range 2 * burst {
+		code, text := knock("Bearer "+alice.BearerToken, "guessed")
+		if code != http.StatusUnauthorized {
+			t.Fatalf("two tokens at once: %d: %s", code, text)
+		}
+		mustContain(t, "two tokens at once", text, errTokens.Error())
+	}
+	answers := map[int]int{}
+	for i := range 2 * burst {
+		code, _ := knock("Basic YTpi", fmt.Sprint("guessed-", i))
+		answers[code]++
+	}
+	if answers[http.StatusUnauthorized] != burst || answers[http.StatusTooManyRequests] != burst {
+		t.Errorf("the answers were %v", answers)
+	}
+	if code, text := knock("", alice.BearerToken); code != http.StatusServiceUnavailable {
+		t.Errorf("who was known before: %d: %s", code, text)
+	}
+}
+
+// Where the hub's authenticators find a token, its quota finds it too.
+func TestTokenOf(t *testing.T) {
+	const protocol = "base64url.bearer.authorization.k8s.io."
+	for _, c := range []struct {
+		authorization, upgrade, protocols, want string
+	}{
+		{"Bearer a", "", "", "a"},
+		{" bearer  a ", "", "", "a"},
+		{"Basic a", "", "", ""},
+		{"", "websocket", "v5.channel.k8s.io, " + protocol + "Yg", "b"},
+		{"Bearer ", "WebSocket", protocol + "Yg,v5.channel.k8s.io", "b"},
+		{"", "websocket", protocol + "?", ""},
+		{"", "websocket", "v5.channel.k8s.io", ""},
+		{"", "", protocol + "Yg", ""},
+		{"Bearer a", "websocket", protocol + "Yg", "error"},
+		{"", "websocket", protocol + "Yg," + protocol + "YQ", "error"},
+	} {
+		header := http.Header{}
+		header.Set("Authorization", c.authorization)
+		header.Set("Upgrade", c.upgrade)
+		header.Set("Sec-WebSocket-Protocol", c.protocols)
+		got, err := tokenOf(&http.Request{Header: header})
+		if err != nil {
+			got = "error"
+		}
+		if got != c.want {
+			t.Errorf("%+v: %q, %v", c, got, err)
+		}
+	}
 }

@@ -139,11 +139,30 @@ func strip(header http.Header) {
 // (k8s.io/apiserver/pkg/authentication/request/websocket).
 const bearerProtocol = "base64url.bearer.authorization.k8s.io."
 
+// protocols is the header in which a client offers the protocols of a WebSocket.
+const protocols = "Sec-Websocket-Protocol"
+
+// OfferedTokens returns the bearer tokens among the protocols of a WebSocket that is asked for.
+func OfferedTokens(header http.Header) []string {
+	if !strings.EqualFold(header.Get("Upgrade"), "websocket") {
+		return nil
+	}
+	var tokens []string
+	for _, line := range header.Values(protocols) {
+		for protocol := range strings.SplitSeq(line, ",") {
+			text, found := strings.CutPrefix(strings.TrimSpace(protocol), bearerProtocol)
+			if token, err := base64.RawURLEncoding.DecodeString(text); found && err == nil && len(token) > 0 {
+				tokens = append(tokens, string(token))
+			}
+		}
+	}
+	return tokens
+}
+
 // stripProtocols removes tokens from among the protocols of a WebSocket.
 func stripProtocols(header http.Header) {
-	const name = "Sec-Websocket-Protocol"
-	offered := header.Values(name)
-	header.Del(name)
+	offered := header.Values(protocols)
+	header.Del(protocols)
 	for _, line := range offered {
 		var left []string
 		for protocol := range strings.SplitSeq(line, ",") {
@@ -152,7 +171,7 @@ func stripProtocols(header http.Header) {
 			}
 		}
 		if len(left) > 0 {
-			header.Add(name, strings.Join(left, ", "))
+			header.Add(protocols, strings.Join(left, ", "))
 		}
 	}
 }
