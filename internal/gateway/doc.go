@@ -56,8 +56,8 @@
 //     itself away then.
 //   - Of connections whose other end is not known there are so many and no more, they take so long, and so much is read from
 //     each (package lobby, strangers.go). Who opens many pays with its own.
-//   - Nobody fills the hub's memory by asking members for much and reading nothing: answers that wait for their reader are
-//     counted, by person and by member (unread.go).
+//   - Nobody fills the hub's memory by asking members, or its own API, for much and reading nothing: answers that wait for
+//     their reader are counted, by person and by member (unread.go).
 //   - State is in the API: the members' CA is a Secret, so any replica can take over. Each serves with a certificate of its
 //     own. What one replica says to another goes over mutual TLS with certificates of that CA which are good for nothing else, of a key
 //     that the replica's Lease names: who has the CA's key, and no access to the hub's API, is nobody here.

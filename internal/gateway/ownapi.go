@@ -25,8 +25,17 @@ func (g *Gateway) hubAPI(w http.ResponseWriter, r *http.Request, path string) {
 	if !ok {
 		return
 	}
+	if why := g.unread.full(who.GetName(), ""); why != "" {
+		log.Warn("a request to the hub's API was refused", "user", who.GetName(), "why", why)
+		w.Header().Set("Retry-After", "1")
+		refuse(w, r, http.StatusTooManyRequests, why)
+		return
+	}
 	audit.From(r.Context()).Allowed("")
-	err := g.people.api.Serve(w, r, identityOf(who), path)
+	answer := g.unread.answering(w, who.GetName(), "", func() {
+		log.Warn("an answer was cut off: it waits for its reader, as too many do", "user", who.GetName())
+	})
+	err := g.people.api.Serve(answer, r, identityOf(who), path)
 	if err != nil {
 		log.Warn("a request to the hub's API failed", "user", who.GetName(), "error", err)
 		kubeproxy.WriteError(w, http.StatusBadGateway, fmt.Sprintf("the hub cannot reach its own API: %v", err))

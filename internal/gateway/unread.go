@@ -40,24 +40,31 @@ func newUnread() *unread {
 	}
 }
 
-// full says why a person is to read before anything else is asked of a member; empty when they need not.
+// full says why a person is to read before anything else is asked of a member, or of the hub's own API when cluster is empty;
+// empty when they need not.
 func (u *unread) full(person string, cluster v1alpha1.ClusterName) string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
 	case u.people[person] >= u.perPerson:
 		return fmt.Sprintf("%d answers wait for you to read them, which is as many as one person may have; read or close some, then try again", u.people[person])
-	case u.members[cluster] >= u.perMember:
+	case u.memberFull(cluster):
 		return fmt.Sprintf("%d answers of cluster %q wait for people to read them, which is as many as there may be; try again", u.members[cluster], cluster)
 	}
 	return ""
+}
+
+// memberFull says whether a member has as many answers as it may. The hub's own API, which is no member and has no name here,
+// has as many as its people: one of them keeps nobody else from it. The caller holds the lock.
+func (u *unread) memberFull(cluster v1alpha1.ClusterName) bool {
+	return cluster != "" && u.members[cluster] >= u.perMember
 }
 
 // enter counts an answer, unless there is no room for it.
 func (u *unread) enter(person string, cluster v1alpha1.ClusterName) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.people[person] >= u.perPerson || u.members[cluster] >= u.perMember {
+	if u.people[person] >= u.perPerson || u.memberFull(cluster) {
 		return false
 	}
 	u.people[person]++
@@ -76,7 +83,7 @@ func (u *unread) leave(person string, cluster v1alpha1.ClusterName) {
 	}
 }
 
-// answering returns a writer for the answer of a member to a person. cut hears when the answer has to go, because it waits and
+// answering returns a writer for the answer of a member, or of the hub's own API, to a person. cut hears when the answer has to go, because it waits and
 // there is no room for another one that does.
 func (u *unread) answering(w http.ResponseWriter, person string, cluster v1alpha1.ClusterName, cut func()) *patient {
 	p := &patient{ResponseWriter: w, writes: &writes{unread: u, person: person, cluster: cluster}}

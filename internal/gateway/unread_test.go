@@ -15,25 +15,45 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
 // Who asks for much and reads nothing holds so many answers and no more. What is read is whole, and then there is room again.
 func TestAnswersThatNobodyReads(t *testing.T) {
-	const room, asked = 3, 8
-	h := newHub(t)
-	h.gateway.unread.perPerson, h.gateway.unread.after = room, 50*time.Millisecond
+	const room = 3
+	t.Run("of a member", func(t *testing.T) {
+		h := newHub(t)
+		h.gateway.unread.perPerson = room
+		nobodyReads(t, h, "prod-eu", "/clusters/prod-eu")
+	})
+	t.Run("of the hub, which has no bound of a member", func(t *testing.T) {
+		h := newHub(t)
+		h.gateway.unread.perPerson, h.gateway.unread.perMember = room, 1
+		nobodyReads(t, h, "", hubPath)
+	})
+}
+
+func nobodyReads(t *testing.T, h *hub, cluster v1alpha1.ClusterName, at string) {
+	const asked = 8
+	room := h.gateway.unread.perPerson
+	h.gateway.unread.after = 50 * time.Millisecond
 	namespace := kubetest.Namespace(t, h.api)
 	h.joined("prod-eu")
 	alice, bob := h.person(namespace, "alice", "prod-eu"), h.person(namespace, "bob", "prod-eu")
-	h.letIn(namespace, "hub:system:serviceaccount:"+namespace+":alice")
+	name := "system:serviceaccount:" + namespace + ":alice"
+	if cluster == "" {
+		h.letIn(namespace, name)
+	} else {
+		h.letIn(namespace, "hub:"+name)
+	}
 	const size, count = 900 << 10, 16 // more than the kernel takes in between
 	for i := range count {
 		h.create(&corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprint("large-", i)}, Data: map[string]string{"a": strings.Repeat("x", size)},
 		})
 	}
-	path := "/clusters/prod-eu/api/v1/namespaces/" + namespace + "/configmaps"
+	path := at + "/api/v1/namespaces/" + namespace + "/configmaps"
 	var readers []*bufio.Reader
 	for range asked {
 		raw, err := net.Dial("tcp", h.address)
@@ -45,9 +65,8 @@ func TestAnswersThatNobodyReads(t *testing.T) {
 		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer %s\r\n\r\n", path, alice.BearerToken)
 		readers = append(readers, bufio.NewReader(conn))
 	}
-	name := "system:serviceaccount:" + namespace + ":alice"
 	h.eventually("as many wait as may", func() (bool, string) {
-		why := h.gateway.unread.full(name, "prod-eu")
+		why := h.gateway.unread.full(name, cluster)
 		return why != "", why
 	})
 	h.eventually("who asks for more is refused", func() (bool, string) {
@@ -55,7 +74,7 @@ func TestAnswersThatNobodyReads(t *testing.T) {
 		return code == http.StatusTooManyRequests && strings.Contains(text, fmt.Sprintf("%d answers wait for you to read them", room)) &&
 			strings.Contains(text, "TooManyRequests"), fmt.Sprint(code, ": ", text[:min(len(text), 300)])
 	})
-	if code, _ := h.knock(bob, http.MethodGet, path); code != http.StatusForbidden { // which is the member's word
+	if code, _ := h.knock(bob, http.MethodGet, path); code != http.StatusForbidden { // which is not the gateway's word
 		t.Errorf("somebody else is answered %d", code)
 	}
 	whole, cut, refused := 0, 0, 0
@@ -82,7 +101,7 @@ func TestAnswersThatNobodyReads(t *testing.T) {
 		t.Errorf("%d answers came whole, %d were cut off, %d were refused", whole, cut, refused)
 	}
 	h.eventually("there is room again", func() (bool, string) {
-		code, text := h.knock(alice, http.MethodGet, "/clusters/prod-eu/api/v1/namespaces/"+namespace+"/configmaps/large-0")
+		code, text := h.knock(alice, http.MethodGet, path+"/large-0")
 		return code == http.StatusOK, text[:min(len(text), 300)]
 	})
 }
