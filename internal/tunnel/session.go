@@ -132,7 +132,7 @@ func (s *Session) Open(ctx context.Context, kind Kind) (*Stream, error) {
 		case <-ctx.Done():
 			if err == nil {
 				s.own.Add(1)
-				newStream(stream, s, kind).Close()
+				newStream(stream, s, kind).shut()
 			}
 		}
 	})

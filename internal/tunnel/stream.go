@@ -21,6 +21,7 @@ type Stream struct {
 	only     Kind          // that it may be; unsaid is any
 	accepted bool
 	closed   atomic.Bool
+	drained  atomic.Bool   // the peer's end of the data was read
 	ended    chan struct{} // closed with the stream
 
 	hearing sync.Mutex // has one reader hear the kind
@@ -102,6 +103,7 @@ func (s *Stream) read(p []byte) (int, error) {
 	case errors.Is(err, io.EOF) && s.session.mux.IsClosed():
 		return n, ErrClosed
 	case errors.Is(err, io.EOF):
+		s.drained.Store(true)
 		return n, io.EOF
 	}
 	return n, s.session.explain(err)
@@ -222,13 +224,31 @@ func (s *Stream) Reset() error {
 		return nil
 	}
 	_, err := s.session.frames.send(reset(s.StreamID()))
-	err = errors.Join(err, s.Close())
+	err = errors.Join(err, s.end())
 	s.session.frames.forget(s.StreamID())
 	return err
 }
 
-// Close ends the stream in both directions and unblocks its readers and writers.
+// Close ends the stream in both directions and unblocks its readers and writers. Whoever asked and closes before the end of the
+// answer resets the stream: the other end would write it until somebody reads, which nobody does.
 func (s *Stream) Close() error {
+	if kind := Kind(s.kind.Load()); (kind == Kube || kind == Content) && !s.accepted && !s.drained.Load() {
+		return s.Reset()
+	}
+	return s.shut()
+}
+
+// shut closes the stream as one that has come to its end.
+func (s *Stream) shut() error {
+	if s.closed.Load() {
+		return nil
+	}
+	err := s.end()
+	s.session.closing.add(s.StreamID(), s.session.frames.forget)
+	return err
+}
+
+func (s *Stream) end() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
@@ -240,6 +260,5 @@ func (s *Stream) Close() error {
 	close(s.ended)
 	err := s.Stream.Close()
 	s.SetDeadline(time.Unix(1, 0))
-	s.session.closing.add(s.StreamID(), s.session.frames.forget)
 	return err
 }

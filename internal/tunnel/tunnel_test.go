@@ -232,6 +232,38 @@ func TestResetIsNotEOF(t *testing.T) {
 }
 
 // What a peer leaves open that was closed here is let go of after a while.
+// Who asked and goes away before the answer ends: whoever writes it hears so, and does not wait for a reader for good.
+func TestAnAnswerThatNobodyReadsEnds(t *testing.T) {
+	agent, hub := pair(t, Config{})
+	for _, kind := range []Kind{Kube, Content} {
+		asking, answering := hub, agent
+		if kind == Content {
+			asking, answering = agent, hub
+		}
+		stream, err := asking.Open(t.Context(), kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := accept(t, answering, kind)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := answer.Write(make([]byte, 10*window))
+			ended <- err
+		}()
+		if _, err := io.ReadFull(stream, make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err == nil {
+			t.Errorf("%s: an answer of ten windows was written, and nobody read it", kind)
+		}
+		answer.Close()
+	}
+	eventually(t, "nothing is left of the streams", func() bool { return agent.mux.NumStreams() == 0 && hub.mux.NumStreams() == 0 })
+}
+
 func TestClosedStreamsAreForgotten(t *testing.T) {
 	agent, hub := pair(t, Config{})
 	left, err := agent.mux.OpenStream()

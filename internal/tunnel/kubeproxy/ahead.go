@@ -53,6 +53,9 @@ func (a *ahead) fill() {
 
 // hold puts a piece to what waits. The caller holds the lock, and there is room.
 func (a *ahead) hold(piece []byte) {
+	if len(piece) == 0 {
+		return
+	}
 	if a.room == nil {
 		a.room = large.Get()
 		a.bytes = a.room[:0]
@@ -67,11 +70,15 @@ func (a *ahead) hold(piece []byte) {
 func (a *ahead) Read(p []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for len(a.bytes) == 0 && a.err == nil {
+	for len(a.bytes) == 0 && a.err == nil && !a.closed {
 		a.moved.Wait()
 	}
-	if len(a.bytes) == 0 {
+	switch {
+	case len(a.bytes) > 0:
+	case a.err != nil:
 		return 0, a.err
+	default:
+		return 0, net.ErrClosed
 	}
 	n := copy(p, a.bytes)
 	if a.bytes = a.bytes[n:]; len(a.bytes) == 0 {

@@ -69,6 +69,10 @@ func TestAheadGathersWithinItsRoom(t *testing.T) {
 			t.Errorf("one read gave %d bytes and %v, not all that it had room for", n, err)
 		}
 		a.stop()
+		left, err := io.ReadAll(a)
+		if len(left) == 0 || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("stopped, it gives %d bytes and ends with %v", len(left), err)
+		}
 		near.Close()
 		far.Close()
 		if n := <-taken; n > 2*large.size {
