@@ -205,14 +205,15 @@ func (t *Trail) started(code int) {
 func (t *Trail) end(ctx context.Context, broken any) {
 	stage := auditv1.StageResponseComplete
 	t.mu.Lock()
+	aborted := broken == http.ErrAbortHandler // how a proxy ends what cannot be answered to its end
 	switch {
-	case broken == http.ErrAbortHandler: // how a proxy ends an answer that broke off
+	case ctx.Err() != nil && t.event.ResponseStatus == nil && (broken == nil || aborted):
+		t.event.Annotations[EndedAnnotation] = "the caller went away before the answer"
+	case aborted:
 		t.event.Annotations[EndedAnnotation] = "the connection broke off"
 	case broken != nil:
 		stage = auditv1.StagePanic
 		t.event.ResponseStatus = &metav1.Status{Status: metav1.StatusFailure, Code: http.StatusInternalServerError}
-	case ctx.Err() != nil && t.event.ResponseStatus == nil:
-		t.event.Annotations[EndedAnnotation] = "the caller went away before the answer"
 	case t.event.ResponseStatus == nil:
 		t.event.ResponseStatus = &metav1.Status{Code: http.StatusOK}
 	}

@@ -162,6 +162,24 @@ func TestWhatPeopleDo(t *testing.T) {
 	}
 }
 
+// A proxy ends a request whose caller went away as one that broke off; the log tells the two apart.
+func TestTheCallerWentAway(t *testing.T) {
+	l := open(t, LogConfig{Dir: t.TempDir()})
+	ctx, goAway := context.WithCancel(t.Context())
+	func() {
+		defer func() { _ = recover() }()
+		r := httptest.NewRequestWithContext(ctx, "GET", "http://hub/api/v1/pods", nil)
+		l.Serve(httptest.NewRecorder(), r, Target{Cluster: "prod-eu", Path: "/api/v1/pods"}, func(http.ResponseWriter, *http.Request) {
+			goAway()
+			panic(http.ErrAbortHandler)
+		})
+	}()
+	got := events(t, l)
+	if len(got) != 1 || got[0].Annotations[EndedAnnotation] != "the caller went away before the answer" {
+		t.Errorf("the log has %+v", got)
+	}
+}
+
 // TestTheWholeEvent, once, as other programs read it.
 func TestTheWholeEvent(t *testing.T) {
 	l := open(t, LogConfig{Dir: t.TempDir()})
