@@ -231,6 +231,9 @@ func (g *Gateway) serve(ctx context.Context, listener net.Listener, settings *tl
 	backoff := tunnel.Backoff{Min: 5 * time.Millisecond, Max: time.Second}
 	for {
 		raw, err := listener.Accept()
+		if err == nil && ctx.Err() != nil { // who was accepted in the last moment is to dial again, and not to wait
+			raw.Close()
+		}
 		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 			return
 		}
