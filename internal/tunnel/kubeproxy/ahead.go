@@ -122,24 +122,6 @@ func (b *aheadBody) Close() error {
 	return b.ReadWriteCloser.Close()
 }
 
-// aheadConn is a connection of a client, read ahead.
-type aheadConn struct {
-	net.Conn
-	ahead *ahead
-}
-
-// Read implements io.Reader.
-func (c *aheadConn) Read(p []byte) (int, error) { return c.ahead.Read(p) }
-
-// CloseWrite tells the other end that nothing more comes.
-func (c *aheadConn) CloseWrite() error { return closeWrite(c.Conn) }
-
-// Close implements io.Closer.
-func (c *aheadConn) Close() error {
-	c.ahead.stop()
-	return c.Conn.Close()
-}
-
 func closeWrite(stream any) error {
 	if half, ok := stream.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

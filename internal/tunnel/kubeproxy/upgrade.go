@@ -33,7 +33,7 @@ func (u *upgradable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	linger(conn, 0) // so that it ends with a TCP reset also when this process is killed
 	c := &client{Conn: conn, stream: u}
 	if _, secure := conn.(interface{ ConnectionState() tls.ConnectionState }); secure { // streams of a tunnel gather what comes by themselves
-		return &aheadConn{c, readAhead(c)}, buffered, nil
+		c.ahead = readAhead(conn)
 	}
 	return c, buffered, nil
 }
@@ -57,10 +57,22 @@ func (u *upgradable) watchOver(answer *http.Response) error {
 type client struct {
 	net.Conn
 	stream *upgradable
+	ahead  *ahead // nil when nothing is read ahead
+}
+
+// Read implements io.Reader.
+func (c *client) Read(p []byte) (int, error) {
+	if c.ahead != nil {
+		return c.ahead.Read(p)
+	}
+	return c.Conn.Read(p)
 }
 
 // Close ends the connection as the stream has ended: as connections do, or with a reset.
 func (c *client) Close() error {
+	if c.ahead != nil {
+		c.ahead.stop()
+	}
 	if c.stream.complete.Load() {
 		linger(c.Conn, -1)
 		return c.Conn.Close()
@@ -74,8 +86,8 @@ func (c *client) Close() error {
 // CloseWrite tells the client that nothing more comes.
 func (c *client) CloseWrite() error {
 	linger(c.Conn, -1)
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
+	if err := closeWrite(c.Conn); !errors.Is(err, errors.ErrUnsupported) {
+		return err
 	}
 	return nil
 }
@@ -146,9 +158,4 @@ func wasReset(conn net.Conn) bool {
 }
 
 // CloseWrite tells the other end that nothing more comes.
-func (w *watched) CloseWrite() error {
-	if half, ok := w.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}
+func (w *watched) CloseWrite() error { return closeWrite(w.ReadWriteCloser) }
