@@ -338,6 +338,16 @@ func (p *person) log(ctx context.Context) error {
 	}
 }
 
+// answer asks and reads all of the answer.
+func (p *person) answer(ctx context.Context, method, path string, header http.Header, body string) ([]byte, error) {
+	response, err := p.ask(ctx, method, path, header, body)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	return io.ReadAll(response.Body)
+}
+
 // copy reads something of a size that it knows.
 func (p *person) copy(ctx context.Context) error {
 	size := uint64(1 + rand.IntN(600_000))
@@ -366,12 +376,7 @@ const tickPath = "/api/v1/namespaces/default/configmaps/tick"
 func (p *person) tick(ctx context.Context) error {
 	n := p.ticks.attempt()
 	body := fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"tick","namespace":"default"},"data":{"n":"%d"}}`, n)
-	response, err := p.ask(ctx, http.MethodPatch, tickPath+"?fieldManager=crowd&force=true", http.Header{"Content-Type": {"application/apply-patch+yaml"}}, body)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	raw, err := io.ReadAll(response.Body)
+	raw, err := p.answer(ctx, http.MethodPatch, tickPath+"?fieldManager=crowd&force=true", http.Header{"Content-Type": {"application/apply-patch+yaml"}}, body)
 	if err != nil {
 		return err
 	}
@@ -385,12 +390,7 @@ func (p *person) tick(ctx context.Context) error {
 
 // get asks for what the member is to hold.
 func (p *person) get(ctx context.Context) error {
-	response, err := p.ask(ctx, http.MethodGet, "/api/v1/namespaces/default/configmaps", nil, "")
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	raw, err := io.ReadAll(response.Body)
+	raw, err := p.answer(ctx, http.MethodGet, "/api/v1/namespaces/default/configmaps", nil, "")
 	if err != nil {
 		return err
 	}
