@@ -7,11 +7,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/cache"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
@@ -149,17 +154,32 @@ func (p *people) reviewed(r *http.Request) (*authenticator.Response, bool, error
 		return p.reviewer.AuthenticateRequest(r)
 	}
 	hash, from := sha256.Sum256([]byte(token)), host(r.RemoteAddr)
-	if _, known := p.accepted.Get(hash); !known && !p.failures.left(from) {
+	_, known := p.accepted.Get(hash)
+	if !known && !p.failures.take(from) { // before it is asked: many at once are many
 		return nil, false, errAttempts
 	}
 	response, ok, err := p.reviewer.AuthenticateRequest(r)
 	if ok {
 		p.accepted.Add(hash, true, knownFor)
 	}
-	if !ok && r.Context().Err() == nil {
-		p.failures.take(from)
+	if !known && (ok || unanswered(r.Context(), err)) {
+		p.failures.give(from)
 	}
 	return response, ok, err
+}
+
+// unanswered says whether the hub's API said nothing of a token: it was not there, or nobody waits for it any more.
+func unanswered(ctx context.Context, err error) bool {
+	if all, ok := errors.AsType[utilerrors.Aggregate](err); ok {
+		return slices.ContainsFunc(all.Errors(), func(one error) bool { return unanswered(ctx, one) })
+	}
+	if _, ok := errors.AsType[*url.Error](err); ok {
+		return true
+	}
+	if apierrors.ReasonForError(err) != metav1.StatusReasonUnknown {
+		return true // a refusal of the question, not a word on the token
+	}
+	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)
 }
 
 // run keeps the client CA and the identity providers up to date until ctx ends.

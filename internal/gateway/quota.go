@@ -47,6 +47,15 @@ func (q *quota) take(name string) bool {
 	return limiter.AllowN(q.now(), 1)
 }
 
+// give gives back one that was taken.
+func (q *quota) give(name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if limiter := q.of[name]; limiter != nil {
+		limiter.AllowN(q.now(), -1)
+	}
+}
+
 // full says whether somebody has all of their quota.
 func (q *quota) full(name string) bool {
 	q.mu.Lock()

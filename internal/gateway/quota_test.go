@@ -1,13 +1,19 @@
 package gateway
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"sync"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/client-go/rest"
 
@@ -144,6 +150,52 @@ func TestGuessingTokensIsSlow(t *testing.T) {
 		t.Errorf("who comes after: %d: %s", code, text)
 	}
 	mustContain(t, "the answer", text, "wait ten seconds", "TooManyRequests")
+}
+
+// Guesses that come all at once are counted like those that come one after the other.
+func TestGuessingTokensAtOnceIsSlow(t *testing.T) {
+	h := newHub(t)
+	h.gateway.people.failures.limit = 0
+	burst := h.gateway.people.failures.burst
+	var asked sync.WaitGroup
+	codes := make([]int, 3*burst)
+	for i := range codes {
+		asked.Go(func() {
+			codes[i], _ = h.knock(&rest.Config{BearerToken: fmt.Sprint("guessed-", i)}, http.MethodGet, "/clusters/prod-eu/api")
+		})
+	}
+	asked.Wait()
+	answers := map[int]int{}
+	for _, code := range codes {
+		answers[code]++
+	}
+	if answers[http.StatusUnauthorized] != burst || answers[http.StatusTooManyRequests] != 2*burst {
+		t.Errorf("the answers were %v", answers)
+	}
+}
+
+// A token of which the hub's API said nothing was no guess.
+func TestUnanswered(t *testing.T) {
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	outage := &url.Error{Op: "Post", URL: "https://hub", Err: errors.New("connection refused")}
+	for _, c := range []struct {
+		name string
+		ctx  context.Context
+		err  error
+		want bool
+	}{
+		{"it is wrong", t.Context(), errors.New("invalid bearer token"), false},
+		{"nobody said anything", t.Context(), nil, false},
+		{"the API is not there", t.Context(), utilerrors.NewAggregate([]error{errors.New("invalid bearer token"), outage}), true},
+		{"the API has too much to do", t.Context(), apierrors.NewTooManyRequests("later", 1), true},
+		{"the API takes too long", t.Context(), fmt.Errorf("asking: %w", context.DeadlineExceeded), true},
+		{"who asked has gone", gone, errors.New("invalid bearer token"), true},
+	} {
+		if got := unanswered(c.ctx, c.err); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
 }
 
 // It is as slow with tokens that come as the protocol of a WebSocket, and no token hides behind another one.

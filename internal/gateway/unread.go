@@ -15,7 +15,8 @@ import (
 const (
 	// maxUnreadPerson and maxUnreadMember are how many answers may wait for who asked to read them: of one person, and of one
 	// member. Each holds a window of its stream, a megabyte; one that is read, or says nothing, as a watch mostly does, holds
-	// next to nothing, however many there are.
+	// next to nothing, however many there are. Of what others leave of a member, a person may have half, and always one: so no
+	// number of people keeps another one out.
 	maxUnreadPerson = 128
 	maxUnreadMember = 256
 	// unreadAfter is how long one write of an answer takes until the answer counts as unread.
@@ -30,13 +31,13 @@ type unread struct {
 
 	mu      sync.Mutex
 	people  map[string]int
-	members map[v1alpha1.ClusterName]int
+	members map[v1alpha1.ClusterName]map[string]int // how many of whom
 }
 
 func newUnread() *unread {
 	return &unread{
 		perPerson: maxUnreadPerson, perMember: maxUnreadMember, after: unreadAfter,
-		people: map[string]int{}, members: map[v1alpha1.ClusterName]int{},
+		people: map[string]int{}, members: map[v1alpha1.ClusterName]map[string]int{},
 	}
 }
 
@@ -48,27 +49,42 @@ func (u *unread) full(person string, cluster v1alpha1.ClusterName) string {
 	switch {
 	case u.people[person] >= u.perPerson:
 		return fmt.Sprintf("%d answers wait for you to read them, which is as many as one person may have; read or close some, then try again", u.people[person])
-	case u.memberFull(cluster):
-		return fmt.Sprintf("%d answers of cluster %q wait for people to read them, which is as many as there may be; try again", u.members[cluster], cluster)
+	case u.memberFull(person, cluster):
+		return fmt.Sprintf("%d answers of cluster %q wait for you to read them, and as many as may of others; read or close some, then try again",
+			u.members[cluster][person], cluster)
 	}
 	return ""
 }
 
-// memberFull says whether a member has as many answers as it may. The hub's own API, which is no member and has no name here,
-// has as many as its people: one of them keeps nobody else from it. The caller holds the lock.
-func (u *unread) memberFull(cluster v1alpha1.ClusterName) bool {
-	return cluster != "" && u.members[cluster] >= u.perMember
+// memberFull says whether a person has as many answers of a member as they may. The hub's own API, which is no member and
+// has no name here, has as many as its people: one of them keeps nobody else from it. The caller holds the lock.
+func (u *unread) memberFull(person string, cluster v1alpha1.ClusterName) bool {
+	if cluster == "" {
+		return false
+	}
+	own, others := 0, 0
+	for name, n := range u.members[cluster] {
+		if name == person {
+			own = n
+		} else {
+			others += n
+		}
+	}
+	return own >= max((u.perMember-others)/2, 1)
 }
 
 // enter counts an answer, unless there is no room for it.
 func (u *unread) enter(person string, cluster v1alpha1.ClusterName) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.people[person] >= u.perPerson || u.memberFull(cluster) {
+	if u.people[person] >= u.perPerson || u.memberFull(person, cluster) {
 		return false
 	}
 	u.people[person]++
-	u.members[cluster]++
+	if u.members[cluster] == nil {
+		u.members[cluster] = map[string]int{}
+	}
+	u.members[cluster][person]++
 	return true
 }
 
@@ -78,7 +94,11 @@ func (u *unread) leave(person string, cluster v1alpha1.ClusterName) {
 	if u.people[person]--; u.people[person] == 0 {
 		delete(u.people, person)
 	}
-	if u.members[cluster]--; u.members[cluster] == 0 {
+	of := u.members[cluster]
+	if of[person]--; of[person] == 0 {
+		delete(of, person)
+	}
+	if len(of) == 0 {
 		delete(u.members, cluster)
 	}
 }

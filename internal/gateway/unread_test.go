@@ -105,3 +105,24 @@ func nobodyReads(t *testing.T, h *hub, cluster v1alpha1.ClusterName, at string) 
 		return code == http.StatusOK, text[:min(len(text), 300)]
 	})
 }
+
+// However many people leave their answers of a member unread, the next one may have one too.
+func TestNobodyIsShutOutByUnreadAnswers(t *testing.T) {
+	u := newUnread()
+	for i := range 20 {
+		person := fmt.Sprint("person-", i)
+		had := 0
+		for u.enter(person, "prod-eu") {
+			had++
+		}
+		if had == 0 || had > maxUnreadPerson || i == 0 && had != maxUnreadPerson {
+			t.Errorf("%s has %d answers", person, had)
+		}
+		if why := u.full(person, "prod-eu"); why == "" {
+			t.Errorf("%s has all that they may, and is not told", person)
+		}
+	}
+	if why := u.full("somebody else", "prod-eu"); why != "" {
+		t.Errorf("somebody else is told: %s", why)
+	}
+}

@@ -181,6 +181,9 @@ func (p Process) store(build string, program io.Reader) error {
 	return file.CloseAtomicallyReplace()
 }
 
+// fetchWithin is how long fetching a program may take: on a line of 256 kbit/s it takes a quarter of an hour.
+const fetchWithin = time.Hour
+
 // fetch gets the program of a record from the hub's registry.
 func (p Process) fetch(ctx context.Context, record Record) error {
 	if got, err := version.Build(p.program(record.Build)); err == nil && v1alpha1.SameProgram(got, record.Build) {
@@ -195,6 +198,8 @@ func (p Process) fetch(ctx context.Context, record Record) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
+	defer cancel()
 	layer, err := store.PullImage(ctx, name, tag, maxProgram)
 	if err != nil {
 		return fmt.Errorf("fetching image %s: %w", record.Image, err)
