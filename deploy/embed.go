@@ -19,8 +19,9 @@ var Multicluster embed.FS
 
 // Their files in Multicluster.
 const (
-	ClusterProfileCRD  = "multicluster/multicluster.x-k8s.io_clusterprofiles.yaml"
-	ClusterPropertyCRD = "multicluster/about.k8s.io_clusterproperties.yaml"
+	ClusterProfileCRD    = "multicluster/multicluster.x-k8s.io_clusterprofiles.yaml"
+	PlacementDecisionCRD = "multicluster/multicluster.x-k8s.io_placementdecisions.yaml"
+	ClusterPropertyCRD   = "multicluster/about.k8s.io_clusterproperties.yaml"
 )
 
 // Policies holds what the API of a hub checks beside the kinds themselves, as YAML files below policies/ of one or more

@@ -43,10 +43,17 @@ const (
 // last decision stands: what cannot be decided selects what it selected before. Writer: the placement controller.
 const ConditionDecided = "Decided"
 
+// ConditionSatisfied of a Placement is True when it has as many clusters as it asks for, and they lie as it asks for. One
+// that asks for all that meet its spec has no such condition. Writer: the placement controller.
+const ConditionSatisfied = "Satisfied"
+
 // Reasons of a Placement's conditions.
 const (
 	ReasonDecided         = "Decided"
 	ReasonInvalidSelector = "InvalidSelector"
+	ReasonSatisfied       = "Satisfied"
+	ReasonTooFewClusters  = "TooFewClusters"
+	ReasonNotSpread       = "NotSpread"
 )
 
 // Conditions of a Package. Writer: the delivery controller.

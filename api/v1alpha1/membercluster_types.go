@@ -86,6 +86,14 @@ type MemberClusterSpec struct {
 	// +optional
 	RevokedKeys []string `json:"revokedKeys,omitempty"`
 
+	// taints keep Placements that do not tolerate them away from the cluster (`umbel taint`).
+	// +listType=map
+	// +listMapKey=key
+	// +listMapKey=effect
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Taints []Taint `json:"taints,omitempty"`
+
 	// agent is the program that the cluster's agent is to run. AgentUpgrade sets it, in waves; without it the agent stays
 	// what it is.
 	// +optional

@@ -22,6 +22,7 @@ var leftOut = []struct {
 	{v1alpha1.GroupVersion.Group, "memberclusters", "status", "what members report; what the hub did to them is recorded as deeds"},
 	{v1alpha1.GroupVersion.Group, "packages", "status", "counts of what members report"},
 	{"multicluster.x-k8s.io", "clusterprofiles", "status", "what members report, as other tools read it"},
+	{"multicluster.x-k8s.io", "placementdecisions", "", "what a Placement selects, as other tools read it; its status is recorded itself"},
 }
 
 func recorded(ref *auditv1.ObjectReference) bool {

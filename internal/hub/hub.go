@@ -142,6 +142,7 @@ func (h *hub) serve(ctx context.Context) error {
 		h.addPulse,     // that this hub is alive, and when one was before
 		h.addTrust,     // the authority is kept up to date, and goes through its rotations
 		h.addPlacement, // which clusters?
+		h.addDecisions, // how do tools for many clusters see which?
 		h.addDelivery,  // from a source to a Release, and what each member is to hold
 		h.addProfiles,  // how do tools for many clusters see a member?
 		h.addScopes,    // who may do what on which clusters?

@@ -18,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/user"
 	rbacac "k8s.io/client-go/applyconfigurations/rbac/v1"
-	inventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -95,16 +94,17 @@ func readCRD(from fs.FS, file string) (*unstructured.Unstructured, error) {
 	return crd, nil
 }
 
-// installProfiles brings ClusterProfiles into an API that has none. One that is there is somebody else's and stays as it is.
-func installProfiles(ctx context.Context, c client.Client) error {
-	crd, err := readCRD(deploy.Multicluster, deploy.ClusterProfileCRD)
+// installShared brings a kind of SIG-Multicluster into an API that has none. One that is there is somebody else's and stays
+// as it is.
+func installShared(ctx context.Context, c client.Client, file string, list client.ObjectList) error {
+	crd, err := readCRD(deploy.Multicluster, file)
 	if err != nil {
 		return err
 	}
 	if err := c.Create(ctx, crd, client.FieldOwner(fieldManager)); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("installing %s: %w", crd.GetName(), err)
 	}
-	return awaitServed(ctx, c, &inventory.ClusterProfileList{})
+	return awaitServed(ctx, c, list)
 }
 
 // fleetOf returns what members are told of the fleet. Its name stands on the hub's namespace as SIG-Multicluster wants it.

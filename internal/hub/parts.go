@@ -26,6 +26,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/deploy"
 	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
@@ -35,6 +36,7 @@ import (
 	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/lifecycle/local"
 	"umbel.dev/umbel/internal/placement"
+	"umbel.dev/umbel/internal/placement/publish"
 	"umbel.dev/umbel/internal/profile"
 	"umbel.dev/umbel/internal/scope"
 	"umbel.dev/umbel/internal/upgrade"
@@ -231,7 +233,16 @@ func (h *hub) addPulse(ctx context.Context) (err error) {
 	return h.manager.Add(beat)
 }
 
-func (h *hub) addPlacement(context.Context) error { return placement.Setup(h.manager) }
+func (h *hub) addPlacement(context.Context) error { return placement.Setup(h.manager, time.Now) }
+
+// addDecisions goes without where somebody else owns the kind in a version that this hub does not know.
+func (h *hub) addDecisions(ctx context.Context) error {
+	if err := installShared(ctx, h.api, deploy.PlacementDecisionCRD, &inventory.PlacementDecisionList{}); err != nil {
+		h.Log.Error("what Placements select is not shown as PlacementDecisions (multicluster.x-k8s.io)", "error", err)
+		return ctx.Err()
+	}
+	return publish.Setup(h.manager)
+}
 
 func (h *hub) addScopes(context.Context) error { return scope.Setup(h.manager) }
 
@@ -248,7 +259,7 @@ func (h *hub) addDelivery(ctx context.Context) (err error) {
 
 // addProfiles goes without where somebody else owns the kind in a version that this hub does not know.
 func (h *hub) addProfiles(ctx context.Context) error {
-	if err := installProfiles(ctx, h.api); err != nil {
+	if err := installShared(ctx, h.api, deploy.ClusterProfileCRD, &inventory.ClusterProfileList{}); err != nil {
 		h.Log.Error("members are not shown as ClusterProfiles (multicluster.x-k8s.io)", "error", err)
 		return ctx.Err()
 	}

@@ -51,7 +51,7 @@ func start(t *testing.T) (client.Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := placement.Setup(mgr); err != nil {
+	if err := placement.Setup(mgr, time.Now); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -122,7 +122,7 @@ func TestPlacementFollowsTheFleet(t *testing.T) {
 	becomes("what cannot be decided stays", "False InvalidSelector 2 [dev prod-eu]")
 	p.Spec.ClusterSelector = metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}
 	must(api.Update(t.Context(), p))
-	becomes("it is mended", "True Decided 1 [prod-eu] selects 1 of 2 clusters")
+	becomes("it is mended", "True Decided 1 [prod-eu] selects 1 cluster")
 
 	eu.Finalizers = []string{v1alpha1.Finalizer}
 	must(api.Update(t.Context(), eu))
@@ -144,7 +144,7 @@ func TestPlacementFollowsTheFleet(t *testing.T) {
 	defer tick.Stop()
 	for {
 		notes := events(t, api, namespace)
-		if strings.Contains(notes, "Selected 2 of 2 clusters") && strings.Contains(notes, "the last decision stands (2 clusters)") {
+		if strings.Contains(notes, "Selected 2 clusters; came: dev\n") && strings.Contains(notes, "the last decision stands (2 clusters)") {
 			return
 		}
 		select {

@@ -25,7 +25,12 @@ func bindingName(scope, role string) string { return accessName(scope) + ":" + r
 func Placement(scope *v1alpha1.Scope) *v1alpha1.Placement {
 	return &v1alpha1.Placement{
 		ObjectMeta: made(scope, v1alpha1.SystemNamespace, v1alpha1.ScopePackage(scope.Name)),
-		Spec:       v1alpha1.PlacementSpec{ClusterSelector: *scope.Spec.ClusterSelector.DeepCopy()},
+		Spec: v1alpha1.PlacementSpec{
+			ClusterSelector: *scope.Spec.ClusterSelector.DeepCopy(),
+			// Whoever may work on a cluster may while it is drained, above all.
+			Tolerations: []v1alpha1.Toleration{{Operator: v1alpha1.TolerationExists}},
+			Decisions:   v1alpha1.DecisionsWithheld, // whom it lets in is nobody's workload
+		},
 	}
 }
 

@@ -126,6 +126,8 @@ func elsewhere(args []string, err error) error {
 		return exit.Usagef("%w; `umbel upgrade status` shows the upgrade of the agents", err)
 	case "clusterprofile":
 		return exit.Usagef("%w; kubectl reads ClusterProfiles from the hub's API: `kubectl get clusterprofiles -n %s`", err, v1alpha1.SystemNamespace)
+	case "placementdecision":
+		return exit.Usagef("%w; `umbel describe placement NAME` shows what it selects, and kubectl reads PlacementDecisions from the hub's API: `kubectl get placementdecisions -A`", err)
 	}
 	return exit.Usagef("%w; to read it from clusters add --all-clusters or --clusters SELECTOR", err)
 }

@@ -189,12 +189,23 @@ func InstallCRDs(t testing.TB, config *rest.Config) {
 // InstallProfiles installs SIG-Multicluster's ClusterProfile and returns when it is served.
 func InstallProfiles(t testing.TB, config *rest.Config) {
 	t.Helper()
+	installShared(t, config, deploy.ClusterProfileCRD)
+}
+
+// InstallDecisions installs SIG-Multicluster's PlacementDecision and returns when it is served.
+func InstallDecisions(t testing.TB, config *rest.Config) {
+	t.Helper()
+	installShared(t, config, deploy.PlacementDecisionCRD)
+}
+
+func installShared(t testing.TB, config *rest.Config, file string) {
+	t.Helper()
 	client, err := dynamic.NewForConfig(config)
 	if err == nil {
-		err = installCRD(t.Context(), client, deploy.Multicluster, deploy.ClusterProfileCRD)
+		err = installCRD(t.Context(), client, deploy.Multicluster, file)
 	}
 	if err != nil {
-		t.Fatalf("installing %s: %v", deploy.ClusterProfileCRD, err)
+		t.Fatalf("installing %s: %v", file, err)
 	}
 }
 

@@ -1,0 +1,162 @@
+package placement
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/placement/decide"
+)
+
+// hub is what a benchmark decides: clusters, and placements with their last decision, without an API.
+type hub struct {
+	book       *book
+	clusters   []decide.Cluster
+	placements map[types.NamespacedName]*v1alpha1.Placement
+}
+
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+func newHub(b testing.TB, clusters, placements int, spec func(i int) v1alpha1.PlacementSpec) *hub {
+	b.Helper()
+	h := &hub{book: newBook(), placements: map[types.NamespacedName]*v1alpha1.Placement{}}
+	for i := range clusters {
+		h.clusters = append(h.clusters, decide.Cluster{
+			Name: v1alpha1.ClusterName(fmt.Sprintf("c%05d", i)), KubernetesVersion: "v1.36.3",
+			Labels: map[string]string{"env": []string{"prod", "dev"}[i%2], "region": fmt.Sprintf("r%d", i%20), "site": fmt.Sprintf("s%d", i%200)},
+		})
+	}
+	for i := range placements {
+		p := &v1alpha1.Placement{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprintf("p%d", i), UID: types.UID(fmt.Sprint(i)), Generation: 1, ResourceVersion: "1"}}
+		p.Spec = spec(i)
+		h.placements[types.NamespacedName{Namespace: p.Namespace, Name: p.Name}] = p
+		h.decide(b, p)
+	}
+	return h
+}
+
+// decide is what the controller does, without reading and writing.
+func (h *hub) decide(b testing.TB, p *v1alpha1.Placement) {
+	page, _ := h.book.open(p)
+	if page.plan == nil {
+		b.Fatal(page.problem)
+	}
+	before := p.Status
+	before.Conditions = slices.Clone(before.Conditions)
+	task := h.book.take(page, noon)
+	if task.whole {
+		decided(p, page.plan, page.plan.Decide(h.clusters, decide.BeforeOf(&p.Status), noon))
+	} else {
+		var changes []decide.Change
+		for name := range task.changed {
+			i, found := slices.BinarySearchFunc(h.clusters, name, func(c decide.Cluster, name v1alpha1.ClusterName) int {
+				return strings.Compare(string(c.Name), string(name))
+			})
+			if !found {
+				b.Fatalf("%s is not there", name)
+			}
+			changes = append(changes, decide.Change{Name: name, Cluster: &h.clusters[i]})
+		}
+		decided(p, page.plan, page.plan.Revise(changes, decide.BeforeOf(&p.Status), noon))
+	}
+	unchanged(&before, &p.Status)
+	h.book.settle(page, same, time.Time{}, "")
+}
+
+// relabel changes one label of one cluster and decides what follows. It returns how many Placements were decided again.
+func (h *hub) relabel(b testing.TB, i int, key, value string) int {
+	before := h.clusters[i]
+	after := before
+	after.Labels = map[string]string{}
+	for k, v := range before.Labels {
+		after.Labels[k] = v
+	}
+	after.Labels[key] = value
+	h.clusters[i] = after
+	concerned := h.book.note(&before, &after, func(key types.NamespacedName) (decide.Before, bool) {
+		return decide.BeforeOf(&h.placements[key].Status), true
+	})
+	for _, key := range concerned {
+		h.decide(b, h.placements[key])
+	}
+	return len(concerned)
+}
+
+// The kinds of Placements that benchmarks have a thousand of.
+var specs = map[string]func(int) v1alpha1.PlacementSpec{
+	// labels: each selects the clusters of one of 200 sites, or of one of 20 regions.
+	"labels": func(i int) v1alpha1.PlacementSpec {
+		if i%2 == 0 {
+			return labelled("site", fmt.Sprintf("s%d", i/2%200))
+		}
+		return labelled("region", fmt.Sprintf("r%d", i/2%20))
+	},
+	// everybody: all of them select all clusters of production, so that one label moves all of them.
+	"everybody": func(int) v1alpha1.PlacementSpec { return labelled("env", "prod") },
+	// expressions: as labels, in CEL.
+	"expressions": func(i int) v1alpha1.PlacementSpec {
+		return v1alpha1.PlacementSpec{Expressions: []string{fmt.Sprintf("cluster.labels.region == 'r%d' && cluster.labels.env == 'prod'", i%20)}}
+	},
+	// seats: as labels, and each takes three of them, over sites.
+	"seats": func(i int) v1alpha1.PlacementSpec {
+		spec := labelled("region", fmt.Sprintf("r%d", i%20))
+		three := int32(3)
+		one := int32(1)
+		spec.NumberOfClusters, spec.Spread = &three, &v1alpha1.Spread{Label: "site", MaxSkew: &one}
+		return spec
+	},
+}
+
+func labelled(key, value string) v1alpha1.PlacementSpec {
+	return v1alpha1.PlacementSpec{ClusterSelector: metav1.LabelSelector{MatchLabels: map[string]string{key: value}}}
+}
+
+// BenchmarkLabelChange is what one change of a label costs with a thousand Placements: to find whom it concerns, and to
+// decide those again. Its figures are in docs/operate/scale.md.
+func BenchmarkLabelChange(b *testing.B) {
+	for _, kind := range []string{"labels", "everybody", "expressions", "seats"} {
+		for _, clusters := range []int{100, 1_000, 10_000} {
+			b.Run(fmt.Sprintf("%s/clusters=%d", kind, clusters), func(b *testing.B) {
+				h := newHub(b, clusters, 1_000, specs[kind])
+				again, n := 0, 0
+				for b.Loop() {
+					i, key, value := n%clusters, "region", fmt.Sprintf("r%d", (n+n/clusters+1)%20)
+					if kind == "everybody" {
+						key, value = "env", []string{"dev", "prod"}[(i+n/clusters)%2]
+					}
+					again += h.relabel(b, i, key, value)
+					n++
+				}
+				b.ReportMetric(float64(again)/float64(n), "placements/op")
+			})
+		}
+	}
+}
+
+// TestAThousandChanges: what is decided from the changes is what is decided from everything.
+func TestAThousandChanges(t *testing.T) {
+	for kind, spec := range specs {
+		t.Run(kind, func(t *testing.T) {
+			h := newHub(t, 200, 60, spec)
+			for n := range 1000 {
+				h.relabel(t, n*7%200, []string{"region", "env", "site"}[n%3], []string{"r1", "prod", "s3", "r2", "dev", "s4"}[n%6])
+			}
+			for _, p := range h.placements {
+				plan, err := decide.Compile(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := plan.Decide(h.clusters, decide.BeforeOf(&p.Status), noon).Clusters
+				if !slices.Equal(want, p.Status.Clusters) {
+					t.Errorf("%s: got %v, want %v", p.Name, p.Status.Clusters, want)
+				}
+			}
+		})
+	}
+}

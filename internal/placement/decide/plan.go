@@ -1,0 +1,270 @@
+package decide
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// Before is what was decided last.
+type Before struct {
+	// Generation is that of the spec that it was decided from; 0 when nothing was decided.
+	Generation int64
+	// Clusters, Undecided and Leaving are as the status has them.
+	Clusters, Undecided []v1alpha1.ClusterName
+	Leaving             []v1alpha1.Leaving
+}
+
+// BeforeOf returns what a status says of the last decision.
+func BeforeOf(status *v1alpha1.PlacementStatus) Before {
+	return Before{
+		Generation: status.ObservedGeneration, Clusters: status.Clusters, Undecided: status.Undecided, Leaving: status.Leaving,
+	}
+}
+
+// Decision is which clusters a Placement selects.
+type Decision struct {
+	// Clusters are the selected clusters, sorted. Whoever gets them changes nothing in them: they may be those of before.
+	Clusters []v1alpha1.ClusterName
+	// Leaving are those of them that stay for a while only.
+	Leaving []v1alpha1.Leaving
+	// Undecided are those of which it could not be told whether they fit, sorted.
+	Undecided []v1alpha1.ClusterName
+	// Shortfall says what of the number and the spread cannot be had.
+	Shortfall Shortfall
+	// Again is when to look again although nothing changes; zero when there is no need to.
+	Again time.Time
+}
+
+// sameSpec says whether what was decided before was decided from this spec.
+type sameSpec bool
+
+// Seats says whether the Placement asks for a number of clusters, so that one cluster's place depends on others.
+func (p *Plan) Seats() bool { return p.seats != nil }
+
+// Number is how many clusters it asks for at most; 0 for all.
+func (p *Plan) Number() int {
+	if p.seats == nil {
+		return 0
+	}
+	return p.seats.number
+}
+
+// Decide says which clusters are selected, of all that there are.
+func (p *Plan) Decide(clusters []Cluster, before Before, now time.Time) Decision {
+	round := p.begin(before, now)
+	for i := range clusters {
+		round.weigh(&clusters[i])
+	}
+	if p.seats != nil {
+		return round.end(p.fill(round))
+	}
+	return round.end(Shortfall{})
+}
+
+// Change is what became of one cluster.
+type Change struct {
+	Name v1alpha1.ClusterName
+	// Cluster is how it is now; nil when it is gone.
+	Cluster *Cluster
+}
+
+// Revise says what Decide would say of all clusters, from what it said last and those that changed since, each of them
+// once. The spec is the same as then, and asks for no number of clusters: nobody's place depends on another's.
+func (p *Plan) Revise(changes []Change, before Before, now time.Time) Decision {
+	round := p.begin(before, now)
+	changed := make(map[v1alpha1.ClusterName]bool, len(changes))
+	for _, change := range changes {
+		changed[change.Name] = true
+		if change.Cluster != nil {
+			round.weigh(change.Cluster)
+		}
+	}
+	return round.merge(before, changed)
+}
+
+// round is a decision that is being made.
+type round struct {
+	plan *Plan
+	same sameSpec
+	now  time.Time
+	// held and since are how it was.
+	held  []v1alpha1.ClusterName
+	since map[v1alpha1.ClusterName]time.Time
+
+	in        []v1alpha1.ClusterName
+	undecided []v1alpha1.ClusterName
+	leaving   map[departure][]v1alpha1.ClusterName
+	// runners are those who have, or could have, one of a number of seats.
+	runners []*runner
+}
+
+// departure is what clusters that leave at the same time for the same reason share.
+type departure struct {
+	since, until time.Time
+	because      string
+}
+
+func (p *Plan) begin(before Before, now time.Time) *round {
+	r := &round{
+		plan: p, same: before.Generation == p.generation, now: now.Truncate(time.Second), // as the API keeps times
+		held: before.Clusters, leaving: map[departure][]v1alpha1.ClusterName{},
+	}
+	for _, group := range before.Leaving {
+		if r.since == nil {
+			r.since = map[v1alpha1.ClusterName]time.Time{}
+		}
+		for _, name := range group.Clusters {
+			r.since[name] = group.Since.Time
+		}
+	}
+	return r
+}
+
+// weigh decides about one cluster, as far as that can be without the others.
+func (r *round) weigh(c *Cluster) {
+	v := r.plan.judge(c)
+	if v.doubtful() {
+		r.undecided = append(r.undecided, c.Name)
+	}
+	held := false
+	if v.why != fits || r.plan.seats != nil {
+		if held = named(r.held, c.Name); v.why != fits && !held {
+			return
+		}
+	}
+	var leaves *departure
+	if v.why != fits {
+		if leaves = r.departs(c, v); leaves != nil && !r.now.Before(leaves.until) {
+			return
+		}
+	}
+	if r.plan.seats != nil {
+		r.runners = append(r.runners, r.plan.enter(c, held, leaves))
+		return
+	}
+	r.take(c.Name, leaves)
+}
+
+func (r *round) take(cluster v1alpha1.ClusterName, leaves *departure) {
+	r.in = append(r.in, cluster)
+	if leaves != nil {
+		r.leaving[*leaves] = append(r.leaving[*leaves], cluster)
+	}
+}
+
+// departs says when a selected cluster leaves for what it does not meet; nil when it does not.
+func (r *round) departs(c *Cluster, v verdict) *departure {
+	after, never := r.plan.stay(v, r.same)
+	if never {
+		return nil
+	}
+	since := r.now
+	if was, ok := r.since[c.Name]; ok && bool(r.same) && was.Before(r.now) {
+		since = was
+	}
+	return &departure{since: since, until: since.Add(after), because: r.plan.because(v, c)}
+}
+
+// end puts the decision together.
+func (r *round) end(short Shortfall) Decision {
+	slices.Sort(r.in)
+	slices.Sort(r.undecided)
+	d := Decision{Clusters: r.in, Undecided: r.undecided, Leaving: r.departures(), Shortfall: short, Again: short.again}
+	for at := range r.leaving {
+		d.Again = earlier(d.Again, at.until)
+	}
+	return d
+}
+
+// departures returns those who leave, sorted.
+func (r *round) departures() []v1alpha1.Leaving {
+	if len(r.leaving) == 0 {
+		return nil
+	}
+	sorted := slices.SortedFunc(maps.Keys(r.leaving), func(a, b departure) int {
+		if by := a.until.Compare(b.until); by != 0 {
+			return by
+		}
+		if by := a.since.Compare(b.since); by != 0 {
+			return by
+		}
+		return strings.Compare(a.because, b.because)
+	})
+	var list []v1alpha1.Leaving
+	for _, at := range sorted {
+		names := r.leaving[at]
+		slices.Sort(names)
+		list = append(list, v1alpha1.Leaving{
+			Clusters: names, Since: metav1.NewTime(at.since), Until: metav1.NewTime(at.until), Because: at.because,
+		})
+	}
+	return list
+}
+
+// merge puts a decision about clusters that changed into the one about all. Those whose time is over leave, too.
+func (r *round) merge(before Before, changed map[v1alpha1.ClusterName]bool) Decision {
+	for _, group := range before.Leaving {
+		at := departure{since: group.Since.Time, until: group.Until.Time, because: group.Because}
+		for _, name := range group.Clusters {
+			if changed[name] {
+				continue
+			}
+			changed[name] = true // of the rest of before it is not any more
+			if r.now.Before(at.until) {
+				r.take(name, &at)
+			}
+		}
+	}
+	decided := r.end(Shortfall{})
+	decided.Clusters = replace(before.Clusters, decided.Clusters, changed)
+	decided.Undecided = replace(before.Undecided, decided.Undecided, changed)
+	return decided
+}
+
+// replace returns a sorted list in which those that changed are the ones in now, which is sorted.
+func replace(before, now []v1alpha1.ClusterName, changed map[v1alpha1.ClusterName]bool) []v1alpha1.ClusterName {
+	var gone []v1alpha1.ClusterName
+	same := true
+	for name := range changed {
+		_, was := slices.BinarySearch(before, name)
+		_, is := slices.BinarySearch(now, name)
+		if was {
+			gone = append(gone, name)
+		}
+		same = same && was == is
+	}
+	if same {
+		return before
+	}
+	slices.Sort(gone)
+	list := make([]v1alpha1.ClusterName, 0, len(before)-len(gone)+len(now))
+	for _, name := range gone {
+		i, _ := slices.BinarySearch(before, name)
+		list, before = take(list, before[:i], &now), before[i+1:]
+	}
+	list = take(list, before, &now)
+	return append(list, now...)
+}
+
+// take appends a stretch of a sorted list, with those of now in between that belong there.
+func take(list, stretch []v1alpha1.ClusterName, now *[]v1alpha1.ClusterName) []v1alpha1.ClusterName {
+	for len(*now) > 0 && len(stretch) > 0 && (*now)[0] < stretch[len(stretch)-1] {
+		i, _ := slices.BinarySearch(stretch, (*now)[0])
+		list = append(append(list, stretch[:i]...), (*now)[0])
+		stretch, *now = stretch[i:], (*now)[1:]
+	}
+	return append(list, stretch...)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
