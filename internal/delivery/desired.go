@@ -105,7 +105,7 @@ func (d *Desired) observe(now any) {
 	if !ok {
 		return
 	}
-	cluster := clusterOf(member)
+	cluster := ClusterOf(member)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before, known := d.clusters[cluster.Name]
@@ -137,7 +137,8 @@ func (d *Desired) known() int {
 	return len(d.clusters)
 }
 
-func clusterOf(member *v1alpha1.MemberCluster) Cluster {
+// ClusterOf returns what a decision needs to know of a member.
+func ClusterOf(member *v1alpha1.MemberCluster) Cluster {
 	return Cluster{
 		Name: v1alpha1.ClusterName(member.Name), Labels: member.Labels, Leaving: !member.DeletionTimestamp.IsZero(),
 	}
@@ -188,7 +189,8 @@ func sameRelease(a, b *v1alpha1.Release) bool {
 
 func samePlacement(a, b *v1alpha1.Placement) bool {
 	return a == b || decisionOf(a) == decisionOf(b) &&
-		(decisionOf(a) == undecided || slices.Equal(a.Status.Clusters, b.Status.Clusters))
+		(decisionOf(a) == undecided ||
+			slices.Equal(a.Status.Clusters, b.Status.Clusters) && slices.Equal(a.Status.Undecided, b.Status.Undecided))
 }
 
 // concerns says whether the answer for the cluster differs.

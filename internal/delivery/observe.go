@@ -106,7 +106,7 @@ func membersOf(ctx context.Context, from client.Reader, v *visit) ([]Member, err
 	var members []Member
 	for i := range list.Items {
 		member := Member{
-			Cluster:   clusterOf(&list.Items[i]),
+			Cluster:   ClusterOf(&list.Items[i]),
 			Connected: meta.IsStatusConditionTrue(list.Items[i].Status.Conditions, v1alpha1.ConditionConnected),
 			Holds:     holding(&list.Items[i], v.key),
 		}

@@ -80,7 +80,7 @@ const (
 //   - A Package that is being deleted is removed everywhere.
 //   - What is in doubt after a restore is not told.
 //   - Otherwise there has to be a Placement with a decision about its current spec. A cluster that it does not select
-//     removes, if the decision stands; one that it selects gets its variant of the Release, when there is one.
+//     removes, if the decision stands and is about it; one that it selects gets its variant of the Release, when there is one.
 func Assign(seen Seen, cluster Cluster) (Action, *v1alpha1.Variant) {
 	if cluster.Leaving {
 		return Keep, nil
@@ -93,7 +93,7 @@ func Assign(seen Seen, cluster Cluster) (Action, *v1alpha1.Variant) {
 		return Keep, nil
 	}
 	if !selects(seen.Placement, cluster.Name) {
-		if decision == decided && seen.Doubt == NoDoubt {
+		if decision == decided && seen.Doubt == NoDoubt && !doubts(seen.Placement, cluster.Name) {
 			return Remove, nil
 		}
 		return Keep, nil
@@ -136,6 +136,12 @@ func decisionOf(placement *v1alpha1.Placement) decision {
 func selects(placement *v1alpha1.Placement, cluster v1alpha1.ClusterName) bool {
 	_, selected := slices.BinarySearch(placement.Status.Clusters, cluster)
 	return selected
+}
+
+// doubts says whether the Placement could not tell of the cluster: then it is not selected, which is no decision.
+func doubts(placement *v1alpha1.Placement, cluster v1alpha1.ClusterName) bool {
+	_, doubted := slices.BinarySearch(placement.Status.Undecided, cluster)
+	return doubted
 }
 
 // VariantFor returns the variant of a Release for a cluster; nil when the Release has none, or when the cluster lacks

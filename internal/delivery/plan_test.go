@@ -22,6 +22,13 @@ func placement(generation, observed int64, status metav1.ConditionStatus, cluste
 	}
 }
 
+// doubting is a decided Placement that selects nobody and could not tell of one cluster.
+func doubting(cluster v1alpha1.ClusterName) *v1alpha1.Placement {
+	p := placement(1, 1, "True")
+	p.Status.Undecided = []v1alpha1.ClusterName{cluster}
+	return p
+}
+
 // release has one variant for each list of values.
 func release(name string, variables []string, values ...[]string) *v1alpha1.Release {
 	r := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -90,6 +97,8 @@ func TestAssign(t *testing.T) {
 		{reason: "decidedly not selected", seen: Seen{Placement: placement(1, 1, "True", "us"), Release: plain()}, cluster: eu, want: Remove},
 		{reason: "decidedly not selected, by a placement of no cluster", seen: Seen{Placement: placement(1, 1, "True"), Release: plain()}, cluster: eu, want: Remove},
 		{reason: "decidedly not selected, and nothing was ever rendered", seen: Seen{Placement: placement(1, 1, "True", "us")}, cluster: eu, want: Remove},
+		{reason: "not selected because it could not be told whether it is meant", seen: Seen{Placement: doubting("eu"), Release: plain()}, cluster: eu, want: Keep},
+		{reason: "decidedly not selected, while it could not be told of another", seen: Seen{Placement: doubting("us"), Release: plain()}, cluster: eu, want: Remove},
 		{reason: "the placement is gone", seen: Seen{Release: plain()}, cluster: eu, want: Keep},
 		{reason: "the placement was never decided", seen: Seen{Placement: &v1alpha1.Placement{}, Release: plain()}, cluster: eu, want: Keep},
 		{reason: "the decision is about an older spec", seen: Seen{Placement: func() *v1alpha1.Placement {
@@ -153,6 +162,9 @@ func FuzzAssignNeverRemovesWithoutADecision(f *testing.F) {
 			if has(3) {
 				seen.Placement.Status.Clusters = nil
 			}
+			if has(7) {
+				seen.Placement.Status.Undecided = []v1alpha1.ClusterName{"eu"}
+			}
 		}
 		if has(4) {
 			seen.Release = release("r", []string{"cluster.labels.region"}, []string{"eu"})
@@ -165,7 +177,7 @@ func FuzzAssignNeverRemovesWithoutADecision(f *testing.F) {
 		standsNow := has(1) && !has(2) && status == "True" && ofCondition == generation && observed == generation
 		switch action {
 		case Remove:
-			if cluster.Leaving || !seen.Deleting && (!standsNow || selects(seen.Placement, "eu")) {
+			if cluster.Leaving || !seen.Deleting && (!standsNow || selects(seen.Placement, "eu") || has(7)) {
 				t.Errorf("removed without a decision: %+v %+v", seen, cluster)
 			}
 		case Deliver:
