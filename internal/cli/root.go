@@ -13,6 +13,7 @@ import (
 	"umbel.dev/umbel/internal/cli/consent"
 	"umbel.dev/umbel/internal/cli/describe"
 	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/explain"
 	"umbel.dev/umbel/internal/cli/get"
 	"umbel.dev/umbel/internal/cli/hub"
 	"umbel.dev/umbel/internal/cli/join"
@@ -25,6 +26,7 @@ import (
 	"umbel.dev/umbel/internal/cli/refresh"
 	"umbel.dev/umbel/internal/cli/restore"
 	"umbel.dev/umbel/internal/cli/scope"
+	"umbel.dev/umbel/internal/cli/taint"
 	"umbel.dev/umbel/internal/cli/token"
 	"umbel.dev/umbel/internal/cli/up"
 	"umbel.dev/umbel/internal/cli/upgrade"
@@ -67,8 +69,8 @@ func NewRoot(f *client.Factory) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add(fleetGroup, get.NewCmd(f), describe.NewCmd(f), refresh.NewCmd(f))
-	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
+	add(fleetGroup, get.NewCmd(f), describe.NewCmd(f), explain.NewCmd(f), refresh.NewCmd(f))
+	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f)...)
 	add(fleetGroup, audit.NewCmd(f))
 	add(memberGroup, token.NewCmd(f), ca.NewCmd(f), scope.NewCmd(f), upgrade.NewCmd(f))

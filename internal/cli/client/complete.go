@@ -66,6 +66,13 @@ func (f *Factory) CompleteFirst(kind kinds.Kind) cobra.CompletionFunc {
 	}
 }
 
+// CompleteNames completes every argument with the names of a kind that are not given yet.
+func (f *Factory) CompleteNames(kind kinds.Kind) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return f.names(cmd, kind, Many, args)
+	}
+}
+
 // CompleteName completes the one argument that there is with the names of a kind.
 func (f *Factory) CompleteName(kind kinds.Kind) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

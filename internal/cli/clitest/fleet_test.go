@@ -26,6 +26,7 @@ import (
 	"umbel.dev/umbel/internal/cli/consent"
 	"umbel.dev/umbel/internal/cli/describe"
 	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/explain"
 	"umbel.dev/umbel/internal/cli/get"
 	"umbel.dev/umbel/internal/cli/kubeconfig"
 	"umbel.dev/umbel/internal/cli/kubectl"
@@ -34,6 +35,7 @@ import (
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/refresh"
 	"umbel.dev/umbel/internal/cli/scope"
+	"umbel.dev/umbel/internal/cli/taint"
 	"umbel.dev/umbel/internal/cli/token"
 	"umbel.dev/umbel/internal/cli/upgrade"
 	"umbel.dev/umbel/internal/kube/kubetest"
@@ -143,6 +145,7 @@ func (f *fleet) root(out, errs io.Writer, args ...string) *cobra.Command {
 	factory.AddFlags(root.PersistentFlags())
 	root.AddCommand(scope.NewCmd(factory), get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), token.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory), kubeconfig.NewCmd(factory), leave.NewCmd(factory))
 	root.AddCommand(consent.NewCmds(factory)...)
+	root.AddCommand(taint.NewCmd(factory), explain.NewCmd(factory))
 	root.AddCommand(ca.NewCmd(factory), audit.NewCmd(factory), upgrade.NewCmd(factory))
 	root.SetArgs(args)
 	return root

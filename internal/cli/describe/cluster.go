@@ -23,6 +23,7 @@ func (d *clusterDossier) write(p *page, moment view.Moment) {
 	cluster := d.Cluster
 	p.field("Name", cluster.Name)
 	p.field("Labels", view.Labels(cluster.Labels))
+	p.field("Taints", view.Taints(cluster.Spec.Taints))
 	p.cell("Ready", moment.ClusterReady(cluster))
 	if cluster.DeletionTimestamp != nil {
 		p.field("Deleted", output.Ago(cluster.DeletionTimestamp.Time, moment.Now)+", waits for its agent to let go")

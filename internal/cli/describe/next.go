@@ -125,7 +125,11 @@ func (d *placementDossier) next() []string {
 	decided := meta.FindStatusCondition(d.Placement.Status.Conditions, v1alpha1.ConditionDecided)
 	switch {
 	case decided != nil && decided.Reason == v1alpha1.ReasonInvalidSelector:
-		return []string{"correct spec.clusterSelector; until then it selects what it selected before"}
+		return []string{"correct the field that Decided names; until then it selects what it selected before"}
+	case decided != nil && len(d.Placement.Status.Undecided) > 0:
+		return []string{fmt.Sprintf("`umbel explain placement %s --cluster %s%s` says what cannot be told of a cluster", d.Placement.Name, d.Placement.Status.Undecided[0], inNamespace(d.Placement.Namespace))}
+	case meta.IsStatusConditionFalse(d.Placement.Status.Conditions, v1alpha1.ConditionSatisfied):
+		return []string{fmt.Sprintf("`umbel explain placement %s%s` says what each of the other clusters does not meet", d.Placement.Name, inNamespace(d.Placement.Namespace))}
 	case decided != nil && decided.Status == metav1.ConditionTrue && d.Placement.Status.Selected == 0:
 		return []string{"`umbel get clusters -o wide` shows the labels that clusters have; `umbel label cluster NAME KEY=VALUE` adds one"}
 	}

@@ -40,6 +40,9 @@ var clusterColumns = columns[v1alpha1.MemberCluster]{
 		{"LABELS", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell {
 			return output.Text(view.Labels(c.Labels))
 		}},
+		{"TAINTS", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell {
+			return output.Text(view.Taints(c.Spec.Taints))
+		}},
 		{"REASON", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell {
 			return output.Text(view.Message(c.Status.Conditions))
 		}},
@@ -70,13 +73,13 @@ var placementColumns = columns[v1alpha1.Placement]{
 		{"NAME", func(_ view.Moment, p *v1alpha1.Placement) output.Cell { return output.Text(p.Name) }},
 		{"READY", view.Moment.PlacementReady},
 		{"SELECTED", func(_ view.Moment, p *v1alpha1.Placement) output.Cell {
-			return output.Text(strconv.Itoa(int(p.Status.Selected)))
+			return output.Text(selected(p))
 		}},
 		{"AGE", func(m view.Moment, p *v1alpha1.Placement) output.Cell { return m.Age(p.CreationTimestamp) }},
 	},
 	wide: []column[v1alpha1.Placement]{
 		{"SELECTOR", func(_ view.Moment, p *v1alpha1.Placement) output.Cell {
-			return output.Text(view.Selector(p.Spec.ClusterSelector))
+			return output.Text(view.Means(&p.Spec))
 		}},
 		{"CLUSTERS", func(_ view.Moment, p *v1alpha1.Placement) output.Cell { return output.Text(first(p.Status.Clusters)) }},
 		{"MESSAGE", func(_ view.Moment, p *v1alpha1.Placement) output.Cell {
@@ -126,6 +129,14 @@ var scopeColumns = columns[v1alpha1.Scope]{
 			return output.Text(view.Message(s.Status.Conditions))
 		}},
 	},
+}
+
+// selected is how many clusters a placement selects, of how many that it asks for where it does.
+func selected(p *v1alpha1.Placement) string {
+	if wanted := p.Spec.NumberOfClusters; wanted != nil {
+		return fmt.Sprintf("%d/%d", p.Status.Selected, *wanted)
+	}
+	return strconv.Itoa(int(p.Status.Selected))
 }
 
 func path(source v1alpha1.Source) string {

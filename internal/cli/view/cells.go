@@ -2,6 +2,8 @@ package view
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -114,6 +116,31 @@ func Selector(selector metav1.LabelSelector) string {
 		return "all clusters"
 	}
 	return metav1.FormatLabelSelector(&selector)
+}
+
+// Means says which clusters a placement means: its selector, and in short what else it asks for.
+func Means(spec *v1alpha1.PlacementSpec) string {
+	text := Selector(spec.ClusterSelector)
+	if n := len(spec.Fields) + len(spec.Expressions); n > 0 {
+		text += fmt.Sprintf("; %d more conditions", n)
+	}
+	if n := spec.NumberOfClusters; n != nil {
+		text += fmt.Sprintf("; at most %d", *n)
+		if spec.Spread != nil {
+			text += " over " + spec.Spread.Label
+		}
+	}
+	return text
+}
+
+// Taints writes taints sorted, as KEY=VALUE:EFFECT,KEY:EFFECT.
+func Taints(of []v1alpha1.Taint) string {
+	var texts []string
+	for _, taint := range of {
+		texts = append(texts, taint.String())
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, ",")
 }
 
 // Labels writes labels sorted, as KEY=VALUE,KEY=VALUE.

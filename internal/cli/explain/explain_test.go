@@ -1,0 +1,135 @@
+package explain
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/clitest"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/view"
+)
+
+// sceneOf is the package Shop and one of the clusters of clitest.
+func sceneOf(cluster string, change func(*Scene)) *Scene {
+	s := &Scene{Package: clitest.Shop(), Placement: clitest.Shops(), PlacementName: "shops", Release: clitest.ShopRelease()}
+	slices.Reverse(s.Release.Spec.Variants) // sorted by their values, as the hub keeps them
+	for _, c := range clitest.Clusters() {
+		if c.Name == cluster {
+			s.Cluster = &c
+		}
+	}
+	if change != nil {
+		change(s)
+	}
+	return s
+}
+
+func number(n int32) *int32 { return &n }
+
+func TestAccounts(t *testing.T) {
+	soon := metav1.NewTime(clitest.Now.Add(4 * time.Minute))
+	for _, c := range []struct {
+		reason string
+		golden string
+		scene  *Scene
+		moment view.Moment
+	}{
+		{reason: "it is as it should be", golden: "ready.txt", scene: sceneOf("prod-eu", nil)},
+		{reason: "an object fails", golden: "failing.txt", scene: sceneOf("dev", nil)},
+		{reason: "the cluster is lost", golden: "lost.txt", scene: sceneOf("prod-us", nil)},
+		{reason: "the placement does not select it", golden: "not-selected.txt", scene: sceneOf("edge", nil)},
+		{reason: "a label is missing that the manifests use", golden: "label-missing.txt", scene: sceneOf("edge", func(s *Scene) {
+			s.Placement.Spec.ClusterSelector = metav1.LabelSelector{}
+			s.Placement.Status.Clusters, s.Placement.Status.Selected = []v1alpha1.ClusterName{"dev", "edge", "prod-eu", "prod-us"}, 4
+		})},
+		{reason: "everything that a placement can ask for", golden: "asked.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			hour := int64(3600)
+			s.Cluster.Status.Packages = nil
+			s.Cluster.Spec.Taints = []v1alpha1.Taint{
+				{Key: "known", Effect: v1alpha1.TaintEvict}, {Key: "slow", Effect: v1alpha1.TaintPreferNoSelect}, {Key: "maintenance", Value: "disks", Effect: v1alpha1.TaintNoSelect},
+				{Key: "soon", Effect: v1alpha1.TaintEvict},
+			}
+			s.Placement.Spec = v1alpha1.PlacementSpec{
+				ClusterSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod", "tier": "gold"}},
+				Fields: []v1alpha1.FieldRequirement{
+					{Field: "kubernetesVersion", Operator: v1alpha1.FieldAtLeast, Values: []string{"v1.37"}},
+					{Field: "properties.gpu", Operator: v1alpha1.FieldDoesNotExist},
+				},
+				Expressions: []string{"cluster.labels.region == 'eu'", "cluster.properties.gpu == 'a'", "cluster.labels.region != 'eu'"},
+				Tolerations: []v1alpha1.Toleration{
+					{Key: "known", Operator: v1alpha1.TolerationExists},
+					{Key: "soon", Operator: v1alpha1.TolerationExists, Effect: v1alpha1.TaintEvict, TolerationSeconds: &hour},
+				},
+				NumberOfClusters: number(2), Spread: &v1alpha1.Spread{Label: "zone", MaxSkew: number(1)},
+				Scores: []v1alpha1.Score{{Weight: 3, Expression: "size(cluster.name)"}, {Weight: 1, Expression: "int(cluster.properties.gpu)"}},
+			}
+			s.Placement.Status.Clusters, s.Placement.Status.Selected = []v1alpha1.ClusterName{"dev", "prod-us"}, 2
+			meta.SetStatusCondition(&s.Placement.Status.Conditions, clitest.Condition(v1alpha1.ConditionSatisfied, metav1.ConditionFalse, v1alpha1.ReasonNotSpread, "they are skewed"))
+		})},
+		{reason: "it stays for a while", golden: "leaving.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			s.Placement.Spec.Fields = []v1alpha1.FieldRequirement{{Field: "kubernetesVersion", Operator: v1alpha1.FieldAtLeast, Values: []string{"v1.37"}}}
+			s.Placement.Status.Leaving = []v1alpha1.Leaving{{
+				Clusters: []v1alpha1.ClusterName{"prod-eu"}, Since: clitest.Ago(time.Minute), Until: soon, Because: "fields[0]: kubernetesVersion AtLeast v1.37",
+			}}
+		})},
+		{reason: "it cannot be told", golden: "undecided.txt", scene: sceneOf("edge", func(s *Scene) {
+			s.Placement.Spec = v1alpha1.PlacementSpec{Expressions: []string{"cluster.labels.env == 'prod'"}}
+			s.Placement.Status.Undecided = []v1alpha1.ClusterName{"edge"}
+		})},
+		{reason: "the placement cannot be read", golden: "invalid.txt", scene: sceneOf("edge", func(s *Scene) {
+			s.Placement.Spec.Expressions = []string{"cluster.labels.env = 'prod'"}
+			s.Placement.Status.Conditions[0] = clitest.Condition(v1alpha1.ConditionDecided, metav1.ConditionFalse, v1alpha1.ReasonInvalidSelector, "spec.expressions[0]")
+		})},
+		{reason: "there is no placement, and no release", golden: "nothing.txt", scene: sceneOf("edge", func(s *Scene) {
+			s.Package, s.Placement, s.PlacementName, s.Release = clitest.Broken(), nil, "nowhere", nil
+		})},
+		{reason: "it is on its way out", golden: "removing.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			s.Placement.Status.Clusters, s.Placement.Status.Selected = []v1alpha1.ClusterName{"dev"}, 1
+			s.Placement.Spec.ClusterSelector = metav1.LabelSelector{MatchLabels: map[string]string{"env": "dev"}}
+			s.Cluster.Status.Packages[0].Phase = v1alpha1.PackageRemoving
+		})},
+		{reason: "it holds the release before", golden: "behind.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			s.Package.Status.Release, s.Release.Name, s.Release.Spec.Variants[0].Digest = "shop-newer", "shop-newer", "sha256:22"
+			s.Release.Spec.Variants[1].Digest = "sha256:11"
+		})},
+		{reason: "the hub is silent", golden: "silent-hub.txt", scene: sceneOf("prod-eu", nil), moment: clitest.Silent()},
+		{reason: "a placement alone", golden: "placement.txt", scene: sceneOf("prod-eu", func(s *Scene) { s.Package, s.Release = nil, nil })},
+		{reason: "a placement that does not mean it", golden: "placement-not.txt", scene: sceneOf("edge", func(s *Scene) { s.Package, s.Release = nil, nil })},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			if c.moment == (view.Moment{}) {
+				c.moment = clitest.Alive()
+			}
+			var out bytes.Buffer
+			if err := (&page{out: &out}).account(Explain(c.scene, c.moment), c.moment); err != nil {
+				t.Fatal(err)
+			}
+			clitest.Golden(t, c.golden, out.String())
+		})
+	}
+}
+
+func TestSurvey(t *testing.T) {
+	s := &Scene{Placement: clitest.Shops(), PlacementName: "shops", Clusters: clitest.Clusters()}
+	var out bytes.Buffer
+	if err := (&page{out: &out}).survey(Survey(s)); err != nil {
+		t.Fatal(err)
+	}
+	clitest.Golden(t, "survey.txt", out.String())
+}
+
+// TestJSON: what programs read names every step with words that do not change.
+func TestJSON(t *testing.T) {
+	var out strings.Builder
+	if err := output.Encode(&out, output.JSON, Explain(sceneOf("dev", nil), clitest.Alive())); err != nil {
+		t.Fatal(err)
+	}
+	clitest.Golden(t, "failing.json", out.String())
+}

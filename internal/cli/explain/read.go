@@ -1,0 +1,99 @@
+package explain
+
+import (
+	"context"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/placement/decide"
+)
+
+// Scene is what an account is made of. What is nil is not there.
+type Scene struct {
+	// Package is nil where a placement alone is explained.
+	Package *v1alpha1.Package
+	// Placement is the package's, or the one that is asked about; PlacementName is its name, be it there or not.
+	Placement     *v1alpha1.Placement
+	PlacementName string
+	// Release is the package's current one.
+	Release *v1alpha1.Release
+	// Cluster is the one that is asked about; nil where all are.
+	Cluster *v1alpha1.MemberCluster
+	// Clusters are all, where all are asked about.
+	Clusters []v1alpha1.MemberCluster
+
+	compiled func() (*decide.Plan, error)
+}
+
+// compile reads the placement's spec, once for however many clusters.
+func (s *Scene) compile() (*decide.Plan, error) {
+	if s.compiled == nil {
+		s.compiled = sync.OnceValues(func() (*decide.Plan, error) { return decide.Compile(s.Placement) })
+	}
+	return s.compiled()
+}
+
+type reader struct {
+	hub       *client.Hub
+	namespace string
+}
+
+func (r *reader) scene(ctx context.Context, kind kinds.Kind, name, cluster string) (*Scene, error) {
+	s := &Scene{PlacementName: name}
+	if kind == kinds.Packages {
+		s.Package = &v1alpha1.Package{}
+		if err := r.hub.Get(ctx, r.key(name), s.Package); err != nil {
+			return nil, err
+		}
+		s.PlacementName = s.Package.Spec.PlacementRef.Name
+		var err error
+		if s.Release, err = found(ctx, r, s.Package.Status.Release, &v1alpha1.Release{}); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if s.Placement, err = found(ctx, r, s.PlacementName, &v1alpha1.Placement{}); err != nil {
+		return nil, err
+	}
+	if kind == kinds.Placements && s.Placement == nil {
+		return nil, r.hub.Get(ctx, r.key(name), &v1alpha1.Placement{})
+	}
+	s.Cluster = &v1alpha1.MemberCluster{}
+	return s, r.hub.Get(ctx, kube.ObjectKey{Name: cluster}, s.Cluster)
+}
+
+func (r *reader) survey(ctx context.Context, name string) (*Scene, error) {
+	s := &Scene{PlacementName: name, Placement: &v1alpha1.Placement{}}
+	if err := r.hub.Get(ctx, r.key(name), s.Placement); err != nil {
+		return nil, err
+	}
+	var clusters v1alpha1.MemberClusterList
+	if err := r.hub.ListClusters(ctx, &clusters, labels.Everything()); err != nil {
+		return nil, err
+	}
+	s.Clusters = clusters.Items
+	return s, nil
+}
+
+func (r *reader) key(name string) kube.ObjectKey {
+	return kube.ObjectKey{Namespace: r.namespace, Name: name}
+}
+
+// found reads what an object refers to, or nil when it does not exist.
+func found[T kube.Object](ctx context.Context, r *reader, name string, into T) (T, error) {
+	var none T
+	if name == "" {
+		return none, nil
+	}
+	err := r.hub.Get(ctx, r.key(name), into)
+	if apierrors.IsNotFound(err) {
+		return none, nil
+	}
+	return into, err
+}
