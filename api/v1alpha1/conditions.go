@@ -73,6 +73,8 @@ const (
 const (
 	ReasonFetched           = "Fetched"           // Fetched True
 	ReasonFetchFailed       = "FetchFailed"       // the source cannot be reached or read
+	ReasonUnauthorized      = "Unauthorized"      // the server wants credentials, or refuses those that it got
+	ReasonSecretInvalid     = "SecretInvalid"     // the Secret with the credentials is not there, or lacks what it takes
 	ReasonSourceNotAllowed  = "SourceNotAllowed"  // the source is on the hub's own disk, where it may not read
 	ReasonRefNotFound       = "RefNotFound"       // the branch, tag or commit does not exist in the source
 	ReasonPathNotFound      = "PathNotFound"      // the path does not exist in the revision

@@ -29,6 +29,14 @@ const (
 	// RefreshAnnotation on a Package asks for a fetch of its source now. Any new value counts as a request.
 	RefreshAnnotation = "umbel.dev/refresh-requested-at"
 
+	// OnlyForAnnotation on a Secret with credentials says for which address they are, such as https://git.example.com/team:
+	// they are sent to no other.
+	OnlyForAnnotation = "umbel.dev/only-for"
+
+	// WebhookLabel on a Secret makes it a receiver of pushes. Its value is who sends them: github, gitlab, gitea, bitbucket or
+	// registry.
+	WebhookLabel = "umbel.dev/webhook"
+
 	// RestoredAnnotation stands on a Package that was restored from a backup, with the time that the backup shows. The hub
 	// knows what was then: it delivers the Package when it has read its source again, and prunes it from no cluster because of
 	// a selection, until `umbel restore --finish` takes the annotation away.

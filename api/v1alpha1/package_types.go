@@ -45,11 +45,14 @@ type LocalReference struct {
 }
 
 // Source is where manifests come from.
-// +kubebuilder:validation:XValidation:rule="has(self.git) != has(self.inline)",message="exactly one source has to be given: git or inline"
+// +kubebuilder:validation:XValidation:rule="(has(self.git) ? 1 : 0) + (has(self.oci) ? 1 : 0) + (has(self.inline) ? 1 : 0) == 1",message="exactly one source has to be given: git, oci or inline"
 type Source struct {
 	// git reads manifests from a folder of a Git repository.
 	// +optional
 	Git *GitSource `json:"git,omitempty"`
+	// oci reads manifests from an artifact in an OCI registry.
+	// +optional
+	OCI *OCISource `json:"oci,omitempty"`
 	// inline is manifests that stand in the Package itself.
 	// +optional
 	Inline *InlineSource `json:"inline,omitempty"`
@@ -64,34 +67,6 @@ type InlineSource struct {
 	// +kubebuilder:validation:MaxItems=256
 	// +optional
 	Objects []InlineObject `json:"objects,omitempty"`
-}
-
-// GitSource is a folder of a Git repository at a revision.
-type GitSource struct {
-	// url of the repository: https://…, http://…, or file:///… for one on the hub's own machine, in a folder that the
-	// hub was told to read (`umbel hub --allow-local-sources`).
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?|file)://.+')",message="url has to begin with https://, http:// or file://"
-	URL string `json:"url"`
-	// ref is a branch, a tag, or the full hash of a commit.
-	// +kubebuilder:default=main
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
-	// +optional
-	Ref string `json:"ref,omitempty"`
-	// path of the folder in the repository. A kustomization.yaml in it is built with kustomize; without one, every
-	// .yaml, .yml and .json file below it is taken as it is. The default is the root of the repository.
-	// +kubebuilder:default="."
-	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.matches('(^|/)[.][.](/|$)')",message="path is relative to the root of the repository and does not leave it"
-	// +optional
-	Path string `json:"path,omitempty"`
-	// pollInterval is how often the repository is asked for a new revision. A refresh (`umbel refresh`) asks at once.
-	// +kubebuilder:default="1m"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5s')",message="pollInterval is at least 5s"
-	// +optional
-	PollInterval *metav1.Duration `json:"pollInterval,omitempty"`
 }
 
 // PackageStatus says how far a Package is.

@@ -41,7 +41,7 @@ type Content interface {
 
 // Needs is what the controller needs.
 type Needs struct {
-	// Dir is the folder of the mirrors of Git repositories.
+	// Dir is where what is fetched from sources has its folders, one for each kind: git and so on.
 	Dir string
 	// LocalSources are the folders of this machine's disk in which file:// repositories may be read.
 	LocalSources []string
@@ -64,6 +64,7 @@ type Controller struct {
 	content Content
 	fetcher *source.Fetcher
 	desired *Desired
+	log     *slog.Logger
 	now     func() time.Time
 	started time.Time
 	queue   queueRef
@@ -84,6 +85,7 @@ type memo struct {
 	tried    attempt           // what was rendered last and made no new Release
 	files    map[string]string // variable of the current Release -> a file that refers to it
 	retired  string            // the Release after which old ones were dropped
+	fed      fed               // what the last rendering read
 }
 
 // visit is one pass over a Package. Steps read and fill it in their order.

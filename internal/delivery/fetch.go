@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	defaultPoll = time.Minute
-	defaultRef  = "main"
 	// retryFetch is the longest wait after a failed fetch, however seldom the source is polled.
 	retryFetch = 30 * time.Second
 	// retryMirror is the wait before a commit that cannot be read is fetched again.
@@ -33,8 +31,8 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 		})
 		return nil
 	}
-	git := v.pkg.Spec.Source.Git
-	if git == nil {
+	at, ok := placeOf(v.pkg.Namespace, v.pkg.Spec.Source)
+	if !ok {
 		return nil // the API does not take such a Package
 	}
 	now := c.now()
@@ -46,14 +44,13 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 		v.memo.refresh = asked
 	}
 	v.memo.visited = true
-	ref := refOf(git)
-	head, _ := c.fetcher.Head(ref, time.Time{}) // what is known
-	every := pollEvery(v.key, git, head.Err)
+	head, _ := c.fetcher.Head(at.ref, time.Time{}) // what is known
+	every := pollEvery(v.key, at.poll, head.Err)
 	notBefore := now.Add(-every)
 	if v.memo.notOlder.After(notBefore) {
 		notBefore = v.memo.notOlder
 	}
-	head, fresh := c.fetcher.Head(ref, notBefore)
+	head, fresh := c.fetcher.Head(at.ref, notBefore)
 	if fresh {
 		v.again(head.At.Add(every).Sub(now))
 	}
@@ -64,10 +61,10 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 		v.fetchFailed(head.Err)
 		return nil
 	}
-	v.commit = head.Commit
+	v.commit = head.ID
 	v.set(metav1.Condition{
 		Type: v1alpha1.ConditionFetched, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonFetched,
-		Message: fmt.Sprintf("%s is at %.12s", ref.Name, head.Commit),
+		Message: found(at.ref, head.Revision),
 	})
 	return nil
 }
@@ -96,20 +93,17 @@ func (c *Controller) mirrorFailed(v *visit, err error) {
 	}
 }
 
-func refOf(git *v1alpha1.GitSource) source.Ref {
-	if git.Ref == "" {
-		return source.Ref{URL: git.URL, Name: defaultRef}
+// found says what a source is at.
+func found(ref source.Ref, at source.Revision) string {
+	if ref.Range == "" {
+		return fmt.Sprintf("%s is at %s", ref.Version(), source.Short(at.ID))
 	}
-	return source.Ref{URL: git.URL, Name: git.Ref}
+	return fmt.Sprintf("%s, the newest version that %q allows, is at %s", at.Name, ref.Range, source.Short(at.ID))
 }
 
 // pollEvery is how old a fetch may be: the interval of the spec give or take a tenth, so that Packages spread out; less
 // after a failure.
-func pollEvery(key v1alpha1.PackageKey, git *v1alpha1.GitSource, failure error) time.Duration {
-	every := defaultPoll
-	if git.PollInterval != nil && git.PollInterval.Duration > 0 {
-		every = git.PollInterval.Duration
-	}
+func pollEvery(key v1alpha1.PackageKey, every time.Duration, failure error) time.Duration {
 	if failure != nil {
 		every = min(every, retryFetch)
 	}

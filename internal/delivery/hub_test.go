@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +47,8 @@ type hub struct {
 	dir       string
 	store     *content.Store
 	desired   *delivery.Desired
+	hooks     http.Handler
+	logs      *lines
 	stop      func()
 }
 
@@ -54,7 +56,7 @@ func newHub(t *testing.T) *hub {
 	t.Helper()
 	config := kubetest.Start(t)
 	kubetest.InstallCRDs(t, config)
-	h := &hub{t: t, config: config, namespace: kubetest.Namespace(t, config), dir: t.TempDir()}
+	h := &hub{t: t, config: config, namespace: kubetest.Namespace(t, config), dir: t.TempDir(), logs: &lines{}}
 	var err error
 	if h.Client, err = client.New(config, client.Options{Scheme: scheme(t)}); err != nil {
 		t.Fatal(err)
@@ -96,12 +98,11 @@ func (h *hub) start() {
 		h.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(h.t.Context())
-	h.desired, err = delivery.Setup(ctx, mgr, delivery.Needs{
-		Dir: filepath.Join(h.dir, "git"), LocalSources: []string{os.TempDir()}, Content: h.store, Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
+	needs := delivery.Needs{Dir: h.dir, LocalSources: []string{os.TempDir()}, Content: h.store, Log: h.logs.logger(), Now: time.Now}
+	if h.desired, err = delivery.Setup(ctx, mgr, needs); err != nil {
 		h.t.Fatal(err)
 	}
+	h.hooks = delivery.Hooks(mgr, needs)
 	var running sync.WaitGroup
 	running.Go(func() {
 		if err := mgr.Start(ctx); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/render"
+	"umbel.dev/umbel/internal/delivery/source"
 )
 
 // maxVariants bounds the variants of one Release, which is one object of the hub's API.
@@ -237,13 +238,15 @@ func Widen(variants, earlier []v1alpha1.Variant) []v1alpha1.Variant {
 	return slices.CompactFunc(all, func(a, b v1alpha1.Variant) bool { return byValues(a, b) == 0 })
 }
 
-// SameSource says whether two sources are the same place; how often they are polled does not matter. A Package has one
+// SameSource says whether two sources are the same place; how often they are polled, and with which Secret, does not matter. A Package has one
 // place for manifests of its own: which they are is a matter of the revision.
 func SameSource(a, b v1alpha1.Source) bool {
 	if a.Inline != nil || b.Inline != nil {
 		return a.Inline != nil && b.Inline != nil
 	}
-	return a.Git != nil && b.Git != nil && a.Git.URL == b.Git.URL && a.Git.Ref == b.Git.Ref && a.Git.Path == b.Git.Path
+	one, known := placeOf("", a)
+	other, too := placeOf("", b)
+	return known && too && one.sameAs(other)
 }
 
 // InlineRevision is the revision of manifests that stand in a Package: the SHA-256 of them all, in hex.
@@ -256,20 +259,23 @@ func InlineRevision(inline *v1alpha1.InlineSource) string {
 }
 
 // Released is a source as a Release names it: the objects of an inline one are in the content, and not here once more.
-func Released(source v1alpha1.Source) v1alpha1.Source {
-	if source.Inline != nil {
+func Released(from v1alpha1.Source) v1alpha1.Source {
+	if from.Inline != nil {
 		return v1alpha1.Source{Inline: &v1alpha1.InlineSource{}}
 	}
-	return *source.DeepCopy()
+	return *from.DeepCopy()
 }
 
 // revisionOf names a revision of a source in a few words.
-func revisionOf(source v1alpha1.Source, revision string) string {
+func revisionOf(from v1alpha1.Source, revision string) string {
 	what := "commit"
-	if source.Inline != nil {
+	switch {
+	case from.OCI != nil:
+		what = "artifact"
+	case from.Inline != nil:
 		what = "inline version"
 	}
-	return fmt.Sprintf("%s %.12s", what, revision)
+	return what + " " + source.Short(revision)
 }
 
 // ReleaseName makes the name of a Release of what it holds: the Package's name and eight hex digits of a hash.

@@ -287,10 +287,9 @@ func TestRepositoriesDoNotMeet(t *testing.T) {
 }
 
 func TestPollEvery(t *testing.T) {
-	git := &v1alpha1.GitSource{PollInterval: &metav1.Duration{Duration: 10 * time.Minute}}
 	spread := map[time.Duration]bool{}
 	for i := range 100 {
-		every := pollEvery(v1alpha1.KeyOf("default", fmt.Sprint(i)), git, nil)
+		every := pollEvery(v1alpha1.KeyOf("default", fmt.Sprint(i)), 10*time.Minute, nil)
 		if every < 9*time.Minute || every > 11*time.Minute {
 			t.Errorf("%s is not within a tenth of 10m", every)
 		}
@@ -299,10 +298,10 @@ func TestPollEvery(t *testing.T) {
 	if len(spread) < 90 {
 		t.Errorf("100 Packages poll at %d different intervals", len(spread))
 	}
-	if every := pollEvery("a/b", git, fmt.Errorf("no")); every > 33*time.Second {
+	if every := pollEvery("a/b", 10*time.Minute, fmt.Errorf("no")); every > 33*time.Second {
 		t.Errorf("after a failure it waits %s", every)
 	}
-	if every := pollEvery("a/b", &v1alpha1.GitSource{}, nil); every < 54*time.Second || every > 66*time.Second {
+	if every := pollEvery("a/b", pollOf(nil), nil); every < 54*time.Second || every > 66*time.Second {
 		t.Errorf("the default is %s", every)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/delivery/render"
+	"umbel.dev/umbel/internal/delivery/source"
 )
 
 // retryStore is the wait after the registry did not take something.
@@ -44,6 +45,7 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 		}
 		commit = current.Spec.Revision
 	}
+	commit = c.unchanged(v, commit)
 	whole := true
 	if current != nil && SameSource(current.Spec.Source, from) && current.Spec.Revision == commit {
 		classes, missing := Classes(current.Spec.Variables, v.selected())
@@ -107,16 +109,18 @@ func (v *visit) storeFailed(err error) {
 
 // renderCommit renders, and makes a Release of what is new.
 func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) error {
-	renders, err := c.open(v.pkg.Spec.Source, commit)
+	renders, trace, err := c.open(v.pkg, commit)
 	if err != nil {
 		c.mirrorFailed(v, err)
 		return nil
 	}
+	c.log.Debug("rendering", "package", v.key, "revision", commit)
 	rendered, err := renders()
 	if err != nil {
 		v.renderFailed(commit, nil, err)
 		return nil
 	}
+	v.memo.fed = fed{source: Released(v.pkg.Spec.Source), commit: commit, trace: trace}
 	classes, missing := Classes(rendered.Variables, v.selected())
 	if len(classes) > maxVariants {
 		v.renderFailed(commit, rendered.Variables, fmt.Errorf("the selected clusters need %d variants, at most %d are made: use fewer variables, or labels with fewer values", len(classes), maxVariants))
@@ -163,26 +167,6 @@ func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) 
 		return nil // every object waits for a cluster to say what its variables are
 	}
 	return c.release(ctx, v, spec)
-}
-
-// open finds what a revision of the source holds, and returns what renders it.
-func (c *Controller) open(from v1alpha1.Source, commit string) (func() (*render.Rendered, error), error) {
-	if from.Inline != nil {
-		manifests := make([][]byte, len(from.Inline.Objects))
-		for i, object := range from.Inline.Objects {
-			manifests[i] = object.Raw
-		}
-		return func() (*render.Rendered, error) { return render.Inline(manifests) }, nil
-	}
-	files, err := c.fetcher.Tree(from.Git.URL, commit, from.Git.Path)
-	if err != nil {
-		return nil, err
-	}
-	return func() (*render.Rendered, error) { return render.Objects(files, folderOf(from.Git)) }, nil
-}
-
-func folderOf(git *v1alpha1.GitSource) string {
-	return strings.TrimPrefix(strings.TrimSuffix("./"+git.Path, "/"), "./")
 }
 
 // sameContent says whether the Release has these very variants.
@@ -300,6 +284,6 @@ func (c *Controller) release(ctx context.Context, v *visit, spec v1alpha1.Releas
 	}
 	v.seen.Release, v.memo.release, v.memo.verified = release, release, release.Name
 	v.pkg.Status.Release, v.pkg.Status.Revision = release.Name, spec.Revision
-	v.happened(corev1.EventTypeNormal, "Released", "Release", "Released %.12s as %s in %d variants", spec.Revision, name, len(spec.Variants))
+	v.happened(corev1.EventTypeNormal, "Released", "Release", "Released %s as %s in %d variants", source.Short(spec.Revision), name, len(spec.Variants))
 	return nil
 }

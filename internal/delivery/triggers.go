@@ -26,9 +26,10 @@ import (
 )
 
 const (
-	packageByPlacement = "spec.placementRef.name"
-	packageBySource    = "source"
-	releaseByPackage   = "spec.packageRef.name"
+	packageByPlacement  = "spec.placementRef.name"
+	packageBySource     = "source"
+	packageByRepository = "repository"
+	releaseByPackage    = "spec.packageRef.name"
 
 	// gather is how long statuses of clusters are gathered before a Package is counted again, and gatherEach how much longer
 	// for each cluster there is: to count looks at all of them.
@@ -53,16 +54,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 	}
 	c := &Controller{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder("umbel-delivery"),
-		content: needs.Content, desired: newDesired(mgr.GetCache()),
+		content: needs.Content, desired: newDesired(mgr.GetCache()), log: needs.Log,
 		now: needs.Now, started: needs.Now(), memos: map[v1alpha1.PackageKey]*memo{},
 	}
-	var err error
-	c.fetcher, err = source.New(source.Needs{
-		Dir: needs.Dir, Local: needs.LocalSources, Log: needs.Log, Now: needs.Now, Fetched: c.fetched,
-	})
+	readers, err := readers(needs)
 	if err != nil {
-		return nil, fmt.Errorf("setting up the fetching of sources: %w", err)
+		return nil, err
 	}
+	c.fetcher = source.New(source.Needs{
+		Readers: readers, Credentials: c.credentials, Log: needs.Log, Now: needs.Now, Fetched: c.fetched,
+	})
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return nil, err
 	}
@@ -108,8 +109,14 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 			return []string{o.(*v1alpha1.Package).Spec.PlacementRef.Name}
 		}},
 		{&v1alpha1.Package{}, packageBySource, func(o client.Object) []string {
-			if git := o.(*v1alpha1.Package).Spec.Source.Git; git != nil {
-				return []string{sourceIndex(refOf(git))}
+			if at, ok := placeOf(o.GetNamespace(), o.(*v1alpha1.Package).Spec.Source); ok {
+				return []string{sourceIndex(at.ref)}
+			}
+			return nil
+		}},
+		{&v1alpha1.Package{}, packageByRepository, func(o client.Object) []string {
+			if at, ok := placeOf(o.GetNamespace(), o.(*v1alpha1.Package).Spec.Source); ok {
+				return []string{repositoryIndex(at.ref)}
 			}
 			return nil
 		}},
@@ -124,7 +131,7 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
-func sourceIndex(ref source.Ref) string { return ref.Name + " " + ref.URL }
+func sourceIndex(ref source.Ref) string { return fmt.Sprintf("%q", ref) }
 
 // fetched asks again for the Packages of a source.
 func (c *Controller) fetched(ctx context.Context, ref source.Ref) {
@@ -136,7 +143,7 @@ func (c *Controller) fetched(ctx context.Context, ref source.Ref) {
 	var packages v1alpha1.PackageList
 	err := c.client.List(ctx, &packages, client.MatchingFields{packageBySource: sourceIndex(ref)}, client.UnsafeDisableDeepCopy)
 	if err != nil {
-		log.FromContext(ctx).Error(err, "listing the packages of a source", "ref", ref.Name)
+		log.FromContext(ctx).Error(err, "listing the packages of a source", "url", source.Redact(ref.URL), "version", ref.Version())
 		return
 	}
 	for i := range packages.Items {

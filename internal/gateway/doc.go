@@ -7,6 +7,7 @@
 //	/clusters/NAME/…      the API server of a member, as the person who asks
 //	/hub/…                the hub's own API, as the person who asks
 //	GET /v1/login         with which identity providers people sign in
+//	POST /hooks/…         what servers that host repositories say of pushes (hooks.go)
 //	GET /v1/audit         who did what, to whom may read it (audit.go)
 //	/v2/umbel/agent/…     the agent's image, to read
 //	/replica/audit        this replica's audit log, for another one

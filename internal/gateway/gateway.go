@@ -49,6 +49,8 @@ type Config struct {
 	// Registry serves /v2/: the agent's image to everybody, and to each member what it is to hold. Nothing is written
 	// through it.
 	Registry http.Handler
+	// Hooks hears of pushes; nil for a hub that does not.
+	Hooks http.Handler
 	// ClientCA (PEM) issues people's certificates. The default is what the hub's API server says in
 	// kube-system/extension-apiserver-authentication.
 	ClientCA []byte
@@ -84,6 +86,7 @@ type Gateway struct {
 	people  *people
 	peers   *peers // nil on a hub that is one process
 	joins   *quota // joins that failed, by address
+	pushes  *quota // pushes that were not genuine, by address
 	// certificates are what members get of them, by name.
 	certificates *quota
 	orders       *orders
@@ -112,7 +115,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 		return nil, err
 	}
 	g := &Gateway{
-		Config: config, client: mgr.GetClient(), live: mgr.GetAPIReader(), people: people, joins: newAttempts(time.Now),
+		Config: config, client: mgr.GetClient(), live: mgr.GetAPIReader(), people: people, joins: newAttempts(time.Now), pushes: newAttempts(time.Now),
 		certificates:  newQuota(time.Now, rate.Every(min(certificateRest, config.CertificateTTL/8)), certificateBurst),
 		orders:        newOrders(time.Now),
 		unread:        newUnread(),
@@ -285,6 +288,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.Audit.Serve(w, r, target, func(w http.ResponseWriter, r *http.Request) { g.proxy(w, r, target.Cluster, target.Path) })
 	case path == signin.LoginPath:
 		g.login(w, r)
+	case strings.HasPrefix(path, hooksPath):
+		g.hook(w, r)
 	case path == hubPath || strings.HasPrefix(path, hubPath+"/"):
 		target := audit.Target{Path: "/" + strings.TrimPrefix(strings.TrimPrefix(path, hubPath), "/")}
 		g.Audit.Serve(w, r, target, func(w http.ResponseWriter, r *http.Request) { g.hubAPI(w, r, target.Path) })

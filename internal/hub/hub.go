@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"runtime/debug"
@@ -126,6 +127,7 @@ type hub struct {
 	replicas  *replicas.Replicas // nil on a hub that is one process
 	before    time.Time          // when a hub was alive here last
 	desired   *delivery.Desired
+	hooks     http.Handler // hears of pushes
 }
 
 // serve runs what a hub is made of on an API that answers. This is the list, in its order.

@@ -248,13 +248,16 @@ func (h *hub) addScopes(context.Context) error { return scope.Setup(h.manager) }
 
 func (h *hub) addDelivery(ctx context.Context) (err error) {
 	needs := delivery.Needs{
-		Dir: filepath.Join(Dir(h.Home), "git"), LocalSources: h.LocalSources, Content: h.store, Log: h.Log, Now: time.Now,
+		Dir: Dir(h.Home), LocalSources: h.LocalSources, Content: h.store, Log: h.Log, Now: time.Now,
 	}
 	if h.replicas != nil {
 		needs.Elected = h.manager.Elected()
 	}
-	h.desired, err = delivery.Setup(ctx, h.manager, needs)
-	return err
+	if h.desired, err = delivery.Setup(ctx, h.manager, needs); err != nil {
+		return err
+	}
+	h.hooks = delivery.Hooks(h.manager, needs)
+	return nil
 }
 
 // addProfiles goes without where somebody else owns the kind in a version that this hub does not know.
@@ -276,7 +279,7 @@ func (h *hub) addGateway(ctx context.Context) error {
 		return err
 	}
 	config := gateway.Config{
-		Authority: h.authority, Desired: h.desired, Registry: h.registry, Replicas: h.replicas,
+		Authority: h.authority, Desired: h.desired, Registry: h.registry, Hooks: h.hooks, Replicas: h.replicas,
 		CertificateTTL: h.CertificateLife, Before: h.before, Version: version.Version, Fleet: fleet, Audit: h.audit, Log: h.Log,
 	}
 	if h.Kubeconfig == "" {

@@ -38,20 +38,30 @@ func (d *packageDossier) next(moment view.Moment) []string {
 
 // step is what to do about a reason of a package's condition.
 func (d *packageDossier) step(reason string) string {
-	pkg, git := d.Package, d.Package.Spec.Source.Git
-	if git == nil {
-		git = &v1alpha1.GitSource{}
-	}
+	pkg, from := d.Package, view.SourceOf(d.Package.Spec.Source)
 	where := inNamespace(pkg.Namespace)
 	switch reason {
 	case v1alpha1.ReasonFetchFailed:
-		return fmt.Sprintf("`git ls-remote %s` on the hub's machine shows whether the source can be read; `umbel refresh package %s%s` asks again at once", git.URL, pkg.Name, where)
+		if from.Field != "git" {
+			return fmt.Sprintf("see whether %s can be reached from the hub's machine; `umbel refresh package %s%s` asks again at once", from.URL, pkg.Name, where)
+		}
+		return fmt.Sprintf("`git ls-remote %s` on the hub's machine shows whether the source can be read; `umbel refresh package %s%s` asks again at once", from.URL, pkg.Name, where)
+	case v1alpha1.ReasonUnauthorized:
+		if from.Secret == "" {
+			return fmt.Sprintf("make a Secret with the credentials in namespace %s and name it in spec.source.%s.secretRef; docs/operate/sources.md shows how", pkg.Namespace, from.Field)
+		}
+		return fmt.Sprintf("correct the credentials in secret %s of namespace %s, then `umbel refresh package %s%s`", from.Secret, pkg.Namespace, pkg.Name, where)
+	case v1alpha1.ReasonSecretInvalid:
+		return fmt.Sprintf("correct what the message names, then `umbel refresh package %s%s`; docs/operate/sources.md says what a Secret holds", pkg.Name, where)
 	case v1alpha1.ReasonSourceNotAllowed:
 		return "where the hub is started, add `--allow-local-sources FOLDER` to `umbel hub`, or serve the repository over https"
 	case v1alpha1.ReasonRefNotFound:
-		return fmt.Sprintf("`git ls-remote %s` lists the branches and tags that exist; spec.source.git.ref is %q", git.URL, git.Ref)
+		if from.Field != "git" {
+			return fmt.Sprintf("spec.source.%s asks for %q: correct it, or publish that version at %s", from.Field, from.Version, from.URL)
+		}
+		return fmt.Sprintf("`git ls-remote %s` lists the branches and tags that exist; spec.source.git asks for %q", from.URL, from.Version)
 	case v1alpha1.ReasonPathNotFound:
-		return fmt.Sprintf("spec.source.git.path is %q: correct it, or commit the folder to %s", git.Path, git.Ref)
+		return fmt.Sprintf("spec.source.%s.path is %q: correct it, or put the folder into %s", from.Field, from.Path, from.Version)
 	case v1alpha1.ReasonRenderFailed, v1alpha1.ReasonEmptyRender:
 		if pkg.Spec.Source.Inline != nil {
 			return "correct the object in spec.source.inline that the message names; until then clusters keep what they hold"

@@ -46,14 +46,18 @@ func writeSource(p *page, source v1alpha1.Source) {
 	if source.Inline != nil {
 		p.field("Source", "manifests in the package itself (spec.source.inline)")
 	}
-	if source.Git == nil {
+	from := view.SourceOf(source)
+	if from.URL == "" {
 		return
 	}
-	p.field("Git", source.Git.URL)
-	p.field("Ref", source.Git.Ref)
-	p.field("Path", source.Git.Path)
-	if source.Git.PollInterval != nil {
-		p.field("Asked every", source.Git.PollInterval.Duration.String())
+	p.field(from.Label, from.URL)
+	p.field(from.VersionLabel, from.Version)
+	p.field("Path", from.Path)
+	if from.Secret != "" {
+		p.field("Secret", from.Secret)
+	}
+	if from.Every > 0 {
+		p.field("Asked every", from.Every.String())
 	}
 }
 

@@ -61,7 +61,9 @@ var packageColumns = columns[v1alpha1.Package]{
 	},
 	wide: []column[v1alpha1.Package]{
 		{"PLACEMENT", func(_ view.Moment, p *v1alpha1.Package) output.Cell { return output.Text(p.Spec.PlacementRef.Name) }},
-		{"PATH", func(_ view.Moment, p *v1alpha1.Package) output.Cell { return output.Text(path(p.Spec.Source)) }},
+		{"PATH", func(_ view.Moment, p *v1alpha1.Package) output.Cell {
+			return output.Text(view.SourceOf(p.Spec.Source).Path)
+		}},
 		{"MESSAGE", func(_ view.Moment, p *v1alpha1.Package) output.Cell {
 			return output.Text(view.Message(p.Status.Conditions))
 		}},
@@ -103,7 +105,9 @@ var releaseColumns = columns[v1alpha1.Release]{
 	},
 	wide: []column[v1alpha1.Release]{
 		{"SIZE", func(_ view.Moment, r *v1alpha1.Release) output.Cell { return output.Text(size(r.Spec.Variants)) }},
-		{"PATH", func(_ view.Moment, r *v1alpha1.Release) output.Cell { return output.Text(path(r.Spec.Source)) }},
+		{"PATH", func(_ view.Moment, r *v1alpha1.Release) output.Cell {
+			return output.Text(view.SourceOf(r.Spec.Source).Path)
+		}},
 		{"VARIABLES", func(_ view.Moment, r *v1alpha1.Release) output.Cell {
 			return output.Text(strings.Join(r.Spec.Variables, ","))
 		}},
@@ -137,13 +141,6 @@ func selected(p *v1alpha1.Placement) string {
 		return fmt.Sprintf("%d/%d", p.Status.Selected, *wanted)
 	}
 	return strconv.Itoa(int(p.Status.Selected))
-}
-
-func path(source v1alpha1.Source) string {
-	if source.Git == nil {
-		return "(inline)"
-	}
-	return source.Git.Path
 }
 
 // first gives the first few names and counts the rest.

@@ -24,6 +24,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/view"
 )
 
 const examples = `  # fetch the source of one package now
@@ -166,8 +167,8 @@ func (o *Options) nothing() string {
 
 // comesFrom says whether the package's source is the repository.
 func comesFrom(pkg *v1alpha1.Package, url string) bool {
-	git := pkg.Spec.Source.Git
-	return git != nil && repository(git.URL) == repository(url)
+	from := view.SourceOf(pkg.Spec.Source).URL
+	return from != "" && repository(from) == repository(url)
 }
 
 // repository makes URLs that name the same repository equal: a path is one of this machine, and neither a trailing

@@ -1,23 +1,26 @@
-// Package source fetches Git repositories: what does a branch, tag or commit point at now, and what files does that
-// commit hold?
+// Package source answers: what does a source hold now, and what did it hold at a revision?
 //
-// It reads remote repositories and alone writes a folder of mirrors, one bare repository for each URL. It never writes
-// to a remote, runs no hook and makes no checkout.
+// A source is a Git repository, an OCI artifact or a Helm chart. How each is read is up to a Reader: packages git, oci and
+// helm, which share archive. This package reads Secrets through what its caller gives it, and writes nothing itself; a Reader alone
+// writes its own folder, a cache. Nothing is ever written to a remote.
 //
 //  1. A caller asks for the Head of a Ref, as new as it needs it. It gets what is known at once. When that is older
 //     than asked for, a fetch starts in the background; many callers that ask for the same Ref share one fetch.
-//  2. A fetch asks the remote for its references and, only when the commit is not in the mirror yet, for its objects.
+//  2. A fetch reads the Secret that the Ref names, and lets the Reader of the Ref's kind Resolve it: which revision is it at
+//     now? What that revision holds is in the Reader's cache then.
 //  3. When it ends, well or not, whoever gave the callback Fetched hears of it and asks again.
-//  4. Tree opens a commit of the mirror as a read-only file system. Files are read when they are asked for, so one
-//     folder of a large repository costs what that folder costs.
+//  4. Tree opens a revision as a read-only file system. A Trace around it remembers what was asked, and says of the tree of a
+//     later revision whether it would have given the same answers.
 //
 // Laws:
-//   - A failure is an answer of its own, with a reason, and never looks like an empty repository. The last good commit
-//     stays readable in the mirror, whatever becomes of the remote.
-//   - A repository on the hub's own disk is read only in the folders that the hub was told.
-//   - A repository that hangs holds up its own fetches alone, until their time is over.
-//   - A mirror is a cache: one that cannot be read is made anew, and a half-written one cannot harm.
-//   - Symbolic links and submodules are shown as what they are and not followed. What may be read is bounded.
+//   - A failure is an answer of its own, with a reason, and never looks like an empty source. What was fetched stays readable,
+//     whatever becomes of the remote.
+//   - What was fetched with a Secret is read by who names that Secret: a cache is shared by the same address and Secret.
+//   - Credentials go to the address that they are for, and there only: not over a line that others read, not along with a
+//     redirect to another host, not to another address than the Secret says. No error, event, status or log has one in it.
+//   - A source that hangs holds up its own fetches alone, until their time is over. What is fetched and read is bounded.
+//   - A cache can be lost. What is in it is compared with its hash when it is read.
+//   - Symbolic links and submodules are shown as what they are and not followed.
 //
-// It leaves it to delivery what a commit means. It runs in the hub.
+// It leaves it to delivery what a revision means. It runs in the hub.
 package source

@@ -2,44 +2,24 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 )
 
-// Ref names a branch, a tag or a commit of a repository.
-type Ref struct {
-	// URL of the repository: https, http or file.
-	URL string
-	// Name of a branch or a tag, or the full hash of a commit.
-	Name string
-}
-
-// Head is what a Ref pointed at.
-type Head struct {
-	// Commit is its full hash. After a failure it is the last one that was found, or empty.
-	Commit string
-	// Err says why the last fetch failed, as an *Error; nil when it did not.
-	Err error
-	// At is when the last fetch began; zero when there was none.
-	At time.Time
-}
-
 // Needs is what a Fetcher needs.
 type Needs struct {
-	// Dir is the folder of the mirrors.
-	Dir string
-	// Local are the folders of this machine's disk in which file:// repositories may be read. The default is none.
-	Local []string
+	// Readers read the sources, each those of a kind.
+	Readers map[Kind]Reader
+	// Credentials reads the Secret that a Ref names. Errors are *Error. It is not called for a Ref without one.
+	Credentials func(context.Context, Ref) (Credentials, error)
 	// Timeout is how long one fetch may take. The default is two minutes.
 	Timeout time.Duration
 	// Parallel is how many fetches run at a time. The default is 8.
 	Parallel int
-	// Limits bound what is read of one Tree. The default is DefaultLimits.
-	Limits Limits
 	// Fetched is called after each fetch, from its goroutine. It must not block.
 	Fetched func(context.Context, Ref)
 	// Log gets what was fetched.
@@ -53,9 +33,8 @@ type Fetcher struct {
 	needs Needs
 	wake  chan struct{}
 
-	mu      sync.Mutex
-	refs    map[Ref]*refState
-	mirrors map[string]*mirror
+	mu   sync.Mutex
+	refs map[Ref]*refState
 }
 
 type refState struct {
@@ -66,15 +45,12 @@ type refState struct {
 }
 
 // New returns a Fetcher. Start runs it.
-func New(needs Needs) (*Fetcher, error) {
+func New(needs Needs) *Fetcher {
 	if needs.Timeout == 0 {
 		needs.Timeout = 2 * time.Minute
 	}
 	if needs.Parallel == 0 {
 		needs.Parallel = 8
-	}
-	if needs.Limits == (Limits{}) {
-		needs.Limits = DefaultLimits
 	}
 	if needs.Fetched == nil {
 		needs.Fetched = func(context.Context, Ref) {}
@@ -82,13 +58,7 @@ func New(needs Needs) (*Fetcher, error) {
 	if needs.Now == nil {
 		needs.Now = time.Now
 	}
-	if err := os.MkdirAll(needs.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of the mirrors: %w", err)
-	}
-	return &Fetcher{
-		needs: needs, wake: make(chan struct{}, 1),
-		refs: map[Ref]*refState{}, mirrors: map[string]*mirror{},
-	}, nil
+	return &Fetcher{needs: needs, wake: make(chan struct{}, 1), refs: map[Ref]*refState{}}
 }
 
 // Head returns what is known of the Ref at once. fresh says whether a fetch that began at or after notBefore stands
@@ -155,34 +125,25 @@ func (f *Fetcher) due() []Ref {
 
 // fetch fetches one Ref and tells of it.
 func (f *Fetcher) fetch(ctx context.Context, ref Ref) {
-	limited, cancel := context.WithTimeout(ctx, f.needs.Timeout)
-	defer cancel()
-	m := f.mirror(ref.URL)
-	m.mu.Lock()
 	f.mu.Lock()
-	began := f.needs.Now() // the wait for a slot or for the mirror is not part of it
+	began := f.needs.Now() // the wait for a slot is not part of it
 	f.refs[ref].began = began
 	f.mu.Unlock()
-	var commit string
-	err := permit(ref, f.needs.Local)
-	if err == nil {
-		commit, err = m.update(limited, ref)
-	}
-	m.mu.Unlock()
+	limited, cancel := context.WithTimeout(ctx, f.needs.Timeout)
+	defer cancel()
+	revision, err := f.resolve(limited, ref)
 
 	f.mu.Lock()
 	state := f.refs[ref]
 	state.running = false
-	state.head.At, state.head.Err = began, nil
-	if err != nil {
-		state.head.Err = explain(ref, err)
-	} else {
-		state.head.Commit = commit
+	state.head.At, state.head.Err = began, err
+	if err == nil {
+		state.head.Revision = revision
 	}
 	head, again := state.head, state.wanted
 	f.mu.Unlock()
 
-	f.needs.Log.Debug("fetched", "url", redact(ref.URL), "ref", ref.Name, "commit", head.Commit, "error", head.Err)
+	f.needs.Log.Debug("fetched", "url", Redact(ref.URL), "version", ref.Version(), "revision", head.ID, "error", head.Err)
 	if again {
 		select {
 		case f.wake <- struct{}{}:
@@ -192,34 +153,56 @@ func (f *Fetcher) fetch(ctx context.Context, ref Ref) {
 	f.needs.Fetched(ctx, ref)
 }
 
-func (f *Fetcher) mirror(url string) *mirror {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	m := f.mirrors[url]
-	if m == nil {
-		m = &mirror{dir: mirrorDir(f.needs.Dir, url), url: url}
-		f.mirrors[url] = m
+// resolve asks the Reader of the Ref's kind.
+func (f *Fetcher) resolve(ctx context.Context, ref Ref) (Revision, error) {
+	reader := f.needs.Readers[ref.Kind]
+	if reader == nil {
+		return Revision{}, Explain(ref, fmt.Errorf("this hub reads no sources of kind %q", ref.Kind), Credentials{})
 	}
-	return m
+	var with Credentials
+	if ref.Secret != "" {
+		var err error
+		if with, err = f.needs.Credentials(ctx, ref); err != nil {
+			return Revision{}, Explain(ref, err, with)
+		}
+	}
+	revision, err := reader.Resolve(ctx, ref, with)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err() // whatever a library makes of it
+	}
+	if err != nil {
+		return Revision{}, Explain(ref, err, with)
+	}
+	return revision, nil
 }
 
-// Tree opens a commit that was fetched as a file system whose root is the repository's, after checking that folder is
-// a folder in it. It is for one goroutine. Errors are *Error: PathNotFound, or FetchFailed when the mirror does not
-// have the commit.
-func (f *Fetcher) Tree(url, commit, folder string) (fs.FS, error) {
-	m := f.mirror(url)
-	tree, err := m.tree(commit, f.needs.Limits)
-	if err != nil {
-		return nil, explain(Ref{URL: url, Name: commit}, err)
+// Tree opens a revision that was fetched as a file system whose root is the source's, after checking that folder is a
+// folder in it. It is for one goroutine. Errors are *Error: PathNotFound, or FetchFailed when the cache does not have the
+// revision.
+func (f *Fetcher) Tree(ref Ref, revision, folder string) (fs.FS, error) {
+	reader := f.needs.Readers[ref.Kind]
+	if reader == nil {
+		return nil, Explain(ref, fmt.Errorf("this hub reads no sources of kind %q", ref.Kind), Credentials{})
 	}
-	info, err := fs.Stat(tree, clean(folder))
+	tree, err := reader.Tree(ref, revision)
+	if err != nil {
+		return nil, Explain(ref, err, Credentials{})
+	}
+	info, err := fs.Stat(tree, Clean(folder))
 	switch {
-	case notExist(err):
-		return nil, pathNotFound("path %q does not exist in commit %.12s of %s", folder, commit, redact(url))
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, pathNotFound("path %q does not exist in %s of %s", folder, revisionOf(ref.Kind, revision), Redact(ref.URL))
 	case err != nil:
-		return nil, explain(Ref{URL: url, Name: commit}, fmt.Errorf("reading path %q: %w", folder, err))
+		return nil, Explain(ref, fmt.Errorf("reading path %q: %w", folder, err), Credentials{})
 	case !info.IsDir():
-		return nil, pathNotFound("path %q is no folder in commit %.12s of %s", folder, commit, redact(url))
+		return nil, pathNotFound("path %q is no folder in %s of %s", folder, revisionOf(ref.Kind, revision), Redact(ref.URL))
 	}
 	return tree, nil
+}
+
+func revisionOf(kind Kind, revision string) string {
+	if kind == Git {
+		return "commit " + Short(revision)
+	}
+	return "version " + Short(revision)
 }

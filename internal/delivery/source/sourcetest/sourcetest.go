@@ -3,6 +3,11 @@
 package sourcetest
 
 import (
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -93,6 +98,25 @@ func (r *Repository) write(name, text string) {
 // nil for none.
 func (r *Repository) Serve(middleware func(http.Handler) http.Handler) string {
 	r.t.Helper()
+	server := httptest.NewServer(r.handler(middleware))
+	r.t.Cleanup(server.Close)
+	return server.URL + r.path()
+}
+
+// ServeTLS does the same over HTTPS, and returns the server as well, whose certificate is of no authority that is known.
+func (r *Repository) ServeTLS(middleware func(http.Handler) http.Handler) (*httptest.Server, string) {
+	r.t.Helper()
+	server := httptest.NewUnstartedServer(r.handler(middleware))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	r.t.Cleanup(server.Close)
+	return server, server.URL + r.path()
+}
+
+func (r *Repository) path() string { return "/" + filepath.Base(r.Dir) + "/.git" }
+
+func (r *Repository) handler(middleware func(http.Handler) http.Handler) http.Handler {
+	r.t.Helper()
 	backend, err := exec.Command("git", "--exec-path").Output()
 	if err != nil {
 		r.t.Fatalf("finding git's programs: %v", err)
@@ -107,7 +131,29 @@ func (r *Repository) Serve(middleware func(http.Handler) http.Handler) string {
 	if middleware != nil {
 		handler = middleware(handler)
 	}
-	server := httptest.NewServer(handler)
-	r.t.Cleanup(server.Close)
-	return server.URL + "/" + filepath.Base(r.Dir) + "/.git"
+	return handler
+}
+
+// CA is the certificate of a server of ServeTLS, as PEM.
+func CA(server *httptest.Server) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+}
+
+// Locked lets requests pass that have a header, and asks others for it. What is wrong it repeats, as bad servers do.
+func Locked(want string) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if got := r.Header.Get("Authorization"); got != want {
+				w.Header().Set("WWW-Authenticate", `Basic realm="repositories"`)
+				http.Error(w, fmt.Sprintf("%q is wrong", got), http.StatusUnauthorized)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// Basic is the header of basic authentication.
+func Basic(username, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(username+":"+password))
 }

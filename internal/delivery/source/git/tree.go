@@ -1,4 +1,4 @@
-package source
+package git
 
 import (
 	"bytes"
@@ -15,19 +15,9 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/filesystem"
+
+	"umbel.dev/umbel/internal/delivery/source"
 )
-
-// Limits bound what is read of a Tree in all, each read counted.
-type Limits struct {
-	Files int
-	Bytes int64
-}
-
-// DefaultLimits are 50,000 files and 256 MiB.
-var DefaultLimits = Limits{Files: 50_000, Bytes: 256 << 20}
-
-// ErrTooLarge says that reading went past the Limits.
-var ErrTooLarge = errors.New("too much to read")
 
 // Tree is the files of a commit as a read-only file system, with the methods of fs.ReadDirFS, fs.ReadFileFS and
 // fs.StatFS. Symbolic links have fs.ModeSymlink and submodules fs.ModeIrregular; neither can be read. It is for one
@@ -35,20 +25,10 @@ var ErrTooLarge = errors.New("too much to read")
 type Tree struct {
 	storage  *filesystem.Storage
 	trees    map[string]*object.Tree // folders read so far, by path
-	left     Limits
+	left     source.Limits
 	modified time.Time
 	broken   func()
 }
-
-// clean makes a path of an API object, such as ./apps/, one of fs.FS.
-func clean(folder string) string {
-	if cleaned := strings.TrimPrefix(path.Clean("/"+folder), "/"); cleaned != "" {
-		return cleaned
-	}
-	return "."
-}
-
-func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // folder returns the tree of a folder.
 func (t *Tree) folder(name string) (*object.Tree, error) {
@@ -59,7 +39,7 @@ func (t *Tree) folder(name string) (*object.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	entry := find(parent, path.Base(name))
+	entry := entryOf(parent, path.Base(name))
 	if entry == nil || entry.Mode != filemode.Dir {
 		return nil, fs.ErrNotExist
 	}
@@ -72,7 +52,7 @@ func (t *Tree) folder(name string) (*object.Tree, error) {
 	return tree, nil
 }
 
-func find(tree *object.Tree, name string) *object.TreeEntry {
+func entryOf(tree *object.Tree, name string) *object.TreeEntry {
 	i := slices.IndexFunc(tree.Entries, func(e object.TreeEntry) bool { return e.Name == name })
 	if i < 0 {
 		return nil
@@ -92,7 +72,7 @@ func (t *Tree) Stat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
-	entry := find(parent, path.Base(name))
+	entry := entryOf(parent, path.Base(name))
 	if entry == nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
 	}
@@ -151,7 +131,7 @@ func (t *Tree) read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	entry := find(parent, path.Base(name))
+	entry := entryOf(parent, path.Base(name))
 	if entry == nil {
 		return nil, fs.ErrNotExist
 	}
@@ -171,7 +151,7 @@ func (t *Tree) read(name string) ([]byte, error) {
 	t.left.Files--
 	t.left.Bytes -= blob.Size
 	if t.left.Files < 0 || t.left.Bytes < 0 {
-		return nil, ErrTooLarge
+		return nil, source.ErrTooLarge
 	}
 	return t.content(blob, entry.Hash)
 }
@@ -194,6 +174,22 @@ func (t *Tree) content(blob *object.Blob, want plumbing.Hash) ([]byte, error) {
 		return nil, errUnreadable
 	}
 	return content, nil
+}
+
+// Fingerprint implements source.Fingerprints: the hash that Git knows a file by. A link is not what it leads to.
+func (t *Tree) Fingerprint(name string) (string, error) {
+	if !fs.ValidPath(name) || name == "." {
+		return "", fs.ErrInvalid
+	}
+	parent, err := t.folder(path.Dir(name))
+	if err != nil {
+		return "", err
+	}
+	entry := entryOf(parent, path.Base(name))
+	if entry == nil {
+		return "", fs.ErrNotExist
+	}
+	return entry.Mode.String() + entry.Hash.String(), nil
 }
 
 // Open opens a regular file or a folder.

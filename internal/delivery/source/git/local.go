@@ -1,4 +1,4 @@
-package source
+package git
 
 import (
 	"fmt"
@@ -7,11 +7,12 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/source"
 )
 
 // permit refuses a repository on the hub's own disk unless it is in one of the folders that this hub may read: who can
 // make a Package is not thereby one who may read the hub's files. A path is followed to where it really leads.
-func permit(ref Ref, folders []string) error {
+func permit(ref source.Ref, folders []string) error {
 	endpoint, err := transport.NewEndpoint(ref.URL)
 	if err != nil || endpoint.Protocol != "file" {
 		return err
@@ -22,9 +23,9 @@ func permit(ref Ref, folders []string) error {
 			return nil
 		}
 	}
-	return &Error{Reason: v1alpha1.ReasonSourceNotAllowed, Err: fmt.Errorf(
+	return &source.Error{Reason: v1alpha1.ReasonSourceNotAllowed, Err: fmt.Errorf(
 		"spec.source.git.url: %s is on the hub's own disk, where this hub may not read: run it with "+
-			"`umbel hub --allow-local-sources FOLDER`, or give an https:// address", redact(ref.URL))}
+			"`umbel hub --allow-local-sources FOLDER`, or give an https:// address", source.Redact(ref.URL))}
 }
 
 // real follows symbolic links; a path that does not exist is taken by its name.

@@ -1,4 +1,4 @@
-package source_test
+package git_test
 
 import (
 	"context"
@@ -19,10 +19,11 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/source"
+	"umbel.dev/umbel/internal/delivery/source/git"
 	"umbel.dev/umbel/internal/delivery/source/sourcetest"
 )
 
-// fetcher is a running Fetcher and what it told.
+// fetcher is a running Fetcher of Git repositories and what it told.
 type fetcher struct {
 	*source.Fetcher
 	t    *testing.T
@@ -30,17 +31,27 @@ type fetcher struct {
 	dir  string
 }
 
-func start(t *testing.T, change func(*source.Needs)) *fetcher {
+// settings are what a test changes of a fetcher.
+type settings struct {
+	git.Config
+	timeout time.Duration
+}
+
+func start(t *testing.T, change func(*settings)) *fetcher {
 	t.Helper()
 	f := &fetcher{t: t, told: make(chan source.Ref, 1000), dir: t.TempDir()}
-	needs := source.Needs{Dir: f.dir, Local: []string{os.TempDir()}, Log: slog.New(slog.DiscardHandler), Fetched: func(_ context.Context, r source.Ref) { f.told <- r }}
+	s := settings{Config: git.Config{Dir: f.dir, Local: []string{os.TempDir()}}}
 	if change != nil {
-		change(&needs)
+		change(&s)
 	}
-	var err error
-	if f.Fetcher, err = source.New(needs); err != nil {
+	reader, err := git.New(s.Config)
+	if err != nil {
 		t.Fatal(err)
 	}
+	f.Fetcher = source.New(source.Needs{
+		Readers: map[source.Kind]source.Reader{source.Git: reader}, Timeout: s.timeout,
+		Log: slog.New(slog.DiscardHandler), Fetched: func(_ context.Context, r source.Ref) { f.told <- r },
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = f.Start(ctx) }) // it has no error to give
@@ -48,10 +59,12 @@ func start(t *testing.T, change func(*source.Needs)) *fetcher {
 	return f
 }
 
+func refOf(url, name string) source.Ref { return source.Ref{Kind: source.Git, URL: url, Name: name} }
+
 // fetch returns the Head as of now, after the fetch that it takes.
 func (f *fetcher) fetch(url, name string) source.Head {
 	f.t.Helper()
-	ref, now := source.Ref{URL: url, Name: name}, time.Now()
+	ref, now := refOf(url, name), time.Now()
 	for {
 		if head, fresh := f.Head(ref, now); fresh {
 			return head
@@ -62,7 +75,7 @@ func (f *fetcher) fetch(url, name string) source.Head {
 
 func (f *fetcher) read(url, commit, name string) string {
 	f.t.Helper()
-	tree, err := f.Tree(url, commit, ".")
+	tree, err := f.Tree(refOf(url, ""), commit, ".")
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -91,14 +104,14 @@ func TestFetch(t *testing.T) {
 				url = repo.Serve(nil)
 			}
 			f := start(t, nil)
-			if head := f.fetch(url, "main"); head.Err != nil || head.Commit != first {
+			if head := f.fetch(url, "main"); head.Err != nil || head.ID != first {
 				t.Fatalf("first fetch: %+v, want %s", head, first)
 			}
 			if got := f.read(url, first, "a/x.yaml"); got != "one" {
 				t.Errorf("read %q", got)
 			}
 			second := repo.Commit(map[string]string{"a/x.yaml": "two"})
-			if head := f.fetch(url, "main"); head.Err != nil || head.Commit != second {
+			if head := f.fetch(url, "main"); head.Err != nil || head.ID != second {
 				t.Errorf("after a commit: %+v, want %s", head, second)
 			}
 			if one, two := f.read(url, first, "a/x.yaml"), f.read(url, second, "a/x.yaml"); one != "one" || two != "two" {
@@ -108,7 +121,7 @@ func TestFetch(t *testing.T) {
 			repo.Git("tag", "light", first)
 			repo.Git("branch", "side/branch", first)
 			for _, name := range []string{"v1", "light", "side/branch", first} {
-				if head := f.fetch(url, name); head.Err != nil || head.Commit != first {
+				if head := f.fetch(url, name); head.Err != nil || head.ID != first {
 					t.Errorf("ref %q: %+v, want %s", name, head, first)
 				}
 			}
@@ -116,7 +129,7 @@ func TestFetch(t *testing.T) {
 			forced := repo.Commit(map[string]string{"a/x.yaml": "forced"})
 			repo.Git("reflog", "expire", "--expire=now", "--all")
 			repo.Git("gc", "--quiet", "--prune=now")
-			if head := f.fetch(url, "main"); head.Err != nil || head.Commit != forced {
+			if head := f.fetch(url, "main"); head.Err != nil || head.ID != forced {
 				t.Errorf("after a force push: %+v, want %s", head, forced)
 			}
 			if got := f.read(url, second, "a/x.yaml"); got != "two" {
@@ -126,7 +139,6 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// TestFailures breaks repositories in every way that people do. The last good commit has to stay.
 // TestTheHubsOwnDisk: who can make a Package may not read every repository of the hub's machine.
 func TestTheHubsOwnDisk(t *testing.T) {
 	allowed, secret := sourcetest.New(t), sourcetest.New(t)
@@ -139,7 +151,7 @@ func TestTheHubsOwnDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f := start(t, func(n *source.Needs) { n.Local = []string{shared, allowed.Dir + "/"} })
+	f := start(t, func(n *settings) { n.Local = []string{shared, allowed.Dir + "/"} })
 	for _, tc := range []struct {
 		reason, url string
 		want        string // the reason of the refusal; empty when it is read
@@ -173,6 +185,7 @@ func TestTheHubsOwnDisk(t *testing.T) {
 	}
 }
 
+// TestFailures breaks repositories in every way that people do. The last good commit has to stay.
 func TestFailures(t *testing.T) {
 	for _, tc := range []struct {
 		reason  string
@@ -224,8 +237,8 @@ func TestFailures(t *testing.T) {
 			if head.Err == nil || reason(head.Err) != tc.want || !strings.Contains(head.Err.Error(), tc.message) {
 				t.Errorf("got %q, %v; want %s that says %q", reason(head.Err), head.Err, tc.want, tc.message)
 			}
-			if name == "main" && head.Commit != good {
-				t.Errorf("the last good commit is %q, want %s", head.Commit, good)
+			if name == "main" && head.ID != good {
+				t.Errorf("the last good commit is %q, want %s", head.ID, good)
 			}
 			if got := f.read(repo.URL(), good, "a.yaml"); got != "good" {
 				t.Errorf("the last good commit reads %q", got)
@@ -257,9 +270,10 @@ func TestServersThatRefuse(t *testing.T) {
 		reason     string
 		middleware func(http.Handler) http.Handler
 		message    string
+		want       string // FetchFailed where it is empty
 	}{
-		{reason: "credentials are asked for", middleware: answer(http.StatusUnauthorized), message: "wants credentials"},
-		{reason: "access is refused", middleware: answer(http.StatusForbidden), message: "wants credentials, or refuses"},
+		{reason: "credentials are asked for", middleware: answer(http.StatusUnauthorized), message: "wants credentials", want: v1alpha1.ReasonUnauthorized},
+		{reason: "access is refused", middleware: answer(http.StatusForbidden), message: "wants credentials, or refuses", want: v1alpha1.ReasonUnauthorized},
 		{reason: "there is nothing", middleware: answer(http.StatusNotFound), message: "there is no repository"},
 		{reason: "the server fails", middleware: answer(http.StatusInternalServerError), message: "500"},
 		{reason: "the server never answers", middleware: hang, message: "no complete answer in time"},
@@ -269,14 +283,18 @@ func TestServersThatRefuse(t *testing.T) {
 			repo := sourcetest.New(t)
 			repo.Commit(map[string]string{"a.yaml": "x"})
 			url := strings.Replace(repo.Serve(tc.middleware), "http://", "http://somebody:s3cret@", 1)
-			f := start(t, func(n *source.Needs) {
+			f := start(t, func(n *settings) {
 				if tc.message == "no complete answer in time" {
-					n.Timeout = 50 * time.Millisecond
+					n.timeout = 50 * time.Millisecond
 				}
 			})
 			head := f.fetch(url, "main")
-			if reason(head.Err) != v1alpha1.ReasonFetchFailed || !strings.Contains(head.Err.Error(), tc.message) {
-				t.Errorf("got %q, %v; want FetchFailed that says %q", reason(head.Err), head.Err, tc.message)
+			want := tc.want
+			if want == "" {
+				want = v1alpha1.ReasonFetchFailed
+			}
+			if reason(head.Err) != want || !strings.Contains(head.Err.Error(), tc.message) {
+				t.Errorf("got %q, %v; want %s that says %q", reason(head.Err), head.Err, want, tc.message)
 			}
 			if strings.Contains(head.Err.Error(), "s3cret") {
 				t.Errorf("the error tells the password: %v", head.Err)
@@ -304,13 +322,13 @@ func TestOneFetchForMany(t *testing.T) {
 	now := time.Now()
 	var askers sync.WaitGroup
 	for range 50 {
-		askers.Go(func() { f.Head(source.Ref{URL: url, Name: "main"}, now) })
+		askers.Go(func() { f.Head(refOf(url, "main"), now) })
 	}
 	askers.Wait()
 	for {
-		if head, fresh := f.Head(source.Ref{URL: url, Name: "main"}, now); fresh {
-			if head.Commit != commit {
-				t.Errorf("commit %q, want %s", head.Commit, commit)
+		if head, fresh := f.Head(refOf(url, "main"), now); fresh {
+			if head.ID != commit {
+				t.Errorf("commit %q, want %s", head.ID, commit)
 			}
 			break
 		}
@@ -339,7 +357,7 @@ func TestABrokenMirrorHeals(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tree, err := f.Tree(repo.URL(), commit, ".")
+	tree, err := f.Tree(refOf(repo.URL(), ""), commit, ".")
 	if err == nil {
 		_, err = fs.ReadFile(tree, "a.yaml")
 	}
@@ -364,7 +382,7 @@ func TestTree(t *testing.T) {
 	f := start(t, nil)
 	f.fetch(repo.URL(), "main")
 	t.Run("is a file system", func(t *testing.T) {
-		tree, err := f.Tree(repo.URL(), commit, "a")
+		tree, err := f.Tree(refOf(repo.URL(), ""), commit, "a")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -377,7 +395,7 @@ func TestTree(t *testing.T) {
 		}
 	})
 	t.Run("does not follow links", func(t *testing.T) {
-		tree, err := f.Tree(repo.URL(), commit, ".")
+		tree, err := f.Tree(refOf(repo.URL(), ""), commit, ".")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -389,27 +407,27 @@ func TestTree(t *testing.T) {
 		for folder, want := range map[string]string{
 			"nowhere": `path "nowhere" does not exist in commit ` + commit[:12], "a/d.yaml": `path "a/d.yaml" is no folder`,
 		} {
-			_, err := f.Tree(repo.URL(), commit, folder)
+			_, err := f.Tree(refOf(repo.URL(), ""), commit, folder)
 			if reason(err) != v1alpha1.ReasonPathNotFound || !strings.Contains(err.Error(), want) {
 				t.Errorf("folder %q: %v, want PathNotFound that says %q", folder, err, want)
 			}
 		}
 		for _, folder := range []string{"", ".", "./a/", "a//b"} {
-			if _, err := f.Tree(repo.URL(), commit, folder); err != nil {
+			if _, err := f.Tree(refOf(repo.URL(), ""), commit, folder); err != nil {
 				t.Errorf("folder %q: %v", folder, err)
 			}
 		}
 	})
 	t.Run("of a commit that was never fetched", func(t *testing.T) {
-		if _, err := f.Tree(repo.URL(), strings.Repeat("0", 40), "."); reason(err) != v1alpha1.ReasonFetchFailed {
+		if _, err := f.Tree(refOf(repo.URL(), ""), strings.Repeat("0", 40), "."); reason(err) != v1alpha1.ReasonFetchFailed {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("is bounded", func(t *testing.T) {
-		for name, limits := range map[string]source.Limits{"files": {Files: 1, Bytes: 100}, "bytes": {Files: 100, Bytes: 1}} {
-			small := start(t, func(n *source.Needs) { n.Limits = limits })
+		for name, limits := range map[string]source.Limits{"files": {Files: 1, Bytes: 100, Fetch: 1 << 20}, "bytes": {Files: 100, Bytes: 1, Fetch: 1 << 20}} {
+			small := start(t, func(n *settings) { n.Limits = limits })
 			small.fetch(repo.URL(), "main")
-			tree, err := small.Tree(repo.URL(), commit, ".")
+			tree, err := small.Tree(refOf(repo.URL(), ""), commit, ".")
 			if err != nil {
 				t.Fatal(err)
 			}

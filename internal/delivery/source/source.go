@@ -1,0 +1,106 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+)
+
+// Kind is a kind of source.
+type Kind string
+
+// The kinds of sources.
+const (
+	Git  Kind = "git"
+	OCI  Kind = "oci"
+	Helm Kind = "helm"
+)
+
+// Ref names a version of a source, which may be another revision tomorrow. Two that are equal share what is fetched.
+type Ref struct {
+	Kind Kind
+	// URL of the repository.
+	URL string
+	// Chart is its name in a repository of Helm charts; empty for other kinds.
+	Chart string
+	// Name of a branch, a tag or a version, a commit's full hash, or a digest.
+	Name string
+	// Range, when it is not empty, is taken instead of Name: the newest version that it allows, such as >=1.2 <2.
+	Range string
+	// Secret with the credentials, as NAMESPACE/NAME; empty for none.
+	Secret string
+}
+
+// Version is what the Ref asks for, in words.
+func (r Ref) Version() string {
+	if r.Range != "" {
+		return r.Range
+	}
+	return r.Name
+}
+
+// Revision is what a Ref pointed at.
+type Revision struct {
+	// ID names the content and never changes its meaning: a commit, or a digest.
+	ID string
+	// Name is the branch, tag or version that was found; empty when the Ref says all.
+	Name string
+}
+
+// Reader reads the sources of one kind. Its methods may be called from many goroutines.
+type Reader interface {
+	// Resolve finds out which revision a Ref is at, and fetches it so that Tree can open it. It may be repeated, which costs
+	// what changed; it blocks until ctx ends at the longest. Errors of type *Error are told as they are; anything else becomes
+	// one that says FetchFailed.
+	Resolve(ctx context.Context, ref Ref, with Credentials) (Revision, error)
+	// Tree opens a revision that was resolved, by a Ref with the same URL, Chart and Secret, as a read-only file system for one
+	// goroutine. It does not ask the remote; what is not in the cache is an error.
+	Tree(ref Ref, revision string) (fs.FS, error)
+}
+
+// Head is what a Ref pointed at, and when.
+type Head struct {
+	// Revision is the last one that was found, also after a failure; zero when there was none.
+	Revision
+	// Err says why the last fetch failed, as an *Error; nil when it did not.
+	Err error
+	// At is when the last fetch began; zero when there was none.
+	At time.Time
+}
+
+// Limits bound what is read of one tree in all, each read counted, and of one remote in one fetch.
+type Limits struct {
+	// Files and Bytes that are read of a tree.
+	Files int
+	Bytes int64
+	// Fetch is how many bytes a remote may send in one fetch.
+	Fetch int64
+}
+
+// DefaultLimits are 50,000 files, 256 MiB of them, and 4 GiB for one fetch: the first one of a repository brings its history.
+var DefaultLimits = Limits{Files: 50_000, Bytes: 256 << 20, Fetch: 4 << 30}
+
+// ErrTooLarge says that reading went past the Limits.
+var ErrTooLarge = errors.New("too much to read")
+
+// Clean makes a path of an API object, such as ./apps/, one of fs.FS.
+func Clean(folder string) string {
+	if cleaned := strings.TrimPrefix(path.Clean("/"+folder), "/"); cleaned != "" {
+		return cleaned
+	}
+	return "."
+}
+
+// Short names a revision in a few characters: the beginning of a hash, and the version before it.
+func Short(revision string) string {
+	if version, _, found := strings.Cut(revision, "@"); found {
+		return version
+	}
+	if algorithm, hash, found := strings.Cut(revision, ":"); found {
+		return algorithm + ":" + hash[:min(len(hash), 12)]
+	}
+	return revision[:min(len(revision), 12)]
+}

@@ -1,0 +1,111 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/source"
+	"umbel.dev/umbel/internal/delivery/source/git"
+	"umbel.dev/umbel/internal/delivery/source/oci"
+)
+
+const (
+	defaultPoll = time.Minute
+	defaultRef  = "main"
+	defaultTag  = "latest"
+)
+
+// readers are those of all kinds of sources, each with a folder of its own.
+func readers(needs Needs) (map[source.Kind]source.Reader, error) {
+	repositories, err := git.New(git.Config{Dir: filepath.Join(needs.Dir, "git"), Local: needs.LocalSources})
+	if err != nil {
+		return nil, fmt.Errorf("setting up the fetching of Git repositories: %w", err)
+	}
+	return map[source.Kind]source.Reader{
+		source.Git: repositories,
+		source.OCI: oci.New(oci.Config{Dir: filepath.Join(needs.Dir, "oci")}),
+	}, nil
+}
+
+// place is where a source is, how often it is asked, and which folder of it is meant.
+type place struct {
+	ref    source.Ref
+	folder string
+	poll   time.Duration
+}
+
+// placeOf returns where the source of a Package of a namespace is; false when its manifests stand in the Package itself.
+func placeOf(namespace string, from v1alpha1.Source) (place, bool) {
+	switch {
+	case from.Git != nil:
+		git := from.Git
+		p := place{
+			ref:    source.Ref{Kind: source.Git, URL: git.URL, Name: git.Ref, Range: git.Semver, Secret: secretOf(namespace, git.SecretRef)},
+			folder: git.Path, poll: pollOf(git.PollInterval),
+		}
+		if git.Ref == "" && git.Semver == "" {
+			p.ref.Name = defaultRef
+		}
+		return p, true
+	case from.OCI != nil:
+		artifact := from.OCI
+		p := place{
+			ref:    source.Ref{Kind: source.OCI, URL: artifact.URL, Name: artifact.Tag + artifact.Digest, Range: artifact.Semver, Secret: secretOf(namespace, artifact.SecretRef)},
+			folder: artifact.Path, poll: pollOf(artifact.PollInterval),
+		}
+		if p.ref.Name == "" && p.ref.Range == "" {
+			p.ref.Name = defaultTag
+		}
+		return p, true
+	}
+	return place{}, false
+}
+
+func secretOf(namespace string, ref *v1alpha1.LocalReference) string {
+	if ref == nil {
+		return ""
+	}
+	return namespace + "/" + ref.Name
+}
+
+func pollOf(every *metav1.Duration) time.Duration {
+	if every == nil || every.Duration <= 0 {
+		return defaultPoll
+	}
+	return every.Duration
+}
+
+// sameAs says whether two places are the same one. How often it is asked, and with which Secret, does not matter.
+func (p place) sameAs(other place) bool {
+	p.ref.Secret, other.ref.Secret = "", ""
+	return p.ref == other.ref && source.Clean(p.folder) == source.Clean(other.folder)
+}
+
+// credentials reads the Secret that a Ref names. A hub on an existing cluster may do so in the namespaces that its chart is
+// given (sources.secretNamespaces), and may list Secrets nowhere.
+func (c *Controller) credentials(ctx context.Context, ref source.Ref) (source.Credentials, error) {
+	namespace, name, _ := strings.Cut(ref.Secret, "/")
+	var secret corev1.Secret
+	err := c.live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return source.Credentials{}, source.NoSecret("there is no secret %q in namespace %q (spec.source.%s.secretRef)", name, namespace, ref.Kind)
+	case apierrors.IsForbidden(err):
+		return source.Credentials{}, source.NoSecret("this hub may not get the Secrets of namespace %q: docs/operate/sources.md says how to let it", namespace)
+	case err != nil:
+		return source.Credentials{}, fmt.Errorf("reading secret %s: %w", ref.Secret, err)
+	}
+	if only := secret.Annotations[v1alpha1.OnlyForAnnotation]; !source.MayGoTo(only, ref.URL) {
+		return source.Credentials{}, source.NoSecret("secret %s is for %s and not for %s: its annotation %s says so", ref.Secret, source.Redact(only), source.Redact(ref.URL), v1alpha1.OnlyForAnnotation)
+	}
+	return source.ReadSecret(ref.Secret, secret.Data, ref.URL)
+}
