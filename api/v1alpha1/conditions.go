@@ -36,6 +36,7 @@ const (
 	ReasonApplying           = "Applying"           // Synced False: at work
 	ReasonPackageFailed      = "PackageFailed"      // Synced False: at least one Package cannot be applied
 	ReasonNoPackages         = "NoPackages"         // Synced True: nothing is asked for
+	ReasonDeletesHeld        = "DeletesHeld"        // Synced False: a release is applied, and its deletes wait for a word; a Package's Delivered too
 	ReasonLeaving            = "Leaving"            // Ready False: the member is being detached
 )
 

@@ -98,6 +98,14 @@ type MemberClusterSpec struct {
 	// what it is.
 	// +optional
 	Agent *AgentProgram `json:"agent,omitempty"`
+
+	// undo names deletions, as status.deletions does, whose objects are to come back on the cluster. `umbel undo` sets it.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:Pattern=`^[0-9a-f]{8}$`
+	// +kubebuilder:validation:items:MaxLength=8
+	// +optional
+	Undo []string `json:"undo,omitempty"`
 }
 
 // AgentProgram is a program that an agent is to run.
@@ -215,6 +223,13 @@ type MemberClusterStatus struct {
 	// +listMapKey=package
 	// +optional
 	Packages []MemberPackage `json:"packages,omitempty"`
+
+	// deletions is what the member lost by Packages, the newest first; at most ten. The objects themselves are with the
+	// agent alone.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	// +optional
+	Deletions []MemberDeletion `json:"deletions,omitempty"`
 }
 
 // MemberProperty is one ClusterProperty of a member.
@@ -310,6 +325,9 @@ type MemberPackage struct {
 	// lastRepair is the latest of them.
 	// +optional
 	LastRepair *Repair `json:"lastRepair,omitempty"`
+	// deletesHeld are deletes of the release that wait for `umbel approve deletes`.
+	// +optional
+	DeletesHeld *MemberDeletesHeld `json:"deletesHeld,omitempty"`
 	// since is when the hub heard of this state first.
 	// +optional
 	Since metav1.Time `json:"since,omitempty"`

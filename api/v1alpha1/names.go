@@ -26,6 +26,10 @@ const (
 	// manager of that object owns. Without it a conflict is reported and the object is left alone.
 	TakeOverAnnotation = "umbel.dev/take-over"
 
+	// UndoAnnotation stands on an object that is being brought back after it was deleted, with the deletion as its value,
+	// until the object is as it was.
+	UndoAnnotation = "umbel.dev/undo"
+
 	// RefreshAnnotation on a Package asks for a fetch of its source now. Any new value counts as a request.
 	RefreshAnnotation = "umbel.dev/refresh-requested-at"
 

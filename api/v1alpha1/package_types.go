@@ -34,6 +34,9 @@ type PackageSpec struct {
 	Source Source `json:"source"`
 	// placementRef names the Placement, in the same namespace, that says which clusters get the Package.
 	PlacementRef LocalReference `json:"placementRef"`
+	// deletes says what may be deleted without a word. Absent, the defaults hold.
+	// +optional
+	Deletes *PackageDeletes `json:"deletes,omitempty"`
 }
 
 // LocalReference names an object in the same namespace.

@@ -77,7 +77,7 @@ func (x PackageStatus_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PackageStatus_Phase.Descriptor instead.
 func (PackageStatus_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{11, 0}
+	return file_session_proto_rawDescGZIP(), []int{17, 0}
 }
 
 type UpgradeState_Phase int32
@@ -140,7 +140,7 @@ func (x UpgradeState_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UpgradeState_Phase.Descriptor instead.
 func (UpgradeState_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{23, 0}
+	return file_session_proto_rawDescGZIP(), []int{30, 0}
 }
 
 // FromAgent is every message that an agent sends.
@@ -791,7 +791,9 @@ type DesiredState struct {
 	Version uint64        `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	Assign  []*Assignment `protobuf:"bytes,2,rep,name=assign,proto3" json:"assign,omitempty"`
 	// remove names the packages whose objects are to be pruned.
-	Remove        []string `protobuf:"bytes,3,rep,name=remove,proto3" json:"remove,omitempty"`
+	Remove []string `protobuf:"bytes,3,rep,name=remove,proto3" json:"remove,omitempty"`
+	// undo names deletions whose objects are to come back, as the agent's journal calls them.
+	Undo          []string `protobuf:"bytes,4,rep,name=undo,proto3" json:"undo,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -847,6 +849,13 @@ func (x *DesiredState) GetRemove() []string {
 	return nil
 }
 
+func (x *DesiredState) GetUndo() []string {
+	if x != nil {
+		return x.Undo
+	}
+	return nil
+}
+
 // Assignment is one package that the member is to hold.
 type Assignment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -855,9 +864,13 @@ type Assignment struct {
 	Release  string `protobuf:"bytes,2,opt,name=release,proto3" json:"release,omitempty"`
 	Revision string `protobuf:"bytes,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	// repository and digest say where the content is: a blob in the OCI registry.
-	Repository    string `protobuf:"bytes,4,opt,name=repository,proto3" json:"repository,omitempty"`
-	Digest        string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
-	Size          int64  `protobuf:"varint,6,opt,name=size,proto3" json:"size,omitempty"`
+	Repository string `protobuf:"bytes,4,opt,name=repository,proto3" json:"repository,omitempty"`
+	Digest     string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	Size       int64  `protobuf:"varint,6,opt,name=size,proto3" json:"size,omitempty"`
+	// policy is how the agent is to treat the package, whatever its release; without one, by the defaults. policy_id tells it
+	// from others: the hub draws it, and the agent says it in PackageStatus.
+	Policy        *Policy `protobuf:"bytes,7,opt,name=policy,proto3" json:"policy,omitempty"`
+	PolicyId      string  `protobuf:"bytes,8,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -934,6 +947,231 @@ func (x *Assignment) GetSize() int64 {
 	return 0
 }
 
+func (x *Assignment) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *Assignment) GetPolicyId() string {
+	if x != nil {
+		return x.PolicyId
+	}
+	return ""
+}
+
+// Policy is how an agent treats a package. It reaches the agent by itself when it changes, and needs no new release. Fields
+// 1 to 9 are about deletes, 10 to 19 about drift, 20 to 29 about health and order, 30 to 39 about whom the package acts as,
+// 40 to 49 about trust.
+type Policy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// delete_budget is how many objects a release may delete without a word.
+	DeleteBudget *Budget `protobuf:"bytes,1,opt,name=delete_budget,json=deleteBudget,proto3" json:"delete_budget,omitempty"`
+	// delete_approvals are words that were given.
+	DeleteApprovals []*DeleteApproval `protobuf:"bytes,2,rep,name=delete_approvals,json=deleteApprovals,proto3" json:"delete_approvals,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Policy) Reset() {
+	*x = Policy{}
+	mi := &file_session_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Policy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Policy) ProtoMessage() {}
+
+func (x *Policy) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Policy.ProtoReflect.Descriptor instead.
+func (*Policy) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Policy) GetDeleteBudget() *Budget {
+	if x != nil {
+		return x.DeleteBudget
+	}
+	return nil
+}
+
+func (x *Policy) GetDeleteApprovals() []*DeleteApproval {
+	if x != nil {
+		return x.DeleteApprovals
+	}
+	return nil
+}
+
+// Budget bounds a number of things: by itself, or by how many there are of which they are a part.
+type Budget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Limit:
+	//
+	//	*Budget_Count
+	//	*Budget_Percent
+	Limit         isBudget_Limit `protobuf_oneof:"limit"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Budget) Reset() {
+	*x = Budget{}
+	mi := &file_session_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Budget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Budget) ProtoMessage() {}
+
+func (x *Budget) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Budget.ProtoReflect.Descriptor instead.
+func (*Budget) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Budget) GetLimit() isBudget_Limit {
+	if x != nil {
+		return x.Limit
+	}
+	return nil
+}
+
+func (x *Budget) GetCount() uint32 {
+	if x != nil {
+		if x, ok := x.Limit.(*Budget_Count); ok {
+			return x.Count
+		}
+	}
+	return 0
+}
+
+func (x *Budget) GetPercent() uint32 {
+	if x != nil {
+		if x, ok := x.Limit.(*Budget_Percent); ok {
+			return x.Percent
+		}
+	}
+	return 0
+}
+
+type isBudget_Limit interface {
+	isBudget_Limit()
+}
+
+type Budget_Count struct {
+	Count uint32 `protobuf:"varint,1,opt,name=count,proto3,oneof"`
+}
+
+type Budget_Percent struct {
+	Percent uint32 `protobuf:"varint,2,opt,name=percent,proto3,oneof"`
+}
+
+func (*Budget_Count) isBudget_Limit() {}
+
+func (*Budget_Percent) isBudget_Limit() {}
+
+// DeleteApproval lets one release delete what its budget does not allow.
+type DeleteApproval struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Release string                 `protobuf:"bytes,1,opt,name=release,proto3" json:"release,omitempty"`
+	// objects is how many it may delete, and protected how many of them may be of the kinds that no budget allows.
+	Objects   uint32 `protobuf:"varint,2,opt,name=objects,proto3" json:"objects,omitempty"`
+	Protected uint32 `protobuf:"varint,3,opt,name=protected,proto3" json:"protected,omitempty"`
+	// id tells it from an approval that was given before, for the same release.
+	Id            string `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteApproval) Reset() {
+	*x = DeleteApproval{}
+	mi := &file_session_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteApproval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteApproval) ProtoMessage() {}
+
+func (x *DeleteApproval) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteApproval.ProtoReflect.Descriptor instead.
+func (*DeleteApproval) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DeleteApproval) GetRelease() string {
+	if x != nil {
+		return x.Release
+	}
+	return ""
+}
+
+func (x *DeleteApproval) GetObjects() uint32 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *DeleteApproval) GetProtected() uint32 {
+	if x != nil {
+		return x.Protected
+	}
+	return 0
+}
+
+func (x *DeleteApproval) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 // Ack tells the hub that a DesiredState has been stored on the agent's disk, or, with an error, that it was not.
 type Ack struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -946,7 +1184,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_session_proto_msgTypes[7]
+	mi := &file_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1196,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[7]
+	mi := &file_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1209,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{7}
+	return file_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Ack) GetVersion() uint64 {
@@ -997,14 +1235,16 @@ type StatusReport struct {
 	// kubernetes_version is set when it changed.
 	KubernetesVersion string `protobuf:"bytes,3,opt,name=kubernetes_version,json=kubernetesVersion,proto3" json:"kubernetes_version,omitempty"`
 	// properties is set when they changed, and in the first report of a session: it is all of them then.
-	Properties    *ClusterProperties `protobuf:"bytes,4,opt,name=properties,proto3" json:"properties,omitempty"`
+	Properties *ClusterProperties `protobuf:"bytes,4,opt,name=properties,proto3" json:"properties,omitempty"`
+	// deletions is set when they changed, and in the first report of a session: it is the newest of the agent's journal.
+	Deletions     *Deletions `protobuf:"bytes,5,opt,name=deletions,proto3" json:"deletions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusReport) Reset() {
 	*x = StatusReport{}
-	mi := &file_session_proto_msgTypes[8]
+	mi := &file_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1256,7 @@ func (x *StatusReport) String() string {
 func (*StatusReport) ProtoMessage() {}
 
 func (x *StatusReport) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[8]
+	mi := &file_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1269,7 @@ func (x *StatusReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReport.ProtoReflect.Descriptor instead.
 func (*StatusReport) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{8}
+	return file_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StatusReport) GetPackages() []*PackageStatus {
@@ -1060,6 +1300,249 @@ func (x *StatusReport) GetProperties() *ClusterProperties {
 	return nil
 }
 
+func (x *StatusReport) GetDeletions() *Deletions {
+	if x != nil {
+		return x.Deletions
+	}
+	return nil
+}
+
+// Deletions are what the member lost by packages, the newest first.
+type Deletions struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Items         []*Deletion            `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deletions) Reset() {
+	*x = Deletions{}
+	mi := &file_session_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deletions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deletions) ProtoMessage() {}
+
+func (x *Deletions) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deletions.ProtoReflect.Descriptor instead.
+func (*Deletions) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Deletions) GetItems() []*Deletion {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// Deletion is what one package lost at one time. The objects themselves stay with the agent.
+type Deletion struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Package  string                 `protobuf:"bytes,2,opt,name=package,proto3" json:"package,omitempty"`
+	Release  string                 `protobuf:"bytes,3,opt,name=release,proto3" json:"release,omitempty"`
+	Revision string                 `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	// cause is Budget, Approved or Removed, and approval the id of the DeleteApproval.
+	Cause    string `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`
+	Approval string `protobuf:"bytes,6,opt,name=approval,proto3" json:"approval,omitempty"`
+	AtUnix   int64  `protobuf:"varint,7,opt,name=at_unix,json=atUnix,proto3" json:"at_unix,omitempty"`
+	Objects  uint32 `protobuf:"varint,8,opt,name=objects,proto3" json:"objects,omitempty"`
+	// names are those of the objects, at most ten.
+	Names []string `protobuf:"bytes,9,rep,name=names,proto3" json:"names,omitempty"`
+	// undo is set when it is to be undone.
+	Undo          *Undo `protobuf:"bytes,10,opt,name=undo,proto3" json:"undo,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deletion) Reset() {
+	*x = Deletion{}
+	mi := &file_session_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deletion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deletion) ProtoMessage() {}
+
+func (x *Deletion) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deletion.ProtoReflect.Descriptor instead.
+func (*Deletion) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Deletion) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Deletion) GetPackage() string {
+	if x != nil {
+		return x.Package
+	}
+	return ""
+}
+
+func (x *Deletion) GetRelease() string {
+	if x != nil {
+		return x.Release
+	}
+	return ""
+}
+
+func (x *Deletion) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *Deletion) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Deletion) GetApproval() string {
+	if x != nil {
+		return x.Approval
+	}
+	return ""
+}
+
+func (x *Deletion) GetAtUnix() int64 {
+	if x != nil {
+		return x.AtUnix
+	}
+	return 0
+}
+
+func (x *Deletion) GetObjects() uint32 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *Deletion) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *Deletion) GetUndo() *Undo {
+	if x != nil {
+		return x.Undo
+	}
+	return nil
+}
+
+// Undo is how far a deletion is undone.
+type Undo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Done  bool                   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	// back is how many objects are there again, and left says of others why they are not; at most ten.
+	Back uint32   `protobuf:"varint,2,opt,name=back,proto3" json:"back,omitempty"`
+	Left []string `protobuf:"bytes,3,rep,name=left,proto3" json:"left,omitempty"`
+	// waits says what stands in the way for now.
+	Waits         string `protobuf:"bytes,4,opt,name=waits,proto3" json:"waits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Undo) Reset() {
+	*x = Undo{}
+	mi := &file_session_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Undo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Undo) ProtoMessage() {}
+
+func (x *Undo) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Undo.ProtoReflect.Descriptor instead.
+func (*Undo) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Undo) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *Undo) GetBack() uint32 {
+	if x != nil {
+		return x.Back
+	}
+	return 0
+}
+
+func (x *Undo) GetLeft() []string {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
+func (x *Undo) GetWaits() string {
+	if x != nil {
+		return x.Waits
+	}
+	return ""
+}
+
 // ClusterProperties are the ClusterProperty objects (about.k8s.io) of the member that fit, in the order of their names.
 type ClusterProperties struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1070,7 +1553,7 @@ type ClusterProperties struct {
 
 func (x *ClusterProperties) Reset() {
 	*x = ClusterProperties{}
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1565,7 @@ func (x *ClusterProperties) String() string {
 func (*ClusterProperties) ProtoMessage() {}
 
 func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1578,7 @@ func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperties.ProtoReflect.Descriptor instead.
 func (*ClusterProperties) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{9}
+	return file_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ClusterProperties) GetItems() []*ClusterProperty {
@@ -1116,7 +1599,7 @@ type ClusterProperty struct {
 
 func (x *ClusterProperty) Reset() {
 	*x = ClusterProperty{}
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1611,7 @@ func (x *ClusterProperty) String() string {
 func (*ClusterProperty) ProtoMessage() {}
 
 func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1624,7 @@ func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperty.ProtoReflect.Descriptor instead.
 func (*ClusterProperty) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{10}
+	return file_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ClusterProperty) GetName() string {
@@ -1160,26 +1643,30 @@ func (x *ClusterProperty) GetValue() string {
 
 // PackageStatus is the state of one package on the member.
 type PackageStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Package       string                 `protobuf:"bytes,1,opt,name=package,proto3" json:"package,omitempty"`
-	Release       string                 `protobuf:"bytes,2,opt,name=release,proto3" json:"release,omitempty"`
-	Revision      string                 `protobuf:"bytes,3,opt,name=revision,proto3" json:"revision,omitempty"`
-	Digest        string                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
-	Phase         PackageStatus_Phase    `protobuf:"varint,5,opt,name=phase,proto3,enum=umbel.wire.v1.PackageStatus_Phase" json:"phase,omitempty"`
-	Message       string                 `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
-	Objects       int32                  `protobuf:"varint,7,opt,name=objects,proto3" json:"objects,omitempty"`
-	Applied       int32                  `protobuf:"varint,8,opt,name=applied,proto3" json:"applied,omitempty"`
-	Healthy       int32                  `protobuf:"varint,9,opt,name=healthy,proto3" json:"healthy,omitempty"`
-	Failures      []*Failure             `protobuf:"bytes,10,rep,name=failures,proto3" json:"failures,omitempty"`
-	Repairs       int64                  `protobuf:"varint,11,opt,name=repairs,proto3" json:"repairs,omitempty"`
-	LastRepair    *LastRepair            `protobuf:"bytes,12,opt,name=last_repair,json=lastRepair,proto3" json:"last_repair,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Package    string                 `protobuf:"bytes,1,opt,name=package,proto3" json:"package,omitempty"`
+	Release    string                 `protobuf:"bytes,2,opt,name=release,proto3" json:"release,omitempty"`
+	Revision   string                 `protobuf:"bytes,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Digest     string                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	Phase      PackageStatus_Phase    `protobuf:"varint,5,opt,name=phase,proto3,enum=umbel.wire.v1.PackageStatus_Phase" json:"phase,omitempty"`
+	Message    string                 `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	Objects    int32                  `protobuf:"varint,7,opt,name=objects,proto3" json:"objects,omitempty"`
+	Applied    int32                  `protobuf:"varint,8,opt,name=applied,proto3" json:"applied,omitempty"`
+	Healthy    int32                  `protobuf:"varint,9,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	Failures   []*Failure             `protobuf:"bytes,10,rep,name=failures,proto3" json:"failures,omitempty"`
+	Repairs    int64                  `protobuf:"varint,11,opt,name=repairs,proto3" json:"repairs,omitempty"`
+	LastRepair *LastRepair            `protobuf:"bytes,12,opt,name=last_repair,json=lastRepair,proto3" json:"last_repair,omitempty"`
+	// policy_id is that of the Policy that the agent keeps, as in Assignment.
+	PolicyId string `protobuf:"bytes,13,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
+	// deletes_held are deletes that wait for a word.
+	DeletesHeld   *DeletesHeld `protobuf:"bytes,14,opt,name=deletes_held,json=deletesHeld,proto3" json:"deletes_held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PackageStatus) Reset() {
 	*x = PackageStatus{}
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1678,7 @@ func (x *PackageStatus) String() string {
 func (*PackageStatus) ProtoMessage() {}
 
 func (x *PackageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1691,7 @@ func (x *PackageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageStatus.ProtoReflect.Descriptor instead.
 func (*PackageStatus) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{11}
+	return file_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PackageStatus) GetPackage() string {
@@ -1291,6 +1778,110 @@ func (x *PackageStatus) GetLastRepair() *LastRepair {
 	return nil
 }
 
+func (x *PackageStatus) GetPolicyId() string {
+	if x != nil {
+		return x.PolicyId
+	}
+	return ""
+}
+
+func (x *PackageStatus) GetDeletesHeld() *DeletesHeld {
+	if x != nil {
+		return x.DeletesHeld
+	}
+	return nil
+}
+
+// DeletesHeld are the deletes of a release that wait for a word. Everything else of it is applied.
+type DeletesHeld struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// objects is how many it would delete, and holds how many there are, those included.
+	Objects uint32 `protobuf:"varint,1,opt,name=objects,proto3" json:"objects,omitempty"`
+	Holds   uint32 `protobuf:"varint,2,opt,name=holds,proto3" json:"holds,omitempty"`
+	// allowed is how many its budget lets it delete.
+	Allowed uint32 `protobuf:"varint,3,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// protected is how many of objects are of kinds that no budget allows.
+	Protected uint32 `protobuf:"varint,4,opt,name=protected,proto3" json:"protected,omitempty"`
+	// kept is how many of objects somebody brought back after they were deleted.
+	Kept uint32 `protobuf:"varint,5,opt,name=kept,proto3" json:"kept,omitempty"`
+	// names are those of objects, at most ten, protected ones first.
+	Names         []string `protobuf:"bytes,6,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletesHeld) Reset() {
+	*x = DeletesHeld{}
+	mi := &file_session_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletesHeld) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletesHeld) ProtoMessage() {}
+
+func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletesHeld.ProtoReflect.Descriptor instead.
+func (*DeletesHeld) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DeletesHeld) GetObjects() uint32 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *DeletesHeld) GetHolds() uint32 {
+	if x != nil {
+		return x.Holds
+	}
+	return 0
+}
+
+func (x *DeletesHeld) GetAllowed() uint32 {
+	if x != nil {
+		return x.Allowed
+	}
+	return 0
+}
+
+func (x *DeletesHeld) GetProtected() uint32 {
+	if x != nil {
+		return x.Protected
+	}
+	return 0
+}
+
+func (x *DeletesHeld) GetKept() uint32 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
+func (x *DeletesHeld) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
 // Failure is one object that is not as it should be.
 type Failure struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1303,7 +1894,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1906,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1919,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{12}
+	return file_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Failure) GetObject() string {
@@ -1363,7 +1954,7 @@ type LastRepair struct {
 
 func (x *LastRepair) Reset() {
 	*x = LastRepair{}
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1966,7 @@ func (x *LastRepair) String() string {
 func (*LastRepair) ProtoMessage() {}
 
 func (x *LastRepair) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1979,7 @@ func (x *LastRepair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastRepair.ProtoReflect.Descriptor instead.
 func (*LastRepair) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{13}
+	return file_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LastRepair) GetObject() string {
@@ -1417,7 +2008,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +2020,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +2033,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{14}
+	return file_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Probe) GetNonce() uint64 {
@@ -1471,7 +2062,7 @@ type ProbeAnswer struct {
 
 func (x *ProbeAnswer) Reset() {
 	*x = ProbeAnswer{}
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +2074,7 @@ func (x *ProbeAnswer) String() string {
 func (*ProbeAnswer) ProtoMessage() {}
 
 func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +2087,7 @@ func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeAnswer.ProtoReflect.Descriptor instead.
 func (*ProbeAnswer) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{15}
+	return file_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ProbeAnswer) GetNonce() uint64 {
@@ -1524,7 +2115,7 @@ type CertificateRequest struct {
 
 func (x *CertificateRequest) Reset() {
 	*x = CertificateRequest{}
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +2127,7 @@ func (x *CertificateRequest) String() string {
 func (*CertificateRequest) ProtoMessage() {}
 
 func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +2140,7 @@ func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateRequest.ProtoReflect.Descriptor instead.
 func (*CertificateRequest) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{16}
+	return file_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CertificateRequest) GetCsr() []byte {
@@ -1572,7 +2163,7 @@ type CertificateIssued struct {
 
 func (x *CertificateIssued) Reset() {
 	*x = CertificateIssued{}
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +2175,7 @@ func (x *CertificateIssued) String() string {
 func (*CertificateIssued) ProtoMessage() {}
 
 func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +2188,7 @@ func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateIssued.ProtoReflect.Descriptor instead.
 func (*CertificateIssued) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{17}
+	return file_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CertificateIssued) GetCertificatePem() []byte {
@@ -1625,7 +2216,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +2228,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +2241,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{18}
+	return file_session_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Detach) GetPrune() bool {
@@ -1670,7 +2261,7 @@ type Detached struct {
 
 func (x *Detached) Reset() {
 	*x = Detached{}
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +2273,7 @@ func (x *Detached) String() string {
 func (*Detached) ProtoMessage() {}
 
 func (x *Detached) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +2286,7 @@ func (x *Detached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detached.ProtoReflect.Descriptor instead.
 func (*Detached) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{19}
+	return file_session_proto_rawDescGZIP(), []int{26}
 }
 
 // TrustBundle is by which certificate authorities the agent is to know its hub from now on. It is told when the agent does
@@ -1713,7 +2304,7 @@ type TrustBundle struct {
 
 func (x *TrustBundle) Reset() {
 	*x = TrustBundle{}
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +2316,7 @@ func (x *TrustBundle) String() string {
 func (*TrustBundle) ProtoMessage() {}
 
 func (x *TrustBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +2329,7 @@ func (x *TrustBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustBundle.ProtoReflect.Descriptor instead.
 func (*TrustBundle) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{20}
+	return file_session_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TrustBundle) GetTrustPem() []byte {
@@ -1766,7 +2357,7 @@ type TrustHeld struct {
 
 func (x *TrustHeld) Reset() {
 	*x = TrustHeld{}
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1778,7 +2369,7 @@ func (x *TrustHeld) String() string {
 func (*TrustHeld) ProtoMessage() {}
 
 func (x *TrustHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1791,7 +2382,7 @@ func (x *TrustHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustHeld.ProtoReflect.Descriptor instead.
 func (*TrustHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{21}
+	return file_session_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TrustHeld) GetDigest() string {
@@ -1817,7 +2408,7 @@ type Upgrade struct {
 
 func (x *Upgrade) Reset() {
 	*x = Upgrade{}
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +2420,7 @@ func (x *Upgrade) String() string {
 func (*Upgrade) ProtoMessage() {}
 
 func (x *Upgrade) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +2433,7 @@ func (x *Upgrade) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upgrade.ProtoReflect.Descriptor instead.
 func (*Upgrade) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{22}
+	return file_session_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Upgrade) GetBuild() string {
@@ -1880,7 +2471,7 @@ type UpgradeState struct {
 
 func (x *UpgradeState) Reset() {
 	*x = UpgradeState{}
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +2483,7 @@ func (x *UpgradeState) String() string {
 func (*UpgradeState) ProtoMessage() {}
 
 func (x *UpgradeState) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +2496,7 @@ func (x *UpgradeState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeState.ProtoReflect.Descriptor instead.
 func (*UpgradeState) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{23}
+	return file_session_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UpgradeState) GetBuild() string {
@@ -1988,11 +2579,12 @@ const file_session_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x120\n" +
 	"\aupgrade\x18\x03 \x01(\v2\x16.umbel.wire.v1.UpgradeR\aupgrade\x12\x19\n" +
 	"\x05epoch\x18\x04 \x01(\x04H\x00R\x05epoch\x88\x01\x01B\b\n" +
-	"\x06_epoch\"s\n" +
+	"\x06_epoch\"\x87\x01\n" +
 	"\fDesiredState\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x121\n" +
 	"\x06assign\x18\x02 \x03(\v2\x19.umbel.wire.v1.AssignmentR\x06assign\x12\x16\n" +
-	"\x06remove\x18\x03 \x03(\tR\x06remove\"\xa8\x01\n" +
+	"\x06remove\x18\x03 \x03(\tR\x06remove\x12\x12\n" +
+	"\x04undo\x18\x04 \x03(\tR\x04undo\"\xf4\x01\n" +
 	"\n" +
 	"Assignment\x12\x18\n" +
 	"\apackage\x18\x01 \x01(\tR\apackage\x12\x18\n" +
@@ -2002,22 +2594,56 @@ const file_session_proto_rawDesc = "" +
 	"repository\x18\x04 \x01(\tR\n" +
 	"repository\x12\x16\n" +
 	"\x06digest\x18\x05 \x01(\tR\x06digest\x12\x12\n" +
-	"\x04size\x18\x06 \x01(\x03R\x04size\"5\n" +
+	"\x04size\x18\x06 \x01(\x03R\x04size\x12-\n" +
+	"\x06policy\x18\a \x01(\v2\x15.umbel.wire.v1.PolicyR\x06policy\x12\x1b\n" +
+	"\tpolicy_id\x18\b \x01(\tR\bpolicyId\"\x8e\x01\n" +
+	"\x06Policy\x12:\n" +
+	"\rdelete_budget\x18\x01 \x01(\v2\x15.umbel.wire.v1.BudgetR\fdeleteBudget\x12H\n" +
+	"\x10delete_approvals\x18\x02 \x03(\v2\x1d.umbel.wire.v1.DeleteApprovalR\x0fdeleteApprovals\"E\n" +
+	"\x06Budget\x12\x16\n" +
+	"\x05count\x18\x01 \x01(\rH\x00R\x05count\x12\x1a\n" +
+	"\apercent\x18\x02 \x01(\rH\x00R\apercentB\a\n" +
+	"\x05limit\"r\n" +
+	"\x0eDeleteApproval\x12\x18\n" +
+	"\arelease\x18\x01 \x01(\tR\arelease\x12\x18\n" +
+	"\aobjects\x18\x02 \x01(\rR\aobjects\x12\x1c\n" +
+	"\tprotected\x18\x03 \x01(\rR\tprotected\x12\x0e\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\"5\n" +
 	"\x03Ack\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"\xd3\x01\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\x8b\x02\n" +
 	"\fStatusReport\x128\n" +
 	"\bpackages\x18\x01 \x03(\v2\x1c.umbel.wire.v1.PackageStatusR\bpackages\x12\x18\n" +
 	"\aremoved\x18\x02 \x03(\tR\aremoved\x12-\n" +
 	"\x12kubernetes_version\x18\x03 \x01(\tR\x11kubernetesVersion\x12@\n" +
 	"\n" +
 	"properties\x18\x04 \x01(\v2 .umbel.wire.v1.ClusterPropertiesR\n" +
-	"properties\"I\n" +
+	"properties\x126\n" +
+	"\tdeletions\x18\x05 \x01(\v2\x18.umbel.wire.v1.DeletionsR\tdeletions\":\n" +
+	"\tDeletions\x12-\n" +
+	"\x05items\x18\x01 \x03(\v2\x17.umbel.wire.v1.DeletionR\x05items\"\x8e\x02\n" +
+	"\bDeletion\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\apackage\x18\x02 \x01(\tR\apackage\x12\x18\n" +
+	"\arelease\x18\x03 \x01(\tR\arelease\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevision\x12\x14\n" +
+	"\x05cause\x18\x05 \x01(\tR\x05cause\x12\x1a\n" +
+	"\bapproval\x18\x06 \x01(\tR\bapproval\x12\x17\n" +
+	"\aat_unix\x18\a \x01(\x03R\x06atUnix\x12\x18\n" +
+	"\aobjects\x18\b \x01(\rR\aobjects\x12\x14\n" +
+	"\x05names\x18\t \x03(\tR\x05names\x12'\n" +
+	"\x04undo\x18\n" +
+	" \x01(\v2\x13.umbel.wire.v1.UndoR\x04undo\"X\n" +
+	"\x04Undo\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done\x12\x12\n" +
+	"\x04back\x18\x02 \x01(\rR\x04back\x12\x12\n" +
+	"\x04left\x18\x03 \x03(\tR\x04left\x12\x14\n" +
+	"\x05waits\x18\x04 \x01(\tR\x05waits\"I\n" +
 	"\x11ClusterProperties\x124\n" +
 	"\x05items\x18\x01 \x03(\v2\x1e.umbel.wire.v1.ClusterPropertyR\x05items\";\n" +
 	"\x0fClusterProperty\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xf8\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xd4\x04\n" +
 	"\rPackageStatus\x12\x18\n" +
 	"\apackage\x18\x01 \x01(\tR\apackage\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\tR\arelease\x12\x1a\n" +
@@ -2032,14 +2658,23 @@ const file_session_proto_rawDesc = "" +
 	" \x03(\v2\x16.umbel.wire.v1.FailureR\bfailures\x12\x18\n" +
 	"\arepairs\x18\v \x01(\x03R\arepairs\x12:\n" +
 	"\vlast_repair\x18\f \x01(\v2\x19.umbel.wire.v1.LastRepairR\n" +
-	"lastRepair\"S\n" +
+	"lastRepair\x12\x1b\n" +
+	"\tpolicy_id\x18\r \x01(\tR\bpolicyId\x12=\n" +
+	"\fdeletes_held\x18\x0e \x01(\v2\x1a.umbel.wire.v1.DeletesHeldR\vdeletesHeld\"S\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bAPPLYING\x10\x01\x12\v\n" +
 	"\aAPPLIED\x10\x02\x12\n" +
 	"\n" +
 	"\x06FAILED\x10\x03\x12\f\n" +
-	"\bREMOVING\x10\x04\"O\n" +
+	"\bREMOVING\x10\x04\"\x9f\x01\n" +
+	"\vDeletesHeld\x12\x18\n" +
+	"\aobjects\x18\x01 \x01(\rR\aobjects\x12\x14\n" +
+	"\x05holds\x18\x02 \x01(\rR\x05holds\x12\x18\n" +
+	"\aallowed\x18\x03 \x01(\rR\aallowed\x12\x1c\n" +
+	"\tprotected\x18\x04 \x01(\rR\tprotected\x12\x12\n" +
+	"\x04kept\x18\x05 \x01(\rR\x04kept\x12\x14\n" +
+	"\x05names\x18\x06 \x03(\tR\x05names\"O\n" +
 	"\aFailure\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12\x18\n" +
@@ -2100,7 +2735,7 @@ func file_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_session_proto_goTypes = []any{
 	(PackageStatus_Phase)(0),   // 0: umbel.wire.v1.PackageStatus.Phase
 	(UpgradeState_Phase)(0),    // 1: umbel.wire.v1.UpgradeState.Phase
@@ -2111,57 +2746,71 @@ var file_session_proto_goTypes = []any{
 	(*Refusal)(nil),            // 6: umbel.wire.v1.Refusal
 	(*DesiredState)(nil),       // 7: umbel.wire.v1.DesiredState
 	(*Assignment)(nil),         // 8: umbel.wire.v1.Assignment
-	(*Ack)(nil),                // 9: umbel.wire.v1.Ack
-	(*StatusReport)(nil),       // 10: umbel.wire.v1.StatusReport
-	(*ClusterProperties)(nil),  // 11: umbel.wire.v1.ClusterProperties
-	(*ClusterProperty)(nil),    // 12: umbel.wire.v1.ClusterProperty
-	(*PackageStatus)(nil),      // 13: umbel.wire.v1.PackageStatus
-	(*Failure)(nil),            // 14: umbel.wire.v1.Failure
-	(*LastRepair)(nil),         // 15: umbel.wire.v1.LastRepair
-	(*Probe)(nil),              // 16: umbel.wire.v1.Probe
-	(*ProbeAnswer)(nil),        // 17: umbel.wire.v1.ProbeAnswer
-	(*CertificateRequest)(nil), // 18: umbel.wire.v1.CertificateRequest
-	(*CertificateIssued)(nil),  // 19: umbel.wire.v1.CertificateIssued
-	(*Detach)(nil),             // 20: umbel.wire.v1.Detach
-	(*Detached)(nil),           // 21: umbel.wire.v1.Detached
-	(*TrustBundle)(nil),        // 22: umbel.wire.v1.TrustBundle
-	(*TrustHeld)(nil),          // 23: umbel.wire.v1.TrustHeld
-	(*Upgrade)(nil),            // 24: umbel.wire.v1.Upgrade
-	(*UpgradeState)(nil),       // 25: umbel.wire.v1.UpgradeState
+	(*Policy)(nil),             // 9: umbel.wire.v1.Policy
+	(*Budget)(nil),             // 10: umbel.wire.v1.Budget
+	(*DeleteApproval)(nil),     // 11: umbel.wire.v1.DeleteApproval
+	(*Ack)(nil),                // 12: umbel.wire.v1.Ack
+	(*StatusReport)(nil),       // 13: umbel.wire.v1.StatusReport
+	(*Deletions)(nil),          // 14: umbel.wire.v1.Deletions
+	(*Deletion)(nil),           // 15: umbel.wire.v1.Deletion
+	(*Undo)(nil),               // 16: umbel.wire.v1.Undo
+	(*ClusterProperties)(nil),  // 17: umbel.wire.v1.ClusterProperties
+	(*ClusterProperty)(nil),    // 18: umbel.wire.v1.ClusterProperty
+	(*PackageStatus)(nil),      // 19: umbel.wire.v1.PackageStatus
+	(*DeletesHeld)(nil),        // 20: umbel.wire.v1.DeletesHeld
+	(*Failure)(nil),            // 21: umbel.wire.v1.Failure
+	(*LastRepair)(nil),         // 22: umbel.wire.v1.LastRepair
+	(*Probe)(nil),              // 23: umbel.wire.v1.Probe
+	(*ProbeAnswer)(nil),        // 24: umbel.wire.v1.ProbeAnswer
+	(*CertificateRequest)(nil), // 25: umbel.wire.v1.CertificateRequest
+	(*CertificateIssued)(nil),  // 26: umbel.wire.v1.CertificateIssued
+	(*Detach)(nil),             // 27: umbel.wire.v1.Detach
+	(*Detached)(nil),           // 28: umbel.wire.v1.Detached
+	(*TrustBundle)(nil),        // 29: umbel.wire.v1.TrustBundle
+	(*TrustHeld)(nil),          // 30: umbel.wire.v1.TrustHeld
+	(*Upgrade)(nil),            // 31: umbel.wire.v1.Upgrade
+	(*UpgradeState)(nil),       // 32: umbel.wire.v1.UpgradeState
 }
 var file_session_proto_depIdxs = []int32{
 	4,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
-	9,  // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
-	10, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
-	17, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
-	18, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
-	21, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
-	23, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
-	25, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	12, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
+	13, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
+	24, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
+	25, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
+	28, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
+	30, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
+	32, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
 	5,  // 8: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
 	6,  // 9: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
 	7,  // 10: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
-	16, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
-	19, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
-	20, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
-	22, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
-	24, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
-	13, // 16: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
-	25, // 17: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
-	24, // 18: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
+	23, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
+	26, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
+	27, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
+	29, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
+	31, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
+	19, // 16: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
+	32, // 17: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	31, // 18: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
 	8,  // 19: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
-	13, // 20: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
-	11, // 21: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
-	12, // 22: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
-	0,  // 23: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
-	14, // 24: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
-	15, // 25: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
-	1,  // 26: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	9,  // 20: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
+	10, // 21: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
+	11, // 22: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
+	19, // 23: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
+	17, // 24: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
+	14, // 25: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
+	15, // 26: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
+	16, // 27: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
+	18, // 28: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
+	0,  // 29: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
+	21, // 30: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
+	22, // 31: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
+	20, // 32: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
+	1,  // 33: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_session_proto_init() }
@@ -2191,13 +2840,17 @@ func file_session_proto_init() {
 	}
 	file_session_proto_msgTypes[3].OneofWrappers = []any{}
 	file_session_proto_msgTypes[4].OneofWrappers = []any{}
+	file_session_proto_msgTypes[8].OneofWrappers = []any{
+		(*Budget_Count)(nil),
+		(*Budget_Percent)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_proto_rawDesc), len(file_session_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   24,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

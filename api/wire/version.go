@@ -17,6 +17,10 @@ package wire
 //	   2026-11-26  Hello.epoch and Welcome.epoch: who does not know them fences nobody
 //	   2026-11-26  added without a new number, since whoever does not know a message or a field passes over it:
 //	               Upgrade, UpgradeState; build, image and upgrade in Hello; upgrade and epoch in Refusal
+//	   2026-11-27  Policy, and policy_id in Assignment and PackageStatus: an agent that does not know it treats packages by
+//	               the defaults of its version, and is told once in each session; a hub that does not know it sends none.
+//	               PackageStatus.deletes_held: a hub that does not know it takes the release for applied, which it is.
+//	               StatusReport.deletions and DesiredState.undo: an agent that does not know them keeps no journal
 const (
 	Protocol    = 1 + ahead
 	MinProtocol = max(1, Protocol-1)

@@ -11,6 +11,7 @@ import (
 	"umbel.dev/umbel/internal/cli/ca"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/consent"
+	"umbel.dev/umbel/internal/cli/deletes"
 	"umbel.dev/umbel/internal/cli/describe"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/explain"
@@ -71,7 +72,8 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	}
 	add(fleetGroup, get.NewCmd(f), describe.NewCmd(f), explain.NewCmd(f), refresh.NewCmd(f))
 	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
-	add(memberGroup, consent.NewCmds(f)...)
+	add(memberGroup, consent.NewCmds(f, deletes.NewApproveCmd(f))...)
+	add(fleetGroup, deletes.NewUndoCmd(f))
 	add(fleetGroup, audit.NewCmd(f))
 	add(memberGroup, token.NewCmd(f), ca.NewCmd(f), scope.NewCmd(f), upgrade.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))

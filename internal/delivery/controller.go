@@ -180,7 +180,8 @@ func (c *Controller) hold(ctx context.Context, v *visit) error {
 
 // publish tells the gateway's side what is known, and what of it is in doubt.
 func (c *Controller) publish(_ context.Context, v *visit) error {
-	v.seen.Doubt = doubtOf(v.pkg)
+	v.seen.Doubt, v.seen.Policy = doubtOf(v.pkg), PolicyOf(&v.pkg.Spec)
+	v.seen.Withheld = Withhold(v.seen, v.members, v.pkg.Spec.Deletes)
 	c.desired.publish(v.key, v.seen)
 	return nil
 }

@@ -27,9 +27,9 @@ type Member struct {
 type Tally struct {
 	Counts v1alpha1.ClusterCounts
 	// Names of the clusters, sorted.
-	failing, unknown, progressing []v1alpha1.ClusterName
-	// failure is what the first failing cluster says.
-	failure string
+	failing, unknown, progressing, holding []v1alpha1.ClusterName
+	// failure is what the first failing cluster says, and held what the first one says at which deletes wait for a word.
+	failure, held string
 }
 
 // state of one selected cluster.
@@ -40,6 +40,7 @@ const (
 	ready
 	failing
 	unknown
+	waits // it is applied, and what it would delete waits for a word
 )
 
 // Count sorts the clusters into states. A cluster that is selected and not among the members is unknown. While
@@ -64,7 +65,7 @@ func Count(seen Seen, members []Member, before v1alpha1.ClusterCounts) Tally {
 	t.Counts.Selected = int32(len(seen.Placement.Status.Clusters))
 	t.Counts.Unknown += int32(absent)
 	t.Counts.Summary = fmt.Sprintf("%d/%d", t.Counts.Ready, t.Counts.Selected)
-	for _, names := range [][]v1alpha1.ClusterName{t.failing, t.unknown, t.progressing} {
+	for _, names := range [][]v1alpha1.ClusterName{t.failing, t.unknown, t.progressing, t.holding} {
 		slices.Sort(names)
 	}
 	return t
@@ -83,6 +84,12 @@ func (t *Tally) add(member Member, s state) {
 	case unknown:
 		t.Counts.Unknown++
 		t.unknown = append(t.unknown, member.Name)
+	case waits:
+		t.Counts.Progressing++
+		if len(t.holding) == 0 || member.Name < slices.Min(t.holding) {
+			t.held = member.Holds.DeletesHeld.Describe(member.Holds.Release)
+		}
+		t.holding = append(t.holding, member.Name)
 	default:
 		t.Counts.Progressing++
 		t.progressing = append(t.progressing, member.Name)
@@ -114,6 +121,9 @@ func stateOf(seen Seen, member Member) state {
 	case v1alpha1.PackageApplied:
 		if len(holds.Failures) > 0 { // broken, or in a fight: it may look healthy at this moment
 			return failing
+		}
+		if holds.DeletesHeld != nil {
+			return waits
 		}
 		if holds.Digest == want.Digest && holds.Healthy >= holds.Objects {
 			return ready
@@ -149,10 +159,16 @@ func Delivered(seen Seen, t Tally) metav1.Condition {
 		c.Reason, c.Message = v1alpha1.ReasonNoRelease, "nothing has been rendered yet"
 	case selected == 0 && t.Counts.Removing == 0:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonNoClusters, "the placement selects no cluster"
+	case seen.Withheld.Any():
+		c.Reason = v1alpha1.ReasonDeletesHeld
+		c.Message = fmt.Sprintf("%s on %s; %s; %s", shortRevision(seen.Release), t.Counts.Summary, seen.Withheld.describe(), v1alpha1.ApproveDeletes(keyOf(seen.Release)))
 	case len(t.failing) > 0:
 		c.Reason = v1alpha1.ReasonClustersFailing
 		c.Message = fmt.Sprintf("%s on %s; failing: %s (%s: %s)", shortRevision(seen.Release), t.Counts.Summary,
 			names(t.failing), t.failing[0], t.failure)
+	case len(t.holding) > 0:
+		c.Reason = v1alpha1.ReasonDeletesHeld
+		c.Message = fmt.Sprintf("%s on %s; on %s %s; %s", shortRevision(seen.Release), t.Counts.Summary, names(t.holding), t.held, v1alpha1.ApproveDeletes(keyOf(seen.Release)))
 	case len(t.progressing) > 0 || t.Counts.Removing > 0:
 		c.Reason = v1alpha1.ReasonDelivering
 		c.Message = fmt.Sprintf("%s on %s", shortRevision(seen.Release), t.Counts.Summary)
@@ -208,6 +224,11 @@ func Deleting(members []Member) (condition metav1.Condition, waits bool) {
 		Type: v1alpha1.ConditionDelivered, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonDeleting,
 		Message: strings.Join(waiting, "; "),
 	}, len(waiting) > 0
+}
+
+// keyOf names the Package of a Release.
+func keyOf(release *v1alpha1.Release) v1alpha1.PackageKey {
+	return v1alpha1.KeyOf(release.Namespace, release.Spec.PackageRef.Name)
 }
 
 func shortRevision(release *v1alpha1.Release) string {

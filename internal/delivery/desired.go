@@ -149,26 +149,27 @@ func (d *Desired) publish(key v1alpha1.PackageKey, seen Seen) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before, after := d.views[key], &view{Seen: seen}
-	if before != nil && sameRelease(before.Release, seen.Release) {
+	samePolicy := before != nil && before.Policy.Equal(seen.Policy)
+	if samePolicy && sameRelease(before.Release, seen.Release) {
 		after.Release, after.assignments = before.Release, before.assignments
 	} else {
-		after.assignments = assignments(key, seen.Release)
+		after.assignments = assignments(key, seen.Release, seen.Policy)
 	}
 	d.views[key] = after
 	defer d.settled(key)
 	if before != nil && before.Release == after.Release && before.Deleting == after.Deleting && before.Doubt == after.Doubt &&
-		samePlacement(before.Placement, after.Placement) {
+		samePolicy && before.Withheld.Equal(after.Withheld) && samePlacement(before.Placement, after.Placement) {
 		return
 	}
 	for cluster := range d.subscribers {
-		if before == nil || concerns(before.Seen, after.Seen, d.clusters[cluster]) {
+		if before == nil || !samePolicy || concerns(before.Seen, after.Seen, d.clusters[cluster]) {
 			d.notify(cluster)
 		}
 	}
 }
 
 // assignments makes the messages for the clusters that get each variant.
-func assignments(key v1alpha1.PackageKey, release *v1alpha1.Release) map[*v1alpha1.Variant]*wire.Assignment {
+func assignments(key v1alpha1.PackageKey, release *v1alpha1.Release, policy Policy) map[*v1alpha1.Variant]*wire.Assignment {
 	if release == nil {
 		return nil
 	}
@@ -178,6 +179,7 @@ func assignments(key v1alpha1.PackageKey, release *v1alpha1.Release) map[*v1alph
 		messages[variant] = &wire.Assignment{
 			Package: string(key), Release: release.Name, Revision: release.Spec.Revision,
 			Repository: release.Spec.Repository, Digest: variant.Digest, Size: variant.Size,
+			Policy: policy.everywhere, PolicyId: policy.id,
 		}
 	}
 	return messages
@@ -247,7 +249,7 @@ func (d *Desired) For(cluster v1alpha1.ClusterName) (set session.DesiredSet, isR
 	for key, view := range d.views {
 		switch action, variant := Assign(view.Seen, known); action {
 		case Deliver:
-			set.Assign[key] = view.assignments[variant]
+			set.Assign[key] = view.Policy.on(view.assignments[variant], cluster)
 		case Remove:
 			set.Remove = append(set.Remove, key)
 		case Keep:

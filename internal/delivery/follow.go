@@ -61,5 +61,9 @@ func (f *follower) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if err := f.controller.observeRelease(ctx, v); err != nil {
 		return ctrl.Result{}, err
 	}
+	var err error
+	if v.members, err = membersOf(ctx, f.controller.client, v); err != nil {
+		return ctrl.Result{}, err
+	}
 	return ctrl.Result{}, f.controller.publish(ctx, v)
 }

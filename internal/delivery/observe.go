@@ -105,16 +105,20 @@ func membersOf(ctx context.Context, from client.Reader, v *visit) ([]Member, err
 	}
 	var members []Member
 	for i := range list.Items {
-		member := Member{
-			Cluster:   ClusterOf(&list.Items[i]),
-			Connected: meta.IsStatusConditionTrue(list.Items[i].Status.Conditions, v1alpha1.ConditionConnected),
-			Holds:     holding(&list.Items[i], v.key),
-		}
+		member := memberOf(&list.Items[i], v.key)
 		if member.Holds != nil || v.seen.Placement != nil && selects(v.seen.Placement, member.Name) {
 			members = append(members, member)
 		}
 	}
 	return members, nil
+}
+
+func memberOf(cluster *v1alpha1.MemberCluster, key v1alpha1.PackageKey) Member {
+	return Member{
+		Cluster:   ClusterOf(cluster),
+		Connected: meta.IsStatusConditionTrue(cluster.Status.Conditions, v1alpha1.ConditionConnected),
+		Holds:     holding(cluster, key),
+	}
 }
 
 // holding returns what a cluster says of a Package. Its list is in the order of the names.

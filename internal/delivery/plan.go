@@ -34,6 +34,10 @@ type Seen struct {
 	Deleting  bool
 	Placement *v1alpha1.Placement
 	Release   *v1alpha1.Release
+	// Policy is how agents are to treat it.
+	Policy Policy
+	// Withheld are clusters that are not selected any more and keep it all the same.
+	Withheld Withheld
 	// Doubt: the Package was restored from a backup, so that what is known of it is of an earlier time.
 	Doubt Doubt
 }
@@ -81,7 +85,8 @@ const (
 //   - A Package that is being deleted is removed everywhere.
 //   - What is in doubt after a restore is not told.
 //   - Otherwise there has to be a Placement with a decision about its current spec. A cluster that it does not select
-//     removes, if the decision stands and is about it; one that it selects gets its variant of the Release, when there is one.
+//     removes, if the decision stands and is about it, and not too many would at once; one that it selects gets its variant of
+//     the Release, when there is one.
 func Assign(seen Seen, cluster Cluster) (Action, *v1alpha1.Variant) {
 	if cluster.Leaving {
 		return Keep, nil
@@ -94,7 +99,7 @@ func Assign(seen Seen, cluster Cluster) (Action, *v1alpha1.Variant) {
 		return Keep, nil
 	}
 	if !selects(seen.Placement, cluster.Name) {
-		if decision == decided && seen.Doubt == NoDoubt && !doubts(seen.Placement, cluster.Name) {
+		if decision == decided && seen.Doubt == NoDoubt && !doubts(seen.Placement, cluster.Name) && !seen.Withheld.Has(cluster.Name) {
 			return Remove, nil
 		}
 		return Keep, nil

@@ -3,6 +3,7 @@ package gateway
 import (
 	"maps"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,9 @@ const (
 	holdVerb   = "hold"   // an agent is told to hold a package
 	removeVerb = "remove" // an agent is told to remove one
 	detachVerb = "detach" // an agent is told to let go of everything
+	undoVerb   = "undo"   // an agent is told to bring back what it deleted
+	undoneVerb = "undone" // an agent says that it has
+	deleteVerb = "delete" // an agent says what it deleted of a package, and why it was allowed to
 )
 
 // telling records what the agent of a member is about to be told.
@@ -29,9 +33,16 @@ func (g *Gateway) telling(cluster v1alpha1.ClusterName) func(*wire.FromHub) {
 		switch m := message.GetMessage().(type) {
 		case *wire.FromHub_Desired:
 			for _, a := range m.Desired.GetAssign() {
-				g.order(cluster, a.GetPackage(), audit.Deed{Verb: holdVerb, Details: map[string]string{
+				details := map[string]string{
 					"umbel.dev/release": a.GetRelease(), "umbel.dev/revision": a.GetRevision(), "umbel.dev/digest": a.GetDigest(),
-				}})
+				}
+				if id := a.GetPolicyId(); id != "" {
+					details["umbel.dev/policy"] = id
+				}
+				g.order(cluster, a.GetPackage(), audit.Deed{Verb: holdVerb, Details: details})
+			}
+			for _, id := range m.Desired.GetUndo() {
+				g.Audit.Did(audit.Deed{Verb: undoVerb, Cluster: cluster, Details: map[string]string{"umbel.dev/deletion": id}})
 			}
 			for _, key := range m.Desired.GetRemove() {
 				g.order(cluster, key, audit.Deed{Verb: removeVerb})
@@ -44,9 +55,23 @@ func (g *Gateway) telling(cluster v1alpha1.ClusterName) func(*wire.FromHub) {
 	}
 }
 
+// deleted records what the agent of a member says that a package lost there, or got back.
+func (g *Gateway) deleted(cluster v1alpha1.ClusterName, d v1alpha1.MemberDeletion) {
+	verb := deleteVerb
+	if d.State == v1alpha1.DeletionUndone {
+		verb = undoneVerb
+	}
+	g.Audit.Did(audit.Deed{Verb: verb, Cluster: cluster, Object: packageOf(string(d.Package)), Details: map[string]string{
+		"umbel.dev/deletion": d.ID, "umbel.dev/release": d.Release, "umbel.dev/cause": string(d.Cause),
+		"umbel.dev/approved": d.Approval, "umbel.dev/objects": strconv.Itoa(int(d.Objects)), "umbel.dev/names": strings.Join(d.Names, ", "),
+	}})
+}
+
 // order records that an agent is told what to do with a package, unless it has been told the same too often.
 func (g *Gateway) order(cluster v1alpha1.ClusterName, key string, deed audit.Deed) {
-	omitted, once := g.orders.given(cluster, key, deed.Verb+" "+deed.Details["umbel.dev/release"]+" "+deed.Details["umbel.dev/digest"])
+	omitted, once := g.orders.given(cluster, key, strings.Join([]string{
+		deed.Verb, deed.Details["umbel.dev/release"], deed.Details["umbel.dev/digest"], deed.Details["umbel.dev/policy"],
+	}, " "))
 	if !once {
 		return
 	}

@@ -123,11 +123,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 		content:       tunnel.NewListener(tunnelAddr{}),
 		strangers:     newStrangers(config.Log),
 		pace:          session.NewPace(config.ProbeInterval),
-		members: members.NewRegistry(members.RegistryConfig{
-			Desired: config.Desired.For, ProbeInterval: config.ProbeInterval, Before: config.Before, Replicas: config.Replicas,
-			Now: time.Now, Log: config.Log,
-		}),
 	}
+	g.members = members.NewRegistry(members.RegistryConfig{
+		Desired: config.Desired.For, ProbeInterval: config.ProbeInterval, Before: config.Before, Replicas: config.Replicas,
+		Deleted: g.deleted, Now: time.Now, Log: config.Log,
+	})
 	if config.Replicas != nil {
 		g.peers = newPeers(config.Authority, config.Replicas.Self(), config.Replicas.Key())
 	}

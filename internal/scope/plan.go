@@ -7,6 +7,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
@@ -39,6 +40,9 @@ func Package(scope *v1alpha1.Scope) (*v1alpha1.Package, error) {
 	pkg := &v1alpha1.Package{ObjectMeta: made(scope, v1alpha1.SystemNamespace, v1alpha1.ScopePackage(scope.Name))}
 	pkg.Spec.PlacementRef.Name = pkg.Name
 	pkg.Spec.Source.Inline = &v1alpha1.InlineSource{}
+	// Who takes people's access away means it, and waits for nobody's word.
+	all := intstr.FromString("100%")
+	pkg.Spec.Deletes = &v1alpha1.PackageDeletes{Budget: &all, ClusterBudget: &all}
 	for _, namespace := range scope.Spec.Namespaces {
 		object, err := v1alpha1.Inline(binding(scope, namespace))
 		if err != nil {

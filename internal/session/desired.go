@@ -13,4 +13,6 @@ type DesiredSet struct {
 	// Remove are the packages whose objects the member is to prune. Only a decision puts a name here, never the
 	// absence of one. It may name packages that the member does not hold.
 	Remove []v1alpha1.PackageKey
+	// Undo names deletions of the agent's journal that are to be undone. Each is told once in a session: the agent keeps it.
+	Undo []string
 }

@@ -103,6 +103,7 @@ type hubEnd struct {
 
 	version  uint64             // of the last DesiredState
 	inFlight *wire.DesiredState // sent and not acknowledged
+	undone   map[string]bool    // deletions that the agent knows are to be undone
 	retry    tunnel.Backoff     // between NACKs
 	retryAt  *time.Timer        // nil unless a NACK waits for its retry
 
@@ -324,6 +325,12 @@ func (h *hubEnd) acknowledged(ack *wire.Ack) error {
 	}
 	h.retry.Reset()
 	h.held.Acknowledge(change)
+	for _, id := range change.GetUndo() {
+		if h.undone == nil {
+			h.undone = map[string]bool{}
+		}
+		h.undone[id] = true
+	}
 	return h.update()
 }
 
@@ -364,7 +371,12 @@ func (h *hubEnd) update() error {
 		return nil
 	}
 	change, differs := Diff(h.held, desired)
-	if !differs {
+	for _, id := range desired.Undo {
+		if !h.undone[id] {
+			change.Undo = append(change.Undo, id)
+		}
+	}
+	if !differs && len(change.Undo) == 0 {
 		return nil
 	}
 	h.version++

@@ -22,6 +22,8 @@ const (
 // Holding is what the hub knows that an agent holds of one package.
 type Holding struct {
 	Release, Revision, Digest string
+	// Policy is the id of how it is treated.
+	Policy string
 	// Removing says that the agent is pruning it.
 	Removing bool
 }
@@ -35,17 +37,22 @@ func HoldingsOf(hello *wire.Hello) Holdings {
 	held := make(Holdings, len(hello.GetPackages()))
 	for _, p := range hello.GetPackages() {
 		held[v1alpha1.PackageKey(p.GetPackage())] = Holding{
-			Release: p.GetRelease(), Revision: p.GetRevision(), Digest: p.GetDigest(),
+			Release: p.GetRelease(), Revision: p.GetRevision(), Digest: p.GetDigest(), Policy: p.GetPolicyId(),
 			Removing: p.GetPhase() == wire.PackageStatus_REMOVING,
 		}
 	}
 	return held
 }
 
+// holdingOf is what an agent holds once it has stored an assignment.
+func holdingOf(a *wire.Assignment) Holding {
+	return Holding{Release: a.GetRelease(), Revision: a.GetRevision(), Digest: a.GetDigest(), Policy: a.GetPolicyId()}
+}
+
 // Acknowledge notes that the agent has stored change.
 func (h Holdings) Acknowledge(change *wire.DesiredState) {
 	for _, a := range change.GetAssign() {
-		h[v1alpha1.PackageKey(a.GetPackage())] = Holding{Release: a.GetRelease(), Revision: a.GetRevision(), Digest: a.GetDigest()}
+		h[v1alpha1.PackageKey(a.GetPackage())] = holdingOf(a)
 	}
 	for _, name := range change.GetRemove() {
 		key := v1alpha1.PackageKey(name)
@@ -73,8 +80,7 @@ func Diff(held Holdings, desired DesiredSet) (*wire.DesiredState, bool) {
 	change := &wire.DesiredState{}
 	for _, key := range slices.Sorted(maps.Keys(desired.Assign)) {
 		a := desired.Assign[key]
-		want := Holding{Release: a.GetRelease(), Revision: a.GetRevision(), Digest: a.GetDigest()}
-		if got, ok := held[key]; ok && got == want {
+		if got, ok := held[key]; ok && got == holdingOf(a) {
 			continue
 		}
 		if len(change.Assign) < maxChanges {

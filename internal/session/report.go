@@ -87,9 +87,9 @@ func parts(report *wire.StatusReport) []*wire.StatusReport {
 	}
 	if n <= 1 {
 		return []*wire.StatusReport{{Packages: fit(report.GetPackages()), Removed: report.GetRemoved(),
-			KubernetesVersion: report.GetKubernetesVersion(), Properties: report.GetProperties()}}
+			KubernetesVersion: report.GetKubernetesVersion(), Properties: report.GetProperties(), Deletions: report.GetDeletions()}}
 	}
 	first := &wire.StatusReport{Packages: report.Packages[:n/2], Removed: report.GetRemoved(),
-		KubernetesVersion: report.GetKubernetesVersion(), Properties: report.GetProperties()}
+		KubernetesVersion: report.GetKubernetesVersion(), Properties: report.GetProperties(), Deletions: report.GetDeletions()}
 	return append(parts(first), parts(&wire.StatusReport{Packages: report.Packages[n/2:]})...)
 }

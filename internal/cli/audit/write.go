@@ -131,6 +131,7 @@ func details(e *auditv1.Event) string {
 	for _, key := range []string{
 		audit.RefusedAnnotation, audit.EndedAnnotation, audit.MemberUserAnnotation, audit.OmittedAnnotation, audit.LostAnnotation,
 		"umbel.dev/release", "umbel.dev/revision", "umbel.dev/digest", "umbel.dev/key", "umbel.dev/not-after", "umbel.dev/prune",
+		"umbel.dev/deletion", "umbel.dev/cause", "umbel.dev/approved", "umbel.dev/objects", "umbel.dev/names",
 	} {
 		if value := e.Annotations[key]; value != "" {
 			notes = append(notes, strings.TrimPrefix(key, "umbel.dev/")+"="+value)

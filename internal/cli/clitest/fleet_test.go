@@ -24,6 +24,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/clitest"
 	"umbel.dev/umbel/internal/cli/consent"
+	"umbel.dev/umbel/internal/cli/deletes"
 	"umbel.dev/umbel/internal/cli/describe"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/explain"
@@ -144,7 +145,8 @@ func (f *fleet) root(out, errs io.Writer, args ...string) *cobra.Command {
 	root.SetErr(errs)
 	factory.AddFlags(root.PersistentFlags())
 	root.AddCommand(scope.NewCmd(factory), get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), token.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory), kubeconfig.NewCmd(factory), leave.NewCmd(factory))
-	root.AddCommand(consent.NewCmds(factory)...)
+	root.AddCommand(consent.NewCmds(factory, deletes.NewApproveCmd(factory))...)
+	root.AddCommand(deletes.NewUndoCmd(factory))
 	root.AddCommand(taint.NewCmd(factory), explain.NewCmd(factory))
 	root.AddCommand(ca.NewCmd(factory), audit.NewCmd(factory), upgrade.NewCmd(factory))
 	root.SetArgs(args)

@@ -34,12 +34,13 @@ type decision struct {
 // errAlreadySo says that a member is as the verb wants it.
 var errAlreadySo = errors.New("already so")
 
-// NewCmds returns the verbs.
-func NewCmds(f *client.Factory) []*cobra.Command {
+// NewCmds returns the verbs. approved is what else can be approved beside clusters.
+func NewCmds(f *client.Factory, approved ...*cobra.Command) []*cobra.Command {
 	var cmds []*cobra.Command
 	for _, d := range []decision{approve, deny, suspend, resume, revoke} {
 		cmds = append(cmds, d.command(f))
 	}
+	cmds[0].AddCommand(approved...)
 	return cmds
 }
 
@@ -104,13 +105,17 @@ func admission(member *v1alpha1.MemberCluster) v1alpha1.Admission {
 
 var approve = decision{
 	use: "approve", short: "Let a cluster in that registered itself", done: "approved", already: "admitted",
-	long: "Let a cluster in that registered itself with a token that asks for approval, or that was denied.\n\n" +
+	long: "Let a cluster in that registered itself with a token that asks for approval, or that was denied. (Deletes of a package\n" +
+		"that wait for a word are `umbel approve deletes`; a cluster of that name is `umbel approve cluster/deletes`.)\n\n" +
 		"`umbel describe cluster NAME` shows the fingerprint of its key: compare it with what the agent's log says there.",
 	examples: `  # which clusters wait for approval
   umbel get clusters -o wide
 
   # let one in; its agent comes within half a minute
-  umbel approve edge-1`,
+  umbel approve edge-1
+
+  # deletes of a package that wait for a word
+  umbel approve deletes shop`,
 	change: func(member *v1alpha1.MemberCluster) error {
 		switch admission(member) {
 		case v1alpha1.AdmissionAdmitted:

@@ -54,8 +54,19 @@ func (d *clusterDossier) write(p *page, moment view.Moment) {
 	d.writePackages(p, moment)
 	d.writeFailures(p)
 	d.writeRepairs(p, moment)
+	d.writeDeletions(p, moment)
 	p.events(moment, d.Events)
 	p.next(d.next(moment))
+}
+
+// writeDeletions shows what packages lost there lately.
+func (d *clusterDossier) writeDeletions(p *page, moment view.Moment) {
+	var rows [][]output.Cell
+	for _, lost := range d.Cluster.Status.Deletions {
+		rows = append(rows, output.Cells(lost.ID, string(lost.Package), fmt.Sprint(lost.Objects), string(lost.Cause), lost.Release,
+			output.Ago(lost.Time.Time, moment.Now), string(lost.State), lost.Message))
+	}
+	p.table("Deleted lately", []string{"DELETION", "PACKAGE", "OBJECTS", "CAUSE", "RELEASE", "DELETED", "STATE", "MESSAGE"}, rows)
 }
 
 func onDeletion(policy v1alpha1.DeletionPolicy) string {

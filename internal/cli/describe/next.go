@@ -75,6 +75,8 @@ func (d *packageDossier) step(reason string) string {
 		return fmt.Sprintf("`umbel get placements%s` lists those that exist; spec.placementRef.name is %q", where, pkg.Spec.PlacementRef.Name)
 	case v1alpha1.ReasonUndecided:
 		return fmt.Sprintf("`umbel describe placement %s%s` says why", pkg.Spec.PlacementRef.Name, where)
+	case v1alpha1.ReasonDeletesHeld:
+		return fmt.Sprintf("`umbel approve deletes %s%s` shows what would go, and lets it; to keep it, put it back into the source, or let the placement select those clusters again", pkg.Name, where)
 	case v1alpha1.ReasonNoClusters:
 		return "`umbel get clusters -o wide` shows the labels that clusters have; `umbel label cluster NAME KEY=VALUE` adds one"
 	}

@@ -37,6 +37,7 @@ func (d *packageDossier) write(p *page, moment view.Moment) {
 	p.conditions(moment, pkg.Status.Conditions, func(c metav1.Condition) output.Cell { return moment.Condition(c, pkg.Generation) })
 	d.writeClusters(p, moment)
 	d.writeFailures(p)
+	d.writeHeld(p)
 	d.writeRepairs(p, moment)
 	p.events(moment, d.Events)
 	p.next(d.next(moment))
@@ -145,6 +146,20 @@ func (d *packageDossier) writeFailures(p *page) {
 		}
 	}
 	p.table("Failures", []string{"CLUSTER", "FILE", "OBJECT", "MESSAGE"}, rows)
+}
+
+// writeHeld shows which deletes wait for a word.
+func (d *packageDossier) writeHeld(p *page) {
+	var rows [][]output.Cell
+	for _, state := range d.Clusters {
+		if state.Package == nil || state.Package.DeletesHeld == nil {
+			continue
+		}
+		held := state.Package.DeletesHeld
+		rows = append(rows, output.Cells(string(state.Cluster), fmt.Sprintf("%d of %d", held.Objects, held.Holds), fmt.Sprint(held.Allowed),
+			fmt.Sprint(held.Protected), fmt.Sprint(held.Kept), strings.Join(held.Names, ", ")))
+	}
+	p.table("Deletes that wait for a word", []string{"CLUSTER", "OBJECTS", "BUDGET", "PROTECTED", "BROUGHT BACK", "NAMES"}, rows)
 }
 
 func (d *packageDossier) writeRepairs(p *page, moment view.Moment) {

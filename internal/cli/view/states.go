@@ -134,6 +134,8 @@ func progress(held *v1alpha1.MemberPackage, leaving bool) (State, string) {
 		return Progressing, held.Message
 	case !settled(held):
 		return Progressing, fmt.Sprintf("%d of %d objects are not healthy yet", held.Objects-held.Healthy, held.Objects)
+	case held.DeletesHeld != nil:
+		return Progressing, held.DeletesHeld.Describe(held.Release) + "; " + v1alpha1.ApproveDeletes(held.Package)
 	}
 	return Ready, held.Message
 }

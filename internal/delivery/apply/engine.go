@@ -36,16 +36,18 @@ type Needs struct {
 
 // Engine holds every package of the member.
 type Engine struct {
-	needs   Needs
-	grace   time.Duration // handoverGrace, but in tests
-	dir     string        // of the packages
-	api     *member.API
-	index   *index
-	watches *watches
-	writer  *writer
-	reports *reports
-	roster  *roster
-	storing sync.Mutex // one change of the desired state at a time, in the order in which they come
+	needs     Needs
+	grace     time.Duration // handoverGrace, but in tests
+	dir       string        // of the packages
+	api       *member.API
+	index     *index
+	watches   *watches
+	writer    *writer
+	reports   *reports
+	roster    *roster
+	deletions *disk.Deletions
+	undos     chan struct{} // something is to come back
+	storing   sync.Mutex    // one change of the desired state at a time, in the order in which they come
 }
 
 // New opens the folder and takes up what is in it. Nothing is written to the member before Run.
@@ -57,7 +59,10 @@ func New(needs Needs) (*Engine, error) {
 	e := &Engine{
 		needs: needs, grace: handoverGrace, dir: filepath.Join(needs.Dir, "packages"), api: api,
 		index: &index{records: map[bundle.Key]*record{}}, reports: newReports(),
-		roster: &roster{units: map[v1alpha1.PackageKey]*unit{}},
+		roster: &roster{units: map[v1alpha1.PackageKey]*unit{}}, undos: make(chan struct{}, 1),
+	}
+	if e.deletions, err = disk.OpenDeletions(filepath.Join(needs.Dir, "deleted"), disk.DefaultLimits); err != nil {
+		return nil, fmt.Errorf("opening the journal of deletions: %w", err)
 	}
 	e.writer = &writer{api: api, index: e.index, log: needs.Log, now: needs.Now, queue: newQueue()}
 	e.watches = &watches{
@@ -106,6 +111,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		workers.Go(func() { e.writer.run(ctx) })
 	}
 	workers.Go(func() { e.watches.patrol(ctx) })
+	workers.Go(func() { e.undoing(ctx) })
 	<-ctx.Done()
 	e.writer.queue.ShutDown()
 	workers.Wait()
@@ -131,6 +137,11 @@ func (e *Engine) Store(_ context.Context, change *wire.DesiredState) error {
 			}
 		}
 	}
+	for _, id := range change.GetUndo() {
+		if err := e.ask(id); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -143,8 +154,12 @@ func (e *Engine) assign(a *wire.Assignment) error {
 	want := &disk.Release{
 		Release: a.GetRelease(), Revision: a.GetRevision(), Repository: a.GetRepository(), Digest: a.GetDigest(), Size: a.GetSize(),
 	}
+	policy, err := policyOf(a)
+	if err != nil {
+		return fmt.Errorf("package %s: %w", key, err)
+	}
 	change := func(o *disk.Order) {
-		o.Next, o.Removing = want, false
+		o.Next, o.Removing, o.Policy = want, false, policy
 		if o.Current.Equal(want) {
 			o.Next = nil
 		}

@@ -8,11 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
-	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
@@ -44,10 +43,11 @@ func (u *unit) leaving(c *disk.Content) []bundle.Key {
 func (u *unit) pruneAll(ctx context.Context, c *disk.Content) error {
 	before := u.leaving(c)
 	if len(before) == 0 {
+		u.holdsBack("", nil)
 		return ctx.Err()
 	}
 	u.expect()
-	err := u.pruneKeys(ctx, c, before)
+	held, err := u.pruneKeys(ctx, c, before)
 	left := u.leaving(c)
 	if len(left) < len(before) { // otherwise nobody is woken: two that wait for each other would never rest
 		u.folder.Lock()
@@ -55,33 +55,37 @@ func (u *unit) pruneAll(ctx context.Context, c *disk.Content) error {
 		u.folder.Unlock()
 		u.engine.wake(u)
 	}
-	if err != nil || len(left) == 0 {
+	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w for other packages to take over %d objects", errWaits, len(left))
+	u.holdsBack(u.releaseOf(c), held)
+	if more := len(left) - int(held.GetObjects()); more > 0 {
+		return fmt.Errorf("%w for other packages to take over %d objects", errWaits, more)
+	}
+	return nil
 }
 
-// pruneKeys hands over what others want, and deletes the rest once all wishes are known.
-func (u *unit) pruneKeys(ctx context.Context, c *disk.Content, keys []bundle.Key) error {
+// pruneKeys hands over what others want, and deletes the rest once all wishes are known, as far as it may.
+func (u *unit) pruneKeys(ctx context.Context, c *disk.Content, keys []bundle.Key) (held *wire.DeletesHeld, err error) {
 	others, _ := u.engine.wishes(u)
 	rest := u.handOver(keys, others)
 	if len(rest) == 0 {
-		return nil
+		return nil, nil
 	}
 	if err := u.grace(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	others, unknown := u.engine.wishes(u)
 	if len(unknown) > 0 {
-		return fmt.Errorf("%w to prune: package %s may want what this one gives up, and its release is not here yet",
+		return nil, fmt.Errorf("%w to prune: package %s may want what this one gives up, and its release is not here yet",
 			errWaits, strings.Join(unknown, ", "))
 	}
-	rest = u.handOver(rest, others)
+	rest, because, held := u.consent(c, u.handOver(rest, others))
 	rest, blocked := u.mayPrune(rest, c, others)
 	if blocked != nil && !errors.Is(blocked, errWaits) {
-		return blocked
+		return held, blocked
 	}
-	return errors.Join(u.prune(ctx, rest), blocked)
+	return held, errors.Join(u.prune(ctx, rest, because), blocked)
 }
 
 // grace waits until nobody may be about to be told to take what this package gives up.
@@ -211,58 +215,6 @@ func houses(f, key bundle.Key, resource string) bool {
 		return key.Group != "" && resource+"."+key.Group == f.Name
 	}
 	return key.Namespace == f.Name
-}
-
-// prune deletes objects, gates first and foundations last; what fails stops only what comes in a later stage. Each leaves
-// the inventory in memory when its deletion is accepted, and the caller writes it: to delete again what is gone is
-// harmless.
-func (u *unit) prune(ctx context.Context, keys []bundle.Key) error {
-	for _, together := range pruneOrder(keys) {
-		errs := make([]error, len(together))
-		var group errgroup.Group
-		group.SetLimit(member.Writers)
-		for i, key := range together {
-			group.Go(func() error {
-				errs[i] = u.pruneOne(ctx, key)
-				return nil // one that cannot be deleted does not stop the others
-			})
-		}
-		_ = group.Wait() // the functions above never fail
-		if err := first(errs); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// first returns the first of the errors, and how many more there are.
-func first(errs []error) error {
-	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
-	if len(errs) <= 1 {
-		return errors.Join(errs...)
-	}
-	return fmt.Errorf("%w, and %d more", errs[0], len(errs)-1)
-}
-
-func (u *unit) pruneOne(ctx context.Context, key bundle.Key) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	u.mu.Lock()
-	it := u.inventory[key]
-	u.mu.Unlock()
-	if r, holder := u.hold(key, resourceOf(key, it)); holder == u { // otherwise it is another's by now, and not ours to delete
-		r.recall(it)
-		r.dismiss()
-		if err := u.engine.writer.prune(ctx, r); err != nil {
-			return fmt.Errorf("pruning %s: %s", key, member.Explain(err))
-		}
-		u.engine.index.drop(r)
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	delete(u.inventory, key)
-	return nil
 }
 
 // hold claims an object. Who was to take it over, has not, and does not want it any more, does not hold it.

@@ -155,6 +155,21 @@ func (r *record) recall(it disk.Item) {
 	}
 }
 
+// returned takes in that the object was brought back.
+func (r *record) returned(it disk.Item) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.did = applied{hash: it.Hash, uid: it.UID, owned: it.Owned, adopted: it.Adopted}
+	r.failure = ""
+}
+
+// wanted says whether the object is to be there.
+func (r *record) wanted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.content != nil
+}
+
 // item is the record as it goes to the inventory.
 func (r *record) item() disk.Item {
 	r.mu.Lock()

@@ -16,12 +16,13 @@ import (
 type reports struct {
 	wake chan struct{}
 
-	mu      sync.Mutex
-	dirty   map[v1alpha1.PackageKey]bool
-	gone    map[v1alpha1.PackageKey]bool
-	told    map[v1alpha1.PackageKey]*wire.PackageStatus
-	removal chan struct{} // closed at the next removal
-	later   *time.Timer   // tells of progress that is not told yet
+	mu        sync.Mutex
+	dirty     map[v1alpha1.PackageKey]bool
+	gone      map[v1alpha1.PackageKey]bool
+	told      map[v1alpha1.PackageKey]*wire.PackageStatus
+	deletions bool          // the journal of deletions is to be told
+	removal   chan struct{} // closed at the next removal
+	later     *time.Timer   // tells of progress that is not told yet
 }
 
 // progressGap is how long the progress of an apply may wait to be told: each telling is a write on the hub.
@@ -82,6 +83,7 @@ func (e *Engine) Held() []*wire.PackageStatus {
 	clear(e.reports.dirty)
 	clear(e.reports.gone)
 	clear(e.reports.told)
+	e.reports.deletions = true
 	e.reports.mu.Unlock()
 	var held []*wire.PackageStatus
 	for _, u := range e.roster.all() {
@@ -101,8 +103,13 @@ func (e *Engine) Take() *wire.StatusReport {
 	e.reports.mu.Lock()
 	dirty, gone := e.reports.dirty, e.reports.gone
 	e.reports.dirty, e.reports.gone = map[v1alpha1.PackageKey]bool{}, map[v1alpha1.PackageKey]bool{}
+	deletions := e.reports.deletions
+	e.reports.deletions = false
 	e.reports.mu.Unlock()
 	report := &wire.StatusReport{}
+	if deletions {
+		report.Deletions = e.journal()
+	}
 	for key := range gone {
 		report.Removed = append(report.Removed, string(key))
 	}
@@ -119,7 +126,7 @@ func (e *Engine) Take() *wire.StatusReport {
 		}
 		e.reports.mu.Unlock()
 	}
-	if len(report.Packages) == 0 && len(report.Removed) == 0 {
+	if len(report.Packages) == 0 && len(report.Removed) == 0 && report.Deletions == nil {
 		return nil
 	}
 	slices.Sort(report.Removed)

@@ -140,7 +140,18 @@ func (u *unit) claimOne(c *disk.Content, o disk.Object, at kind, refused refusal
 		return nil
 	}
 	r.desire(at.gvr, c, o)
+	u.wants(key)
 	return r
+}
+
+// wants notes that the release has an object: whoever brought it back had it for that long.
+func (u *unit) wants(key bundle.Key) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if it, there := u.inventory[key]; there && it.Kept {
+		it.Kept, it.Despite = false, ""
+		u.inventory[key] = it
+	}
 }
 
 // twin returns the file of another object of the content that is the same one on the member.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -150,7 +151,26 @@ func (s *station) release(pkg, name string, objects ...string) *wire.Assignment 
 	s.mu.Lock()
 	s.blobs[digest] = raw
 	s.mu.Unlock()
-	return &wire.Assignment{Package: pkg, Release: name, Revision: name, Repository: "r", Digest: digest, Size: int64(len(raw))}
+	// Most tests are about something else than whether it may delete.
+	return &wire.Assignment{
+		Package: pkg, Release: name, Revision: name, Repository: "r", Digest: digest, Size: int64(len(raw)),
+		Policy: approving(name, 1<<30, 1<<30), PolicyId: "approves " + name,
+	}
+}
+
+// approving is a policy that lets a release delete so many objects, so many of them protected ones.
+func approving(release string, objects, protected uint32) *wire.Policy {
+	return &wire.Policy{DeleteApprovals: []*wire.DeleteApproval{{Release: release, Objects: objects, Protected: protected, Id: "test"}}}
+}
+
+// careful is the assignment by an agent's defaults.
+func careful(a *wire.Assignment) *wire.Assignment { return under(a, nil, "") }
+
+// under is the assignment with a policy.
+func under(a *wire.Assignment, policy *wire.Policy, id string) *wire.Assignment {
+	a = proto.CloneOf(a)
+	a.Policy, a.PolicyId = policy, id
+	return a
 }
 
 func (s *station) assign(assignments ...*wire.Assignment) {

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 )
 
@@ -22,7 +24,8 @@ type standing struct {
 	phase   wire.PackageStatus_Phase
 	message string
 	refused refusals
-	waiting bool // another package has to do something first
+	waiting bool              // another package has to do something first
+	held    *wire.DeletesHeld // what a release would delete and may not
 	repairs int64
 	last    *wire.LastRepair
 	recheck *time.Timer // looks at a fight again when it may be over
@@ -83,7 +86,24 @@ func (u *unit) expect() {
 func (u *unit) waits() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.standing.waiting || len(u.standing.refused) > 0
+	return u.standing.waiting || len(u.standing.refused) > 0 || u.standing.held != nil
+}
+
+// holdsBack says which deletes wait for a word.
+func (u *unit) holdsBack(release string, held *wire.DeletesHeld) {
+	u.mu.Lock()
+	news := !proto.Equal(u.standing.held, held)
+	u.standing.held = held
+	u.mu.Unlock()
+	if !news {
+		return
+	}
+	if held != nil {
+		u.log.Warn("deletes wait for a word; everything else of the release is applied", "release", release,
+			"objects", held.GetObjects(), "holds", held.GetHolds(), "allowed", held.GetAllowed(), "protected", held.GetProtected(),
+			"broughtBack", held.GetKept(), "such as", held.GetNames(), "next", v1alpha1.ApproveDeletes(u.key))
+	}
+	u.engine.changed(u)
 }
 
 // repaired counts a repair.
@@ -118,6 +138,7 @@ func (u *unit) status(now time.Time) *wire.PackageStatus {
 	s := &wire.PackageStatus{
 		Package: string(u.key), Phase: u.standing.phase, Message: u.standing.message,
 		Repairs: u.standing.repairs, LastRepair: u.standing.last,
+		PolicyId: policyID(u.orders.now), DeletesHeld: u.standing.held,
 	}
 	if t := u.orders.now.Target(); t != nil {
 		s.Release, s.Revision, s.Digest = t.Release, t.Revision, t.Digest

@@ -79,6 +79,7 @@ func (u *unit) tell(change func(*disk.Order)) error {
 	}
 	u.mu.Lock()
 	if t := after.Target(); t != nil && !t.Equal(before.Target()) {
+		u.standing.held = nil
 		u.standing.phase, u.standing.message = wire.PackageStatus_APPLYING, "release "+t.Release
 	}
 	u.orders.now, u.orders.since = after, u.engine.needs.Now()
@@ -337,7 +338,10 @@ func (u *unit) snapshot() disk.Inventory {
 	fresh := make(disk.Inventory, len(u.inventory))
 	for key, it := range u.inventory {
 		if r := u.engine.index.get(key); r != nil && r.heldBy(u) {
-			it = r.item()
+			kept, despite := it.Kept && !r.wanted(), it.Despite
+			if it = r.item(); kept {
+				it.Kept, it.Despite = true, despite
+			}
 		}
 		fresh[key] = it
 	}

@@ -42,6 +42,7 @@ func bounded(p *wire.PackageStatus) *wire.PackageStatus {
 	if r := p.GetLastRepair(); r != nil {
 		b.LastRepair = &wire.LastRepair{Object: clip(r.GetObject(), 512), Cause: clip(r.GetCause(), 256)}
 	}
+	b.DeletesHeld = boundedHeld(p.GetDeletesHeld())
 	return b
 }
 
@@ -50,6 +51,9 @@ func details(p *wire.PackageStatus) int {
 	n := len(p.GetMessage()) + len(p.GetLastRepair().GetObject()) + len(p.GetLastRepair().GetCause())
 	for _, f := range p.GetFailures() {
 		n += len(f.GetObject()) + len(f.GetFile()) + len(f.GetMessage())
+	}
+	for _, name := range p.GetDeletesHeld().GetNames() {
+		n += len(name)
 	}
 	return n
 }
@@ -63,6 +67,9 @@ func (f *Facts) hold(p *wire.PackageStatus) {
 	}
 	if f.details+details(p) > maxDetails {
 		p.Message, p.LastRepair = "", nil
+		if p.DeletesHeld != nil {
+			p.DeletesHeld.Names = nil // that there are some is never left out
+		}
 	}
 	f.details += details(p)
 	f.Packages[v1alpha1.PackageKey(p.GetPackage())] = p
@@ -82,6 +89,11 @@ var diets = []func(*v1alpha1.MemberPackage){
 	func(p *v1alpha1.MemberPackage) { p.Message = clip(p.Message, 128) },
 	func(p *v1alpha1.MemberPackage) { p.Message = "" },
 	func(p *v1alpha1.MemberPackage) { p.LastRepair = nil },
+	func(p *v1alpha1.MemberPackage) {
+		if p.DeletesHeld != nil {
+			p.DeletesHeld.Names = nil // the numbers stay: whoever approves has to know of them
+		}
+	},
 	func(p *v1alpha1.MemberPackage) { p.Revision, p.Digest = "", "" },
 	func(p *v1alpha1.MemberPackage) { p.Release = "" },
 }

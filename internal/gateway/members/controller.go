@@ -96,6 +96,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	c.revoke(&member)
 	c.registry.run(cluster, member.Spec.Agent)
+	c.registry.askBack(cluster, toUndo(&member))
 	c.registry.found(cluster, member.Status.Packages)
 	set, known := c.registry.config.Desired(cluster)
 	status, again := Plan(&member, facts, Desired{set, known}, c.hubFor(&member))
@@ -108,6 +109,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !c.registry.unlist(cluster, status.Packages) {
 		return ctrl.Result{RequeueAfter: coalesce}, nil // its agent was told of a package meanwhile
 	}
+	c.tellDeletions(cluster, member.Status.Deletions, status.Deletions)
 	if err := c.write(ctx, &member, status); err != nil {
 		return ctrl.Result{}, silent(err)
 	}

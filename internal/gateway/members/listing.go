@@ -66,11 +66,11 @@ func (p *Presence) Desired() (session.DesiredSet, bool) {
 	if len(told) == len(set.Assign) && len(rec.listed) > 0 {
 		after = r.patience() // the agent is told, and says soon what became of it; what is not listed yet is listed at once
 	}
-	set.Assign, rec.facts.Told = told, told
+	set.Assign, rec.facts.Told, set.Undo = told, told, rec.undo
 	return set, known
 }
 
-// Listed holds a token when the answer of Desired may have grown.
+// Listed holds a token when the answer of Desired may have grown, also by what is to be undone.
 func (p *Presence) Listed() <-chan struct{} { return p.listed }
 
 // found notes what the stored status lists when the hub starts. Later only its own writes count: a cache may be late.

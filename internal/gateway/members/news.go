@@ -60,5 +60,5 @@ func underWay(report *wire.StatusReport) bool {
 			return false
 		}
 	}
-	return len(report.GetPackages()) > 0 && len(report.GetRemoved()) == 0 && report.GetKubernetesVersion() == ""
+	return len(report.GetPackages()) > 0 && len(report.GetRemoved()) == 0 && report.GetKubernetesVersion() == "" && report.GetDeletions() == nil
 }

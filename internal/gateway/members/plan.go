@@ -36,6 +36,8 @@ type Facts struct {
 	details  int // that they take, in bytes (see hold)
 	// Properties are what the member says of itself; nil as long as that is not known.
 	Properties []*wire.ClusterProperty
+	// Deletions is what the agent's journal holds; nil as long as that is not known.
+	Deletions []v1alpha1.MemberDeletion
 	// Told is what may be under way to the agent, in this session or when the last one ended. It is never written to.
 	Told map[v1alpha1.PackageKey]*wire.Assignment
 	// NotStored is why the agent could not store what it is to hold.
@@ -117,6 +119,9 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 	}
 	if facts.Properties != nil {
 		status.Properties = properties(status.Properties, facts.Properties, hub.Now)
+	}
+	if facts.Deletions != nil {
+		status.Deletions = deletions(status.Deletions, facts.Deletions)
 	}
 	switch id := status.Identity; {
 	case id == nil:
@@ -256,9 +261,12 @@ func synced(status v1alpha1.MemberClusterStatus, connected metav1.Condition, fac
 		return c
 	}
 	failed, pending := progress(status.Packages, desired.Set)
+	held := holdingBack(status.Packages)
 	switch {
 	case len(failed) > 0:
 		c.Reason, c.Message = v1alpha1.ReasonPackageFailed, some(failed, "; ")
+	case len(held) > 0:
+		c.Reason, c.Message = v1alpha1.ReasonDeletesHeld, some(held, "; ")
 	case len(pending) > 0:
 		c.Reason, c.Message = v1alpha1.ReasonApplying, "at work: "+some(pending, ", ")
 	case len(desired.Set.Assign) == 0:
@@ -351,7 +359,7 @@ func translate(key v1alpha1.PackageKey, p *wire.PackageStatus, before v1alpha1.M
 		Package: key, Release: p.GetRelease(), Revision: p.GetRevision(), Digest: p.GetDigest(),
 		Phase: phases[p.GetPhase()], Message: p.GetMessage(),
 		Objects: p.GetObjects(), Applied: p.GetApplied(), Healthy: p.GetHealthy(), Repairs: p.GetRepairs(),
-		Since: *stored(now),
+		Since: *stored(now), DeletesHeld: heldOf(p.GetDeletesHeld()),
 	}
 	if after.Phase == "" {
 		after.Phase = v1alpha1.PackageApplying // a phase of a later version, or none yet

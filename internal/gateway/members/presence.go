@@ -130,6 +130,9 @@ func (p *Presence) Reported(report *wire.StatusReport) {
 		if said := report.GetProperties(); said != nil {
 			f.Properties = boundedProperties(said.GetItems())
 		}
+		if said := report.GetDeletions(); said != nil {
+			f.Deletions = deletionsHeard(said)
+		}
 		if underWay(report) {
 			return passing
 		}

@@ -30,8 +30,10 @@ type RegistryConfig struct {
 	Before time.Time
 	// Replicas of the hub.
 	Replicas Replicas
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Deleted hears what packages lost on members, and got back, before the status says so. Optional.
+	Deleted func(v1alpha1.ClusterName, v1alpha1.MemberDeletion)
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Registry holds the sessions of the members and what is known from them, in memory. It is safe for concurrent use.
@@ -57,6 +59,8 @@ type record struct {
 	written string
 	// program is what the agent is to run; nil when that is left to itself.
 	program *v1alpha1.AgentProgram
+	// undo are the deletions that the agent is to undo.
+	undo []string
 }
 
 // NewRegistry returns a registry that knows nothing yet.

@@ -6,6 +6,11 @@
 //	journal.jsonl    what was learnt of these objects since the inventory was written
 //	SHA256.zst       content, as pulled and verified
 //
+// What was deleted is in a folder of its own (Deletions), since it outlives its package:
+//
+//	ID/deletion.json     what was deleted, when, and why
+//	ID/NNNNNN.jsonl.zst  the objects as they were, on the disk before any of them is deleted
+//
 // Orders, inventories and content are written whole beside the old file, flushed to the disk, and renamed over it: after
 // a crash there is the old one or the new one. The journal is appended to without a flush: what a power failure takes
 // of it is found out again from the member, at the cost of a request or two for each object.

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +34,22 @@ type Order struct {
 	Next *Release `json:"next,omitempty"`
 	// Removing asks for everything in the inventory to be pruned.
 	Removing bool `json:"removing,omitempty"`
+	// Policy is how the package is treated, whatever its release; nil is by the defaults.
+	Policy *Policy `json:"policy,omitempty"`
+}
+
+// Policy is a wire.Policy as it came, with what an agent of this version does not know.
+type Policy struct {
+	ID  string `json:"id"`
+	Raw []byte `json:"raw"`
+}
+
+// Equal says whether both say the same, or both are nil.
+func (p *Policy) Equal(other *Policy) bool {
+	if p == nil || other == nil {
+		return p == other
+	}
+	return p.ID == other.ID && bytes.Equal(p.Raw, other.Raw)
 }
 
 // Target is the release that the package is to be at, or nil.
@@ -46,7 +63,7 @@ func (o Order) Target() *Release {
 // Equal says whether two orders ask for the same and are equally far.
 func (o Order) Equal(other Order) bool {
 	return o.Package == other.Package && o.Removing == other.Removing &&
-		o.Current.Equal(other.Current) && o.Next.Equal(other.Next)
+		o.Current.Equal(other.Current) && o.Next.Equal(other.Next) && o.Policy.Equal(other.Policy)
 }
 
 // Equal says whether both are the same release, or both are nil.

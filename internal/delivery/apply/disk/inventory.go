@@ -29,6 +29,10 @@ type Item struct {
 	UID      types.UID `json:"u,omitempty"`
 	Owned    uint64    `json:"o,omitempty"`
 	Adopted  bool      `json:"a,omitempty"`
+	// Kept says that somebody brought the object back after a release deleted it, and Despite which approval let it: that one
+	// does not let it go again.
+	Kept    bool   `json:"k,omitempty"`
+	Despite string `json:"d,omitempty"`
 }
 
 // entry is a key and its item as one line of a file.

@@ -1,0 +1,41 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"strings"
+)
+
+// namedObjects is how many objects a sentence names.
+const namedObjects = 3
+
+// Describe says in a sentence what deletes wait, of the release.
+func (d *MemberDeletesHeld) Describe(release string) string {
+	var why []string
+	if d.Kept > 0 {
+		why = append(why, fmt.Sprintf("%d of them were brought back by somebody", d.Kept))
+	}
+	if d.Protected > 0 {
+		why = append(why, fmt.Sprintf("%d of them are Namespaces, CustomResourceDefinitions or PersistentVolumeClaims", d.Protected))
+	}
+	if d.Objects-d.Kept > d.Allowed {
+		why = append(why, fmt.Sprintf("its budget is %d", d.Allowed))
+	}
+	text := fmt.Sprintf("release %s would delete %d of %d objects", release, d.Objects, d.Holds)
+	if len(why) > 0 {
+		text += " (" + strings.Join(why, ", ") + ")"
+	}
+	if len(d.Names) > 0 {
+		names := d.Names[:min(len(d.Names), namedObjects)]
+		text += ": " + strings.Join(names, ", ")
+		if more := int(d.Objects) - len(names); more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
+	}
+	return text
+}
+
+// ApproveDeletes is the command that lets a Package's deletes happen.
+func ApproveDeletes(key PackageKey) string {
+	namespace, name := key.Split()
+	return fmt.Sprintf("`umbel approve deletes %s -n %s` lets it", name, namespace)
+}

@@ -1,0 +1,207 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/apply/disk"
+	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/bundle"
+)
+
+// Why deletes are allowed, as the journal says it.
+const (
+	causeBudget   = "Budget"   // they are within the package's budget
+	causeApproved = "Approved" // somebody approved them
+	causeRemoved  = "Removed"  // the package does not belong on the member any more
+)
+
+// together is how many objects are read, kept and deleted at a time.
+const together = 32
+
+// because is why objects are deleted.
+type because struct {
+	release  disk.Release
+	cause    string
+	approval string
+}
+
+// releaseOf names the release of a content, and none when all of the package goes.
+func (u *unit) releaseOf(c *disk.Content) string {
+	if t := u.asked().Target(); t != nil && c != nil {
+		return t.Release
+	}
+	return ""
+}
+
+// consent says which of the objects may be deleted, why, and what waits for a word. When all of the package goes, somebody
+// decided that for this member.
+func (u *unit) consent(c *disk.Content, keys []bundle.Key) ([]bundle.Key, because, *wire.DeletesHeld) {
+	why := because{cause: causeRemoved}
+	if t := u.asked().Target(); t != nil {
+		why.release = *t
+	}
+	if c == nil {
+		return keys, why, nil
+	}
+	p := proposal{release: why.release.Release}
+	u.mu.Lock()
+	p.holds = len(u.inventory)
+	for _, key := range keys {
+		it := u.inventory[key]
+		p.leaving = append(p.leaving, leaver{key: key, kept: it.Kept, despite: it.Despite})
+	}
+	u.mu.Unlock()
+	policy := u.policy()
+	may, cause, held := consent(policy, p)
+	why.cause = cause
+	if cause == causeApproved {
+		why.approval = approvalOf(policy, p.release).GetId()
+	}
+	return may, why, held
+}
+
+// prune deletes objects, gates first and foundations last; what fails stops only what comes in a later stage. Each is in the
+// journal, as it was, before it is deleted. It leaves the inventory in memory when its deletion is accepted, and the caller
+// writes it: to delete again what is gone is harmless.
+func (u *unit) prune(ctx context.Context, keys []bundle.Key, why because) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	journal := u.engine.deletions
+	id, err := journal.Begin(disk.Deletion{
+		Package: u.key, Release: why.release.Release, Revision: why.release.Revision,
+		Cause: why.cause, Approval: why.approval, At: u.engine.needs.Now(),
+	})
+	if err != nil {
+		return fmt.Errorf("nothing was pruned, since it could not be kept how it was: %w", err)
+	}
+	defer u.engine.deleted()
+	for _, stage := range pruneOrder(keys) {
+		var errs []error
+		for keys := range slices.Chunk(stage, together) {
+			errs = append(errs, u.pruneSome(ctx, id, keys)...)
+		}
+		if err := first(errs); err != nil {
+			return err
+		}
+	}
+	return journal.Close(id)
+}
+
+// pruneSome keeps objects as they are, all of them on the disk at once, and then deletes them. One that cannot be read or
+// deleted does not stop the others.
+func (u *unit) pruneSome(ctx context.Context, id string, keys []bundle.Key) []error {
+	was := make([]*disk.Deleted, len(keys))
+	errs := each(keys, func(i int, key bundle.Key) (err error) {
+		was[i], err = u.asItIs(ctx, key)
+		return err
+	})
+	var kept []disk.Deleted
+	for _, o := range was {
+		if o != nil {
+			kept = append(kept, *o)
+		}
+	}
+	if err := u.engine.deletions.Record(id, kept); err != nil {
+		return append(errs, fmt.Errorf("%d objects were not pruned, since it could not be kept how they are: %w", len(keys), err))
+	}
+	return each(keys, func(i int, key bundle.Key) error {
+		if errs[i] != nil {
+			return errs[i]
+		}
+		return u.pruneOne(ctx, key)
+	})
+}
+
+// each runs f for every key, and returns what came of each.
+func each(keys []bundle.Key, f func(i int, key bundle.Key) error) []error {
+	errs := make([]error, len(keys))
+	var group errgroup.Group
+	group.SetLimit(member.Writers)
+	for i, key := range keys {
+		group.Go(func() error {
+			errs[i] = f(i, key)
+			return nil
+		})
+	}
+	_ = group.Wait() // the functions above never fail
+	return errs
+}
+
+// first returns the first of the errors, and how many more there are.
+func first(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) <= 1 {
+		return errors.Join(errs...)
+	}
+	return fmt.Errorf("%w, and %d more", errs[0], len(errs)-1)
+}
+
+// asItIs returns what goes into the journal of an object that is about to be deleted; nothing when it is gone, another
+// package's, or was there before us: then it stays, without what we added.
+func (u *unit) asItIs(ctx context.Context, key bundle.Key) (*disk.Deleted, error) {
+	u.mu.Lock()
+	it := u.inventory[key]
+	u.mu.Unlock()
+	if it.Adopted || ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	gvr, served, err := u.engine.api.Locate(schema.GroupKind{Group: key.Group, Kind: key.Kind})
+	if err != nil || !served {
+		return nil, err
+	}
+	raw, err := u.engine.api.Whole(ctx, gvr, key)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s before it is pruned: %s", key, member.Explain(err))
+	}
+	if raw == nil {
+		return nil, nil
+	}
+	it.Version, it.Resource = gvr.Version, gvr.Resource
+	return &disk.Deleted{Key: key, Item: it, Object: raw}, nil
+}
+
+func (u *unit) pruneOne(ctx context.Context, key bundle.Key) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	u.mu.Lock()
+	it, there := u.inventory[key]
+	u.mu.Unlock()
+	if !there || u.broughtBack(it) {
+		return nil
+	}
+	if r, holder := u.hold(key, resourceOf(key, it)); holder == u { // otherwise it is another's by now, and not ours to delete
+		r.recall(it)
+		r.dismiss()
+		if err := u.engine.writer.prune(ctx, r); err != nil {
+			return fmt.Errorf("pruning %s: %s", key, member.Explain(err))
+		}
+		u.engine.index.drop(r)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.inventory, key)
+	return nil
+}
+
+// broughtBack says whether somebody brought an object back since it was decided that it may go.
+func (u *unit) broughtBack(it disk.Item) bool {
+	o := u.asked()
+	return !o.Removing && leaver{kept: it.Kept, despite: it.Despite}.staysDespite(u.approval(o))
+}
+
+// approval is that of what an order asks for; nil when there is none.
+func (u *unit) approval(o disk.Order) *wire.DeleteApproval {
+	if t := o.Target(); t != nil {
+		return approvalOf(u.policy(), t.Release)
+	}
+	return nil
+}
