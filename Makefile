@@ -95,6 +95,10 @@ CHAOS ?= 1h
 chaos: kube ## an hour of cuts, drawn from a seed, while streams run: none lies about its end, nothing leaks; SEED=N does it again
 	CHAOS=$(CHAOS) SEED=$(SEED) nice go test -tags e2e -count 1 -timeout 0 -v -run '^TestChaos$$' ./test/net
 
+.PHONY: bench-placement
+bench-placement: ## what a change of one label costs with 1,000 placements and 100, 1,000 and 10,000 clusters
+	go test ./internal/placement -run '^$$' -bench LabelChange
+
 AGENTS := 100,1000,10000
 .PHONY: bench-scale
 bench-scale: build ## what a hub costs with 100, 1,000 and 10,000 agents; writes build/bench/scale-*.json

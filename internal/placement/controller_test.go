@@ -46,7 +46,7 @@ func start(t *testing.T) (client.Client, string) {
 	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"},
-		Controller: ctrlconfig.Controller{UsePriorityQueue: new(false)}, // as in hub
+		Controller: ctrlconfig.Controller{UsePriorityQueue: new(false), SkipNameValidation: new(true)}, // as in hub
 	})
 	if err != nil {
 		t.Fatal(err)

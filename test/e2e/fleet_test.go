@@ -50,6 +50,8 @@ func TestFleet(t *testing.T) {
 		}
 	})
 	s.with("labels say what a cluster gets", labels)
+	s.with("a cluster is drained and filled again", drained)
+	s.with("why is it here and not there", explained)
 	s.with("up again is harmless", func(s *story) {
 		uids := s.uids("prod-eu")
 		s.umbel("up")
