@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -126,6 +127,9 @@ func (a *API) Locate(gk schema.GroupKind) (_ schema.GroupVersionResource, served
 	_, lists, err := a.discovery.ServerGroupsAndResources()
 	if err != nil {
 		return schema.GroupVersionResource{}, false, fmt.Errorf("finding out whether the cluster still has the kind %s: %w", gk, err)
+	}
+	if !slices.ContainsFunc(lists, func(l *metav1.APIResourceList) bool { return l.GroupVersion == "v1" && len(l.APIResources) > 0 }) {
+		return schema.GroupVersionResource{}, false, fmt.Errorf("finding out whether the cluster still has the kind %s: it says that it has none at all", gk)
 	}
 	for _, list := range lists {
 		gv, err := schema.ParseGroupVersion(list.GroupVersion)
