@@ -94,6 +94,9 @@ const (
 	ReasonClustersUnknown   = "ClustersUnknown"   // at least one selected cluster is not connected
 	ReasonNoRelease         = "NoRelease"         // nothing has ever been rendered
 	ReasonDeleting          = "Deleting"          // members are pruning what the Package put there
+	ReasonRollingOut        = "RollingOut"        // Delivered False: a rollout is under way; the message says where it is
+	ReasonRolloutHalted     = "RolloutHalted"     // Delivered False: a rollout stopped and waits for somebody
+	ReasonRolledBack        = "RolledBack"        // Delivered False: the clusters were brought back to an earlier release
 )
 
 // ConditionReachable of a Scope is True when the hub lets its people through to the clusters that are selected, and to no
@@ -127,4 +130,28 @@ const (
 	ReasonUpgrading     = "Upgrading"     // Upgraded False: agents are changing
 	ReasonBaking        = "Baking"        // Upgraded False: a wave is done and has to be well for a while
 	ReasonUpgradeFailed = "UpgradeFailed" // Upgraded False: at least one cluster failed
+)
+
+// Conditions of a Rollout. Writer: the rollout controller.
+const (
+	// ConditionProgressing is True while clusters move, and False while nobody does: the reason says what it waits for.
+	ConditionProgressing = "Progressing"
+	// ConditionRolledOut is True once every stage is done.
+	ConditionRolledOut = "RolledOut"
+)
+
+// Reasons of a Rollout's conditions, beside those of an AgentUpgrade that mean the same: Paused, Aborted and Baking.
+const (
+	ReasonMoving             = "Moving"             // Progressing True: clusters move
+	ReasonAwaitingApproval   = "AwaitingApproval"   // Progressing False: somebody has to approve
+	ReasonOutsideWindow      = "OutsideWindow"      // Progressing False: no maintenance window is open
+	ReasonInvalidWindow      = "InvalidWindow"      // Progressing False: a maintenance window cannot be read
+	ReasonAwaitingClusters   = "AwaitingClusters"   // Progressing False: no cluster of a stage is connected, or none came right
+	ReasonEmptyStage         = "EmptyStage"         // Progressing False: the first stage selects no cluster
+	ReasonPlacementUnsettled = "PlacementUnsettled" // Progressing False: the Placement is not decided
+	ReasonHalted             = "Halted"             // Progressing False: too many clusters failed
+	ReasonComplete           = "Complete"           // Progressing False, RolledOut True
+	ReasonFollowing          = "Following"          // Progressing True: it is complete, and clusters that were away follow
+	ReasonSuperseded         = "Superseded"         // Progressing False: another rollout took over
+	ReasonIncomplete         = "Incomplete"         // RolledOut False
 )

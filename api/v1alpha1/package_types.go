@@ -37,6 +37,10 @@ type PackageSpec struct {
 	// deletes says what may be deleted without a word. Absent, the defaults hold.
 	// +optional
 	Deletes *PackageDeletes `json:"deletes,omitempty"`
+	// rollout is how the clusters get to a new release: stage by stage, and no further when one fails. Without it all get it
+	// at once. A change of it is for the next release.
+	// +optional
+	Rollout *RolloutStrategy `json:"rollout,omitempty"`
 }
 
 // LocalReference names an object in the same namespace.

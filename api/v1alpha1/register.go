@@ -16,6 +16,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Placement{}, &PlacementList{},
 		&Package{}, &PackageList{},
 		&Release{}, &ReleaseList{},
+		&Rollout{}, &RolloutList{},
 		&Scope{}, &ScopeList{},
 		&AgentUpgrade{}, &AgentUpgradeList{},
 	)

@@ -25,6 +25,7 @@ var levels = map[string]int{
 	"internal/lifecycle": 3, // how does a cluster come to be?
 	"internal/placement": 3, // which clusters?
 	"internal/delivery":  3, // from a source to applied objects
+	"internal/rollout":   3, // in which order, how fast, and when to stop?
 	"internal/scope":     3, // who may do what, where?
 	"internal/gateway":   3, // who may come in, and where to?
 	"internal/backup":    3, // what makes a hub this hub?

@@ -150,7 +150,7 @@ func Restored(o *unstructured.Unstructured, uids map[types.UID]types.UID, at str
 	if o.GetKind() == "ServiceAccount" {
 		unstructured.RemoveNestedField(fresh.Object, "secrets")
 	}
-	if o.GetKind() == "Package" && o.GetDeletionTimestamp() == nil {
+	if kind := o.GetKind(); (kind == "Package" || kind == "Rollout") && o.GetDeletionTimestamp() == nil {
 		annotations := fresh.GetAnnotations()
 		if annotations == nil {
 			annotations = map[string]string{}

@@ -26,6 +26,7 @@ import (
 	"umbel.dev/umbel/internal/cli/login"
 	"umbel.dev/umbel/internal/cli/refresh"
 	"umbel.dev/umbel/internal/cli/restore"
+	"umbel.dev/umbel/internal/cli/rollout"
 	"umbel.dev/umbel/internal/cli/scope"
 	"umbel.dev/umbel/internal/cli/taint"
 	"umbel.dev/umbel/internal/cli/token"
@@ -74,7 +75,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f, deletes.NewApproveCmd(f))...)
 	add(fleetGroup, deletes.NewUndoCmd(f))
-	add(fleetGroup, audit.NewCmd(f))
+	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f))
 	add(memberGroup, token.NewCmd(f), ca.NewCmd(f), scope.NewCmd(f), upgrade.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))
 	add(machineGroup, backup.NewCmd(f), restore.NewCmd(f))

@@ -26,7 +26,7 @@ import (
 // +kubebuilder:rbac:groups=umbel.dev,resources=packages,verbs=get;list;watch;update;patch
 // +kubebuilder:rbac:groups=umbel.dev,resources=packages/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=umbel.dev,resources=releases,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups=umbel.dev,resources=placements;memberclusters,verbs=get;list;watch
+// +kubebuilder:rbac:groups=umbel.dev,resources=placements;memberclusters;rollouts,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Content is where rendered content is kept. *content.Store is one.
@@ -159,7 +159,7 @@ func (c *Controller) steps(pkg *v1alpha1.Package) []func(context.Context, *visit
 		return []func(context.Context, *visit) error{c.observe, c.publish, c.count, c.wait}
 	}
 	return []func(context.Context, *visit) error{
-		c.hold, c.observe, c.publish, c.fetch, c.render, c.publish, c.count, c.retire,
+		c.hold, c.observe, c.stage, c.publish, c.fetch, c.render, c.stage, c.publish, c.count, c.retire,
 	}
 }
 

@@ -101,18 +101,19 @@ func stateOf(seen Seen, member Member) state {
 	if !member.Connected {
 		return unknown
 	}
-	if seen.Release == nil {
+	release := seen.releaseFor(member.Name)
+	if release == nil {
 		return progressing
 	}
-	want := VariantFor(&seen.Release.Spec, member.Cluster)
+	want := VariantFor(&release.Spec, member.Cluster)
 	if want == nil {
-		if _, missing := Values(seen.Release.Spec.Variables, member.Cluster); missing != "" {
+		if _, missing := Values(release.Spec.Variables, member.Cluster); missing != "" {
 			return failing
 		}
 		return progressing // it will be rendered
 	}
 	holds := member.Holds
-	if holds == nil || holds.Digest != want.Digest && holds.Release != seen.Release.Name {
+	if holds == nil || holds.Digest != want.Digest && holds.Release != release.Name {
 		return progressing
 	}
 	switch holds.Phase {
@@ -162,6 +163,11 @@ func Delivered(seen Seen, t Tally) metav1.Condition {
 	case seen.Withheld.Any():
 		c.Reason = v1alpha1.ReasonDeletesHeld
 		c.Message = fmt.Sprintf("%s on %s; %s; %s", shortRevision(seen.Release), t.Counts.Summary, seen.Withheld.describe(), v1alpha1.ApproveDeletes(keyOf(seen.Release)))
+	case seen.Staged != nil && seen.Staged.Reason != "":
+		c.Reason, c.Message = seen.Staged.Reason, seen.Staged.Message
+		if len(t.failing) > 0 {
+			c.Message += fmt.Sprintf("; failing: %s (%s: %s)", names(t.failing), t.failing[0], t.failure)
+		}
 	case len(t.failing) > 0:
 		c.Reason = v1alpha1.ReasonClustersFailing
 		c.Message = fmt.Sprintf("%s on %s; failing: %s (%s: %s)", shortRevision(seen.Release), t.Counts.Summary,

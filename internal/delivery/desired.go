@@ -150,15 +150,11 @@ func (d *Desired) publish(key v1alpha1.PackageKey, seen Seen) {
 	defer d.mu.Unlock()
 	before, after := d.views[key], &view{Seen: seen}
 	samePolicy := before != nil && before.Policy.Equal(seen.Policy)
-	if samePolicy && sameRelease(before.Release, seen.Release) {
-		after.Release, after.assignments = before.Release, before.assignments
-	} else {
-		after.assignments = assignments(key, seen.Release, seen.Policy)
-	}
+	after.assign(key, before)
 	d.views[key] = after
 	defer d.settled(key)
 	if before != nil && before.Release == after.Release && before.Deleting == after.Deleting && before.Doubt == after.Doubt &&
-		samePolicy && before.Withheld.Equal(after.Withheld) && samePlacement(before.Placement, after.Placement) {
+		samePolicy && before.Withheld.Equal(after.Withheld) && before.Staged.same(after.Staged) && samePlacement(before.Placement, after.Placement) {
 		return
 	}
 	for cluster := range d.subscribers {
@@ -168,21 +164,48 @@ func (d *Desired) publish(key v1alpha1.PackageKey, seen Seen) {
 	}
 }
 
-// assignments makes the messages for the clusters that get each variant.
-func assignments(key v1alpha1.PackageKey, release *v1alpha1.Release, policy Policy) map[*v1alpha1.Variant]*wire.Assignment {
-	if release == nil {
-		return nil
-	}
-	messages := make(map[*v1alpha1.Variant]*wire.Assignment, len(release.Spec.Variants))
-	for i := range release.Spec.Variants {
-		variant := &release.Spec.Variants[i]
-		messages[variant] = &wire.Assignment{
-			Package: string(key), Release: release.Name, Revision: release.Spec.Revision,
-			Repository: release.Spec.Repository, Digest: variant.Digest, Size: variant.Size,
-			Policy: policy.everywhere, PolicyId: policy.id,
+// assign makes the messages for the clusters that get each variant of each Release. A Release that was in the view before
+// stays the very same one there, with its messages as long as the policy is the same.
+func (w *view) assign(key v1alpha1.PackageKey, before *view) {
+	known := map[string]*v1alpha1.Release{}
+	if before != nil {
+		for release := range before.releases() {
+			known[release.Name] = release
 		}
 	}
-	return messages
+	w.assignments = map[*v1alpha1.Variant]*wire.Assignment{}
+	w.replace(func(release *v1alpha1.Release) *v1alpha1.Release {
+		same := known[release.Name]
+		if !sameRelease(same, release) {
+			known[release.Name], same = release, release
+		}
+		if before == nil || !before.Policy.Equal(w.Policy) || !before.tells(same) {
+			w.add(key, same)
+			return same
+		}
+		for i := range same.Spec.Variants {
+			variant := &same.Spec.Variants[i]
+			w.assignments[variant] = before.assignments[variant]
+		}
+		return same
+	})
+}
+
+// tells says whether there are messages for a Release.
+func (w *view) tells(release *v1alpha1.Release) bool {
+	return len(release.Spec.Variants) > 0 && w.assignments[&release.Spec.Variants[0]] != nil
+}
+
+// add makes the messages for the clusters that get each variant of a Release.
+func (w *view) add(key v1alpha1.PackageKey, release *v1alpha1.Release) {
+	for i := range release.Spec.Variants {
+		variant := &release.Spec.Variants[i]
+		w.assignments[variant] = &wire.Assignment{
+			Package: string(key), Release: release.Name, Revision: release.Spec.Revision,
+			Repository: release.Spec.Repository, Digest: variant.Digest, Size: variant.Size,
+			Policy: w.Policy.everywhere, PolicyId: w.Policy.id,
+		}
+	}
 }
 
 func sameRelease(a, b *v1alpha1.Release) bool {

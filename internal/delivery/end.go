@@ -26,7 +26,11 @@ func (c *Controller) retire(ctx context.Context, v *visit) error {
 	if err := c.client.List(ctx, &list, client.InNamespace(v.pkg.Namespace), client.MatchingFields{releaseByPackage: v.pkg.Name}); err != nil {
 		return fmt.Errorf("listing the releases of package %s: %w", v.key, err)
 	}
-	kept, old := split(list.Items, current.Name)
+	needed, err := c.referred(ctx, v)
+	if err != nil {
+		return err
+	}
+	kept, old := split(list.Items, func(release string) bool { return release == current.Name || needed(release) })
 	if err := c.drop(ctx, v, append(kept, *current), old); err != nil {
 		return err
 	}
@@ -34,8 +38,8 @@ func (c *Controller) retire(ctx context.Context, v *visit) error {
 	return nil
 }
 
-// split cuts Releases, the newest first, after as many as are kept. The current one is never among the old.
-func split(releases []v1alpha1.Release, current string) (kept, old []v1alpha1.Release) {
+// split cuts Releases, the newest first, after as many as are kept. One that is needed is never among the old.
+func split(releases []v1alpha1.Release, needed func(release string) bool) (kept, old []v1alpha1.Release) {
 	slices.SortFunc(releases, func(a, b v1alpha1.Release) int {
 		if order := b.CreationTimestamp.Compare(a.CreationTimestamp.Time); order != 0 {
 			return order
@@ -48,7 +52,7 @@ func split(releases []v1alpha1.Release, current string) (kept, old []v1alpha1.Re
 		return order
 	})
 	for _, release := range releases {
-		if len(kept) < keepReleases || release.Name == current {
+		if len(kept) < keepReleases || needed(release.Name) {
 			kept = append(kept, release)
 			continue
 		}

@@ -30,6 +30,7 @@ func setupFollower(mgr ctrl.Manager, c *Controller, elected <-chan struct{}) err
 		For(&v1alpha1.Package{}).
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(c.ofPlacement)).
 		Watches(&v1alpha1.Release{}, handler.EnqueueRequestsFromMapFunc(ofRelease)).
+		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(ofRollout)).
 		Complete(f)
 	if err != nil {
 		return fmt.Errorf("setting up the follower of delivery: %w", err)
@@ -63,6 +64,9 @@ func (f *follower) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	}
 	var err error
 	if v.members, err = membersOf(ctx, f.controller.client, v); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := f.controller.stage(ctx, v); err != nil {
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{}, f.controller.publish(ctx, v)

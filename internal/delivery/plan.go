@@ -38,6 +38,8 @@ type Seen struct {
 	Policy Policy
 	// Withheld are clusters that are not selected any more and keep it all the same.
 	Withheld Withheld
+	// Staged is what a Rollout says, for a Package that has a strategy; nil when all clusters get the Release at once.
+	Staged *Staged
 	// Doubt: the Package was restored from a backup, so that what is known of it is of an earlier time.
 	Doubt Doubt
 }
@@ -86,7 +88,7 @@ const (
 //   - What is in doubt after a restore is not told.
 //   - Otherwise there has to be a Placement with a decision about its current spec. A cluster that it does not select
 //     removes, if the decision stands and is about it, and not too many would at once; one that it selects gets its variant of
-//     the Release, when there is one.
+//     the Release, when there is one. Which Release that is says the Rollout, when the Package has a strategy.
 func Assign(seen Seen, cluster Cluster) (Action, *v1alpha1.Variant) {
 	if cluster.Leaving {
 		return Keep, nil
@@ -104,10 +106,11 @@ func Assign(seen Seen, cluster Cluster) (Action, *v1alpha1.Variant) {
 		}
 		return Keep, nil
 	}
-	if seen.Release == nil || seen.Doubt == DoubtAll {
+	release := seen.releaseFor(cluster.Name)
+	if release == nil || seen.Doubt == DoubtAll {
 		return Keep, nil
 	}
-	variant := VariantFor(&seen.Release.Spec, cluster)
+	variant := VariantFor(&release.Spec, cluster)
 	if variant == nil {
 		return Keep, nil
 	}

@@ -30,6 +30,7 @@ const (
 	packageBySource     = "source"
 	packageByRepository = "repository"
 	releaseByPackage    = "spec.packageRef.name"
+	rolloutByPackage    = "spec.packageRef.name"
 
 	// gather is how long statuses of clusters are gathered before a Package is counted again, and gatherEach how much longer
 	// for each cluster there is: to count looks at all of them.
@@ -83,6 +84,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 		For(&v1alpha1.Package{}).
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(c.ofPlacement)).
 		Watches(&v1alpha1.Release{}, handler.EnqueueRequestsFromMapFunc(ofRelease)).
+		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(ofRollout)).
 		Watches(&v1alpha1.MemberCluster{}, c.ofMember()).
 		WatchesRawSource(ctrlsource.Func(func(_ context.Context, q queue) error {
 			c.queue.mu.Lock()
@@ -97,7 +99,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 	return c.desired, nil
 }
 
-// index lets Packages be found by their Placement and their source, and Releases by their Package. An index is made
+// index lets Packages be found by their Placement and their source, and Releases and Rollouts by their Package. An index is made
 // before the cache starts.
 func index(ctx context.Context, indexer client.FieldIndexer) error {
 	for _, each := range []struct {
@@ -122,6 +124,9 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 		}},
 		{&v1alpha1.Release{}, releaseByPackage, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.Release).Spec.PackageRef.Name}
+		}},
+		{&v1alpha1.Rollout{}, rolloutByPackage, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.Rollout).Spec.PackageRef.Name}
 		}},
 	} {
 		if err := indexer.IndexField(ctx, each.object, each.field, each.value); err != nil {
@@ -172,6 +177,14 @@ func ofRelease(_ context.Context, object client.Object) []reconcile.Request {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: release.Namespace, Name: release.Spec.PackageRef.Name}}}
+}
+
+func ofRollout(_ context.Context, object client.Object) []reconcile.Request {
+	rollout, ok := object.(*v1alpha1.Rollout)
+	if !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: rollout.Namespace, Name: rollout.Spec.PackageRef.Name}}}
 }
 
 // ofMember asks again for the Packages that a change of a cluster concerns: those whose state there differs, and,

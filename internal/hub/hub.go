@@ -146,6 +146,7 @@ func (h *hub) serve(ctx context.Context) error {
 		h.addPlacement, // which clusters?
 		h.addDecisions, // how do tools for many clusters see which?
 		h.addDelivery,  // from a source to a Release, and what each member is to hold
+		h.addRollouts,  // in which order do clusters get a Release, how fast, and when does that stop?
 		h.addProfiles,  // how do tools for many clusters see a member?
 		h.addScopes,    // who may do what on which clusters?
 		h.addUpgrade,   // which agents may become another program now?

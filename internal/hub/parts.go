@@ -38,6 +38,7 @@ import (
 	"umbel.dev/umbel/internal/placement"
 	"umbel.dev/umbel/internal/placement/publish"
 	"umbel.dev/umbel/internal/profile"
+	"umbel.dev/umbel/internal/rollout"
 	"umbel.dev/umbel/internal/scope"
 	"umbel.dev/umbel/internal/upgrade"
 	"umbel.dev/umbel/internal/version"
@@ -258,6 +259,10 @@ func (h *hub) addDelivery(ctx context.Context) (err error) {
 	}
 	h.hooks = delivery.Hooks(h.manager, needs)
 	return nil
+}
+
+func (h *hub) addRollouts(ctx context.Context) error {
+	return rollout.Setup(ctx, h.manager, rollout.Needs{Digest: delivery.DigestFor, Now: time.Now})
 }
 
 // addProfiles goes without where somebody else owns the kind in a version that this hub does not know.

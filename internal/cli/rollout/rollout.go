@@ -1,0 +1,131 @@
+// Package rollout answers: how far is a new release of a package, and does it go on? It is the noun `umbel rollout`.
+//
+// It shows the Rollouts of a Package, and writes in the spec of the newest what people want of it. What becomes of that
+// decides the hub.
+package rollout
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/kinds"
+)
+
+// NewCmd returns the command `umbel rollout`.
+func NewCmd(f *client.Factory) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rollout",
+		Short: "See how far a release is, and decide whether it goes on",
+		Long: "See how far a new release of a package is on its clusters, and decide whether it goes on.\n\n" +
+			"A package whose spec.rollout has a strategy gets its releases to the clusters stage by stage.",
+		Example: "  # how far it is, until it is done\n  umbel rollout status shop -w\n\n  # let the next stage begin\n  umbel rollout approve shop\n\n" +
+			"  # bring all clusters back to the last good release\n  umbel rollout back shop",
+		Args: exit.Takes(),
+	}
+	cmd.AddCommand(newStatusCmd(f), newHistoryCmd(f), newBackCmd(f), newApproveCmd(f), newPromoteCmd(f), newResumeCmd(f),
+		pause.command(f), abort.command(f))
+	return cmd
+}
+
+// rollouts returns those of a package, the newest last.
+func rollouts(ctx context.Context, hub kube.Reader, namespace, name string) ([]v1alpha1.Rollout, *v1alpha1.Package, error) {
+	var pkg v1alpha1.Package
+	if err := hub.Get(ctx, kube.ObjectKey{Namespace: namespace, Name: name}, &pkg); err != nil {
+		return nil, nil, err
+	}
+	var list v1alpha1.RolloutList
+	if err := hub.List(ctx, &list, kube.InNamespace(namespace)); err != nil {
+		return nil, nil, err
+	}
+	own := slices.DeleteFunc(list.Items, func(r v1alpha1.Rollout) bool {
+		return r.Spec.PackageRef.Name != name || !metav1.IsControlledBy(&r, &pkg)
+	})
+	slices.SortFunc(own, func(a, b v1alpha1.Rollout) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
+	return own, &pkg, nil
+}
+
+// newest returns the rollout of a package that counts.
+func newest(ctx context.Context, hub kube.Reader, namespace, name string) (*v1alpha1.Rollout, error) {
+	all, pkg, err := rollouts(ctx, hub, namespace, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(all) > 0:
+		return &all[len(all)-1], nil
+	case pkg.Spec.Rollout == nil:
+		return nil, fmt.Errorf("package %s has no rollout: its clusters get a release all at once, for spec.rollout has no strategy", name)
+	}
+	return nil, fmt.Errorf("package %s has had no rollout yet: its first release begins one", name)
+}
+
+// errAlreadySo says that there is nothing to change.
+var errAlreadySo = errors.New("already so")
+
+// decision is a change of what people want of a rollout. It returns what is then so, in a word or two.
+type decision func(*v1alpha1.Rollout) (done string, err error)
+
+// decide makes the change in the newest rollout of a package.
+func (d decision) decide(ctx context.Context, f *client.Factory, hub kube.Client, arg string) error {
+	name, err := kinds.Packages.NameOf(arg)
+	if err != nil {
+		return err
+	}
+	var at, done string
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		r, err := newest(ctx, hub, f.Namespace, name)
+		if err != nil {
+			return err
+		}
+		at = r.Name
+		if r.Status.Successor != "" {
+			return fmt.Errorf("%s is about to take over from %s: try again in a moment", r.Status.Successor, r.Name)
+		}
+		before := r.DeepCopy()
+		if done, err = d(r); err != nil {
+			return err
+		}
+		return hub.Patch(ctx, r, kube.MergeFromWithOptions(before, kube.MergeFromWithOptimisticLock{}))
+	})
+	if errors.Is(err, errAlreadySo) {
+		fmt.Fprintf(f.Out, "rollout/%s: nothing to change\n", at)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(f.Out, "rollout/%s %s\n", at, done)
+	return nil
+}
+
+// deciding makes a command of a decision about a package.
+func deciding(f *client.Factory, cmd *cobra.Command, decide func() decision) *cobra.Command {
+	cmd.Args, cmd.ValidArgsFunction = exit.Takes("PACKAGE"), f.CompleteName(kinds.Packages)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return f.OnHub(cmd.Context(), func(ctx context.Context, hub *client.Hub) error {
+			return decide().decide(ctx, f, hub, args[0])
+		})
+	}
+	f.AddNamespaceFlag(cmd)
+	return cmd
+}
+
+// current is the stage whose turn it is; nil when all are done.
+func current(r *v1alpha1.Rollout) *v1alpha1.StageStatus {
+	for i := range r.Status.Stages {
+		if r.Status.Stages[i].Step != v1alpha1.StageDone {
+			return &r.Status.Stages[i]
+		}
+	}
+	return nil
+}

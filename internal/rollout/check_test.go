@@ -1,0 +1,233 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// checker looks at every write of a status, with what was seen when it was decided, and says what is wrong with it. It
+// knows the strategy and keeps its own time; of the planner it uses nothing but the arithmetic of shares and windows.
+type checker struct {
+	*world
+	story map[string]bool // the releases that there ever were
+	jumps int             // of the clock, so far
+	bakes map[string]*bakeTrack
+	wrong string
+}
+
+// bakeTrack is how long the clusters of a stage were seen to be well, for real.
+type bakeTrack struct {
+	well    bool
+	at, sum time.Duration
+}
+
+func (c *checker) fails(format string, args ...any) {
+	if c.wrong == "" {
+		c.wrong = fmt.Sprintf(format, args...)
+	}
+}
+
+// checks is called with each write.
+func (c *checker) checks(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutStatus, seen []Cluster) {
+	if before.Phase == "" || seen == nil {
+		return
+	}
+	was, is := (&v1alpha1.Rollout{Spec: r.Spec, Status: *before}).Orders(), r.Orders()
+	moved := map[string][]Cluster{} // by stage
+	stages, err := sorter(&r.Spec.Strategy)
+	if err != nil {
+		c.fails("%v", err)
+		return
+	}
+	for i := range seen {
+		from, to := was.For(seen[i].Name), is.For(seen[i].Name)
+		switch {
+		case from == to:
+		case to != r.Spec.Release:
+			c.fails("%s: %s was told %q and is now told %q, which is not the release", r.Name, seen[i].Name, from, to)
+		default:
+			stage := stages(&seen[i])
+			moved[stage] = append(moved[stage], seen[i])
+		}
+	}
+	for _, release := range is.Releases() {
+		if !c.story[release] {
+			c.fails("%s: a cluster is told %q, which nobody released", r.Name, release)
+		}
+	}
+	c.frozen(r, before, after)
+	for i := range after.Stages {
+		name := after.Stages[i].Name
+		c.bake(r, before, after, i, seen)
+		if len(moved[name]) > 0 {
+			c.budget(r, &after.Stages[i], moved[name], seen)
+			c.gates(r, before, after, i, seen)
+		}
+	}
+}
+
+// frozen: who was of a stage stays of it while the rollout goes on.
+func (c *checker) frozen(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutStatus) {
+	if after.Completed != nil {
+		return
+	}
+	for i, s := range before.Stages {
+		for _, name := range slices.Concat(s.Waiting, s.Moved) {
+			if now := after.Stages[i]; !slices.Contains(now.Waiting, name) && !slices.Contains(now.Moved, name) {
+				c.fails("%s: cluster %s was of stage %s and is not any more", r.Name, name, s.Name)
+			}
+		}
+	}
+}
+
+// underway counts clusters of a stage that are down since they were moved, and have time left.
+func (c *checker) underway(r *v1alpha1.Rollout, s *v1alpha1.StageStatus, seen []Cluster) int {
+	stages, _ := sorter(&r.Spec.Strategy)
+	n := 0
+	for _, group := range r.Status.Moving {
+		late := c.wall.Sub(group.Since.Time) >= r.Spec.Strategy.ProgressDeadline.Duration
+		failed := group.Failing != nil && c.wall.Sub(group.Failing.Time) >= stands
+		for _, name := range group.Clusters {
+			at := slices.IndexFunc(seen, func(one Cluster) bool { return one.Name == name })
+			if !late && !failed && at >= 0 && stages(&seen[at]) == s.Name {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// budget: whoever is moved leaves no more clusters down than may be.
+func (c *checker) budget(r *v1alpha1.Rollout, s *v1alpha1.StageStatus, moved, seen []Cluster) {
+	sick, well := 0, 0
+	for _, one := range moved {
+		switch {
+		case one.State == Well && one.Content || slices.Contains(r.Spec.Excused, one.Name):
+		case one.State == Unwell || one.State == Failing:
+			sick++
+		case one.State == Away || one.State == Unfit:
+			c.fails("%s: %s is not connected, or has nothing to get, and was moved", r.Name, one.Name)
+		default:
+			well++
+		}
+	}
+	waitingSick := 0
+	for _, one := range seen {
+		if slices.Contains(s.Waiting, one.Name) && (one.State == Unwell || one.State == Failing) && !slices.Contains(r.Spec.Excused, one.Name) {
+			waitingSick++
+		}
+	}
+	down, may := c.underway(r, s, seen), max(1, share(r.Spec.Strategy.Stage(s.Name).MaxUnavailable, int(s.Clusters), 1))
+	if well > 0 && down+waitingSick > may {
+		c.fails("%s: stage %s: %d clusters were moved that serve, and then %d are down, at most %d may be", r.Name, s.Name, well, down+waitingSick, may)
+	}
+	if sick > 0 && down > may && r.Spec.Purpose == v1alpha1.RolloutForward {
+		c.fails("%s: stage %s: %d clusters were moved that are down, and then %d are at work, at most %d may be", r.Name, s.Name, sick, down, may)
+	}
+}
+
+// gates: nobody moves before the stages before are done, without approval, outside of the window, or before the canaries.
+func (c *checker) gates(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutStatus, i int, seen []Cluster) {
+	s, rule := &after.Stages[i], r.Spec.Strategy.Stage(after.Stages[i].Name)
+	promoted := slices.Contains(r.Spec.Promoted, s.Name)
+	if r.Spec.Purpose == v1alpha1.RolloutBack {
+		return
+	}
+	for _, earlier := range after.Stages[:i] {
+		if earlier.Step != v1alpha1.StageDone {
+			c.fails("%s: stage %s moves before stage %s is done", r.Name, s.Name, earlier.Name)
+		}
+	}
+	if promoted {
+		return
+	}
+	agreed := v1alpha1.RolloutApproval{Stage: s.Name, Point: v1alpha1.ApproveBefore}
+	followed := before.Completed != nil || i < len(before.Stages) && before.Stages[i].Step == v1alpha1.StageDone // who was away or joined later needs nobody to agree once more
+	if !followed && slices.Contains(rule.Approvals, v1alpha1.ApproveBefore) && !slices.Contains(r.Spec.Approvals, agreed) {
+		c.fails("%s: stage %s moves and nobody approved", r.Name, s.Name)
+	}
+	open := len(rule.Windows) == 0
+	for _, each := range rule.Windows {
+		w, err := parse(each)
+		open = open || err == nil && w.open(c.wall)
+	}
+	if !open {
+		c.fails("%s: stage %s moves outside of its window", r.Name, s.Name)
+	}
+	if s.Step != v1alpha1.StageCanary {
+		return
+	}
+	canaries := 0
+	for _, one := range seen {
+		if slices.Contains(s.Moved, one.Name) && one.State != Away && one.State != Unfit {
+			canaries++
+		}
+	}
+	tired := canaries - c.underway(r, s, seen) // well, or given up: those are replaced
+	if wanted := max(1, ceil(rule.Canary, int(s.Clusters))); canaries > wanted && tired == 0 {
+		c.fails("%s: stage %s: %d canaries, %d are wanted", r.Name, s.Name, canaries, wanted)
+	}
+}
+
+// bake: nobody goes on before those that were moved were seen to be well for as long as is asked for, for real. A clock
+// that jumps may cost a minute each time.
+func (c *checker) bake(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutStatus, i int, seen []Cluster) {
+	if c.undecided || r.Spec.Purpose == v1alpha1.RolloutBack || i >= len(before.Stages) || after.Completed != nil && before.Completed != nil {
+		return
+	}
+	was, is := before.Stages[i], after.Stages[i]
+	key := r.Name + "/" + was.Name
+	track := c.bakes[key]
+	if track == nil {
+		track = &bakeTrack{}
+		c.bakes[key] = track
+	}
+	present, available, down := 0, 0, 0
+	for _, one := range seen {
+		told := slices.Contains(was.Moved, one.Name) ||
+			slices.Contains(is.Moved, one.Name) && one.State == Well && one.Content // nothing changed for it
+		if !told || one.State == Away || one.State == Unfit {
+			continue
+		}
+		excused := slices.Contains(r.Spec.Excused, one.Name)
+		if !excused {
+			present++
+		}
+		switch {
+		case one.State == Well && one.Content:
+			available++
+		case !excused && c.hasTime(r, after, one.Name):
+			down++
+		}
+	}
+	well := down == 0 && available > 0
+	switch {
+	case !well:
+		track.sum = 0
+	case track.well:
+		track.sum += c.elapsed - track.at
+	}
+	track.well, track.at = well, c.elapsed
+	passed := was.Baked == nil && (was.Step == v1alpha1.StageCanary && is.Step != v1alpha1.StageCanary || is.Baked != nil)
+	rule := r.Spec.Strategy.Stage(was.Name)
+	if !passed || present == 0 || slices.Contains(r.Spec.Promoted, was.Name) || rule.Bake == nil {
+		return
+	}
+	if unearned := time.Duration(c.jumps) * longest; track.sum+unearned+time.Second < rule.Bake.Duration {
+		c.fails("%s: stage %s goes on after %s of being well, %s are wanted", r.Name, was.Name, track.sum, rule.Bake.Duration)
+	}
+}
+
+// hasTime says whether a cluster that is down has not failed yet.
+func (c *checker) hasTime(r *v1alpha1.Rollout, status *v1alpha1.RolloutStatus, name v1alpha1.ClusterName) bool {
+	for _, group := range status.Moving {
+		if slices.Contains(group.Clusters, name) {
+			return c.wall.Sub(group.Since.Time) < r.Spec.Strategy.ProgressDeadline.Duration &&
+				(group.Failing == nil || c.wall.Sub(group.Failing.Time) < stands)
+		}
+	}
+	return true
+}

@@ -1,0 +1,158 @@
+package rollout
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// visit is one pass over a Package: what was read.
+type visit struct {
+	pkg      *v1alpha1.Package
+	rollouts []v1alpha1.Rollout // of this Package, in the order of their numbers
+	releases map[string]*v1alpha1.Release
+	decided  bool
+	members  []*v1alpha1.MemberCluster // that are selected, and do not leave
+}
+
+// observe reads what there is.
+func (c *Controller) observe(ctx context.Context, pkg *v1alpha1.Package) (*visit, error) {
+	v := &visit{pkg: pkg, releases: map[string]*v1alpha1.Release{}}
+	mine := []client.ListOption{client.InNamespace(pkg.Namespace), client.MatchingFields{byPackage: pkg.Name}}
+	var rollouts v1alpha1.RolloutList
+	if err := c.client.List(ctx, &rollouts, mine...); err != nil {
+		return nil, fmt.Errorf("listing the rollouts of package %s/%s: %w", pkg.Namespace, pkg.Name, err)
+	}
+	v.rollouts = slices.DeleteFunc(rollouts.Items, func(r v1alpha1.Rollout) bool { return !metav1.IsControlledBy(&r, pkg) })
+	slices.SortFunc(v.rollouts, func(a, b v1alpha1.Rollout) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
+	var releases v1alpha1.ReleaseList
+	if err := c.client.List(ctx, &releases, append(mine, client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil, fmt.Errorf("listing the releases of package %s/%s: %w", pkg.Namespace, pkg.Name, err)
+	}
+	for i := range releases.Items {
+		v.releases[releases.Items[i].Name] = &releases.Items[i]
+	}
+	return v, c.observeMembers(ctx, v)
+}
+
+func (c *Controller) observeMembers(ctx context.Context, v *visit) error {
+	var placement v1alpha1.Placement
+	at := client.ObjectKey{Namespace: v.pkg.Namespace, Name: v.pkg.Spec.PlacementRef.Name}
+	err := c.client.Get(ctx, at, &placement, client.UnsafeDisableDeepCopy)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading placement %s: %w", at, err)
+	}
+	if v.decided = decided(&placement); !v.decided {
+		return nil
+	}
+	var members v1alpha1.MemberClusterList
+	if err := c.client.List(ctx, &members, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing the clusters of placement %s: %w", at, err)
+	}
+	for i := range members.Items {
+		m := &members.Items[i]
+		_, selected := slices.BinarySearch(placement.Status.Clusters, v1alpha1.ClusterName(m.Name))
+		if selected && m.DeletionTimestamp.IsZero() {
+			v.members = append(v.members, m)
+		}
+	}
+	return nil
+}
+
+// decided says whether there is a decision to go by: about this very spec, or the last one where this spec cannot be decided.
+func decided(placement *v1alpha1.Placement) bool {
+	c := meta.FindStatusCondition(placement.Status.Conditions, v1alpha1.ConditionDecided)
+	if c == nil || c.ObservedGeneration != placement.Generation {
+		return false
+	}
+	return c.Status == metav1.ConditionTrue && placement.Status.ObservedGeneration == placement.Generation ||
+		c.Status == metav1.ConditionFalse && placement.Status.ObservedGeneration > 0
+}
+
+// newest returns the rollout that counts.
+func (v *visit) newest() *v1alpha1.Rollout {
+	if len(v.rollouts) == 0 {
+		return nil
+	}
+	return &v.rollouts[len(v.rollouts)-1]
+}
+
+// widened says whether the current Release of the Package is this one with variants for more clusters.
+func (v *visit) widened(release string) bool {
+	was, current := v.releases[release], v.releases[v.pkg.Status.Release]
+	return was != nil && current != nil && current.Spec.Widens(&was.Spec)
+}
+
+// clusters returns what is known of each of them, as seen by a rollout to a release.
+func (c *Controller) clusters(v *visit, release string) []Cluster {
+	target := v.releases[release]
+	widened := v.widened(release)
+	if widened {
+		target = v.releases[v.pkg.Status.Release]
+	}
+	key := v1alpha1.KeyOf(v.pkg.Namespace, v.pkg.Name)
+	clusters := make([]Cluster, 0, len(v.members))
+	for _, m := range v.members {
+		digest := ""
+		if target != nil {
+			digest = c.digest(&target.Spec, m)
+		}
+		one := clusterOf(m, held(m, key), digest)
+		if widened && one.Holds == v.pkg.Status.Release {
+			one.Holds = release
+		}
+		clusters = append(clusters, one)
+	}
+	return clusters
+}
+
+// held is what a cluster says of a Package; nil when it says nothing.
+func held(m *v1alpha1.MemberCluster, key v1alpha1.PackageKey) *v1alpha1.MemberPackage {
+	at := slices.IndexFunc(m.Status.Packages, func(p v1alpha1.MemberPackage) bool { return p.Package == key })
+	if at < 0 {
+		return nil
+	}
+	return &m.Status.Packages[at]
+}
+
+// clusterOf says what is known of one cluster. digest is that of the content that the release has for it; empty when it has
+// none.
+func clusterOf(m *v1alpha1.MemberCluster, holds *v1alpha1.MemberPackage, digest string) Cluster {
+	c := Cluster{Name: v1alpha1.ClusterName(m.Name), Labels: m.Labels, State: Absent}
+	if holds != nil && holds.Phase != v1alpha1.PackageRemoving {
+		c.Holds, c.Content = holds.Release, digest != "" && holds.Digest == digest
+		c.State, c.Message = stateOf(holds)
+	}
+	switch {
+	case !meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionConnected):
+		c.State = Away
+	case digest == "":
+		c.State = Unfit
+	}
+	return c
+}
+
+func stateOf(holds *v1alpha1.MemberPackage) (State, string) {
+	message := holds.Message
+	if len(holds.Failures) > 0 {
+		message = holds.Failures[0].Object + ": " + holds.Failures[0].Message
+	}
+	switch {
+	case holds.Phase == v1alpha1.PackageFailed, holds.Phase == v1alpha1.PackageApplied && len(holds.Failures) > 0:
+		return Failing, message
+	case holds.Phase == v1alpha1.PackageApplied && holds.Healthy >= holds.Objects:
+		return Well, ""
+	}
+	return Unwell, message
+}

@@ -1,0 +1,199 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+const (
+	byPackage   = "rollout: package"
+	byPlacement = "rollout: placement"
+
+	// gather is how long changes of clusters are gathered before a rollout is looked at: each look reads all of its clusters,
+	// and writes them.
+	gather = time.Second
+)
+
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// Needs is what the controller needs.
+type Needs struct {
+	// Digest returns the digest of the content that a Release has for a cluster; empty when it has none.
+	Digest func(*v1alpha1.ReleaseSpec, *v1alpha1.MemberCluster) string
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// Setup adds the controller to the manager. The context is that of the manager's start; Setup itself calls no API.
+func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) error {
+	c := &Controller{
+		client: mgr.GetClient(), events: mgr.GetEventRecorder("umbel-rollout"), digest: needs.Digest, now: needs.Now,
+	}
+	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("rollout").
+		WithOptions(controller.Options{MaxConcurrentReconciles: 2}).
+		For(&v1alpha1.Package{}).
+		Watches(&v1alpha1.Rollout{}, ofRollout()).
+		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(c.ofPlacement)).
+		Watches(&v1alpha1.MemberCluster{}, c.ofMember()).
+		Complete(c)
+	if err != nil {
+		return fmt.Errorf("setting up the rollout controller: %w", err)
+	}
+	return nil
+}
+
+func index(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, each := range []struct {
+		object client.Object
+		field  string
+		value  func(client.Object) []string
+	}{
+		{&v1alpha1.Rollout{}, byPackage, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.Rollout).Spec.PackageRef.Name}
+		}},
+		{&v1alpha1.Release{}, byPackage, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.Release).Spec.PackageRef.Name}
+		}},
+		{&v1alpha1.Package{}, byPlacement, func(o client.Object) []string {
+			if p := o.(*v1alpha1.Package); p.Spec.Rollout != nil {
+				return []string{p.Spec.PlacementRef.Name}
+			}
+			return nil
+		}},
+	} {
+		if err := indexer.IndexField(ctx, each.object, each.field, each.value); err != nil {
+			return fmt.Errorf("indexing by %s: %w", each.field, err)
+		}
+	}
+	return nil
+}
+
+// ofRollout asks for a look at once when somebody changed the spec, or a Rollout came or went, and after a while when its
+// status was written: that was us.
+func ofRollout() handler.EventHandler {
+	request := func(o client.Object) (reconcile.Request, bool) {
+		r, ok := o.(*v1alpha1.Rollout)
+		if !ok {
+			return reconcile.Request{}, false
+		}
+		return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: r.Spec.PackageRef.Name}}, true
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
+			if r, ok := request(e.Object); ok {
+				q.Add(r)
+			}
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			r, ok := request(e.ObjectNew)
+			switch {
+			case !ok:
+			case e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration():
+				q.Add(r)
+			default:
+				q.AddAfter(r, gather)
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) {
+			if r, ok := request(e.Object); ok {
+				q.Add(r)
+			}
+		},
+	}
+}
+
+func (c *Controller) ofPlacement(ctx context.Context, placement client.Object) []reconcile.Request {
+	var packages v1alpha1.PackageList
+	err := c.client.List(ctx, &packages, client.InNamespace(placement.GetNamespace()),
+		client.MatchingFields{byPlacement: placement.GetName()}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing the packages of a placement", "placement", client.ObjectKeyFromObject(placement))
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range packages.Items {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&packages.Items[i])})
+	}
+	return requests
+}
+
+// ofMember asks for a look at the Packages that a change of a cluster concerns: those that it holds, and says something new
+// of, and when it comes or goes those as well that are about to be told.
+func (c *Controller) ofMember() handler.EventHandler {
+	ask := func(m *v1alpha1.MemberCluster, q queue, concerned func(v1alpha1.PackageKey) bool) {
+		for _, p := range m.Status.Packages {
+			if concerned(p.Package) {
+				namespace, name := p.Package.Split()
+				q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}, gather)
+			}
+		}
+	}
+	every := func(v1alpha1.PackageKey) bool { return true }
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
+			if m, ok := e.Object.(*v1alpha1.MemberCluster); ok {
+				ask(m, q, every)
+				c.askSelecting(ctx, m, q)
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			before, ok := e.ObjectOld.(*v1alpha1.MemberCluster)
+			after, too := e.ObjectNew.(*v1alpha1.MemberCluster)
+			if !ok || !too {
+				return
+			}
+			ask(after, q, func(key v1alpha1.PackageKey) bool {
+				return !equality.Semantic.DeepEqual(held(before, key), held(after, key))
+			})
+			if connected(before) != connected(after) || !equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
+				before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() {
+				c.askSelecting(ctx, after, q)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
+			if m, ok := e.Object.(*v1alpha1.MemberCluster); ok {
+				c.askSelecting(ctx, m, q)
+			}
+		},
+	}
+}
+
+// askSelecting asks for a look at every Package with a strategy whose Placement selects the cluster.
+func (c *Controller) askSelecting(ctx context.Context, m *v1alpha1.MemberCluster, q queue) {
+	var placements v1alpha1.PlacementList
+	if err := c.client.List(ctx, &placements, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing the placements of a cluster", "cluster", m.Name)
+		return
+	}
+	for i := range placements.Items {
+		if _, selected := slices.BinarySearch(placements.Items[i].Status.Clusters, v1alpha1.ClusterName(m.Name)); !selected {
+			continue
+		}
+		for _, request := range c.ofPlacement(ctx, &placements.Items[i]) {
+			q.AddAfter(request, gather)
+		}
+	}
+}
+
+func connected(m *v1alpha1.MemberCluster) bool {
+	return meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionConnected)
+}
