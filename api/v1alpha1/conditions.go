@@ -83,7 +83,8 @@ const (
 	ReasonRenderFailed      = "RenderFailed"      // a file is invalid; the message names file, object and field
 	ReasonEmptyRender       = "EmptyRender"       // nothing was rendered: refused, since unknown is never empty
 	ReasonStoreFailed       = "StoreFailed"       // the rendered content could not be stored
-	ReasonVariableMissing   = "VariableMissing"   // a selected cluster lacks a label that a manifest refers to
+	ReasonVariableMissing   = "VariableMissing"   // a selected cluster lacks a value that a manifest refers to
+	ReasonNothingSelected   = "NothingSelected"   // the selectors of the objects leave none for a selected cluster
 	ReasonPlaced            = "Placed"            // Placed True
 	ReasonPlacementNotFound = "PlacementNotFound" // Placed False: there is no such Placement in the namespace
 	ReasonUndecided         = "Undecided"         // the Placement itself is not decided

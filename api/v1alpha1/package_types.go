@@ -32,6 +32,11 @@ type Package struct {
 type PackageSpec struct {
 	// source is where the manifests come from.
 	Source Source `json:"source"`
+	// variants are what is different for some of the clusters.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	Variants []PackageVariant `json:"variants,omitempty"`
 	// placementRef names the Placement, in the same namespace, that says which clusters get the Package.
 	PlacementRef LocalReference `json:"placementRef"`
 	// deletes says what may be deleted without a word. Absent, the defaults hold.

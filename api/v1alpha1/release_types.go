@@ -28,11 +28,15 @@ type ReleaseSpec struct {
 	// revision is the source revision, such as a Git commit.
 	// +kubebuilder:validation:MinLength=1
 	Revision string `json:"revision"`
+	// inputs is the SHA-256, in hex, of what the Package's variants said when this was rendered; empty without variants.
+	// +optional
+	Inputs string `json:"inputs,omitempty"`
 	// repository is where the content is stored: the OCI repository's name, without the registry's address.
 	// +kubebuilder:validation:MinLength=1
 	Repository string `json:"repository"`
-	// variables are the cluster variables that the manifests refer to, such as cluster.name or
-	// cluster.labels.region, sorted. Clusters with the same values get the same content.
+	// variables are what clusters differ by, sorted: the variables that the manifests refer to, such as cluster.name or
+	// cluster.labels.region, and the selectors of objects and variants, such as cluster.matches(env=prod), which are
+	// true or false. Clusters with the same values get the same content.
 	// +listType=atomic
 	// +optional
 	Variables []string `json:"variables,omitempty"`

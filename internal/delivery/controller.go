@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/source"
 	"umbel.dev/umbel/internal/kube/conditions"
 )
@@ -47,6 +48,8 @@ type Needs struct {
 	LocalSources []string
 	// Content is where rendered content goes.
 	Content Content
+	// Renders keeps what was rendered. The default is a cache that renders in this process.
+	Renders *render.Cache
 	// Elected is closed once this replica of the hub leads; until then it follows what the leader decides. The default
 	// is a hub that is one process.
 	Elected <-chan struct{}
@@ -63,6 +66,7 @@ type Controller struct {
 	events  events.EventRecorder
 	content Content
 	fetcher *source.Fetcher
+	renders *render.Cache
 	desired *Desired
 	log     *slog.Logger
 	now     func() time.Time
@@ -97,6 +101,7 @@ type visit struct {
 	seen    Seen
 	members []Member
 	commit  string // what the source points at; empty when that is not known
+	inputs  string // what the variants say, as Inputs gives it
 
 	conditions []metav1.Condition // what this pass found, one of each type
 	requeue    time.Duration

@@ -17,7 +17,7 @@ import (
 )
 
 // Desired knows what each cluster is to hold. It keeps one small view for each Package, which the controller replaces
-// as a whole, and the labels of each cluster; what one cluster is to hold is decided when somebody asks, by Assign.
+// as a whole, and the labels and properties of each cluster; what one cluster is to hold is decided when somebody asks, by Assign.
 // So the memory that it takes is that of Packages plus that of clusters, not their product. For takes about 200 ns
 // for each Package of the hub.
 type Desired struct {
@@ -109,7 +109,8 @@ func (d *Desired) observe(now any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before, known := d.clusters[cluster.Name]
-	if known && before.Leaving == cluster.Leaving && maps.Equal(before.Labels, cluster.Labels) {
+	if known && before.Leaving == cluster.Leaving && maps.Equal(before.Labels, cluster.Labels) &&
+		maps.Equal(before.Properties, cluster.Properties) {
 		return
 	}
 	d.clusters[cluster.Name] = cluster
@@ -140,8 +141,20 @@ func (d *Desired) known() int {
 // ClusterOf returns what a decision needs to know of a member.
 func ClusterOf(member *v1alpha1.MemberCluster) Cluster {
 	return Cluster{
-		Name: v1alpha1.ClusterName(member.Name), Labels: member.Labels, Leaving: !member.DeletionTimestamp.IsZero(),
+		Name: v1alpha1.ClusterName(member.Name), Labels: member.Labels, Properties: propertiesOf(member),
+		Leaving: !member.DeletionTimestamp.IsZero(),
 	}
+}
+
+func propertiesOf(member *v1alpha1.MemberCluster) map[string]string {
+	if len(member.Status.Properties) == 0 {
+		return nil
+	}
+	properties := make(map[string]string, len(member.Status.Properties))
+	for _, p := range member.Status.Properties {
+		properties[p.Name] = p.Value
+	}
+	return properties
 }
 
 // publish replaces the view of a Package and tells the clusters that it concerns.

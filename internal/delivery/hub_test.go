@@ -29,6 +29,7 @@ import (
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
@@ -46,6 +47,7 @@ type hub struct {
 	namespace string
 	dir       string
 	store     *content.Store
+	cache     *render.Cache
 	desired   *delivery.Desired
 	hooks     http.Handler
 	logs      *lines
@@ -98,7 +100,8 @@ func (h *hub) start() {
 		h.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(h.t.Context())
-	needs := delivery.Needs{Dir: h.dir, LocalSources: []string{os.TempDir()}, Content: h.store, Log: h.logs.logger(), Now: time.Now}
+	h.cache = render.NewCache(nil)
+	needs := delivery.Needs{Dir: h.dir, LocalSources: []string{os.TempDir()}, Content: h.store, Renders: h.cache, Log: h.logs.logger(), Now: time.Now}
 	if h.desired, err = delivery.Setup(ctx, mgr, needs); err != nil {
 		h.t.Fatal(err)
 	}

@@ -40,9 +40,9 @@ func (c *Controller) unchanged(v *visit, commit string) string {
 }
 
 // open finds what a revision of the source holds, and returns what renders it, and what that has read when it has.
-func (c *Controller) open(pkg *v1alpha1.Package, commit string) (func() (*render.Rendered, error), *source.Trace, error) {
+func (c *Controller) open(pkg *v1alpha1.Package, commit string) (render.Maker, *source.Trace, error) {
 	if inline := pkg.Spec.Source.Inline; inline != nil {
-		return func() (*render.Rendered, error) { return render.Inline(manifests(inline)) }, nil, nil
+		return render.Inline(manifests(inline)), nil, nil
 	}
 	at, _ := placeOf(pkg.Namespace, pkg.Spec.Source)
 	files, err := c.fetcher.Tree(at.ref, commit, at.folder)
@@ -50,7 +50,7 @@ func (c *Controller) open(pkg *v1alpha1.Package, commit string) (func() (*render
 		return nil, nil, err
 	}
 	trace := source.NewTrace(files)
-	return func() (*render.Rendered, error) { return render.Objects(trace, folderOf(at)) }, trace, nil
+	return c.renders.Folder(trace, folderOf(at)), trace, nil
 }
 
 func manifests(inline *v1alpha1.InlineSource) [][]byte {

@@ -13,8 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
-	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/source"
+	"umbel.dev/umbel/internal/delivery/variable"
 )
 
 // maxVariants bounds the variants of one Release, which is one object of the hub's API.
@@ -24,6 +24,8 @@ const maxVariants = 4000
 type Cluster struct {
 	Name   v1alpha1.ClusterName
 	Labels map[string]string
+	// Properties are what it says of itself.
+	Properties map[string]string
 	// Leaving: the MemberCluster is being deleted.
 	Leaving bool
 }
@@ -154,7 +156,7 @@ func doubts(placement *v1alpha1.Placement, cluster v1alpha1.ClusterName) bool {
 }
 
 // VariantFor returns the variant of a Release for a cluster; nil when the Release has none, or when the cluster lacks
-// a label that the Release's manifests refer to.
+// a value that the Release's manifests refer to.
 func VariantFor(release *v1alpha1.ReleaseSpec, cluster Cluster) *v1alpha1.Variant {
 	values, missing := Values(release.Variables, cluster)
 	if missing != "" {
@@ -176,15 +178,11 @@ func variantOf(release *v1alpha1.ReleaseSpec, values []string) *v1alpha1.Variant
 
 // Values returns the cluster's values of the variables, in their order, or the first variable that it has none for.
 func Values(variables []string, cluster Cluster) (values []string, missing string) {
-	for _, variable := range variables {
-		if variable == render.VariableName {
-			values = append(values, string(cluster.Name))
-			continue
-		}
-		key, isLabel := strings.CutPrefix(variable, render.VariableLabel)
-		value, has := cluster.Labels[key]
-		if !isLabel || !has {
-			return nil, variable
+	facts := cluster.facts()
+	for _, name := range variables {
+		value, has := variable.Value(name, facts)
+		if !has {
+			return nil, name
 		}
 		values = append(values, value)
 	}
@@ -197,7 +195,8 @@ type Class struct {
 	Clusters []v1alpha1.ClusterName
 }
 
-// Missing is a cluster that lacks the value of a variable.
+// Missing is a cluster for which there is no content: it lacks the value of a variable or, without one, the selectors leave
+// no object for it.
 type Missing struct {
 	Cluster  v1alpha1.ClusterName
 	Variable string

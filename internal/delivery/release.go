@@ -19,6 +19,7 @@ import (
 	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/source"
+	"umbel.dev/umbel/internal/delivery/variable"
 )
 
 // retryStore is the wait after the registry did not take something.
@@ -27,6 +28,7 @@ const retryStore = 10 * time.Second
 // attempt is a rendering that made no new Release, and what came of it. The same inputs would give the same.
 type attempt struct {
 	source    v1alpha1.Source
+	inputs    string // of the variants
 	commit    string
 	release   string // the current one at the time
 	variables []string
@@ -37,6 +39,10 @@ type attempt struct {
 // render sees to it that the current Release is what the source says now, with a variant for every selected cluster.
 func (c *Controller) render(ctx context.Context, v *visit) error {
 	from, commit := v.pkg.Spec.Source, v.commit
+	var err error
+	if v.inputs, err = Inputs(v.pkg.Spec.Variants); err != nil {
+		return fmt.Errorf("reading the variants of package %s: %w", v.key, err)
+	}
 	current := v.seen.Release
 	if commit == "" {
 		// The source cannot be read now. New clusters still get the revision that the others have.
@@ -47,9 +53,8 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 	}
 	commit = c.unchanged(v, commit)
 	whole := true
-	if current != nil && SameSource(current.Spec.Source, from) && current.Spec.Revision == commit {
+	if current != nil && SameSource(current.Spec.Source, from) && current.Spec.Revision == commit && current.Spec.Inputs == v.inputs {
 		classes, missing := Classes(current.Spec.Variables, v.selected())
-		var err error
 		if whole, err = c.stored(ctx, v); err != nil {
 			v.storeFailed(err)
 			return nil
@@ -69,7 +74,7 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 // tried says whether this very rendering was done already and made no Release.
 func (v *visit) tried(from v1alpha1.Source, commit string) bool {
 	t := &v.memo.tried
-	return t.commit == commit && SameSource(t.source, from) && t.release == v.pkg.Status.Release &&
+	return t.commit == commit && t.inputs == v.inputs && SameSource(t.source, from) && t.release == v.pkg.Status.Release &&
 		t.classes == classesKey(t.variables, v.selected())
 }
 
@@ -109,64 +114,82 @@ func (v *visit) storeFailed(err error) {
 
 // renderCommit renders, and makes a Release of what is new.
 func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) error {
-	renders, trace, err := c.open(v.pkg, commit)
+	makes, trace, err := c.open(v.pkg, commit)
 	if err != nil {
 		c.mirrorFailed(v, err)
 		return nil
 	}
 	c.log.Debug("rendering", "package", v.key, "revision", commit)
-	rendered, err := renders()
+	family, err := familyOf(v, makes)
 	if err != nil {
 		v.renderFailed(commit, nil, err)
 		return nil
 	}
 	v.memo.fed = fed{source: Released(v.pkg.Spec.Source), commit: commit, trace: trace}
-	classes, missing := Classes(rendered.Variables, v.selected())
+	classes, missing := Classes(family.Variables, v.selected())
 	if len(classes) > maxVariants {
-		v.renderFailed(commit, rendered.Variables, fmt.Errorf("the selected clusters need %d variants, at most %d are made: use fewer variables, or labels with fewer values", len(classes), maxVariants))
+		v.renderFailed(commit, family.Variables, fmt.Errorf("the selected clusters need %d variants, at most %d are made: use fewer variables, or labels with fewer values", len(classes), maxVariants))
 		return nil
 	}
 	spec := v1alpha1.ReleaseSpec{
 		PackageRef: v1alpha1.LocalReference{Name: v.pkg.Name},
 		Source:     Released(v.pkg.Spec.Source),
 		Revision:   commit,
+		Inputs:     v.inputs,
 		Repository: Repository(v.key),
-		Variables:  rendered.Variables,
+		Variables:  family.Variables,
 	}
 	for _, class := range classes {
-		variant, err := c.store(ctx, spec.Repository, rendered, class)
-		if stored := (*storeError)(nil); errors.As(err, &stored) {
-			v.storeFailed(err)
+		variant, err := c.store(ctx, spec.Repository, family, class)
+		switch lacking := lackingFor(class, err); {
+		case err == nil:
+			spec.Variants = append(spec.Variants, *variant)
+		case len(lacking) > 0:
+			missing = append(missing, lacking...)
+		default:
+			if stored := (*storeError)(nil); errors.As(err, &stored) {
+				v.storeFailed(err)
+				return nil
+			}
+			v.renderFailed(commit, family.Variables, err)
 			return nil
 		}
-		if err != nil {
-			v.renderFailed(commit, rendered.Variables, err)
-			return nil
-		}
-		spec.Variants = append(spec.Variants, *variant)
 	}
 	v.memo.files = map[string]string{}
-	for _, variable := range rendered.Variables {
-		v.memo.files[variable] = rendered.File(variable)
+	for _, variable := range family.Variables {
+		v.memo.files[variable] = family.File(variable)
 	}
 	condition := renderedCondition(&spec, missing, v.memo.files)
 	v.set(condition)
 	current := v.seen.Release
 	if current != nil && SameSource(current.Spec.Source, spec.Source) && slices.Equal(current.Spec.Variables, spec.Variables) {
-		if current.Spec.Revision == spec.Revision {
+		if current.Spec.Revision == spec.Revision && current.Spec.Inputs == spec.Inputs {
 			spec.Variants = Widen(spec.Variants, current.Spec.Variants)
 		}
 		if sameContent(&current.Spec, spec.Variants) {
 			v.memo.verified = current.Name
-			v.remember(commit, rendered.Variables, condition)
+			v.remember(commit, family.Variables, condition)
 			return nil
 		}
 	}
 	if len(spec.Variants) == 0 {
-		v.remember(commit, rendered.Variables, condition)
+		v.remember(commit, family.Variables, condition)
 		return nil // every object waits for a cluster to say what its variables are
 	}
 	return c.release(ctx, v, spec)
+}
+
+// familyOf renders what the selected clusters need.
+func familyOf(v *visit, makes render.Maker) (*render.Family, error) {
+	variants, err := variantsOf(v.pkg.Spec.Variants)
+	if err != nil {
+		return nil, err
+	}
+	var clusters []variable.Cluster
+	for _, cluster := range v.selected() {
+		clusters = append(clusters, cluster.facts())
+	}
+	return render.Variants(makes, variants, clusters)
 }
 
 // sameContent says whether the Release has these very variants.
@@ -180,29 +203,48 @@ func sameContent(release *v1alpha1.ReleaseSpec, variants []v1alpha1.Variant) boo
 // storeError says that the registry did not take something.
 type storeError struct{ error }
 
-// store puts the content for one class into the registry.
-func (c *Controller) store(ctx context.Context, repository string, rendered *render.Rendered, class Class) (*v1alpha1.Variant, error) {
-	entries, err := rendered.For(class.Values)
-	if err == nil {
-		var blob []byte
-		if blob, err = bundle.Encode(entries); err == nil {
-			digest, err := c.content.Push(ctx, repository, bundle.MediaType, blob)
-			if err != nil {
-				return nil, &storeError{err}
-			}
-			return &v1alpha1.Variant{Values: class.Values, Digest: digest, Size: int64(len(blob)), Objects: int32(len(entries))}, nil
+// store puts the content for one class into the registry, unless it is known to be there.
+func (c *Controller) store(ctx context.Context, repository string, family *render.Family, class Class) (*v1alpha1.Variant, error) {
+	kept := func(output render.Output) (bool, error) {
+		has, err := c.content.Has(ctx, repository, output.Digest, output.Size)
+		if err != nil {
+			return false, &storeError{err}
 		}
+		return has, nil
 	}
-	if len(class.Clusters) > 0 {
-		return nil, fmt.Errorf("for cluster %s: %w", names(class.Clusters), err)
+	output, err := c.renders.Output(family, class.Values, repository, kept, func() (render.Output, error) {
+		return c.push(ctx, repository, family, class)
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	return &v1alpha1.Variant{Values: class.Values, Digest: output.Digest, Size: output.Size, Objects: output.Objects}, nil
+}
+
+// push makes the content for one class and puts it into the registry.
+func (c *Controller) push(ctx context.Context, repository string, family *render.Family, class Class) (render.Output, error) {
+	entries, err := family.For(class.Values)
+	var blob []byte
+	if err == nil {
+		blob, err = bundle.Encode(entries)
+	}
+	switch {
+	case err != nil && len(class.Clusters) > 0:
+		return render.Output{}, fmt.Errorf("for cluster %s: %w", names(class.Clusters), err)
+	case err != nil:
+		return render.Output{}, err
+	}
+	digest, err := c.content.Push(ctx, repository, bundle.MediaType, blob)
+	if err != nil {
+		return render.Output{}, &storeError{err}
+	}
+	return render.Output{Digest: digest, Size: int64(len(blob)), Objects: int32(len(entries))}, nil
 }
 
 // remember keeps the outcome of a rendering that made no Release.
 func (v *visit) remember(commit string, variables []string, condition metav1.Condition) {
 	v.memo.tried = attempt{
-		source: Released(v.pkg.Spec.Source), commit: commit, release: v.pkg.Status.Release,
+		source: Released(v.pkg.Spec.Source), inputs: v.inputs, commit: commit, release: v.pkg.Status.Release,
 		variables: variables, classes: classesKey(variables, v.selected()), rendered: condition,
 	}
 }
@@ -223,7 +265,7 @@ func (v *visit) renderFailed(commit string, variables []string, err error) {
 	v.remember(commit, variables, condition)
 }
 
-// renderedCondition says what came of a rendering that worked. Clusters that lack a label keep what they hold.
+// renderedCondition says what came of a rendering that worked. Clusters that lack a value keep what they hold.
 // files says which file refers to a variable.
 func renderedCondition(release *v1alpha1.ReleaseSpec, missing []Missing, files map[string]string) metav1.Condition {
 	condition := metav1.Condition{Type: v1alpha1.ConditionRendered, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRendered}
@@ -241,11 +283,15 @@ func renderedCondition(release *v1alpha1.ReleaseSpec, missing []Missing, files m
 		}
 		return condition
 	}
-	condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonVariableMissing
+	condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonNothingSelected
 	var each []string
-	for _, m := range missing[:min(len(missing), maxNames)] {
-		each = append(each, fmt.Sprintf("cluster %s has no label %s, which %s refers to as ${%s}", m.Cluster,
-			strings.TrimPrefix(m.Variable, render.VariableLabel), files[m.Variable], m.Variable))
+	for i, m := range missing {
+		if m.Variable != "" {
+			condition.Reason = v1alpha1.ReasonVariableMissing
+		}
+		if i < maxNames {
+			each = append(each, m.tell(files))
+		}
 	}
 	condition.Message = strings.Join(each, "; ")
 	if more := len(missing) - maxNames; more > 0 {

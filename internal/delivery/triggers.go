@@ -22,6 +22,7 @@ import (
 	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/source"
 )
 
@@ -53,9 +54,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 	if needs.Now == nil {
 		needs.Now = time.Now
 	}
+	if needs.Renders == nil {
+		needs.Renders = render.NewCache(nil)
+	}
 	c := &Controller{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder("umbel-delivery"),
-		content: needs.Content, desired: newDesired(mgr.GetCache()), log: needs.Log,
+		content: needs.Content, desired: newDesired(mgr.GetCache()), renders: needs.Renders, log: needs.Log,
 		now: needs.Now, started: needs.Now(), memos: map[v1alpha1.PackageKey]*memo{},
 	}
 	readers, err := readers(needs)
@@ -235,6 +239,7 @@ func sameMember(before, after *v1alpha1.MemberCluster) bool {
 		return meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionConnected)
 	}
 	return connected(before) == connected(after) && maps.Equal(before.Labels, after.Labels) &&
+		maps.Equal(propertiesOf(before), propertiesOf(after)) &&
 		before.DeletionTimestamp.IsZero() == after.DeletionTimestamp.IsZero()
 }
 

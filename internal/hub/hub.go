@@ -40,7 +40,7 @@ type Options struct {
 	Replica Replica
 	// Authentication is the path of an AuthenticationConfiguration, whose people may sign in (nil: as before).
 	Authentication *string
-	// Programs is the folder of umbel-kube and umbel-agent.
+	// Programs is the folder of umbel, umbel-kube and umbel-agent.
 	Programs string
 	// LocalSources are the folders of this machine's disk in which Packages may have their file:// repositories.
 	LocalSources []string

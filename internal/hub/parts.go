@@ -30,6 +30,7 @@ import (
 	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/gateway"
 	"umbel.dev/umbel/internal/gateway/replicas"
 	"umbel.dev/umbel/internal/gateway/trust"
@@ -250,6 +251,7 @@ func (h *hub) addScopes(context.Context) error { return scope.Setup(h.manager) }
 func (h *hub) addDelivery(ctx context.Context) (err error) {
 	needs := delivery.Needs{
 		Dir: Dir(h.Home), LocalSources: h.LocalSources, Content: h.store, Log: h.Log, Now: time.Now,
+		Renders: render.NewCache(h.workers(ctx)),
 	}
 	if h.replicas != nil {
 		needs.Elected = h.manager.Elected()

@@ -2,7 +2,7 @@
 // bare client-go program on the same cluster in the same run. Machines are noisy; ratios are what to look at.
 //
 //	go run ./test/bench                   everything
-//	go run ./test/bench -only repair      one of: start, reach, failover, commit, apply, repair (which applies first)
+//	go run ./test/bench -only repair      one of: start, reach, failover, commit, render, apply, repair (which applies first)
 //	go run ./test/bench -objects 1000     other sizes
 //
 // It prints a table and writes build/bench/NAME.json: an array of {name, value, unit, goal, better}.
@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	only := flag.String("only", "start,reach,failover,commit,repair", "what to measure, separated by commas")
+	only := flag.String("only", "start,reach,failover,commit,render,repair", "what to measure, separated by commas")
 	sizes := flag.String("objects", "1000,10000", "numbers of objects for repair, separated by commas")
 	seed := flag.Uint64("seed", 20261122, "seed of the mutator")
 	flag.Parse()
@@ -52,7 +52,7 @@ func run(ctx context.Context, parts, sizes []string, seed uint64) (err error) {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *rig.Fleet, *report.Report) error
-	}{{"start", measureStart}, {"reach", measureReach}, {"failover", measureFailover}, {"commit", measureCommit}} {
+	}{{"start", measureStart}, {"reach", measureReach}, {"failover", measureFailover}, {"commit", measureCommit}, {"render", measureRender}} {
 		if !slices.Contains(parts, part.name) {
 			continue
 		}

@@ -70,7 +70,9 @@ func (d *packageDossier) step(reason string) string {
 	case v1alpha1.ReasonStoreFailed:
 		return "has the hub's disk room left? it tries again by itself"
 	case v1alpha1.ReasonVariableMissing:
-		return "`umbel label cluster NAME KEY=VALUE` gives a cluster the label that the message names"
+		return "`umbel label cluster NAME KEY=VALUE` gives a cluster the label that the message names; a default in the manifest does without: ${cluster.labels.KEY:-DEFAULT}"
+	case v1alpha1.ReasonNothingSelected:
+		return fmt.Sprintf("have the Placement leave out the clusters that the message names (`umbel describe placement %s%s`), or give them an object", pkg.Spec.PlacementRef.Name, where)
 	case v1alpha1.ReasonPlacementNotFound:
 		return fmt.Sprintf("`umbel get placements%s` lists those that exist; spec.placementRef.name is %q", where, pkg.Spec.PlacementRef.Name)
 	case v1alpha1.ReasonUndecided:

@@ -105,7 +105,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	span.Var(cmd.Flags(), &o.CertificateLife, "member-certificate-life", "`DURATION` that an agent's certificate is valid; agents renew between a half and three quarters of it")
 	cmd.Flags().StringVar(&o.Authentication, "authentication-config", "",
 		"`FILE` with an AuthenticationConfiguration of Kubernetes: whose people may sign in (default: as before, else nobody's)")
-	cmd.AddCommand(newImageCmd(f))
+	cmd.AddCommand(newImageCmd(f), newWorkerCmd())
 	return cmd
 }
 

@@ -69,7 +69,7 @@ func checkType(o object) error {
 	if strings.Count(o.fields["apiVersion"].(string), "/") > 1 {
 		return wrong(o, "apiVersion", "%q has to be VERSION or GROUP/VERSION", o.fields["apiVersion"])
 	}
-	if strings.Contains(o.fields["apiVersion"].(string)+o.fields["kind"].(string), "${cluster.") {
+	if refersTo(o.fields["apiVersion"].(string)) || refersTo(o.fields["kind"].(string)) {
 		return wrong(o, "kind", "variables are not put into apiVersion and kind")
 	}
 	return nil
@@ -88,7 +88,7 @@ func checkName(o object, metadata map[string]any, field string) error {
 	if text == "" {
 		return wrong(o, "metadata."+field, "is empty")
 	}
-	if strings.Contains(text, "${cluster.") {
+	if refersTo(text) {
 		return nil
 	}
 	if errs := content.IsPathSegmentName(text); len(errs) > 0 {

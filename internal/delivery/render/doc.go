@@ -8,14 +8,20 @@
 //  2. Lists are flattened. What only a server writes (status, uid, resourceVersion, managedFields and their like) is
 //     dropped, so that the output of `kubectl get -o yaml` can be committed.
 //  3. Every object is checked: apiVersion, kind and name, labels and annotations that are strings, no object twice.
-//  4. Variables in the values of fields are found: ${cluster.name} and ${cluster.labels.KEY}. Rendered.For puts the
-//     values of one class of clusters in. They are always strings. $${cluster.name} stands for the text itself, and
-//     ${ANYTHING_ELSE} is not touched, since scripts are full of it.
+//  4. What is for tools that read the source, and for no cluster, is left out (select.go). Objects are put into the
+//     namespaces of their folders, or those that a NamespaceSelector names (hierarchy.go, select.go).
+//  5. Variables in the values of fields are found, and the selectors of objects, which are variables too (package variable).
+//     $${cluster.name} stands for the text itself, and ${ANYTHING_ELSE} is not touched, since scripts are full of it.
+//  6. All that is done for each choice that the Package's variants make (variants.go). Family.For puts the values of one class of
+//     clusters in, and leaves out what is not wanted there.
+//
+// Steps 1 and 2 run in a process of its own where there are Workers, and what came of them is kept by all that was looked at (cache.go).
 //
 // Laws:
 //   - Either everything or an error: no file, document or entry is skipped because it cannot be understood. (What
 //     leaves out an object would delete it in the members.)
 //   - No object at all is an error (ErrEmpty).
+//   - Nothing that a source says can take more time or memory than a rendering may have, or hold up another one.
 //   - Errors name file, document, line, object and field, as far as each is known.
 //   - The same files give the same objects. What is not in the files cannot be reached: remote bases, Helm charts and
 //     plugins are refused with the file and the entry that asks for them.

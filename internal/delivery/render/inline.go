@@ -5,9 +5,18 @@ import "fmt"
 // inlineField is the field of a Package in which manifests stand.
 const inlineField = "spec.source.inline.objects"
 
-// Inline renders manifests that stand in a Package itself, each of them JSON. In errors and in statuses the field of the
-// Package stands where otherwise the file does.
-func Inline(manifests [][]byte) (*Rendered, error) {
+// Inline is the Maker of manifests that stand in a Package itself, each of them JSON. In errors and in statuses the field
+// of the Package stands where otherwise the file does.
+func Inline(manifests [][]byte) Maker {
+	return func(choice Choice) (*Rendered, error) {
+		if len(choice.Components) > 0 {
+			return nil, fmt.Errorf("component %q of spec.variants has nothing to be added to: objects that stand in the Package are no kustomization", choice.Components[0])
+		}
+		return inline(manifests)
+	}
+}
+
+func inline(manifests [][]byte) (*Rendered, error) {
 	if len(manifests) == 0 {
 		return nil, fmt.Errorf("%s: %w", inlineField, ErrEmpty)
 	}
@@ -27,5 +36,8 @@ func Inline(manifests [][]byte) (*Rendered, error) {
 		}
 		found = append(found, objects...)
 	}
-	return collect(found)
+	if err := refuseHooks(found); err != nil {
+		return nil, err
+	}
+	return collect("", found)
 }

@@ -10,7 +10,7 @@ import (
 
 func TestInline(t *testing.T) {
 	const good = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"${cluster.name}","uid":"1"},"data":{"n":"${cluster.labels.x}"}}`
-	rendered, err := Inline([][]byte{[]byte(good), []byte(`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"b"}}]}`)})
+	rendered, err := Inline([][]byte{[]byte(good), []byte(`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"b"}}]}`)})(Choice{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,11 +31,11 @@ func TestInline(t *testing.T) {
 		{"no kind", `{"apiVersion":"v1"}`, "spec.source.inline.objects[0]: kind is missing: it has to be a Kubernetes manifest"},
 		{"no name", `{"apiVersion":"v1","kind":"X","metadata":{}}`, "spec.source.inline.objects[0]: X : metadata.name: is missing"},
 	} {
-		if _, err := Inline([][]byte{[]byte(tc.manifest)}); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := Inline([][]byte{[]byte(tc.manifest)})(Choice{}); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got %v, want %q in it", tc.reason, err, tc.want)
 		}
 	}
-	if _, err := Inline(nil); !errors.Is(err, ErrEmpty) {
+	if _, err := Inline(nil)(Choice{}); !errors.Is(err, ErrEmpty) {
 		t.Errorf("no object: got %v", err)
 	}
 }

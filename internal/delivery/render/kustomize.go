@@ -23,9 +23,14 @@ const originAnnotation = "config.kubernetes.io/origin"
 // kustomizing is held while kustomize runs: it keeps the schema of the build in a variable of its package.
 var kustomizing sync.Mutex
 
-// build returns the objects of a folder with a kustomization file.
-func build(files fs.FS, folder string) ([]object, error) {
-	tree := &kustomizeFiles{files: files, root: folder}
+// build returns the objects of a folder with a kustomization file, to which components are added.
+func build(files fs.FS, folder string, components []string) ([]object, error) {
+	for _, component := range components {
+		if err := refuseReference("spec.variants", "kustomize.components", component); err != nil {
+			return nil, err
+		}
+	}
+	tree := &kustomizeFiles{files: files, root: folder, components: components}
 	built, err := run(tree)
 	if tree.refused != nil {
 		return nil, tree.refused // kustomize takes what it cannot read for missing, and goes on
@@ -69,9 +74,12 @@ func run(tree *kustomizeFiles) (built resmap.ResMap, err error) {
 // shorten takes out of kustomize's errors what it tried before, which hides what is wrong.
 func shorten(err error) error {
 	text := err.Error()
-	if _, last, found := cutLast(text, "accumulation err='"); found {
-		if inner, _, found := strings.Cut(last, "': "); found && !strings.Contains(inner, "is a folder") {
-			text = inner
+	if _, last, found := cutLast(text, "must resolve to a file': "); found {
+		text = last // a folder is tried as a file first
+	}
+	if _, tried, found := cutLast(text, "accumulation err='"); found {
+		if reason, _, found := strings.Cut(tried, "': must build at directory"); found {
+			text = reason // and a file as a folder then
 		}
 	}
 	return errors.New(strings.Join(strings.Fields(text), " "))
@@ -167,6 +175,13 @@ func refuseRemote(file, field string, value any) error {
 		}
 	}
 	return nil
+}
+
+func join(field, key string) string {
+	if field == "" {
+		return key
+	}
+	return field + "." + key
 }
 
 func refuseReference(file, field, entry string) error {

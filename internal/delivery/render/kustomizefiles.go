@@ -23,6 +23,8 @@ var errReadOnly = errors.New("the source is read-only")
 type kustomizeFiles struct {
 	files fs.FS
 	root  string // the folder that is built
+	// components are added to its kustomization.
+	components []string
 
 	rootFile    string // the name of its kustomization file
 	keepOrigins bool   // it asks for the annotations of origins itself
@@ -121,15 +123,16 @@ func (k *kustomizeFiles) inspect(file string, content []byte) ([]byte, error) {
 		return content, err
 	}
 	k.rootFile = path.Base(file)
-	wishes := texts(parsed["buildMetadata"])
-	if slices.Contains(wishes, "originAnnotations") {
-		k.keepOrigins = true
-		return content, nil
-	}
 	if parsed == nil {
 		return content, nil
 	}
-	parsed["buildMetadata"] = append(wishes, "originAnnotations")
+	wishes := texts(parsed["buildMetadata"])
+	if k.keepOrigins = slices.Contains(wishes, "originAnnotations"); !k.keepOrigins {
+		parsed["buildMetadata"] = append(wishes, "originAnnotations")
+	}
+	if len(k.components) > 0 {
+		parsed["components"] = append(texts(parsed["components"]), k.components...)
+	}
 	changed, err := json.Marshal(parsed)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)

@@ -15,16 +15,19 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// read returns the objects of a folder, by kustomize where it has a kustomization file.
-func read(files fs.FS, folder string) ([]object, error) {
+// read returns the objects of a folder, by kustomize where it has a kustomization file. Components are added to that.
+func read(files fs.FS, folder string, components []string) ([]object, error) {
 	entries, err := fs.ReadDir(files, folder)
 	if err != nil {
 		return nil, fmt.Errorf("reading folder %q: %w", folder, err)
 	}
 	for _, entry := range entries {
 		if isKustomization(entry.Name()) && !entry.IsDir() {
-			return build(files, folder)
+			return build(files, folder, components)
 		}
+	}
+	if len(components) > 0 {
+		return nil, fmt.Errorf("component %q of spec.variants has nothing to be added to: folder %q has no kustomization.yaml", components[0], folder)
 	}
 	var objects []object
 	for _, entry := range entries {
@@ -61,7 +64,7 @@ func readEntry(files fs.FS, folder string, entry fs.DirEntry) ([]object, error) 
 	case strings.HasPrefix(entry.Name(), "."):
 		return nil, nil
 	case entry.IsDir():
-		return read(files, name)
+		return read(files, name, nil)
 	case entry.Type()&fs.ModeIrregular != 0:
 		return nil, fmt.Errorf("%s: submodules are not fetched: put the files themselves here", name)
 	case !isManifest(entry.Name()) && entry.Type()&fs.ModeSymlink != 0 && leadsToFolder(files, name):

@@ -1,11 +1,14 @@
 package source
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -135,6 +138,36 @@ func (t *Trace) ReadDir(name string) ([]fs.DirEntry, error) {
 func (t *Trace) ReadFile(name string) ([]byte, error) {
 	t.ask(read, name)
 	return fs.ReadFile(t.files, name)
+}
+
+// Fingerprint implements Fingerprints, so that a trace of a trace costs no more than one.
+func (t *Trace) Fingerprint(name string) (string, error) {
+	t.ask(read, name)
+	if known, ok := t.files.(Fingerprints); ok {
+		return known.Fingerprint(name)
+	}
+	content, err := fs.ReadFile(t.files, name)
+	if err != nil {
+		return "", err
+	}
+	return digest(content), nil
+}
+
+// Digest names all that was asked and answered, in hex. Without an answer to one of the questions there is none.
+func (t *Trace) Digest() (digest string, known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	questions := slices.SortedFunc(maps.Keys(t.asked), func(a, b question) int {
+		return cmp.Or(cmp.Compare(a.what, b.what), cmp.Compare(a.name, b.name))
+	})
+	sum := sha256.New()
+	for _, q := range questions {
+		if t.asked[q] == unknown {
+			return "", false
+		}
+		fmt.Fprintf(sum, "%d %q %q\n", q.what, q.name, t.asked[q])
+	}
+	return hex.EncodeToString(sum.Sum(nil)), true
 }
 
 // Open implements fs.FS. What is opened may be read or listed.

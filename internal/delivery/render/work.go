@@ -1,0 +1,112 @@
+package render
+
+import (
+	"encoding/gob"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync"
+	"time"
+)
+
+// Work is the life of a worker: it renders what it reads jobs for from in, looks at files by asking for them on out, and
+// returns when in ends. When a job needs more memory than it may have, it says so, and whoever gave it the job ends the process:
+// what is at work cannot be stopped otherwise.
+func Work(in io.Reader, out io.Writer) error {
+	w := &working{out: gob.NewEncoder(out)}
+	receive := gob.NewDecoder(in)
+	for {
+		var j job
+		if err := receive.Decode(&j); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return fmt.Errorf("reading what is to be rendered: %w", err)
+		}
+		stop := w.watchMemory(j.Limits.Memory)
+		done := w.do(&remoteFiles{ask: func(a asked) (answer, error) {
+			var got answer
+			if err := w.say(said{Look: &a}); err != nil {
+				return got, err
+			}
+			return got, receive.Decode(&got)
+		}}, j)
+		stop()
+		if err := w.say(said{Done: done}); err != nil {
+			return fmt.Errorf("handing over what was rendered: %w", err)
+		}
+		debug.FreeOSMemory()
+	}
+}
+
+type working struct {
+	mu  sync.Mutex
+	out *gob.Encoder
+}
+
+func (w *working) say(message said) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.out.Encode(message)
+}
+
+func (w *working) do(files *remoteFiles, j job) *outcome {
+	found, err := read(files, j.Folder, j.Components)
+	if files.lost != nil {
+		err = files.lost
+	}
+	if err != nil {
+		return &outcome{Err: err.Error()}
+	}
+	done := &outcome{}
+	left := j.Limits.Output
+	for _, o := range found {
+		raw, err := json.Marshal(o.fields)
+		if err != nil {
+			return &outcome{Err: fmt.Sprintf("%s: %v", o.place, err)}
+		}
+		if left -= int64(len(raw)); left < 0 {
+			return &outcome{Err: fmt.Sprintf("%s: %s: with it there are more than %d MiB of objects, which is more than a Package may have: make several of it",
+				o.place, identify(o.fields), j.Limits.Output>>20)}
+		}
+		done.Objects = append(done.Objects, sentObject{File: o.place.file, Document: o.place.document, Line: o.place.line, Fields: raw})
+	}
+	return done
+}
+
+// watchMemory says when the process has more than that, until stop is called.
+func (w *working) watchMemory(limit int64) (stop func()) {
+	before := debug.SetMemoryLimit(limit - limit/8) // from there on memory is looked after, before it is too much
+	over := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				if memory() > limit {
+					_ = w.say(said{TooMuch: true}) // nobody listens: then the process ends as well
+					return
+				}
+			}
+		}
+	})
+	return func() {
+		close(over)
+		watching.Wait()
+		debug.SetMemoryLimit(before)
+	}
+}
+
+// memory is what the process has of the system's.
+func memory() int64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
+}

@@ -1,0 +1,265 @@
+package render
+
+import (
+	"bytes"
+	"context"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limits bound one rendering.
+type Limits struct {
+	// Time that it may take.
+	Time time.Duration
+	// Memory that the process that renders may have, in bytes.
+	Memory int64
+	// Output is the size of all objects as JSON, in bytes.
+	Output int64
+}
+
+// DefaultLimits are a minute, 512 MiB and 64 MiB: some hundred times what the largest sources need that we know.
+var DefaultLimits = Limits{Time: time.Minute, Memory: 512 << 20, Output: 64 << 20}
+
+// idle is how long a process that has nothing to render is kept.
+const idle = 30 * time.Second
+
+// errTooMuch says that a process has more memory than it may have.
+var errTooMuch = errors.New("too much memory")
+
+// errGone says that a process ended for no reason that is known here.
+var errGone = errors.New("the process that renders ended")
+
+// reader finds the objects of a folder.
+type reader func(files fs.FS, folder string, components []string) ([]object, error)
+
+// Workers render in processes of their own, which reach nothing but the files that they are shown: a source that would take
+// for ever, or all memory, ends its process and nothing else. A process renders one folder after another.
+type Workers struct {
+	command func() *exec.Cmd
+	limits  Limits
+	turns   chan struct{}
+
+	mu    sync.Mutex
+	spare []*worker
+}
+
+// NewWorkers returns Workers whose processes are started by command, and run Work. All of them end with the context.
+// At most parallel render at a time.
+func NewWorkers(ctx context.Context, command func() *exec.Cmd, limits Limits, parallel int) *Workers {
+	w := &Workers{command: command, limits: limits, turns: make(chan struct{}, parallel)}
+	context.AfterFunc(ctx, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, spare := range w.spare {
+			spare.end()
+		}
+		w.spare = nil
+	})
+	return w
+}
+
+// job is what a worker is told to render.
+type job struct {
+	Folder     string
+	Components []string
+	Limits     Limits
+}
+
+// said is what a worker says: that it wants to look at something, that it is done, or that it has too much memory.
+type said struct {
+	Look    *asked
+	Done    *outcome
+	TooMuch bool
+}
+
+// outcome is what came of a job.
+type outcome struct {
+	Objects []sentObject
+	Err     string
+}
+
+// sentObject is an object on its way from a worker.
+type sentObject struct {
+	File           string
+	Document, Line int
+	Fields         []byte
+}
+
+// read is a reader.
+func (w *Workers) read(files fs.FS, folder string, components []string) ([]object, error) {
+	w.turns <- struct{}{}
+	defer func() { <-w.turns }()
+	done, err := w.do(files, job{Folder: folder, Components: components, Limits: w.limits})
+	if err != nil {
+		return nil, fmt.Errorf("rendering folder %q: %w", folder, err)
+	}
+	if done.Err != "" {
+		return nil, errors.New(done.Err)
+	}
+	objects := make([]object, len(done.Objects))
+	for i, sent := range done.Objects {
+		value, err := decode(sent.Fields)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", sent.File, err)
+		}
+		fields, _ := value.(map[string]any)
+		objects[i] = object{place: place{file: sent.File, document: sent.Document, line: sent.Line}, fields: fields}
+	}
+	return objects, nil
+}
+
+// do has a process do a job. One that was kept and has gone meanwhile is no reason to fail.
+func (w *Workers) do(files fs.FS, j job) (*outcome, error) {
+	for {
+		at, kept, err := w.take()
+		if err != nil {
+			return nil, fmt.Errorf("starting a process for it: %w", err)
+		}
+		done, err := at.do(files, j)
+		if err == nil {
+			w.give(at)
+			return done, nil
+		}
+		if !kept || !errors.Is(err, errGone) {
+			return nil, err
+		}
+	}
+}
+
+// take returns a process that was kept, or starts one.
+func (w *Workers) take() (at *worker, kept bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if last := len(w.spare) - 1; last >= 0 {
+		at := w.spare[last]
+		w.spare = w.spare[:last]
+		at.expire.Stop()
+		return at, true, nil
+	}
+	at, err = startWorker(w.command())
+	return at, false, err
+}
+
+// give keeps a process for the next job, for a while.
+func (w *Workers) give(at *worker) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.spare = append(w.spare, at)
+	at.expire = time.AfterFunc(idle, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for i, spare := range w.spare {
+			if spare == at {
+				w.spare = append(w.spare[:i:i], w.spare[i+1:]...)
+				at.end()
+				return
+			}
+		}
+	})
+}
+
+// worker is one process.
+type worker struct {
+	command *exec.Cmd
+	in      io.WriteCloser
+	send    *gob.Encoder
+	receive *gob.Decoder
+	errors  *tail
+	expire  *time.Timer
+}
+
+func startWorker(command *exec.Cmd) (*worker, error) {
+	w := &worker{command: command, errors: &tail{}}
+	command.Stderr = w.errors
+	var err error
+	if w.in, err = command.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	w.send, w.receive = gob.NewEncoder(w.in), gob.NewDecoder(out)
+	return w, command.Start()
+}
+
+// end lets the process go. It ends when it has nothing to read any more.
+func (w *worker) end() {
+	_ = w.in.Close()
+	go func() { _ = w.command.Wait() }() // within the time of one job, since nothing is asked of it any more
+}
+
+// do has the process do a job, and shows it the files. After an error the process is gone.
+func (w *worker) do(files fs.FS, j job) (*outcome, error) {
+	var late atomic.Bool
+	timer := time.AfterFunc(j.Limits.Time, func() {
+		late.Store(true)
+		_ = w.command.Process.Kill()
+	})
+	done, err := w.converse(files, j)
+	if timer.Stop(); err == nil && !late.Load() {
+		return done, nil
+	}
+	_ = w.command.Process.Kill()
+	_ = w.in.Close()
+	_ = w.command.Wait()
+	switch {
+	case late.Load():
+		return nil, fmt.Errorf("it took longer than %s, and was ended: does something in it grow with every step, or name itself?", j.Limits.Time)
+	case errors.Is(err, errTooMuch):
+		return nil, fmt.Errorf("it needed more than %d MiB of memory, and was ended: does something in it grow with every step?", j.Limits.Memory>>20)
+	}
+	return nil, fmt.Errorf("%w: %w: %s", errGone, err, w.errors.String())
+}
+
+func (w *worker) converse(files fs.FS, j job) (*outcome, error) {
+	if err := w.send.Encode(j); err != nil {
+		return nil, err
+	}
+	for {
+		var message said
+		if err := w.receive.Decode(&message); err != nil {
+			return nil, err
+		}
+		switch {
+		case message.TooMuch:
+			return nil, errTooMuch
+		case message.Done != nil:
+			return message.Done, nil
+		case message.Look == nil:
+			return nil, errors.New("it says nothing that is known")
+		}
+		if err := w.send.Encode(answerTo(files, *message.Look)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// tail keeps the beginning of what is written, which says why a process ended.
+type tail struct {
+	mu   sync.Mutex
+	kept bytes.Buffer
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if room := 1024 - t.kept.Len(); room > 0 {
+		t.kept.Write(p[:min(len(p), room)])
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(strings.Fields(t.kept.String()), " ")
+}

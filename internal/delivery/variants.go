@@ -1,0 +1,95 @@
+package delivery
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/render"
+	"umbel.dev/umbel/internal/delivery/variable"
+)
+
+// ofPackage begins the variables that the variants of a Package give.
+const ofPackage = "package.variables."
+
+// facts are what variables are made of.
+func (c Cluster) facts() variable.Cluster {
+	return variable.Cluster{Name: c.Name, Labels: c.Labels, Properties: c.Properties}
+}
+
+// Inputs is the SHA-256, in hex, of what variants say; empty when there are none.
+func Inputs(variants []v1alpha1.PackageVariant) (string, error) {
+	if len(variants) == 0 {
+		return "", nil
+	}
+	content, err := json.Marshal(variants)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// variantsOf reads the variants of a Package. Its errors name the field.
+func variantsOf(given []v1alpha1.PackageVariant) ([]render.Variant, error) {
+	var variants []render.Variant
+	for i, v := range given {
+		field := fmt.Sprintf("spec.variants[%d]", i)
+		var variant render.Variant
+		if v.ClusterSelector != nil {
+			selector, err := variable.Matching(v.ClusterSelector)
+			if err != nil && !errors.Is(err, variable.ErrSelectsAll) {
+				return nil, fmt.Errorf("%s.clusterSelector: %w", field, err)
+			}
+			variant.Selector = selector
+		}
+		if v.Kustomize != nil {
+			variant.Components = v.Kustomize.Components
+		}
+		variant.Variables = map[string]any{}
+		for _, name := range slices.Sorted(maps.Keys(v.Variables)) {
+			if err := render.CheckName(name); err != nil {
+				return nil, fmt.Errorf("%s.variables: %w", field, err)
+			}
+			value, err := render.Scalar(v.Variables[name].Raw)
+			if err != nil {
+				return nil, fmt.Errorf("%s.variables.%s: %w", field, name, err)
+			}
+			variant.Variables[name] = value
+		}
+		variants = append(variants, variant)
+	}
+	return variants, nil
+}
+
+// lackingFor says which clusters of a class get no content because of an error that concerns nobody else.
+func lackingFor(class Class, err error) []Missing {
+	var lacks string
+	if unset, ok := errors.AsType[*render.UnsetError](err); ok {
+		lacks = ofPackage + unset.Name
+	} else if !errors.Is(err, render.ErrNothing) {
+		return nil
+	}
+	var missing []Missing
+	for _, cluster := range class.Clusters {
+		missing = append(missing, Missing{Cluster: cluster, Variable: lacks})
+	}
+	return missing
+}
+
+// tell says in words what is missing. files says which file refers to a variable.
+func (m Missing) tell(files map[string]string) string {
+	if m.Variable == "" {
+		return fmt.Sprintf("the selectors of the objects leave none for cluster %s: have the Placement leave it out, or give it an object", m.Cluster)
+	}
+	_, name := variable.Unguarded(m.Variable)
+	if file := files[m.Variable]; file != "" {
+		return fmt.Sprintf("cluster %s has no %s, which %s refers to as ${%s}", m.Cluster, variable.Lacks(name), file, name)
+	}
+	return fmt.Sprintf("no variant gives cluster %s a value for ${%s}: add one to spec.variants, or a default: ${%[2]s:-…}", m.Cluster, name)
+}

@@ -1,0 +1,25 @@
+package hub
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+
+	"umbel.dev/umbel/internal/delivery/render"
+)
+
+// workers render sources in processes of their own: this very program, which lies beside the others.
+func (h *hub) workers(ctx context.Context) *render.Workers {
+	program := filepath.Join(h.Programs, "umbel")
+	if _, err := os.Stat(program); err != nil {
+		h.Log.Warn("sources are rendered in the hub's own process, without limits of time and memory", "because", err)
+		return nil
+	}
+	return render.NewWorkers(ctx, func() *exec.Cmd {
+		command := exec.Command(program, "hub", "render-worker")
+		command.Dir, command.Env = "/", []string{"PATH="} // it needs nothing of ours
+		return command
+	}, render.DefaultLimits, runtime.GOMAXPROCS(0))
+}

@@ -1,0 +1,126 @@
+package real
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+
+	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/render"
+	"umbel.dev/umbel/internal/delivery/variable"
+	"umbel.dev/umbel/internal/kube/kubetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
+
+const data = "../data"
+
+// belgium is the cluster that gets everything.
+var belgium = variable.Cluster{Name: "belgium", Labels: map[string]string{"environment": "prod", "location": "belgium"}}
+
+// objects renders what the cluster gets of a Package.
+func objects(files fs.FS, p Package) ([]bundle.Entry, error) {
+	variants := []render.Variant{{Choice: render.Choice{Components: p.Components}}}
+	family, err := render.Variants(render.Folder(files, p.Folder), variants, []variable.Cluster{belgium})
+	if err != nil {
+		return nil, err
+	}
+	values := make([]string, len(family.Variables))
+	for i, name := range family.Variables {
+		values[i], _ = variable.Value(name, belgium)
+	}
+	return family.For(values)
+}
+
+// opened notes which files are read.
+type opened struct {
+	fs.FS
+	names map[string]bool
+}
+
+func (o opened) Open(name string) (fs.File, error) {
+	o.names[name] = true
+	return o.FS.Open(name)
+}
+
+// TestEveryFileIsRenderedOrHasAReason: whatever lies in test/data is part of a Package that renders, or is refused by rule,
+// or belongs to none for a reason that is written down.
+func TestEveryFileIsRenderedOrHasAReason(t *testing.T) {
+	files := opened{FS: os.DirFS(data), names: map[string]bool{}}
+	for _, p := range Packages {
+		entries, err := objects(files, p)
+		switch {
+		case p.Refused == "" && err != nil:
+			t.Errorf("%s: %v", p.Name, err)
+		case p.Refused != "" && (err == nil || !strings.Contains(err.Error(), p.Refused)):
+			t.Errorf("%s: %d objects, %v; want an error with %q", p.Name, len(entries), err, p.Refused)
+		}
+	}
+	reasons := map[string]bool{}
+	err := fs.WalkDir(files.FS, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(name, ".yaml") || files.names[name] {
+			return err
+		}
+		for elsewhere := range Elsewhere {
+			if name == elsewhere || strings.HasPrefix(name, elsewhere+"/") {
+				reasons[elsewhere] = true
+				return nil
+			}
+		}
+		t.Errorf("%s is part of no Package", name)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(reasons) != len(Elsewhere) {
+		t.Errorf("%d of %d reasons are of use: %v", len(reasons), len(Elsewhere), reasons)
+	}
+}
+
+// TestAllOfIt applies everything to a real API server, twice, drifts all of it, and takes it away again.
+func TestAllOfIt(t *testing.T) {
+	m := newMember(t)
+	files := os.DirFS(data)
+	total := 0
+	for _, p := range Packages {
+		if p.Refused != "" {
+			continue
+		}
+		m.about = p.Name
+		entries, err := objects(files, p)
+		if err != nil {
+			t.Fatalf("%s: %v", p.Name, err)
+		}
+		blob, err := bundle.Encode(entries)
+		if err != nil {
+			t.Fatalf("%s: %v", p.Name, err)
+		}
+		sum := sha256.Sum256(blob)
+		digest := "sha256:" + hex.EncodeToString(sum[:])
+		m.keep(digest, blob)
+		m.prepare(entries)
+		key := "default/" + p.Name
+
+		m.holds(key, "one", digest)
+		all := m.objects(blob)
+		before, writes := m.states(all), m.writes.Load()
+		m.holds(key, "two", digest)
+		for id, state := range m.states(all) {
+			if state != before[id] {
+				t.Errorf("%s: %s was written by a sync that changes nothing", p.Name, id)
+			}
+		}
+		if more := m.writes.Load() - writes; more != 0 {
+			t.Errorf("%s: a sync that changes nothing sent %d writes", p.Name, more)
+		}
+		m.drift(all)
+		m.isBack(all, before)
+		m.letsGo(key, all)
+		total += len(all)
+	}
+	t.Logf("%d Packages, %d objects", len(Packages), total)
+}
