@@ -38,6 +38,10 @@ func (a *Account) conclude(s *Scene, moment view.Moment) {
 	case view.Unknown:
 		a.Summary = fmt.Sprintf("whether %s is on %s is not known: %s", name, a.Cluster, message)
 	case view.Removing:
+		if step := a.first(Approval, fail); step != nil {
+			a.Summary = fmt.Sprintf("%s is to leave %s and waits: %s", name, a.Cluster, step.Message)
+			break
+		}
 		a.Summary = fmt.Sprintf("%s is being removed from %s: %s", name, a.Cluster, a.reason(Source, Placement))
 	case view.Progressing:
 		if a.held(s.Cluster) == nil {
@@ -80,6 +84,9 @@ func (a *Account) reason(stages ...Stage) string {
 
 // next says what to do about the first step that failed, or else the first of which nothing is known.
 func next(a *Account, s *Scene) []string {
+	if a.first(Approval, fail) != nil {
+		return []string{v1alpha1.ApproveDeletes(a.Package)}
+	}
 	if last := a.first(Placement, fail); last != nil && (a.State == NotHere || a.State == NotSelected || a.State == view.Removing) {
 		return []string{advise(last, s)} // what else there is to do does not bring it there
 	}

@@ -95,6 +95,14 @@ func TestAccounts(t *testing.T) {
 			s.Placement.Spec.ClusterSelector = metav1.LabelSelector{MatchLabels: map[string]string{"env": "dev"}}
 			s.Cluster.Status.Packages[0].Phase = v1alpha1.PackageRemoving
 		})},
+		{reason: "too many would lose it at once", golden: "withheld.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			s.Placement.Spec.ClusterSelector = metav1.LabelSelector{MatchLabels: map[string]string{"env": "nowhere"}}
+			s.Placement.Status.Clusters, s.Placement.Status.Selected = nil, 0
+			s.Clusters = clitest.Clusters()
+		})},
+		{reason: "deletes of the release wait for a word", golden: "deletes-held.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			s.Cluster.Status.Packages[0].DeletesHeld = &v1alpha1.MemberDeletesHeld{Objects: 2, Holds: 4, Allowed: 1, Names: []string{"ConfigMap shop/a", "ConfigMap shop/b"}}
+		})},
 		{reason: "it holds the release before", golden: "behind.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Package.Status.Release, s.Release.Name, s.Release.Spec.Variants[0].Digest = "shop-newer", "shop-newer", "sha256:22"
 			s.Release.Spec.Variants[1].Digest = "sha256:11"

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,7 +26,8 @@ type Scene struct {
 	Release *v1alpha1.Release
 	// Cluster is the one that is asked about; nil where all are.
 	Cluster *v1alpha1.MemberCluster
-	// Clusters are all, where all are asked about.
+	// Clusters are all, where all are asked about; of a package that is to leave the cluster, to know whether too many lose it
+	// at once.
 	Clusters []v1alpha1.MemberCluster
 
 	compiled func() (*decide.Plan, error)
@@ -65,7 +67,26 @@ func (r *reader) scene(ctx context.Context, kind kinds.Kind, name, cluster strin
 		return nil, r.hub.Get(ctx, r.key(name), &v1alpha1.Placement{})
 	}
 	s.Cluster = &v1alpha1.MemberCluster{}
-	return s, r.hub.Get(ctx, kube.ObjectKey{Name: cluster}, s.Cluster)
+	if err := r.hub.Get(ctx, kube.ObjectKey{Name: cluster}, s.Cluster); err != nil {
+		return nil, err
+	}
+	if s.leaves() {
+		err = r.list(ctx, s)
+	}
+	return s, err
+}
+
+// leaves says whether the cluster holds the package and is not to hold it.
+func (s *Scene) leaves() bool {
+	return s.Package != nil && s.Placement != nil && heldBy(s.Cluster, v1alpha1.KeyOf(s.Package.Namespace, s.Package.Name)) != nil &&
+		!slices.Contains(s.Placement.Status.Clusters, v1alpha1.ClusterName(s.Cluster.Name))
+}
+
+func (r *reader) list(ctx context.Context, s *Scene) error {
+	var clusters v1alpha1.MemberClusterList
+	err := r.hub.ListClusters(ctx, &clusters, labels.Everything())
+	s.Clusters = clusters.Items
+	return err
 }
 
 func (r *reader) survey(ctx context.Context, name string) (*Scene, error) {
@@ -73,12 +94,7 @@ func (r *reader) survey(ctx context.Context, name string) (*Scene, error) {
 	if err := r.hub.Get(ctx, r.key(name), s.Placement); err != nil {
 		return nil, err
 	}
-	var clusters v1alpha1.MemberClusterList
-	if err := r.hub.ListClusters(ctx, &clusters, labels.Everything()); err != nil {
-		return nil, err
-	}
-	s.Clusters = clusters.Items
-	return s, nil
+	return s, r.list(ctx, s)
 }
 
 func (r *reader) key(name string) kube.ObjectKey {

@@ -38,7 +38,7 @@ type Account struct {
 
 // Step is one step of the way.
 type Step struct {
-	// Stage is Source, Render, Placement, Connection or Agent.
+	// Stage is Source, Render, Placement, Approval, Connection or Agent.
 	Stage Stage `json:"stage"`
 	decide.Step
 	// Since is when it came to be so, where that is known.
@@ -53,6 +53,7 @@ const (
 	Source     Stage = "Source"
 	Render     Stage = "Render"
 	Placement  Stage = "Placement"
+	Approval   Stage = "Approval"
 	Connection Stage = "Connection"
 	Agent      Stage = "Agent"
 )
@@ -80,6 +81,7 @@ func Explain(s *Scene, moment view.Moment) *Account {
 	a.source(s.Package)
 	a.render(s)
 	a.placement(s)
+	a.approval(s)
 	a.connection(s, moment)
 	a.agent(s, moment)
 	a.conclude(s, moment)
@@ -209,6 +211,24 @@ func (a *Account) decision(s *Scene) {
 	}
 }
 
+// approval says whether deletes wait for a word: those of the whole package, when too many clusters would lose it at once, or
+// those of a release.
+func (a *Account) approval(s *Scene) {
+	if s.leaves() && len(s.Clusters) > 0 {
+		seen := delivery.Seen{Placement: s.Placement, Deleting: !s.Package.DeletionTimestamp.IsZero()}
+		withheld := delivery.Withhold(seen, delivery.MembersOf(s.Clusters, a.Package), s.Package.Spec.Deletes)
+		if withheld.Has(a.Cluster) {
+			a.add(Approval, fail, "spec.deletes.clusterBudget",
+				fmt.Sprintf("%d clusters would lose the package at once, so none does until somebody approves", len(withheld.Clusters())), metav1.Time{})
+			return
+		}
+		a.add(Approval, pass, "spec.deletes.clusterBudget", "the cluster may lose the package", metav1.Time{})
+	}
+	if held := a.held(s.Cluster); held != nil && held.DeletesHeld != nil {
+		a.add(Approval, fail, "spec.deletes.budget", held.DeletesHeld.Describe(held.Release)+"; they wait until somebody approves", held.Since)
+	}
+}
+
 // connection says whether the cluster can be told anything.
 func (a *Account) connection(s *Scene, moment view.Moment) {
 	if !moment.Pulse.Alive(moment.Now) {
@@ -269,7 +289,11 @@ func (a *Account) agent(s *Scene, moment view.Moment) {
 }
 
 func (a *Account) held(cluster *v1alpha1.MemberCluster) *v1alpha1.MemberPackage {
-	i := slices.IndexFunc(cluster.Status.Packages, func(p v1alpha1.MemberPackage) bool { return p.Package == a.Package })
+	return heldBy(cluster, a.Package)
+}
+
+func heldBy(cluster *v1alpha1.MemberCluster, key v1alpha1.PackageKey) *v1alpha1.MemberPackage {
+	i := slices.IndexFunc(cluster.Status.Packages, func(p v1alpha1.MemberPackage) bool { return p.Package == key })
 	if i < 0 {
 		return nil
 	}
