@@ -34,7 +34,7 @@ func TestCompletion(t *testing.T) {
 		{args: "explain", want: []string{"packages", "placements"}},
 		{args: "explain package", want: []string{"shop"}},
 		{args: "explain package shop --cluster", want: []string{"dev", "edge", "prod-eu", "prod-us"}},
-		{args: "approve", want: []string{"dev", "edge", "prod-eu", "prod-us"}},
+		{args: "approve", want: []string{"deletes\tLet a release delete what its budget does not allow", "dev", "edge", "prod-eu", "prod-us"}},
 		{args: "revoke dev", want: nil},
 		{args: "token create x --policy", want: []string{"Approval", "Automatic"}},
 	}
