@@ -66,11 +66,16 @@ $(BIN)/umbel-dex: $(wildcard tools/dex/*)
 	@cd tools/dex && $(GO_BUILD) -ldflags '-s -w' -o $@ .
 
 .PHONY: test
-test: deps build lint check-generate unit race e2e ## everything that has to hold before a change lands
+test: deps build lint check-generate unit simulate race e2e ## everything that has to hold before a change lands
 
 .PHONY: unit
 unit: kube dex ## tests of single packages, against a real API server where they need one
 	go test ./...
+
+SCHEDULES ?= 100000
+.PHONY: simulate
+simulate: ## play SCHEDULES random schedules of rollouts, and check every step; ROLLOUT_SEED=N plays one again and shows its log
+	ROLLOUT_SCHEDULES=$(SCHEDULES) go test -count 1 -timeout 30m -run '^TestSimulation' -v ./internal/rollout
 
 RACE := ./internal/...
 .PHONY: race

@@ -210,7 +210,7 @@ func (p *pass) conclude() {
 	p.remember()
 	if p.measures() {
 		p.within(heartbeat)
-		if w := p.status.Watched; w == nil || p.now.Sub(w.Time) >= heartbeat {
+		if w := p.status.Watched; w == nil || p.now.Sub(w.Time) >= heartbeat || p.now.Before(w.Add(-time.Second)) {
 			p.status.Watched = p.stamp()
 		}
 	}

@@ -154,12 +154,15 @@ func (p *pass) watch() {
 	if lost == 0 {
 		return
 	}
+	measured := false
 	shift := func(at *metav1.Time) {
-		if at != nil {
-			at.Time = at.Add(lost)
-			if at.After(p.now) {
-				*at = *p.stamp()
-			}
+		if at == nil {
+			return
+		}
+		measured = true
+		at.Time = at.Add(lost)
+		if at.After(p.now) {
+			*at = *p.stamp()
 		}
 	}
 	for i := range p.status.Stages {
@@ -169,7 +172,9 @@ func (p *pass) watch() {
 		shift(&p.status.Moving[i].Since)
 		shift(p.status.Moving[i].Failing)
 	}
-	p.status.Watched = p.stamp()
+	if measured { // at rest nobody writes that somebody looked
+		p.status.Watched = p.stamp()
+	}
 }
 
 // retry lets clusters that failed try again when somebody asks for it.

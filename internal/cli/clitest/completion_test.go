@@ -34,6 +34,8 @@ func TestCompletion(t *testing.T) {
 		{args: "explain", want: []string{"packages", "placements"}},
 		{args: "explain package", want: []string{"shop"}},
 		{args: "explain package shop --cluster", want: []string{"dev", "edge", "prod-eu", "prod-us"}},
+		{args: "rollout status", want: []string{"shop"}},
+		{args: "rollout back -n team-a", want: []string{"broken"}},
 		{args: "approve", want: []string{"deletes\tLet a release delete what its budget does not allow", "dev", "edge", "prod-eu", "prod-us"}},
 		{args: "revoke dev", want: nil},
 		{args: "token create x --policy", want: []string{"Approval", "Automatic"}},

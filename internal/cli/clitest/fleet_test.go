@@ -35,6 +35,7 @@ import (
 	"umbel.dev/umbel/internal/cli/leave"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/refresh"
+	"umbel.dev/umbel/internal/cli/rollout"
 	"umbel.dev/umbel/internal/cli/scope"
 	"umbel.dev/umbel/internal/cli/taint"
 	"umbel.dev/umbel/internal/cli/token"
@@ -148,7 +149,7 @@ func (f *fleet) root(out, errs io.Writer, args ...string) *cobra.Command {
 	root.AddCommand(consent.NewCmds(factory, deletes.NewApproveCmd(factory))...)
 	root.AddCommand(deletes.NewUndoCmd(factory))
 	root.AddCommand(taint.NewCmd(factory), explain.NewCmd(factory))
-	root.AddCommand(ca.NewCmd(factory), audit.NewCmd(factory), upgrade.NewCmd(factory))
+	root.AddCommand(ca.NewCmd(factory), audit.NewCmd(factory), upgrade.NewCmd(factory), rollout.NewCmd(factory))
 	root.SetArgs(args)
 	return root
 }

@@ -78,6 +78,10 @@ func TestGet(t *testing.T) {
 			want: said{Err: "error: there is no kind \"pods\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); to read it from clusters add --all-clusters or --clusters SELECTOR\n", Code: 2},
 		},
 		{
+			reason: "rollouts belong to packages", args: "get rollouts",
+			want: said{Err: "error: there is no kind \"rollouts\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); `umbel rollout history PACKAGE` shows the rollouts of a package\n", Code: 2},
+		},
+		{
 			reason: "a kind that another command shows", args: "get agentupgrades",
 			want: said{Err: "error: there is no kind \"agentupgrades\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); `umbel upgrade status` shows the upgrade of the agents\n", Code: 2},
 		},

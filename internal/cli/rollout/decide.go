@@ -171,11 +171,13 @@ func newPromoteCmd(f *client.Factory) *cobra.Command {
 	})
 	cmd.Flags().StringVar(&stage, "stage", "", "`STAGE` to promote (default: the one whose turn it is)")
 	cmd.Flags().BoolVar(&all, "all", false, "every stage that is not done")
-	cmd.MarkFlagsMutuallyExclusive("stage", "all")
 	return cmd
 }
 
 func promote(r *v1alpha1.Rollout, stage string, all bool) (string, error) {
+	if stage != "" && all {
+		return "", exit.Usagef("--stage names one, and --all means every stage: give one of them")
+	}
 	var names []string
 	for _, s := range r.Status.Stages {
 		if s.Name == stage || stage == "" && s.Step != v1alpha1.StageDone && (all || len(names) == 0) {

@@ -10,9 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/retry"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -72,6 +75,9 @@ func newest(ctx context.Context, hub kube.Reader, namespace, name string) (*v1al
 // errAlreadySo says that there is nothing to change.
 var errAlreadySo = errors.New("already so")
 
+// errTakingOver says that the rollout is over, and the next one is not there yet.
+var errTakingOver = errors.New("try again in a moment")
+
 // decision is a change of what people want of a rollout. It returns what is then so, in a word or two.
 type decision func(*v1alpha1.Rollout) (done string, err error)
 
@@ -82,14 +88,15 @@ func (d decision) decide(ctx context.Context, f *client.Factory, hub kube.Client
 		return err
 	}
 	var at, done string
-	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+	again := func(err error) bool { return apierrors.IsConflict(err) || errors.Is(err, errTakingOver) }
+	err = retry.OnError(wait.Backoff{Steps: 30, Duration: 100 * time.Millisecond}, again, func() error {
 		r, err := newest(ctx, hub, f.Namespace, name)
 		if err != nil {
 			return err
 		}
 		at = r.Name
 		if r.Status.Successor != "" {
-			return fmt.Errorf("%s is about to take over from %s: try again in a moment", r.Status.Successor, r.Name)
+			return fmt.Errorf("%s takes over from %s: %w", r.Status.Successor, r.Name, errTakingOver)
 		}
 		before := r.DeepCopy()
 		if done, err = d(r); err != nil {

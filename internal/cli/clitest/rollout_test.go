@@ -1,0 +1,156 @@
+package clitest_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/clitest"
+)
+
+// rolls makes the rollouts of the package shop: one that is complete, and one that is in its second stage.
+func (f *fleet) rolls(t *testing.T) {
+	t.Helper()
+	var pkg v1alpha1.Package
+	if err := f.api.Get(t.Context(), kube.ObjectKey{Namespace: "default", Name: "shop"}, &pkg); err != nil {
+		t.Fatal(err)
+	}
+	ten := intstr.FromInt32(1)
+	strategy := v1alpha1.RolloutStrategy{Stages: []v1alpha1.RolloutStage{
+		{Name: "dev", ClusterSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "dev"}}},
+		{Name: "prod", MaxUnavailable: &ten, Approvals: []v1alpha1.ApprovalPoint{v1alpha1.ApproveBefore, v1alpha1.ApproveAfter}},
+	}}
+	ago := func(d time.Duration) *metav1.Time { return &metav1.Time{Time: f.now.Add(-d)} }
+	first := v1alpha1.RolloutStatus{
+		Phase: v1alpha1.RolloutCompleted, Began: ago(26 * time.Hour), Completed: ago(25 * time.Hour), Successor: "shop-2", Clusters: 3, Moved: 3, Available: 3,
+		Stages: []v1alpha1.StageStatus{{Name: "dev", Step: v1alpha1.StageDone, Clusters: 1, Done: 1}, {Name: "prod", Step: v1alpha1.StageDone, Clusters: 2, Done: 2}},
+	}
+	second := v1alpha1.RolloutStatus{
+		Phase: v1alpha1.RolloutRunning, Began: ago(12 * time.Minute), Clusters: 3, Moved: 2, Available: 1, Unavailable: 1, Failed: 1,
+		Failures: []v1alpha1.RolloutFailure{{Cluster: "prod-eu", Message: "Deployment.apps shop/web: image cannot be pulled"}},
+		Conditions: []metav1.Condition{
+			clitest.Condition(v1alpha1.ConditionProgressing, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, "stage prod waits for somebody to approve that it begins: `umbel rollout approve`"),
+		},
+		Stages: []v1alpha1.StageStatus{
+			{Name: "dev", Step: v1alpha1.StageDone, Clusters: 1, Done: 1, Moved: []v1alpha1.ClusterName{"dev"}},
+			{Name: "prod", Step: v1alpha1.StageMoving, Clusters: 2, Done: 1, Moved: []v1alpha1.ClusterName{"prod-eu"}, Waiting: []v1alpha1.ClusterName{"prod-us"}},
+		},
+		Moving: []v1alpha1.MovingClusters{{Since: *ago(time.Minute), Clusters: []v1alpha1.ClusterName{"prod-eu"}}},
+	}
+	for number, one := range []struct {
+		spec   v1alpha1.RolloutSpec
+		status v1alpha1.RolloutStatus
+	}{
+		{v1alpha1.RolloutSpec{Release: "shop-00112233", Newest: "shop-00112233"}, first},
+		{v1alpha1.RolloutSpec{Release: clitest.Release, Newest: clitest.Release, Previous: "shop-00112233"}, second},
+	} {
+		one.spec.PackageRef.Name, one.spec.Number, one.spec.Purpose, one.spec.Strategy = "shop", int64(number+1), v1alpha1.RolloutForward, strategy
+		r := &v1alpha1.Rollout{Spec: one.spec}
+		r.Namespace, r.Name = "default", v1alpha1.RolloutName("shop", one.spec.Number)
+		r.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(&pkg, v1alpha1.GroupVersion.WithKind("Package"))}
+		f.create(t, r)
+		f.becomes(t, r.Name, func(s *v1alpha1.RolloutStatus) { *s = one.status })
+	}
+}
+
+// becomes writes the status of a rollout, as the hub does.
+func (f *fleet) becomes(t *testing.T, name string, change func(*v1alpha1.RolloutStatus)) {
+	t.Helper()
+	var r v1alpha1.Rollout
+	if err := f.api.Get(t.Context(), kube.ObjectKey{Namespace: "default", Name: name}, &r); err != nil {
+		t.Fatal(err)
+	}
+	change(&r.Status)
+	if err := f.api.Status().Update(t.Context(), &r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRolloutStory(t *testing.T) {
+	f := newFleet(t)
+	f.says(t, "rollout status shop", said{Err: "error: package shop has no rollout: its clusters get a release all at once, for spec.rollout has no strategy\n", Code: 1})
+	f.rolls(t)
+	f.golden(t, "rollout-status.txt", "rollout status shop")
+	f.golden(t, "rollout-status-wide.txt", "rollout status package/shop -o wide")
+	f.golden(t, "rollout-history.txt", "rollout history shop")
+	f.golden(t, "rollout-history-wide.txt", "rollout history shop -o wide")
+	f.says(t, "rollout history shop -o name", said{Out: "rollout/shop-2\nrollout/shop-1\n"})
+	if got := f.run(t.Context(), strings.Fields("rollout status shop -o json")...); !strings.Contains(got.Out, `"kind": "Rollout"`) || strings.Contains(got.Out, "managedFields") {
+		t.Errorf("as JSON: %+v", got)
+	}
+
+	f.says(t, "rollout approve shop", said{Out: "rollout/shop-2 approved: before stage prod\n"})
+	f.says(t, "rollout approve shop --stage prod --point Before", said{Out: "rollout/shop-2: nothing to change\n"})
+	f.says(t, "rollout approve shop", said{Out: "rollout/shop-2 approved: after stage prod\n"})
+	f.says(t, "rollout pause shop", said{Out: "rollout/shop-2 paused\n"})
+	f.says(t, "rollout pause shop", said{Out: "rollout/shop-2: nothing to change\n"})
+	f.says(t, "rollout resume shop --excuse", said{Out: "rollout/shop-2 resumed\n"})
+	f.says(t, "rollout resume shop", said{Out: "rollout/shop-2: nothing to change\n"})
+	f.says(t, "rollout promote shop", said{Out: "rollout/shop-2 promoted: prod\n"})
+	f.says(t, "rollout promote shop --all", said{Out: "rollout/shop-2: nothing to change\n"})
+	f.says(t, "rollout back shop", said{Out: "rollout/shop-2 goes back to shop-00112233\n"})
+	f.says(t, "rollout abort shop", said{Out: "rollout/shop-2 aborted\n"})
+	var r v1alpha1.Rollout
+	if err := f.api.Get(t.Context(), kube.ObjectKey{Namespace: "default", Name: "shop-2"}, &r); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Spec; s.Intent != v1alpha1.IntentAbort || len(s.Approvals) != 2 || len(s.Excused) != 1 || s.Excused[0] != "prod-eu" || len(s.Promoted) != 1 {
+		t.Errorf("got %+v", s)
+	}
+	f.becomes(t, "shop-2", func(s *v1alpha1.RolloutStatus) { s.Phase = v1alpha1.RolloutAborted })
+	f.says(t, "rollout resume shop", said{Out: "rollout/shop-2 resumed\n"})
+}
+
+// TestRolloutWatched: a line with each change, until it is complete or stops for somebody.
+func TestRolloutWatched(t *testing.T) {
+	f := newFleet(t)
+	f.rolls(t)
+	lines, done := f.follow(t.Context(), "rollout", "status", "shop", "--watch")
+	for line := range lines {
+		if strings.HasPrefix(line, "prod-eu") { // the last line of the picture
+			break
+		}
+	}
+	f.becomes(t, "shop-2", func(s *v1alpha1.RolloutStatus) {
+		s.Phase, s.Conditions[0].Message = v1alpha1.RolloutHalted, "halted, since prod-eu failed"
+	})
+	if got := <-lines; !strings.HasSuffix(got, "shop-2 Halted: 2/3 moved, 1 healthy: halted, since prod-eu failed") {
+		t.Errorf("got %q", got)
+	}
+	if err := <-done; err == nil || err.Error() != "halted, since prod-eu failed" {
+		t.Errorf("one that stopped: %v", err)
+	}
+	f.becomes(t, "shop-2", func(s *v1alpha1.RolloutStatus) {
+		s.Phase, s.Failures, s.Conditions[0].Message = v1alpha1.RolloutCompleted, nil, "every cluster has it"
+	})
+	if got := f.run(t.Context(), "rollout", "status", "shop", "-w"); got.Code != 0 || !strings.Contains(got.Out, "Completed: every cluster has it") {
+		t.Errorf("one that is complete: %+v", got)
+	}
+}
+
+func TestRolloutMisused(t *testing.T) {
+	f := newFleet(t)
+	f.rolls(t)
+	for args, want := range map[string]string{
+		"rollout status":                         "error: ",
+		"rollout status cluster/dev":             "error: cluster/dev is a cluster: name a package\n",
+		"rollout status shop -w -o json":         "error: -o json shows one state",
+		"rollout status shop -o name":            "\"name\" is not one of json, yaml, wide",
+		"rollout approve shop --stage moon":      "error: --stage: shop-2 has no stage \"moon\": its stages are dev, prod\n",
+		"rollout approve shop --point During":    "error: --point is Before or After, not \"During\"\n",
+		"rollout promote shop --stage moon":      "error: --stage: shop-2 has no stage \"moon\"\n",
+		"rollout promote shop --stage dev --all": "error: --stage names one",
+	} {
+		if got := f.run(t.Context(), strings.Fields(args)...); got.Code != 2 || !strings.Contains(got.Err, want) {
+			t.Errorf("umbel %s: got %+v, want %q and code 2", args, got, want)
+		}
+	}
+	if got := f.run(t.Context(), "rollout", "status", "nothing"); got.Code != 1 || !strings.Contains(got.Err, "nothing") {
+		t.Errorf("no such package: %+v", got)
+	}
+}
