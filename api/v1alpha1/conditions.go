@@ -81,6 +81,7 @@ const (
 	ReasonPathNotFound      = "PathNotFound"      // the path does not exist in the revision
 	ReasonRendered          = "Rendered"          // Rendered True
 	ReasonRenderFailed      = "RenderFailed"      // a file is invalid; the message names file, object and field
+	ReasonValuesInvalid     = "ValuesInvalid"     // a ConfigMap or Secret with Helm values is not there, or lacks the key
 	ReasonEmptyRender       = "EmptyRender"       // nothing was rendered: refused, since unknown is never empty
 	ReasonStoreFailed       = "StoreFailed"       // the rendered content could not be stored
 	ReasonVariableMissing   = "VariableMissing"   // a selected cluster lacks a value that a manifest refers to

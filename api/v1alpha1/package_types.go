@@ -28,6 +28,7 @@ type Package struct {
 }
 
 // PackageSpec says what is delivered, and where.
+// +kubebuilder:validation:XValidation:rule="!has(self.helm) || !has(self.source.inline)",fieldPath=".helm",message="manifests that stand in the Package are no chart: source has to be helm, git or oci"
 // +kubebuilder:validation:XValidation:rule="!has(self.source.inline) || (has(self.source.inline.objects) && size(self.source.inline.objects) > 0)",fieldPath=".source.inline",message="objects is empty: a Package never becomes empty by accident; to take its objects away, delete the Package"
 type PackageSpec struct {
 	// source is where the manifests come from.
@@ -37,6 +38,9 @@ type PackageSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +optional
 	Variants []PackageVariant `json:"variants,omitempty"`
+	// helm says how a chart is rendered, where the source is one.
+	// +optional
+	Helm *HelmOptions `json:"helm,omitempty"`
 	// placementRef names the Placement, in the same namespace, that says which clusters get the Package.
 	PlacementRef LocalReference `json:"placementRef"`
 	// deletes says what may be deleted without a word. Absent, the defaults hold.
@@ -57,7 +61,7 @@ type LocalReference struct {
 }
 
 // Source is where manifests come from.
-// +kubebuilder:validation:XValidation:rule="(has(self.git) ? 1 : 0) + (has(self.oci) ? 1 : 0) + (has(self.inline) ? 1 : 0) == 1",message="exactly one source has to be given: git, oci or inline"
+// +kubebuilder:validation:XValidation:rule="(has(self.git) ? 1 : 0) + (has(self.oci) ? 1 : 0) + (has(self.helm) ? 1 : 0) + (has(self.inline) ? 1 : 0) == 1",message="exactly one source has to be given: git, oci, helm or inline"
 type Source struct {
 	// git reads manifests from a folder of a Git repository.
 	// +optional
@@ -65,6 +69,9 @@ type Source struct {
 	// oci reads manifests from an artifact in an OCI registry.
 	// +optional
 	OCI *OCISource `json:"oci,omitempty"`
+	// helm reads a chart from a repository of Helm charts.
+	// +optional
+	Helm *HelmSource `json:"helm,omitempty"`
 	// inline is manifests that stand in the Package itself.
 	// +optional
 	Inline *InlineSource `json:"inline,omitempty"`

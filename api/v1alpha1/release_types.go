@@ -40,6 +40,11 @@ type ReleaseSpec struct {
 	// +listType=atomic
 	// +optional
 	Variables []string `json:"variables,omitempty"`
+	// leftOut names what the source has and is not delivered, and why, such as hooks of a Helm chart that are for a deletion.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	// +optional
+	LeftOut []string `json:"leftOut,omitempty"`
 	// variants are the contents, one for each combination of values that a selected cluster had.
 	// +kubebuilder:validation:MinItems=1
 	// +listType=atomic

@@ -90,6 +90,7 @@ type memo struct {
 	files    map[string]string // variable of the current Release -> a file that refers to it
 	retired  string            // the Release after which old ones were dropped
 	fed      fed               // what the last rendering read
+	valued   valued            // how a chart is rendered
 }
 
 // visit is one pass over a Package. Steps read and fill it in their order.
@@ -100,8 +101,11 @@ type visit struct {
 
 	seen    Seen
 	members []Member
-	commit  string // what the source points at; empty when that is not known
-	inputs  string // what the variants say, as Inputs gives it
+	commit  string    // what the source points at; empty when that is not known
+	fetched time.Time // when that was found out
+	inputs  string    // what the variants say, as Inputs gives it
+
+	valuesUnknown bool // those of a chart: it is not rendered
 
 	conditions []metav1.Condition // what this pass found, one of each type
 	requeue    time.Duration
@@ -164,7 +168,7 @@ func (c *Controller) steps(pkg *v1alpha1.Package) []func(context.Context, *visit
 		return []func(context.Context, *visit) error{c.observe, c.publish, c.count, c.wait}
 	}
 	return []func(context.Context, *visit) error{
-		c.hold, c.observe, c.stage, c.publish, c.fetch, c.render, c.stage, c.publish, c.count, c.retire,
+		c.hold, c.observe, c.stage, c.publish, c.fetch, c.values, c.render, c.stage, c.publish, c.count, c.retire,
 	}
 }
 

@@ -61,7 +61,7 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 		v.fetchFailed(head.Err)
 		return nil
 	}
-	v.commit = head.ID
+	v.commit, v.fetched = head.ID, head.At
 	v.set(metav1.Condition{
 		Type: v1alpha1.ConditionFetched, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonFetched,
 		Message: found(at.ref, head.Revision),
@@ -78,10 +78,16 @@ func (v *visit) fetchFailed(err error) {
 	if known, ok := errors.AsType[*source.Error](err); ok {
 		condition.Reason = known.Reason
 	}
-	if v.seen.Release != nil {
-		condition.Message += fmt.Sprintf("; release %s stays", v.seen.Release.Name)
-	}
+	condition.Message = v.andStays(condition.Message)
 	v.set(condition)
+}
+
+// andStays adds to what is wrong that the last Release stays, when there is one.
+func (v *visit) andStays(message string) string {
+	if v.seen.Release == nil {
+		return message
+	}
+	return fmt.Sprintf("%s; release %s stays", message, v.seen.Release.Name)
 }
 
 // mirrorFailed notes why a commit cannot be read that was fetched. A mirror that suffered is made anew by a fetch.

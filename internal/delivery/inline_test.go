@@ -122,7 +122,7 @@ func TestInlineObjectsAreReadAtAdmission(t *testing.T) {
 		{"a number for a label", "      - {apiVersion: v1, kind: ConfigMap, metadata: {name: a, labels: {version: 1.10}}}\n", "spec.source.inline.objects[0].metadata.labels.version: Invalid value"},
 		{"a text", "      - hello\n", "spec.source.inline.objects[0]: Invalid value"},
 		{"too many", strings.Repeat(item("a", "a"), 257), "spec.source.inline.objects: Too many: 257: must have at most 256 items"},
-		{"beside a repository", item("a", "a") + "    git: {url: 'https://example.org/x.git'}\n", "exactly one source has to be given: git, oci or inline"},
+		{"beside a repository", item("a", "a") + "    git: {url: 'https://example.org/x.git'}\n", "exactly one source has to be given: git, oci, helm or inline"},
 	} {
 		err := h.Create(t.Context(), h.inline("bad", "prod", tc.objects))
 		if err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"fmt"
 	"strings"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -13,6 +14,7 @@ import (
 type fed struct {
 	source v1alpha1.Source
 	commit string
+	values string        // the digest of those of a chart
 	trace  *source.Trace // nil when nothing was read
 	same   string        // another commit that has the same to read
 }
@@ -21,7 +23,7 @@ type fed struct {
 // rendering read, or looked for and did not find, just the same.
 func (c *Controller) unchanged(v *visit, commit string) string {
 	last := &v.memo.fed
-	if last.trace == nil || last.commit == commit || !SameSource(last.source, v.pkg.Spec.Source) {
+	if last.trace == nil || last.commit == commit || last.values != v.memo.valued.digest || !SameSource(last.source, v.pkg.Spec.Source) {
 		return commit
 	}
 	if last.same == commit {
@@ -40,7 +42,8 @@ func (c *Controller) unchanged(v *visit, commit string) string {
 }
 
 // open finds what a revision of the source holds, and returns what renders it, and what that has read when it has.
-func (c *Controller) open(pkg *v1alpha1.Package, commit string) (render.Maker, *source.Trace, error) {
+func (c *Controller) open(v *visit, commit string) (render.Maker, *source.Trace, error) {
+	pkg := v.pkg
 	if inline := pkg.Spec.Source.Inline; inline != nil {
 		return render.Inline(manifests(inline)), nil, nil
 	}
@@ -50,7 +53,24 @@ func (c *Controller) open(pkg *v1alpha1.Package, commit string) (render.Maker, *
 		return nil, nil, err
 	}
 	trace := source.NewTrace(files)
+	isChart, err := render.IsChart(trace, folderOf(at))
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case isChart:
+		return c.renders.Chart(trace, folderOf(at), v.memo.valued.options), trace, nil
+	case pkg.Spec.Helm != nil:
+		return func(render.Choice) (*render.Rendered, error) {
+			return nil, fmt.Errorf("spec.helm is given, and %q is no chart: it has no Chart.yaml, or a kustomization beside it", folderOf(at))
+		}, trace, nil
+	}
 	return c.renders.Folder(trace, folderOf(at)), trace, nil
+}
+
+// sameValues says whether the last rendering was made with the values that there are now. A hub that started lately does not
+// know, and renders once more.
+func (v *visit) sameValues() bool {
+	return v.memo.valued.digest == "" || v.memo.valued.digest == v.memo.fed.values
 }
 
 func manifests(inline *v1alpha1.InlineSource) [][]byte {

@@ -279,6 +279,8 @@ func revisionOf(from v1alpha1.Source, revision string) string {
 	switch {
 	case from.OCI != nil:
 		what = "artifact"
+	case from.Helm != nil:
+		what = "chart " + from.Helm.Chart
 	case from.Inline != nil:
 		what = "inline version"
 	}

@@ -22,6 +22,9 @@ import (
 	"umbel.dev/umbel/internal/delivery/variable"
 )
 
+// maxLeftOut bounds what a Release names of what is left out.
+const maxLeftOut = 100
+
 // retryStore is the wait after the registry did not take something.
 const retryStore = 10 * time.Second
 
@@ -30,6 +33,7 @@ type attempt struct {
 	source    v1alpha1.Source
 	inputs    string // of the variants
 	commit    string
+	values    string // the digest of those of a chart
 	release   string // the current one at the time
 	variables []string
 	classes   string // of the clusters that were selected
@@ -38,6 +42,9 @@ type attempt struct {
 
 // render sees to it that the current Release is what the source says now, with a variant for every selected cluster.
 func (c *Controller) render(ctx context.Context, v *visit) error {
+	if v.valuesUnknown {
+		return nil
+	}
 	from, commit := v.pkg.Spec.Source, v.commit
 	var err error
 	if v.inputs, err = Inputs(v.pkg.Spec.Variants); err != nil {
@@ -53,7 +60,7 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 	}
 	commit = c.unchanged(v, commit)
 	whole := true
-	if current != nil && SameSource(current.Spec.Source, from) && current.Spec.Revision == commit && current.Spec.Inputs == v.inputs {
+	if current != nil && SameSource(current.Spec.Source, from) && current.Spec.Revision == commit && current.Spec.Inputs == v.inputs && v.sameValues() {
 		classes, missing := Classes(current.Spec.Variables, v.selected())
 		if whole, err = c.stored(ctx, v); err != nil {
 			v.storeFailed(err)
@@ -74,7 +81,7 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 // tried says whether this very rendering was done already and made no Release.
 func (v *visit) tried(from v1alpha1.Source, commit string) bool {
 	t := &v.memo.tried
-	return t.commit == commit && t.inputs == v.inputs && SameSource(t.source, from) && t.release == v.pkg.Status.Release &&
+	return t.commit == commit && t.inputs == v.inputs && t.values == v.memo.valued.digest && SameSource(t.source, from) && t.release == v.pkg.Status.Release &&
 		t.classes == classesKey(t.variables, v.selected())
 }
 
@@ -114,7 +121,7 @@ func (v *visit) storeFailed(err error) {
 
 // renderCommit renders, and makes a Release of what is new.
 func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) error {
-	makes, trace, err := c.open(v.pkg, commit)
+	makes, trace, err := c.open(v, commit)
 	if err != nil {
 		c.mirrorFailed(v, err)
 		return nil
@@ -125,7 +132,8 @@ func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) 
 		v.renderFailed(commit, nil, err)
 		return nil
 	}
-	v.memo.fed = fed{source: Released(v.pkg.Spec.Source), commit: commit, trace: trace}
+	same := v.sameValues()
+	v.memo.fed = fed{source: Released(v.pkg.Spec.Source), commit: commit, values: v.memo.valued.digest, trace: trace}
 	classes, missing := Classes(family.Variables, v.selected())
 	if len(classes) > maxVariants {
 		v.renderFailed(commit, family.Variables, fmt.Errorf("the selected clusters need %d variants, at most %d are made: use fewer variables, or labels with fewer values", len(classes), maxVariants))
@@ -138,6 +146,7 @@ func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) 
 		Inputs:     v.inputs,
 		Repository: Repository(v.key),
 		Variables:  family.Variables,
+		LeftOut:    family.LeftOut(maxLeftOut),
 	}
 	for _, class := range classes {
 		variant, err := c.store(ctx, spec.Repository, family, class)
@@ -163,7 +172,7 @@ func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) 
 	v.set(condition)
 	current := v.seen.Release
 	if current != nil && SameSource(current.Spec.Source, spec.Source) && slices.Equal(current.Spec.Variables, spec.Variables) {
-		if current.Spec.Revision == spec.Revision && current.Spec.Inputs == spec.Inputs {
+		if current.Spec.Revision == spec.Revision && current.Spec.Inputs == spec.Inputs && same {
 			spec.Variants = Widen(spec.Variants, current.Spec.Variants)
 		}
 		if sameContent(&current.Spec, spec.Variants) {
@@ -244,7 +253,7 @@ func (c *Controller) push(ctx context.Context, repository string, family *render
 // remember keeps the outcome of a rendering that made no Release.
 func (v *visit) remember(commit string, variables []string, condition metav1.Condition) {
 	v.memo.tried = attempt{
-		source: Released(v.pkg.Spec.Source), inputs: v.inputs, commit: commit, release: v.pkg.Status.Release,
+		source: Released(v.pkg.Spec.Source), inputs: v.inputs, values: v.memo.valued.digest, commit: commit, release: v.pkg.Status.Release,
 		variables: variables, classes: classesKey(variables, v.selected()), rendered: condition,
 	}
 }
@@ -257,9 +266,7 @@ func (v *visit) renderFailed(commit string, variables []string, err error) {
 	if errors.Is(err, render.ErrEmpty) {
 		condition.Reason = v1alpha1.ReasonEmptyRender
 	}
-	if v.seen.Release != nil {
-		condition.Message += fmt.Sprintf("; release %s stays", v.seen.Release.Name)
-	}
+	condition.Message = v.andStays(condition.Message)
 	condition.Message = condition.Message[:min(len(condition.Message), 32<<10)]
 	v.set(condition)
 	v.remember(commit, variables, condition)
@@ -280,6 +287,9 @@ func renderedCondition(release *v1alpha1.ReleaseSpec, missing []Missing, files m
 		}
 		if len(release.Variables) > 0 {
 			condition.Message += fmt.Sprintf(", different by %s", strings.Join(release.Variables, ", "))
+		}
+		if n := len(release.LeftOut); n > 0 {
+			condition.Message += fmt.Sprintf("; left out: %s", strings.Join(release.LeftOut[:min(n, maxNames)], ", "))
 		}
 		return condition
 	}

@@ -15,6 +15,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/source"
 	"umbel.dev/umbel/internal/delivery/source/git"
+	"umbel.dev/umbel/internal/delivery/source/helm"
 	"umbel.dev/umbel/internal/delivery/source/oci"
 )
 
@@ -22,6 +23,7 @@ const (
 	defaultPoll = time.Minute
 	defaultRef  = "main"
 	defaultTag  = "latest"
+	anyVersion  = "*" // but for prereleases
 )
 
 // readers are those of all kinds of sources, each with a folder of its own.
@@ -31,8 +33,9 @@ func readers(needs Needs) (map[source.Kind]source.Reader, error) {
 		return nil, fmt.Errorf("setting up the fetching of Git repositories: %w", err)
 	}
 	return map[source.Kind]source.Reader{
-		source.Git: repositories,
-		source.OCI: oci.New(oci.Config{Dir: filepath.Join(needs.Dir, "oci")}),
+		source.Git:  repositories,
+		source.OCI:  oci.New(oci.Config{Dir: filepath.Join(needs.Dir, "oci")}),
+		source.Helm: helm.New(helm.Config{Dir: filepath.Join(needs.Dir, "helm")}),
 	}, nil
 }
 
@@ -64,6 +67,16 @@ func placeOf(namespace string, from v1alpha1.Source) (place, bool) {
 		}
 		if p.ref.Name == "" && p.ref.Range == "" {
 			p.ref.Name = defaultTag
+		}
+		return p, true
+	case from.Helm != nil:
+		chart := from.Helm
+		p := place{
+			ref:    source.Ref{Kind: source.Helm, URL: chart.URL, Chart: chart.Chart, Range: chart.Version, Secret: secretOf(namespace, chart.SecretRef)},
+			folder: ".", poll: pollOf(chart.PollInterval),
+		}
+		if p.ref.Range == "" {
+			p.ref.Range = anyVersion
 		}
 		return p, true
 	}

@@ -40,7 +40,7 @@ func TestTheAPIRefusesBadInput(t *testing.T) {
 		{reason: "an address without a scheme", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git.URL = "example.org/repo.git" }), want: `spec.source.git.url: Invalid value: "example.org/repo.git": url has to begin with https://, ssh://, http:// or file://`},
 		{reason: "ssh without a Secret", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git.URL = "git@example.org:repo.git" }), want: "a repository over ssh needs secretRef"},
 		{reason: "no address", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git.URL = "" }), want: "spec.source.git.url"},
-		{reason: "no source", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git = nil }), want: "exactly one source has to be given: git, oci or inline"},
+		{reason: "no source", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git = nil }), want: "exactly one source has to be given: git, oci, helm or inline"},
 		{reason: "an absolute path", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git.Path = "/etc" }), want: `spec.source.git.path: Invalid value: "/etc": path is relative to the root of the repository`},
 		{reason: "a path that leaves", object: pkg("p", func(s *v1alpha1.PackageSpec) { s.Source.Git.Path = "a/../../b" }), want: "does not leave it"},
 		{reason: "a path with dots in a name", object: pkg("dots", func(s *v1alpha1.PackageSpec) { s.Source.Git.Path = "a/..b/c..d" })},

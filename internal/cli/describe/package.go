@@ -53,7 +53,11 @@ func writeSource(p *page, source v1alpha1.Source) {
 	}
 	p.field(from.Label, from.URL)
 	p.field(from.VersionLabel, from.Version)
-	p.field("Path", from.Path)
+	label := "Path"
+	if source.Helm != nil {
+		label = "Chart"
+	}
+	p.field(label, from.Path)
 	if from.Secret != "" {
 		p.field("Secret", from.Secret)
 	}

@@ -15,9 +15,10 @@ type Source struct {
 	URL   string
 	// VersionLabel and Version say which version is meant.
 	VersionLabel, Version string
-	Path                  string
-	Secret                string
-	Every                 time.Duration
+	// Path is the folder, or the name of the chart.
+	Path   string
+	Secret string
+	Every  time.Duration
 }
 
 // SourceOf describes the source of a package.
@@ -46,6 +47,13 @@ func SourceOf(source v1alpha1.Source) Source {
 			s.Every = oci.PollInterval.Duration
 		}
 		return s.with(oci.SecretRef)
+	case source.Helm != nil:
+		helm := source.Helm
+		s := Source{Label: "Helm", Field: "helm", URL: helm.URL, VersionLabel: "Versions", Version: or(helm.Version, "*"), Path: helm.Chart}
+		if helm.PollInterval != nil {
+			s.Every = helm.PollInterval.Duration
+		}
+		return s.with(helm.SecretRef)
 	}
 	return Source{Field: "inline", Path: "(inline)"}
 }

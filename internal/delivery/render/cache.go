@@ -34,7 +34,8 @@ type Output struct {
 // that was looked at to make it is the same in another revision, and the choice is the same; so a commit renders only what
 // it feeds, be it in another folder. It keeps nothing that failed.
 type Cache struct {
-	read reader
+	read      reader
+	readChart chartReader
 
 	mu      sync.Mutex
 	results map[string][]*list.Element // of *result, by folder and choice, the newest last
@@ -67,11 +68,11 @@ type remembered struct {
 
 // NewCache returns an empty Cache. Without workers it renders in this process, without limits.
 func NewCache(workers *Workers) *Cache {
-	read := reader(read)
+	read, chart := reader(read), chartReader(readChart)
 	if workers != nil {
-		read = workers.read
+		read, chart = workers.read, workers.readChart
 	}
-	return &Cache{read: read, results: map[string][]*list.Element{}, order: list.New(), outputs: map[string]*list.Element{}, used: list.New()}
+	return &Cache{read: read, readChart: chart, results: map[string][]*list.Element{}, order: list.New(), outputs: map[string]*list.Element{}, used: list.New()}
 }
 
 // Counts returns what it was asked for so far.
@@ -83,14 +84,29 @@ func (c *Cache) Counts() Counts {
 
 // Folder is the Maker of a folder of files, by way of the cache.
 func (c *Cache) Folder(files fs.FS, folder string) Maker {
-	folder = path.Clean(folder)
+	return c.kept(path.Clean(folder), files, func(files fs.FS) Maker { return folderBy(c.read, files, folder) })
+}
+
+// Chart is the Maker of a chart, by way of the cache.
+func (c *Cache) Chart(files fs.FS, folder string, o ChartOptions) Maker {
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return func(Choice) (*Rendered, error) { return nil, fmt.Errorf("naming what a chart is made of: %w", err) }
+	}
+	sum := sha256.Sum256(raw)
+	name := path.Clean(folder) + " " + hex.EncodeToString(sum[:])
+	return c.kept(name, files, func(files fs.FS) Maker { return chartBy(c.readChart, files, folder, o) })
+}
+
+// kept is a Maker whose results are kept by a name, what it looked at, and the choice.
+func (c *Cache) kept(name string, files fs.FS, makes func(fs.FS) Maker) Maker {
 	return func(choice Choice) (*Rendered, error) {
-		key := fmt.Sprintf("%q %q", folder, choice.Components)
+		key := fmt.Sprintf("%q %q", name, choice.Components)
 		if known := c.find(key, files); known != nil {
 			return known, nil
 		}
 		trace := source.NewTrace(files)
-		rendered, err := folderBy(c.read, trace, folder)(choice)
+		rendered, err := makes(trace)(choice)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.counts.Sources++

@@ -2,7 +2,8 @@
 //
 // It is pure: it reads an fs.FS or JSON, and gives objects or an error. There is no network, no program and no plugin in it.
 //
-//  1. A folder with a kustomization file is built with kustomize. Any other is walked: every .yaml, .yml and .json file
+//  1. A Helm chart is rendered as by `helm template` (Chart); hooks.go says what becomes of hooks, hermetic.go what templates may not
+//     call. A folder with a kustomization file is built with kustomize. Any other is walked: every .yaml, .yml and .json file
 //     below it is taken, subfolders with a kustomization are built with it, hidden files and folders are left out.
 //     Manifests that stand in a Package itself are taken one by one (Inline).
 //  2. Lists are flattened. What only a server writes (status, uid, resourceVersion, managedFields and their like) is
@@ -23,8 +24,8 @@
 //   - No object at all is an error (ErrEmpty).
 //   - Nothing that a source says can take more time or memory than a rendering may have, or hold up another one.
 //   - Errors name file, document, line, object and field, as far as each is known.
-//   - The same files give the same objects. What is not in the files cannot be reached: remote bases, Helm charts and
-//     plugins are refused with the file and the entry that asks for them.
+//   - The same files and values give the same objects. What is not in them cannot be reached: remote bases, charts that a
+//     kustomization asks for, plugins and functions of templates that make something up are refused, with the file and the entry.
 //
 // Which values a cluster has, and what becomes of the objects, is up to package delivery. It runs in the hub.
 package render

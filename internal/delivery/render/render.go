@@ -28,6 +28,8 @@ type Rendered struct {
 	// Variables by which what clusters get differs, sorted: those that the objects refer to, such as
 	// cluster.labels.region, and the selectors that say where an object is wanted.
 	Variables []string
+	// LeftOut names what the source has and is not among the objects, and why, sorted: hooks of a chart.
+	LeftOut []string
 
 	usedIn  map[string]string // variable -> a file that refers to it
 	objects []object

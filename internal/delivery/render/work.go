@@ -54,16 +54,22 @@ func (w *working) say(message said) error {
 }
 
 func (w *working) do(files *remoteFiles, j job) *outcome {
-	found, err := read(files, j.Folder, j.Components)
+	var found charted
+	var err error
+	if j.Chart != nil {
+		found, err = readChart(files, j.Folder, *j.Chart)
+	} else {
+		found.objects, err = read(files, j.Folder, j.Components)
+	}
 	if files.lost != nil {
 		err = files.lost
 	}
 	if err != nil {
 		return &outcome{Err: err.Error()}
 	}
-	done := &outcome{}
+	done := &outcome{LeftOut: found.left}
 	left := j.Limits.Output
-	for _, o := range found {
+	for _, o := range found.objects {
 		raw, err := json.Marshal(o.fields)
 		if err != nil {
 			return &outcome{Err: fmt.Sprintf("%s: %v", o.place, err)}

@@ -70,6 +70,7 @@ func NewWorkers(ctx context.Context, command func() *exec.Cmd, limits Limits, pa
 type job struct {
 	Folder     string
 	Components []string
+	Chart      *ChartOptions // of a chart; nil for any other folder
 	Limits     Limits
 }
 
@@ -83,6 +84,7 @@ type said struct {
 // outcome is what came of a job.
 type outcome struct {
 	Objects []sentObject
+	LeftOut []string
 	Err     string
 }
 
@@ -95,15 +97,39 @@ type sentObject struct {
 
 // read is a reader.
 func (w *Workers) read(files fs.FS, folder string, components []string) ([]object, error) {
+	done, err := w.render(files, job{Folder: folder, Components: components, Limits: w.limits})
+	if err != nil {
+		return nil, err
+	}
+	return received(done)
+}
+
+// readChart is a chartReader.
+func (w *Workers) readChart(files fs.FS, folder string, o ChartOptions) (charted, error) {
+	done, err := w.render(files, job{Folder: folder, Chart: &o, Limits: w.limits})
+	if err != nil {
+		return charted{}, err
+	}
+	objects, err := received(done)
+	return charted{objects, done.LeftOut}, err
+}
+
+// render has a job done when it is its turn.
+func (w *Workers) render(files fs.FS, j job) (*outcome, error) {
 	w.turns <- struct{}{}
 	defer func() { <-w.turns }()
-	done, err := w.do(files, job{Folder: folder, Components: components, Limits: w.limits})
+	done, err := w.do(files, j)
 	if err != nil {
-		return nil, fmt.Errorf("rendering folder %q: %w", folder, err)
+		return nil, fmt.Errorf("rendering folder %q: %w", j.Folder, err)
 	}
 	if done.Err != "" {
 		return nil, errors.New(done.Err)
 	}
+	return done, nil
+}
+
+// received unpacks the objects that a worker sent.
+func received(done *outcome) ([]object, error) {
 	objects := make([]object, len(done.Objects))
 	for i, sent := range done.Objects {
 		value, err := decode(sent.Fields)

@@ -1,0 +1,209 @@
+package helm
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"umbel.dev/umbel/internal/delivery/source"
+	"umbel.dev/umbel/internal/delivery/source/archive"
+)
+
+const (
+	// maxIndex bounds the index of a repository; the largest public ones have about 20 MiB.
+	maxIndex = 64 << 20
+	// maxChart bounds the archive of a chart. Helm itself takes 100 MiB unpacked.
+	maxChart = 100 << 20
+)
+
+// indexKey is whose index it is.
+type indexKey struct{ url, chart, secret string }
+
+// index is what a repository said of one chart.
+type index struct {
+	etag     string // of the whole, to ask whether it changed
+	versions []version
+}
+
+// version of a chart, as an index has it.
+type version struct {
+	Version string   `json:"version"`
+	Digest  string   `json:"digest"`
+	URLs    []string `json:"urls"`
+}
+
+// visit is one fetch from a repository.
+type visit struct {
+	ref    source.Ref
+	with   source.Credentials
+	base   *url.URL
+	client *http.Client
+}
+
+func (r *Reader) resolveHTTP(ctx context.Context, ref source.Ref, with source.Credentials) (source.Revision, error) {
+	base, err := url.Parse(strings.TrimRight(ref.URL, "/") + "/")
+	if err != nil {
+		return source.Revision{}, err
+	}
+	line := source.Encrypted
+	if base.Scheme == "http" {
+		line = source.PlainHTTP
+	}
+	if err := with.CheckLine(ref, base.Host, line); err != nil {
+		return source.Revision{}, err
+	}
+	speaking, err := source.NewTransport(ref, with, source.NewAllowance(r.config.Limits.Fetch))
+	if err != nil {
+		return source.Revision{}, err
+	}
+	defer speaking.CloseIdleConnections()
+	v := &visit{ref, with, base, &http.Client{Transport: speaking}}
+	versions, err := r.versions(ctx, v)
+	if err != nil {
+		return source.Revision{}, err
+	}
+	names := make([]string, len(versions))
+	for i, version := range versions {
+		names[i] = version.Version
+	}
+	newest, err := source.Newest(names, ref.Range)
+	switch {
+	case err != nil:
+		return source.Revision{}, source.RefNotFound(ref, "spec.source.helm.version: %w", err)
+	case newest == "":
+		return source.Revision{}, source.RefNotFound(ref, "none of the %d versions of chart %q is one that %q allows (spec.source.helm.version)", len(versions), ref.Chart, ref.Range)
+	}
+	for _, version := range versions {
+		if version.Version == newest {
+			digest, err := r.chart(ctx, v, version)
+			return revision(newest, digest), err
+		}
+	}
+	return source.Revision{}, fmt.Errorf("the index lost version %s", newest)
+}
+
+// versions asks for those of a chart, when they changed.
+func (r *Reader) versions(ctx context.Context, v *visit) ([]version, error) {
+	key := indexKey{v.ref.URL, v.ref.Chart, v.ref.Secret}
+	r.mu.Lock()
+	known := r.indexes[key]
+	r.mu.Unlock()
+	etag := ""
+	if known != nil {
+		etag = known.etag
+	}
+	answer, err := v.get(ctx, v.base.ResolveReference(&url.URL{Path: "index.yaml"}), etag)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusNotModified && known != nil {
+		return known.versions, nil
+	}
+	raw, err := readUpTo(answer.Body, maxIndex)
+	if err != nil {
+		return nil, fmt.Errorf("reading the index: %w", err)
+	}
+	var whole struct {
+		Entries map[string][]version `json:"entries"`
+	}
+	if err := yaml.Unmarshal(raw, &whole); err != nil {
+		return nil, errors.New("index.yaml is no index of a repository of charts")
+	}
+	versions := whole.Entries[v.ref.Chart]
+	if len(versions) == 0 {
+		return nil, source.RefNotFound(v.ref, "the repository has no chart %q (spec.source.helm.chart)", v.ref.Chart)
+	}
+	r.mu.Lock()
+	r.indexes[key] = &index{answer.Header.Get("Etag"), versions}
+	r.mu.Unlock()
+	return versions, nil
+}
+
+// chart brings the archive of a version, and returns its digest.
+func (r *Reader) chart(ctx context.Context, v *visit, version version) (string, error) {
+	store, err := archive.Open(r.config.Dir, v.ref)
+	if err != nil {
+		return "", err
+	}
+	if digest := "sha256:" + version.Digest; version.Digest != "" && store.Has(digest) {
+		return digest, nil
+	}
+	if len(version.URLs) == 0 {
+		return "", fmt.Errorf("the index says of chart %s %s not where it is", v.ref.Chart, version.Version)
+	}
+	at, err := v.base.Parse(version.URLs[0])
+	if err != nil {
+		return "", fmt.Errorf("the index says of chart %s %s that it is at %q", v.ref.Chart, version.Version, version.URLs[0])
+	}
+	answer, err := v.get(ctx, at, "")
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	raw, err := readUpTo(answer.Body, min(maxChart, r.config.Limits.Fetch))
+	if err != nil {
+		return "", fmt.Errorf("reading chart %s %s: %w", v.ref.Chart, version.Version, err)
+	}
+	sum := sha256.Sum256(raw)
+	digest := hex.EncodeToString(sum[:])
+	if version.Digest != "" && version.Digest != digest {
+		return "", fmt.Errorf("the archive of chart %s %s is not the one that the index names: it has the digest %s, and not %s", v.ref.Chart, version.Version, digest, version.Digest)
+	}
+	return "sha256:" + digest, store.Put("sha256:"+digest, bytes.NewReader(raw), maxChart)
+}
+
+// get asks for something, with the credentials where it is the repository's own host that is asked.
+func (v *visit) get(ctx context.Context, at *url.URL, etag string) (*http.Response, error) {
+	if at.Scheme != "http" && at.Scheme != "https" {
+		return nil, fmt.Errorf("%s:// is not spoken", at.Scheme)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	if etag != "" {
+		request.Header.Set("If-None-Match", etag)
+	}
+	if at.Scheme == v.base.Scheme && at.Host == v.base.Host {
+		switch {
+		case v.with.Token != "":
+			request.Header.Set("Authorization", "Bearer "+v.with.Token)
+		case v.with.Password != "":
+			request.SetBasicAuth(v.with.Username, v.with.Password)
+		}
+	}
+	answer, err := v.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	switch answer.StatusCode {
+	case http.StatusOK, http.StatusNotModified:
+		return answer, nil
+	}
+	answer.Body.Close()
+	switch answer.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return nil, source.Refused(v.ref)
+	case http.StatusNotFound:
+		return nil, source.RefNotFound(v.ref, "there is no %s there", strings.TrimPrefix(at.Path, v.base.Path))
+	}
+	return nil, fmt.Errorf("the server answers %s", answer.Status)
+}
+
+func readUpTo(body io.Reader, limit int64) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if err == nil && int64(len(raw)) > limit {
+		err = source.ErrTooLarge
+	}
+	return raw, err
+}
