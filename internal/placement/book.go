@@ -36,6 +36,8 @@ type page struct {
 	unsettled bool
 	// basis is the version that the last write was made from. As long as the cache has it, it does not have the write.
 	basis string
+	// version is the one that was decided last, or what came of it. Another one is somebody else's, and is looked at whole.
+	version string
 	// again is when to look again although nothing changed.
 	again time.Time
 }
@@ -57,7 +59,11 @@ func (b *book) open(placement *v1alpha1.Placement) (p *page, current bool) {
 		p.plan, p.problem = decide.Compile(placement)
 		b.pages[key] = p
 	}
-	return p, p.basis == "" || p.basis != placement.ResourceVersion
+	if p.basis != "" && p.basis == placement.ResourceVersion {
+		return p, false
+	}
+	p.whole = p.whole || p.version != placement.ResourceVersion
+	return p, true
 }
 
 func (b *book) forget(key types.NamespacedName) {
@@ -73,7 +79,7 @@ type task struct {
 }
 
 // take returns what has to be looked at since the last decision. From now on changes are noted for the next one; whoever
-// took them says with settle how it went.
+// took them says with lost, settled or wrote how it went.
 func (b *book) take(p *page, now time.Time) task {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,27 +91,25 @@ func (b *book) take(p *page, now time.Time) task {
 	return t
 }
 
-// outcome is what became of a decision.
-type outcome int
-
-const (
-	lost    outcome = iota // it was not written
-	same                   // there was nothing to write
-	written                // it was written, and the cache is still to hear of it
-)
-
-// settle notes what became of a decision, when to look again, and which version it was made from.
-func (b *book) settle(p *page, became outcome, again time.Time, basis string) {
+// lost has everything looked at the next time: a decision was not written.
+func (b *book) lost(p *page) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch became {
-	case lost:
-		p.whole = true
-	case same:
-		p.unsettled, p.again = false, again
-	case written:
-		p.basis, p.again = basis, again
-	}
+	p.whole = true
+}
+
+// settled notes that there was nothing to write to this version, and when to look again.
+func (b *book) settled(p *page, version string, again time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p.unsettled, p.version, p.again = false, version, again
+}
+
+// wrote notes that a decision was written: from which version, and which one came of it.
+func (b *book) wrote(p *page, basis, version string, again time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p.basis, p.version, p.again = basis, version, again
 }
 
 // note notes a change of a cluster, and returns the Placements whose last decision it may make a wrong one. last tells what

@@ -66,7 +66,7 @@ func (h *hub) decide(b testing.TB, p *v1alpha1.Placement) {
 		decided(p, page.plan, page.plan.Revise(changes, decide.BeforeOf(&p.Status), noon))
 	}
 	unchanged(&before, &p.Status)
-	h.book.settle(page, same, time.Time{}, "")
+	h.book.settled(page, p.ResourceVersion, time.Time{})
 }
 
 // relabel changes one label of one cluster and decides what follows. It returns how many Placements were decided again.

@@ -65,26 +65,26 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	task := c.book.take(page, c.now())
 	again, err := c.decide(ctx, page, task, &placement)
 	if err != nil {
-		c.book.settle(page, lost, time.Time{}, "")
+		c.book.lost(page)
 		return ctrl.Result{}, fmt.Errorf("deciding placement %s: %w", req, err)
 	}
 	if unchanged(&before, &placement.Status) {
-		c.book.settle(page, same, again, "")
+		c.book.settled(page, placement.ResourceVersion, again)
 		return c.after(again), nil
 	}
 	basis := placement.ResourceVersion
 	if err := c.client.Status().Update(ctx, &placement); err != nil {
-		c.book.settle(page, lost, time.Time{}, "")
+		c.book.lost(page)
 		if apierrors.IsConflict(err) {
 			return ctrl.Result{}, nil // the newer version is on its way through the watch
 		}
 		return ctrl.Result{}, fmt.Errorf("writing the status of placement %s: %w", req, err)
 	}
 	if placement.ResourceVersion == basis {
-		c.book.settle(page, same, again, "") // the API found nothing to change
+		c.book.settled(page, basis, again) // the API found nothing to change
 		return c.after(again), nil
 	}
-	c.book.settle(page, written, again, basis)
+	c.book.wrote(page, basis, placement.ResourceVersion, again)
 	c.tell(&before, &placement)
 	return c.after(again), nil
 }

@@ -128,6 +128,20 @@ func TestSeatsTaintsAndTime(t *testing.T) {
 	s.becomes("what it does not say cannot be told", "[us-2] ([eu-1]) Satisfied TooFewClusters Ready TooFewClusters")
 }
 
+// TestWhatOthersWriteIsPutRight: a status that somebody else wrote, such as a hub that does not lead any more, is decided again.
+func TestWhatOthersWriteIsPutRight(t *testing.T) {
+	api, namespace := start(t)
+	s := &scene{T: t, api: api, placement: &v1alpha1.Placement{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "right"}}}
+	s.placement.Spec.ClusterSelector.MatchLabels = map[string]string{"env": "right"}
+	s.must(api.Create(t.Context(), s.placement))
+	s.cluster("right-a", "env=right")
+	s.cluster("right-b", "env=right")
+	s.becomes("two are there", "[right-a right-b]")
+	s.placement.Status.Clusters, s.placement.Status.Selected = []v1alpha1.ClusterName{"gone", "right-b"}, 2
+	s.must(api.Status().Update(t.Context(), s.placement))
+	s.becomes("somebody wrote another decision", "[right-a right-b]")
+}
+
 // TestNothingIsWrittenForNothing: what does not change the decision leaves the status as it is, to the version.
 func TestNothingIsWrittenForNothing(t *testing.T) {
 	api, namespace := start(t)
