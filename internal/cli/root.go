@@ -24,6 +24,7 @@ import (
 	"umbel.dev/umbel/internal/cli/leave"
 	"umbel.dev/umbel/internal/cli/local"
 	"umbel.dev/umbel/internal/cli/login"
+	"umbel.dev/umbel/internal/cli/plan"
 	"umbel.dev/umbel/internal/cli/refresh"
 	"umbel.dev/umbel/internal/cli/restore"
 	"umbel.dev/umbel/internal/cli/rollout"
@@ -71,7 +72,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add(fleetGroup, get.NewCmd(f), describe.NewCmd(f), explain.NewCmd(f), refresh.NewCmd(f))
+	add(fleetGroup, get.NewCmd(f), describe.NewCmd(f), explain.NewCmd(f), plan.NewCmd(f), refresh.NewCmd(f))
 	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f, deletes.NewApproveCmd(f))...)
 	add(fleetGroup, deletes.NewUndoCmd(f))

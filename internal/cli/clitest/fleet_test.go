@@ -34,6 +34,7 @@ import (
 	"umbel.dev/umbel/internal/cli/label"
 	"umbel.dev/umbel/internal/cli/leave"
 	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/plan"
 	"umbel.dev/umbel/internal/cli/refresh"
 	"umbel.dev/umbel/internal/cli/rollout"
 	"umbel.dev/umbel/internal/cli/scope"
@@ -148,7 +149,7 @@ func (f *fleet) root(out, errs io.Writer, args ...string) *cobra.Command {
 	root.AddCommand(scope.NewCmd(factory), get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), token.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory), kubeconfig.NewCmd(factory), leave.NewCmd(factory))
 	root.AddCommand(consent.NewCmds(factory, deletes.NewApproveCmd(factory))...)
 	root.AddCommand(deletes.NewUndoCmd(factory))
-	root.AddCommand(taint.NewCmd(factory), explain.NewCmd(factory))
+	root.AddCommand(taint.NewCmd(factory), explain.NewCmd(factory), plan.NewCmd(factory))
 	root.AddCommand(ca.NewCmd(factory), audit.NewCmd(factory), upgrade.NewCmd(factory), rollout.NewCmd(factory))
 	root.SetArgs(args)
 	return root

@@ -35,9 +35,9 @@ type answer struct {
 }
 
 // ask reads what is asked for from the member, in one of the media types of accept.
-func (m member) ask(ctx context.Context, query Query, accept string) answer {
-	said := answer{cluster: m.cluster, err: m.gone}
-	if m.gone != nil {
+func ask(ctx context.Context, m Member, query Query, accept string) answer {
+	said := answer{cluster: m.Cluster, err: m.Gone}
+	if m.Gone != nil {
 		return said
 	}
 	ctx, cancel := context.WithTimeout(ctx, query.Timeout)
@@ -49,8 +49,8 @@ func (m member) ask(ctx context.Context, query Query, accept string) answer {
 	return said
 }
 
-func (m member) read(ctx context.Context, query Query, accept string, said *answer) error {
-	config := rest.CopyConfig(m.config)
+func (m Member) read(ctx context.Context, query Query, accept string, said *answer) error {
+	config := rest.CopyConfig(m.Config)
 	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
 	api, err := rest.UnversionedRESTClientFor(config)
 	if err != nil {
@@ -134,8 +134,8 @@ func do(ctx context.Context, request *rest.Request) ([]byte, error) {
 }
 
 // find returns the kind that a word means to the member: kubectl's words, short names included.
-func (m member) find(ctx context.Context, word string) (*meta.RESTMapping, error) {
-	config := rest.CopyConfig(m.config)
+func (m Member) find(ctx context.Context, word string) (*meta.RESTMapping, error) {
+	config := rest.CopyConfig(m.Config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return within{ctx, next} })
 	asked, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
@@ -164,7 +164,7 @@ func (m member) find(ctx context.Context, word string) (*meta.RESTMapping, error
 		return nil, fmt.Errorf("whether it has a kind %q is not known: %w", word, unknown)
 	}
 	if meta.IsNoMatchError(err) {
-		return nil, fmt.Errorf("it has no kind %q: `umbel kubectl %s -- api-resources` lists them", word, m.cluster)
+		return nil, fmt.Errorf("it has no kind %q: `umbel kubectl %s -- api-resources` lists them", word, m.Cluster)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("asking which kinds it has: %w", err)

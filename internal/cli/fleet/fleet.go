@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -99,7 +100,7 @@ func (r *Reader) Read(ctx context.Context, query Query, to Writer) error {
 	}
 	shown := newShown(query, to)
 	failed := 0
-	for answer := range answers(ctx, members, query, shown.accept()) {
+	for answer := range Ask(ctx, members, func(ctx context.Context, m Member) answer { return ask(ctx, m, query, shown.accept()) }) {
 		if err := errors.Join(answer.err, shown.add(answer)); err != nil {
 			failed++
 			to.Note("cluster %q: %s", answer.cluster, strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -117,61 +118,67 @@ func (r *Reader) Read(ctx context.Context, query Query, to Writer) error {
 	return nil
 }
 
-// member is one of those to ask.
-type member struct {
-	cluster v1alpha1.ClusterName
-	config  *rest.Config
-	// gone says why there is nobody to ask.
-	gone error
+// Member is one of those to ask.
+type Member struct {
+	Cluster v1alpha1.ClusterName
+	// Config is the way to its API server, through the hub, as whoever runs the command.
+	Config *rest.Config
+	// Gone says why there is nobody to ask.
+	Gone error
 }
 
 // members returns those that are asked for, sorted by name.
-func (r *Reader) members(ctx context.Context) ([]member, error) {
-	own, err := r.LoadKubeconfig()
-	if err != nil {
-		return nil, err
-	}
+func (r *Reader) members(ctx context.Context) ([]Member, error) {
 	var list v1alpha1.MemberClusterList
 	if err := r.Hub.ListClusters(ctx, &list, r.Clusters); err != nil {
 		return nil, err
 	}
-	if len(list.Items) == 0 {
+	return Members(ctx, r.Factory, r.Hub, list.Items)
+}
+
+// Members returns the ways to members, in their order.
+func Members(ctx context.Context, f *client.Factory, hub *client.Hub, clusters []v1alpha1.MemberCluster) ([]Member, error) {
+	if len(clusters) == 0 {
 		return nil, nil
 	}
-	door, err := route.Find(ctx, r.Hub, r.Hub.Config)
+	own, err := f.LoadKubeconfig()
 	if err != nil {
 		return nil, err
 	}
-	moment := view.Moment{Now: r.Now(), Pulse: r.Hub.Pulse(ctx)}
-	var members []member
-	for i := range list.Items { // the API sorts by name
-		m := member{cluster: v1alpha1.ClusterName(list.Items[i].Name), gone: route.Open(moment, &list.Items[i])}
-		m.config, err = clientcmd.NewDefaultClientConfig(*door.Kubeconfig(own, m.cluster), nil).ClientConfig()
+	door, err := route.Find(ctx, hub, hub.Config)
+	if err != nil {
+		return nil, err
+	}
+	moment := view.Moment{Now: f.Now(), Pulse: hub.Pulse(ctx)}
+	var members []Member
+	for i := range clusters {
+		m := Member{Cluster: v1alpha1.ClusterName(clusters[i].Name), Gone: route.Open(moment, &clusters[i])}
+		m.Config, err = clientcmd.NewDefaultClientConfig(*door.Kubeconfig(own, m.Cluster), nil).ClientConfig()
 		if err != nil {
-			return nil, fmt.Errorf("the way to cluster %q: %w", m.cluster, err)
+			return nil, fmt.Errorf("the way to cluster %q: %w", m.Cluster, err)
 		}
-		m.config.UserAgent, m.config.QPS, m.config.WarningHandler = r.Hub.Config.UserAgent, -1, r.Hub.Config.WarningHandler
+		m.Config.UserAgent, m.Config.QPS, m.Config.WarningHandler = hub.Config.UserAgent, -1, hub.Config.WarningHandler
 		members = append(members, m)
 	}
 	return members, nil
 }
 
-// answers asks the members side by side and yields their answers in the order of the members.
-func answers(ctx context.Context, members []member, query Query, accept string) func(func(answer) bool) {
-	return func(yield func(answer) bool) {
+// Ask asks members side by side, at most inFlight of them at a time, and yields their answers in the order of the members.
+func Ask[T any](ctx context.Context, members []Member, ask func(context.Context, Member) T) iter.Seq[T] {
+	return func(yield func(T) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		var group errgroup.Group
 		group.SetLimit(inFlight)
-		came := make([]chan answer, len(members))
+		came := make([]chan T, len(members))
 		for i := range came {
-			came[i] = make(chan answer, 1)
+			came[i] = make(chan T, 1)
 		}
 		asking := make(chan struct{})
 		go func() {
 			defer close(asking)
 			for i, m := range members {
 				group.Go(func() error {
-					came[i] <- m.ask(ctx, query, accept)
+					came[i] <- ask(ctx, m)
 					return nil
 				})
 			}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -41,14 +42,15 @@ func TestAnswersComeInOrderAndNotAllAtOnce(t *testing.T) {
 		http.Error(w, "no", http.StatusForbidden)
 	}))
 	t.Cleanup(server.Close)
-	var members []member
+	var members []Member
 	var want, got []v1alpha1.ClusterName
 	for i := range 2 * inFlight {
 		name := v1alpha1.ClusterName(fmt.Sprintf("c-%03d", i))
 		want = append(want, name)
-		members = append(members, member{cluster: name, config: &rest.Config{Host: server.URL, QPS: -1}})
+		members = append(members, Member{Cluster: name, Config: &rest.Config{Host: server.URL, QPS: -1}})
 	}
-	for said := range answers(t.Context(), members, Query{Kind: "pods", Timeout: time.Minute}, asTable) {
+	query := Query{Kind: "pods", Timeout: time.Minute}
+	for said := range Ask(t.Context(), members, func(ctx context.Context, m Member) answer { return ask(ctx, m, query, asTable) }) {
 		got = append(got, said.cluster)
 		if said.err == nil {
 			t.Errorf("%s was read", said.cluster)

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -99,7 +98,7 @@ func (c *Content) fill(raw []byte, key v1alpha1.PackageKey) error {
 		if err != nil {
 			return err
 		}
-		body, takeOver, err := label(it.Object, key)
+		body, takeOver, err := bundle.Label(it.Object, key)
 		if err != nil {
 			return fmt.Errorf("%s in %s: %w", it.ID, it.File, err)
 		}
@@ -142,27 +141,4 @@ func (c *Content) Body(o Object) ([]byte, error) {
 	raw := make([]byte, o.length)
 	_, err := c.file.ReadAt(raw, o.offset)
 	return raw, err
-}
-
-// label puts the package's label on an object, and says whether the object asks for its fields to be taken over.
-func label(raw []byte, key v1alpha1.PackageKey) (_ []byte, takeOver bool, err error) {
-	var o map[string]any
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber() // numbers pass through as they were written
-	if err := dec.Decode(&o); err != nil {
-		return nil, false, err
-	}
-	metadata, ok := o["metadata"].(map[string]any)
-	if !ok {
-		return nil, false, errors.New("metadata is not an object")
-	}
-	labels, ok := metadata["labels"].(map[string]any)
-	if !ok {
-		labels = map[string]any{}
-		metadata["labels"] = labels
-	}
-	labels[v1alpha1.PackageLabel] = key.LabelValue()
-	annotations, _ := metadata["annotations"].(map[string]any)
-	body, err := json.Marshal(o)
-	return body, annotations[v1alpha1.TakeOverAnnotation] == "true", err
 }

@@ -1,0 +1,128 @@
+package clitest_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+)
+
+const planned = `apiVersion: v1
+kind: ConfigMap
+metadata: {namespace: team-a, name: "plan-${cluster.labels.env}"}
+data: {a: "%s"}
+`
+
+// TestPlan plans the changes of a working tree, of a commit, and of a package in a file, for clusters of which one answers.
+func TestPlan(t *testing.T) {
+	f := newFleet(t)
+	f.membersOf(t)
+	repo := t.TempDir()
+	git := func(args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", repo, "-c", "user.name=ada", "-c", "user.email=ada@example.com"}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+	}
+	file := filepath.Join(repo, "apps", "shop", "map.yaml")
+	write := func(value string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(planned, "%s", value)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("1")
+	git("init", "-q", "-b", "main")
+	git("add", ".")
+	git("commit", "-q", "-m", "one")
+	write("2")
+	t.Chdir(filepath.Join(repo, "apps"))
+
+	where := func(from said) said { // what differs from run to run
+		from.Out = strings.ReplaceAll(from.Out, repo, "REPO")
+		for _, line := range strings.Split(from.Out, "\n") {
+			if _, rest, found := strings.Cut(line, "(commit "); found {
+				from.Out = strings.ReplaceAll(from.Out, rest[:12], "COMMIT")
+			}
+		}
+		return from
+	}
+	plan := func(args string) said {
+		t.Helper()
+		return where(f.run(t.Context(), strings.Fields("plan --clusters region=eu "+args)...))
+	}
+	const head = "Package default/shop, from path apps/shop of "
+	for _, c := range []struct {
+		reason, args string
+		want         said
+	}{
+		{"the working tree, from within", "shop", said{Out: head + "the working tree REPO (commit COMMIT, with changes)\n\n" +
+			"1 cluster: 1 to add, 0 stay (prod-eu)\n  + ConfigMap team-a/plan-prod   (apps/shop/map.yaml)\n", Err: "asking 1 cluster"}},
+		{"a commit, for CI", "package shop --ref main --exit-code", said{Code: 3, Out: head + "main (commit COMMIT)\n\n" +
+			"1 cluster: 1 to add, 0 stay (prod-eu)\n  + ConfigMap team-a/plan-prod   (apps/shop/map.yaml)\n", Err: "asking 1 cluster"}},
+		{"no such commit", "shop --ref nope", said{Code: 1, Err: "error: --ref nope is no commit of " + repo}},
+		{"no such package", "nope", said{Code: 1, Err: "error: there is no package \"nope\""}},
+		{"nothing named", "", said{Code: 2, Err: "error: say which package: NAME, or -f FILE"}},
+		{"a kind without content", "cluster prod-eu", said{Code: 2, Err: "error: a cluster has no content"}},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			got := plan(c.args)
+			if !strings.HasPrefix(got.Err, c.want.Err) {
+				t.Errorf("it said %q", got.Err)
+			}
+			got.Err = c.want.Err
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("umbel plan %s (-want +got):\n%s", c.args, diff)
+			}
+		})
+	}
+	t.Run("of several, those that could not be asked are named", func(t *testing.T) {
+		got := f.run(t.Context(), "plan", "shop", "--timeout", "1s")
+		for _, want := range []string{
+			"1 cluster: 1 to add, 0 stay (prod-eu)", "Not asked: cluster dev: it did not answer within 1s", "Not asked: cluster prod-us: cluster \"prod-us\" is not connected",
+		} {
+			if !strings.Contains(got.Out, want) {
+				t.Errorf("%q is not in:\n%s", want, got.Out)
+			}
+		}
+		if !strings.Contains(got.Err, "error: the plan is not whole: 2 clusters could not be asked\n") || got.Code != 1 {
+			t.Errorf("got code %d: %s", got.Code, got.Err)
+		}
+	})
+	t.Run("a package in a file, as it would be", func(t *testing.T) {
+		pkg := "apiVersion: umbel.dev/v1alpha1\nkind: Package\nmetadata: {name: other}\nspec:\n  placementRef: {name: shops}\n" +
+			"  source: {inline: {objects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: words, namespace: team-a}, data: {a: \"1\"}}]}}\n"
+		if err := os.WriteFile("package.yaml", []byte(pkg), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var found struct {
+			Groups []struct {
+				Clusters  []string
+				Unchanged int
+				Changes   []struct{ Action, Object, Diff string }
+			}
+		}
+		read(t, plan("-f package.yaml -o json"), &found)
+		if len(found.Groups) != 1 || len(found.Groups[0].Changes) != 1 || found.Groups[0].Changes[0].Object != "ConfigMap team-a/words" ||
+			!strings.Contains(found.Groups[0].Changes[0].Diff, "+    umbel.dev/package: default.other\n") {
+			t.Errorf("got %+v", found)
+		}
+	})
+	var list corev1.ConfigMapList
+	if err := f.api.List(t.Context(), &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range list.Items {
+		if strings.HasPrefix(object.Name, "plan-") || object.Labels["umbel.dev/package"] != "" {
+			t.Errorf("a plan wrote %s", object.Name)
+		}
+	}
+}

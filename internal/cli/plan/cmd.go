@@ -1,0 +1,261 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/fleet"
+	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/preview"
+)
+
+const (
+	// Markdown is the plan as a comment of a review.
+	Markdown output.Format = "markdown"
+	// Changes is the code with which --exit-code ends when something would change.
+	Changes = 3
+)
+
+const long = `Show what a change would do to the clusters of a package, before it is committed: each cluster is asked what would become of
+its objects, by a dry run of what its agent would apply, and clusters for which that is the same are shown together.
+
+What is looked at is the working tree that the command runs in, another folder (--from), a commit of it (--ref), or a package in a
+file (-f). You need to be able to read and to apply the objects on the clusters; nothing is changed anywhere.
+
+It ends with code 1 when the plan lacks something: a cluster that could not be asked, or would not take all of it.`
+
+const examples = `  # what do the changes in this working tree do?
+  umbel plan shop
+
+  # what would this branch do, as a comment for its pull request? The code is 3 when something would change
+  umbel plan shop -n team-a --ref origin/new-limits -o markdown --exit-code
+
+  # what would another placement, source or variant of the package do?
+  umbel plan -f package.yaml
+
+  # for programs
+  umbel plan shop -o json`
+
+// Options are the arguments of `umbel plan`.
+type Options struct {
+	*client.Factory
+	// Name is the package; empty when it comes from a file.
+	Name string
+	// From is the folder, Ref the commit, and File the file with a Package.
+	From, Ref, File string
+	// Clusters restricts which clusters are asked.
+	Clusters string
+	// Timeout is how long a cluster may take.
+	Timeout time.Duration
+	Format  output.Format
+	// Exit asks for the code Changes.
+	Exit bool
+
+	selector labels.Selector
+}
+
+// NewCmd returns the command `umbel plan`.
+func NewCmd(f *client.Factory) *cobra.Command {
+	o := &Options{Factory: f}
+	cmd := &cobra.Command{
+		Use: "plan [package] NAME", Short: "Show what a change would do to the clusters, before it is made", Long: long, Example: examples,
+		ValidArgsFunction: f.CompleteTarget(client.One, kinds.Packages.Singular),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.complete(args); err != nil {
+				return err
+			}
+			return f.OnHub(cmd.Context(), o.run)
+		},
+	}
+	f.AddNamespaceFlag(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&o.From, "from", "", "`FOLDER` that stands for the root of the source (default: the Git working tree here)")
+	flags.StringVar(&o.Ref, "ref", "", "`COMMIT`, branch or tag of the Git repository there, instead of the files as they are")
+	flags.StringVarP(&o.File, "filename", "f", "", "`FILE` with the package as it would be")
+	flags.StringVar(&o.Clusters, "clusters", "", "ask only clusters with these `LABELS`, of those that the package is for")
+	flags.DurationVar(&o.Timeout, "timeout", time.Minute, "how long a cluster may take to answer")
+	flags.BoolVar(&o.Exit, "exit-code", false, fmt.Sprintf("end with code %d when something would change", Changes))
+	output.AddFlag(cmd, &o.Format, Markdown, output.JSON, output.YAML)
+	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters)) // it fails for a flag that does not exist only
+	return cmd
+}
+
+func (o *Options) complete(args []string) error {
+	var err error
+	if o.selector, err = labels.Parse(o.Clusters); err != nil {
+		return exit.Usagef("the labels of --clusters cannot be read: %w", err)
+	}
+	if len(args) == 2 {
+		kind, names, err := kinds.Target(args)
+		if err != nil {
+			return err
+		}
+		if kind != kinds.Packages {
+			return exit.Usagef("a %s has no content: only packages can be planned", kind.Singular)
+		}
+		args = names
+	}
+	switch {
+	case len(args) > 1:
+		return exit.Usagef("plan one package at a time")
+	case o.File == "" && len(args) == 0:
+		return exit.Usagef("say which package: NAME, or -f FILE")
+	case o.File != "" && len(args) > 0:
+		return exit.Usagef("the package comes from its NAME on the hub or from -f FILE, not from both")
+	}
+	if len(args) == 1 {
+		o.Name = strings.TrimPrefix(args[0], "package/")
+	}
+	return nil
+}
+
+func (o *Options) run(ctx context.Context, hub *client.Hub) error {
+	pkg, err := o.pkg(ctx, hub)
+	if err != nil {
+		return err
+	}
+	selected, err := o.selected(ctx, hub, pkg)
+	if err != nil {
+		return err
+	}
+	source, err := o.open(ctx, pkg.Spec.Source)
+	if err != nil {
+		return err
+	}
+	defer source.close()
+	contents, err := delivery.ContentsFor(pkg.Spec.Variants, source.makes, selected)
+	if err != nil {
+		return fmt.Errorf("rendering %s: %w", source.name, err)
+	}
+	plan := &Plan{Package: v1alpha1.KeyOf(pkg.Namespace, pkg.Name), Source: source.name}
+	for cluster, why := range contents.Without {
+		plan.Without = append(plan.Without, Unasked{cluster, why})
+	}
+	if err := o.ask(ctx, hub, plan, selected, contents); err != nil {
+		return err
+	}
+	return o.show(plan)
+}
+
+// pkg is the Package as it is on the hub, or as it would be.
+func (o *Options) pkg(ctx context.Context, hub *client.Hub) (*v1alpha1.Package, error) {
+	if o.File != "" {
+		return readPackage(o.File, o.In, o.Namespace)
+	}
+	pkg := &v1alpha1.Package{}
+	return pkg, hub.Get(ctx, kube.ObjectKey{Namespace: o.Namespace, Name: o.Name}, pkg)
+}
+
+// selected are the clusters that the Package is for and that are asked for.
+func (o *Options) selected(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Package) ([]v1alpha1.MemberCluster, error) {
+	var placement v1alpha1.Placement
+	at := kube.ObjectKey{Namespace: pkg.Namespace, Name: pkg.Spec.PlacementRef.Name}
+	if err := hub.Get(ctx, at, &placement); err != nil {
+		return nil, fmt.Errorf("spec.placementRef of package %q: %w", pkg.Name, err)
+	}
+	decided := meta.FindStatusCondition(placement.Status.Conditions, v1alpha1.ConditionDecided)
+	if decided == nil || decided.ObservedGeneration != placement.Generation || placement.Status.ObservedGeneration == 0 {
+		return nil, fmt.Errorf("placement %q is not decided yet: `umbel describe placement %s -n %s` says why", at.Name, at.Name, at.Namespace)
+	}
+	names := map[v1alpha1.ClusterName]bool{}
+	for _, name := range placement.Status.Clusters {
+		names[name] = true
+	}
+	var list v1alpha1.MemberClusterList
+	if err := hub.ListClusters(ctx, &list, o.selector); err != nil {
+		return nil, err
+	}
+	var selected []v1alpha1.MemberCluster
+	for i := range list.Items {
+		if names[v1alpha1.ClusterName(list.Items[i].Name)] {
+			selected = append(selected, list.Items[i])
+		}
+	}
+	return selected, nil
+}
+
+// ask asks the clusters for which there is content.
+func (o *Options) ask(ctx context.Context, hub *client.Hub, plan *Plan, selected []v1alpha1.MemberCluster, contents *delivery.Contents) error {
+	content := map[v1alpha1.ClusterName][]bundle.Entry{}
+	for _, class := range contents.Classes {
+		for _, cluster := range class.Clusters {
+			content[cluster] = class.Entries
+		}
+	}
+	members, err := fleet.Members(ctx, o.Factory, hub, selected)
+	if err != nil {
+		return err
+	}
+	var asked []fleet.Member
+	for _, m := range members {
+		if content[m.Cluster] != nil {
+			asked = append(asked, m)
+		}
+	}
+	view := progress.On(output.Streams{Err: o.Err}, o.Now)
+	defer view.Close()
+	step := view.Start("asking " + clusters(len(asked)))
+	done := 0
+	for said := range fleet.Ask(ctx, asked, func(ctx context.Context, m fleet.Member) seen {
+		return o.preview(ctx, m, plan.Package, content[m.Cluster])
+	}) {
+		plan.add(said)
+		done++
+		step.Note("%d", done)
+	}
+	plan.sort()
+	return step.End(ctx.Err())
+}
+
+func (o *Options) preview(ctx context.Context, m fleet.Member, key v1alpha1.PackageKey, entries []bundle.Entry) seen {
+	said := seen{cluster: m.Cluster, err: m.Gone}
+	if said.err != nil {
+		return said
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("it did not answer within %s: --timeout gives it longer", o.Timeout))
+	defer cancel()
+	member, err := preview.Open(m.Config)
+	if err == nil {
+		said.Preview, err = member.Of(ctx, key, entries)
+	}
+	if said.err = err; err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		said.err = context.Cause(ctx)
+	}
+	return said
+}
+
+// show writes the plan, and ends as it was asked to.
+func (o *Options) show(plan *Plan) error {
+	switch o.Format {
+	case output.Human:
+		plan.write(o.Out, o.Palette(o.Out))
+	case Markdown:
+		plan.markdown(o.Out)
+	default:
+		if err := output.Encode(o.Out, o.Format, plan); err != nil {
+			return err
+		}
+	}
+	if lacks := plan.lacks(); len(lacks) > 0 {
+		return fmt.Errorf("the plan is not whole: %s", strings.Join(lacks, ", "))
+	}
+	if o.Exit && plan.changes() {
+		return exit.Status(Changes)
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package plan
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/delivery/render"
+)
+
+// source is what is rendered.
+type source struct {
+	// name says what it is, for people.
+	name  string
+	makes render.Maker
+	close func()
+}
+
+// readPackage reads a Package as people write it, from a file or, for -, from standard input.
+func readPackage(file string, in io.Reader, namespace string) (*v1alpha1.Package, error) {
+	var text []byte
+	var err error
+	if file == "-" {
+		text, err = io.ReadAll(in)
+	} else {
+		text, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	pkg := &v1alpha1.Package{}
+	if err := yaml.UnmarshalStrict(text, pkg); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if pkg.Kind != "Package" || pkg.APIVersion != v1alpha1.GroupVersion.String() || pkg.Name == "" {
+		return nil, fmt.Errorf("%s: it has to be one Package of %s with a name, and is %s %q of %q", file, v1alpha1.GroupVersion, pkg.Kind, pkg.Name, pkg.APIVersion)
+	}
+	if pkg.Namespace == "" {
+		pkg.Namespace = namespace
+	}
+	return pkg, nil
+}
+
+// open finds the files that stand for a source.
+func (o *Options) open(ctx context.Context, from v1alpha1.Source) (*source, error) {
+	if from.Inline != nil {
+		if o.From != "" || o.Ref != "" {
+			return nil, exit.Usagef("the objects stand in the package itself: --from and --ref have no meaning; -f FILE shows what another version of it would do")
+		}
+		manifests := make([][]byte, len(from.Inline.Objects))
+		for i, object := range from.Inline.Objects {
+			manifests[i] = object.Raw
+		}
+		return &source{name: "the package itself", makes: render.Inline(manifests), close: func() {}}, nil
+	}
+	var folder string
+	switch {
+	case from.Git != nil:
+		folder = from.Git.Path
+	case from.OCI != nil && o.From != "":
+		folder = from.OCI.Path
+	case from.OCI != nil:
+		return nil, exit.Usagef("the package comes from a registry: name the folder that is to be pushed with --from")
+	default:
+		return nil, errors.New("packages from this kind of source cannot be planned")
+	}
+	root, name, err := o.root(ctx)
+	if err != nil {
+		return nil, err
+	}
+	files, remove := os.DirFS(root), func() {}
+	if o.Ref != "" {
+		if files, remove, err = commit(ctx, root, o.Ref); err != nil {
+			return nil, err
+		}
+	}
+	folder = path.Clean("./" + folder)
+	return &source{name: fmt.Sprintf("path %s of %s", folder, name), makes: render.Folder(files, folder), close: remove}, nil
+}
+
+// root is the folder that stands for the root of the repository, and what it is called.
+func (o *Options) root(ctx context.Context) (root, name string, err error) {
+	if root, err = filepath.Abs(o.From); err != nil {
+		return "", "", err
+	}
+	top, err := git(ctx, root, "rev-parse", "--show-toplevel")
+	switch {
+	case err != nil && o.From == "":
+		return "", "", fmt.Errorf("there is no Git working tree here: run this in one, or name a folder with --from (%w)", err)
+	case err != nil && o.Ref != "":
+		return "", "", fmt.Errorf("--ref needs a Git repository, and %s is none: %w", root, err)
+	case err != nil:
+		return root, root, nil
+	case o.From == "" || o.Ref != "":
+		root = strings.TrimSpace(string(top))
+	}
+	if o.Ref != "" {
+		hash, err := git(ctx, root, "rev-parse", "--verify", "--short=12", "--end-of-options", o.Ref+"^{commit}")
+		if err != nil {
+			return "", "", fmt.Errorf("--ref %s is no commit of %s: %w", o.Ref, root, err)
+		}
+		return root, fmt.Sprintf("%s (commit %s)", o.Ref, strings.TrimSpace(string(hash))), nil
+	}
+	return root, "the working tree " + root + state(ctx, root), nil
+}
+
+// state says which commit a working tree is of, and whether it differs.
+func state(ctx context.Context, root string) string {
+	head, err := git(ctx, root, "rev-parse", "--short=12", "HEAD")
+	if err != nil {
+		return "" // nothing is committed yet
+	}
+	changed, err := git(ctx, root, "status", "--porcelain")
+	if err != nil || len(changed) == 0 {
+		return fmt.Sprintf(" (commit %s)", strings.TrimSpace(string(head)))
+	}
+	return fmt.Sprintf(" (commit %s, with changes)", strings.TrimSpace(string(head)))
+}
+
+// commit unpacks a commit into a folder, which remove removes.
+func commit(ctx context.Context, root, ref string) (files fs.FS, remove func(), err error) {
+	archive, err := git(ctx, root, "archive", "--format=tar", ref)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading commit %s: %w", ref, err)
+	}
+	folder, err := os.MkdirTemp("", "umbel-plan-")
+	if err != nil {
+		return nil, nil, err
+	}
+	remove = func() { _ = os.RemoveAll(folder) } // it is in the folder for temporary files
+	if err := unpack(archive, folder); err != nil {
+		remove()
+		return nil, nil, fmt.Errorf("unpacking commit %s: %w", ref, err)
+	}
+	return os.DirFS(folder), remove, nil
+}
+
+// unpack writes the files of an archive below a folder, and nothing elsewhere.
+func unpack(archive []byte, folder string) error {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // it is only read from
+	entries := tar.NewReader(bytes.NewReader(archive))
+	for {
+		entry, err := entries.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch entry.Typeflag {
+		case tar.TypeDir:
+			err = root.MkdirAll(path.Clean(entry.Name), 0o700)
+		case tar.TypeSymlink:
+			err = root.Symlink(entry.Linkname, entry.Name) // rendering says what it thinks of them
+		case tar.TypeReg:
+			var content []byte
+			if content, err = io.ReadAll(entries); err == nil {
+				err = root.WriteFile(entry.Name, content, 0o600)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// git runs git in a folder. Its error is what git says.
+func git(ctx context.Context, folder string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", folder}, args...)...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		if said := strings.TrimSpace(errs.String()); said != "" {
+			return nil, errors.New(said)
+		}
+		return nil, err
+	}
+	return out.Bytes(), nil
+}

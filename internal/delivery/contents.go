@@ -1,0 +1,63 @@
+package delivery
+
+import (
+	"fmt"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/render"
+	"umbel.dev/umbel/internal/delivery/variable"
+)
+
+// Contents is what clusters would get of a revision.
+type Contents struct {
+	// Classes of clusters, each with its content.
+	Classes []ClassContent
+	// Without says, of clusters for which there is no content, why.
+	Without map[v1alpha1.ClusterName]string
+}
+
+// ClassContent is the objects for a class of clusters.
+type ClassContent struct {
+	Class
+	Entries []bundle.Entry
+}
+
+// ContentsFor renders what the clusters would get, as a Release does, and keeps nothing.
+func ContentsFor(given []v1alpha1.PackageVariant, makes render.Maker, clusters []v1alpha1.MemberCluster) (*Contents, error) {
+	variants, err := variantsOf(given)
+	if err != nil {
+		return nil, err
+	}
+	known := make([]Cluster, len(clusters))
+	facts := make([]variable.Cluster, len(clusters))
+	for i := range clusters {
+		known[i] = ClusterOf(&clusters[i])
+		facts[i] = known[i].facts()
+	}
+	family, err := render.Variants(makes, variants, facts)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{}
+	for _, name := range family.Variables {
+		files[name] = family.File(name)
+	}
+	classes, missing := Classes(family.Variables, known)
+	contents := &Contents{Without: map[v1alpha1.ClusterName]string{}}
+	for _, class := range classes {
+		entries, err := family.For(class.Values)
+		if lacking := lackingFor(class, err); len(lacking) > 0 {
+			missing = append(missing, lacking...)
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("for cluster %s: %w", names(class.Clusters), err)
+		}
+		contents.Classes = append(contents.Classes, ClassContent{class, entries})
+	}
+	for _, m := range missing {
+		contents.Without[m.Cluster] = m.tell(files)
+	}
+	return contents, nil
+}

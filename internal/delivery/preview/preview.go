@@ -1,0 +1,370 @@
+package preview
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/utils/ptr"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/bundle"
+)
+
+// inFlight is how many requests to one member are under way at a time.
+const inFlight = 8
+
+// Action is what would happen to an object.
+type Action string
+
+const (
+	// Add: it is not there.
+	Add Action = "add"
+	// Update: it is, and differs.
+	Update Action = "change"
+	// Delete: it is there, and not in the content.
+	Delete Action = "delete"
+)
+
+// Change is one object that would not stay as it is.
+type Change struct {
+	Action Action `json:"action"`
+	// Object is KIND[.GROUP] [NAMESPACE/]NAME.
+	Object string `json:"object"`
+	// File is where it stands in the source.
+	File string `json:"file,omitempty"`
+	// Diff is the difference as a unified diff of YAML, without the names of files; for Update alone.
+	Diff string `json:"diff,omitempty"`
+	// Note says what is to be known of it.
+	Note string `json:"note,omitempty"`
+	// Problem says why the agent could not do it as things are.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Preview is what would happen on one member.
+type Preview struct {
+	// Changes, by action and object.
+	Changes []Change
+	// Same is how many objects would stay as they are.
+	Same int
+	// Unknown says what could not be looked at.
+	Unknown []string
+}
+
+// Member is the API server of a member.
+type Member struct {
+	config   *rest.Config
+	client   *http.Client
+	dynamic  dynamic.Interface
+	metadata metadata.Interface
+}
+
+// within has requests of discovery, which knows no context, end with one.
+type within struct {
+	ctx  context.Context
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w within) RoundTrip(r *http.Request) (*http.Response, error) {
+	return w.next.RoundTrip(r.WithContext(w.ctx))
+}
+
+// Open returns the API server that config reaches. It asks nothing of it yet.
+func Open(config *rest.Config) (*Member, error) {
+	config = rest.CopyConfig(config)
+	config.WarningHandler = rest.NoWarnings{} // every kind is listed, deprecated ones too
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	m := &Member{config: config, client: client}
+	if m.dynamic, err = dynamic.NewForConfigAndClient(config, client); err != nil {
+		return nil, err
+	}
+	m.metadata, err = metadata.NewForConfigAndClient(metadata.ConfigFor(config), client)
+	return m, err
+}
+
+// Of says what would happen if the member held these objects of the Package, which are all of them. Its error says that
+// the member could not be asked.
+func (m *Member) Of(ctx context.Context, key v1alpha1.PackageKey, entries []bundle.Entry) (*Preview, error) {
+	look, err := m.begin(ctx, key, entries)
+	if err != nil {
+		return nil, err
+	}
+	var group errgroup.Group
+	group.SetLimit(inFlight)
+	for _, o := range look.objects {
+		group.Go(func() error { return look.object(ctx, o) })
+	}
+	for _, list := range look.served {
+		for _, resource := range list.APIResources {
+			group.Go(func() error { return look.leaving(ctx, list.GroupVersion, resource) })
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return look.preview(), nil
+}
+
+// look is one look at a member.
+type look struct {
+	*Member
+	key     v1alpha1.PackageKey
+	objects []object
+	wanted  map[bundle.Key]bool // with the namespace default written out
+	defines map[schema.GroupKind]bool
+	mapper  meta.RESTMapper
+	served  []*metav1.APIResourceList
+
+	mu    sync.Mutex
+	found Preview
+}
+
+// object is one object of the content.
+type object struct {
+	id       bundle.ID
+	file     string
+	body     []byte
+	takeOver bool
+}
+
+func (m *Member) begin(ctx context.Context, key v1alpha1.PackageKey, entries []bundle.Entry) (*look, error) {
+	l := &look{Member: m, key: key, wanted: map[bundle.Key]bool{}, defines: map[schema.GroupKind]bool{}}
+	asked, err := discovery.NewDiscoveryClientForConfigAndClient(m.config, &http.Client{Transport: within{ctx, m.client.Transport}})
+	if err != nil {
+		return nil, err
+	}
+	groups, resources, err := asked.ServerGroupsAndResources()
+	if failed, part := discovery.GroupDiscoveryFailedErrorGroups(err); part {
+		for gv, why := range failed {
+			l.found.Unknown = append(l.found.Unknown, fmt.Sprintf("kinds of %s: %v", gv, why))
+		}
+	} else if err != nil {
+		return nil, fmt.Errorf("asking which kinds there are: %w", err)
+	}
+	l.mapper = mapperOf(groups, resources)
+	l.served = preferred(groups, resources)
+	for _, entry := range entries {
+		id, err := bundle.Identify(entry.Object)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", entry.File, err)
+		}
+		body, takeOver, err := bundle.Label(entry.Object, key)
+		if err != nil {
+			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
+		}
+		l.objects = append(l.objects, object{id: id, file: entry.File, body: body, takeOver: takeOver})
+		if kind, is := defines(entry.Object); is {
+			l.defines[kind] = true
+		}
+	}
+	for _, o := range l.objects {
+		at := o.id.Key()
+		if mapping, err := l.mapping(o.id); err == nil {
+			at.Namespace = namespaceOf(mapping, o.id)
+		}
+		l.wanted[at] = true
+	}
+	return l, nil
+}
+
+func mapperOf(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) meta.RESTMapper {
+	byVersion := map[string][]metav1.APIResource{}
+	for _, list := range lists {
+		byVersion[list.GroupVersion] = list.APIResources
+	}
+	var known []*restmapper.APIGroupResources
+	for _, group := range groups {
+		resources := map[string][]metav1.APIResource{}
+		for _, version := range group.Versions {
+			resources[version.Version] = byVersion[version.GroupVersion]
+		}
+		known = append(known, &restmapper.APIGroupResources{Group: *group, VersionedResources: resources})
+	}
+	return restmapper.NewDiscoveryRESTMapper(known)
+}
+
+// preferred are the kinds that can be listed, each in the version that the server prefers.
+func preferred(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) []*metav1.APIResourceList {
+	prefers := map[string]bool{}
+	for _, group := range groups {
+		prefers[group.PreferredVersion.GroupVersion] = true
+	}
+	var kept []*metav1.APIResourceList
+	for _, list := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list", "delete"}}, lists) {
+		if prefers[list.GroupVersion] {
+			kept = append(kept, list)
+		}
+	}
+	return kept
+}
+
+func (l *look) mapping(id bundle.ID) (*meta.RESTMapping, error) {
+	gvk := schema.FromAPIVersionAndKind(id.APIVersion, id.Kind)
+	return l.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+}
+
+func namespaceOf(mapping *meta.RESTMapping, id bundle.ID) string {
+	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		return ""
+	}
+	return cmp.Or(id.Namespace, metav1.NamespaceDefault)
+}
+
+// object looks at one object of the content. Its error says that the member cannot be asked.
+func (l *look) object(ctx context.Context, o object) error {
+	change := Change{Object: o.id.String(), File: o.file}
+	mapping, err := l.mapping(o.id)
+	if err != nil {
+		change.Action = Add
+		if gk := (schema.GroupKind{Group: o.id.Group(), Kind: o.id.Kind}); l.defines[gk] {
+			change.Note = "its kind comes with this package: the API server cannot check it yet"
+		} else {
+			change.Problem = fmt.Sprintf("the cluster has no kind %s in %s", o.id.Kind, o.id.APIVersion)
+		}
+		l.add(change)
+		return nil
+	}
+	at := l.dynamic.Resource(mapping.Resource).Namespace(namespaceOf(mapping, o.id))
+	now, err := at.Get(ctx, o.id.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		now, err = nil, nil
+	}
+	if err != nil {
+		return l.told(change, err)
+	}
+	then, err := dryRun(ctx, at, o, now)
+	if apierrors.IsNotFound(err) && now == nil && l.wanted[bundle.Key{Kind: "Namespace", Name: namespaceOf(mapping, o.id)}] {
+		change.Action, change.Note = Add, "its namespace comes with this package: the API server cannot check it yet"
+		l.add(change)
+		return nil
+	}
+	if err != nil {
+		return l.told(change, err)
+	}
+	if now == nil {
+		change.Action = Add
+		l.add(change)
+		return nil
+	}
+	change.Action = Update
+	if change.Diff, err = difference(now, then); err != nil {
+		return fmt.Errorf("%s: %w", o.id, err)
+	}
+	if change.Diff == "" {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.found.Same++
+		return nil
+	}
+	l.add(change)
+	return nil
+}
+
+// dryRun says what an object would be. Fields that others own are taken when the agent would: its own back, and all of them
+// where the object asks for it.
+func dryRun(ctx context.Context, at dynamic.ResourceInterface, o object, now *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	force := o.takeOver || now != nil && isOurs(now.GetManagedFields())
+	return at.Patch(ctx, o.id.Name, types.ApplyPatchType, o.body, metav1.PatchOptions{
+		DryRun: []string{metav1.DryRunAll}, FieldManager: v1alpha1.FieldManager, Force: ptr.To(force),
+	})
+}
+
+func isOurs(managers []metav1.ManagedFieldsEntry) bool {
+	return slices.ContainsFunc(managers, func(entry metav1.ManagedFieldsEntry) bool {
+		return entry.Manager == v1alpha1.FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
+	})
+}
+
+// answered says whether an error is the word of the member's API server, and not of the way to it.
+func answered(err error) bool {
+	status, is := errors.AsType[*apierrors.StatusError](err)
+	if !is {
+		return false
+	}
+	switch status.ErrStatus.Code {
+	case http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return false
+	}
+	return true
+}
+
+// told takes over what the API server says against a change. Other errors are returned: nobody was asked then.
+func (l *look) told(change Change, err error) error {
+	if !answered(err) {
+		return fmt.Errorf("%s: %w", change.Object, err)
+	}
+	change.Action, change.Problem = cmp.Or(change.Action, Update), err.Error()
+	l.add(change)
+	return nil
+}
+
+func (l *look) add(change Change) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.found.Changes = append(l.found.Changes, change)
+}
+
+// leaving finds the objects of a kind that would be pruned.
+func (l *look) leaving(ctx context.Context, groupVersion string, resource metav1.APIResource) error {
+	gv, err := schema.ParseGroupVersion(groupVersion)
+	if err != nil {
+		return err
+	}
+	in := metav1.ListOptions{LabelSelector: v1alpha1.PackageLabel + "=" + l.key.LabelValue()}
+	list, err := l.metadata.Resource(gv.WithResource(resource.Name)).List(ctx, in)
+	if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
+		return nil // it has gone since, or was never to be listed
+	}
+	if answered(err) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.found.Unknown = append(l.found.Unknown, fmt.Sprintf("whether %s would be deleted: %v", resource.Name, err))
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("listing %s: %w", resource.Name, err)
+	}
+	for i := range list.Items {
+		item := &list.Items[i]
+		at := bundle.Key{Group: gv.Group, Kind: resource.Kind, Namespace: item.Namespace, Name: item.Name}
+		if l.wanted[at] || !isOurs(item.ManagedFields) {
+			continue // who copies labels, as an EndpointSlice has them from its Service, is no object of ours
+		}
+		l.add(Change{Action: Delete, Object: at.String()})
+	}
+	return nil
+}
+
+// preview is what was found, in order.
+func (l *look) preview() *Preview {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	slices.SortFunc(l.found.Changes, func(a, b Change) int {
+		return cmp.Or(cmp.Compare(orderOf(a.Action), orderOf(b.Action)), strings.Compare(a.Object, b.Object))
+	})
+	slices.Sort(l.found.Unknown)
+	return &l.found
+}
+
+func orderOf(a Action) int { return slices.Index([]Action{Update, Add, Delete}, a) }

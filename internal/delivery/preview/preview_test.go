@@ -1,0 +1,193 @@
+package preview
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/kube/kubetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
+
+const shop = v1alpha1.PackageKey("default/shop")
+
+// entries are manifests in YAML, each from a file of its own.
+func entries(t *testing.T, manifests ...string) []bundle.Entry {
+	t.Helper()
+	var all []bundle.Entry
+	for i, manifest := range manifests {
+		raw, err := yaml.YAMLToJSON([]byte(manifest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, bundle.Entry{File: fmt.Sprintf("%d.yaml", i), Object: raw})
+	}
+	return all
+}
+
+func configMap(namespace, name, value string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: %s, name: %s}\ndata: {key: %q, other: same}\n", namespace, name, value)
+}
+
+// apply has a manager apply a manifest, as an agent does when the manager is that.
+func apply(t *testing.T, api kubernetes.Interface, manager, path string, manifest string) {
+	t.Helper()
+	e := entries(t, manifest)[0]
+	body := []byte(e.Object)
+	if manager == v1alpha1.FieldManager {
+		var err error
+		if body, _, err = bundle.Label(e.Object, shop); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := api.CoreV1().RESTClient().Patch(types.ApplyPatchType).AbsPath(path).
+		VersionedParams(&metav1.PatchOptions{FieldManager: manager}, metav1.ParameterCodec).Body(body).Do(t.Context()).Error()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// world is everything in the namespaces' ConfigMaps and Secrets, with versions: whatever is written changes it.
+func world(ctx context.Context, t *testing.T, api kubernetes.Interface) string {
+	t.Helper()
+	maps, err := api.CoreV1().ConfigMaps("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets, err := api.CoreV1().Secrets("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.ResourceVersion, secrets.ResourceVersion = "", ""
+	text, err := json.Marshal([]any{maps.Items, secrets.Items})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// What a member says of a content is what would be there after an apply, in every case that there is, and nothing is written.
+func TestPreview(t *testing.T) {
+	config := kubetest.Start(t)
+	api := kubernetes.NewForConfigOrDie(config)
+	ns := kubetest.Namespace(t, config)
+	maps := "/api/v1/namespaces/" + ns + "/configmaps/"
+	for _, name := range []string{"same", "changed", "leaves"} {
+		apply(t, api, v1alpha1.FieldManager, maps+name, configMap(ns, name, "old"))
+	}
+	apply(t, api, "somebody", maps+"theirs", configMap(ns, "theirs", "old"))
+	secret := "apiVersion: v1\nkind: Secret\nmetadata: {namespace: " + ns + ", name: keys}\nstringData: {a: %s, b: canary-same}\n"
+	apply(t, api, v1alpha1.FieldManager, "/api/v1/namespaces/"+ns+"/secrets/keys", fmt.Sprintf(secret, "canary-old"))
+	labelled := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "copy", Labels: map[string]string{v1alpha1.PackageLabel: shop.LabelValue()}}}
+	if _, err := api.CoreV1().ConfigMaps(ns).Create(t.Context(), labelled, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err) // by somebody who copies labels
+	}
+	// A drift of a field that is ours is put back, so the diff shows it.
+	drift := []byte(`{"data":{"other":"drifted"}}`)
+	if _, err := api.CoreV1().ConfigMaps(ns).Patch(t.Context(), "changed", types.MergePatchType, drift, metav1.PatchOptions{FieldManager: "kubectl-edit"}); err != nil {
+		t.Fatal(err)
+	}
+	before := world(t.Context(), t, api)
+
+	member, err := Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := member.Of(t.Context(), shop, entries(t,
+		configMap(ns, "same", "old"), configMap(ns, "changed", "new"), configMap(ns, "theirs", "new"), configMap(ns, "fresh", "new"),
+		fmt.Sprintf(secret, "canary-new"),
+		"apiVersion: v1\nkind: Namespace\nmetadata: {name: "+ns+"-new}\n", configMap(ns+"-new", "inside", "new"),
+		"apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.example.com}\n"+
+			"spec: {group: example.com, scope: Cluster, names: {kind: Thing, plural: things}, versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}\n",
+		"apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: one}\n",
+		"apiVersion: unknown.example.com/v1\nkind: Nothing\nmetadata: {name: one}\n",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: nowhere, name: lost}\n",
+		"apiVersion: apps/v1\nkind: Deployment\nmetadata: {namespace: "+ns+", name: bad}\nspec: {replicas: three}\n",
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range got.Changes {
+		if c.Problem != "" {
+			got.Changes[i].Problem = strings.Fields(strings.ReplaceAll(c.Problem, `"`, ""))[0]
+		}
+	}
+	want := []Change{
+		{Action: Update, Object: "ConfigMap nowhere/lost", File: "10.yaml", Problem: "namespaces"},
+		{Action: Update, Object: "ConfigMap " + ns + "/changed", File: "1.yaml", Diff: "@@ -1,7 +1,7 @@\n apiVersion: v1\n data:\n-  key: old\n+  key: new\n-  other: drifted\n+  other: same\n kind: ConfigMap\n metadata:\n   labels:\n"},
+		{Action: Update, Object: "ConfigMap " + ns + "/theirs", File: "2.yaml", Problem: "Apply"},
+		{Action: Update, Object: "Deployment.apps " + ns + "/bad", File: "11.yaml", Problem: "failed"},
+		{Action: Update, Object: "Secret " + ns + "/keys", File: "4.yaml", Diff: "@@ -1,6 +1,6 @@\n apiVersion: v1\n data:\n-  a: (not shown)\n+  a: (not shown) (another one)\n   b: (not shown)\n kind: Secret\n metadata:\n"},
+		{Action: Add, Object: "ConfigMap " + ns + "-new/inside", File: "6.yaml", Note: "its namespace comes with this package: the API server cannot check it yet"},
+		{Action: Add, Object: "ConfigMap " + ns + "/fresh", File: "3.yaml"},
+		{Action: Add, Object: "CustomResourceDefinition.apiextensions.k8s.io things.example.com", File: "7.yaml"},
+		{Action: Add, Object: "Namespace " + ns + "-new", File: "5.yaml"},
+		{Action: Add, Object: "Nothing.unknown.example.com one", File: "9.yaml", Problem: "the"},
+		{Action: Add, Object: "Thing.example.com one", File: "8.yaml", Note: "its kind comes with this package: the API server cannot check it yet"},
+		{Action: Delete, Object: "ConfigMap " + ns + "/leaves"},
+	}
+	if diff := cmp.Diff(want, got.Changes); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	if got.Same != 1 || len(got.Unknown) > 0 {
+		t.Errorf("%d objects stay, and unknown is %q", got.Same, got.Unknown)
+	}
+	if text := fmt.Sprint(got); strings.Contains(text, "canary") || strings.Contains(text, "Y2FuYXJ5") { // in base64
+		t.Errorf("a value of a Secret is shown: %s", text)
+	}
+	if after := world(t.Context(), t, api); after != before {
+		t.Errorf("something was written (-before +after):\n%s", cmp.Diff(before, after))
+	}
+}
+
+// Who may not look at everything is told what is not known, and nobody who cannot be asked is taken for one who has nothing.
+func TestPreviewOfWhatCannotBeSeen(t *testing.T) {
+	config := kubetest.Start(t)
+	ns := kubetest.Namespace(t, config)
+	eve := rest.CopyConfig(config)
+	eve.Impersonate = rest.ImpersonationConfig{UserName: "eve"}
+	member, err := Open(eve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := member.Of(t.Context(), shop, entries(t, configMap(ns, "fresh", "new")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Changes) != 1 || !strings.Contains(got.Changes[0].Problem, `User "eve" cannot get resource "configmaps"`) {
+		t.Errorf("changes: %+v", got.Changes)
+	}
+	if text := strings.Join(got.Unknown, "\n"); !strings.Contains(text, "whether configmaps would be deleted: configmaps is forbidden") {
+		t.Errorf("unknown: %s", text)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := member.Of(ctx, shop, entries(t, configMap(ns, "fresh", "new"))); err == nil {
+		t.Error("who was not asked has said something")
+	}
+}
+
+func TestIsOurs(t *testing.T) {
+	entry := metav1.ManagedFieldsEntry{Manager: v1alpha1.FieldManager, Operation: metav1.ManagedFieldsOperationApply}
+	if status := entry; !isOurs([]metav1.ManagedFieldsEntry{status}) {
+		t.Error("an apply of the agent is not ours")
+	}
+	entry.Operation = metav1.ManagedFieldsOperationUpdate
+	if isOurs([]metav1.ManagedFieldsEntry{entry}) {
+		t.Error("an update in the agent's name is ours")
+	}
+}
