@@ -65,9 +65,9 @@ func TestPlan(t *testing.T) {
 		want         said
 	}{
 		{"the working tree, from within", "shop", said{Out: head + "the working tree REPO (commit COMMIT, with changes)\n\n" +
-			"1 cluster: 1 to add, 0 stay (prod-eu)\n  + ConfigMap team-a/plan-prod   (apps/shop/map.yaml)\n", Err: "asking 1 cluster"}},
+			"1 cluster: 1 to add, 0 stay (prod-eu)\n  + ConfigMap team-a/plan-prod   (apps/shop/map.yaml)\n", Err: "✓ asking 1 cluster"}},
 		{"a commit, for CI", "package shop --ref main --exit-code", said{Code: 3, Out: head + "main (commit COMMIT)\n\n" +
-			"1 cluster: 1 to add, 0 stay (prod-eu)\n  + ConfigMap team-a/plan-prod   (apps/shop/map.yaml)\n", Err: "asking 1 cluster"}},
+			"1 cluster: 1 to add, 0 stay (prod-eu)\n  + ConfigMap team-a/plan-prod   (apps/shop/map.yaml)\n", Err: "✓ asking 1 cluster"}},
 		{"no such commit", "shop --ref nope", said{Code: 1, Err: "error: --ref nope is no commit of " + repo}},
 		{"no such package", "nope", said{Code: 1, Err: "error: there is no package \"nope\""}},
 		{"nothing named", "", said{Code: 2, Err: "error: say which package: NAME, or -f FILE"}},
