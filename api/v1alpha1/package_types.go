@@ -107,6 +107,21 @@ type PackageStatus struct {
 	// clusters counts the selected clusters by state.
 	// +optional
 	Clusters ClusterCounts `json:"clusters,omitempty"`
+	// changes is what the current Release does compared to the one before, from the hub's knowledge: of the variant that deletes
+	// most. Absent when that is not known.
+	// +optional
+	Changes *PackageChanges `json:"changes,omitempty"`
+}
+
+// PackageChanges is what a Release does to the clusters that get it.
+type PackageChanges struct {
+	Changes `json:",inline"`
+	// against names the Release before.
+	Against string `json:"against"`
+	// overBudget says that at least one variant deletes more than the budget allows, and nobody has approved it for every
+	// cluster: agents will apply the Release and hold its deletes back.
+	// +optional
+	OverBudget bool `json:"overBudget,omitempty"`
 }
 
 // ClusterCounts counts the clusters of a Package by state. Every selected cluster is in exactly one of ready,

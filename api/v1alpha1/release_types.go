@@ -49,6 +49,14 @@ type ReleaseSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +listType=atomic
 	Variants []Variant `json:"variants"`
+	// against names the Release before, to which changes and deletes compare this one; empty for the first.
+	// +optional
+	Against string `json:"against,omitempty"`
+	// deletes names objects that are in that one and not in this one, as KIND[.GROUP] [NAMESPACE/]NAME; at most ten.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	Deletes []string `json:"deletes,omitempty"`
 }
 
 // Variant is the content for the clusters that have the same values.
@@ -64,6 +72,24 @@ type Variant struct {
 	Size int64 `json:"size"`
 	// objects is how many objects it holds.
 	Objects int32 `json:"objects"`
+	// changes is what the clusters that get this content will see, compared to what they had in the Release before; where they
+	// had different contents, compared to the one of which most objects go. Absent when that is not known.
+	// +optional
+	Changes *Changes `json:"changes,omitempty"`
+}
+
+// Changes counts the objects by what a Release does to them. What a cluster holds in truth may be something else: its agent
+// counts again before it deletes.
+type Changes struct {
+	// added is how many objects are new.
+	Added int32 `json:"added"`
+	// changed is how many differ.
+	Changed int32 `json:"changed"`
+	// deleted is how many go.
+	Deleted int32 `json:"deleted"`
+	// protected is how many of these are Namespaces, CustomResourceDefinitions and PersistentVolumeClaims.
+	// +optional
+	Protected int32 `json:"protected,omitempty"`
 }
 
 // ReleaseList is a list of Releases.

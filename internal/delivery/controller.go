@@ -36,6 +36,8 @@ type Content interface {
 	Push(ctx context.Context, repository, mediaType string, blob []byte) (digest string, err error)
 	// Has says whether the blob is there in that size.
 	Has(ctx context.Context, repository, digest string, size int64) (bool, error)
+	// Pull returns a blob of at most maxSize bytes, verified.
+	Pull(ctx context.Context, repository, digest string, maxSize int64) ([]byte, error)
 	// Delete lets go of a blob. It may be repeated, and what is not there is no error.
 	Delete(ctx context.Context, repository, digest string) error
 }
@@ -199,6 +201,7 @@ func (c *Controller) publish(_ context.Context, v *visit) error {
 func (c *Controller) count(_ context.Context, v *visit) error {
 	tally := Count(v.seen, v.members, v.pkg.Status.Clusters)
 	v.pkg.Status.Clusters = tally.Counts
+	v.pkg.Status.Changes = Expect(v.seen.Release, v.pkg.Spec.Deletes)
 	v.set(Delivered(v.seen, tally))
 	return nil
 }

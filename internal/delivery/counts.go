@@ -174,7 +174,7 @@ func Delivered(seen Seen, t Tally) metav1.Condition {
 			names(t.failing), t.failing[0], t.failure)
 	case len(t.holding) > 0:
 		c.Reason = v1alpha1.ReasonDeletesHeld
-		c.Message = fmt.Sprintf("%s on %s; on %s %s; %s", shortRevision(seen.Release), t.Counts.Summary, names(t.holding), t.held, v1alpha1.ApproveDeletes(keyOf(seen.Release)))
+		c.Message = fmt.Sprintf("%s on %s; %s: %s; %s", shortRevision(seen.Release), t.Counts.Summary, names(t.holding), t.held, v1alpha1.ApproveDeletes(keyOf(seen.Release)))
 	case len(t.progressing) > 0 || t.Counts.Removing > 0:
 		c.Reason = v1alpha1.ReasonDelivering
 		c.Message = fmt.Sprintf("%s on %s", shortRevision(seen.Release), t.Counts.Summary)

@@ -185,6 +185,7 @@ func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) 
 		v.remember(commit, family.Variables, condition)
 		return nil // every object waits for a cluster to say what its variables are
 	}
+	c.compare(ctx, v, &spec)
 	return c.release(ctx, v, spec)
 }
 

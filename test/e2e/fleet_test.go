@@ -65,7 +65,7 @@ func TestFleet(t *testing.T) {
 	s.with("nothing is pruned after a partial apply", partialApply)
 	s.with("a broken source deletes nothing", brokenSource)
 	s.with("killing the agent in the middle of an apply loses nothing", agentIsKilled)
-	s.with("deletes are asked for, and undone", deletes)
+	s.with("deletes are asked for and undone", deletes)
 	s.with("an object has one package", oneOwner)
 	s.with("a stolen key harms its own member alone", stolenKey)
 	s.with("a key is revoked", keyIsRevoked)

@@ -32,6 +32,7 @@ func (d *packageDossier) write(p *page, moment view.Moment) {
 	p.field("Placement", pkg.Spec.PlacementRef.Name)
 	p.field("Release", pkg.Status.Release)
 	p.field("Revision", pkg.Status.Revision)
+	p.field("Changes", changes(pkg.Status.Changes))
 	p.field("Clusters", counts(pkg.Status.Clusters)+asOf(moment))
 	p.field("Age", moment.Age(pkg.CreationTimestamp).Text)
 	p.conditions(moment, pkg.Status.Conditions, func(c metav1.Condition) output.Cell { return moment.Condition(c, pkg.Generation) })
@@ -64,6 +65,21 @@ func writeSource(p *page, source v1alpha1.Source) {
 	if from.Every > 0 {
 		p.field("Asked every", from.Every.String())
 	}
+}
+
+// changes is what a release does: "1 added, 2 changed, 6 deleted, against shop-0f0e0d0c; over budget".
+func changes(c *v1alpha1.PackageChanges) string {
+	if c == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%d added, %d changed, %d deleted, against %s", c.Added, c.Changed, c.Deleted, c.Against)
+	if c.Protected > 0 {
+		text += fmt.Sprintf("; %d of the deleted are protected", c.Protected)
+	}
+	if c.OverBudget {
+		text += "; over budget: clusters hold the deletes back"
+	}
+	return text
 }
 
 // counts is what a package says of its clusters: "2 of 3 ready, 1 unknown".

@@ -1,0 +1,201 @@
+package delivery
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/budget"
+	"umbel.dev/umbel/internal/delivery/bundle"
+)
+
+const (
+	// maxCompared is how many variants of a Release are compared with the Release before: beyond it nothing is said of them.
+	maxCompared = 200
+	// maxDeletes is how many deleted objects a Release names.
+	maxDeletes = 10
+)
+
+// listing is the objects of a content, each with a hash of what it says.
+type listing map[bundle.Key]uint64
+
+// compare notes in a Release that is about to be made what it adds, changes and deletes, compared to the current one. What cannot
+// be read is not said: it stops no Release, since it is the agents that hold deletes back.
+func (c *Controller) compare(ctx context.Context, v *visit, spec *v1alpha1.ReleaseSpec) {
+	before := v.seen.Release
+	for i := range spec.Variants {
+		spec.Variants[i].Changes = nil // of one that an earlier Release had as well
+	}
+	if before == nil {
+		return
+	}
+	spec.Against = before.Name
+	contents := contents{content: c.content, repository: spec.Repository, seed: maphash.MakeSeed(), known: map[string]listing{}}
+	gone := map[bundle.Key]bool{}
+	for _, class := range classesBefore(spec.Variables, &before.Spec, v.selected()) {
+		variant := variantOf(spec, class.values)
+		if variant == nil || len(contents.known) >= maxCompared {
+			continue
+		}
+		if err := contents.compare(ctx, variant, class.had, gone); err != nil {
+			variant.Changes = nil
+			c.log.Warn("what a release changes is not known", "package", v.key, "against", before.Name, "error", err)
+		}
+	}
+	spec.Deletes = firstNames(gone)
+}
+
+// classBefore is clusters that get the same content, and the different ones that they had.
+type classBefore struct {
+	values []string
+	had    []*v1alpha1.Variant
+}
+
+// classesBefore returns the classes of the clusters that had something before, in a fixed order.
+func classesBefore(variables []string, before *v1alpha1.ReleaseSpec, clusters []Cluster) []classBefore {
+	byName := make(map[v1alpha1.ClusterName]Cluster, len(clusters))
+	for _, cluster := range clusters {
+		byName[cluster.Name] = cluster
+	}
+	classes, _ := Classes(variables, clusters)
+	var all []classBefore
+	for _, class := range classes {
+		c := classBefore{values: class.Values}
+		for _, name := range class.Clusters {
+			had := VariantFor(before, byName[name])
+			same := func(v *v1alpha1.Variant) bool { return v.Digest == had.Digest }
+			if had != nil && !slices.ContainsFunc(c.had, same) {
+				c.had = append(c.had, had)
+			}
+		}
+		if len(c.had) > 0 {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// contents reads contents, each once.
+type contents struct {
+	content    Content
+	repository string // of the Package, whatever the Release
+	seed       maphash.Seed
+	known      map[string]listing // by digest
+}
+
+// compare notes what a variant does to clusters that had any of some contents, and what goes.
+func (c *contents) compare(ctx context.Context, variant *v1alpha1.Variant, had []*v1alpha1.Variant, gone map[bundle.Key]bool) error {
+	now, err := c.read(ctx, variant)
+	if err != nil {
+		return err
+	}
+	for _, old := range had {
+		was, err := c.read(ctx, old)
+		if err != nil {
+			return err
+		}
+		changes, deleted := Compare(was, now)
+		if variant.Changes == nil || changes.Deleted > variant.Changes.Deleted {
+			variant.Changes = &changes
+		}
+		for _, key := range deleted {
+			gone[key] = true
+		}
+	}
+	return nil
+}
+
+func (c *contents) read(ctx context.Context, variant *v1alpha1.Variant) (listing, error) {
+	if found := c.known[variant.Digest]; found != nil {
+		return found, nil
+	}
+	blob, err := c.content.Pull(ctx, c.repository, variant.Digest, variant.Size)
+	if err != nil {
+		return nil, fmt.Errorf("reading content %s: %w", variant.Digest, err)
+	}
+	found := listing{}
+	for it, err := range bundle.Decode(bytes.NewReader(blob), bundle.DefaultLimits) {
+		if err != nil {
+			return nil, fmt.Errorf("reading content %s: %w", variant.Digest, err)
+		}
+		found[it.ID.Key()] = maphash.Bytes(c.seed, it.Object)
+	}
+	c.known[variant.Digest] = found
+	return found, nil
+}
+
+// Compare counts what is added, changed and deleted between two contents, and returns what is deleted.
+func Compare(was, now listing) (changes v1alpha1.Changes, deleted []bundle.Key) {
+	for key, hash := range now {
+		before, there := was[key]
+		switch {
+		case !there:
+			changes.Added++
+		case before != hash:
+			changes.Changed++
+		}
+	}
+	for key := range was {
+		if _, stays := now[key]; stays {
+			continue
+		}
+		changes.Deleted++
+		if budget.Protects(key) {
+			changes.Protected++
+		}
+		deleted = append(deleted, key)
+	}
+	return changes, deleted
+}
+
+// firstNames names a few objects, protected ones first.
+func firstNames(keys map[bundle.Key]bool) []string {
+	var names []string
+	for _, protected := range []bool{true, false} {
+		for _, key := range slices.SortedFunc(maps.Keys(keys), bundle.Key.Compare) {
+			if budget.Protects(key) == protected && len(names) < maxDeletes {
+				names = append(names, key.String())
+			}
+		}
+	}
+	return names
+}
+
+// Expect says what a Release does, from the hub's knowledge, and whether agents will hold its deletes back: so that whoever
+// moves clusters to it can stop before the first.
+func Expect(release *v1alpha1.Release, deletes *v1alpha1.PackageDeletes) *v1alpha1.PackageChanges {
+	if release == nil || release.Spec.Against == "" {
+		return nil
+	}
+	limit := budget.Default()
+	if deletes != nil && deletes.Budget != nil {
+		limit = budgetOf(deletes.Budget)
+	}
+	var expected *v1alpha1.PackageChanges
+	for _, variant := range release.Spec.Variants {
+		changes := variant.Changes
+		if changes == nil {
+			continue
+		}
+		if expected == nil {
+			expected = &v1alpha1.PackageChanges{Against: release.Spec.Against, Changes: *changes}
+		}
+		if changes.Deleted > expected.Deleted {
+			expected.Changes = *changes
+		}
+		over := changes.Protected > 0 || int(changes.Deleted) > budget.Allows(limit, int(variant.Objects+changes.Deleted))
+		expected.OverBudget = expected.OverBudget || over && !approvedEverywhere(release.Name, changes, deletes)
+	}
+	return expected
+}
+
+// approvedEverywhere says whether an approval lets a Release delete as much on every cluster.
+func approvedEverywhere(release string, changes *v1alpha1.Changes, deletes *v1alpha1.PackageDeletes) bool {
+	return deletes != nil && slices.ContainsFunc(deletes.Approved, func(a v1alpha1.DeleteApproval) bool {
+		return a.Release == release && len(a.Clusters) == 0 && a.Objects >= changes.Deleted && a.Protected >= changes.Protected
+	})
+}
