@@ -43,6 +43,10 @@ func deletes(s *story) {
 	}
 	s.killAgents() // nothing happens by itself, whoever starts anew
 	s.restartHub()
+	s.eventually("the hub is back", func(ctx context.Context) error {
+		_, err := s.Umbel(ctx, "get", "package", "goods")
+		return err
+	})
 	s.packageSays("goods", v1alpha1.ConditionDelivered, metav1.ConditionFalse, "8 of 13 objects")
 	s.holds("dev", "goods", "o-11", "v", "1")
 
