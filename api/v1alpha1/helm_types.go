@@ -92,3 +92,11 @@ type HelmValuesReference struct {
 	// +optional
 	Key string `json:"key,omitempty"`
 }
+
+// HelmVariant is what is different of a chart.
+type HelmVariant struct {
+	// values are over those of spec.helm, and over those of the variants before.
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Schemaless
+	Values runtime.RawExtension `json:"values"`
+}

@@ -7,7 +7,7 @@ import (
 
 // PackageVariant is what is different for the clusters that a selector names. What several variants say of one cluster is
 // put together in their order: components are added, and of variables the last one counts.
-// +kubebuilder:validation:XValidation:rule="has(self.kustomize) || has(self.variables)",message="a variant says nothing: give it kustomize or variables"
+// +kubebuilder:validation:XValidation:rule="has(self.kustomize) || has(self.helm) || has(self.variables)",message="a variant says nothing: give it kustomize, helm or variables"
 type PackageVariant struct {
 	// clusterSelector names the clusters by their labels. Without one, or with an empty one, it is all of them.
 	// +optional
@@ -15,6 +15,9 @@ type PackageVariant struct {
 	// kustomize is what is added to the kustomization at the path of the source.
 	// +optional
 	Kustomize *KustomizeVariant `json:"kustomize,omitempty"`
+	// helm is what is different where the source is a chart.
+	// +optional
+	Helm *HelmVariant `json:"helm,omitempty"`
 	// variables are the values of ${package.variables.NAME}: texts, numbers or booleans. A field that is nothing but
 	// the variable becomes what the value is, so that `replicas: ${package.variables.replicas}` is a number when the
 	// value is one. A name is a letter, then letters, digits, '-' and '_'.

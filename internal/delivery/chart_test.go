@@ -131,8 +131,20 @@ func TestAChartInGit(t *testing.T) {
 	h.waitTold(eu, key, `charts/shop/templates/motd.yaml {"apiVersion":"v1","data":{"password":"none","size":"small","text":"hello","version":"0.1.0"},"kind":"ConfigMap","metadata":{"name":"app","namespace":"default"}}`)
 	h.change("app", func(p *v1alpha1.Package) { p.Spec.Helm = &v1alpha1.HelmOptions{ValuesFiles: []string{"prod.yaml"}} })
 	h.waitTold(eu, key, `"size":"large"`)
+	us := h.cluster("us", map[string]string{"tier": "edge"})
+	h.place("prod", eu, us)
+	h.change("app", func(p *v1alpha1.Package) {
+		p.Spec.Variants = []v1alpha1.PackageVariant{{
+			ClusterSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "edge"}},
+			Helm:            &v1alpha1.HelmVariant{Values: runtime.RawExtension{Raw: []byte(`{"size": "tiny"}`)}},
+		}}
+	})
+	h.waitTold(us, key, `"size":"tiny"`)
+	h.waitTold(eu, key, `"size":"large"`)
 	h.change("app", func(p *v1alpha1.Package) { p.Spec.Source.Git.Path = "plain" })
 	h.waitFor("app", v1alpha1.ConditionRendered, "False RenderFailed", `spec.helm is given, and "plain" is no chart`, "stays")
+	h.change("app", func(p *v1alpha1.Package) { p.Spec.Helm = nil })
+	h.waitFor("app", v1alpha1.ConditionRendered, "False RenderFailed", `spec.variants[0].helm.values has nothing to be given to: path "plain" is no chart`, "stays")
 	inline := h.inline("inline", "prod", item("a", "a"))
 	inline.Object["spec"].(map[string]any)["helm"] = map[string]any{"namespace": "x"}
 	if err := h.Create(t.Context(), inline); err == nil || !strings.Contains(err.Error(), "spec.helm") {

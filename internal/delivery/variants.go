@@ -51,6 +51,9 @@ func variantsOf(given []v1alpha1.PackageVariant) ([]render.Variant, error) {
 		if v.Kustomize != nil {
 			variant.Components = v.Kustomize.Components
 		}
+		if v.Helm != nil {
+			variant.Values = []render.Values{{From: field + ".helm.values", Document: v.Helm.Values.Raw}}
+		}
 		variant.Variables = map[string]any{}
 		for _, name := range slices.Sorted(maps.Keys(v.Variables)) {
 			if err := render.CheckName(name); err != nil {

@@ -87,6 +87,8 @@ func chartBy(read chartReader, files fs.FS, folder string, o ChartOptions) Maker
 		if len(choice.Components) > 0 {
 			return nil, fmt.Errorf("spec.variants: components are for kustomizations, and %q is a chart", folder)
 		}
+		o := o
+		o.Values = slices.Concat(o.Values, choice.Values)
 		found, err := read(files, folder, o)
 		if err == nil && len(found.objects) == 0 {
 			return nil, fmt.Errorf("the chart in %q: %w", folder, ErrEmpty)

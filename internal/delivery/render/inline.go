@@ -12,6 +12,9 @@ func Inline(manifests [][]byte) Maker {
 		if len(choice.Components) > 0 {
 			return nil, fmt.Errorf("component %q of spec.variants has nothing to be added to: objects that stand in the Package are no kustomization", choice.Components[0])
 		}
+		if err := choice.noChart("what stands in the Package"); err != nil {
+			return nil, err
+		}
 		return inline(manifests)
 	}
 }

@@ -91,6 +91,9 @@ func Folder(files fs.FS, folder string) Maker { return folderBy(read, files, fol
 func folderBy(read reader, files fs.FS, folder string) Maker {
 	folder = path.Clean(folder)
 	return func(choice Choice) (*Rendered, error) {
+		if err := choice.noChart(fmt.Sprintf("path %q", folder)); err != nil {
+			return nil, err
+		}
 		found, err := read(files, folder, choice.Components)
 		if err != nil {
 			return nil, err

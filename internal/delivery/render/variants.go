@@ -15,6 +15,8 @@ import (
 type Choice struct {
 	// Components are added to the kustomization at the source's path, which they are relative to.
 	Components []string
+	// Values are documents of values for a chart, one over the other.
+	Values []Values
 	// Variables are the values of ${package.variables.NAME}: a string, a bool or a json.Number each.
 	Variables map[string]any
 }
@@ -91,9 +93,18 @@ func (f *Family) choose(matches func(selector string) bool) (key string, choice 
 				choice.Components = append(choice.Components, component)
 			}
 		}
+		choice.Values = append(choice.Values, v.Values...)
 		maps.Copy(choice.Variables, v.Variables)
 	}
 	return string(bits), choice
+}
+
+// noChart refuses values for what is none.
+func (c Choice) noChart(what string) error {
+	if len(c.Values) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s has nothing to be given to: %s is no chart", c.Values[0].From, what)
 }
 
 // variables are the selectors, and all that is used in what was made. What only some choices use is asked of the clusters
