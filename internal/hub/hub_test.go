@@ -126,6 +126,7 @@ func TestAHubOnAnExistingAPI(t *testing.T) {
 		}
 		return err
 	})
+	pushed(t, home, config, api, eventually)
 	// A rotation that is asked for is announced: in what people read, and in the file on the hub's machine, which the replica
 	// writes when it has seen the Secret change.
 	eventually("how it stands with the authority", func(ctx context.Context) error {
