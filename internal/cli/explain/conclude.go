@@ -44,7 +44,9 @@ func (a *Account) conclude(s *Scene, moment view.Moment) {
 		}
 		a.Summary = fmt.Sprintf("%s is being removed from %s: %s", name, a.Cluster, a.reason(Source, Placement))
 	case view.Progressing:
-		if a.held(s.Cluster) == nil {
+		if step := a.first(Rollout, unknown); step != nil {
+			message = step.Message
+		} else if a.held(s.Cluster) == nil {
 			message = a.reason(Render, Source, Connection)
 		}
 		a.Summary = fmt.Sprintf("%s is on its way to %s: %s", name, a.Cluster, message)
@@ -91,7 +93,7 @@ func next(a *Account, s *Scene) []string {
 		return []string{advise(last, s)} // what else there is to do does not bring it there
 	}
 	var steps []string
-	for _, stage := range []Stage{Source, Render, Placement, Connection, Agent} {
+	for _, stage := range []Stage{Source, Render, Placement, Rollout, Connection, Agent} {
 		step := a.first(stage, fail)
 		if step == nil {
 			step = a.first(stage, unknown)
@@ -122,6 +124,8 @@ func advise(step *Step, s *Scene) string {
 			return fmt.Sprintf("`umbel label cluster %s %s=VALUE` gives the cluster the label that the manifests use", cluster, key)
 		}
 		return ""
+	case step.Stage == Rollout:
+		return fmt.Sprintf("`umbel rollout status %s%s` says what the rollout waits for", s.Package.Name, namespaced(s.Package.Namespace))
 	case step.Check == "spec.placementRef":
 		return fmt.Sprintf("`umbel get placements%s` lists those that exist; correct spec.placementRef of the package", namespaced(s.Package.Namespace))
 	case step.Check == "spec.clusterSelector" && step.Result == fail:

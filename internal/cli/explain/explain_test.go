@@ -103,6 +103,23 @@ func TestAccounts(t *testing.T) {
 		{reason: "deletes of the release wait for a word", golden: "deletes-held.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Cluster.Status.Packages[0].DeletesHeld = &v1alpha1.MemberDeletesHeld{Objects: 2, Holds: 4, Allowed: 1, Names: []string{"ConfigMap shop/a", "ConfigMap shop/b"}}
 		})},
+		{reason: "its turn in a rollout has not come", golden: "rollout.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			s.Package.Spec.Rollout, s.Package.Status.Release, s.Release.Name = &v1alpha1.RolloutStrategy{}, "shop-newer", "shop-newer"
+			s.Release.Spec.Variants[1].Digest = "sha256:11"
+			s.Rollout = &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shop-2"}}
+			s.Rollout.Spec.Release, s.Rollout.Spec.Previous = "shop-newer", clitest.Release
+			s.Rollout.Status = v1alpha1.RolloutStatus{
+				Phase:      v1alpha1.RolloutRunning,
+				Conditions: []metav1.Condition{clitest.Condition(v1alpha1.ConditionProgressing, metav1.ConditionTrue, "Baking", "stage test bakes for 10m")},
+				Stages: []v1alpha1.StageStatus{
+					{Name: "test", Step: v1alpha1.StageMoving, Moved: []v1alpha1.ClusterName{"dev"}},
+					{Name: "production", Step: v1alpha1.StageWaiting, Waiting: []v1alpha1.ClusterName{"prod-eu", "prod-us"}},
+				},
+			}
+		})},
+		{reason: "no rollout has begun yet", golden: "rollout-none.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			s.Package.Spec.Rollout = &v1alpha1.RolloutStrategy{}
+		})},
 		{reason: "it holds the release before", golden: "behind.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Package.Status.Release, s.Release.Name, s.Release.Spec.Variants[0].Digest = "shop-newer", "shop-newer", "sha256:22"
 			s.Release.Spec.Variants[1].Digest = "sha256:11"

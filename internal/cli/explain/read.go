@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -24,6 +25,8 @@ type Scene struct {
 	PlacementName string
 	// Release is the package's current one.
 	Release *v1alpha1.Release
+	// Rollout is the newest of the package that has begun.
+	Rollout *v1alpha1.Rollout
 	// Cluster is the one that is asked about; nil where all are.
 	Cluster *v1alpha1.MemberCluster
 	// Clusters are all, where all are asked about; of a package that is to leave the cluster, to know whether too many lose it
@@ -59,6 +62,11 @@ func (r *reader) scene(ctx context.Context, kind kinds.Kind, name, cluster strin
 			return nil, err
 		}
 	}
+	if s.Package != nil && s.Package.Spec.Rollout != nil {
+		if err := r.rollout(ctx, s); err != nil {
+			return nil, err
+		}
+	}
 	var err error
 	if s.Placement, err = found(ctx, r, s.PlacementName, &v1alpha1.Placement{}); err != nil {
 		return nil, err
@@ -74,6 +82,22 @@ func (r *reader) scene(ctx context.Context, kind kinds.Kind, name, cluster strin
 		err = r.list(ctx, s)
 	}
 	return s, err
+}
+
+// rollout reads the rollout that says what each cluster is told: the newest that has begun, and not in a backup.
+func (r *reader) rollout(ctx context.Context, s *Scene) error {
+	var list v1alpha1.RolloutList
+	if err := r.hub.List(ctx, &list, kube.InNamespace(r.namespace)); err != nil {
+		return err
+	}
+	for i := range list.Items {
+		one := &list.Items[i]
+		_, restored := one.Annotations[v1alpha1.RestoredAnnotation]
+		if one.Status.Phase != "" && !restored && metav1.IsControlledBy(one, s.Package) && (s.Rollout == nil || one.Spec.Number > s.Rollout.Spec.Number) {
+			s.Rollout = one
+		}
+	}
+	return nil
 }
 
 // leaves says whether the cluster holds the package and is not to hold it.

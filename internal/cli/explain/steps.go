@@ -38,7 +38,7 @@ type Account struct {
 
 // Step is one step of the way.
 type Step struct {
-	// Stage is Source, Render, Placement, Approval, Connection or Agent.
+	// Stage is Source, Render, Placement, Rollout, Approval, Connection or Agent.
 	Stage Stage `json:"stage"`
 	decide.Step
 	// Since is when it came to be so, where that is known.
@@ -53,6 +53,7 @@ const (
 	Source     Stage = "Source"
 	Render     Stage = "Render"
 	Placement  Stage = "Placement"
+	Rollout    Stage = "Rollout"
 	Approval   Stage = "Approval"
 	Connection Stage = "Connection"
 	Agent      Stage = "Agent"
@@ -81,6 +82,7 @@ func Explain(s *Scene, moment view.Moment) *Account {
 	a.source(s.Package)
 	a.render(s)
 	a.placement(s)
+	a.rollout(s)
 	a.approval(s)
 	a.connection(s, moment)
 	a.agent(s, moment)
@@ -208,6 +210,37 @@ func (a *Account) decision(s *Scene) {
 		a.add(Placement, unknown, check, "the placement cannot be decided, and did not select the cluster before: it keeps what it holds", decided.LastTransitionTime)
 	default:
 		a.add(Placement, fail, check, "the placement does not select the cluster", metav1.Time{})
+	}
+}
+
+// rollout says whether the cluster's turn has come, where the package has a strategy.
+func (a *Account) rollout(s *Scene) {
+	if s.Package.Spec.Rollout == nil || a.first(Placement, fail) != nil {
+		return
+	}
+	if s.Rollout == nil {
+		a.add(Rollout, unknown, "spec.rollout", "no rollout has begun yet", metav1.Time{})
+		return
+	}
+	r, told := s.Rollout, s.Rollout.Orders().For(a.Cluster)
+	said := string(r.Status.Phase)
+	since := metav1.Time{}
+	if progressing := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionProgressing); progressing != nil {
+		said, since = progressing.Message, progressing.LastTransitionTime
+	}
+	at := "rollout " + r.Name
+	for _, stage := range r.Status.Stages {
+		if slices.Contains(stage.Waiting, a.Cluster) || slices.Contains(stage.Moved, a.Cluster) {
+			at += ", stage " + stage.Name
+		}
+	}
+	switch {
+	case told == s.Package.Status.Release, a.held(s.Cluster) != nil && a.held(s.Cluster).Release == s.Package.Status.Release:
+		a.add(Rollout, pass, at, "the cluster's turn has come: it is told "+s.Package.Status.Release, metav1.Time{})
+	case told == "":
+		a.add(Rollout, unknown, at, "the cluster's turn has not come: it is told nothing, and keeps what it holds; "+said, since)
+	default:
+		a.add(Rollout, unknown, at, fmt.Sprintf("the cluster is told %s, and the current one is %s; %s", told, s.Package.Status.Release, said), since)
 	}
 }
 
