@@ -1,7 +1,11 @@
 package delivery
 
 import (
+	"context"
 	"fmt"
+	"io/fs"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/bundle"
@@ -21,6 +25,34 @@ type Contents struct {
 type ClassContent struct {
 	Class
 	Entries []bundle.Entry
+}
+
+// here renders in this process, and keeps nothing.
+type here struct{}
+
+func (here) Folder(files fs.FS, folder string) render.Maker { return render.Folder(files, folder) }
+
+func (here) Chart(files fs.FS, folder string, options render.ChartOptions) render.Maker {
+	return render.Chart(files, folder, options)
+}
+
+// MakerOf is what renders a Package as it is given. Its files are the root of its source, whatever they are and wherever they come
+// from: nothing is fetched. The values that a chart has from the hub are read there.
+func MakerOf(ctx context.Context, hub client.Reader, pkg *v1alpha1.Package, files fs.FS) (render.Maker, error) {
+	if inline := pkg.Spec.Source.Inline; inline != nil {
+		return render.Inline(manifests(inline)), nil
+	}
+	options, err := chartOptions(ctx, hub, pkg)
+	if err != nil {
+		return nil, err
+	}
+	return makerOf(here{}, files, FolderOf(pkg), pkg, options)
+}
+
+// FolderOf is where the manifests of a Package are in its source.
+func FolderOf(pkg *v1alpha1.Package) string {
+	at, _ := placeOf(pkg.Namespace, pkg.Spec.Source)
+	return folderOf(at)
 }
 
 // ContentsFor renders what the clusters would get, as a Release does, and keeps nothing.

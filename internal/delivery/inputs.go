@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -53,18 +54,30 @@ func (c *Controller) open(v *visit, commit string) (render.Maker, *source.Trace,
 		return nil, nil, err
 	}
 	trace := source.NewTrace(files)
-	isChart, err := render.IsChart(trace, folderOf(at))
+	makes, err := makerOf(c.renders, trace, folderOf(at), pkg, v.memo.valued.options)
+	return makes, trace, err
+}
+
+// renderer renders folders. *render.Cache is one.
+type renderer interface {
+	Folder(files fs.FS, folder string) render.Maker
+	Chart(files fs.FS, folder string, options render.ChartOptions) render.Maker
+}
+
+// makerOf is what renders a folder, be it a chart or not.
+func makerOf(by renderer, files fs.FS, folder string, pkg *v1alpha1.Package, options render.ChartOptions) (render.Maker, error) {
+	isChart, err := render.IsChart(files, folder)
 	switch {
 	case err != nil:
-		return nil, nil, err
+		return nil, err
 	case isChart:
-		return c.renders.Chart(trace, folderOf(at), v.memo.valued.options), trace, nil
+		return by.Chart(files, folder, options), nil
 	case pkg.Spec.Helm != nil:
 		return func(render.Choice) (*render.Rendered, error) {
-			return nil, fmt.Errorf("spec.helm is given, and %q is no chart: it has no Chart.yaml, or a kustomization beside it", folderOf(at))
-		}, trace, nil
+			return nil, fmt.Errorf("spec.helm is given, and %q is no chart: it has no Chart.yaml, or a kustomization beside it", folder)
+		}, nil
 	}
-	return c.renders.Folder(trace, folderOf(at)), trace, nil
+	return by.Folder(files, folder), nil
 }
 
 // sameValues says whether the last rendering was made with the values that there are now. A hub that started lately does not

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -42,17 +43,14 @@ func (c *Controller) values(ctx context.Context, v *visit) error {
 	if known := &v.memo.valued; known.digest != "" && known.generation == v.pkg.Generation && known.at.Equal(v.fetched) {
 		return nil
 	}
-	options := optionsOf(v.pkg)
-	if err := c.valuesFrom(ctx, v.pkg, &options); err != nil {
+	options, err := chartOptions(ctx, c.live, v.pkg) // past the cache
+	if err != nil {
 		v.set(metav1.Condition{
 			Type: v1alpha1.ConditionRendered, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonValuesInvalid, Message: v.andStays(err.Error()),
 		})
 		v.valuesUnknown, v.memo.valued = true, valued{}
 		v.again(retryFetch)
 		return nil
-	}
-	if helm := v.pkg.Spec.Helm; helm != nil && helm.Values != nil {
-		options.Values = append(options.Values, render.Values{From: "spec.helm.values", Document: helm.Values.Raw})
 	}
 	raw, err := json.Marshal(options) // but for its Secrets, which have no order
 	if err != nil {
@@ -80,37 +78,41 @@ func optionsOf(pkg *v1alpha1.Package) render.ChartOptions {
 	return options
 }
 
-// valuesFrom reads what spec.helm.valuesFrom names, past the cache.
-func (c *Controller) valuesFrom(ctx context.Context, pkg *v1alpha1.Package, options *render.ChartOptions) error {
+// chartOptions is all that the Package says, with what spec.helm.valuesFrom names.
+func chartOptions(ctx context.Context, hub client.Reader, pkg *v1alpha1.Package) (render.ChartOptions, error) {
+	options := optionsOf(pkg)
 	if pkg.Spec.Helm == nil {
-		return nil
+		return options, nil
 	}
 	for i, from := range pkg.Spec.Helm.ValuesFrom {
 		field := fmt.Sprintf("spec.helm.valuesFrom[%d]", i)
-		document, err := c.valuesOf(ctx, types.NamespacedName{Namespace: pkg.Namespace, Name: from.Name}, from)
+		document, err := valuesOf(ctx, hub, types.NamespacedName{Namespace: pkg.Namespace, Name: from.Name}, from)
 		if err != nil {
-			return fmt.Errorf("%s: %w", field, err)
+			return render.ChartOptions{}, fmt.Errorf("%s: %w", field, err)
 		}
 		options.Values = append(options.Values, render.Values{From: fmt.Sprintf("%s (%s %s, key %s)", field, from.Kind, from.Name, from.Key), Document: document})
 		if from.Kind == "Secret" {
 			options.Secrets = append(options.Secrets, textsOf(document)...)
 		}
 	}
-	return nil
+	if values := pkg.Spec.Helm.Values; values != nil {
+		options.Values = append(options.Values, render.Values{From: "spec.helm.values", Document: values.Raw})
+	}
+	return options, nil
 }
 
-func (c *Controller) valuesOf(ctx context.Context, name types.NamespacedName, from v1alpha1.HelmValuesReference) ([]byte, error) {
+func valuesOf(ctx context.Context, hub client.Reader, name types.NamespacedName, from v1alpha1.HelmValuesReference) ([]byte, error) {
 	var document []byte
 	var found bool
 	var err error
 	switch from.Kind {
 	case "Secret":
 		var secret corev1.Secret
-		err = c.live.Get(ctx, name, &secret)
+		err = hub.Get(ctx, name, &secret)
 		document, found = secret.Data[from.Key]
 	default:
 		var config corev1.ConfigMap
-		err = c.live.Get(ctx, name, &config)
+		err = hub.Get(ctx, name, &config)
 		text, ok := config.Data[from.Key]
 		document, found = []byte(text), ok
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const planned = `apiVersion: v1
@@ -114,6 +115,26 @@ func TestPlan(t *testing.T) {
 		if len(found.Groups) != 1 || len(found.Groups[0].Changes) != 1 || found.Groups[0].Changes[0].Object != "ConfigMap team-a/words" ||
 			!strings.Contains(found.Groups[0].Changes[0].Diff, "+    umbel.dev/package: default.other\n") {
 			t.Errorf("got %+v", found)
+		}
+	})
+	t.Run("a chart, with values from the hub", func(t *testing.T) {
+		f.create(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "sizes"}, Data: map[string]string{"values.yaml": "size: large"}})
+		for name, content := range map[string]string{
+			"chart/Chart.yaml":         "apiVersion: v2\nname: app\nversion: 1.0.0\n",
+			"chart/templates/map.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: \"plan-{{ .Values.size }}\", namespace: team-a}\n",
+			"package.yaml": "apiVersion: umbel.dev/v1alpha1\nkind: Package\nmetadata: {name: app}\nspec:\n  placementRef: {name: shops}\n" +
+				"  source: {git: {url: \"https://git.example.com/fleet.git\", path: chart}}\n  helm: {valuesFrom: [{kind: ConfigMap, name: sizes, key: values.yaml}]}\n",
+		} {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(repo, name)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(repo, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := plan("-f " + filepath.Join(repo, "package.yaml"))
+		if !strings.Contains(got.Out, "  + ConfigMap team-a/plan-large   (chart/templates/map.yaml)\n") || got.Code != 0 {
+			t.Errorf("got %+v", got)
 		}
 	})
 	var list corev1.ConfigMapList

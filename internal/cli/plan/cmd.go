@@ -133,7 +133,7 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
-	source, err := o.open(ctx, pkg.Spec.Source)
+	source, err := o.open(ctx, hub, pkg)
 	if err != nil {
 		return err
 	}

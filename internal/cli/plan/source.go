@@ -17,7 +17,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/delivery/render"
 )
 
@@ -54,41 +56,36 @@ func readPackage(file string, in io.Reader, namespace string) (*v1alpha1.Package
 	return pkg, nil
 }
 
-// open finds the files that stand for a source.
-func (o *Options) open(ctx context.Context, from v1alpha1.Source) (*source, error) {
-	if from.Inline != nil {
-		if o.From != "" || o.Ref != "" {
-			return nil, exit.Usagef("the objects stand in the package itself: --from and --ref have no meaning; -f FILE shows what another version of it would do")
-		}
-		manifests := make([][]byte, len(from.Inline.Objects))
-		for i, object := range from.Inline.Objects {
-			manifests[i] = object.Raw
-		}
-		return &source{name: "the package itself", makes: render.Inline(manifests), close: func() {}}, nil
-	}
-	var folder string
+// open finds the files that stand for the source of a Package.
+func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Package) (*source, error) {
+	from, found := pkg.Spec.Source, &source{name: "the package itself", close: func() {}}
+	var files fs.FS
 	switch {
-	case from.Git != nil:
-		folder = from.Git.Path
-	case from.OCI != nil && o.From != "":
-		folder = from.OCI.Path
-	case from.OCI != nil:
+	case from.Inline != nil && (o.From != "" || o.Ref != ""):
+		return nil, exit.Usagef("the objects stand in the package itself: --from and --ref have no meaning; -f FILE shows what another version of it would do")
+	case from.OCI != nil && o.From == "":
 		return nil, exit.Usagef("the package comes from a registry: name the folder that is to be pushed with --from")
-	default:
-		return nil, errors.New("packages from this kind of source cannot be planned")
-	}
-	root, name, err := o.root(ctx)
-	if err != nil {
-		return nil, err
-	}
-	files, remove := os.DirFS(root), func() {}
-	if o.Ref != "" {
-		if files, remove, err = commit(ctx, root, o.Ref); err != nil {
+	case from.Helm != nil && o.From == "":
+		return nil, exit.Usagef("the chart comes from a repository of charts: name its folder with --from (`helm pull --untar` makes one)")
+	case from.Inline == nil:
+		root, name, err := o.root(ctx)
+		if err != nil {
 			return nil, err
 		}
+		files = os.DirFS(root)
+		if o.Ref != "" {
+			if files, found.close, err = commit(ctx, root, o.Ref); err != nil {
+				return nil, err
+			}
+		}
+		found.name = fmt.Sprintf("path %s of %s", path.Clean("./"+delivery.FolderOf(pkg)), name)
 	}
-	folder = path.Clean("./" + folder)
-	return &source{name: fmt.Sprintf("path %s of %s", folder, name), makes: render.Folder(files, folder), close: remove}, nil
+	var err error
+	if found.makes, err = delivery.MakerOf(ctx, hub, pkg, files); err != nil {
+		found.close()
+		return nil, fmt.Errorf("rendering %s: %w", found.name, err)
+	}
+	return found, nil
 }
 
 // root is the folder that stands for the root of the repository, and what it is called.
