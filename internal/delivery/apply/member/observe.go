@@ -61,13 +61,14 @@ func entryHash(entry metav1.ManagedFieldsEntry) uint64 {
 }
 
 // shared says whether somebody else made fields of an object, or made the object itself before our entry. The server
-// takes both times while it creates an object, in whole seconds, so they may be one apart.
+// takes both times while it creates an object, in whole seconds, so they may be one apart. An entry of ours that is older than
+// the object is of one that we brought back as it was.
 func shared(o metav1.Object) bool {
 	for _, entry := range o.GetManagedFields() {
 		if entry.Subresource != "" {
 			continue // a controller's word on it, not a claim to it
 		}
-		if !isOurs(entry) || entry.Time != nil && entry.Time.Sub(o.GetCreationTimestamp().Time).Abs() > time.Second {
+		if !isOurs(entry) || entry.Time != nil && entry.Time.Sub(o.GetCreationTimestamp().Time) > time.Second {
 			return true
 		}
 	}
