@@ -1,6 +1,6 @@
 // Package delivery answers: what is each cluster to hold of each Package, and how far is it?
 //
-// It reads Packages, Placement.status, MemberCluster labels and status, and Git repositories (package source). It
+// It reads Packages, the newest Rollout of each that has a strategy (package rollout says which Release each cluster gets), Placement.status, MemberCluster labels and status, and Git repositories (package source). It
 // alone writes Package.status and Releases, and the content of Releases in the OCI registry (package content). What a
 // member is to hold it answers to the gateway, which never asks for more than one cluster at a time (Desired).
 //
