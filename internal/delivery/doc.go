@@ -1,7 +1,7 @@
 // Package delivery answers: what is each cluster to hold of each Package, and how far is it?
 //
-// It reads Packages, the newest Rollout of each that has a strategy (package rollout says which Release each cluster gets), Placement.status, MemberCluster labels and status, and Git repositories (package source). It
-// alone writes Package.status and Releases, and the content of Releases in the OCI registry (package content). What a
+// It reads Packages, Placement.status, MemberCluster labels and status, and sources (package source); of a Package that has a
+// strategy also its newest Rollout, in which package rollout says which Release each cluster gets. It alone writes Package.status and Releases, and the content of Releases in the OCI registry (package content). What a
 // member is to hold it answers to the gateway, which never asks for more than one cluster at a time (Desired).
 //
 // For each Package, on each occasion (its spec, its Placement, a commit, a cluster's labels, status or connection):

@@ -386,6 +386,9 @@ func (s *sim) ended() {
 		if orders.For(n.Name) != r.Spec.Release || n.told != r.Spec.Release {
 			s.fails("%s is complete, and %s is told %s and not %s", r.Name, n.Name, n.told, r.Spec.Release)
 		}
+		if n.Holds != r.Spec.Release || n.State != s.outcome(r.Spec.Release, n.Name) {
+			s.fails("%s is complete, and %s holds %s (%d)", r.Name, n.Name, n.Holds, n.State)
+		}
 	}
 }
 
