@@ -1,0 +1,122 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// TestRollout is a release that goes by stages on real clusters, a hub that is killed in the middle, a bad release that comes
+// back by itself, and the runbook docs/operate/rollouts.md.
+func TestRollout(t *testing.T) {
+	s := newStory(t, "--nodes=0", "--example=none", "--cluster", "dev,env=dev", "--cluster", "prod-1,env=prod", "--cluster", "prod-2,env=prod", "--cluster", "prod-3,env=prod")
+	everywhere := []string{"dev", "prod-1", "prod-2", "prod-3"}
+	s.motd("one", "")
+	s.rolledOut(1, v1alpha1.RolloutCompleted)
+	for _, cluster := range everywhere {
+		s.holds(cluster, "default", "motd", "text", "one")
+	}
+
+	s.motd("two", "")
+	s.eventually("the canary holds the second release", func(context.Context) error {
+		if r := s.rollout(2); r.Status.Moved == 0 {
+			return fmt.Errorf("it is %+v", r.Status)
+		}
+		return nil
+	})
+	if r := s.rollout(2); r.Status.Phase == v1alpha1.RolloutCompleted {
+		t.Errorf("it is complete before the hub was killed: %+v", r.Status)
+	}
+	s.restartHub()
+	s.rolledOut(2, v1alpha1.RolloutCompleted)
+	for _, cluster := range everywhere {
+		s.holds(cluster, "default", "motd", "text", "two")
+	}
+	s.packageSays("motd", v1alpha1.ConditionDelivered, "True")
+
+	// The third is good in dev, and not in a cluster of production, where somebody has such an object already.
+	s.umbel("kubectl", "prod-2", "--", "create", "configmap", "extra", "-n", "default", "--from-literal=text=mine")
+	s.motd("three", `      - {apiVersion: v1, kind: ConfigMap, metadata: {name: extra, namespace: default}, data: {text: ours}}
+`)
+	s.rolledOut(3, v1alpha1.RolloutRolledBack)
+	s.rolledOut(4, v1alpha1.RolloutCompleted)
+	for _, cluster := range everywhere {
+		s.holds(cluster, "default", "motd", "text", "two")
+	}
+	s.holds("prod-2", "default", "extra", "text", "mine")
+	if r := s.rollout(4); r.Spec.Purpose != v1alpha1.RolloutBack || r.Spec.Release != s.rollout(2).Spec.Release {
+		t.Errorf("the way back: %+v", r.Spec)
+	}
+	s.packageSays("motd", v1alpha1.ConditionDelivered, "False", "the clusters are back on")
+	if out := s.umbel("rollout", "history", "motd"); !strings.Contains(out, "RolledBack") || strings.Count(out, "Completed") != 3 {
+		t.Errorf("the history:\n%s", out)
+	}
+	s.with("the runbook", func(s *story) {
+		s.umbel("kubectl", "prod-2", "--", "delete", "configmap", "extra", "-n", "default")
+		for _, block := range s.page("../../docs/operate/rollouts.md", 4) {
+			s.try(block, len(block))
+		}
+	})
+}
+
+// motd asks for a release of the package motd, with a text and perhaps more objects.
+func (s *story) motd(text, more string) {
+	s.Helper()
+	err := s.manifest(`apiVersion: umbel.dev/v1alpha1
+kind: Placement
+metadata: {name: all, namespace: default}
+spec: {clusterSelector: {}}
+---
+apiVersion: umbel.dev/v1alpha1
+kind: Package
+metadata: {name: motd, namespace: default}
+spec:
+  placementRef: {name: all}
+  deletes: {budget: 100%}
+  rollout:
+    stages:
+    - {name: dev, clusterSelector: {matchLabels: {env: dev}}, bake: 5s}
+    - {name: prod, canary: 1, maxUnavailable: 1}
+    progressDeadline: 2m
+    onFailure: Rollback
+  source:
+    inline:
+      objects:
+      - {apiVersion: v1, kind: ConfigMap, metadata: {name: motd, namespace: default}, data: {text: ` + text + `}}
+` + more)
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// rollout returns one of the package motd; an empty one when there is none.
+func (s *story) rollout(number int64) *v1alpha1.Rollout {
+	s.Helper()
+	r := &v1alpha1.Rollout{}
+	hub, err := s.Hub()
+	if err == nil {
+		err = client.IgnoreNotFound(hub.Get(s.ctx, client.ObjectKey{Namespace: "default", Name: v1alpha1.RolloutName("motd", number)}, r))
+	}
+	if err != nil {
+		s.T.Log(err) // the hub is being started again
+	}
+	return r
+}
+
+// rolledOut waits until a rollout is in a phase.
+func (s *story) rolledOut(number int64, phase v1alpha1.RolloutPhase) {
+	s.Helper()
+	s.eventually(fmt.Sprintf("rollout %d is %s", number, phase), func(context.Context) error {
+		if r := s.rollout(number); r.Status.Phase != phase {
+			return fmt.Errorf("it is %s: %+v", r.Status.Phase, r.Status.Conditions)
+		}
+		return nil
+	})
+}
