@@ -78,11 +78,7 @@ func (s *story) killAgents() {
 // manifest applies YAML to the hub with kubectl and returns its error, if any.
 func (s *story) manifest(yaml string) error {
 	s.Helper()
-	path := filepath.Join(s.TempDir(), "manifest.yaml")
-	if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
-		s.Fatal(err)
-	}
-	_, err := s.Shell(s.ctx, `umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" apply -f `+path)
+	_, err := s.Shell(s.ctx, `umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" apply -f - <<'END'`+"\n"+yaml+"\nEND")
 	return err
 }
 

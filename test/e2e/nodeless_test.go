@@ -60,6 +60,7 @@ func TestWithoutRoot(t *testing.T) {
 	for _, cluster := range everyCluster {
 		s.holds(cluster, "shop", "storefront", "greeting", "Hello")
 	}
+	s.with("one repository for many clusters", manyClusters)
 	s.with("a wrong token", wrongToken)
 	s.umbel("down")
 	if pids, err := s.Processes(home); err != nil || len(pids) > 0 {

@@ -9,31 +9,12 @@ import (
 	"testing"
 
 	"umbel.dev/umbel/internal/delivery/bundle"
-	"umbel.dev/umbel/internal/delivery/render"
-	"umbel.dev/umbel/internal/delivery/variable"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
 func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
 
 const data = "../data"
-
-// belgium is the cluster that gets everything.
-var belgium = variable.Cluster{Name: "belgium", Labels: map[string]string{"environment": "prod", "location": "belgium"}}
-
-// objects renders what the cluster gets of a Package.
-func objects(files fs.FS, p Package) ([]bundle.Entry, error) {
-	variants := []render.Variant{{Choice: render.Choice{Components: p.Components}}}
-	family, err := render.Variants(render.Folder(files, p.Folder), variants, []variable.Cluster{belgium})
-	if err != nil {
-		return nil, err
-	}
-	values := make([]string, len(family.Variables))
-	for i, name := range family.Variables {
-		values[i], _ = variable.Value(name, belgium)
-	}
-	return family.For(values)
-}
 
 // opened notes which files are read.
 type opened struct {
@@ -51,7 +32,7 @@ func (o opened) Open(name string) (fs.File, error) {
 func TestEveryFileIsRenderedOrHasAReason(t *testing.T) {
 	files := opened{FS: os.DirFS(data), names: map[string]bool{}}
 	for _, p := range Packages {
-		entries, err := objects(files, p)
+		entries, err := Render(files, p)
 		switch {
 		case p.Refused == "" && err != nil:
 			t.Errorf("%s: %v", p.Name, err)
@@ -91,7 +72,7 @@ func TestAllOfIt(t *testing.T) {
 			continue
 		}
 		m.about = p.Name
-		entries, err := objects(files, p)
+		entries, err := Render(files, p)
 		if err != nil {
 			t.Fatalf("%s: %v", p.Name, err)
 		}

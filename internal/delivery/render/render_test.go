@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/variable"
 )
 
 func tree(files map[string]string) fs.FS {
@@ -408,20 +409,27 @@ func FuzzObjects(f *testing.F) {
 	f.Add([]byte("kind: List\nitems: [null, {kind: List, items: []}]\n"))
 	f.Add([]byte("a: &a [x, x]\nb: [*a, *a]\napiVersion: v1\nkind: X\nmetadata: {name: .}\n"))
 	f.Add([]byte("--- |\n  text\n...\n%YAML 1.2\n"))
+	f.Add([]byte(prodSelector + annotated("ConfigMap", "a", "configmanagement.gke.io/cluster-selector: prod", "data: {x: '${cluster.labels.a:-b}'}\n") + config("b")))
+	f.Add([]byte(nsSelector("s", "a: b") + "kind: Namespace\napiVersion: v1\nmetadata: {name: n, labels: {a: b}}\n---\n" + annotated("ConfigMap", "a", "configmanagement.gke.io/namespace-selector: s", "")))
+	f.Add([]byte(annotated("ConfigMap", "a", "umbel.dev/cluster-selector: 'a in (b),!c'", "data: {x: '${package.variables.x:-1}'}\n")))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		rendered, err := Objects(fstest.MapFS{"a.yaml": &fstest.MapFile{Data: content}}, ".")
 		if err != nil {
 			return
 		}
 		values := make([]string, len(rendered.Variables))
-		for i := range values {
+		selective := false
+		for i, name := range rendered.Variables {
 			values[i] = "value"
+			if variable.IsSelector(name) {
+				values[i], selective = "true", true
+			}
 		}
 		entries, err := rendered.For(values)
 		if err != nil {
 			return
 		}
-		if len(entries) != rendered.Len() || len(entries) == 0 {
+		if len(entries) == 0 || len(entries) > rendered.Len() || !selective && len(entries) != rendered.Len() {
 			t.Fatalf("%d entries of %d objects", len(entries), rendered.Len())
 		}
 		if _, err := bundle.Encode(entries); err != nil && !errors.Is(err, bundle.ErrTooLarge) {
@@ -435,7 +443,12 @@ func FuzzExpand(f *testing.F) {
 	f.Add("a ${cluster.name} b")
 	f.Add("$${cluster.$${cluster.")
 	f.Add("${cluster.${cluster.name}}")
+	f.Add("${package.variables.a:-${cluster.name}} $${package.variables.")
 	f.Fuzz(func(t *testing.T, text string) {
+		v := values{cluster: map[string]string{"cluster.name": "x"}, given: map[string]any{"a": true}}
+		if got, err := v.text(text); err == nil && !refersTo(text) && got != text {
+			t.Errorf("%q became %q", text, got)
+		}
 		got, err := expand(text, func(name string) (string, error) { return "<" + name + ">", nil })
 		if err == nil && !refersTo(text) && got != text {
 			t.Errorf("%q became %q", text, got)
@@ -449,10 +462,14 @@ func FuzzKustomization(f *testing.F) {
 	f.Add("resources: ['github.com/a/b']\n")
 	f.Add("patches: [{path: a.yaml}]\n")
 	f.Add("vars: [{name: x, objref: {kind: ConfigMap, name: a}}]\nresources: [a.yaml]\n")
+	f.Add("resources: [a.yaml]\ncomponents: [c]\nbuildMetadata: [originAnnotations]\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		rendered, err := Objects(tree(map[string]string{"kustomization.yaml": text, "a.yaml": config("a")}), ".")
-		if err == nil && rendered.Len() == 0 {
-			t.Error("no object and no error")
+		files := tree(map[string]string{"kustomization.yaml": text, "a.yaml": config("a"), "c/kustomization.yaml": "kind: Component\napiVersion: kustomize.config.k8s.io/v1alpha1\n"})
+		for _, choice := range []Choice{{}, {Components: []string{"c"}}} {
+			rendered, err := Folder(files, ".")(choice)
+			if err == nil && rendered.Len() == 0 {
+				t.Error("no object and no error")
+			}
 		}
 	})
 }

@@ -2,6 +2,7 @@ package render
 
 import (
 	"encoding/json"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -261,4 +262,32 @@ func TestHierarchyGivesWhatConfigSyncGives(t *testing.T) {
 	if diff := cmp.Diff(objects("compiled"), objects("config")); diff != "" {
 		t.Errorf("objects (-config sync +umbel):\n%s", diff)
 	}
+}
+
+// FuzzHierarchy: whatever lies where in a hierarchical repository, each object is in a namespace of a folder above it or
+// beside it, or there is an error.
+func FuzzHierarchy(f *testing.F) {
+	f.Add("namespaces/eng/a.yaml", "namespaces/eng/shop/b.yaml", "shop")
+	f.Add("namespaces/shop/a.yaml", "namespaces/shop/b.yaml", "shop")
+	f.Add("cluster/a.yaml", "namespaces/b.yaml", "namespaces")
+	f.Add("namespaces/a.yaml", "namespaces/x/namespaces/b.yaml", "namespaces")
+	f.Fuzz(func(t *testing.T, at, of, name string) {
+		if !fs.ValidPath(at) || !fs.ValidPath(of) {
+			return
+		}
+		files := tree(map[string]string{"system/repo.yaml": repo, at: config("a"), of: namespace(name)})
+		rendered, err := Objects(files, ".")
+		if err != nil {
+			return
+		}
+		for _, o := range rendered.objects {
+			folder := o.place.file[:max(strings.LastIndexByte(o.place.file, '/'), 0)]
+			if o.id.Kind != "ConfigMap" || !strings.HasPrefix(o.place.file, "namespaces/") {
+				continue
+			}
+			if o.id.Namespace != name || !strings.HasPrefix(of, folder+"/") {
+				t.Errorf("%s of %s is in namespace %q of %s", o.id, o.place, o.id.Namespace, of)
+			}
+		}
+	})
 }
