@@ -30,6 +30,10 @@ var Packages = []Package{
 	{Name: "boutique-assistant", Folder: boutique, Components: []string{"components/shopping-assistant"}},
 	{Name: "boutique-session", Folder: boutique, Components: []string{"components/single-shared-session", "components/without-loadgenerator"}},
 
+	{Name: "boutique-chart", Folder: "online-boutique/helm-chart"},
+
+	{Name: "guestbook-chart", Folder: "argocd-examples/helm-guestbook"},
+	{Name: "blue-green-chart", Folder: "argocd-examples/blue-green"},
 	{Name: "guestbook", Folder: "argocd-examples/guestbook"},
 	{Name: "guestbook-kustomize", Folder: "argocd-examples/kustomize-guestbook"},
 	{Name: "sock-shop", Folder: "argocd-examples/sock-shop"},
@@ -62,10 +66,7 @@ var Packages = []Package{
 
 // Elsewhere are the YAML files, or folders of them, that belong to no Package, with the reason.
 var Elsewhere = map[string]string{
-	"online-boutique/helm-chart":                                           "a Helm chart",
-	"argocd-examples/helm-guestbook":                                       "a Helm chart",
 	"online-boutique/kubernetes-manifests/loadgenerator.yaml":              "its own kustomization leaves it out",
-	"argocd-examples/blue-green":                                           "a Helm chart",
 	samples + "kustomize-pipeline/build/cloudbuild.yaml":                   "for Cloud Build, no manifest",
 	samples + "multi-environments-kustomize/config-source/cloudbuild.yaml": "for Cloud Build, no manifest",
 	samples + "kustomize-pipeline/config-management.yaml":                  "installs Config Sync itself",

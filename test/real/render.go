@@ -13,8 +13,16 @@ var Belgium = variable.Cluster{Name: "belgium", Labels: map[string]string{"envir
 
 // Render returns what Belgium gets of a Package, whose folder is in files.
 func Render(files fs.FS, p Package) ([]bundle.Entry, error) {
+	makes := render.Folder(files, p.Folder)
+	isChart, err := render.IsChart(files, p.Folder)
+	if err != nil {
+		return nil, err
+	}
+	if isChart {
+		makes = render.Chart(files, p.Folder, render.ChartOptions{ReleaseName: p.Name, Namespace: "default"})
+	}
 	variants := []render.Variant{{Choice: render.Choice{Components: p.Components}}}
-	family, err := render.Variants(render.Folder(files, p.Folder), variants, []variable.Cluster{Belgium})
+	family, err := render.Variants(makes, variants, []variable.Cluster{Belgium})
 	if err != nil {
 		return nil, err
 	}
