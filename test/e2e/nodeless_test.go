@@ -61,6 +61,7 @@ func TestWithoutRoot(t *testing.T) {
 		s.holds(cluster, "shop", "storefront", "greeting", "Hello")
 	}
 	s.with("one repository for many clusters", manyClusters)
+	s.with("what nobody here wrote", realInput)
 	s.with("a wrong token", wrongToken)
 	s.umbel("down")
 	if pids, err := s.Processes(home); err != nil || len(pids) > 0 {
