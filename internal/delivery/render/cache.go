@@ -101,7 +101,10 @@ func (c *Cache) Chart(files fs.FS, folder string, o ChartOptions) Maker {
 // kept is a Maker whose results are kept by a name, what it looked at, and the choice.
 func (c *Cache) kept(name string, files fs.FS, makes func(fs.FS) Maker) Maker {
 	return func(choice Choice) (*Rendered, error) {
-		key := fmt.Sprintf("%q %q %q", name, choice.Components, choice.Values)
+		key := fmt.Sprintf("%q %q", name, choice.Components)
+		if len(choice.Values) > 0 {
+			key += fmt.Sprintf(" %q", choice.Values)
+		}
 		if known := c.find(key, files); known != nil {
 			return known, nil
 		}
