@@ -68,6 +68,8 @@ const (
 	// ConditionDelivered is True when every selected cluster has applied the current Release and its objects are
 	// healthy there; Unknown when all that are connected have, and others are not connected.
 	ConditionDelivered = "Delivered"
+	// ConditionDependencies is False while clusters wait for Packages in spec.dependsOn. Without spec.dependsOn there is none.
+	ConditionDependencies = "DependenciesReady"
 )
 
 // Reasons of a Package's conditions.
@@ -99,6 +101,10 @@ const (
 	ReasonRollingOut        = "RollingOut"        // Delivered False: a rollout is under way; the message says where it is
 	ReasonRolloutHalted     = "RolloutHalted"     // Delivered False: a rollout stopped and waits for somebody
 	ReasonRolledBack        = "RolledBack"        // Delivered False: the clusters were brought back to an earlier release
+
+	ReasonDependenciesHealthy = "DependenciesHealthy" // DependenciesReady True
+	ReasonWaiting             = "Waiting"             // DependenciesReady False: clusters wait for another Package
+	ReasonDependencyTimeout   = "DependencyTimeout"   // DependenciesReady False: they wait for longer than spec.dependsOn allows, and go on
 )
 
 // ConditionReachable of a Scope is True when the hub lets its people through to the clusters that are selected, and to no

@@ -328,6 +328,14 @@ type MemberPackage struct {
 	// deletesHeld are deletes of the release that wait for `umbel approve deletes`.
 	// +optional
 	DeletesHeld *MemberDeletesHeld `json:"deletesHeld,omitempty"`
+	// drifting is how many objects somebody else changed or deleted that are left so, since their drift is only reported.
+	// +optional
+	Drifting int32 `json:"drifting,omitempty"`
+	// drifts are the latest objects that somebody else changed or deleted, since the agent started, the latest first.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	// +optional
+	Drifts []Drift `json:"drifts,omitempty"`
 	// since is when the hub heard of this state first.
 	// +optional
 	Since metav1.Time `json:"since,omitempty"`

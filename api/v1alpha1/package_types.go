@@ -50,6 +50,21 @@ type PackageSpec struct {
 	// at once. A change of it is for the next release.
 	// +optional
 	Rollout *RolloutStrategy `json:"rollout,omitempty"`
+	// drift says what is done when somebody else changes what the Package holds on a member. The default is to put it back.
+	// +optional
+	Drift *DriftSpec `json:"drift,omitempty"`
+	// health says of kinds, in CEL, when their objects are healthy. Other kinds are judged by kstatus.
+	// +listType=map
+	// +listMapKey=group
+	// +listMapKey=kind
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Health []HealthRule `json:"health,omitempty"`
+	// dependsOn are Packages that have to be healthy before a cluster gets this one, or a new release of it.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	DependsOn []PackageDependency `json:"dependsOn,omitempty"`
 }
 
 // LocalReference names an object in the same namespace.

@@ -25,6 +25,52 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type Policy_DriftMode int32
+
+const (
+	Policy_REPAIR Policy_DriftMode = 0
+	Policy_REPORT Policy_DriftMode = 1
+)
+
+// Enum value maps for Policy_DriftMode.
+var (
+	Policy_DriftMode_name = map[int32]string{
+		0: "REPAIR",
+		1: "REPORT",
+	}
+	Policy_DriftMode_value = map[string]int32{
+		"REPAIR": 0,
+		"REPORT": 1,
+	}
+)
+
+func (x Policy_DriftMode) Enum() *Policy_DriftMode {
+	p := new(Policy_DriftMode)
+	*p = x
+	return p
+}
+
+func (x Policy_DriftMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Policy_DriftMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_session_proto_enumTypes[0].Descriptor()
+}
+
+func (Policy_DriftMode) Type() protoreflect.EnumType {
+	return &file_session_proto_enumTypes[0]
+}
+
+func (x Policy_DriftMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Policy_DriftMode.Descriptor instead.
+func (Policy_DriftMode) EnumDescriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{7, 0}
+}
+
 type PackageStatus_Phase int32
 
 const (
@@ -64,11 +110,11 @@ func (x PackageStatus_Phase) String() string {
 }
 
 func (PackageStatus_Phase) Descriptor() protoreflect.EnumDescriptor {
-	return file_session_proto_enumTypes[0].Descriptor()
+	return file_session_proto_enumTypes[1].Descriptor()
 }
 
 func (PackageStatus_Phase) Type() protoreflect.EnumType {
-	return &file_session_proto_enumTypes[0]
+	return &file_session_proto_enumTypes[1]
 }
 
 func (x PackageStatus_Phase) Number() protoreflect.EnumNumber {
@@ -77,7 +123,62 @@ func (x PackageStatus_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PackageStatus_Phase.Descriptor instead.
 func (PackageStatus_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{17, 0}
+	return file_session_proto_rawDescGZIP(), []int{20, 0}
+}
+
+type Drift_Action int32
+
+const (
+	Drift_ACTION_UNSPECIFIED Drift_Action = 0
+	// REPAIRED: it was put back.
+	Drift_REPAIRED Drift_Action = 1
+	// REPORTED: it was left.
+	Drift_REPORTED Drift_Action = 2
+	// FOUGHT: it was put back, and is undone again and again.
+	Drift_FOUGHT Drift_Action = 3
+)
+
+// Enum value maps for Drift_Action.
+var (
+	Drift_Action_name = map[int32]string{
+		0: "ACTION_UNSPECIFIED",
+		1: "REPAIRED",
+		2: "REPORTED",
+		3: "FOUGHT",
+	}
+	Drift_Action_value = map[string]int32{
+		"ACTION_UNSPECIFIED": 0,
+		"REPAIRED":           1,
+		"REPORTED":           2,
+		"FOUGHT":             3,
+	}
+)
+
+func (x Drift_Action) Enum() *Drift_Action {
+	p := new(Drift_Action)
+	*p = x
+	return p
+}
+
+func (x Drift_Action) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Drift_Action) Descriptor() protoreflect.EnumDescriptor {
+	return file_session_proto_enumTypes[2].Descriptor()
+}
+
+func (Drift_Action) Type() protoreflect.EnumType {
+	return &file_session_proto_enumTypes[2]
+}
+
+func (x Drift_Action) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Drift_Action.Descriptor instead.
+func (Drift_Action) EnumDescriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{22, 0}
 }
 
 type UpgradeState_Phase int32
@@ -127,11 +228,11 @@ func (x UpgradeState_Phase) String() string {
 }
 
 func (UpgradeState_Phase) Descriptor() protoreflect.EnumDescriptor {
-	return file_session_proto_enumTypes[1].Descriptor()
+	return file_session_proto_enumTypes[3].Descriptor()
 }
 
 func (UpgradeState_Phase) Type() protoreflect.EnumType {
-	return &file_session_proto_enumTypes[1]
+	return &file_session_proto_enumTypes[3]
 }
 
 func (x UpgradeState_Phase) Number() protoreflect.EnumNumber {
@@ -140,7 +241,7 @@ func (x UpgradeState_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UpgradeState_Phase.Descriptor instead.
 func (UpgradeState_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{30, 0}
+	return file_session_proto_rawDescGZIP(), []int{34, 0}
 }
 
 // FromAgent is every message that an agent sends.
@@ -970,8 +1071,16 @@ type Policy struct {
 	DeleteBudget *Budget `protobuf:"bytes,1,opt,name=delete_budget,json=deleteBudget,proto3" json:"delete_budget,omitempty"`
 	// delete_approvals are words that were given.
 	DeleteApprovals []*DeleteApproval `protobuf:"bytes,2,rep,name=delete_approvals,json=deleteApprovals,proto3" json:"delete_approvals,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// drift_mode says what is done about objects that somebody else changed or deleted.
+	DriftMode Policy_DriftMode `protobuf:"varint,10,opt,name=drift_mode,json=driftMode,proto3,enum=umbel.wire.v1.Policy_DriftMode" json:"drift_mode,omitempty"`
+	// drift_ignore are fields that are set when an object is created, and left to others from then on.
+	DriftIgnore []*DriftIgnore `protobuf:"bytes,11,rep,name=drift_ignore,json=driftIgnore,proto3" json:"drift_ignore,omitempty"`
+	// prevention has the member's API server refuse others; absent, it does not.
+	Prevention *Prevention `protobuf:"bytes,12,opt,name=prevention,proto3" json:"prevention,omitempty"`
+	// health says of kinds when their objects are healthy.
+	Health        []*HealthRule `protobuf:"bytes,20,rep,name=health,proto3" json:"health,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Policy) Reset() {
@@ -1014,6 +1123,34 @@ func (x *Policy) GetDeleteBudget() *Budget {
 func (x *Policy) GetDeleteApprovals() []*DeleteApproval {
 	if x != nil {
 		return x.DeleteApprovals
+	}
+	return nil
+}
+
+func (x *Policy) GetDriftMode() Policy_DriftMode {
+	if x != nil {
+		return x.DriftMode
+	}
+	return Policy_REPAIR
+}
+
+func (x *Policy) GetDriftIgnore() []*DriftIgnore {
+	if x != nil {
+		return x.DriftIgnore
+	}
+	return nil
+}
+
+func (x *Policy) GetPrevention() *Prevention {
+	if x != nil {
+		return x.Prevention
+	}
+	return nil
+}
+
+func (x *Policy) GetHealth() []*HealthRule {
+	if x != nil {
+		return x.Health
 	}
 	return nil
 }
@@ -1172,6 +1309,241 @@ func (x *DeleteApproval) GetId() string {
 	return ""
 }
 
+// DriftIgnore is fields of some objects. What is empty matches every object; the group that has no name is "core".
+type DriftIgnore struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Group     string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Kind      string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Namespace string                 `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	// json_pointers are fields as the source has them.
+	JsonPointers []string `protobuf:"bytes,5,rep,name=json_pointers,json=jsonPointers,proto3" json:"json_pointers,omitempty"`
+	// managers are field managers whose fields are theirs.
+	Managers      []string `protobuf:"bytes,6,rep,name=managers,proto3" json:"managers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DriftIgnore) Reset() {
+	*x = DriftIgnore{}
+	mi := &file_session_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DriftIgnore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DriftIgnore) ProtoMessage() {}
+
+func (x *DriftIgnore) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DriftIgnore.ProtoReflect.Descriptor instead.
+func (*DriftIgnore) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DriftIgnore) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *DriftIgnore) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *DriftIgnore) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *DriftIgnore) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DriftIgnore) GetJsonPointers() []string {
+	if x != nil {
+		return x.JsonPointers
+	}
+	return nil
+}
+
+func (x *DriftIgnore) GetManagers() []string {
+	if x != nil {
+		return x.Managers
+	}
+	return nil
+}
+
+// Prevention keeps others from changing what a package holds.
+type Prevention struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// users and groups are let through; a service account is a user.
+	Users  []string `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
+	Groups []string `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	// source says where to change it instead.
+	Source        string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Prevention) Reset() {
+	*x = Prevention{}
+	mi := &file_session_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Prevention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Prevention) ProtoMessage() {}
+
+func (x *Prevention) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Prevention.ProtoReflect.Descriptor instead.
+func (*Prevention) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Prevention) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *Prevention) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *Prevention) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+// HealthRule says in CEL, over the object as self, when an object of a kind is healthy.
+type HealthRule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Healthy       string                 `protobuf:"bytes,3,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	Progressing   string                 `protobuf:"bytes,4,opt,name=progressing,proto3" json:"progressing,omitempty"`
+	Failed        string                 `protobuf:"bytes,5,opt,name=failed,proto3" json:"failed,omitempty"`
+	Message       string                 `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthRule) Reset() {
+	*x = HealthRule{}
+	mi := &file_session_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthRule) ProtoMessage() {}
+
+func (x *HealthRule) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthRule.ProtoReflect.Descriptor instead.
+func (*HealthRule) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *HealthRule) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *HealthRule) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *HealthRule) GetHealthy() string {
+	if x != nil {
+		return x.Healthy
+	}
+	return ""
+}
+
+func (x *HealthRule) GetProgressing() string {
+	if x != nil {
+		return x.Progressing
+	}
+	return ""
+}
+
+func (x *HealthRule) GetFailed() string {
+	if x != nil {
+		return x.Failed
+	}
+	return ""
+}
+
+func (x *HealthRule) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // Ack tells the hub that a DesiredState has been stored on the agent's disk, or, with an error, that it was not.
 type Ack struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1184,7 +1556,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1568,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1581,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{10}
+	return file_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Ack) GetVersion() uint64 {
@@ -1244,7 +1616,7 @@ type StatusReport struct {
 
 func (x *StatusReport) Reset() {
 	*x = StatusReport{}
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1628,7 @@ func (x *StatusReport) String() string {
 func (*StatusReport) ProtoMessage() {}
 
 func (x *StatusReport) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1641,7 @@ func (x *StatusReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReport.ProtoReflect.Descriptor instead.
 func (*StatusReport) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{11}
+	return file_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StatusReport) GetPackages() []*PackageStatus {
@@ -1317,7 +1689,7 @@ type Deletions struct {
 
 func (x *Deletions) Reset() {
 	*x = Deletions{}
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1701,7 @@ func (x *Deletions) String() string {
 func (*Deletions) ProtoMessage() {}
 
 func (x *Deletions) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1714,7 @@ func (x *Deletions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletions.ProtoReflect.Descriptor instead.
 func (*Deletions) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{12}
+	return file_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Deletions) GetItems() []*Deletion {
@@ -1374,7 +1746,7 @@ type Deletion struct {
 
 func (x *Deletion) Reset() {
 	*x = Deletion{}
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1758,7 @@ func (x *Deletion) String() string {
 func (*Deletion) ProtoMessage() {}
 
 func (x *Deletion) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1771,7 @@ func (x *Deletion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletion.ProtoReflect.Descriptor instead.
 func (*Deletion) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{13}
+	return file_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Deletion) GetId() string {
@@ -1487,7 +1859,7 @@ type Undo struct {
 
 func (x *Undo) Reset() {
 	*x = Undo{}
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1871,7 @@ func (x *Undo) String() string {
 func (*Undo) ProtoMessage() {}
 
 func (x *Undo) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1884,7 @@ func (x *Undo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Undo.ProtoReflect.Descriptor instead.
 func (*Undo) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{14}
+	return file_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Undo) GetDone() bool {
@@ -1553,7 +1925,7 @@ type ClusterProperties struct {
 
 func (x *ClusterProperties) Reset() {
 	*x = ClusterProperties{}
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +1937,7 @@ func (x *ClusterProperties) String() string {
 func (*ClusterProperties) ProtoMessage() {}
 
 func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +1950,7 @@ func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperties.ProtoReflect.Descriptor instead.
 func (*ClusterProperties) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{15}
+	return file_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ClusterProperties) GetItems() []*ClusterProperty {
@@ -1599,7 +1971,7 @@ type ClusterProperty struct {
 
 func (x *ClusterProperty) Reset() {
 	*x = ClusterProperty{}
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1983,7 @@ func (x *ClusterProperty) String() string {
 func (*ClusterProperty) ProtoMessage() {}
 
 func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1996,7 @@ func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperty.ProtoReflect.Descriptor instead.
 func (*ClusterProperty) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{16}
+	return file_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ClusterProperty) GetName() string {
@@ -1659,14 +2031,18 @@ type PackageStatus struct {
 	// policy_id is that of the Policy that the agent keeps, as in Assignment.
 	PolicyId string `protobuf:"bytes,13,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
 	// deletes_held are deletes that wait for a word.
-	DeletesHeld   *DeletesHeld `protobuf:"bytes,14,opt,name=deletes_held,json=deletesHeld,proto3" json:"deletes_held,omitempty"`
+	DeletesHeld *DeletesHeld `protobuf:"bytes,14,opt,name=deletes_held,json=deletesHeld,proto3" json:"deletes_held,omitempty"`
+	// drifting is how many objects somebody else changed or deleted that are left so.
+	Drifting int32 `protobuf:"varint,30,opt,name=drifting,proto3" json:"drifting,omitempty"`
+	// drifts are the latest objects that somebody else changed or deleted, at most ten, the latest first.
+	Drifts        []*Drift `protobuf:"bytes,31,rep,name=drifts,proto3" json:"drifts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PackageStatus) Reset() {
 	*x = PackageStatus{}
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +2054,7 @@ func (x *PackageStatus) String() string {
 func (*PackageStatus) ProtoMessage() {}
 
 func (x *PackageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +2067,7 @@ func (x *PackageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageStatus.ProtoReflect.Descriptor instead.
 func (*PackageStatus) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{17}
+	return file_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PackageStatus) GetPackage() string {
@@ -1792,6 +2168,20 @@ func (x *PackageStatus) GetDeletesHeld() *DeletesHeld {
 	return nil
 }
 
+func (x *PackageStatus) GetDrifting() int32 {
+	if x != nil {
+		return x.Drifting
+	}
+	return 0
+}
+
+func (x *PackageStatus) GetDrifts() []*Drift {
+	if x != nil {
+		return x.Drifts
+	}
+	return nil
+}
+
 // DeletesHeld are the deletes of a release that wait for a word. Everything else of it is applied.
 type DeletesHeld struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1812,7 +2202,7 @@ type DeletesHeld struct {
 
 func (x *DeletesHeld) Reset() {
 	*x = DeletesHeld{}
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1824,7 +2214,7 @@ func (x *DeletesHeld) String() string {
 func (*DeletesHeld) ProtoMessage() {}
 
 func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1837,7 +2227,7 @@ func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletesHeld.ProtoReflect.Descriptor instead.
 func (*DeletesHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{18}
+	return file_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeletesHeld) GetObjects() uint32 {
@@ -1882,6 +2272,103 @@ func (x *DeletesHeld) GetNames() []string {
 	return nil
 }
 
+// Drift is one object that somebody else changed or deleted.
+type Drift struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Object string                 `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	Action Drift_Action           `protobuf:"varint,2,opt,name=action,proto3,enum=umbel.wire.v1.Drift_Action" json:"action,omitempty"`
+	// by is the field manager; empty when nobody can say.
+	By string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	// fields that differ, at most a few.
+	Fields  []string `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
+	Deleted bool     `protobuf:"varint,5,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// time is when it was changed, in seconds since 1970, by the member's API server, or when the agent noticed.
+	Time int64 `protobuf:"varint,6,opt,name=time,proto3" json:"time,omitempty"`
+	// count is how often the same happened to it.
+	Count         int32 `protobuf:"varint,7,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drift) Reset() {
+	*x = Drift{}
+	mi := &file_session_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drift) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drift) ProtoMessage() {}
+
+func (x *Drift) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drift.ProtoReflect.Descriptor instead.
+func (*Drift) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Drift) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Drift) GetAction() Drift_Action {
+	if x != nil {
+		return x.Action
+	}
+	return Drift_ACTION_UNSPECIFIED
+}
+
+func (x *Drift) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Drift) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *Drift) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *Drift) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *Drift) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // Failure is one object that is not as it should be.
 type Failure struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1894,7 +2381,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +2393,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2406,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{19}
+	return file_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Failure) GetObject() string {
@@ -1954,7 +2441,7 @@ type LastRepair struct {
 
 func (x *LastRepair) Reset() {
 	*x = LastRepair{}
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2453,7 @@ func (x *LastRepair) String() string {
 func (*LastRepair) ProtoMessage() {}
 
 func (x *LastRepair) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2466,7 @@ func (x *LastRepair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastRepair.ProtoReflect.Descriptor instead.
 func (*LastRepair) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{20}
+	return file_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LastRepair) GetObject() string {
@@ -2008,7 +2495,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2507,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,7 +2520,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{21}
+	return file_session_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Probe) GetNonce() uint64 {
@@ -2062,7 +2549,7 @@ type ProbeAnswer struct {
 
 func (x *ProbeAnswer) Reset() {
 	*x = ProbeAnswer{}
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2074,7 +2561,7 @@ func (x *ProbeAnswer) String() string {
 func (*ProbeAnswer) ProtoMessage() {}
 
 func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2087,7 +2574,7 @@ func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeAnswer.ProtoReflect.Descriptor instead.
 func (*ProbeAnswer) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{22}
+	return file_session_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ProbeAnswer) GetNonce() uint64 {
@@ -2115,7 +2602,7 @@ type CertificateRequest struct {
 
 func (x *CertificateRequest) Reset() {
 	*x = CertificateRequest{}
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +2614,7 @@ func (x *CertificateRequest) String() string {
 func (*CertificateRequest) ProtoMessage() {}
 
 func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +2627,7 @@ func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateRequest.ProtoReflect.Descriptor instead.
 func (*CertificateRequest) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{23}
+	return file_session_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CertificateRequest) GetCsr() []byte {
@@ -2163,7 +2650,7 @@ type CertificateIssued struct {
 
 func (x *CertificateIssued) Reset() {
 	*x = CertificateIssued{}
-	mi := &file_session_proto_msgTypes[24]
+	mi := &file_session_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2175,7 +2662,7 @@ func (x *CertificateIssued) String() string {
 func (*CertificateIssued) ProtoMessage() {}
 
 func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[24]
+	mi := &file_session_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2188,7 +2675,7 @@ func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateIssued.ProtoReflect.Descriptor instead.
 func (*CertificateIssued) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{24}
+	return file_session_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CertificateIssued) GetCertificatePem() []byte {
@@ -2216,7 +2703,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_session_proto_msgTypes[25]
+	mi := &file_session_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +2715,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[25]
+	mi := &file_session_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +2728,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{25}
+	return file_session_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Detach) GetPrune() bool {
@@ -2261,7 +2748,7 @@ type Detached struct {
 
 func (x *Detached) Reset() {
 	*x = Detached{}
-	mi := &file_session_proto_msgTypes[26]
+	mi := &file_session_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2273,7 +2760,7 @@ func (x *Detached) String() string {
 func (*Detached) ProtoMessage() {}
 
 func (x *Detached) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[26]
+	mi := &file_session_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2286,7 +2773,7 @@ func (x *Detached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detached.ProtoReflect.Descriptor instead.
 func (*Detached) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{26}
+	return file_session_proto_rawDescGZIP(), []int{30}
 }
 
 // TrustBundle is by which certificate authorities the agent is to know its hub from now on. It is told when the agent does
@@ -2304,7 +2791,7 @@ type TrustBundle struct {
 
 func (x *TrustBundle) Reset() {
 	*x = TrustBundle{}
-	mi := &file_session_proto_msgTypes[27]
+	mi := &file_session_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2316,7 +2803,7 @@ func (x *TrustBundle) String() string {
 func (*TrustBundle) ProtoMessage() {}
 
 func (x *TrustBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[27]
+	mi := &file_session_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2329,7 +2816,7 @@ func (x *TrustBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustBundle.ProtoReflect.Descriptor instead.
 func (*TrustBundle) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{27}
+	return file_session_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TrustBundle) GetTrustPem() []byte {
@@ -2357,7 +2844,7 @@ type TrustHeld struct {
 
 func (x *TrustHeld) Reset() {
 	*x = TrustHeld{}
-	mi := &file_session_proto_msgTypes[28]
+	mi := &file_session_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2369,7 +2856,7 @@ func (x *TrustHeld) String() string {
 func (*TrustHeld) ProtoMessage() {}
 
 func (x *TrustHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[28]
+	mi := &file_session_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2382,7 +2869,7 @@ func (x *TrustHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustHeld.ProtoReflect.Descriptor instead.
 func (*TrustHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{28}
+	return file_session_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TrustHeld) GetDigest() string {
@@ -2408,7 +2895,7 @@ type Upgrade struct {
 
 func (x *Upgrade) Reset() {
 	*x = Upgrade{}
-	mi := &file_session_proto_msgTypes[29]
+	mi := &file_session_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2420,7 +2907,7 @@ func (x *Upgrade) String() string {
 func (*Upgrade) ProtoMessage() {}
 
 func (x *Upgrade) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[29]
+	mi := &file_session_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2433,7 +2920,7 @@ func (x *Upgrade) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upgrade.ProtoReflect.Descriptor instead.
 func (*Upgrade) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{29}
+	return file_session_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Upgrade) GetBuild() string {
@@ -2471,7 +2958,7 @@ type UpgradeState struct {
 
 func (x *UpgradeState) Reset() {
 	*x = UpgradeState{}
-	mi := &file_session_proto_msgTypes[30]
+	mi := &file_session_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2483,7 +2970,7 @@ func (x *UpgradeState) String() string {
 func (*UpgradeState) ProtoMessage() {}
 
 func (x *UpgradeState) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[30]
+	mi := &file_session_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2496,7 +2983,7 @@ func (x *UpgradeState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeState.ProtoReflect.Descriptor instead.
 func (*UpgradeState) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{30}
+	return file_session_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *UpgradeState) GetBuild() string {
@@ -2596,10 +3083,23 @@ const file_session_proto_rawDesc = "" +
 	"\x06digest\x18\x05 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04size\x18\x06 \x01(\x03R\x04size\x12-\n" +
 	"\x06policy\x18\a \x01(\v2\x15.umbel.wire.v1.PolicyR\x06policy\x12\x1b\n" +
-	"\tpolicy_id\x18\b \x01(\tR\bpolicyId\"\x8e\x01\n" +
+	"\tpolicy_id\x18\b \x01(\tR\bpolicyId\"\xa0\x03\n" +
 	"\x06Policy\x12:\n" +
 	"\rdelete_budget\x18\x01 \x01(\v2\x15.umbel.wire.v1.BudgetR\fdeleteBudget\x12H\n" +
-	"\x10delete_approvals\x18\x02 \x03(\v2\x1d.umbel.wire.v1.DeleteApprovalR\x0fdeleteApprovals\"E\n" +
+	"\x10delete_approvals\x18\x02 \x03(\v2\x1d.umbel.wire.v1.DeleteApprovalR\x0fdeleteApprovals\x12>\n" +
+	"\n" +
+	"drift_mode\x18\n" +
+	" \x01(\x0e2\x1f.umbel.wire.v1.Policy.DriftModeR\tdriftMode\x12=\n" +
+	"\fdrift_ignore\x18\v \x03(\v2\x1a.umbel.wire.v1.DriftIgnoreR\vdriftIgnore\x129\n" +
+	"\n" +
+	"prevention\x18\f \x01(\v2\x19.umbel.wire.v1.PreventionR\n" +
+	"prevention\x121\n" +
+	"\x06health\x18\x14 \x03(\v2\x19.umbel.wire.v1.HealthRuleR\x06health\"#\n" +
+	"\tDriftMode\x12\n" +
+	"\n" +
+	"\x06REPAIR\x10\x00\x12\n" +
+	"\n" +
+	"\x06REPORT\x10\x01\"E\n" +
 	"\x06Budget\x12\x16\n" +
 	"\x05count\x18\x01 \x01(\rH\x00R\x05count\x12\x1a\n" +
 	"\apercent\x18\x02 \x01(\rH\x00R\apercentB\a\n" +
@@ -2608,7 +3108,27 @@ const file_session_proto_rawDesc = "" +
 	"\arelease\x18\x01 \x01(\tR\arelease\x12\x18\n" +
 	"\aobjects\x18\x02 \x01(\rR\aobjects\x12\x1c\n" +
 	"\tprotected\x18\x03 \x01(\rR\tprotected\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\tR\x02id\"5\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\"\xaa\x01\n" +
+	"\vDriftIgnore\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12#\n" +
+	"\rjson_pointers\x18\x05 \x03(\tR\fjsonPointers\x12\x1a\n" +
+	"\bmanagers\x18\x06 \x03(\tR\bmanagers\"R\n" +
+	"\n" +
+	"Prevention\x12\x14\n" +
+	"\x05users\x18\x01 \x03(\tR\x05users\x12\x16\n" +
+	"\x06groups\x18\x02 \x03(\tR\x06groups\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\"\xa4\x01\n" +
+	"\n" +
+	"HealthRule\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
+	"\ahealthy\x18\x03 \x01(\tR\ahealthy\x12 \n" +
+	"\vprogressing\x18\x04 \x01(\tR\vprogressing\x12\x16\n" +
+	"\x06failed\x18\x05 \x01(\tR\x06failed\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\"5\n" +
 	"\x03Ack\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\"\x8b\x02\n" +
@@ -2643,7 +3163,7 @@ const file_session_proto_rawDesc = "" +
 	"\x05items\x18\x01 \x03(\v2\x1e.umbel.wire.v1.ClusterPropertyR\x05items\";\n" +
 	"\x0fClusterProperty\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xd4\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\x9e\x05\n" +
 	"\rPackageStatus\x12\x18\n" +
 	"\apackage\x18\x01 \x01(\tR\apackage\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\tR\arelease\x12\x1a\n" +
@@ -2660,7 +3180,9 @@ const file_session_proto_rawDesc = "" +
 	"\vlast_repair\x18\f \x01(\v2\x19.umbel.wire.v1.LastRepairR\n" +
 	"lastRepair\x12\x1b\n" +
 	"\tpolicy_id\x18\r \x01(\tR\bpolicyId\x12=\n" +
-	"\fdeletes_held\x18\x0e \x01(\v2\x1a.umbel.wire.v1.DeletesHeldR\vdeletesHeld\"S\n" +
+	"\fdeletes_held\x18\x0e \x01(\v2\x1a.umbel.wire.v1.DeletesHeldR\vdeletesHeld\x12\x1a\n" +
+	"\bdrifting\x18\x1e \x01(\x05R\bdrifting\x12,\n" +
+	"\x06drifts\x18\x1f \x03(\v2\x14.umbel.wire.v1.DriftR\x06drifts\"S\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bAPPLYING\x10\x01\x12\v\n" +
@@ -2674,7 +3196,21 @@ const file_session_proto_rawDesc = "" +
 	"\aallowed\x18\x03 \x01(\rR\aallowed\x12\x1c\n" +
 	"\tprotected\x18\x04 \x01(\rR\tprotected\x12\x12\n" +
 	"\x04kept\x18\x05 \x01(\rR\x04kept\x12\x14\n" +
-	"\x05names\x18\x06 \x03(\tR\x05names\"O\n" +
+	"\x05names\x18\x06 \x03(\tR\x05names\"\x8a\x02\n" +
+	"\x05Drift\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x123\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x1b.umbel.wire.v1.Drift.ActionR\x06action\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x12\x16\n" +
+	"\x06fields\x18\x04 \x03(\tR\x06fields\x12\x18\n" +
+	"\adeleted\x18\x05 \x01(\bR\adeleted\x12\x12\n" +
+	"\x04time\x18\x06 \x01(\x03R\x04time\x12\x14\n" +
+	"\x05count\x18\a \x01(\x05R\x05count\"H\n" +
+	"\x06Action\x12\x16\n" +
+	"\x12ACTION_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bREPAIRED\x10\x01\x12\f\n" +
+	"\bREPORTED\x10\x02\x12\n" +
+	"\n" +
+	"\x06FOUGHT\x10\x03\"O\n" +
 	"\aFailure\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12\x18\n" +
@@ -2734,83 +3270,95 @@ func file_session_proto_rawDescGZIP() []byte {
 	return file_session_proto_rawDescData
 }
 
-var file_session_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_session_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_session_proto_goTypes = []any{
-	(PackageStatus_Phase)(0),   // 0: umbel.wire.v1.PackageStatus.Phase
-	(UpgradeState_Phase)(0),    // 1: umbel.wire.v1.UpgradeState.Phase
-	(*FromAgent)(nil),          // 2: umbel.wire.v1.FromAgent
-	(*FromHub)(nil),            // 3: umbel.wire.v1.FromHub
-	(*Hello)(nil),              // 4: umbel.wire.v1.Hello
-	(*Welcome)(nil),            // 5: umbel.wire.v1.Welcome
-	(*Refusal)(nil),            // 6: umbel.wire.v1.Refusal
-	(*DesiredState)(nil),       // 7: umbel.wire.v1.DesiredState
-	(*Assignment)(nil),         // 8: umbel.wire.v1.Assignment
-	(*Policy)(nil),             // 9: umbel.wire.v1.Policy
-	(*Budget)(nil),             // 10: umbel.wire.v1.Budget
-	(*DeleteApproval)(nil),     // 11: umbel.wire.v1.DeleteApproval
-	(*Ack)(nil),                // 12: umbel.wire.v1.Ack
-	(*StatusReport)(nil),       // 13: umbel.wire.v1.StatusReport
-	(*Deletions)(nil),          // 14: umbel.wire.v1.Deletions
-	(*Deletion)(nil),           // 15: umbel.wire.v1.Deletion
-	(*Undo)(nil),               // 16: umbel.wire.v1.Undo
-	(*ClusterProperties)(nil),  // 17: umbel.wire.v1.ClusterProperties
-	(*ClusterProperty)(nil),    // 18: umbel.wire.v1.ClusterProperty
-	(*PackageStatus)(nil),      // 19: umbel.wire.v1.PackageStatus
-	(*DeletesHeld)(nil),        // 20: umbel.wire.v1.DeletesHeld
-	(*Failure)(nil),            // 21: umbel.wire.v1.Failure
-	(*LastRepair)(nil),         // 22: umbel.wire.v1.LastRepair
-	(*Probe)(nil),              // 23: umbel.wire.v1.Probe
-	(*ProbeAnswer)(nil),        // 24: umbel.wire.v1.ProbeAnswer
-	(*CertificateRequest)(nil), // 25: umbel.wire.v1.CertificateRequest
-	(*CertificateIssued)(nil),  // 26: umbel.wire.v1.CertificateIssued
-	(*Detach)(nil),             // 27: umbel.wire.v1.Detach
-	(*Detached)(nil),           // 28: umbel.wire.v1.Detached
-	(*TrustBundle)(nil),        // 29: umbel.wire.v1.TrustBundle
-	(*TrustHeld)(nil),          // 30: umbel.wire.v1.TrustHeld
-	(*Upgrade)(nil),            // 31: umbel.wire.v1.Upgrade
-	(*UpgradeState)(nil),       // 32: umbel.wire.v1.UpgradeState
+	(Policy_DriftMode)(0),      // 0: umbel.wire.v1.Policy.DriftMode
+	(PackageStatus_Phase)(0),   // 1: umbel.wire.v1.PackageStatus.Phase
+	(Drift_Action)(0),          // 2: umbel.wire.v1.Drift.Action
+	(UpgradeState_Phase)(0),    // 3: umbel.wire.v1.UpgradeState.Phase
+	(*FromAgent)(nil),          // 4: umbel.wire.v1.FromAgent
+	(*FromHub)(nil),            // 5: umbel.wire.v1.FromHub
+	(*Hello)(nil),              // 6: umbel.wire.v1.Hello
+	(*Welcome)(nil),            // 7: umbel.wire.v1.Welcome
+	(*Refusal)(nil),            // 8: umbel.wire.v1.Refusal
+	(*DesiredState)(nil),       // 9: umbel.wire.v1.DesiredState
+	(*Assignment)(nil),         // 10: umbel.wire.v1.Assignment
+	(*Policy)(nil),             // 11: umbel.wire.v1.Policy
+	(*Budget)(nil),             // 12: umbel.wire.v1.Budget
+	(*DeleteApproval)(nil),     // 13: umbel.wire.v1.DeleteApproval
+	(*DriftIgnore)(nil),        // 14: umbel.wire.v1.DriftIgnore
+	(*Prevention)(nil),         // 15: umbel.wire.v1.Prevention
+	(*HealthRule)(nil),         // 16: umbel.wire.v1.HealthRule
+	(*Ack)(nil),                // 17: umbel.wire.v1.Ack
+	(*StatusReport)(nil),       // 18: umbel.wire.v1.StatusReport
+	(*Deletions)(nil),          // 19: umbel.wire.v1.Deletions
+	(*Deletion)(nil),           // 20: umbel.wire.v1.Deletion
+	(*Undo)(nil),               // 21: umbel.wire.v1.Undo
+	(*ClusterProperties)(nil),  // 22: umbel.wire.v1.ClusterProperties
+	(*ClusterProperty)(nil),    // 23: umbel.wire.v1.ClusterProperty
+	(*PackageStatus)(nil),      // 24: umbel.wire.v1.PackageStatus
+	(*DeletesHeld)(nil),        // 25: umbel.wire.v1.DeletesHeld
+	(*Drift)(nil),              // 26: umbel.wire.v1.Drift
+	(*Failure)(nil),            // 27: umbel.wire.v1.Failure
+	(*LastRepair)(nil),         // 28: umbel.wire.v1.LastRepair
+	(*Probe)(nil),              // 29: umbel.wire.v1.Probe
+	(*ProbeAnswer)(nil),        // 30: umbel.wire.v1.ProbeAnswer
+	(*CertificateRequest)(nil), // 31: umbel.wire.v1.CertificateRequest
+	(*CertificateIssued)(nil),  // 32: umbel.wire.v1.CertificateIssued
+	(*Detach)(nil),             // 33: umbel.wire.v1.Detach
+	(*Detached)(nil),           // 34: umbel.wire.v1.Detached
+	(*TrustBundle)(nil),        // 35: umbel.wire.v1.TrustBundle
+	(*TrustHeld)(nil),          // 36: umbel.wire.v1.TrustHeld
+	(*Upgrade)(nil),            // 37: umbel.wire.v1.Upgrade
+	(*UpgradeState)(nil),       // 38: umbel.wire.v1.UpgradeState
 }
 var file_session_proto_depIdxs = []int32{
-	4,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
-	12, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
-	13, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
-	24, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
-	25, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
-	28, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
-	30, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
-	32, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
-	5,  // 8: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
-	6,  // 9: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
-	7,  // 10: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
-	23, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
-	26, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
-	27, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
-	29, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
-	31, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
-	19, // 16: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
-	32, // 17: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
-	31, // 18: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
-	8,  // 19: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
-	9,  // 20: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
-	10, // 21: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
-	11, // 22: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
-	19, // 23: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
-	17, // 24: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
-	14, // 25: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
-	15, // 26: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
-	16, // 27: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
-	18, // 28: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
-	0,  // 29: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
-	21, // 30: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
-	22, // 31: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
-	20, // 32: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
-	1,  // 33: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	6,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
+	17, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
+	18, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
+	30, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
+	31, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
+	34, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
+	36, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
+	38, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	7,  // 8: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
+	8,  // 9: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
+	9,  // 10: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
+	29, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
+	32, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
+	33, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
+	35, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
+	37, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
+	24, // 16: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
+	38, // 17: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	37, // 18: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
+	10, // 19: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
+	11, // 20: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
+	12, // 21: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
+	13, // 22: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
+	0,  // 23: umbel.wire.v1.Policy.drift_mode:type_name -> umbel.wire.v1.Policy.DriftMode
+	14, // 24: umbel.wire.v1.Policy.drift_ignore:type_name -> umbel.wire.v1.DriftIgnore
+	15, // 25: umbel.wire.v1.Policy.prevention:type_name -> umbel.wire.v1.Prevention
+	16, // 26: umbel.wire.v1.Policy.health:type_name -> umbel.wire.v1.HealthRule
+	24, // 27: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
+	22, // 28: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
+	19, // 29: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
+	20, // 30: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
+	21, // 31: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
+	23, // 32: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
+	1,  // 33: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
+	27, // 34: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
+	28, // 35: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
+	25, // 36: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
+	26, // 37: umbel.wire.v1.PackageStatus.drifts:type_name -> umbel.wire.v1.Drift
+	2,  // 38: umbel.wire.v1.Drift.action:type_name -> umbel.wire.v1.Drift.Action
+	3,  // 39: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_session_proto_init() }
@@ -2849,8 +3397,8 @@ func file_session_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_proto_rawDesc), len(file_session_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   31,
+			NumEnums:      4,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

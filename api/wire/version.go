@@ -21,6 +21,8 @@ package wire
 //	               the defaults of its version, and is told once in each session; a hub that does not know it sends none.
 //	               PackageStatus.deletes_held: a hub that does not know it takes the release for applied, which it is.
 //	               StatusReport.deletions and DesiredState.undo: an agent that does not know them keeps no journal
+//	               Policy.drift_mode to prevention, Policy.health, PackageStatus.drifting and drifts: an agent that does not know
+//	               them repairs all drift and tells of the last; a hub that does not know them shows none
 const (
 	Protocol    = 1 + ahead
 	MinProtocol = max(1, Protocol-1)

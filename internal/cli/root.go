@@ -13,6 +13,7 @@ import (
 	"umbel.dev/umbel/internal/cli/consent"
 	"umbel.dev/umbel/internal/cli/deletes"
 	"umbel.dev/umbel/internal/cli/describe"
+	"umbel.dev/umbel/internal/cli/drift"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/explain"
 	"umbel.dev/umbel/internal/cli/get"
@@ -76,7 +77,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f, deletes.NewApproveCmd(f))...)
 	add(fleetGroup, deletes.NewUndoCmd(f))
-	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f))
+	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f), drift.NewCmd(f))
 	add(memberGroup, token.NewCmd(f), ca.NewCmd(f), scope.NewCmd(f), upgrade.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))
 	add(machineGroup, backup.NewCmd(f), restore.NewCmd(f))

@@ -101,11 +101,12 @@ type visit struct {
 	pkg  *v1alpha1.Package
 	memo *memo
 
-	seen    Seen
-	members []Member
-	commit  string    // what the source points at; empty when that is not known
-	fetched time.Time // when that was found out
-	inputs  string    // what the variants say, as Inputs gives it
+	seen         Seen
+	members      []Member
+	dependencies []Dependency
+	commit       string    // what the source points at; empty when that is not known
+	fetched      time.Time // when that was found out
+	inputs       string    // what the variants say, as Inputs gives it
 
 	valuesUnknown bool // those of a chart: it is not rendered
 
@@ -170,7 +171,8 @@ func (c *Controller) steps(pkg *v1alpha1.Package) []func(context.Context, *visit
 		return []func(context.Context, *visit) error{c.observe, c.publish, c.count, c.wait}
 	}
 	return []func(context.Context, *visit) error{
-		c.hold, c.observe, c.stage, c.publish, c.fetch, c.values, c.render, c.stage, c.publish, c.count, c.retire,
+		c.hold, c.observe, c.stage, c.observeDependencies, c.publish, c.fetch, c.values, c.render, c.stage, c.observeDependencies,
+		c.publish, c.tellDependencies, c.count, c.retire,
 	}
 }
 

@@ -28,8 +28,9 @@ type Tally struct {
 	Counts v1alpha1.ClusterCounts
 	// Names of the clusters, sorted.
 	failing, unknown, progressing, holding []v1alpha1.ClusterName
-	// failure is what the first failing cluster says, and held what the first one says at which deletes wait for a word.
-	failure, held string
+	// failure is what the first failing cluster says, held what the first one says at which deletes wait for a word, and slow
+	// what the first one says that is not healthy yet.
+	failure, held, slow string
 }
 
 // state of one selected cluster.
@@ -92,6 +93,9 @@ func (t *Tally) add(member Member, s state) {
 		t.holding = append(t.holding, member.Name)
 	default:
 		t.Counts.Progressing++
+		if h := member.Holds; h != nil && h.Phase == v1alpha1.PackageApplied && (len(t.progressing) == 0 || member.Name < slices.Min(t.progressing)) {
+			t.slow = h.Message
+		}
 		t.progressing = append(t.progressing, member.Name)
 	}
 }
@@ -180,6 +184,9 @@ func Delivered(seen Seen, t Tally) metav1.Condition {
 		c.Message = fmt.Sprintf("%s on %s", shortRevision(seen.Release), t.Counts.Summary)
 		if len(t.progressing) > 0 {
 			c.Message += "; at work: " + names(t.progressing)
+			if t.slow != "" {
+				c.Message += fmt.Sprintf(" (%s: %s)", t.progressing[0], t.slow)
+			}
 		}
 		if t.Counts.Removing > 0 {
 			c.Message += fmt.Sprintf("; %d not selected any more and still removing", t.Counts.Removing)

@@ -167,7 +167,8 @@ func (d *Desired) publish(key v1alpha1.PackageKey, seen Seen) {
 	d.views[key] = after
 	defer d.settled(key)
 	if before != nil && before.Release == after.Release && before.Deleting == after.Deleting && before.Doubt == after.Doubt &&
-		samePolicy && before.Withheld.Equal(after.Withheld) && before.Staged.same(after.Staged) && samePlacement(before.Placement, after.Placement) {
+		samePolicy && before.Withheld.Equal(after.Withheld) && before.Staged.same(after.Staged) && maps.Equal(before.Waits, after.Waits) &&
+		samePlacement(before.Placement, after.Placement) {
 		return
 	}
 	for cluster := range d.subscribers {

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/ptr"
@@ -12,6 +13,9 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
+
+// followWaits is how soon a replica looks again at what a Package waits for.
+const followWaits = 3 * time.Second
 
 // follower keeps the views of Packages on a replica of the hub that does not lead: it reads what the leader wrote, and
 // writes nothing. So every replica can say what its members are to hold.
@@ -69,5 +73,12 @@ func (f *follower) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if err := f.controller.stage(ctx, v); err != nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{}, f.controller.publish(ctx, v)
+	if err := f.controller.observeDependencies(ctx, v); err != nil {
+		return ctrl.Result{}, err
+	}
+	again := time.Duration(0)
+	if len(v.seen.Waits) > 0 {
+		again = followWaits // what is waited for may come without a change of this Package
+	}
+	return ctrl.Result{RequeueAfter: again}, f.controller.publish(ctx, v)
 }

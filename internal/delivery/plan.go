@@ -44,6 +44,8 @@ type Seen struct {
 	Staged *Staged
 	// Doubt: the Package was restored from a backup, so that what is known of it is of an earlier time.
 	Doubt Doubt
+	// Waits says which clusters wait for another Package, and why.
+	Waits map[v1alpha1.ClusterName]string
 }
 
 // Doubt says what of a Package may have changed since the hub knew it.
@@ -88,6 +90,7 @@ const (
 //   - A cluster that leaves the fleet keeps what it holds.
 //   - A Package that is being deleted is removed everywhere.
 //   - What is in doubt after a restore is not told.
+//   - One that waits for another Package keeps what it holds.
 //   - Otherwise there has to be a Placement with a decision about its current spec. A cluster that it does not select
 //     removes, if the decision stands and is about it, and not too many would at once; one that it selects gets its variant of
 //     the Release, when there is one. Which Release that is says the Rollout, when the Package has a strategy.
@@ -109,7 +112,7 @@ func Assign(seen Seen, cluster Cluster) (Action, *v1alpha1.Variant) {
 		return Keep, nil
 	}
 	release := seen.releaseFor(cluster.Name)
-	if release == nil || seen.Doubt == DoubtAll {
+	if release == nil || seen.Doubt == DoubtAll || seen.Waits[cluster.Name] != "" {
 		return Keep, nil
 	}
 	variant := VariantFor(&release.Spec, cluster)

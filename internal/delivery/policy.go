@@ -47,6 +47,7 @@ func PolicyOf(spec *v1alpha1.PackageSpec) Policy {
 			}
 		}
 	}
+	addDrift(policy, spec)
 	everywhere, id := identified(policy)
 	return Policy{everywhere, id, named}
 }

@@ -89,6 +89,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(c.ofPlacement)).
 		Watches(&v1alpha1.Release{}, handler.EnqueueRequestsFromMapFunc(ofRelease)).
 		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(ofRollout)).
+		Watches(&v1alpha1.Package{}, handler.EnqueueRequestsFromMapFunc(c.ofDependency)).
 		Watches(&v1alpha1.MemberCluster{}, c.ofMember()).
 		WatchesRawSource(ctrlsource.Func(func(_ context.Context, q queue) error {
 			c.queue.mu.Lock()
@@ -126,6 +127,7 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 			}
 			return nil
 		}},
+		{&v1alpha1.Package{}, packageByDependency, dependencyIndex},
 		{&v1alpha1.Release{}, releaseByPackage, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.Release).Spec.PackageRef.Name}
 		}},
@@ -194,10 +196,13 @@ func ofRollout(_ context.Context, object client.Object) []reconcile.Request {
 // ofMember asks again for the Packages that a change of a cluster concerns: those whose state there differs, and,
 // where labels or the connection differ, those whose Placement selects it.
 func (c *Controller) ofMember() handler.EventHandler {
-	changed := func(before, after *v1alpha1.MemberCluster, q queue) {
+	changed := func(ctx context.Context, before, after *v1alpha1.MemberCluster, q queue) {
 		gather := max(gather, time.Duration(c.desired.known())*gatherEach)
 		for key := range changedPackages(before, after) {
 			q.AddAfter(request(key), gather)
+			for _, dependent := range c.dependents(ctx, key) {
+				q.AddAfter(request(dependent), gather)
+			}
 		}
 		if !sameMember(before, after) {
 			for _, key := range c.desired.selecting(v1alpha1.ClusterName(after.Name)) {
@@ -206,23 +211,23 @@ func (c *Controller) ofMember() handler.EventHandler {
 		}
 	}
 	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
 			if after, ok := e.Object.(*v1alpha1.MemberCluster); ok {
-				changed(&v1alpha1.MemberCluster{}, after, q)
+				changed(ctx, &v1alpha1.MemberCluster{}, after, q)
 			}
 		},
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
 			before, ok := e.ObjectOld.(*v1alpha1.MemberCluster)
 			after, too := e.ObjectNew.(*v1alpha1.MemberCluster)
 			if ok && too {
-				changed(before, after, q)
+				changed(ctx, before, after, q)
 			}
 		},
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) {
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
 			if before, ok := e.Object.(*v1alpha1.MemberCluster); ok {
 				gone := &v1alpha1.MemberCluster{}
 				gone.Name = before.Name
-				changed(before, gone, q)
+				changed(ctx, before, gone, q)
 			}
 		},
 	}

@@ -26,6 +26,7 @@ import (
 	"umbel.dev/umbel/internal/cli/consent"
 	"umbel.dev/umbel/internal/cli/deletes"
 	"umbel.dev/umbel/internal/cli/describe"
+	"umbel.dev/umbel/internal/cli/drift"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/explain"
 	"umbel.dev/umbel/internal/cli/get"
@@ -150,7 +151,7 @@ func (f *fleet) root(out, errs io.Writer, args ...string) *cobra.Command {
 	root.AddCommand(consent.NewCmds(factory, deletes.NewApproveCmd(factory))...)
 	root.AddCommand(deletes.NewUndoCmd(factory))
 	root.AddCommand(taint.NewCmd(factory), explain.NewCmd(factory), plan.NewCmd(factory))
-	root.AddCommand(ca.NewCmd(factory), audit.NewCmd(factory), upgrade.NewCmd(factory), rollout.NewCmd(factory))
+	root.AddCommand(drift.NewCmd(factory), ca.NewCmd(factory), audit.NewCmd(factory), upgrade.NewCmd(factory), rollout.NewCmd(factory))
 	root.SetArgs(args)
 	return root
 }

@@ -83,12 +83,16 @@ func (u *unit) prune(ctx context.Context, keys []bundle.Key, why because) error 
 		return fmt.Errorf("nothing was pruned, since it could not be kept how it was: %w", err)
 	}
 	defer u.engine.deleted()
-	for _, stage := range pruneOrder(keys) {
+	levels := u.levelsOf(keys)
+	for _, stage := range pruneOrder(keys, func(key bundle.Key) int { return levels[key].level }) {
 		var errs []error
 		for keys := range slices.Chunk(stage, together) {
 			errs = append(errs, u.pruneSome(ctx, id, keys)...)
 		}
 		if err := first(errs); err != nil {
+			return err
+		}
+		if err := u.awaitGone(ctx, stage, levels); err != nil {
 			return err
 		}
 	}

@@ -43,6 +43,7 @@ type Engine struct {
 	index     *index
 	watches   *watches
 	writer    *writer
+	doctor    *doctor
 	reports   *reports
 	roster    *roster
 	deletions *disk.Deletions
@@ -65,9 +66,10 @@ func New(needs Needs) (*Engine, error) {
 		return nil, fmt.Errorf("opening the journal of deletions: %w", err)
 	}
 	e.writer = &writer{api: api, index: e.index, log: needs.Log, now: needs.Now, queue: newQueue()}
+	e.doctor = newDoctor(api, needs.Log, e.changed)
 	e.watches = &watches{
 		api: api, index: e.index, log: needs.Log, running: map[schema.GroupVersionResource]*kindWatch{},
-		drifted: e.writer.drifted,
+		drifted: e.writer.drifted, ailing: e.doctor.ailing, ruled: e.ruled,
 		broke: func() {
 			for _, u := range e.roster.all() {
 				e.changed(u)
@@ -112,6 +114,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	workers.Go(func() { e.watches.patrol(ctx) })
 	workers.Go(func() { e.undoing(ctx) })
+	workers.Go(func() { e.doctor.run(ctx) })
 	<-ctx.Done()
 	e.writer.queue.ShutDown()
 	workers.Wait()
@@ -253,6 +256,11 @@ func (e *Engine) wake(by *unit) {
 }
 
 func (e *Engine) changed(u *unit) { e.reports.changed(u.key) }
+
+// ruled says whether a package brings a health rule along for a kind.
+func (e *Engine) ruled(gk schema.GroupKind) bool {
+	return slices.ContainsFunc(e.roster.all(), func(u *unit) bool { return u.ruleFor(gk) != nil })
+}
 
 // roster is the packages of the member, and the life of those that run.
 type roster struct {

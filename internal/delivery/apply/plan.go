@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -42,6 +43,7 @@ type desired struct {
 	present  bool
 	hash     uint64 // of the bytes that are sent
 	takeOver bool   // force, whoever owns the fields
+	leave    bool   // what others do to it is told, and left
 }
 
 // applied is what the agent did to an object last. The zero value means that it never did anything.
@@ -69,7 +71,6 @@ const (
 // changes other fields leaves it as it was. Comparing that entry therefore finds drift without reading any field,
 // whatever the server defaulted, normalised or merged.
 func judge(want desired, did applied, is member.Seen) action {
-	known := is.Version != 0
 	switch {
 	case !want.present:
 		return actNothing // deleting is for prune alone
@@ -77,12 +78,15 @@ func judge(want desired, did applied, is member.Seen) action {
 		return actRestore
 	case did.hash != want.hash:
 		return actApply
-	case !known:
-		return actNothing // unknown is never drift
-	case is.Gone, is.Owned != did.owned, is.UID != did.uid:
+	case departed(did, is) && !want.leave:
 		return actRestore
 	}
 	return actNothing
+}
+
+// departed says whether an object is not what was applied to it. Unknown is never drift.
+func departed(did applied, is member.Seen) bool {
+	return is.Version != 0 && (is.Gone || is.Owned != did.owned || is.UID != did.uid)
 }
 
 // A fight is two controllers that undo each other at once, again and again. Each repair fills a bucket that leaks slowly;
@@ -134,17 +138,20 @@ func (b bout) repaired(now time.Time) bout {
 }
 
 // pruneOrder returns keys in the order in which they are deleted, those together that may go at the same time: gates
-// first, foundations last.
-func pruneOrder(keys []bundle.Key) [][]bundle.Key {
-	stages := make([][]bundle.Key, stageCount)
+// first, foundations last, and within a stage what depends on others before those: level is how many come before an object
+// when it is applied.
+func pruneOrder(keys []bundle.Key, level func(bundle.Key) int) [][]bundle.Key {
+	turns := map[[2]int][]bundle.Key{}
 	for _, key := range keys {
-		last := stageCount - 1 - stageOf(schema.GroupKind{Group: key.Group, Kind: key.Kind})
-		stages[last] = append(stages[last], key)
+		turn := [2]int{-int(stageOf(schema.GroupKind{Group: key.Group, Kind: key.Kind})), -level(key)}
+		turns[turn] = append(turns[turn], key)
 	}
-	for _, together := range stages {
-		slices.SortFunc(together, bundle.Key.Compare)
+	var order [][]bundle.Key
+	for _, turn := range slices.SortedFunc(maps.Keys(turns), func(a, b [2]int) int { return slices.Compare(a[:], b[:]) }) {
+		slices.SortFunc(turns[turn], bundle.Key.Compare)
+		order = append(order, turns[turn])
 	}
-	return slices.DeleteFunc(stages, func(keys []bundle.Key) bool { return len(keys) == 0 })
+	return order
 }
 
 // retryAfter is the pause before a package with failures is tried again.

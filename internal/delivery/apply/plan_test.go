@@ -96,10 +96,18 @@ func TestPruneOrder(t *testing.T) {
 	ns := bundle.Key{Kind: "Namespace", Name: "shop"}
 	hook := bundle.Key{Group: "admissionregistration.k8s.io", Kind: "ValidatingWebhookConfiguration", Name: "guard"}
 	a, b := bundle.Key{Kind: "ConfigMap", Namespace: "shop", Name: "a"}, bundle.Key{Kind: "ConfigMap", Namespace: "shop", Name: "b"}
-	got := pruneOrder([]bundle.Key{crd, b, ns, hook, a})
-	want := [][]bundle.Key{{hook}, {a, b}, {ns, crd}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+	for _, tc := range []struct {
+		reason string
+		levels map[bundle.Key]int
+		want   [][]bundle.Key
+	}{
+		{reason: "stages in reverse", want: [][]bundle.Key{{hook}, {a, b}, {ns, crd}}},
+		{reason: "what depends on others goes before them", levels: map[bundle.Key]int{a: 1}, want: [][]bundle.Key{{hook}, {a}, {b}, {ns, crd}}},
+	} {
+		got := pruneOrder([]bundle.Key{crd, b, ns, hook, a}, func(key bundle.Key) int { return tc.levels[key] })
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s:\n%s", tc.reason, diff)
+		}
 	}
 }
 

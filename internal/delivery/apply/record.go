@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
@@ -21,11 +22,15 @@ type record struct {
 	gvr     schema.GroupVersionResource
 	content *disk.Content // of source; nil when the object is to go
 	source  disk.Object
+	rule    *treatment // how drift of it is treated; nil is by the defaults
+	level   int        // in the order of its package
 	did     applied
 	is      member.Seen
 	health  member.Health
+	why     string // it has not been healthy for a while, as far as could be found out
 	failure string // why the object could not be written the last time
 	bout    bout
+	clue    *wire.Drift // what is known of the drift that is being repaired
 }
 
 // want is what the object should be; the caller holds mu.
@@ -33,13 +38,14 @@ func (r *record) want() desired {
 	if r.content == nil {
 		return desired{}
 	}
-	return desired{present: true, hash: r.source.Hash, takeOver: r.source.TakeOver}
+	return desired{present: true, hash: r.source.Hash ^ r.rule.hash(), takeOver: r.source.TakeOver, leave: r.rule.leaves()}
 }
 
-// desire makes the record an object of content.
-func (r *record) desire(gvr schema.GroupVersionResource, content *disk.Content, source disk.Object) {
+// desire makes the record an object of content, and says how drift of it is treated.
+func (r *record) desire(gvr schema.GroupVersionResource, content *disk.Content, source disk.Object, rule *treatment) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.rule, r.level = rule, content.Order.Level(source.ID.Key())
 	if r.content == nil || r.source.Hash != source.Hash {
 		r.failure = "" // it was about other content
 	}
@@ -61,33 +67,50 @@ type task struct {
 	gvr     schema.GroupVersionResource
 	source  disk.Object
 	content *disk.Content
+	rule    *treatment
 	did     applied
+	version uint64 // of the object, as far as it was seen
 }
 
 func (r *record) task() task {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return task{judge(r.want(), r.did, r.is), r.holder, r.gvr, r.source, r.content, r.did}
+	return task{judge(r.want(), r.did, r.is), r.holder, r.gvr, r.source, r.content, r.rule, r.did, r.is.Version}
 }
 
-// notice takes in what an event tells and says whether the object needs repair now. Events may come late: one that
-// is older than what is known changes nothing.
-func (r *record) notice(is member.Seen, h member.Health) (drifted, healthChanged bool) {
+// hash is that of what is wanted.
+func (t task) hash() uint64 { return t.source.Hash ^ t.rule.hash() }
+
+// noticed is what an event means.
+type noticed struct {
+	drifted bool // the object needs repair now
+	left    bool // it would, and is to be left
+	health  bool // it is not as healthy as before, or healthier
+}
+
+// notice takes in what an event tells. Events may come late: one that is older than what is known changes nothing.
+func (r *record) notice(is member.Seen, h member.Health) (n noticed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if is.Version < r.is.Version {
-		return false, false
+		return n
 	}
-	healthChanged = r.health != h
+	n.health = r.health != h
 	r.health = h
+	if h.OK() {
+		r.why = ""
+	}
 	if is == r.is {
-		return false, healthChanged
+		return n
 	}
 	if is.Gone {
 		is.By, is.UID = "", ""
 	}
+	before := r.is
 	r.is = is
-	return r.adrift(), healthChanged
+	n.drifted = r.adrift()
+	n.left = r.left() && (before.Version == 0 || before.Gone != is.Gone || before.Owned != is.Owned || before.UID != is.UID)
+	return n
 }
 
 // adrift says whether the object is not what was applied to it; the caller holds mu. What a release has yet to apply is
@@ -97,7 +120,13 @@ func (r *record) adrift() bool {
 	return want.present && r.did.hash == want.hash && judge(want, r.did, r.is) == actRestore
 }
 
-// drifted says whether the object is not what was applied to it.
+// left says whether the object is not what was applied to it, and is to be left so; the caller holds mu.
+func (r *record) left() bool {
+	want := r.want()
+	return want.present && want.leave && r.did.hash == want.hash && departed(r.did, r.is)
+}
+
+// drifted says whether the object is not what was applied to it, and to be put back.
 func (r *record) drifted() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -152,6 +181,7 @@ func (r *record) recall(it disk.Item) {
 	defer r.mu.Unlock()
 	if r.did == (applied{}) {
 		r.did = applied{hash: it.Hash, uid: it.UID, owned: it.Owned, adopted: it.Adopted, unsure: it.UID == ""}
+		r.level = it.Level
 	}
 }
 
@@ -176,7 +206,7 @@ func (r *record) item() disk.Item {
 	defer r.mu.Unlock()
 	return disk.Item{
 		Version: r.gvr.Version, Resource: r.gvr.Resource,
-		Hash: r.did.hash, UID: r.did.uid, Owned: r.did.owned, Adopted: r.did.adopted,
+		Hash: r.did.hash, UID: r.did.uid, Owned: r.did.owned, Adopted: r.did.adopted, Level: r.level,
 	}
 }
 

@@ -38,11 +38,13 @@ type kind struct {
 // applyAll applies the content stage by stage. A failed object does not stop the others, but it makes the whole fail.
 func (u *unit) applyAll(ctx context.Context, c *disk.Content) error {
 	failures, refused := 0, refusals{}
+	u.takeUp()
+	u.queue.lineUp(c)
 	for s := range stageCount {
 		if s == stageGates && failures+len(refused) > 0 {
 			break // a gate whose own server could not be applied would keep everybody out
 		}
-		failed, err := u.applyStage(ctx, u.claim(c, s, refused))
+		failed, err := u.applyInOrder(ctx, c, u.claim(c, s, refused), refused)
 		if err != nil {
 			return err
 		}
@@ -139,7 +141,11 @@ func (u *unit) claimOne(c *disk.Content, o disk.Object, at kind, refused refusal
 		refused.add(key, o, fmt.Sprintf("the package has this object twice: also in %s, where its namespace is written differently", twin))
 		return nil
 	}
-	r.desire(at.gvr, c, o)
+	if o.Wrong != nil {
+		refused.add(key, o, o.Wrong.Error())
+		return nil
+	}
+	r.desire(at.gvr, c, o, u.rules.Load().of(key, o.Asks))
 	u.wants(key)
 	return r
 }

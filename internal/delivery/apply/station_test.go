@@ -53,6 +53,7 @@ type station struct {
 	dir       string
 	writes    atomic.Int64 // PATCH, POST, PUT and DELETE requests of the engine
 	offline   atomic.Bool  // the hub is away: nothing can be pulled
+	impatient bool         // what is not healthy is looked at soon
 	// meddle, when it is set, sends a request of the engine on, or does something else.
 	meddle atomic.Pointer[func(r *http.Request, next http.RoundTripper) (*http.Response, error)]
 
@@ -112,6 +113,9 @@ func (s *station) start() {
 		s.t.Fatal(err)
 	}
 	engine.grace = 200 * time.Millisecond
+	if s.impatient {
+		engine.doctor.patience = 50 * time.Millisecond
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { _ = engine.Run(ctx); close(done) }()

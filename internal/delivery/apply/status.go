@@ -28,7 +28,8 @@ type standing struct {
 	held    *wire.DeletesHeld // what a release would delete and may not
 	repairs int64
 	last    *wire.LastRepair
-	recheck *time.Timer // looks at a fight again when it may be over
+	drifts  []*wire.Drift // the latest first
+	recheck *time.Timer   // looks at a fight again when it may be over
 }
 
 func (u *unit) say(phase wire.PackageStatus_Phase, format string, args ...any) {
@@ -106,14 +107,19 @@ func (u *unit) holdsBack(release string, held *wire.DeletesHeld) {
 	u.engine.changed(u)
 }
 
-// repaired counts a repair.
-func (u *unit) repaired(r *record, cause string, fighting bool) {
+// repaired counts a repair that ended at now.
+func (u *unit) repaired(r *record, cause string, fighting bool, now time.Time) {
+	drift := r.clueOf(now)
+	if drift.Action = wire.Drift_REPAIRED; fighting {
+		drift.Action = wire.Drift_FOUGHT
+	}
 	if fighting {
 		u.log.Warn("object is undone again and again", "object", r.key.String(), "cause", cause)
 	}
 	u.mu.Lock()
 	u.standing.repairs++
 	u.standing.last = &wire.LastRepair{Object: r.key.String(), Cause: cause}
+	u.standing.drifts = withDrift(u.standing.drifts, drift)
 	u.mu.Unlock()
 	u.engine.changed(u)
 }
@@ -137,7 +143,7 @@ func (u *unit) status(now time.Time) *wire.PackageStatus {
 	defer u.mu.Unlock()
 	s := &wire.PackageStatus{
 		Package: string(u.key), Phase: u.standing.phase, Message: u.standing.message,
-		Repairs: u.standing.repairs, LastRepair: u.standing.last,
+		Repairs: u.standing.repairs, LastRepair: u.standing.last, Drifts: u.standing.drifts,
 		PolicyId: policyID(u.orders.now), DeletesHeld: u.standing.held,
 	}
 	if t := u.orders.now.Target(); t != nil {
@@ -147,7 +153,12 @@ func (u *unit) status(now time.Time) *wire.PackageStatus {
 	for _, f := range u.standing.refused {
 		failures = append(failures, f)
 	}
-	failures = append(failures, u.survey(s, now)...)
+	if r := u.rules.Load(); r != nil && r.wrong != nil {
+		failures = append(failures, &wire.Failure{Object: "Package " + string(u.key), Message: r.wrong.Error()})
+	}
+	failures = append(failures, u.guard.failure()...)
+	found := u.survey(s, now)
+	failures = append(failures, found.failures...)
 	slices.SortFunc(failures, func(a, b *wire.Failure) int {
 		return cmp.Or(strings.Compare(a.Object, b.Object), strings.Compare(a.File, b.File))
 	})
@@ -155,32 +166,53 @@ func (u *unit) status(now time.Time) *wire.PackageStatus {
 	if len(failures) > 0 && s.Phase == wire.PackageStatus_APPLIED {
 		s.Message = fmt.Sprintf("%d of %d objects are not as they should be", len(failures), s.Objects)
 	}
+	if len(failures) == 0 && s.Message == "" {
+		s.Message = found.word(s)
+	}
 	return s
 }
 
+// survey is what was found when the objects of a package were looked at.
+type survey struct {
+	failures []*wire.Failure
+	again    time.Duration // in which to look again
+	slow     []string      // what is not healthy yet, and why
+}
+
+// word says in a sentence what a package waits for, though nothing of it failed.
+func (f *survey) word(s *wire.PackageStatus) string {
+	if len(f.slow) > 0 {
+		return fmt.Sprintf("%d of %d objects are not healthy yet: %s", s.Objects-s.Healthy, s.Objects, slices.Min(f.slow))
+	}
+	if s.Drifting > 0 {
+		return fmt.Sprintf("%d of %d objects drifted and are left as they are (drift is reported, not repaired)", s.Drifting, s.Objects)
+	}
+	return ""
+}
+
 // survey counts the objects of the package and returns what ails them; the caller holds mu.
-func (u *unit) survey(s *wire.PackageStatus, now time.Time) (failures []*wire.Failure) {
+func (u *unit) survey(s *wire.PackageStatus, now time.Time) *survey {
+	found := &survey{}
 	if u.content == nil {
-		return nil
+		return found
 	}
 	s.Objects = int32(len(u.content.Objects))
-	var again time.Duration
 	kinds := map[schema.GroupVersionResource]bool{}
 	for key := range u.inventory {
 		if r := u.engine.index.get(key); r != nil {
-			again = max(again, r.report(s, u, &failures, now))
+			r.report(s, u, found, now)
 			kinds[r.task().gvr] = true
 		}
 	}
 	for gvr := range kinds {
 		if err := u.engine.watches.broken(gvr); err != nil {
-			failures = append(failures, &wire.Failure{
+			found.failures = append(found.failures, &wire.Failure{
 				Object: gvr.GroupResource().String(), Message: fmt.Sprintf("cannot be watched, so drift is not noticed: %s", err),
 			})
 		}
 	}
-	u.lookAgain(again)
-	return failures
+	u.lookAgain(found.again)
+	return found
 }
 
 // lookAgain has the status taken anew after d, unless d is 0; the caller holds mu.
@@ -195,17 +227,20 @@ func (u *unit) lookAgain(d time.Duration) {
 }
 
 // report adds the record to a status.
-func (r *record) report(s *wire.PackageStatus, of *unit, failures *[]*wire.Failure, now time.Time) (again time.Duration) {
+func (r *record) report(s *wire.PackageStatus, of *unit, found *survey, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.holder != of || r.content == nil {
-		return 0
+		return
 	}
-	if r.did.hash == r.source.Hash && !r.is.Gone {
+	if r.did.hash == r.want().hash && !r.is.Gone {
 		s.Applied++
 	}
 	if r.health.OK() {
 		s.Healthy++
+	}
+	if r.left() {
+		s.Drifting++
 	}
 	why := ""
 	switch {
@@ -213,12 +248,17 @@ func (r *record) report(s *wire.PackageStatus, of *unit, failures *[]*wire.Failu
 		why = r.failure
 	case r.bout.fighting(now):
 		why = fmt.Sprintf("it is undone again and again (last by %s); the next repair waits up to %s", cmp.Or(r.is.By, "somebody who deletes it"), r.bout.pause())
-		again = fightWindow
+		found.again = fightWindow
 	case r.health.Broken():
 		why = r.health.Message
+		if r.why != "" {
+			why = r.why + " (" + strings.TrimSuffix(r.health.Message, ".") + ")"
+		}
 	default:
-		return 0
+		if r.why != "" && !r.health.OK() {
+			found.slow = append(found.slow, r.key.String()+": "+r.why)
+		}
+		return
 	}
-	*failures = append(*failures, &wire.Failure{Object: r.key.String(), File: r.source.Source, Message: why})
-	return again
+	found.failures = append(found.failures, &wire.Failure{Object: r.key.String(), File: r.source.Source, Message: why})
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -33,6 +34,15 @@ type unit struct {
 	previous  *disk.Content  // what was wanted before, until the new release is complete
 	inventory disk.Inventory // which objects; what is known of them is in their records
 	standing  standing
+
+	ways // how it is treated
+}
+
+// ways is how a package is treated, by its policy and by what its objects ask for.
+type ways struct {
+	rules atomic.Pointer[rules]
+	guard guard
+	queue queue // of the unit's own loop
 }
 
 // orders is what the unit is told to do.
@@ -166,6 +176,7 @@ func (u *unit) run(ctx context.Context) {
 // objects are watched and repaired, also while a newer release cannot be pulled. When a newer one is on disk, the pass
 // that follows goes straight to that: half of it may be applied already.
 func (u *unit) restore(ctx context.Context) error {
+	u.takeUp()
 	o := u.asked()
 	if o.Current == nil || o.Removing {
 		return nil
@@ -264,11 +275,15 @@ func (u *unit) bringTo(ctx context.Context, target disk.Release) error {
 	}
 	others, _ := u.engine.wishes(u)
 	u.handOver(u.leaving(c), others)
+	unguarded := u.keepGuard(ctx)
 	if err := u.applyAll(ctx, c); err != nil {
 		return err
 	}
 	if err := u.pruneAll(ctx, c); err != nil {
 		return err
+	}
+	if unguarded != nil {
+		return unguarded
 	}
 	return u.complete(target)
 }
@@ -317,6 +332,10 @@ func (u *unit) complete(done disk.Release) error {
 // removeAll prunes everything that the package put on the member, and then forgets the package.
 func (u *unit) removeAll(ctx context.Context) (complete, gone bool) {
 	u.say(wire.PackageStatus_REMOVING, "pruning what the package put here")
+	if err := u.dropGuard(ctx); err != nil {
+		u.fail(ctx, err)
+		return false, false
+	}
 	if err := u.pruneAll(ctx, nil); err != nil {
 		u.fail(ctx, err)
 		return false, false

@@ -26,6 +26,10 @@ type watches struct {
 	log   *slog.Logger
 	// drifted is called for a record whose object needs repair.
 	drifted func(*record)
+	// ailing is called for a record whose object is not as healthy as before, and not healthy.
+	ailing func(*record)
+	// ruled says whether a package brings a health rule along for a kind.
+	ruled func(schema.GroupKind) bool
 	// broke is called when the watch of a kind broke, or works again.
 	broke func()
 	life  context.Context // of Run: each watch lasts as long as there is something to watch, at most so long
@@ -56,6 +60,7 @@ type kindWatch struct {
 type sighting struct {
 	is     member.Seen
 	health member.Health
+	whole  *unstructured.Unstructured // of kinds whose health is judged by rules, until it is known by whose
 }
 
 // ensure starts the watch of a kind unless it runs. Records of the kind are in the index by then, so that retain does not
@@ -116,9 +121,12 @@ func (w *watches) introduce(r *record) {
 	k.mu.Unlock()
 	switch {
 	case known:
-		k.notice(r, s.is, s.health)
+		if s.whole != nil {
+			s.health = k.healthOf(r, s.whole)
+		}
+		k.notice(r, s.is, s.health, nil)
 	case listed && r.unseen():
-		k.notice(r, member.Seen{Version: version, Gone: true}, member.Absent)
+		k.notice(r, member.Seen{Version: version, Gone: true}, member.Absent, nil)
 	case r.drifted(): // it was seen while nobody had claimed it
 		k.drifted(r)
 	}
@@ -194,7 +202,7 @@ func (k *kindWatch) Delete(o any) error {
 	}
 	k.mu.Unlock()
 	if r != nil {
-		k.notice(r, is, member.Absent)
+		k.notice(r, is, member.Absent, nil)
 	}
 	return nil
 }
@@ -220,7 +228,7 @@ func (k *kindWatch) Replace(list []any, version string) error {
 	k.mu.Unlock()
 	for _, r := range k.index.of(k.gvk.GroupKind()) {
 		if !listed[r.key] {
-			k.notice(r, member.Seen{Version: at, Gone: true}, member.Absent)
+			k.notice(r, member.Seen{Version: at, Gone: true}, member.Absent, nil)
 		}
 	}
 	k.mu.Lock()
@@ -288,6 +296,24 @@ func (w *watches) newest() uint64 {
 	return newest
 }
 
+// again starts the watches of a kind again, whatever their versions, so that everything of it is looked at.
+func (w *watches) again(gk schema.GroupKind) {
+	w.mu.Lock()
+	running := map[schema.GroupVersionResource]*kindWatch{}
+	for gvr, k := range w.running {
+		if k.gvk.GroupKind() == gk {
+			running[gvr] = k
+			delete(w.running, gvr)
+		}
+	}
+	w.mu.Unlock()
+	for gvr, k := range running {
+		k.cancel()
+		<-k.ended
+		w.ensure(k.gvk, gvr)
+	}
+}
+
 // anew starts every watch again, and forgets what the old ones saw.
 func (w *watches) anew() {
 	w.mu.Lock()
@@ -310,34 +336,66 @@ func (k *kindWatch) event(o any) error {
 	if err != nil {
 		return err
 	}
-	s := sighting{member.Observe(accessor), member.Exists}
-	if whole, ok := o.(*unstructured.Unstructured); ok {
-		s.health = member.HealthOf(whole)
-	}
-	key := k.key(accessor)
+	is, key := member.Observe(accessor), k.key(accessor)
+	whole, _ := o.(*unstructured.Unstructured)
 	k.mu.Lock()
-	k.version = max(k.version, s.is.Version)
+	k.version = max(k.version, is.Version)
 	r := k.index.get(key)
 	if r == nil {
-		k.unclaimed[key] = s
+		k.unclaimed[key] = k.sight(is, whole)
 	}
 	k.mu.Unlock()
 	if r != nil {
-		k.notice(r, s.is, s.health)
+		k.notice(r, is, k.healthOf(r, whole), accessor)
 	}
 	return nil
+}
+
+// sight is what is kept of an object that has no record yet.
+func (k *kindWatch) sight(is member.Seen, whole *unstructured.Unstructured) sighting {
+	if whole == nil {
+		return sighting{is: is, health: member.Exists}
+	}
+	if k.ruled(k.gvk.GroupKind()) {
+		return sighting{is: is, whole: whole}
+	}
+	return sighting{is: is, health: member.HealthOf(whole)}
+}
+
+// healthOf judges an object by the rule that its package has for the kind, or by kstatus. Of a kind of which the metadata
+// alone is watched, existence is all.
+func (k *kindWatch) healthOf(r *record, whole *unstructured.Unstructured) member.Health {
+	rule := r.unit().ruleFor(k.gvk.GroupKind())
+	switch {
+	case rule != nil && whole == nil:
+		return member.Unknown("a health rule cannot see it: of this kind the metadata alone is watched")
+	case rule != nil:
+		state, message := rule.Of(whole.Object)
+		return member.Health{State: state, Message: message}
+	case whole == nil:
+		return member.Exists
+	}
+	return member.HealthOf(whole)
 }
 
 func (k *kindWatch) key(o metav1.Object) bundle.Key {
 	return bundle.Key{Group: k.gvk.Group, Kind: k.gvk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
-func (k *kindWatch) notice(r *record, is member.Seen, h member.Health) {
-	drifted, changed := r.notice(is, h)
-	if drifted {
+// notice takes in what was seen of an object, whose metadata is there if an event brought it.
+func (k *kindWatch) notice(r *record, is member.Seen, h member.Health, object metav1.Object) {
+	n := r.notice(is, h)
+	switch {
+	case n.drifted:
+		r.suspect(object, is)
 		k.drifted(r)
+	case n.left:
+		r.unit().reported(r, object, is)
 	}
-	if drifted || changed {
+	if n.health && !h.OK() {
+		k.ailing(r)
+	}
+	if n.drifted || n.health {
 		r.unit().stirred()
 	}
 }

@@ -37,61 +37,62 @@ func (w *writer) settle(ctx context.Context, r *record) (wrote bool, err error) 
 	defer r.busy.Unlock()
 	switch t := r.task(); t.do {
 	case actApply:
-		err = w.apply(ctx, r, t, member.Respect)
+		wrote, err = w.apply(ctx, r, t, member.Respect)
 	case actRestore:
-		err = w.apply(ctx, r, t, member.TakeOver)
+		wrote, err = w.apply(ctx, r, t, member.TakeOver)
 	default:
 		return false, nil
 	}
 	if err == nil || ctx.Err() != nil {
-		return true, err
+		return wrote, err
 	}
 	if news := r.failed(member.Explain(err)); news {
 		w.log.Warn("object could not be written", "object", r.key.String(), "error", err)
 	}
-	return true, err
+	return wrote, err
 }
 
-func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownership) error {
+// apply writes an object and says whether that changed anything: what is left to others may be all that was different.
+func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownership) (changed bool, err error) {
 	body, err := t.content.Body(t.source)
 	if err != nil {
-		return fmt.Errorf("reading the object from the agent's disk: %w", err)
+		return false, fmt.Errorf("reading the object from the agent's disk: %w", err)
 	}
 	var had bool // by somebody else, before us
 	if t.did.unsure && t.did.uid == "" {
 		if had, err = w.api.HadByOthers(ctx, t.gvr, r.key); err != nil {
-			return err
+			return false, err
 		}
 	}
-	got, err := w.api.Apply(ctx, t.gvr, r.key, body, o)
+	got, err := w.send(ctx, r.key, t, body, o)
 	if apierrors.IsConflict(err) && o == member.Respect && t.did != (applied{}) {
 		if err := w.reclaim(ctx, r, t); err != nil {
-			return err
+			return false, err
 		}
-		got, err = w.api.Apply(ctx, t.gvr, r.key, body, member.Respect)
+		got, err = w.send(ctx, r.key, t, body, member.Respect)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if t.did == (applied{}) {
 		had = got.Shared
 	}
-	r.written(t.source.Hash, got, had && !got.Created)
+	r.written(t.hash(), got, had && !got.Created)
 	t.holder.note(r)
 	if r.drifted() { // by an event that came before the response, and was no drift then
 		w.drifted(r)
 	}
-	return nil
+	return got.Version != t.version, nil
 }
 
 // reclaim takes back the fields that the agent owned before somebody changed them, by applying once more what it
 // applied last. A conflict that remains after that is about fields that were never ours.
 func (w *writer) reclaim(ctx context.Context, r *record, t task) error {
 	body, hash := t.holder.before(r.key)
-	if body == nil || hash != t.did.hash {
+	if hash ^= t.rule.hash(); body == nil || hash != t.did.hash {
 		return nil // not known any more; the conflict will be reported
 	}
-	got, err := w.api.Apply(ctx, t.gvr, r.key, body, member.TakeOver)
+	got, err := w.send(ctx, r.key, t, body, member.TakeOver)
 	if err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (w *writer) repair(ctx context.Context, r *record) {
 	if !wrote {
 		return
 	}
-	r.unit().repaired(r, cause, r.repaired(w.now()))
+	r.unit().repaired(r, cause, r.repaired(w.now()), w.now())
 	for _, inside := range w.index.within(r.key) { // what could not be there without it
 		if inside.drifted() {
 			w.queue.Forget(inside)

@@ -169,11 +169,13 @@ func (m *Member) begin(ctx context.Context, key v1alpha1.PackageKey, entries []b
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", entry.File, err)
 		}
-		body, takeOver, err := bundle.Label(entry.Object, key)
+		body, annotations, err := bundle.Label(entry.Object, key)
 		if err != nil {
 			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
 		}
-		l.objects = append(l.objects, object{id: id, file: entry.File, body: body, takeOver: takeOver})
+		l.objects = append(l.objects, object{
+			id: id, file: entry.File, body: body, takeOver: annotations[v1alpha1.TakeOverAnnotation] == "true",
+		})
 		if kind, is := defines(entry.Object); is {
 			l.defines[kind] = true
 		}

@@ -249,6 +249,7 @@ func (r *Rendered) For(own []string) ([]bundle.Entry, error) {
 		done = append(done, o)
 	}
 	errs.add(duplicates(done))
+	errs.add(orders(done))
 	if err := errs.err(); err != nil {
 		return nil, err
 	}

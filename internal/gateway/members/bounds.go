@@ -43,6 +43,7 @@ func bounded(p *wire.PackageStatus) *wire.PackageStatus {
 		b.LastRepair = &wire.LastRepair{Object: clip(r.GetObject(), 512), Cause: clip(r.GetCause(), 256)}
 	}
 	b.DeletesHeld = boundedHeld(p.GetDeletesHeld())
+	b.Drifting, b.Drifts = p.GetDrifting(), boundedDrifts(p.GetDrifts())
 	return b
 }
 
@@ -55,7 +56,7 @@ func details(p *wire.PackageStatus) int {
 	for _, name := range p.GetDeletesHeld().GetNames() {
 		n += len(name)
 	}
-	return n
+	return n + driftDetails(p.GetDrifts())
 }
 
 // hold notes what is known of a package. What all details together have no room for is left out: failures, then the rest.
@@ -66,7 +67,7 @@ func (f *Facts) hold(p *wire.PackageStatus) {
 		p.Failures = nil
 	}
 	if f.details+details(p) > maxDetails {
-		p.Message, p.LastRepair = "", nil
+		p.Message, p.LastRepair, p.Drifts = "", nil, nil
 		if p.DeletesHeld != nil {
 			p.DeletesHeld.Names = nil // that there are some is never left out
 		}
@@ -83,6 +84,8 @@ func (f *Facts) drop(key v1alpha1.PackageKey) {
 
 // diets leave details of a package out, one after the other, until what a member holds fits into its status.
 var diets = []func(*v1alpha1.MemberPackage){
+	func(p *v1alpha1.MemberPackage) { p.Drifts = p.Drifts[:min(len(p.Drifts), 2)] },
+	func(p *v1alpha1.MemberPackage) { p.Drifts = nil }, // how many are left as they are stays
 	func(p *v1alpha1.MemberPackage) { p.Failures = p.Failures[:min(len(p.Failures), 3)] },
 	func(p *v1alpha1.MemberPackage) { p.Failures = p.Failures[:min(len(p.Failures), 1)] },
 	func(p *v1alpha1.MemberPackage) { p.Failures = nil },

@@ -15,6 +15,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/asks"
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
@@ -23,7 +24,9 @@ import (
 type Content struct {
 	Digest  string
 	Objects map[bundle.Key]Object
-	file    *os.File
+	// Order is which of them come after which.
+	Order asks.Order
+	file  *os.File
 }
 
 // Object is where the bytes of one object are, and what they say.
@@ -32,6 +35,8 @@ type Object struct {
 	Source   string // the file in the source
 	Hash     uint64
 	TakeOver bool // it asks for its fields, whoever owns them
+	Asks     asks.Asks
+	Wrong    error // what it asks for cannot be done; the others are not to suffer from it
 	offset   int64
 	length   int
 }
@@ -94,25 +99,48 @@ func (f *Folder) Unpack(key v1alpha1.PackageKey, digest string) (*Content, error
 func (c *Content) fill(raw []byte, key v1alpha1.PackageKey) error {
 	w := bufio.NewWriterSize(c.file, 256<<10)
 	var offset int64
+	wishes := map[bundle.Key]asks.Asks{}
 	for it, err := range bundle.Decode(bytes.NewReader(raw), bundle.DefaultLimits) {
 		if err != nil {
 			return err
 		}
-		body, takeOver, err := bundle.Label(it.Object, key)
+		body, annotations, err := bundle.Label(it.Object, key)
 		if err != nil {
 			return fmt.Errorf("%s in %s: %w", it.ID, it.File, err)
 		}
-		c.Objects[it.ID.Key()] = Object{
-			ID: it.ID, Source: strings.Clone(it.File), Hash: xxhash.Sum64(body), TakeOver: takeOver,
-			offset: offset, length: len(body),
+		o := Object{
+			ID: it.ID, Source: strings.Clone(it.File), Hash: xxhash.Sum64(body), offset: offset, length: len(body),
+			TakeOver: annotations[v1alpha1.TakeOverAnnotation] == "true",
 		}
+		if o.Asks, o.Wrong = asks.Of(annotations); len(o.Asks.DependsOn) > 0 {
+			wishes[it.ID.Key()] = o.Asks
+		}
+		c.Objects[it.ID.Key()] = o
 		n, err := w.Write(append(body, '\n'))
 		if err != nil {
 			return err
 		}
 		offset += int64(n)
 	}
+	c.arrange(wishes)
 	return w.Flush()
+}
+
+// arrange makes the order of the objects.
+func (c *Content) arrange(wishes map[bundle.Key]asks.Asks) {
+	if len(wishes) == 0 {
+		return
+	}
+	order, wrong := asks.Arrange(wishes, func(key bundle.Key) bool {
+		_, there := c.Objects[key]
+		return there
+	})
+	c.Order = order
+	for key, err := range wrong {
+		o := c.Objects[key]
+		o.Wrong = err
+		c.Objects[key] = o
+	}
 }
 
 // Find returns the object that is key on the member. A source may leave out the namespace default, and write one where
@@ -135,6 +163,9 @@ func (c *Content) Find(key bundle.Key) (Object, bool) {
 	}
 	return Object{}, false
 }
+
+// Size is how many bytes are sent.
+func (o Object) Size() int { return o.length }
 
 // Body returns the bytes of an object as they are sent.
 func (c *Content) Body(o Object) ([]byte, error) {

@@ -33,6 +33,7 @@ type Item struct {
 	// does not let it go again.
 	Kept    bool   `json:"k,omitempty"`
 	Despite string `json:"d,omitempty"`
+	Level   int    `json:"l,omitempty"` // how many come before it by depends-on, so that it goes before them
 }
 
 // entry is a key and its item as one line of a file.

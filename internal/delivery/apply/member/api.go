@@ -244,6 +244,71 @@ func (a *API) HadByOthers(ctx context.Context, gvr schema.GroupVersionResource, 
 	return shared(found), nil
 }
 
+// Metadata returns the metadata of an object; nil when there is none.
+func (a *API) Metadata(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key) (metav1.Object, error) {
+	found, err := a.get(ctx, gvr, key)
+	if found == nil || err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// Yield changes our entry in the managedFields of an object, and nothing else of it: fields that change gives up belong to
+// nobody from then on, and keep their values.
+func (a *API) Yield(
+	ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, change func(entry []byte) (after []byte, changed bool, err error),
+) (got Written, err error) {
+	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		found, err := a.get(ctx, gvr, key)
+		switch {
+		case err != nil:
+			return err
+		case found == nil:
+			return apierrors.NewNotFound(gvr.GroupResource(), key.Name)
+		}
+		changed := false
+		for i, entry := range found.ManagedFields {
+			if !IsOurs(entry) || entry.FieldsV1 == nil {
+				continue
+			}
+			after, did, err := change(entry.FieldsV1.GetRawBytes())
+			if err != nil {
+				return err
+			}
+			changed = changed || did
+			found.ManagedFields[i].FieldsV1.SetRawBytes(after)
+		}
+		if changed {
+			if found, err = a.patchManagers(ctx, gvr, key, found, nil); err != nil {
+				return err
+			}
+		}
+		got = Written{Seen: Observe(found), Shared: shared(found)}
+		return nil
+	})
+	return got, err
+}
+
+// patchManagers writes the managedFields of an object as they are in found, and metadata with them.
+func (a *API) patchManagers(
+	ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, found *metav1.PartialObjectMetadata, metadata map[string]any,
+) (*metav1.PartialObjectMetadata, error) {
+	if metadata == nil {
+		metadata = map[string]any{}
+	}
+	metadata["uid"], metadata["resourceVersion"], metadata["managedFields"] = found.UID, found.ResourceVersion, found.ManagedFields
+	patch, err := json.Marshal(map[string]any{"metadata": metadata})
+	if err != nil {
+		return nil, err
+	}
+	ctx, release, err := a.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return a.at(gvr, key).Patch(ctx, key.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+}
+
 // get returns the metadata of an object; nil when there is none.
 func (a *API) get(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key) (*metav1.PartialObjectMetadata, error) {
 	ctx, release, err := a.acquire(ctx)
@@ -333,26 +398,15 @@ func (a *API) disown(ctx context.Context, gvr schema.GroupVersionResource, key b
 	}
 	managers := []metav1.ManagedFieldsEntry{}
 	for _, entry := range found.ManagedFields {
-		if !isOurs(entry) {
+		if !IsOurs(entry) {
 			managers = append(managers, entry)
 		}
 	}
 	if len(managers) == 0 {
 		managers = append(managers, metav1.ManagedFieldsEntry{}) // how the API is told that there are none
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid": uid, "resourceVersion": found.ResourceVersion, "managedFields": managers,
-		"labels": map[string]any{v1alpha1.PackageLabel: nil},
-	}})
-	if err != nil {
-		return err
-	}
-	ctx, release, err := a.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	_, err = a.at(gvr, key).Patch(ctx, key.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+	found.ManagedFields = managers
+	_, err = a.patchManagers(ctx, gvr, key, found, map[string]any{"labels": map[string]any{v1alpha1.PackageLabel: nil}})
 	return err
 }
 

@@ -18,6 +18,9 @@ type Health struct {
 func (h Health) OK() bool     { return h.State == status.CurrentStatus }
 func (h Health) Broken() bool { return h.State == status.FailedStatus }
 
+// Unknown is the health of an object of which nobody can tell.
+func Unknown(why string) Health { return Health{status.UnknownStatus, why} }
+
 // HealthOf computes the health of an object from its conditions.
 func HealthOf(o *unstructured.Unstructured) Health {
 	result, err := status.Compute(o)

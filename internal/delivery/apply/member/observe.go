@@ -33,7 +33,7 @@ func Observe(o metav1.Object) Seen {
 	is := Seen{Version: version, UID: o.GetUID()}
 	var latest time.Time
 	for _, entry := range o.GetManagedFields() {
-		if isOurs(entry) {
+		if IsOurs(entry) {
 			is.Owned = entryHash(entry)
 			continue
 		}
@@ -44,7 +44,8 @@ func Observe(o metav1.Object) Seen {
 	return is
 }
 
-func isOurs(entry metav1.ManagedFieldsEntry) bool {
+// IsOurs says whether an entry of managedFields is what the agent applied.
+func IsOurs(entry metav1.ManagedFieldsEntry) bool {
 	return entry.Manager == v1alpha1.FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
 }
 
@@ -68,7 +69,7 @@ func shared(o metav1.Object) bool {
 		if entry.Subresource != "" {
 			continue // a controller's word on it, not a claim to it
 		}
-		if !isOurs(entry) || entry.Time != nil && entry.Time.Sub(o.GetCreationTimestamp().Time) > time.Second {
+		if !IsOurs(entry) || entry.Time != nil && entry.Time.Sub(o.GetCreationTimestamp().Time) > time.Second {
 			return true
 		}
 	}

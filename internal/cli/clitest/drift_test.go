@@ -1,0 +1,100 @@
+package clitest_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// drifted has clusters tell of what others changed there.
+func (f *fleet) drifted(t *testing.T) {
+	t.Helper()
+	ago := func(d time.Duration) metav1.Time { return metav1.NewTime(f.now.Add(-d)) }
+	for name, change := range map[string]func(*v1alpha1.MemberPackage){
+		"prod-eu": func(p *v1alpha1.MemberPackage) {
+			p.Drifts = []v1alpha1.Drift{
+				{Object: "Deployment.apps shop/web", Action: v1alpha1.DriftFought, By: "autoscaler", Fields: []string{"spec.replicas"}, Time: ago(10 * time.Second), Count: 9},
+				{Object: "Role shop/pod-reader", Action: v1alpha1.DriftRepaired, Deleted: true, Time: ago(2 * time.Hour), Count: 1},
+			}
+		},
+		"prod-us": func(p *v1alpha1.MemberPackage) {
+			p.Drifting = 1
+			p.Drifts = []v1alpha1.Drift{{
+				Object: "ConfigMap shop/storefront", Action: v1alpha1.DriftReported, By: "kubectl-edit", Time: ago(3 * time.Minute), Count: 1,
+				Fields: []string{"data.greeting", "metadata.labels[app.kubernetes.io/name]"},
+			}}
+		},
+	} {
+		var cluster v1alpha1.MemberCluster
+		if err := f.api.Get(t.Context(), kube.ObjectKey{Name: name}, &cluster); err != nil {
+			t.Fatal(err)
+		}
+		change(&cluster.Status.Packages[0])
+		if err := f.api.Status().Update(t.Context(), &cluster); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDrift(t *testing.T) {
+	f := newFleet(t)
+	if diff := cmp.Diff(said{Err: "Nothing drifted, as far as the agents know since they started.\nnot connected, so what is shown may be old: prod-us\n"}, f.run(t.Context(), "drift")); diff != "" {
+		t.Errorf("a fleet that nobody touched (-want +got):\n%s", diff)
+	}
+	f.drifted(t)
+	const old = "not connected, so what is shown may be old: prod-us\n"
+	const left = "prod-us: 1 objects of package default/shop are left as they are, since their drift is only reported\n"
+	for _, c := range []struct {
+		reason string
+		args   string
+		want   said
+	}{
+		{
+			reason: "the latest first, on all clusters", args: "drift",
+			want: said{Err: left + old, Out: "" +
+				"CLUSTER   PACKAGE   OBJECT                      WHAT                                                    BY             ACTION     AGE\n" +
+				"prod-eu   shop      Deployment.apps shop/web    spec.replicas                                           autoscaler     Fought     10s\n" +
+				"prod-us   shop      ConfigMap shop/storefront   data.greeting,metadata.labels[app.kubernetes.io/name]   kubectl-edit   Reported   3m\n" +
+				"prod-eu   shop      Role shop/pod-reader        deleted                                                 -              Repaired   120m\n"},
+		},
+		{
+			reason: "how often, and exactly when; of one package in one region", args: "drift package/shop --clusters region=eu -o wide --no-headers",
+			want: said{Out: "" +
+				"prod-eu   shop   Deployment.apps shop/web   spec.replicas   autoscaler   Fought     10s    9   " + f.now.Add(-10*time.Second).UTC().Format(time.RFC3339) + "\n" +
+				"prod-eu   shop   Role shop/pod-reader       deleted         -            Repaired   120m   1   " + f.now.Add(-2*time.Hour).UTC().Format(time.RFC3339) + "\n"},
+		},
+		{reason: "the clusters, for a script", args: "drift -A -o name", want: said{Out: "membercluster.umbel.dev/prod-eu\nmembercluster.umbel.dev/prod-us\n"}},
+		{reason: "another namespace", args: "drift -n team-a", want: said{Err: "Nothing drifted, as far as the agents know since they started.\n"}},
+		{reason: "nothing, as a list", args: "drift -n team-a -o yaml", want: said{Out: "[]\n"}},
+		{reason: "a package that is not there did not fail to drift", args: "drift nope", want: said{Err: "error: there is no package \"nope\" in namespace \"default\": `umbel get packages -A` lists all\n", Code: 1}},
+		{reason: "a name and all namespaces", args: "drift shop -A", want: said{Err: "error: a package is named within one namespace: give it with -n instead of -A\n", Code: 2}},
+		{reason: "two names", args: "drift shop web", want: said{Err: "error: accepts at most 1 arg(s), received 2: `umbel drift --help` shows examples\n", Code: 2}},
+		{reason: "a selector that cannot be read", args: "drift --clusters a=(b)", want: said{Err: "error: the selector \"a=(b)\" cannot be read: unable to parse requirement: found '(', expected: identifier\n", Code: 2}},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, f.run(t.Context(), strings.Fields(c.args)...)); diff != "" {
+				t.Errorf("umbel %s (-want +got):\n%s", c.args, diff)
+			}
+		})
+	}
+	var all []struct {
+		Cluster, Package, Object, Action, By string
+		Fields                               []string
+		Deleted                              bool
+		Count                                int
+	}
+	out := f.run(t.Context(), "drift", "-A", "-o", "json")
+	if err := json.Unmarshal([]byte(out.Out), &all); err != nil || len(all) != 3 {
+		t.Fatalf("%v in:\n%s", err, out.Out)
+	}
+	if first := all[0]; first.Cluster != "prod-eu" || first.Package != "default/shop" || first.Action != "Fought" || first.Count != 9 || first.Fields[0] != "spec.replicas" {
+		t.Errorf("got %+v", first)
+	}
+}

@@ -1,0 +1,240 @@
+package drift
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/view"
+)
+
+const examples = `  # what drifted of the packages of this namespace, on all clusters
+  umbel drift
+
+  # of one package in production, with how often it happened
+  umbel drift shop --clusters env=prod -o wide
+
+  # of every namespace, for a program
+  umbel drift -A -o json`
+
+// Options are the arguments of `umbel drift`.
+type Options struct {
+	*client.Factory
+	// Package restricts what is shown to one.
+	Package string
+	// Clusters says by their labels which clusters are shown.
+	Clusters string
+	// Everywhere means packages of all namespaces.
+	Everywhere bool
+	// NoHeaders leaves the header of the table out.
+	NoHeaders bool
+	// Format is how it is written.
+	Format output.Format
+
+	selector labels.Selector
+}
+
+// NewCmd returns the command `umbel drift`.
+func NewCmd(f *client.Factory) *cobra.Command {
+	o := &Options{Factory: f}
+	cmd := &cobra.Command{
+		Use:   "drift [PACKAGE]",
+		Short: "Show what others changed of what clusters are to hold, and what was done about it",
+		Long: "Show which objects somebody else changed or deleted on the clusters, who it was, which fields, when, and what was done: put back,\n" +
+			"only reported, or put back again and again. The latest ten of each package and cluster are kept.\n\n" +
+			"Who it was is the field manager that the cluster's API server noted, such as kubectl-edit. Who ran it is in that API server's own\n" +
+			"audit log, and in `umbel audit` when it came through the hub. The API server does not note who deleted an object.",
+		Example:           examples,
+		Args:              exit.Args(cobra.MaximumNArgs(1)),
+		ValidArgsFunction: f.CompleteName(kinds.Packages),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.complete(args); err != nil {
+				return err
+			}
+			return f.OnHub(cmd.Context(), o.run)
+		},
+	}
+	f.AddNamespaceFlag(cmd)
+	output.AddFlag(cmd, &o.Format, output.Wide, output.JSON, output.YAML, output.Name)
+	cmd.Flags().StringVar(&o.Clusters, "clusters", "", "only clusters that have the `LABELS`, such as env=prod,region!=us")
+	cmd.Flags().BoolVarP(&o.Everywhere, "all-namespaces", "A", false, "packages of every namespace")
+	cmd.Flags().BoolVar(&o.NoHeaders, "no-headers", false, "leave the header of the table out")
+	// It fails for a flag that does not exist only.
+	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters))
+	return cmd
+}
+
+func (o *Options) complete(args []string) (err error) {
+	if len(args) > 0 {
+		if o.Package, err = kinds.Packages.NameOf(args[0]); err != nil {
+			return err
+		}
+	}
+	if o.Package != "" && o.Everywhere {
+		return exit.Usagef("a package is named within one namespace: give it with -n instead of -A")
+	}
+	if o.selector, err = labels.Parse(o.Clusters); err != nil {
+		return exit.Usagef("the selector %q cannot be read: %w", o.Clusters, err)
+	}
+	return nil
+}
+
+// shown is one drift as programs read it.
+type shown struct {
+	Cluster v1alpha1.ClusterName `json:"cluster"`
+	Package v1alpha1.PackageKey  `json:"package"`
+	v1alpha1.Drift
+}
+
+// left is how many objects of a package are left on a cluster as others made them.
+type left struct {
+	cluster v1alpha1.ClusterName
+	pkg     v1alpha1.PackageKey
+	objects int32
+}
+
+func (o *Options) run(ctx context.Context, hub *client.Hub) error {
+	if o.Package != "" { // one that does not exist is not one that did not drift
+		if err := hub.Get(ctx, kube.ObjectKey{Namespace: o.Namespace, Name: o.Package}, &v1alpha1.Package{}); err != nil {
+			return err
+		}
+	}
+	var clusters v1alpha1.MemberClusterList
+	if err := hub.ListClusters(ctx, &clusters, o.selector); err != nil {
+		return err
+	}
+	moment := view.Moment{Now: o.Now(), Pulse: hub.Pulse(ctx)}
+	if warning := moment.Pulse.Warning(moment.Now); warning != "" {
+		o.Note("%s", warning)
+	}
+	all, leaving, away := o.gather(moment, clusters.Items)
+	if err := o.write(all); err != nil {
+		return err
+	}
+	if o.Format != output.Human && o.Format != output.Wide {
+		return nil
+	}
+	for _, l := range leaving {
+		o.Note("%s: %d objects of package %s are left as they are, since their drift is only reported", l.cluster, l.objects, l.pkg)
+	}
+	if len(away) > 0 {
+		o.Note("not connected, so what is shown may be old: %s", strings.Join(away, ", "))
+	}
+	return nil
+}
+
+// gather returns what drifted, the latest first; what is left; and which of the clusters are not connected.
+func (o *Options) gather(moment view.Moment, clusters []v1alpha1.MemberCluster) (all []shown, leaving []left, away []string) {
+	for i := range clusters {
+		cluster := &clusters[i]
+		concerned := false
+		for _, held := range cluster.Status.Packages {
+			if !o.wants(held.Package) {
+				continue
+			}
+			concerned = true
+			for _, drift := range held.Drifts {
+				all = append(all, shown{Cluster: v1alpha1.ClusterName(cluster.Name), Package: held.Package, Drift: drift})
+			}
+			if held.Drifting > 0 {
+				leaving = append(leaving, left{v1alpha1.ClusterName(cluster.Name), held.Package, held.Drifting})
+			}
+		}
+		if concerned && !moment.IsConnected(cluster) {
+			away = append(away, cluster.Name)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b shown) int {
+		return cmp.Or(b.Time.Compare(a.Time.Time), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Package, b.Package), cmp.Compare(a.Object, b.Object))
+	})
+	return all, leaving, away
+}
+
+func (o *Options) wants(pkg v1alpha1.PackageKey) bool {
+	namespace, name := pkg.Split()
+	return o.Everywhere || namespace == o.Namespace && (o.Package == "" || o.Package == name)
+}
+
+func (o *Options) write(all []shown) error {
+	switch o.Format {
+	case output.JSON, output.YAML:
+		if all == nil {
+			all = []shown{}
+		}
+		return output.Encode(o.Out, o.Format, all)
+	case output.Name:
+		told := map[v1alpha1.ClusterName]bool{}
+		for _, each := range all {
+			if told[each.Cluster] {
+				continue
+			}
+			told[each.Cluster] = true
+			if _, err := fmt.Fprintln(o.Out, kinds.Clusters.Qualified(string(each.Cluster))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(all) == 0 {
+		o.Note("Nothing drifted, as far as the agents know since they started.")
+		return nil
+	}
+	return o.table(all)
+}
+
+func (o *Options) table(all []shown) error {
+	table := output.Table{
+		Headers: []string{"CLUSTER", "PACKAGE", "OBJECT", "WHAT", "BY", "ACTION", "AGE"}, Palette: o.Palette(o.Out), HideHeaders: o.NoHeaders,
+	}
+	if o.Format == output.Wide {
+		table.Headers = append(table.Headers, "TIMES", "AT")
+	}
+	var rows [][]output.Cell
+	for _, each := range all {
+		_, name := each.Package.Split()
+		if o.Everywhere {
+			name = string(each.Package)
+		}
+		row := []output.Cell{
+			output.Text(string(each.Cluster)), output.Text(name), output.Text(each.Object), output.Text(what(each.Drift)),
+			output.Text(each.By), action(each.Action), output.Text(output.Age(each.Time.Time, o.Now())),
+		}
+		if o.Format == output.Wide {
+			row = append(row, output.Text(fmt.Sprint(max(1, each.Count))), output.Text(at(each.Time)))
+		}
+		rows = append(rows, row)
+	}
+	return table.Write(o.Out, rows)
+}
+
+// what says in a few words what happened to an object.
+func what(d v1alpha1.Drift) string {
+	switch {
+	case d.Deleted:
+		return "deleted"
+	case len(d.Fields) > 0:
+		return strings.Join(d.Fields, ",")
+	}
+	return "changed"
+}
+
+func action(a v1alpha1.DriftAction) output.Cell {
+	if a == v1alpha1.DriftRepaired {
+		return output.Text(string(a))
+	}
+	return output.Cell{Text: string(a), Tone: output.Doubtful}
+}
+
+func at(t metav1.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }

@@ -1,0 +1,198 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/bundle"
+)
+
+// guard keeps others from changing what a package holds, by an admission policy of the member's own API server. It is never
+// what keeps the objects as they are: when it cannot be evaluated, or is gone, a change goes through and is put back.
+type guard struct {
+	mu     sync.Mutex
+	stands string // what was written last, for which release
+	wrong  string // why there is none
+}
+
+var guardKinds = []schema.GroupVersionKind{
+	admissionv1.SchemeGroupVersion.WithKind("ValidatingAdmissionPolicy"),
+	admissionv1.SchemeGroupVersion.WithKind("ValidatingAdmissionPolicyBinding"),
+}
+
+// guardName is what both are called.
+func guardName(key v1alpha1.PackageKey) string { return "umbel-drift." + key.LabelValue() }
+
+// keepGuard makes the guard what the policy asks for. It is written anew with each release and each start: who deletes it
+// has it gone until then.
+func (u *unit) keepGuard(ctx context.Context) error {
+	prevention := u.takeUp().policy.GetPrevention()
+	if prevention == nil {
+		return u.dropGuard(ctx)
+	}
+	if _, _, err := u.engine.api.Resolve(guardKinds[0]); meta.IsNoMatchError(err) {
+		u.guard.set("", "spec.drift.prevention is Deny, and this cluster's API server has no ValidatingAdmissionPolicy (Kubernetes 1.30 has it): "+
+			"changes are not refused; they are put back")
+		return nil
+	}
+	self, err := u.engine.api.WhoAmI(ctx)
+	if err != nil {
+		return u.unguarded(err)
+	}
+	bodies, err := guardBodies(u.key, prevention, self)
+	if err != nil {
+		return u.unguarded(err)
+	}
+	stands := string(bodies[0]) + string(bodies[1])
+	if t := u.asked().Target(); t != nil {
+		stands += t.Digest
+	}
+	if u.guard.is(stands) {
+		return nil
+	}
+	if err := u.folder.Guard(); err != nil {
+		return u.unguarded(err)
+	}
+	for i, gvk := range guardKinds { // the policy first: a binding without one is an error to the API server
+		gvr, _, err := u.engine.api.Resolve(gvk)
+		if err != nil {
+			return u.unguarded(err)
+		}
+		key := bundle.Key{Group: gvk.Group, Kind: gvk.Kind, Name: guardName(u.key)}
+		if _, err := u.engine.api.Apply(ctx, gvr, key, bodies[i], member.TakeOver); err != nil {
+			return u.unguarded(err)
+		}
+	}
+	u.guard.set(stands, "")
+	return nil
+}
+
+// dropGuard takes the guard away when there may be one.
+func (u *unit) dropGuard(ctx context.Context) error {
+	u.guard.set("", "")
+	if !u.folder.Guarded() {
+		return nil
+	}
+	for i := len(guardKinds) - 1; i >= 0; i-- { // the binding first
+		gvr, served, err := u.engine.api.Locate(guardKinds[i].GroupKind())
+		if err == nil && served {
+			err = u.engine.api.Erase(ctx, gvr, guardName(u.key))
+		}
+		if err != nil {
+			return fmt.Errorf("taking away %s %s, which keeps others from changing the package: %w", guardKinds[i].Kind, guardName(u.key), err)
+		}
+	}
+	return u.folder.Unguard()
+}
+
+func (u *unit) unguarded(err error) error {
+	err = fmt.Errorf("spec.drift.prevention: %s", member.Explain(err))
+	u.guard.set("", err.Error()+"; changes are not refused, and put back")
+	u.engine.changed(u)
+	return err
+}
+
+func (g *guard) set(stands, wrong string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stands, g.wrong = stands, wrong
+}
+
+func (g *guard) is(stands string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stands == stands
+}
+
+// failure is what the status says when there is no guard where one is asked for.
+func (g *guard) failure() []*wire.Failure {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.wrong == "" {
+		return nil
+	}
+	return []*wire.Failure{{Object: "ValidatingAdmissionPolicy.admissionregistration.k8s.io", Message: g.wrong}}
+}
+
+// guardBodies makes the policy and its binding.
+//
+// A request is looked at when none of these made it: the agent, whoever the API server knows it by; the control plane's own
+// controllers, such as the garbage collector and the namespace controller; kubelets; who is named; and the group for
+// emergencies. Of the others a service account, which is a controller, may change metadata, such as a finalizer, and nothing
+// beside it. Subresources, the status among them, are no part of it.
+func guardBodies(key v1alpha1.PackageKey, p *wire.Prevention, self string) (bodies [2][]byte, err error) {
+	name, label := guardName(key), key.LabelValue()
+	labels := map[string]string{v1alpha1.PreventionLabel: label}
+	ignore, equivalent, forbidden := admissionv1.Ignore, admissionv1.Equivalent, metav1.StatusReasonForbidden
+	scope := admissionv1.AllScopes
+	policy := admissionv1.ValidatingAdmissionPolicy{
+		TypeMeta:   metav1.TypeMeta{APIVersion: guardKinds[0].GroupVersion().String(), Kind: guardKinds[0].Kind},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels},
+		Spec: admissionv1.ValidatingAdmissionPolicySpec{
+			FailurePolicy: &ignore,
+			MatchConstraints: &admissionv1.MatchResources{
+				MatchPolicy:    &equivalent,
+				ObjectSelector: &metav1.LabelSelector{MatchLabels: map[string]string{v1alpha1.PackageLabel: label}},
+				ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+					Operations: []admissionv1.OperationType{admissionv1.Update, admissionv1.Delete},
+					Rule:       admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*"}, Scope: &scope},
+				}}},
+			},
+			MatchConditions: []admissionv1.MatchCondition{
+				{Name: "is-not-the-agent", Expression: "request.userInfo.username != " + strconv.Quote(self)},
+				{Name: "is-not-the-control-plane", Expression: "!request.userInfo.username.startsWith('system:serviceaccount:kube-system:')" +
+					" && !(request.userInfo.username in ['system:apiserver', 'system:kube-controller-manager', 'system:kube-scheduler'])" +
+					" && !('system:nodes' in request.userInfo.groups)"},
+				{Name: "is-not-named", Expression: fmt.Sprintf("!(request.userInfo.username in %s) && !request.userInfo.groups.exists(g, g in %s)",
+					listOf(p.GetUsers()), listOf(append([]string{v1alpha1.BreakGlassGroup}, p.GetGroups()...)))},
+			},
+			Validations: []admissionv1.Validation{{
+				Expression: "request.operation == 'UPDATE' && 'system:serviceaccounts' in request.userInfo.groups" +
+					" && object.all(k, k in ['metadata', 'status'] || (k in oldObject && object[k] == oldObject[k]))" +
+					" && oldObject.all(k, k == 'status' || k in object)",
+				Message: guardMessage(key, p.GetSource()),
+				Reason:  &forbidden,
+			}},
+		},
+	}
+	binding := admissionv1.ValidatingAdmissionPolicyBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: guardKinds[1].GroupVersion().String(), Kind: guardKinds[1].Kind},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels},
+		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+		},
+	}
+	for i, each := range []any{policy, binding} {
+		if bodies[i], err = json.Marshal(each); err != nil {
+			return bodies, err
+		}
+	}
+	return bodies, nil
+}
+
+// guardMessage is what somebody reads who is refused.
+func guardMessage(key v1alpha1.PackageKey, source string) string {
+	return fmt.Sprintf("Package %s of Umbel holds this object, and the same on other clusters, so it is not changed here: change it in %s. "+
+		"In an emergency an administrator does it as a member of the group %s, and takes spec.drift off Repair first", key, source, v1alpha1.BreakGlassGroup)
+}
+
+// listOf writes a list of strings in CEL.
+func listOf(values []string) string {
+	quoted := make([]string, len(values))
+	for i, value := range values {
+		quoted[i] = strconv.Quote(value)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}

@@ -1,0 +1,158 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"umbel.dev/umbel/api/wire"
+)
+
+// as returns a client that acts as somebody who may do everything.
+func (s *station) as(user string, groups ...string) *kubernetes.Clientset {
+	s.t.Helper()
+	name := s.namespace + "-" + strings.NewReplacer(":", "-").Replace(user)
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}},
+	}
+	if _, err := s.client.RbacV1().ClusterRoleBindings().Create(s.t.Context(), binding, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = s.client.RbacV1().ClusterRoleBindings().Delete(context.Background(), name, metav1.DeleteOptions{})
+	})
+	config := rest.CopyConfig(s.config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
+	return kubernetes.NewForConfigOrDie(config)
+}
+
+// TestOthersAreRefused: with prevention, somebody who may do everything cannot change or delete what a package holds, and is
+// told whose it is and where to change it. The agent, controllers and who is named go through; and all of it goes with the
+// package.
+func TestOthersAreRefused(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	policy := &wire.Policy{Prevention: &wire.Prevention{Source: "https://git.example.com/fleet.git, path apps/shop", Users: []string{"carol"}, Groups: []string{"operators"}}}
+	first := s.release("shop/guarded", "r1", s.configMap("a", map[string]string{"x": "1"}), s.configMap("b", nil))
+	s.assign(treated(first, policy))
+	s.reaches("shop/guarded", "r1", wire.PackageStatus_APPLIED)
+	edit := func(client *kubernetes.Clientset, patch string, dry ...string) error {
+		_, err := client.CoreV1().ConfigMaps(s.namespace).Patch(t.Context(), "a", types.MergePatchType, []byte(patch), metav1.PatchOptions{
+			FieldManager: "kubectl-edit", DryRun: dry,
+		})
+		return err
+	}
+	alice := s.as("alice")
+	var refused error
+	s.eventually("alice is refused", func() error {
+		if refused = edit(alice, `{"data":{"x":"9"}}`, metav1.DryRunAll); !apierrors.IsForbidden(refused) {
+			return fmt.Errorf("got %v", refused)
+		}
+		return nil
+	})
+	for _, want := range []string{"Package shop/guarded of Umbel holds this object", "https://git.example.com/fleet.git, path apps/shop", "umbel:break-glass"} {
+		if !strings.Contains(refused.Error(), want) {
+			t.Errorf("got %v, want %q", refused, want)
+		}
+	}
+	if err := alice.CoreV1().ConfigMaps(s.namespace).Delete(t.Context(), "b", metav1.DeleteOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("alice deletes: %v", err)
+	}
+	if err := edit(alice, `{"metadata":{"labels":{"umbel.dev/package":null}}}`); !apierrors.IsForbidden(err) {
+		t.Errorf("alice takes the label off, to be free of it: %v", err)
+	}
+	robot := s.as("system:serviceaccount:operators:robot", "system:serviceaccounts")
+	if err := edit(robot, `{"data":{"x":"9"}}`); !apierrors.IsForbidden(err) {
+		t.Errorf("a controller changes what is ours: %v", err)
+	}
+	if _, err := alice.CoreV1().ConfigMaps(s.namespace).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "hers"}}, metav1.CreateOptions{}); err != nil {
+		t.Errorf("what is nobody's package is nobody's business: %v", err)
+	}
+	for who, err := range map[string]error{
+		"a controller adds a finalizer":           edit(robot, `{"metadata":{"annotations":{"robot":"was here"}}}`),
+		"a user who is named":                     edit(s.as("carol"), `{"data":{"y":"1"}}`),
+		"a group that is named":                   edit(s.as("dave", "operators"), `{"data":{"y":"2"}}`),
+		"an administrator who breaks the glass":   edit(s.as("erin", "umbel:break-glass"), `{"data":{"y":"3"}}`),
+		"the garbage collector":                   edit(s.as("system:serviceaccount:kube-system:generic-garbage-collector", "system:serviceaccounts"), `{"data":{"y":"4"}}`),
+		"a controller manager without identities": edit(s.as("system:kube-controller-manager"), `{"data":{"y":"5"}}`),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", who, err)
+		}
+	}
+	s.assign(treated(s.release("shop/guarded", "r2", s.configMap("a", map[string]string{"x": "2"})), policy)) // and b is pruned
+	s.reaches("shop/guarded", "r2", wire.PackageStatus_APPLIED)
+	s.lacks("b")
+	if err := edit(s.as("carol"), `{"data":{"x":"7"}}`); err != nil {
+		t.Error(err)
+	}
+	s.drifts("shop/guarded", func(d *wire.Drift) bool { return d.GetAction() == wire.Drift_REPAIRED })
+
+	s.stop()
+	s.start()
+	s.assign(treated(s.release("shop/guarded", "r2", s.configMap("a", map[string]string{"x": "2"})), &wire.Policy{}))
+	s.unguarded("shop.guarded")
+	s.eventually("alice is free again", func() error { return edit(alice, `{"data":{"y":"6"}}`, metav1.DryRunAll) })
+	s.assign(treated(s.release("shop/guarded", "r3", s.configMap("a", nil)), policy))
+	s.reaches("shop/guarded", "r3", wire.PackageStatus_APPLIED)
+	s.unassign("shop/guarded")
+	s.holdsNothing()
+	s.unguarded("shop.guarded")
+}
+
+// unguarded waits until there is no admission policy for a package.
+func (s *station) unguarded(label string) {
+	s.t.Helper()
+	s.eventually("the admission policy goes", func() error {
+		in := metav1.ListOptions{LabelSelector: "umbel.dev/prevents-drift-of=" + label}
+		policies, err := s.client.AdmissionregistrationV1().ValidatingAdmissionPolicies().List(s.t.Context(), in)
+		if err != nil {
+			return err
+		}
+		bindings, err := s.client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().List(s.t.Context(), in)
+		if err != nil {
+			return err
+		}
+		if n := len(policies.Items) + len(bindings.Items); n > 0 {
+			return fmt.Errorf("%d are there", n)
+		}
+		return nil
+	})
+}
+
+// TestAnOldAPIServerCannotRefuse: that is said, and everything else goes on. The API server here is a real one, which the
+// test keeps from telling of the kind.
+func TestAnOldAPIServerCannotRefuse(t *testing.T) {
+	s := newStation(t)
+	hide := func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if strings.HasSuffix(r.URL.Path, "/apis") || strings.HasPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io") {
+			r.Header.Set("Accept", "application/json")
+		}
+		answer, err := next.RoundTrip(r)
+		if err == nil && strings.HasPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io") {
+			_ = answer.Body.Close()
+			answer.StatusCode, answer.Body = http.StatusNotFound, http.NoBody
+		}
+		return answer, err
+	}
+	s.meddle.Store(&hide)
+	s.start()
+	s.assign(treated(s.release("shop/guarded", "r1", s.configMap("a", map[string]string{"x": "1"})), &wire.Policy{Prevention: &wire.Prevention{}}))
+	st := s.reaches("shop/guarded", "r1", wire.PackageStatus_APPLIED)
+	if len(st.GetFailures()) != 1 || !strings.Contains(st.GetFailures()[0].GetMessage(), "no ValidatingAdmissionPolicy (Kubernetes 1.30 has it)") {
+		t.Errorf("got %v", st.GetFailures())
+	}
+	s.update("a", func(cm *corev1.ConfigMap) { cm.Data["x"] = "9" })
+	s.hasData("a", map[string]string{"x": "1"})
+}

@@ -1,0 +1,123 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+const driftingPackage = `apiVersion: v1
+kind: Namespace
+metadata: {name: drifting}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: drifting}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: web, image: "registry.invalid/nothing:9", imagePullPolicy: Never}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: late
+  namespace: drifting
+  annotations: {umbel.dev/depends-on: ConfigMap early, umbel.dev/drift: report}
+data: {v: "1"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: early, namespace: drifting}
+data: {v: "1"}
+`
+
+// drift is what others do to what clusters hold, and how it is told; and a Deployment that cannot become healthy.
+func drift(s *story) {
+	s.commit("What drifts", map[string]string{"drifting/all.yaml": driftingPackage})
+	s.createPackage("drifting", "drifting", "everywhere")
+	for _, cluster := range everyCluster {
+		s.holds(cluster, "drifting", "late", "v", "1")
+	}
+	s.describes("drifting", "pod web-", "container web: ErrImageNeverPull")
+
+	s.onHub(`patch package drifting --type=merge -p '{"spec":{"drift":{"ignore":[{"target":{"kind":"Deployment"},"jsonPointers":["/spec/replicas"]}],"prevention":"Deny","allow":{"groups":["system:masters"]}}}}'`)
+	client := s.clients("prod-eu")
+	s.eventually("the replicas are nobody's", func(ctx context.Context) error {
+		d, err := client.AppsV1().Deployments("drifting").Get(ctx, "web", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		return unowned(d)
+	})
+	patch := func(name, data string) {
+		s.Helper()
+		_, err := client.CoreV1().ConfigMaps("drifting").Patch(s.ctx, name, types.MergePatchType, []byte(data), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+		if err != nil {
+			s.Fatal(err)
+		}
+	}
+	patch("early", `{"data":{"v":"9"}}`)
+	patch("late", `{"data":{"v":"9"}}`)
+	s.holds("prod-eu", "drifting", "early", "v", "1")
+	s.eventually("both are told", func(ctx context.Context) error {
+		out, err := s.Umbel(ctx, "drift", "drifting", "--clusters", "region=eu,env=prod", "-o", "wide")
+		for _, words := range [][]string{{"drifting/early", "data.v", "kubectl-edit", string(v1alpha1.DriftRepaired)}, {"drifting/late", "data.v", "kubectl-edit", string(v1alpha1.DriftReported)}} {
+			if err == nil && !hasLine(out, words...) {
+				err = fmt.Errorf("no line with %v in:\n%s", words, out)
+			}
+		}
+		return err
+	})
+	s.holds("prod-eu", "drifting", "late", "v", "9")
+	s.eventually("somebody who comes through the hub is refused", func(ctx context.Context) error {
+		out, err := s.Umbel(ctx, "kubectl", "prod-eu", "--", "annotate", "configmap", "early", "-n", "drifting", "a=b", "--overwrite")
+		if err == nil {
+			return fmt.Errorf("it went through:\n%s", out)
+		}
+		if !strings.Contains(err.Error()+out, "Package default/drifting of Umbel holds this object") {
+			return fmt.Errorf("it says: %w\n%s", err, out)
+		}
+		return nil
+	})
+	s.deletePackage("drifting")
+	s.hasNamespace("prod-eu", "drifting", false)
+}
+
+// unowned says whether the agent has given the replicas up, with what they were.
+func unowned(d *appsv1.Deployment) error {
+	if *d.Spec.Replicas != 1 {
+		return fmt.Errorf("there are %d replicas", *d.Spec.Replicas)
+	}
+	for _, entry := range d.ManagedFields {
+		if entry.Manager == v1alpha1.FieldManager && strings.Contains(string(entry.FieldsV1.GetRawBytes()), "f:replicas") {
+			return fmt.Errorf("the agent owns them")
+		}
+	}
+	return nil
+}
+
+// hasLine says whether a text has a line with all of the words.
+func hasLine(text string, words ...string) bool {
+	for line := range strings.Lines(text) {
+		all := true
+		for _, word := range words {
+			all = all && strings.Contains(line, word)
+		}
+		if all {
+			return true
+		}
+	}
+	return false
+}
