@@ -128,8 +128,9 @@ func (s *SSH) serve(raw net.Conn) {
 }
 
 func (s *SSH) run(line string, channel ssh.Channel) uint32 {
-	path, ok := strings.CutPrefix(line, "git-upload-pack '")
-	if path, ok = strings.CutSuffix(path, "'"); !ok {
+	path, asks := strings.CutPrefix(line, "git-upload-pack '")
+	path, ends := strings.CutSuffix(path, "'")
+	if !asks || !ends {
 		fmt.Fprintf(channel.Stderr(), "this is not done here: %s\n", line)
 		return 128
 	}
