@@ -44,7 +44,9 @@ func See(m *v1alpha1.MemberCluster) Cluster {
 	if len(m.Status.Properties) > 0 {
 		c.Properties = make(map[string]string, len(m.Status.Properties))
 		for _, p := range m.Status.Properties {
-			c.Properties[p.Name] = p.Value
+			if !endless(p.Value) {
+				c.Properties[p.Name] = p.Value
+			}
 		}
 	}
 	connected := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionConnected)

@@ -86,6 +86,9 @@ func (r requirement) bounded(path *field.Path, versioned bool) (requirement, *fi
 		r.version = v
 		return r, nil
 	}
+	if endless(r.Values[0]) {
+		return r, field.Invalid(path, r.Values[0], "is larger or smaller than quantities are")
+	}
 	q, err := resource.ParseQuantity(r.Values[0])
 	if err != nil {
 		return r, field.Invalid(path, r.Values[0], "is no quantity such as 100, 1500m or 64Gi")
@@ -143,8 +146,22 @@ func (r *requirement) atLeast(value string) (is, ok bool) {
 		v, err := version.ParseGeneric(value)
 		return err == nil && v.AtLeast(r.version), err == nil
 	}
+	if endless(value) {
+		return false, false
+	}
 	q, err := resource.ParseQuantity(value)
 	return err == nil && q.Cmp(*r.quantity) >= 0, err == nil
+}
+
+// endless says whether a text is a number like 1e999999999, which a comparison as a quantity would write out, digit by
+// digit: a member could keep the hub busy with one property for ever.
+func endless(text string) bool {
+	at := strings.IndexAny(text, "eE")
+	if at < 0 {
+		return false
+	}
+	exponent := strings.TrimLeft(text[at+1:], "+-0")
+	return len(exponent) > 2 && strings.Trim(exponent, "0123456789") == ""
 }
 
 // String reads the requirement as a selector does.

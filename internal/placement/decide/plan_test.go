@@ -116,6 +116,33 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 	}
 }
 
+// TestNumbersWithoutEnd: what a member says cannot keep the hub busy.
+func TestNumbersWithoutEnd(t *testing.T) {
+	spec := fields("properties.cpu", v1alpha1.FieldAtLeast, "2")
+	for _, value := range []string{"1e999999999", "1E+999999999", "-1e-0999999999"} {
+		seen := See(&v1alpha1.MemberCluster{
+			ObjectMeta: metav1.ObjectMeta{Name: "a"},
+			Status:     v1alpha1.MemberClusterStatus{KubernetesVersion: "v1.36.0", Properties: []v1alpha1.MemberProperty{{Name: "cpu", Value: value}}},
+		})
+		for _, c := range []Cluster{seen, member("a").property("cpu", value)} {
+			if got := compiled(t, spec).Decide([]Cluster{c}, Before{}, noon); len(got.Clusters) > 0 {
+				t.Errorf("%s: got %s", value, got)
+			}
+		}
+		if got := compiled(t, expressed("quantity(cluster.properties.cpu).isGreaterThan(quantity('2'))")).Decide([]Cluster{seen}, Before{}, noon).String(); got != "(a)" {
+			t.Errorf("%s in an expression: got %q", value, got)
+		}
+		if _, err := Compile(placed(fields("properties.cpu", v1alpha1.FieldAtLeast, value))); err == nil {
+			t.Errorf("%s in a spec is taken", value)
+		}
+	}
+	for _, value := range []string{"1e10", "12E", "3Ei", "edge", "1e005"} {
+		if endless(value) {
+			t.Errorf("%s has no end", value)
+		}
+	}
+}
+
 // TestWhoStays tells what becomes of a cluster that is selected and does not meet the spec any more.
 func TestWhoStays(t *testing.T) {
 	five := int64(300)
