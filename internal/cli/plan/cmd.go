@@ -19,6 +19,7 @@ import (
 	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/delivery/preview"
@@ -71,7 +72,7 @@ type Options struct {
 
 // NewCmd returns the command `umbel plan`.
 func NewCmd(f *client.Factory) *cobra.Command {
-	o := &Options{Factory: f}
+	o := &Options{Factory: f, Timeout: time.Minute}
 	cmd := &cobra.Command{
 		Use: "plan [package] NAME", Short: "Show what a change would do to the clusters, before it is made", Long: long, Example: examples,
 		ValidArgsFunction: f.CompleteTarget(client.One, kinds.Packages.Singular),
@@ -88,7 +89,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	flags.StringVar(&o.Ref, "ref", "", "`COMMIT`, branch or tag of the Git repository there, instead of the files as they are")
 	flags.StringVarP(&o.File, "filename", "f", "", "`FILE` with the package as it would be")
 	flags.StringVar(&o.Clusters, "clusters", "", "ask only clusters with these `LABELS`, of those that the package is for")
-	flags.DurationVar(&o.Timeout, "timeout", time.Minute, "how long a cluster may take to answer")
+	span.Var(flags, &o.Timeout, "timeout", "`DURATION` that a cluster may take to answer")
 	flags.BoolVar(&o.Exit, "exit-code", false, fmt.Sprintf("end with code %d when something would change", Changes))
 	output.AddFlag(cmd, &o.Format, Markdown, output.JSON, output.YAML)
 	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters)) // it fails for a flag that does not exist only

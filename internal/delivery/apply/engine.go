@@ -51,6 +51,9 @@ type Engine struct {
 	storing   sync.Mutex    // one change of the desired state at a time, in the order in which they come
 }
 
+// DeletedDir is where, in the agent's folder, the objects are kept that were deleted.
+const DeletedDir = "deleted"
+
 // New opens the folder and takes up what is in it. Nothing is written to the member before Run.
 func New(needs Needs) (*Engine, error) {
 	api, err := member.New(needs.Config)
@@ -62,7 +65,7 @@ func New(needs Needs) (*Engine, error) {
 		index: &index{records: map[bundle.Key]*record{}}, reports: newReports(),
 		roster: &roster{units: map[v1alpha1.PackageKey]*unit{}}, undos: make(chan struct{}, 1),
 	}
-	if e.deletions, err = disk.OpenDeletions(filepath.Join(needs.Dir, "deleted"), disk.DefaultLimits); err != nil {
+	if e.deletions, err = disk.OpenDeletions(filepath.Join(needs.Dir, DeletedDir), disk.DefaultLimits); err != nil {
 		return nil, fmt.Errorf("opening the journal of deletions: %w", err)
 	}
 	e.writer = &writer{api: api, index: e.index, log: needs.Log, now: needs.Now, queue: newQueue()}
