@@ -261,6 +261,21 @@ func TestAnAnswerThatNobodyReadsEnds(t *testing.T) {
 		}
 		answer.Close()
 	}
+	for _, asking := range []*Session{hub, agent} { // something comes, as a probe does: then it is let go of
+		kind, answering := Kube, agent
+		if asking == agent {
+			kind, answering = Content, hub
+		}
+		stream, err := asking.Open(t.Context(), kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		accept(t, answering, kind).Close()
+		if _, err := io.ReadAll(stream); err != nil {
+			t.Fatal(err)
+		}
+		stream.Close()
+	}
 	eventually(t, "nothing is left of the streams", func() bool { return agent.mux.NumStreams() == 0 && hub.mux.NumStreams() == 0 })
 }
 
