@@ -62,8 +62,20 @@ func TestChart(t *testing.T) {
 	if len(claims) != 1 || strings.Contains(notes, "WARNING") || !strings.Contains(notes, "audit log on a volume") {
 		t.Errorf("by default it has the claims %v, and Helm says %s", claims, notes)
 	}
+	boundBy := func(kind string) (roles []string) { // of the whole cluster's roles
+		for _, o := range made[kind] {
+			if role, _, _ := unstructured.NestedStringMap(o.Object, "roleRef"); role["kind"] == "ClusterRole" {
+				roles = append(roles, role["name"])
+			}
+		}
+		return roles
+	}
+	everybody := boundBy("ClusterRoleBinding")
 	secrets := func(kind string) (verbs []string) {
 		for _, o := range made[kind] {
+			if kind == "ClusterRole" && !slices.Contains(everybody, o.GetName()) {
+				continue // it is for owners of namespaces to bind
+			}
 			rules, _, _ := unstructured.NestedSlice(o.Object, "rules")
 			for _, r := range rules {
 				rule := r.(map[string]any)
@@ -75,6 +87,9 @@ func TestChart(t *testing.T) {
 			}
 		}
 		return verbs
+	}
+	if len(everybody) == 0 || len(boundBy("RoleBinding")) > 0 {
+		t.Errorf("roles of the whole cluster are bound everywhere: %q, and in namespaces: %q", everybody, boundBy("RoleBinding"))
 	}
 	if everywhere, inside := secrets("ClusterRole"), secrets("Role"); len(everywhere) > 0 || !slices.Contains(inside, "get") {
 		t.Errorf("it may do %v with every Secret, and %v with those of its namespace", everywhere, inside)
