@@ -206,12 +206,19 @@ func (a *Authority) CAs() []byte { return identity.EncodeCerts(a.current().issue
 // Bundle returns, in PEM, by what members know the hub: the same, and whom they are not to trust.
 func (a *Authority) Bundle() []byte { return a.current().trust().PEM() }
 
+// renewalAtLast is within which time agents renew that have not when the authority of their certificate is given up.
+const renewalAtLast = 10 * time.Second
+
 // For returns what an agent is to be told whose certificate a CA issued; nil when that is not known.
 func (a *Authority) For(issuer *x509.Certificate) (*wire.TrustBundle, string) {
 	s := a.current()
 	bundle := &wire.TrustBundle{TrustPem: s.trust().PEM()}
 	if issuer != nil && !issuer.Equal(s.issuer.Certificate()) {
-		bundle.RenewWithinMillis = uint32(a.pace.Renewal.Milliseconds())
+		within := a.pace.Renewal
+		if !slices.ContainsFunc(s.issuers(), issuer.Equal) {
+			within = min(within, renewalAtLast) // what it issued counts for nothing but the session that is there
+		}
+		bundle.RenewWithinMillis = uint32(within.Milliseconds())
 	}
 	return bundle, identity.TrustDigest(bundle.TrustPem)
 }

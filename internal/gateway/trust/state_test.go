@@ -157,6 +157,34 @@ func TestTheOldKeyIsGoneAfterTheSwitch(t *testing.T) {
 	}
 }
 
+// Whoever has a certificate of the authority before takes its time to renew, until that is given up.
+func TestWhenAgentsRenew(t *testing.T) {
+	s := first(t)
+	old := s.issuer.Certificate()
+	next := must(identity.NewCAAt(begin, caName(2), caTTL))(t)
+	announced := s.announced(next, false, begin)
+	switched := must(announced.switched(begin))(t)
+	for _, step := range []struct {
+		name   string
+		state  *state
+		issuer *x509.Certificate
+		want   time.Duration
+	}{
+		{"there is no other that issues", s, old, 0},
+		{"the next one is announced", announced, old, 0},
+		{"the next one issues", switched, old, DefaultPace.Renewal},
+		{"the old one is given up", switched.settled(begin), old, renewalAtLast},
+		{"it has a new one", switched.settled(begin), next.Certificate(), 0},
+		{"it is not known what it has", switched.settled(begin), nil, 0},
+	} {
+		a := &Authority{state: step.state, pace: DefaultPace}
+		bundle, _ := a.For(step.issuer)
+		if got := time.Duration(bundle.GetRenewWithinMillis()) * time.Millisecond; got != step.want {
+			t.Errorf("%s: within %s, want %s", step.name, got, step.want)
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	s := first(t)
 	if got := s.warnings(begin); got != nil {
