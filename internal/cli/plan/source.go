@@ -151,7 +151,7 @@ func unpack(archive []byte, folder string) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close() //nolint:errcheck // it is only read from
+	defer root.Close() //nolint:errcheck // each file in it was closed with its own error
 	entries := tar.NewReader(bytes.NewReader(archive))
 	for {
 		entry, err := entries.Next()

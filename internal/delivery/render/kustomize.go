@@ -136,7 +136,7 @@ func readKustomization(file string, content []byte) (kustomization, error) {
 	}
 	for _, field := range []string{"helmCharts", "helmChartInflationGenerator", "helmGlobals"} {
 		if _, given := k[field]; given {
-			return nil, fmt.Errorf("%s: %s: Helm charts are not rendered: commit what `helm template` gives", file, field)
+			return nil, fmt.Errorf("%s: %s: charts are not rendered from a kustomization: have a Package of the chart itself, see spec.helm", file, field)
 		}
 	}
 	if err := refuseRemote(file, "", map[string]any(k)); err != nil {

@@ -177,7 +177,7 @@ func TestErrorsNameFileObjectAndField(t *testing.T) {
 			"t.yaml": "apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: p}\npath: https://example.org/p.yaml\n"}, want: "t.yaml: path[0]: "},
 		{reason: "a base that is remote is found in a base, too", files: map[string]string{
 			"kustomization.yaml": "resources: [base]\n", "base/kustomization.yaml": "resources: ['https://example.org/x']\n"}, want: "base/kustomization.yaml: resources[0]: "},
-		{reason: "a Helm chart", files: kustomization("helmCharts: [{name: x}]\n"), want: "kustomization.yaml: helmCharts: Helm charts are not rendered: commit what `helm template` gives"},
+		{reason: "a Helm chart", files: kustomization("helmCharts: [{name: x}]\n"), want: "kustomization.yaml: helmCharts: charts are not rendered from a kustomization: have a Package of the chart itself, see spec.helm"},
 		{reason: "a plugin that runs a program", files: kustomization("resources: [a.yaml]\ngenerators:\n- |-\n  apiVersion: example.org/v1\n  kind: Exec\n  metadata:\n    name: e\n    annotations: {config.kubernetes.io/function: 'exec: {path: ./evil.sh}'}\n"), want: `building the kustomization in "."`},
 		{reason: "a file outside of the kustomization", files: map[string]string{"k/kustomization.yaml": "resources: [../a.yaml]\n", "a.yaml": config("a")}, want: `building the kustomization in "k"`},
 		{reason: "a link in a kustomization", files: map[string]string{"kustomization.yaml": "resources: [a.yaml]\n", "a.yaml": "-> /etc/passwd"}, want: "a.yaml"},
