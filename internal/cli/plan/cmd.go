@@ -21,7 +21,6 @@ import (
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/delivery"
-	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/delivery/preview"
 )
 
@@ -192,10 +191,14 @@ func (o *Options) selected(ctx context.Context, hub *client.Hub, pkg *v1alpha1.P
 
 // ask asks the clusters for which there is content.
 func (o *Options) ask(ctx context.Context, hub *client.Hub, plan *Plan, selected []v1alpha1.MemberCluster, contents *delivery.Contents) error {
-	content := map[v1alpha1.ClusterName][]bundle.Entry{}
+	content := map[v1alpha1.ClusterName]*preview.Content{}
 	for _, class := range contents.Classes {
+		prepared, err := preview.Prepare(plan.Package, class.Entries)
+		if err != nil {
+			return err
+		}
 		for _, cluster := range class.Clusters {
-			content[cluster] = class.Entries
+			content[cluster] = prepared
 		}
 	}
 	members, err := fleet.Members(ctx, o.Factory, hub, selected)
@@ -213,7 +216,7 @@ func (o *Options) ask(ctx context.Context, hub *client.Hub, plan *Plan, selected
 	step := view.Start("asking " + clusters(len(asked)))
 	done := 0
 	for said := range fleet.Ask(ctx, asked, func(ctx context.Context, m fleet.Member) seen {
-		return o.preview(ctx, m, plan.Package, content[m.Cluster])
+		return o.preview(ctx, m, content[m.Cluster])
 	}) {
 		plan.add(said)
 		done++
@@ -223,7 +226,7 @@ func (o *Options) ask(ctx context.Context, hub *client.Hub, plan *Plan, selected
 	return step.End(ctx.Err())
 }
 
-func (o *Options) preview(ctx context.Context, m fleet.Member, key v1alpha1.PackageKey, entries []bundle.Entry) seen {
+func (o *Options) preview(ctx context.Context, m fleet.Member, content *preview.Content) seen {
 	said := seen{cluster: m.Cluster, err: m.Gone}
 	if said.err != nil {
 		return said
@@ -232,7 +235,7 @@ func (o *Options) preview(ctx context.Context, m fleet.Member, key v1alpha1.Pack
 	defer cancel()
 	member, err := preview.Open(m.Config)
 	if err == nil {
-		said.Preview, err = member.Of(ctx, key, entries)
+		said.Preview, err = member.Of(ctx, content)
 	}
 	if said.err = err; err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		said.err = context.Cause(ctx)

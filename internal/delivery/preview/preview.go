@@ -103,10 +103,46 @@ func Open(config *rest.Config) (*Member, error) {
 	return m, err
 }
 
-// Of says what would happen if the member held these objects of the Package, which are all of them. Its error says that
-// the member could not be asked.
-func (m *Member) Of(ctx context.Context, key v1alpha1.PackageKey, entries []bundle.Entry) (*Preview, error) {
-	look, err := m.begin(ctx, key, entries)
+// Content is all objects of a Package as an agent sends them. Many members may be asked about one, at the same time.
+type Content struct {
+	key     v1alpha1.PackageKey
+	objects []object
+	defines map[schema.GroupKind]bool
+}
+
+// object is one object of the content.
+type object struct {
+	id       bundle.ID
+	file     string
+	body     []byte
+	takeOver bool
+}
+
+// Prepare makes the content of rendered objects.
+func Prepare(key v1alpha1.PackageKey, entries []bundle.Entry) (*Content, error) {
+	c := &Content{key: key, defines: map[schema.GroupKind]bool{}}
+	for _, entry := range entries {
+		id, err := bundle.Identify(entry.Object)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", entry.File, err)
+		}
+		body, annotations, err := bundle.Label(entry.Object, key)
+		if err != nil {
+			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
+		}
+		c.objects = append(c.objects, object{
+			id: id, file: entry.File, body: body, takeOver: annotations[v1alpha1.TakeOverAnnotation] == "true",
+		})
+		if kind, is := defines(entry.Object); is {
+			c.defines[kind] = true
+		}
+	}
+	return c, nil
+}
+
+// Of says what would happen if the member held the content. Its error says that the member could not be asked.
+func (m *Member) Of(ctx context.Context, content *Content) (*Preview, error) {
+	look, err := m.begin(ctx, content)
 	if err != nil {
 		return nil, err
 	}
@@ -129,27 +165,17 @@ func (m *Member) Of(ctx context.Context, key v1alpha1.PackageKey, entries []bund
 // look is one look at a member.
 type look struct {
 	*Member
-	key     v1alpha1.PackageKey
-	objects []object
-	wanted  map[bundle.Key]bool // with the namespace default written out
-	defines map[schema.GroupKind]bool
-	mapper  meta.RESTMapper
-	served  []*metav1.APIResourceList
+	*Content
+	wanted map[bundle.Key]bool // with the namespace default written out
+	mapper meta.RESTMapper
+	served []*metav1.APIResourceList
 
 	mu    sync.Mutex
 	found Preview
 }
 
-// object is one object of the content.
-type object struct {
-	id       bundle.ID
-	file     string
-	body     []byte
-	takeOver bool
-}
-
-func (m *Member) begin(ctx context.Context, key v1alpha1.PackageKey, entries []bundle.Entry) (*look, error) {
-	l := &look{Member: m, key: key, wanted: map[bundle.Key]bool{}, defines: map[schema.GroupKind]bool{}}
+func (m *Member) begin(ctx context.Context, content *Content) (*look, error) {
+	l := &look{Member: m, Content: content, wanted: map[bundle.Key]bool{}}
 	asked, err := discovery.NewDiscoveryClientForConfigAndClient(m.config, &http.Client{Transport: within{ctx, m.client.Transport}})
 	if err != nil {
 		return nil, err
@@ -164,22 +190,6 @@ func (m *Member) begin(ctx context.Context, key v1alpha1.PackageKey, entries []b
 	}
 	l.mapper = mapperOf(groups, resources)
 	l.served = preferred(groups, resources)
-	for _, entry := range entries {
-		id, err := bundle.Identify(entry.Object)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", entry.File, err)
-		}
-		body, annotations, err := bundle.Label(entry.Object, key)
-		if err != nil {
-			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
-		}
-		l.objects = append(l.objects, object{
-			id: id, file: entry.File, body: body, takeOver: annotations[v1alpha1.TakeOverAnnotation] == "true",
-		})
-		if kind, is := defines(entry.Object); is {
-			l.defines[kind] = true
-		}
-	}
 	for _, o := range l.objects {
 		at := o.id.Key()
 		if mapping, err := l.mapping(o.id); err == nil {

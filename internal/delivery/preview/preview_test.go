@@ -39,6 +39,16 @@ func entries(t *testing.T, manifests ...string) []bundle.Entry {
 	return all
 }
 
+// content is what an agent would send of manifests.
+func content(t *testing.T, manifests ...string) *Content {
+	t.Helper()
+	c, err := Prepare(shop, entries(t, manifests...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func configMap(namespace, name, value string) string {
 	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: %s, name: %s}\ndata: {key: %q, other: same}\n", namespace, name, value)
 }
@@ -107,7 +117,7 @@ func TestPreview(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := member.Of(t.Context(), shop, entries(t,
+	got, err := member.Of(t.Context(), content(t,
 		configMap(ns, "same", "old"), configMap(ns, "changed", "new"), configMap(ns, "theirs", "new"), configMap(ns, "fresh", "new"),
 		fmt.Sprintf(secret, "canary-new"),
 		"apiVersion: v1\nkind: Namespace\nmetadata: {name: "+ns+"-new}\n", configMap(ns+"-new", "inside", "new"),
@@ -164,7 +174,7 @@ func TestPreviewOfWhatCannotBeSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := member.Of(t.Context(), shop, entries(t, configMap(ns, "fresh", "new")))
+	got, err := member.Of(t.Context(), content(t, configMap(ns, "fresh", "new")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +186,7 @@ func TestPreviewOfWhatCannotBeSeen(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := member.Of(ctx, shop, entries(t, configMap(ns, "fresh", "new"))); err == nil {
+	if _, err := member.Of(ctx, content(t, configMap(ns, "fresh", "new"))); err == nil {
 		t.Error("who was not asked has said something")
 	}
 }
