@@ -113,6 +113,8 @@ func (u *unit) pruneSome(ctx context.Context, id string, keys []bundle.Key) []er
 			kept = append(kept, *o)
 		}
 	}
+	u.deleting.Lock()
+	defer u.deleting.Unlock()
 	if err := u.engine.deletions.Record(id, kept); err != nil {
 		return append(errs, fmt.Errorf("%d objects were not pruned, since it could not be kept how they are: %w", len(keys), err))
 	}

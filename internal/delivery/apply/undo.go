@@ -239,6 +239,8 @@ func (u *unit) keep(objects []disk.Deleted) (refused map[bundle.Key]error, err e
 	}
 	refused = map[bundle.Key]error{}
 	despite := u.approval(u.asked()).GetId()
+	u.deleting.Lock()
+	defer u.deleting.Unlock()
 	u.folder.Lock()
 	defer u.folder.Unlock()
 	for _, o := range objects {

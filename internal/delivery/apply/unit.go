@@ -43,6 +43,9 @@ type ways struct {
 	rules atomic.Pointer[rules]
 	guard guard
 	queue queue // of the unit's own loop
+	// deleting is held while objects are written to the journal and deleted: who brings them back comes before or after, never
+	// between the last look at an object and its deletion.
+	deleting sync.Mutex
 }
 
 // orders is what the unit is told to do.

@@ -200,6 +200,9 @@ func (d *Deletions) Record(id string, objects []Deleted) error {
 	if one == nil || one.Closed {
 		return fmt.Errorf("there is no deletion %s to add to", id)
 	}
+	if one.Undo != nil {
+		return fmt.Errorf("deletion %s is being undone", id)
+	}
 	packed, err := pack(objects)
 	if err != nil {
 		return err
