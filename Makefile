@@ -65,6 +65,22 @@ $(BIN)/umbel-dex: $(wildcard tools/dex/*)
 	@echo "building umbel-dex; the first time this takes a minute"
 	@cd tools/dex && $(GO_BUILD) -ldflags '-s -w' -o $@ .
 
+# The engines of others, to measure beside our own and to test against. Each wants its own versions of Kubernetes' libraries.
+PEER_SOURCES := $(shell find test/peers -name '*.go' -o -name 'go.*')
+
+.PHONY: peers
+peers: $(BIN)/fluxssa $(BIN)/gitopsengine ## the engines of Flux and Argo CD, as programs that apply a folder
+
+$(BIN)/fluxssa: $(PEER_SOURCES)
+	@mkdir -p $(BIN)
+	@echo "building fluxssa; the first time this takes a minute or two"
+	@cd test/peers && $(GO_BUILD) -ldflags '-s -w' -o $@ ./fluxssa
+
+$(BIN)/gitopsengine: $(PEER_SOURCES)
+	@mkdir -p $(BIN)
+	@echo "building gitopsengine; the first time this takes a minute or two"
+	@cd test/peers/gitopsengine && $(GO_BUILD) -ldflags '-s -w' -o $@ .
+
 .PHONY: test
 test: deps build lint check-generate unit simulate race e2e ## everything that has to hold before a change lands
 
