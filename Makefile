@@ -86,6 +86,7 @@ test: deps build lint check-generate unit simulate race e2e ## everything that h
 
 .PHONY: unit
 unit: kube dex ## tests of single packages, against a real API server where they need one
+	@scripts/install-deps.sh unit
 	go test ./...
 
 SCHEDULES ?= 100000
@@ -97,6 +98,7 @@ RACE := ./internal/...
 .PHONY: race
 race: kube dex ## the unit tests under the race detector (installs gcc where it is missing)
 	@scripts/install-deps.sh race
+	@scripts/install-deps.sh unit
 	CGO_ENABLED=1 go test -race $(RACE)
 
 .PHONY: e2e

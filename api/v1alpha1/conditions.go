@@ -61,6 +61,9 @@ const (
 const (
 	// ConditionFetched is True when the source was read; False keeps the last good Release in place.
 	ConditionFetched = "Fetched"
+	// ConditionVerified is True when the revision is signed as spec.source asks; False keeps the last good Release in place.
+	// Without verify there is none.
+	ConditionVerified = "Verified"
 	// ConditionRendered is True when the revision rendered for every selected cluster.
 	ConditionRendered = "Rendered"
 	// ConditionPlaced is True when the Placement exists and is decided.
@@ -81,6 +84,10 @@ const (
 	ReasonSourceNotAllowed  = "SourceNotAllowed"  // the source is on the hub's own disk, where it may not read
 	ReasonRefNotFound       = "RefNotFound"       // the branch, tag or commit does not exist in the source
 	ReasonPathNotFound      = "PathNotFound"      // the path does not exist in the revision
+	ReasonVerified          = "Verified"          // Verified True
+	ReasonNotVerified       = "NotVerified"       // Verified False: it is not signed, or by nobody who may; a Package's Delivered too
+	ReasonWentBack          = "WentBack"          // Verified False: it is older than what was verified before
+	ReasonKeysInvalid       = "KeysInvalid"       // Verified False: a Secret or ConfigMap with keys is not there, or cannot be read
 	ReasonRendered          = "Rendered"          // Rendered True
 	ReasonRenderFailed      = "RenderFailed"      // a file is invalid; the message names file, object and field
 	ReasonValuesInvalid     = "ValuesInvalid"     // a ConfigMap or Secret with Helm values is not there, or lacks the key

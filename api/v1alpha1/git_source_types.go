@@ -38,4 +38,7 @@ type GitSource struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5s')",message="pollInterval is at least 5s"
 	// +optional
 	PollInterval *metav1.Duration `json:"pollInterval,omitempty"`
+	// verify has the hub take commits only that somebody signed whose key is known. Without it every commit is taken.
+	// +optional
+	Verify *GitVerification `json:"verify,omitempty"`
 }

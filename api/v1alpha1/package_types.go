@@ -108,7 +108,7 @@ type PackageStatus struct {
 	// observedGeneration is the generation of the spec that this status speaks of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions: Fetched, Rendered, Placed, Delivered, and Ready computed from them.
+	// conditions: Fetched, Verified where the source asks for it, Rendered, Placed, Delivered, and Ready computed from them.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -119,6 +119,9 @@ type PackageStatus struct {
 	// revision is the source revision of that Release.
 	// +optional
 	Revision string `json:"revision,omitempty"`
+	// verified is the newest revision that was verified, where the source says by whom it has to be signed.
+	// +optional
+	Verified *Verified `json:"verified,omitempty"`
 	// clusters counts the selected clusters by state.
 	// +optional
 	Clusters ClusterCounts `json:"clusters,omitempty"`

@@ -10,6 +10,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Package",type=string,JSONPath=`.spec.packageRef.name`
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.spec.revision`
 // +kubebuilder:printcolumn:name="Objects",type=integer,JSONPath=`.spec.variants[0].objects`
+// +kubebuilder:printcolumn:name="Verified",type=string,JSONPath=`.metadata.annotations.umbel\.dev/verified`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type Release struct {
 	metav1.TypeMeta   `json:",inline"`

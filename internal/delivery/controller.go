@@ -93,6 +93,7 @@ type memo struct {
 	retired  string            // the Release after which old ones were dropped
 	fed      fed               // what the last rendering read
 	valued   valued            // how a chart is rendered
+	keyring  keyring           // who may sign
 }
 
 // visit is one pass over a Package. Steps read and fill it in their order.
@@ -104,9 +105,12 @@ type visit struct {
 	seen         Seen
 	members      []Member
 	dependencies []Dependency
-	commit       string    // what the source points at; empty when that is not known
-	fetched      time.Time // when that was found out
-	inputs       string    // what the variants say, as Inputs gives it
+	commit       string // what the source points at; empty when that is not known, or not to be used
+	head         source.Revision
+	signed       *v1alpha1.Verified // the head, where it has to be and is
+	gives        bool               // the current Release is what the head gives
+	fetched      time.Time          // when that was found out
+	inputs       string             // what the variants say, as Inputs gives it
 
 	valuesUnknown bool // those of a chart: it is not rendered
 
@@ -171,7 +175,7 @@ func (c *Controller) steps(pkg *v1alpha1.Package) []func(context.Context, *visit
 		return []func(context.Context, *visit) error{c.observe, c.publish, c.count, c.wait}
 	}
 	return []func(context.Context, *visit) error{
-		c.hold, c.observe, c.stage, c.observeDependencies, c.publish, c.fetch, c.values, c.render, c.stage, c.observeDependencies,
+		c.hold, c.observe, c.stage, c.observeDependencies, c.publish, c.fetch, c.verify, c.values, c.render, c.sign, c.stage, c.observeDependencies,
 		c.publish, c.tellDependencies, c.count, c.retire,
 	}
 }
@@ -193,7 +197,7 @@ func (c *Controller) hold(ctx context.Context, v *visit) error {
 
 // publish tells the gateway's side what is known, and what of it is in doubt.
 func (c *Controller) publish(_ context.Context, v *visit) error {
-	v.seen.Doubt, v.seen.Policy = doubtOf(v.pkg), PolicyOf(&v.pkg.Spec)
+	v.seen.Doubt, v.seen.Policy, v.seen.Rule = doubtOf(v.pkg), PolicyOf(&v.pkg.Spec), ruleOf(v.pkg.Spec.Source).digest
 	v.seen.Withheld = Withhold(v.seen, v.members, v.pkg.Spec.Deletes)
 	c.desired.publish(v.key, v.seen)
 	return nil
@@ -218,8 +222,7 @@ func (c *Controller) conclude(ctx context.Context, v *visit, before *v1alpha1.Pa
 		v.tellOf(was, found)
 	}
 	status.ObservedGeneration = v.pkg.Generation
-	conditions.DeriveReady(&status.Conditions, v.pkg.Generation,
-		v1alpha1.ConditionFetched, v1alpha1.ConditionRendered, v1alpha1.ConditionPlaced, v1alpha1.ConditionDelivered)
+	conditions.DeriveReady(&status.Conditions, v.pkg.Generation, readyBy(v.pkg.Spec.Source)...)
 	if !equality.Semantic.DeepEqual(before, status) {
 		err := c.client.Status().Update(ctx, v.pkg)
 		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {

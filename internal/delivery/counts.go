@@ -162,6 +162,9 @@ func Delivered(seen Seen, t Tally) metav1.Condition {
 		c.Message = "the placement is not decided; clusters keep what they hold"
 	case seen.Release == nil:
 		c.Reason, c.Message = v1alpha1.ReasonNoRelease, "nothing has been rendered yet"
+	case seen.Staged == nil && !seen.verified(seen.Release):
+		c.Reason = v1alpha1.ReasonNotVerified
+		c.Message = fmt.Sprintf("release %s is not verified, as spec.source asks since; clusters keep what they hold", seen.Release.Name)
 	case selected == 0 && t.Counts.Removing == 0:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonNoClusters, "the placement selects no cluster"
 	case seen.Withheld.Any():

@@ -167,7 +167,7 @@ func (d *Desired) publish(key v1alpha1.PackageKey, seen Seen) {
 	d.views[key] = after
 	defer d.settled(key)
 	if before != nil && before.Release == after.Release && before.Deleting == after.Deleting && before.Doubt == after.Doubt &&
-		samePolicy && before.Withheld.Equal(after.Withheld) && before.Staged.same(after.Staged) && maps.Equal(before.Waits, after.Waits) &&
+		samePolicy && before.Rule == after.Rule && before.Withheld.Equal(after.Withheld) && before.Staged.same(after.Staged) && maps.Equal(before.Waits, after.Waits) &&
 		samePlacement(before.Placement, after.Placement) {
 		return
 	}
@@ -223,7 +223,8 @@ func (w *view) add(key v1alpha1.PackageKey, release *v1alpha1.Release) {
 }
 
 func sameRelease(a, b *v1alpha1.Release) bool {
-	return a == b || a != nil && b != nil && a.Name == b.Name && a.UID == b.UID
+	return a == b || a != nil && b != nil && a.Name == b.Name && a.UID == b.UID &&
+		a.Annotations[v1alpha1.VerifiedAnnotation] == b.Annotations[v1alpha1.VerifiedAnnotation]
 }
 
 func samePlacement(a, b *v1alpha1.Placement) bool {

@@ -9,6 +9,7 @@
 //  1. Observe the Placement, the current Release and the clusters.
 //  2. Publish what that means, before anything that can fail.
 //  3. Fetch the source, in the background, when it is due or asked for. What stands in the Package itself is there.
+//     What has to be signed and is not, by somebody who may, is not used, and a Release that it was made of is not told.
 //  4. Render the commit once per class of clusters: those whose labels give the variables of the manifests the same
 //     values. What the current Release has already is not rendered again.
 //  5. Push what is new by digest and create a Release, which never changes. Publish again.

@@ -61,7 +61,7 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 		v.fetchFailed(head.Err)
 		return nil
 	}
-	v.commit, v.fetched = head.ID, head.At
+	v.commit, v.head, v.fetched = head.ID, head.Revision, head.At
 	v.set(metav1.Condition{
 		Type: v1alpha1.ConditionFetched, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonFetched,
 		Message: found(at.ref, head.Revision),

@@ -38,6 +38,8 @@ type Seen struct {
 	Release   *v1alpha1.Release
 	// Policy is how agents are to treat it.
 	Policy Policy
+	// Rule is the one under which a Release has to be verified; empty when it need not be.
+	Rule string
 	// Withheld are clusters that are not selected any more and keep it all the same.
 	Withheld Withheld
 	// Staged is what a Rollout says, for a Package that has a strategy; nil when all clusters get the Release at once.
@@ -91,6 +93,7 @@ const (
 //   - A Package that is being deleted is removed everywhere.
 //   - What is in doubt after a restore is not told.
 //   - One that waits for another Package keeps what it holds.
+//   - A Release that is not verified, and has to be, is not told.
 //   - Otherwise there has to be a Placement with a decision about its current spec. A cluster that it does not select
 //     removes, if the decision stands and is about it, and not too many would at once; one that it selects gets its variant of
 //     the Release, when there is one. Which Release that is says the Rollout, when the Package has a strategy.

@@ -38,6 +38,7 @@ type attempt struct {
 	variables []string
 	classes   string // of the clusters that were selected
 	rendered  metav1.Condition
+	gives     bool // the current Release is what it gives
 }
 
 // render sees to it that the current Release is what the source says now, with a variant for every selected cluster.
@@ -53,7 +54,7 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 	current := v.seen.Release
 	if commit == "" {
 		// The source cannot be read now. New clusters still get the revision that the others have.
-		if current == nil || !SameSource(current.Spec.Source, from) || doubtOf(v.pkg) == DoubtAll {
+		if current == nil || !SameSource(current.Spec.Source, from) || doubtOf(v.pkg) == DoubtAll || !v.seen.verified(current) {
 			return nil
 		}
 		commit = current.Spec.Revision
@@ -67,12 +68,14 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 			return nil
 		}
 		if whole && Covers(&current.Spec, classes) && (len(missing) == 0 || v.memo.files != nil) {
+			v.gives = true
 			v.set(renderedCondition(&current.Spec, missing, v.memo.files))
 			return nil
 		}
 	}
 	if whole && v.tried(from, commit) {
 		v.set(v.memo.tried.rendered)
+		v.gives = v.memo.tried.gives
 		return nil
 	}
 	return c.renderCommit(ctx, v, commit)
@@ -176,7 +179,7 @@ func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) 
 			spec.Variants = Widen(spec.Variants, current.Spec.Variants)
 		}
 		if sameContent(&current.Spec, spec.Variants) {
-			v.memo.verified = current.Name
+			v.memo.verified, v.gives = current.Name, true
 			v.remember(commit, family.Variables, condition)
 			return nil
 		}
@@ -255,7 +258,7 @@ func (c *Controller) push(ctx context.Context, repository string, family *render
 func (v *visit) remember(commit string, variables []string, condition metav1.Condition) {
 	v.memo.tried = attempt{
 		source: Released(v.pkg.Spec.Source), inputs: v.inputs, values: v.memo.valued.digest, commit: commit, release: v.pkg.Status.Release,
-		variables: variables, classes: classesKey(variables, v.selected()), rendered: condition,
+		variables: variables, classes: classesKey(variables, v.selected()), rendered: condition, gives: v.gives,
 	}
 }
 
@@ -322,7 +325,11 @@ func (c *Controller) release(ctx context.Context, v *visit, spec v1alpha1.Releas
 		ObjectMeta: metav1.ObjectMeta{Namespace: v.pkg.Namespace, Name: name},
 		Spec:       spec,
 	}
-	if err := controllerutil.SetOwnerReference(v.pkg, release, c.client.Scheme()); err != nil {
+	mark, err := markOf(v.signed)
+	if err == nil && mark != "" && spec.Revision == v.signed.Revision {
+		release.Annotations = map[string]string{v1alpha1.VerifiedAnnotation: mark}
+	}
+	if err := errors.Join(err, controllerutil.SetOwnerReference(v.pkg, release, c.client.Scheme())); err != nil {
 		return fmt.Errorf("making release %s: %w", name, err)
 	}
 	err = c.client.Create(ctx, release)
@@ -339,7 +346,7 @@ func (c *Controller) release(ctx context.Context, v *visit, spec v1alpha1.Releas
 	if err != nil {
 		return fmt.Errorf("creating release %s: %w", name, err)
 	}
-	v.seen.Release, v.memo.release, v.memo.verified = release, release, release.Name
+	v.seen.Release, v.memo.release, v.memo.verified, v.gives = release, release, release.Name, true
 	v.pkg.Status.Release, v.pkg.Status.Revision = release.Name, spec.Revision
 	v.happened(corev1.EventTypeNormal, "Released", "Release", "Released %s as %s in %d variants", source.Short(spec.Revision), name, len(spec.Variants))
 	return nil

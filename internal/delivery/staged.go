@@ -26,10 +26,14 @@ type Staged struct {
 
 // releaseFor returns the Release that a cluster is to hold; nil when it is told nothing.
 func (s *Seen) releaseFor(cluster v1alpha1.ClusterName) *v1alpha1.Release {
-	if s.Staged == nil {
-		return s.Release
+	release := s.Release
+	if s.Staged != nil {
+		release = s.Staged.Releases[s.Staged.Orders.For(cluster)]
 	}
-	return s.Staged.Releases[s.Staged.Orders.For(cluster)]
+	if !s.verified(release) {
+		return nil
+	}
+	return release
 }
 
 // releases are all that some cluster may be told.

@@ -131,6 +131,9 @@ func (a *Account) source(pkg *v1alpha1.Package) {
 		return
 	}
 	a.condition(Source, pkg, v1alpha1.ConditionFetched)
+	if git := pkg.Spec.Source.Git; git != nil && git.Verify != nil {
+		a.condition(Source, pkg, v1alpha1.ConditionVerified)
+	}
 }
 
 // render says what was rendered, and whether there is a variant of it for the cluster.

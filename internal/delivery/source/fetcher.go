@@ -200,6 +200,29 @@ func (f *Fetcher) Tree(ref Ref, revision, folder string) (fs.FS, error) {
 	return tree, nil
 }
 
+// Evidence returns what a revision is signed with. Errors are *Error: FetchFailed when the cache does not have it.
+func (f *Fetcher) Evidence(ref Ref, of Revision) (Evidence, error) {
+	witness, ok := f.needs.Readers[ref.Kind].(Witness)
+	if !ok {
+		return Evidence{}, Explain(ref, fmt.Errorf("sources of kind %q are not signed", ref.Kind), Credentials{})
+	}
+	evidence, err := witness.Evidence(ref, of)
+	if err != nil {
+		return Evidence{}, Explain(ref, err, Credentials{})
+	}
+	return evidence, nil
+}
+
+// Before says whether one revision is an ancestor of another; false where that cannot be told.
+func (f *Fetcher) Before(ref Ref, one, other string) bool {
+	witness, ok := f.needs.Readers[ref.Kind].(Witness)
+	if !ok {
+		return false
+	}
+	before, err := witness.Before(ref, one, other)
+	return err == nil && before
+}
+
 func revisionOf(kind Kind, revision string) string {
 	if kind == Git {
 		return "commit " + Short(revision)

@@ -48,6 +48,23 @@ type Revision struct {
 	ID string
 	// Name is the branch, tag or version that was found; empty when the Ref says all.
 	Name string
+	// Tag is the hash of the object that a Git tag has of its own; empty where there is none.
+	Tag string
+}
+
+// Evidence is what a revision is signed with, as bytes that prove by themselves who they are of.
+type Evidence struct {
+	// Commit and Tag are objects of Git, without their kind and length; Tag is nil where the tag has none of its own.
+	Commit, Tag []byte
+}
+
+// Witness is a Reader that knows what revisions are signed with. Its methods may be called from many goroutines.
+type Witness interface {
+	// Evidence returns what a revision is signed with that was resolved, by a Ref with the same URL, Chart and Secret. It does
+	// not ask the remote; what is not in the cache is an error.
+	Evidence(ref Ref, of Revision) (Evidence, error)
+	// Before says whether one revision is an ancestor of another, as far as the cache can tell.
+	Before(ref Ref, one, other string) (bool, error)
 }
 
 // Reader reads the sources of one kind. Its methods may be called from many goroutines.

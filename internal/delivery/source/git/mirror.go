@@ -80,7 +80,7 @@ func (m *mirror) fetch(ctx context.Context, ref source.Ref, with source.Credenti
 	if err != nil {
 		return source.Revision{}, err
 	}
-	if !hasCommit(storage, found.commit) {
+	if !hasCommit(storage, found.commit) || lacks(storage, found) {
 		if err := from.fetch(ctx, storage, found.wants); err != nil {
 			return source.Revision{}, err
 		}
@@ -102,7 +102,13 @@ func (m *mirror) fetched(ref source.Ref, found target) (source.Revision, error) 
 	if err != nil {
 		return source.Revision{}, err
 	}
-	return source.Revision{ID: commit, Name: found.name}, nil
+	revision := source.Revision{ID: commit, Name: found.name}
+	for _, hash := range found.wants { // a branch or a tag has one
+		if _, err := object.GetTag(storage, hash); err == nil && found.name != "" {
+			revision.Tag = hash.String()
+		}
+	}
+	return revision, nil
 }
 
 // target is where a Ref was found in a remote.
@@ -170,6 +176,16 @@ func findNewest(heads map[plumbing.ReferenceName]plumbing.Hash, ref source.Ref) 
 		return target{}, source.RefNotFound(ref, "none of its %d tags is a version that %q allows (spec.source.git.semver)", len(tags), ref.Range)
 	}
 	return targetOf(heads, plumbing.NewTagReferenceName(tag)), nil
+}
+
+// lacks says whether the mirror has no object of a tag whose commit it has.
+func lacks(storage *filesystem.Storage, found target) bool {
+	for _, hash := range found.wants {
+		if found.name != "" && storage.HasEncodedObject(hash) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func hasCommit(storage *filesystem.Storage, hash plumbing.Hash) bool {

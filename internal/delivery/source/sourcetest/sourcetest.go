@@ -23,7 +23,8 @@ type Repository struct {
 	// Dir is the working tree.
 	Dir string
 
-	t testing.TB
+	t  testing.TB
+	at string // when commits are made; empty for now
 }
 
 // New makes an empty repository that goes with the test.
@@ -43,6 +44,9 @@ func (r *Repository) Git(args ...string) string {
 	cmd := exec.CommandContext(r.t.Context(), "git", args...)
 	cmd.Dir = r.Dir
 	cmd.Env = environment()
+	if r.at != "" {
+		cmd.Env = append(cmd.Env, "GIT_AUTHOR_DATE="+r.at, "GIT_COMMITTER_DATE="+r.at)
+	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		r.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
