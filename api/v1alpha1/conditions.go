@@ -73,6 +73,8 @@ const (
 	ConditionDelivered = "Delivered"
 	// ConditionDependencies is False while clusters wait for Packages in spec.dependsOn. Without spec.dependsOn there is none.
 	ConditionDependencies = "DependenciesReady"
+	// ConditionPlanned is False while what was rendered last, or a cluster, waits for a Plan. Without spec.plan there is none.
+	ConditionPlanned = "Planned"
 )
 
 // Reasons of a Package's conditions.
@@ -108,6 +110,9 @@ const (
 	ReasonRollingOut        = "RollingOut"        // Delivered False: a rollout is under way; the message says where it is
 	ReasonRolloutHalted     = "RolloutHalted"     // Delivered False: a rollout stopped and waits for somebody
 	ReasonRolledBack        = "RolledBack"        // Delivered False: the clusters were brought back to an earlier release
+
+	ReasonPlanned      = "Planned"      // Planned True
+	ReasonPlanRequired = "PlanRequired" // Planned False: nobody has saved a Plan of this
 
 	ReasonDependenciesHealthy = "DependenciesHealthy" // DependenciesReady True
 	ReasonWaiting             = "Waiting"             // DependenciesReady False: clusters wait for another Package

@@ -34,6 +34,12 @@ func (d *MemberDeletesHeld) Describe(release string) string {
 	return text
 }
 
+// SavePlan is the command that makes a Plan of what a Package changes.
+func SavePlan(key PackageKey) string {
+	namespace, name := key.Split()
+	return fmt.Sprintf("`umbel plan %s -n %s --save` makes one", name, namespace)
+}
+
 // ApproveDeletes is the command that lets a Package's deletes happen.
 func ApproveDeletes(key PackageKey) string {
 	namespace, name := key.Split()

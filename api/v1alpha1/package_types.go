@@ -43,6 +43,9 @@ type PackageSpec struct {
 	Helm *HelmOptions `json:"helm,omitempty"`
 	// placementRef names the Placement, in the same namespace, that says which clusters get the Package.
 	PlacementRef LocalReference `json:"placementRef"`
+	// plan says whether a change waits until somebody has saved a Plan of it. The default is that it does not.
+	// +optional
+	Plan PlanPolicy `json:"plan,omitempty"`
 	// deletes says what may be deleted without a word. Absent, the defaults hold.
 	// +optional
 	Deletes *PackageDeletes `json:"deletes,omitempty"`

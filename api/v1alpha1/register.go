@@ -17,6 +17,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Package{}, &PackageList{},
 		&Release{}, &ReleaseList{},
 		&Rollout{}, &RolloutList{},
+		&Plan{}, &PlanList{},
 		&Scope{}, &ScopeList{},
 		&AgentUpgrade{}, &AgentUpgradeList{},
 	)

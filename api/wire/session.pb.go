@@ -1071,6 +1071,9 @@ type Policy struct {
 	DeleteBudget *Budget `protobuf:"bytes,1,opt,name=delete_budget,json=deleteBudget,proto3" json:"delete_budget,omitempty"`
 	// delete_approvals are words that were given.
 	DeleteApprovals []*DeleteApproval `protobuf:"bytes,2,rep,name=delete_approvals,json=deleteApprovals,proto3" json:"delete_approvals,omitempty"`
+	// planned is a hash of what somebody has seen that the release changes here: when it would change anything else, it is not
+	// applied. Empty lets it change what it does; "none" lets it change nothing, since nobody has seen it.
+	Planned string `protobuf:"bytes,3,opt,name=planned,proto3" json:"planned,omitempty"`
 	// drift_mode says what is done about objects that somebody else changed or deleted.
 	DriftMode Policy_DriftMode `protobuf:"varint,10,opt,name=drift_mode,json=driftMode,proto3,enum=umbel.wire.v1.Policy_DriftMode" json:"drift_mode,omitempty"`
 	// drift_ignore are fields that are set when an object is created, and left to others from then on.
@@ -1125,6 +1128,13 @@ func (x *Policy) GetDeleteApprovals() []*DeleteApproval {
 		return x.DeleteApprovals
 	}
 	return nil
+}
+
+func (x *Policy) GetPlanned() string {
+	if x != nil {
+		return x.Planned
+	}
+	return ""
 }
 
 func (x *Policy) GetDriftMode() Policy_DriftMode {
@@ -3083,10 +3093,11 @@ const file_session_proto_rawDesc = "" +
 	"\x06digest\x18\x05 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04size\x18\x06 \x01(\x03R\x04size\x12-\n" +
 	"\x06policy\x18\a \x01(\v2\x15.umbel.wire.v1.PolicyR\x06policy\x12\x1b\n" +
-	"\tpolicy_id\x18\b \x01(\tR\bpolicyId\"\xa0\x03\n" +
+	"\tpolicy_id\x18\b \x01(\tR\bpolicyId\"\xba\x03\n" +
 	"\x06Policy\x12:\n" +
 	"\rdelete_budget\x18\x01 \x01(\v2\x15.umbel.wire.v1.BudgetR\fdeleteBudget\x12H\n" +
-	"\x10delete_approvals\x18\x02 \x03(\v2\x1d.umbel.wire.v1.DeleteApprovalR\x0fdeleteApprovals\x12>\n" +
+	"\x10delete_approvals\x18\x02 \x03(\v2\x1d.umbel.wire.v1.DeleteApprovalR\x0fdeleteApprovals\x12\x18\n" +
+	"\aplanned\x18\x03 \x01(\tR\aplanned\x12>\n" +
 	"\n" +
 	"drift_mode\x18\n" +
 	" \x01(\x0e2\x1f.umbel.wire.v1.Policy.DriftModeR\tdriftMode\x12=\n" +

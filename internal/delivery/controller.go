@@ -82,18 +82,19 @@ type Controller struct {
 // memo is what this process remembers of a Package. All of it can be lost: then a source is fetched, a commit is
 // rendered, or content is looked for once more, and comes out the same.
 type memo struct {
-	uid      types.UID // of the Package; another one of the same name starts anew
-	visited  bool
-	refresh  string            // the value of the refresh annotation that was seen last
-	notOlder time.Time         // when that was: no older fetch will do
-	release  *v1alpha1.Release // the last one that was created here, until the cache has it
-	verified string            // the Release whose content was found in the registry
-	tried    attempt           // what was rendered last and made no new Release
-	files    map[string]string // variable of the current Release -> a file that refers to it
-	retired  string            // the Release after which old ones were dropped
-	fed      fed               // what the last rendering read
-	valued   valued            // how a chart is rendered
-	keyring  keyring           // who may sign
+	uid       types.UID // of the Package; another one of the same name starts anew
+	visited   bool
+	refresh   string            // the value of the refresh annotation that was seen last
+	notOlder  time.Time         // when that was: no older fetch will do
+	release   *v1alpha1.Release // the last one that was created here, until the cache has it
+	verified  string            // the Release whose content was found in the registry
+	tried     attempt           // what was rendered last and made no new Release
+	unplanned *v1alpha1.Release // what was rendered last, and waits for a Plan
+	files     map[string]string // variable of the current Release -> a file that refers to it
+	retired   string            // the Release after which old ones were dropped
+	fed       fed               // what the last rendering read
+	valued    valued            // how a chart is rendered
+	keyring   keyring           // who may sign
 }
 
 // visit is one pass over a Package. Steps read and fill it in their order.
@@ -175,8 +176,8 @@ func (c *Controller) steps(pkg *v1alpha1.Package) []func(context.Context, *visit
 		return []func(context.Context, *visit) error{c.observe, c.publish, c.count, c.wait}
 	}
 	return []func(context.Context, *visit) error{
-		c.hold, c.observe, c.stage, c.observeDependencies, c.publish, c.fetch, c.verify, c.values, c.render, c.sign, c.stage, c.observeDependencies,
-		c.publish, c.tellDependencies, c.count, c.retire,
+		c.hold, c.observe, c.stage, c.observeDependencies, c.observePlans, c.publish, c.fetch, c.verify, c.values, c.render, c.sign,
+		c.stage, c.observeDependencies, c.observePlans, c.publish, c.tellDependencies, c.tellPlans, c.count, c.retire,
 	}
 }
 
@@ -222,7 +223,7 @@ func (c *Controller) conclude(ctx context.Context, v *visit, before *v1alpha1.Pa
 		v.tellOf(was, found)
 	}
 	status.ObservedGeneration = v.pkg.Generation
-	conditions.DeriveReady(&status.Conditions, v.pkg.Generation, readyBy(v.pkg.Spec.Source)...)
+	conditions.DeriveReady(&status.Conditions, v.pkg.Generation, readyBy(&v.pkg.Spec)...)
 	if !equality.Semantic.DeepEqual(before, status) {
 		err := c.client.Status().Update(ctx, v.pkg)
 		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {

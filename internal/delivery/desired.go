@@ -168,11 +168,12 @@ func (d *Desired) publish(key v1alpha1.PackageKey, seen Seen) {
 	defer d.settled(key)
 	if before != nil && before.Release == after.Release && before.Deleting == after.Deleting && before.Doubt == after.Doubt &&
 		samePolicy && before.Rule == after.Rule && before.Withheld.Equal(after.Withheld) && before.Staged.same(after.Staged) && maps.Equal(before.Waits, after.Waits) &&
+		before.Plans.Equal(after.Plans) &&
 		samePlacement(before.Placement, after.Placement) {
 		return
 	}
 	for cluster := range d.subscribers {
-		if before == nil || !samePolicy || concerns(before.Seen, after.Seen, d.clusters[cluster]) {
+		if before == nil || !samePolicy || !before.Plans.Equal(after.Plans) || concerns(before.Seen, after.Seen, d.clusters[cluster]) {
 			d.notify(cluster)
 		}
 	}
@@ -287,7 +288,7 @@ func (d *Desired) For(cluster v1alpha1.ClusterName) (set session.DesiredSet, isR
 	for key, view := range d.views {
 		switch action, variant := Assign(view.Seen, known); action {
 		case Deliver:
-			set.Assign[key] = view.Policy.on(view.assignments[variant], cluster)
+			set.Assign[key] = view.Policy.on(view.assignments[variant], cluster, view.planned(cluster, variant))
 		case Remove:
 			set.Remove = append(set.Remove, key)
 		case Keep:

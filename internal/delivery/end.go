@@ -34,6 +34,9 @@ func (c *Controller) retire(ctx context.Context, v *visit) error {
 	if err := c.drop(ctx, v, append(kept, *current), old); err != nil {
 		return err
 	}
+	if err := c.retirePlans(ctx, v); err != nil {
+		return err
+	}
 	v.memo.retired = current.Name
 	return nil
 }

@@ -35,6 +35,7 @@ func setupFollower(mgr ctrl.Manager, c *Controller, elected <-chan struct{}) err
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(c.ofPlacement)).
 		Watches(&v1alpha1.Release{}, handler.EnqueueRequestsFromMapFunc(ofRelease)).
 		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(ofRollout)).
+		Watches(&v1alpha1.Plan{}, handler.EnqueueRequestsFromMapFunc(ofPlan)).
 		Complete(f)
 	if err != nil {
 		return fmt.Errorf("setting up the follower of delivery: %w", err)
@@ -74,6 +75,9 @@ func (f *follower) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		return ctrl.Result{}, err
 	}
 	if err := f.controller.observeDependencies(ctx, v); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := f.controller.observePlans(ctx, v); err != nil {
 		return ctrl.Result{}, err
 	}
 	again := time.Duration(0)

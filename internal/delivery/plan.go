@@ -46,7 +46,9 @@ type Seen struct {
 	Staged *Staged
 	// Doubt: the Package was restored from a backup, so that what is known of it is of an earlier time.
 	Doubt Doubt
-	// Waits says which clusters wait for another Package, and why.
+	// Plans are what people have seen of changes, for a Package that changes nothing else.
+	Plans Plans
+	// Waits says which clusters wait, for another Package or for a Plan, and why.
 	Waits map[v1alpha1.ClusterName]string
 }
 
@@ -92,7 +94,7 @@ const (
 //   - A cluster that leaves the fleet keeps what it holds.
 //   - A Package that is being deleted is removed everywhere.
 //   - What is in doubt after a restore is not told.
-//   - One that waits for another Package keeps what it holds.
+//   - One that waits for another Package, or for a Plan, keeps what it holds.
 //   - A Release that is not verified, and has to be, is not told.
 //   - Otherwise there has to be a Placement with a decision about its current spec. A cluster that it does not select
 //     removes, if the decision stands and is about it, and not too many would at once; one that it selects gets its variant of

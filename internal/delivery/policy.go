@@ -91,11 +91,11 @@ func (p Policy) Equal(other Policy) bool {
 	return true
 }
 
-// on puts the policy on a message to a cluster. The message is shared: where the cluster has a policy of its own it gets a
+// on puts the policy on a message to a cluster, with what is planned there. The message is shared: where the cluster has a policy of its own it gets a
 // copy.
-func (p Policy) on(message *wire.Assignment, cluster v1alpha1.ClusterName) *wire.Assignment {
+func (p Policy) on(message *wire.Assignment, cluster v1alpha1.ClusterName, planned string) *wire.Assignment {
 	approvals := p.named[cluster]
-	if message == nil || len(approvals) == 0 {
+	if message == nil || len(approvals) == 0 && planned == "" {
 		return message
 	}
 	own := &wire.Policy{}
@@ -103,6 +103,7 @@ func (p Policy) on(message *wire.Assignment, cluster v1alpha1.ClusterName) *wire
 		own = proto.CloneOf(p.everywhere)
 	}
 	own.DeleteApprovals = append(own.DeleteApprovals, approvals...)
+	own.Planned = planned
 	message = proto.CloneOf(message)
 	message.Policy, message.PolicyId = identified(own)
 	return message

@@ -68,7 +68,7 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 			return nil
 		}
 		if whole && Covers(&current.Spec, classes) && (len(missing) == 0 || v.memo.files != nil) {
-			v.gives = true
+			v.gives, v.memo.unplanned = true, nil
 			v.set(renderedCondition(&current.Spec, missing, v.memo.files))
 			return nil
 		}
@@ -76,6 +76,9 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 	if whole && v.tried(from, commit) {
 		v.set(v.memo.tried.rendered)
 		v.gives = v.memo.tried.gives
+		if r := v.memo.unplanned; r != nil && c.admit(v, r) {
+			v.released(r)
+		}
 		return nil
 	}
 	return c.renderCommit(ctx, v, commit)
@@ -179,7 +182,7 @@ func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) 
 			spec.Variants = Widen(spec.Variants, current.Spec.Variants)
 		}
 		if sameContent(&current.Spec, spec.Variants) {
-			v.memo.verified, v.gives = current.Name, true
+			v.memo.verified, v.memo.unplanned, v.gives = current.Name, nil, true
 			v.remember(commit, family.Variables, condition)
 			return nil
 		}
@@ -189,7 +192,11 @@ func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) 
 		return nil // every object waits for a cluster to say what its variables are
 	}
 	c.compare(ctx, v, &spec)
-	return c.release(ctx, v, spec)
+	admitted, err := c.release(ctx, v, spec)
+	if err == nil && !admitted {
+		v.remember(commit, family.Variables, condition)
+	}
+	return err
 }
 
 // familyOf renders what the selected clusters need.
@@ -315,11 +322,12 @@ func renderedCondition(release *v1alpha1.ReleaseSpec, missing []Missing, files m
 	return condition
 }
 
-// release creates a Release. When it is there already, a crash came between that and the status.
-func (c *Controller) release(ctx context.Context, v *visit, spec v1alpha1.ReleaseSpec) error {
+// release creates a Release, and says whether it is the current one now: where a Plan is required it may have to wait. When it
+// is there already, a crash came between that and the status.
+func (c *Controller) release(ctx context.Context, v *visit, spec v1alpha1.ReleaseSpec) (admitted bool, err error) {
 	name, err := ReleaseName(spec)
 	if err != nil {
-		return err
+		return false, err
 	}
 	release := &v1alpha1.Release{
 		ObjectMeta: metav1.ObjectMeta{Namespace: v.pkg.Namespace, Name: name},
@@ -330,24 +338,29 @@ func (c *Controller) release(ctx context.Context, v *visit, spec v1alpha1.Releas
 		release.Annotations = map[string]string{v1alpha1.VerifiedAnnotation: mark}
 	}
 	if err := errors.Join(err, controllerutil.SetOwnerReference(v.pkg, release, c.client.Scheme())); err != nil {
-		return fmt.Errorf("making release %s: %w", name, err)
+		return false, fmt.Errorf("making release %s: %w", name, err)
 	}
 	err = c.client.Create(ctx, release)
 	if apierrors.IsAlreadyExists(err) {
 		var there v1alpha1.Release
 		if err := c.live.Get(ctx, client.ObjectKeyFromObject(release), &there); err != nil {
-			return fmt.Errorf("reading release %s: %w", name, err)
+			return false, fmt.Errorf("reading release %s: %w", name, err)
 		}
 		if !equality.Semantic.DeepEqual(there.Spec, spec) {
-			return fmt.Errorf("release %s of namespace %s has another content than its name says: delete it", name, v.pkg.Namespace)
+			return false, fmt.Errorf("release %s of namespace %s has another content than its name says: delete it", name, v.pkg.Namespace)
 		}
 		release, err = &there, nil
 	}
 	if err != nil {
-		return fmt.Errorf("creating release %s: %w", name, err)
+		return false, fmt.Errorf("creating release %s: %w", name, err)
 	}
-	v.seen.Release, v.memo.release, v.memo.verified, v.gives = release, release, release.Name, true
-	v.pkg.Status.Release, v.pkg.Status.Revision = release.Name, spec.Revision
-	v.happened(corev1.EventTypeNormal, "Released", "Release", "Released %s as %s in %d variants", source.Short(spec.Revision), name, len(spec.Variants))
-	return nil
+	if !c.admit(v, release) {
+		return false, nil
+	}
+	v.released(release)
+	return true, nil
+}
+
+func (v *visit) released(r *v1alpha1.Release) {
+	v.happened(corev1.EventTypeNormal, "Released", "Release", "Released %s as %s in %d variants", source.Short(r.Spec.Revision), r.Name, len(r.Spec.Variants))
 }

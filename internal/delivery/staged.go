@@ -20,6 +20,8 @@ type Staged struct {
 	// Orders say which Release each cluster is told, and Releases are those that are there, by their names.
 	Orders   v1alpha1.Orders
 	Releases map[string]*v1alpha1.Release
+	// Back: it brings the clusters back to a release that they had.
+	Back bool
 	// Reason and Message say where the rollout is; they are empty when it is complete.
 	Reason, Message string
 }
@@ -71,7 +73,7 @@ func (s *Staged) same(other *Staged) bool {
 	if s == nil || other == nil {
 		return s == other
 	}
-	if len(s.Releases) != len(other.Releases) || !s.Orders.Same(other.Orders) {
+	if s.Back != other.Back || len(s.Releases) != len(other.Releases) || !s.Orders.Same(other.Orders) {
 		return false
 	}
 	for name, release := range s.Releases {
@@ -93,7 +95,9 @@ func (c *Controller) stage(ctx context.Context, v *visit) error {
 	if err != nil || rollout == nil {
 		return err
 	}
-	v.seen.Staged = &Staged{Orders: rollout.Orders(), Releases: map[string]*v1alpha1.Release{}}
+	v.seen.Staged = &Staged{
+		Orders: rollout.Orders(), Releases: map[string]*v1alpha1.Release{}, Back: rollout.Spec.Purpose == v1alpha1.RolloutBack,
+	}
 	for _, name := range v.seen.Staged.Orders.Releases() {
 		release, err := c.staged(ctx, v, name)
 		if err != nil {

@@ -89,6 +89,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(c.ofPlacement)).
 		Watches(&v1alpha1.Release{}, handler.EnqueueRequestsFromMapFunc(ofRelease)).
 		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(ofRollout)).
+		Watches(&v1alpha1.Plan{}, handler.EnqueueRequestsFromMapFunc(ofPlan)).
 		Watches(&v1alpha1.Package{}, handler.EnqueueRequestsFromMapFunc(c.ofDependency)).
 		Watches(&v1alpha1.MemberCluster{}, c.ofMember()).
 		WatchesRawSource(ctrlsource.Func(func(_ context.Context, q queue) error {
@@ -130,6 +131,9 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 		{&v1alpha1.Package{}, packageByDependency, dependencyIndex},
 		{&v1alpha1.Release{}, releaseByPackage, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.Release).Spec.PackageRef.Name}
+		}},
+		{&v1alpha1.Plan{}, planByPackage, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.Plan).Spec.PackageRef.Name}
 		}},
 		{&v1alpha1.Rollout{}, rolloutByPackage, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.Rollout).Spec.PackageRef.Name}
@@ -191,6 +195,14 @@ func ofRollout(_ context.Context, object client.Object) []reconcile.Request {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: rollout.Namespace, Name: rollout.Spec.PackageRef.Name}}}
+}
+
+func ofPlan(_ context.Context, object client.Object) []reconcile.Request {
+	plan, ok := object.(*v1alpha1.Plan)
+	if !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: plan.Namespace, Name: plan.Spec.PackageRef.Name}}}
 }
 
 // ofMember asks again for the Packages that a change of a cluster concerns: those whose state there differs, and,

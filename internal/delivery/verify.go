@@ -56,11 +56,16 @@ func digestOf(parts ...any) string {
 }
 
 // readyBy are the conditions that Ready is made of.
-func readyBy(from v1alpha1.Source) []string {
-	if ruleOf(from).digest == "" {
-		return []string{v1alpha1.ConditionFetched, v1alpha1.ConditionRendered, v1alpha1.ConditionPlaced, v1alpha1.ConditionDelivered}
+func readyBy(spec *v1alpha1.PackageSpec) []string {
+	from := []string{v1alpha1.ConditionFetched}
+	if ruleOf(spec.Source).digest != "" {
+		from = append(from, v1alpha1.ConditionVerified)
 	}
-	return []string{v1alpha1.ConditionFetched, v1alpha1.ConditionVerified, v1alpha1.ConditionRendered, v1alpha1.ConditionPlaced, v1alpha1.ConditionDelivered}
+	from = append(from, v1alpha1.ConditionRendered, v1alpha1.ConditionPlaced)
+	if spec.Plan == v1alpha1.PlanRequired {
+		from = append(from, v1alpha1.ConditionPlanned)
+	}
+	return append(from, v1alpha1.ConditionDelivered)
 }
 
 // verified says whether clusters may be told a Release.

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
 )
 
 const planned = `apiVersion: v1
@@ -135,6 +137,27 @@ func TestPlan(t *testing.T) {
 		got := plan("-f " + filepath.Join(repo, "package.yaml"))
 		if !strings.Contains(got.Out, "  + ConfigMap team-a/plan-large   (chart/templates/map.yaml)\n") || got.Code != 0 {
 			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("saved, for a package that requires one", func(t *testing.T) {
+		got := f.run(t.Context(), "plan", "shop", "--save", "--timeout", "1s")
+		for _, want := range []string{
+			"Saved as plan shop-", ": 1 cluster: 1 to add, 0 stay\n", "2 clusters could not be asked, and will wait for another plan.\n", "spec.plan: Required makes it wait for one.\n",
+		} {
+			if !strings.Contains(got.Err, want) || got.Code != 0 {
+				t.Errorf("code %d, %q is not in:\n%s", got.Code, want, got.Err)
+			}
+		}
+		var plans v1alpha1.PlanList
+		if err := f.api.List(t.Context(), &plans); err != nil {
+			t.Fatal(err)
+		}
+		if len(plans.Items) != 1 || len(plans.Items[0].OwnerReferences) != 1 || plans.Items[0].Spec.Clusters != 1 {
+			t.Fatalf("there are the plans %+v", plans.Items)
+		}
+		spec := plans.Items[0].Spec
+		if len(spec.Contents) != 2 || len(spec.Contents[0].Clusters)+len(spec.Contents[1].Clusters) != 1 {
+			t.Errorf("of the two contents it says %+v", spec.Contents) // of one, no cluster could be asked
 		}
 	})
 	var list corev1.ConfigMapList

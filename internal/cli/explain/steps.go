@@ -83,6 +83,7 @@ func Explain(s *Scene, moment view.Moment) *Account {
 	a.render(s)
 	a.placement(s)
 	a.rollout(s)
+	a.waits(s.Package)
 	a.approval(s)
 	a.connection(s, moment)
 	a.agent(s, moment)
@@ -244,6 +245,19 @@ func (a *Account) rollout(s *Scene) {
 		a.add(Rollout, unknown, at, "the cluster's turn has not come: it is told nothing, and keeps what it holds; "+said, since)
 	default:
 		a.add(Rollout, unknown, at, fmt.Sprintf("the cluster is told %s, and the current one is %s; %s", told, s.Package.Status.Release, said), since)
+	}
+}
+
+// waits says what clusters wait for: a plan, where one is required, and other packages.
+func (a *Account) waits(pkg *v1alpha1.Package) {
+	if a.first(Placement, fail) != nil {
+		return
+	}
+	if pkg.Spec.Plan == v1alpha1.PlanRequired {
+		a.condition(Approval, pkg, v1alpha1.ConditionPlanned)
+	}
+	if len(pkg.Spec.DependsOn) > 0 {
+		a.condition(Rollout, pkg, v1alpha1.ConditionDependencies)
 	}
 }
 

@@ -48,6 +48,9 @@ const examples = `  # what do the changes in this working tree do?
   # what would another placement, source or variant of the package do?
   umbel plan -f package.yaml
 
+  # this is right: let the package change that, and nothing else (spec.plan: Required)
+  umbel plan shop --ref main --save
+
   # for programs
   umbel plan shop -o json`
 
@@ -65,6 +68,8 @@ type Options struct {
 	Format  output.Format
 	// Exit asks for the code Changes.
 	Exit bool
+	// Save keeps the plan on the hub.
+	Save bool
 
 	selector labels.Selector
 }
@@ -89,6 +94,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	flags.StringVarP(&o.File, "filename", "f", "", "`FILE` with the package as it would be")
 	flags.StringVar(&o.Clusters, "clusters", "", "ask only clusters with these `LABELS`, of those that the package is for")
 	span.Var(flags, &o.Timeout, "timeout", "`DURATION` that a cluster may take to answer")
+	flags.BoolVar(&o.Save, "save", false, "keep the plan on the hub: a package whose spec.plan is Required changes what a saved plan says, and nothing else")
 	flags.BoolVar(&o.Exit, "exit-code", false, fmt.Sprintf("end with code %d when something would change", Changes))
 	output.AddFlag(cmd, &o.Format, Markdown, output.JSON, output.YAML)
 	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters)) // it fails for a flag that does not exist only
@@ -148,6 +154,9 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	}
 	if err := o.ask(ctx, hub, plan, selected, contents); err != nil {
 		return err
+	}
+	if o.Save {
+		return o.save(ctx, hub, plan, contents)
 	}
 	return o.show(plan)
 }

@@ -20,6 +20,8 @@ type Plan struct {
 	Without []Unasked `json:"without,omitempty"`
 	// Unasked are clusters that could not be asked.
 	Unasked []Unasked `json:"unasked,omitempty"`
+
+	hashes map[v1alpha1.ClusterName]string // of what would happen on each cluster that was asked
 }
 
 // Group is clusters for which the changes are the same.
@@ -59,6 +61,10 @@ func (p *Plan) add(s seen) {
 		p.Groups = append(p.Groups, Group{Changes: s.Changes, Same: s.Same, Unknown: s.Unknown})
 	}
 	p.Groups[i].Clusters = append(p.Groups[i].Clusters, s.cluster)
+	if p.hashes == nil {
+		p.hashes = map[v1alpha1.ClusterName]string{}
+	}
+	p.hashes[s.cluster] = s.Hash()
 }
 
 // sort puts the groups in order: those that change something first, then the largest, then by the first name.

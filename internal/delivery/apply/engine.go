@@ -19,6 +19,7 @@ import (
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/preview"
 )
 
 // Needs is what an Engine needs. All fields are required.
@@ -40,6 +41,7 @@ type Engine struct {
 	grace     time.Duration // handoverGrace, but in tests
 	dir       string        // of the packages
 	api       *member.API
+	foresight *preview.Member
 	index     *index
 	watches   *watches
 	writer    *writer
@@ -60,8 +62,12 @@ func New(needs Needs) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the client of the member's API server: %w", err)
 	}
+	foresight, err := preview.Open(needs.Config)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the client that looks ahead: %w", err)
+	}
 	e := &Engine{
-		needs: needs, grace: handoverGrace, dir: filepath.Join(needs.Dir, "packages"), api: api,
+		needs: needs, grace: handoverGrace, dir: filepath.Join(needs.Dir, "packages"), api: api, foresight: foresight,
 		index: &index{records: map[bundle.Key]*record{}}, reports: newReports(),
 		roster: &roster{units: map[v1alpha1.PackageKey]*unit{}}, undos: make(chan struct{}, 1),
 	}
@@ -167,7 +173,7 @@ func (e *Engine) assign(a *wire.Assignment) error {
 	change := func(o *disk.Order) {
 		o.Next, o.Removing, o.Policy = want, false, policy
 		if o.Current.Equal(want) {
-			o.Next = nil
+			o.Next, o.Begun = nil, ""
 		}
 	}
 	if u := e.roster.get(key); u != nil {

@@ -128,7 +128,7 @@ func (g *guard) failure() []*wire.Failure {
 
 // guardBodies makes the policy and its binding.
 //
-// A request is looked at when none of these made it: the agent, whoever the API server knows it by; the control plane's own
+// A dry run changes nothing: `umbel plan` asks what would be. Another request is looked at when none of these made it: the agent, whoever the API server knows it by; the control plane's own
 // controllers, such as the garbage collector and the namespace controller; kubelets; who is named; and the group for
 // emergencies. Of the others a service account, which is a controller, may change metadata, such as a finalizer, and nothing
 // beside it. Subresources, the status among them, are no part of it.
@@ -151,6 +151,7 @@ func guardBodies(key v1alpha1.PackageKey, p *wire.Prevention, self string) (bodi
 				}}},
 			},
 			MatchConditions: []admissionv1.MatchCondition{
+				{Name: "is-no-dry-run", Expression: "!(has(request.dryRun) && request.dryRun)"},
 				{Name: "is-not-the-agent", Expression: "request.userInfo.username != " + strconv.Quote(self)},
 				{Name: "is-not-the-control-plane", Expression: "!request.userInfo.username.startsWith('system:serviceaccount:kube-system:')" +
 					" && !(request.userInfo.username in ['system:apiserver', 'system:kube-controller-manager', 'system:kube-scheduler'])" +

@@ -188,7 +188,7 @@ func (u *unit) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.Next != nil {
+	if o.Next != nil && u.mayGoOn(o) {
 		if next, err := u.folder.Unpack(u.key, o.Next.Digest); err == nil {
 			u.mu.Lock()
 			u.previous, u.content = current, next
@@ -212,7 +212,7 @@ func (u *unit) restore(ctx context.Context) error {
 	return nil
 }
 
-// load makes the content of a release the one that is wanted, pulling it when it is not on disk.
+// load returns the content of a release, pulling it when it is not on disk.
 func (u *unit) load(ctx context.Context, want disk.Release) (*disk.Content, error) {
 	u.mu.Lock()
 	now := u.content
@@ -230,14 +230,21 @@ func (u *unit) load(ctx context.Context, want disk.Release) (*disk.Content, erro
 	if err != nil {
 		return nil, fmt.Errorf("unpacking release %s: %w", want.Release, err)
 	}
+	return c, nil
+}
+
+// turnTo makes a content the one that is wanted.
+func (u *unit) turnTo(c *disk.Content) {
 	u.mu.Lock()
-	if u.previous == nil {
+	turns := u.content != c
+	if turns && u.previous == nil {
 		u.previous = u.content // an unfinished release in between was never complete: the older one stays
 	}
 	u.content = c
 	u.mu.Unlock()
-	u.engine.wake(u)
-	return c, nil
+	if turns {
+		u.engine.wake(u)
+	}
 }
 
 func (u *unit) pull(ctx context.Context, want disk.Release) error {
@@ -270,12 +277,16 @@ func (u *unit) pass(ctx context.Context) (complete, gone bool) {
 
 func (u *unit) bringTo(ctx context.Context, target disk.Release) error {
 	c, err := u.load(ctx, target)
+	if err == nil {
+		err = u.asPlanned(ctx, target, c)
+	}
 	if err != nil {
 		if kept := u.keepUp(ctx); kept != nil {
 			return fmt.Errorf("%w; of the release before, %w", err, kept)
 		}
 		return err
 	}
+	u.turnTo(c)
 	others, _ := u.engine.wishes(u)
 	u.handOver(u.leaving(c), others)
 	unguarded := u.keepGuard(ctx)
@@ -317,7 +328,7 @@ func (u *unit) complete(done disk.Release) error {
 		return nil // something newer has been asked for meanwhile
 	}
 	finished := o
-	finished.Current, finished.Next = &done, nil
+	finished.Current, finished.Next, finished.Begun = &done, nil, ""
 	if !finished.Equal(o) {
 		if err := u.folder.WriteOrder(finished); err != nil {
 			return fmt.Errorf("storing the order: %w", err)

@@ -90,6 +90,7 @@ func (w within) RoundTrip(r *http.Request) (*http.Response, error) {
 // Open returns the API server that config reaches. It asks nothing of it yet.
 func Open(config *rest.Config) (*Member, error) {
 	config = rest.CopyConfig(config)
+	config.QPS = -1                           // inFlight bounds it
 	config.WarningHandler = rest.NoWarnings{} // every kind is listed, deprecated ones too
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
@@ -106,21 +107,33 @@ func Open(config *rest.Config) (*Member, error) {
 // Content is all objects of a Package as an agent sends them. Many members may be asked about one, at the same time.
 type Content struct {
 	key     v1alpha1.PackageKey
-	objects []object
+	objects []Object
 	defines map[schema.GroupKind]bool
 }
 
-// object is one object of the content.
-type object struct {
-	id       bundle.ID
-	file     string
-	body     []byte
-	takeOver bool
+// Object is one object of a content, with the label of its Package, and where it stands in the source.
+type Object struct {
+	ID   bundle.ID
+	File string
+	Body []byte
+	// TakeOver: fields that others own are taken.
+	TakeOver bool
+}
+
+// NewContent makes the content of a Package of its objects.
+func NewContent(key v1alpha1.PackageKey, objects []Object) *Content {
+	c := &Content{key: key, objects: objects, defines: map[schema.GroupKind]bool{}}
+	for _, o := range objects {
+		if kind, is := defines(o.Body); is {
+			c.defines[kind] = true
+		}
+	}
+	return c
 }
 
 // Prepare makes the content of rendered objects.
 func Prepare(key v1alpha1.PackageKey, entries []bundle.Entry) (*Content, error) {
-	c := &Content{key: key, defines: map[schema.GroupKind]bool{}}
+	var objects []Object
 	for _, entry := range entries {
 		id, err := bundle.Identify(entry.Object)
 		if err != nil {
@@ -130,14 +143,11 @@ func Prepare(key v1alpha1.PackageKey, entries []bundle.Entry) (*Content, error) 
 		if err != nil {
 			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
 		}
-		c.objects = append(c.objects, object{
-			id: id, file: entry.File, body: body, takeOver: annotations[v1alpha1.TakeOverAnnotation] == "true",
+		objects = append(objects, Object{
+			ID: id, File: entry.File, Body: body, TakeOver: annotations[v1alpha1.TakeOverAnnotation] == "true",
 		})
-		if kind, is := defines(entry.Object); is {
-			c.defines[kind] = true
-		}
 	}
-	return c, nil
+	return NewContent(key, objects), nil
 }
 
 // Of says what would happen if the member held the content. Its error says that the member could not be asked.
@@ -191,9 +201,9 @@ func (m *Member) begin(ctx context.Context, content *Content) (*look, error) {
 	l.mapper = mapperOf(groups, resources)
 	l.served = preferred(groups, resources)
 	for _, o := range l.objects {
-		at := o.id.Key()
-		if mapping, err := l.mapping(o.id); err == nil {
-			at.Namespace = namespaceOf(mapping, o.id)
+		at := o.ID.Key()
+		if mapping, err := l.mapping(o.ID); err == nil {
+			at.Namespace = namespaceOf(mapping, o.ID)
 		}
 		l.wanted[at] = true
 	}
@@ -244,21 +254,21 @@ func namespaceOf(mapping *meta.RESTMapping, id bundle.ID) string {
 }
 
 // object looks at one object of the content. Its error says that the member cannot be asked.
-func (l *look) object(ctx context.Context, o object) error {
-	change := Change{Object: o.id.String(), File: o.file}
-	mapping, err := l.mapping(o.id)
+func (l *look) object(ctx context.Context, o Object) error {
+	change := Change{Object: o.ID.String(), File: o.File}
+	mapping, err := l.mapping(o.ID)
 	if err != nil {
 		change.Action = Add
-		if gk := (schema.GroupKind{Group: o.id.Group(), Kind: o.id.Kind}); l.defines[gk] {
+		if gk := (schema.GroupKind{Group: o.ID.Group(), Kind: o.ID.Kind}); l.defines[gk] {
 			change.Note = "its kind comes with this package: the API server cannot check it yet"
 		} else {
-			change.Problem = fmt.Sprintf("the cluster has no kind %s in %s", o.id.Kind, o.id.APIVersion)
+			change.Problem = fmt.Sprintf("the cluster has no kind %s in %s", o.ID.Kind, o.ID.APIVersion)
 		}
 		l.add(change)
 		return nil
 	}
-	at := l.dynamic.Resource(mapping.Resource).Namespace(namespaceOf(mapping, o.id))
-	now, err := at.Get(ctx, o.id.Name, metav1.GetOptions{})
+	at := l.dynamic.Resource(mapping.Resource).Namespace(namespaceOf(mapping, o.ID))
+	now, err := at.Get(ctx, o.ID.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		now, err = nil, nil
 	}
@@ -266,7 +276,7 @@ func (l *look) object(ctx context.Context, o object) error {
 		return l.told(change, err)
 	}
 	then, err := dryRun(ctx, at, o, now)
-	if apierrors.IsNotFound(err) && now == nil && l.wanted[bundle.Key{Kind: "Namespace", Name: namespaceOf(mapping, o.id)}] {
+	if apierrors.IsNotFound(err) && now == nil && l.wanted[bundle.Key{Kind: "Namespace", Name: namespaceOf(mapping, o.ID)}] {
 		change.Action, change.Note = Add, "its namespace comes with this package: the API server cannot check it yet"
 		l.add(change)
 		return nil
@@ -281,7 +291,7 @@ func (l *look) object(ctx context.Context, o object) error {
 	}
 	change.Action = Update
 	if change.Diff, err = difference(now, then); err != nil {
-		return fmt.Errorf("%s: %w", o.id, err)
+		return fmt.Errorf("%s: %w", o.ID, err)
 	}
 	if change.Diff == "" {
 		l.mu.Lock()
@@ -295,9 +305,9 @@ func (l *look) object(ctx context.Context, o object) error {
 
 // dryRun says what an object would be. Fields that others own are taken when the agent would: its own back, and all of them
 // where the object asks for it.
-func dryRun(ctx context.Context, at dynamic.ResourceInterface, o object, now *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	force := o.takeOver || now != nil && isOurs(now.GetManagedFields())
-	return at.Patch(ctx, o.id.Name, types.ApplyPatchType, o.body, metav1.PatchOptions{
+func dryRun(ctx context.Context, at dynamic.ResourceInterface, o Object, now *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	force := o.TakeOver || now != nil && isOurs(now.GetManagedFields())
+	return at.Patch(ctx, o.ID.Name, types.ApplyPatchType, o.Body, metav1.PatchOptions{
 		DryRun: []string{metav1.DryRunAll}, FieldManager: v1alpha1.FieldManager, Force: ptr.To(force),
 	})
 }
@@ -361,7 +371,7 @@ func (l *look) leaving(ctx context.Context, groupVersion string, resource metav1
 		item := &list.Items[i]
 		at := bundle.Key{Group: gv.Group, Kind: resource.Kind, Namespace: item.Namespace, Name: item.Name}
 		if l.wanted[at] || !isOurs(item.ManagedFields) {
-			continue // who copies labels, as an EndpointSlice has them from its Service, is no object of ours
+			continue // who copies labels, as an EndpointSlice has them from its Service, is no Object of ours
 		}
 		l.add(Change{Action: Delete, Object: at.String()})
 	}

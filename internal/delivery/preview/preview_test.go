@@ -201,3 +201,25 @@ func TestIsOurs(t *testing.T) {
 		t.Error("an update in the agent's name is ours")
 	}
 }
+
+// The hash is of what changes: not of the lines around it, and of nothing else that may be the same.
+func TestHash(t *testing.T) {
+	one := Change{Action: Update, Object: "ConfigMap a/b", Diff: "@@ -1,3 +1,3 @@\n context: 1\n-  a: 1\n+  a: 2\n"}
+	around := one
+	around.Diff = "@@ -9,3 +9,3 @@\n context: 2\n-  a: 1\n+  a: 2\n"
+	base := (&Preview{Changes: []Change{one}}).Hash()
+	if got := (&Preview{Changes: []Change{around}, Same: 7}).Hash(); got != base {
+		t.Error("what stands around a change counts")
+	}
+	line, gone, problem := one, one, one
+	line.Diff = "@@ -1,3 +1,3 @@\n context: 1\n-  a: 1\n+  a: 3\n"
+	gone.Action, gone.Diff = Delete, ""
+	problem.Problem = "no"
+	for reason, changes := range map[string][]Change{
+		"nothing": nil, "another line": {line}, "a delete": {gone}, "a problem": {problem}, "twice": {one, one},
+	} {
+		if got := (&Preview{Changes: changes}).Hash(); got == base {
+			t.Errorf("%s has the same hash", reason)
+		}
+	}
+}

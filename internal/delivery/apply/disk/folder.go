@@ -34,6 +34,9 @@ type Order struct {
 	Next *Release `json:"next,omitempty"`
 	// Removing asks for everything in the inventory to be pruned.
 	Removing bool `json:"removing,omitempty"`
+	// Begun is the digest of the content of Next, once it was found to change what somebody had seen that it would, and
+	// before any of it is written. Only where that is asked for.
+	Begun string `json:"begun,omitempty"`
 	// Policy is how the package is treated, whatever its release; nil is by the defaults.
 	Policy *Policy `json:"policy,omitempty"`
 }

@@ -1,0 +1,113 @@
+package plan
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/bundle"
+)
+
+// maxText is how long the texts of a saved plan may be.
+const maxText = 1024
+
+// save shows the plan and keeps it on the hub. One that would fail somewhere is not kept; clusters that could not be asked are
+// left out of it, and wait for another one.
+func (o *Options) save(ctx context.Context, hub *client.Hub, plan *Plan, contents *delivery.Contents) error {
+	shown := o.show(plan)
+	for _, g := range plan.Groups {
+		if _, _, _, problems := g.counts(); problems > 0 || len(g.Unknown) > 0 {
+			return errors.Join(shown, errors.New("the plan was not saved"))
+		}
+	}
+	if len(contents.Classes) == 0 {
+		return errors.Join(shown, errors.New("there is nothing to save: no cluster would get anything"))
+	}
+	saved, err := plan.keep(contents)
+	if err != nil {
+		return err
+	}
+	namespace, name := plan.Package.Split()
+	pkg := &v1alpha1.Package{}
+	if err := hub.Get(ctx, kube.ObjectKey{Namespace: namespace, Name: name}, pkg); err != nil {
+		return fmt.Errorf("a plan is kept beside its package: %w", err)
+	}
+	if err := controllerutil.SetOwnerReference(pkg, saved, hub.Scheme()); err != nil {
+		return err
+	}
+	if err := hub.Create(ctx, saved); err != nil {
+		return fmt.Errorf("saving the plan: %w", err)
+	}
+	o.said(plan, saved, pkg)
+	if o.Exit && plan.changes() {
+		return exit.Status(Changes)
+	}
+	return nil
+}
+
+// said tells what came of it, beside the plan itself.
+func (o *Options) said(plan *Plan, saved *v1alpha1.Plan, pkg *v1alpha1.Package) {
+	fmt.Fprintf(o.Err, "\nSaved as plan %s: %s\n", saved.Name, saved.Spec.Summary)
+	if n := len(plan.Unasked); n > 0 {
+		fmt.Fprintf(o.Err, "%s could not be asked, and will wait for another plan.\n", clusters(n))
+	}
+	if pkg.Spec.Plan != v1alpha1.PlanRequired {
+		fmt.Fprintf(o.Err, "Package %s releases without a plan as well: spec.plan: Required makes it wait for one.\n", plan.Package)
+	}
+}
+
+// keep is the plan as the API has it.
+func (p *Plan) keep(contents *delivery.Contents) (*v1alpha1.Plan, error) {
+	namespace, name := p.Package.Split()
+	saved := &v1alpha1.Plan{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: name + "-"},
+		Spec: v1alpha1.PlanSpec{
+			PackageRef: v1alpha1.LocalReference{Name: name}, Source: cut(p.Source), Summary: cut(p.summary()), Clusters: int32(len(p.hashes)),
+		},
+	}
+	for _, class := range contents.Classes {
+		blob, err := bundle.Encode(class.Entries)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(blob)
+		digest := "sha256:" + hex.EncodeToString(sum[:])
+		at := slices.IndexFunc(saved.Spec.Contents, func(c v1alpha1.PlannedContent) bool { return c.Digest == digest })
+		if at < 0 {
+			at = len(saved.Spec.Contents)
+			saved.Spec.Contents = append(saved.Spec.Contents, v1alpha1.PlannedContent{Digest: digest})
+		}
+		for _, cluster := range class.Clusters {
+			if hash, asked := p.hashes[cluster]; asked {
+				content := &saved.Spec.Contents[at]
+				content.Clusters = append(content.Clusters, v1alpha1.PlannedCluster{Name: cluster, Changes: hash})
+			}
+		}
+	}
+	return saved, nil
+}
+
+// summary says in a line what changes.
+func (p *Plan) summary() string {
+	var parts []string
+	for _, g := range p.Groups {
+		parts = append(parts, clusters(len(g.Clusters))+": "+g.summary())
+	}
+	return strings.Join(parts, "; ")
+}
+
+func cut(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxText)], "")
+}

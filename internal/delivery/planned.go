@@ -1,0 +1,187 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// +kubebuilder:rbac:groups=umbel.dev,resources=plans,verbs=get;list;watch;delete
+
+const planByPackage = "spec.packageRef.name"
+
+// keepPlans is how many Plans of a Package stay.
+const keepPlans = 20
+
+// unseen is what an agent is told of a release that nobody has made a plan of for its cluster.
+const unseen = "none"
+
+// Plans are what people have seen that changes of a Package do. The zero value is a Package that asks for none.
+type Plans struct {
+	required bool
+	id       string // tells these from others: a Plan never changes
+	changes  map[string]map[v1alpha1.ClusterName]string
+}
+
+// PlansOf takes the Plans of a Package together. Of two that speak of the same content and cluster the newer counts.
+func PlansOf(policy v1alpha1.PlanPolicy, plans []v1alpha1.Plan) Plans {
+	if policy != v1alpha1.PlanRequired {
+		return Plans{}
+	}
+	p := Plans{required: true, changes: map[string]map[v1alpha1.ClusterName]string{}}
+	plans = slices.SortedFunc(slices.Values(plans), olderPlan)
+	var ids []string
+	for i := range plans {
+		ids = append(ids, string(plans[i].UID))
+		for _, content := range plans[i].Spec.Contents {
+			if p.changes[content.Digest] == nil {
+				p.changes[content.Digest] = map[v1alpha1.ClusterName]string{}
+			}
+			for _, cluster := range content.Clusters {
+				p.changes[content.Digest][cluster.Name] = cluster.Changes
+			}
+		}
+	}
+	p.id = strings.Join(ids, " ")
+	return p
+}
+
+func olderPlan(a, b v1alpha1.Plan) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
+}
+
+// Equal says whether both are the same Plans.
+func (p Plans) Equal(other Plans) bool { return p.required == other.required && p.id == other.id }
+
+// Cover says whether there is a Plan of every content of a Release that the one before did not have already.
+func (p Plans) Cover(release, before *v1alpha1.ReleaseSpec) bool {
+	if !p.required {
+		return true
+	}
+	return !slices.ContainsFunc(release.Variants, func(v v1alpha1.Variant) bool {
+		had := before != nil && slices.ContainsFunc(before.Variants, func(b v1alpha1.Variant) bool { return b.Digest == v.Digest })
+		return !had && p.changes[v.Digest] == nil
+	})
+}
+
+// planned says what an agent is told that a release may change on its cluster; empty is anything. What goes back to a release
+// that was there before is planned already, or there would be no way back.
+func (s *Seen) planned(cluster v1alpha1.ClusterName, variant *v1alpha1.Variant) string {
+	if !s.Plans.required || s.Staged != nil && s.Staged.Back {
+		return ""
+	}
+	return cmp.Or(s.Plans.changes[variant.Digest][cluster], unseen)
+}
+
+// unplanned returns the clusters that wait for a Plan: those for which there is none of what they would get, and that do
+// not hold it already.
+func (s *Seen) unplanned(members []Member) (clusters []v1alpha1.ClusterName) {
+	if !s.Plans.required || s.Placement == nil || s.Deleting {
+		return nil
+	}
+	for _, member := range members {
+		release := s.releaseFor(member.Name)
+		if release == nil || member.Leaving || !selects(s.Placement, member.Name) {
+			continue
+		}
+		want := VariantFor(&release.Spec, member.Cluster)
+		if want == nil || member.Holds != nil && member.Holds.Digest == want.Digest {
+			continue
+		}
+		if s.planned(member.Name, want) == unseen {
+			clusters = append(clusters, member.Name)
+		}
+	}
+	slices.Sort(clusters)
+	return clusters
+}
+
+// observePlans finds out which clusters wait for a Plan, beside those that wait for other Packages.
+func (c *Controller) observePlans(ctx context.Context, v *visit) error {
+	v.seen.Plans = Plans{}
+	if v.pkg.Spec.Plan != v1alpha1.PlanRequired {
+		return nil
+	}
+	var list v1alpha1.PlanList
+	err := c.client.List(ctx, &list, client.InNamespace(v.pkg.Namespace), client.MatchingFields{planByPackage: v.pkg.Name}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return fmt.Errorf("listing the plans of package %s: %w", v.key, err)
+	}
+	v.seen.Plans = PlansOf(v.pkg.Spec.Plan, list.Items)
+	unplanned := v.seen.unplanned(v.members)
+	if len(unplanned) == 0 {
+		return nil
+	}
+	waits := maps.Clone(v.seen.Waits)
+	if waits == nil {
+		waits = map[v1alpha1.ClusterName]string{}
+	}
+	for _, cluster := range unplanned {
+		waits[cluster] = cmp.Or(waits[cluster], "nobody has saved a plan of what the release changes here")
+	}
+	v.seen.Waits = waits
+	return nil
+}
+
+// admit makes a Release the current one, once there is a Plan of it where one is required. Until then it stands there, and
+// what came before goes on.
+func (c *Controller) admit(v *visit, release *v1alpha1.Release) bool {
+	var before *v1alpha1.ReleaseSpec
+	if v.seen.Release != nil {
+		before = &v.seen.Release.Spec
+	}
+	if !v.seen.Plans.Cover(&release.Spec, before) {
+		if v.memo.unplanned == nil || v.memo.unplanned.Name != release.Name {
+			v.memo.unplanned, v.memo.retired = release, ""
+		}
+		return false
+	}
+	v.memo.unplanned = nil
+	v.seen.Release, v.memo.release, v.memo.verified, v.gives = release, release, release.Name, true
+	v.pkg.Status.Release, v.pkg.Status.Revision = release.Name, release.Spec.Revision
+	return true
+}
+
+// tellPlans sets the condition of what waits for a Plan. Where none is required there is none.
+func (c *Controller) tellPlans(_ context.Context, v *visit) error {
+	if v.pkg.Spec.Plan != v1alpha1.PlanRequired {
+		meta.RemoveStatusCondition(&v.pkg.Status.Conditions, v1alpha1.ConditionPlanned)
+		return nil
+	}
+	condition := metav1.Condition{Type: v1alpha1.ConditionPlanned, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonPlanned, Message: "nothing waits for a plan"}
+	if r := v.memo.unplanned; r != nil {
+		condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonPlanRequired
+		condition.Message = fmt.Sprintf("%s waits as release %s, since nobody has saved a plan of what it changes: %s",
+			revisionOf(r.Spec.Source, r.Spec.Revision), r.Name, v1alpha1.SavePlan(v.key))
+	} else if clusters := v.seen.unplanned(v.members); len(clusters) > 0 {
+		condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonPlanRequired
+		condition.Message = fmt.Sprintf("%d clusters wait, since no plan says what the release changes there (%s): %s",
+			len(clusters), names(clusters), v1alpha1.SavePlan(v.key))
+	}
+	v.set(condition)
+	return nil
+}
+
+// retirePlans deletes the oldest Plans of a Package, when there are many.
+func (c *Controller) retirePlans(ctx context.Context, v *visit) error {
+	var list v1alpha1.PlanList
+	if err := c.client.List(ctx, &list, client.InNamespace(v.pkg.Namespace), client.MatchingFields{planByPackage: v.pkg.Name}); err != nil {
+		return fmt.Errorf("listing the plans of package %s: %w", v.key, err)
+	}
+	slices.SortFunc(list.Items, olderPlan)
+	for i := range max(0, len(list.Items)-keepPlans) {
+		if err := c.client.Delete(ctx, &list.Items[i]); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("deleting plan %s of package %s: %w", list.Items[i].Name, v.key, err)
+		}
+	}
+	return nil
+}
