@@ -93,6 +93,7 @@ func TestRolloutStory(t *testing.T) {
 	f.says(t, "rollout resume shop", said{Out: "rollout/shop-2: nothing to change\n"})
 	f.says(t, "rollout promote shop", said{Out: "rollout/shop-2 promoted: prod\n"})
 	f.says(t, "rollout promote shop --all", said{Out: "rollout/shop-2: nothing to change\n"})
+	f.says(t, "rollout back shop --to nope", said{Code: 2, Err: "error: --to: package shop has no release \"nope\": `umbel get releases -n default` shows those that are kept\n"})
 	f.says(t, "rollout back shop", said{Out: "rollout/shop-2 goes back to shop-00112233\n"})
 	f.says(t, "rollout abort shop", said{Out: "rollout/shop-2 aborted\n"})
 	var r v1alpha1.Rollout

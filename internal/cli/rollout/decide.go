@@ -1,11 +1,14 @@
 package rollout
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
@@ -104,8 +107,28 @@ func newBackCmd(f *client.Factory) *cobra.Command {
 			return "goes back to " + aim, nil
 		}
 	})
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := f.OnHub(cmd.Context(), func(ctx context.Context, hub *client.Hub) error { return isKept(ctx, hub, f.Namespace, args[0], to) }); err != nil {
+			return err
+		}
+		return run(cmd, args)
+	}
 	cmd.Flags().StringVar(&to, "to", "", "`RELEASE` to go back to (default: the last good one)")
 	return cmd
+}
+
+// isKept says whether a release of the package is there to go back to. Without a name it is the rollout's to say.
+func isKept(ctx context.Context, hub *client.Hub, namespace, pkg, release string) error {
+	if release == "" {
+		return nil
+	}
+	var found v1alpha1.Release
+	err := hub.Get(ctx, kube.ObjectKey{Namespace: namespace, Name: release}, &found)
+	if apierrors.IsNotFound(err) || err == nil && found.Spec.PackageRef.Name != pkg {
+		return exit.Usagef("--to: package %s has no release %q: `umbel get releases -n %s` shows those that are kept", pkg, release, namespace)
+	}
+	return err
 }
 
 func newApproveCmd(f *client.Factory) *cobra.Command {
