@@ -8,10 +8,12 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/cespare/xxhash/v2"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
@@ -35,8 +37,8 @@ var guardKinds = []schema.GroupVersionKind{
 // guardName is what both are called.
 func guardName(key v1alpha1.PackageKey) string { return "umbel-drift." + key.LabelValue() }
 
-// keepGuard makes the guard what the policy asks for. It is written anew with each release and each start: who deletes it
-// has it gone until then.
+// keepGuard makes the guard what the policy asks for. It is looked at with each release and each start: who deletes or changes it
+// has it so until then.
 func (u *unit) keepGuard(ctx context.Context) error {
 	prevention := u.takeUp().policy.GetPrevention()
 	if prevention == nil {
@@ -62,16 +64,8 @@ func (u *unit) keepGuard(ctx context.Context) error {
 	if u.guard.is(stands) {
 		return nil
 	}
-	if err := u.folder.Guard(); err != nil {
-		return u.unguarded(err)
-	}
-	for i, gvk := range guardKinds { // the policy first: a binding without one is an error to the API server
-		gvr, _, err := u.engine.api.Resolve(gvk)
-		if err != nil {
-			return u.unguarded(err)
-		}
-		key := bundle.Key{Group: gvk.Group, Kind: gvk.Kind, Name: guardName(u.key)}
-		if _, err := u.engine.api.Apply(ctx, gvr, key, bodies[i], member.TakeOver); err != nil {
+	if !u.intact(ctx, bodies) {
+		if err := u.writeGuard(ctx, bodies); err != nil {
 			return u.unguarded(err)
 		}
 	}
@@ -79,10 +73,72 @@ func (u *unit) keepGuard(ctx context.Context) error {
 	return nil
 }
 
+// guardNote is what the API server made of one of the two, as noted on the disk.
+type guardNote struct {
+	Hash  uint64    `json:"h"` // of what was sent
+	UID   types.UID `json:"u"`
+	Owned uint64    `json:"o"` // of our entry in managedFields
+}
+
+// writeGuard writes both, and notes what came of it: until that is known, only that they may be there.
+func (u *unit) writeGuard(ctx context.Context, bodies [2][]byte) error {
+	if err := u.folder.Guard(nil); err != nil {
+		return err
+	}
+	var notes [2]guardNote
+	for i, gvk := range guardKinds { // the policy first: a binding without one is an error to the API server
+		gvr, _, err := u.engine.api.Resolve(gvk)
+		if err != nil {
+			return err
+		}
+		got, err := u.engine.api.Apply(ctx, gvr, guardKey(gvk, u.key), bodies[i], member.TakeOver)
+		if err != nil {
+			return err
+		}
+		notes[i] = guardNote{xxhash.Sum64(bodies[i]), got.UID, got.Owned}
+	}
+	raw, err := json.Marshal(notes)
+	if err != nil {
+		return err
+	}
+	return u.folder.Guard(raw)
+}
+
+// intact says whether both are there as they were written: two reads, where to write them would be two writes for nothing. What
+// cannot be found out is written.
+func (u *unit) intact(ctx context.Context, bodies [2][]byte) bool {
+	raw, _ := u.folder.Guarded()
+	var notes [2]guardNote
+	if err := json.Unmarshal(raw, &notes); err != nil {
+		return false
+	}
+	for i, gvk := range guardKinds {
+		if notes[i].Hash != xxhash.Sum64(bodies[i]) {
+			return false
+		}
+		gvr, _, err := u.engine.api.Resolve(gvk)
+		if err != nil {
+			return false
+		}
+		found, err := u.engine.api.Metadata(ctx, gvr, guardKey(gvk, u.key))
+		if err != nil || found == nil {
+			return false
+		}
+		if is := member.Observe(found); is.UID != notes[i].UID || is.Owned != notes[i].Owned {
+			return false
+		}
+	}
+	return true
+}
+
+func guardKey(gvk schema.GroupVersionKind, of v1alpha1.PackageKey) bundle.Key {
+	return bundle.Key{Group: gvk.Group, Kind: gvk.Kind, Name: guardName(of)}
+}
+
 // dropGuard takes the guard away when there may be one.
 func (u *unit) dropGuard(ctx context.Context) error {
 	u.guard.set("", "")
-	if !u.folder.Guarded() {
+	if _, may := u.folder.Guarded(); !may {
 		return nil
 	}
 	for i := len(guardKinds) - 1; i >= 0; i-- { // the binding first

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -130,6 +131,56 @@ func (s *station) unguarded(label string) {
 		}
 		return nil
 	})
+}
+
+// TestAGuardThatStandsIsNotWrittenAgain: neither a start nor a release writes it, unless somebody deleted or changed it.
+func TestAGuardThatStandsIsNotWrittenAgain(t *testing.T) {
+	s := newStation(t)
+	var written atomic.Int64
+	count := func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if r.Method == http.MethodPatch && strings.HasPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io/") {
+			written.Add(1)
+		}
+		return next.RoundTrip(r)
+	}
+	s.meddle.Store(&count)
+	s.start()
+	policy := &wire.Policy{Prevention: &wire.Prevention{Source: "somewhere"}}
+	releases := 0
+	passes := func(why string, want int64) {
+		t.Helper()
+		written.Store(0)
+		s.stop()
+		s.start()
+		releases++
+		name := fmt.Sprintf("r%d", releases)
+		s.assign(treated(s.release("shop/still", name, s.configMap("a", map[string]string{"x": name})), policy))
+		s.reaches("shop/still", name, wire.PackageStatus_APPLIED)
+		if n := written.Load(); n != want {
+			t.Errorf("%s: it was written %d times, want %d", why, n, want)
+		}
+	}
+	const name = "umbel-drift.shop.still"
+	passes("at first", 2)
+	passes("as it was", 0)
+	policies, bindings := s.client.AdmissionregistrationV1().ValidatingAdmissionPolicies(), s.client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
+	if err := bindings.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	passes("its binding was deleted", 2)
+	if _, err := bindings.Get(t.Context(), name, metav1.GetOptions{}); err != nil {
+		t.Error(err)
+	}
+	loose := []byte(`{"spec":{"validations":[{"expression":"true"}]}}`)
+	if _, err := policies.Patch(t.Context(), name, types.MergePatchType, loose, metav1.PatchOptions{FieldManager: "kubectl-edit"}); err != nil {
+		t.Fatal(err)
+	}
+	passes("its policy was loosened", 2)
+	if is, err := policies.Get(t.Context(), name, metav1.GetOptions{}); err != nil || is.Spec.Validations[0].Expression == "true" {
+		t.Errorf("the policy is %+v, %v", is.Spec.Validations, err)
+	}
+	policy.Prevention.Users = []string{"carol"}
+	passes("somebody else is named", 2)
 }
 
 // TestAnOldAPIServerCannotRefuse: that is said, and everything else goes on. The API server here is a real one, which the

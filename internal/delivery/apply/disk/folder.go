@@ -203,14 +203,14 @@ func (f *Folder) Remove() error {
 // guarded is a file that stands while admission policies of the package may be on the member.
 const guarded = "guarded"
 
-// Guarded says whether admission policies of the package may be on the member.
-func (f *Folder) Guarded() bool {
-	_, err := os.Stat(filepath.Join(f.dir, guarded))
-	return err == nil
+// Guarded says whether admission policies of the package may be on the member, and what was noted of them.
+func (f *Folder) Guarded() (note []byte, may bool) {
+	note, err := os.ReadFile(filepath.Join(f.dir, guarded))
+	return note, err == nil
 }
 
-// Guard notes that admission policies of the package are about to be written to the member.
-func (f *Folder) Guard() error { return f.replace(guarded, nil) }
+// Guard notes that admission policies of the package are about to be written to the member, or what came of that.
+func (f *Folder) Guard(note []byte) error { return f.replace(guarded, note) }
 
 // Unguard notes that there are none any more.
 func (f *Folder) Unguard() error {
