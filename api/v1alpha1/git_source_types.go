@@ -29,6 +29,10 @@ type GitSource struct {
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.matches('(^|/)[.][.](/|$)')",message="path is relative to the root of the repository and does not leave it"
 	// +optional
 	Path string `json:"path,omitempty"`
+	// recurseSubmodules has the submodules of the commit fetched, and theirs, from where .gitmodules says. Those on the same server
+	// are fetched with the same Secret, others with none. The default is that a submodule cannot be read.
+	// +optional
+	RecurseSubmodules bool `json:"recurseSubmodules,omitempty"`
 	// secretRef names a Secret, in the same namespace, with the credentials: username and password, or token; for ssh
 	// ssh-privatekey and known_hosts; ca.crt for a server with a certificate of an authority of one's own.
 	// +optional

@@ -52,7 +52,9 @@ func placeOf(namespace string, from v1alpha1.Source) (place, bool) {
 	case from.Git != nil:
 		git := from.Git
 		p := place{
-			ref:    source.Ref{Kind: source.Git, URL: git.URL, Name: git.Ref, Range: git.Semver, Secret: secretOf(namespace, git.SecretRef)},
+			ref: source.Ref{
+				Kind: source.Git, URL: git.URL, Name: git.Ref, Range: git.Semver, Submodules: git.RecurseSubmodules, Secret: secretOf(namespace, git.SecretRef),
+			},
 			folder: git.Path, poll: pollOf(git.PollInterval),
 		}
 		if git.Ref == "" && git.Semver == "" {

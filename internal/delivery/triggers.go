@@ -146,7 +146,7 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
-func sourceIndex(ref source.Ref) string { return fmt.Sprintf("%q", ref) }
+func sourceIndex(ref source.Ref) string { return fmt.Sprintf("%#v", ref) }
 
 // fetched asks again for the Packages of a source.
 func (c *Controller) fetched(ctx context.Context, ref source.Ref) {

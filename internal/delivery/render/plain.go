@@ -66,7 +66,7 @@ func readEntry(files fs.FS, folder string, entry fs.DirEntry) ([]object, error) 
 	case entry.IsDir():
 		return read(files, name, nil)
 	case entry.Type()&fs.ModeIrregular != 0:
-		return nil, fmt.Errorf("%s: submodules are not fetched: put the files themselves here", name)
+		return nil, fmt.Errorf("%s: it is a submodule: spec.source.git.recurseSubmodules fetches them", name)
 	case !isManifest(entry.Name()) && entry.Type()&fs.ModeSymlink != 0 && leadsToFolder(files, name):
 		return nil, fmt.Errorf("%s: symbolic links are not followed: put the files themselves here", name)
 	case !isManifest(entry.Name()):

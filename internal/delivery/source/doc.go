@@ -21,7 +21,7 @@
 //     redirect to another host, not to another address than the Secret says. No error, event, status or log has one in it.
 //   - A source that hangs holds up its own fetches alone, until their time is over. What is fetched and read is bounded.
 //   - A cache can be lost. What is in it is compared with its hash when it is read.
-//   - Symbolic links and submodules are shown as what they are and not followed.
+//   - Symbolic links are shown as what they are and not followed, and so are submodules, unless they are asked for.
 //
 // It leaves it to delivery what a revision means. It runs in the hub.
 package source

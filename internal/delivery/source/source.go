@@ -30,6 +30,8 @@ type Ref struct {
 	Name string
 	// Range, when it is not empty, is taken instead of Name: the newest version that it allows, such as >=1.2 <2.
 	Range string
+	// Submodules: those of a Git repository are fetched as well.
+	Submodules bool
 	// Secret with the credentials, as NAMESPACE/NAME; empty for none.
 	Secret string
 }

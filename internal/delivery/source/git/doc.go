@@ -15,5 +15,6 @@
 //   - A server of ssh is known by its key, or is not talked to. Nothing of the user's own ssh is looked at: no configuration, no
 //     agent, no known_hosts.
 //   - A mirror that cannot be read is made anew, and a half-written one cannot harm.
-//   - Submodules are not fetched.
+//   - Submodules are fetched for who asks for them, at the commits that the repository names: a Secret is shown to the server of
+//     the repository alone, and a remote one does not lead to the hub's disk.
 package git

@@ -48,8 +48,17 @@ func New(config Config) (*Reader, error) {
 	return &Reader{config: config, mirrors: map[string]*mirror{}}, nil
 }
 
-// Resolve implements source.Reader. Fetches of one mirror come one after the other.
+// Resolve implements source.Reader.
 func (r *Reader) Resolve(ctx context.Context, ref source.Ref, with source.Credentials) (source.Revision, error) {
+	revision, err := r.resolve(ctx, ref, with)
+	if err == nil && ref.Submodules {
+		err = r.fetchSubmodules(ctx, ref, revision.ID, with)
+	}
+	return revision, err
+}
+
+// resolve fetches one repository. Fetches of one mirror come one after the other.
+func (r *Reader) resolve(ctx context.Context, ref source.Ref, with source.Credentials) (source.Revision, error) {
 	if err := permit(ref, r.config.Local); err != nil {
 		return source.Revision{}, err
 	}
@@ -62,7 +71,7 @@ func (r *Reader) Resolve(ctx context.Context, ref source.Ref, with source.Creden
 
 // Tree implements source.Reader.
 func (r *Reader) Tree(ref source.Ref, commit string) (fs.FS, error) {
-	return r.mirror(ref).tree(commit, r.config.Limits)
+	return r.tree(ref, commit, nil)
 }
 
 func (r *Reader) mirror(ref source.Ref) *mirror {

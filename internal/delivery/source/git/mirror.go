@@ -213,7 +213,7 @@ func peel(storage *filesystem.Storage, hash plumbing.Hash) (string, error) {
 }
 
 // tree opens a commit.
-func (m *mirror) tree(hash string, limits source.Limits) (*Tree, error) {
+func (m *mirror) tree(hash string, left *source.Limits) (*Tree, error) {
 	storage := m.open()
 	commit, err := object.GetCommit(storage, plumbing.NewHash(hash))
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
@@ -229,7 +229,7 @@ func (m *mirror) tree(hash string, limits source.Limits) (*Tree, error) {
 		return nil, fmt.Errorf("%w: the files of commit %s: %w", errUnreadable, hash, err)
 	}
 	return &Tree{
-		storage: storage, left: limits, modified: commit.Committer.When, broken: func() { m.broken.Store(true) },
+		storage: storage, left: left, modified: commit.Committer.When, broken: func() { m.broken.Store(true) },
 		trees: map[string]*object.Tree{".": root},
 	}, nil
 }

@@ -20,14 +20,18 @@ import (
 )
 
 // Tree is the files of a commit as a read-only file system, with the methods of fs.ReadDirFS, fs.ReadFileFS and
-// fs.StatFS. Symbolic links have fs.ModeSymlink and submodules fs.ModeIrregular; neither can be read. It is for one
-// goroutine.
+// fs.StatFS. Symbolic links have fs.ModeSymlink, and submodules that were not fetched fs.ModeIrregular; neither can be read.
+// Those that were are folders. It is for one goroutine.
 type Tree struct {
 	storage  *filesystem.Storage
 	trees    map[string]*object.Tree // folders read so far, by path
-	left     source.Limits
+	left     *source.Limits          // of it and its submodules
 	modified time.Time
 	broken   func()
+
+	submodules map[string]source.Ref           // that are followed, by path
+	enter      func(source.Ref) (*Tree, error) // opens one
+	entered    map[string]*Tree                // those that were opened
 }
 
 // folder returns the tree of a folder.
@@ -65,6 +69,13 @@ func (t *Tree) Stat(name string) (fs.FileInfo, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrInvalid}
 	}
+	if sub, rest, err := t.inside(name); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
+	} else if sub != nil && rest == "." {
+		return info{name: path.Base(name), mode: fs.ModeDir | 0o555, modified: t.modified}, nil
+	} else if sub != nil {
+		return sub.Stat(rest)
+	}
 	if name == "." {
 		return info{name: ".", mode: fs.ModeDir | 0o555, modified: t.modified}, nil
 	}
@@ -76,17 +87,18 @@ func (t *Tree) Stat(name string) (fs.FileInfo, error) {
 	if entry == nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
 	}
-	return t.info(*entry), nil
+	return t.info(path.Dir(name), *entry), nil
 }
 
-func (t *Tree) info(entry object.TreeEntry) info {
+// info describes an entry of a folder.
+func (t *Tree) info(folder string, entry object.TreeEntry) info {
 	i := info{name: entry.Name, modified: t.modified}
-	switch entry.Mode {
-	case filemode.Dir:
+	switch {
+	case t.isFolder(folder, entry):
 		i.mode = fs.ModeDir | 0o555
-	case filemode.Symlink:
+	case entry.Mode == filemode.Symlink:
 		i.mode = fs.ModeSymlink | 0o444
-	case filemode.Submodule:
+	case entry.Mode == filemode.Submodule:
 		i.mode = fs.ModeIrregular | 0o444
 	default:
 		i.mode = 0o444
@@ -102,13 +114,18 @@ func (t *Tree) ReadDir(name string) ([]fs.DirEntry, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrInvalid}
 	}
+	if sub, rest, err := t.inside(name); err != nil {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
+	} else if sub != nil {
+		return sub.ReadDir(rest)
+	}
 	tree, err := t.folder(name)
 	if err != nil {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
 	}
 	entries := make([]fs.DirEntry, len(tree.Entries))
 	for i, entry := range tree.Entries {
-		entries[i] = fs.FileInfoToDirEntry(t.info(entry))
+		entries[i] = fs.FileInfoToDirEntry(t.info(name, entry))
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return entries, nil
@@ -127,6 +144,12 @@ func (t *Tree) read(name string) ([]byte, error) {
 	if !fs.ValidPath(name) || name == "." {
 		return nil, fs.ErrInvalid
 	}
+	if sub, rest, err := t.inside(name); err != nil || sub != nil && rest != "." {
+		if err != nil {
+			return nil, err
+		}
+		return sub.read(rest)
+	}
 	parent, err := t.folder(path.Dir(name))
 	if err != nil {
 		return nil, err
@@ -139,7 +162,7 @@ func (t *Tree) read(name string) ([]byte, error) {
 	case filemode.Symlink:
 		return nil, errors.New("symbolic links are not followed: put the file itself here")
 	case filemode.Submodule:
-		return nil, errors.New("submodules are not fetched: put the files themselves here")
+		return nil, errors.New("is a submodule: spec.source.git.recurseSubmodules fetches them")
 	case filemode.Dir:
 		return nil, errors.New("is a folder")
 	}
@@ -180,6 +203,12 @@ func (t *Tree) content(blob *object.Blob, want plumbing.Hash) ([]byte, error) {
 func (t *Tree) Fingerprint(name string) (string, error) {
 	if !fs.ValidPath(name) || name == "." {
 		return "", fs.ErrInvalid
+	}
+	if sub, rest, err := t.inside(name); err != nil || sub != nil && rest != "." {
+		if err != nil {
+			return "", err
+		}
+		return sub.Fingerprint(rest)
 	}
 	parent, err := t.folder(path.Dir(name))
 	if err != nil {
