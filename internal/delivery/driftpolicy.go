@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"strings"
@@ -50,7 +51,7 @@ func whereToChange(spec *v1alpha1.PackageSpec) string {
 		place, err := url.Parse(git.URL)
 		if err == nil {
 			place.User = nil // a password may stand there
-			return fmt.Sprintf("%s (%s, path %s)", place, git.Ref, git.Path)
+			return fmt.Sprintf("%s (%s, path %s)", place, cmp.Or(git.Ref, git.Semver, "main"), cmp.Or(git.Path, "."))
 		}
 	}
 	return "the source of that Package, on the hub"

@@ -2,13 +2,15 @@
 // bare client-go program on the same cluster in the same run. Machines are noisy; ratios are what to look at.
 //
 //	go run ./test/bench                   everything
-//	go run ./test/bench -only repair      one of: start, reach, failover, commit, render, apply, repair (which applies first)
-//	go run ./test/bench -objects 1000     other sizes
+//	go run ./test/bench -only repair      one of: start, reach, failover, commit, render, apply, repair (which applies first), and
+//	                                      edits, resync (both of the largest size), memory
+//	go run ./test/bench -objects 500x10   other sizes: 500 objects in 10 packages
 //
 // It prints a table and writes build/bench/NAME.json: an array of {name, value, unit, goal, better}.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -25,8 +27,8 @@ import (
 )
 
 func main() {
-	only := flag.String("only", "start,reach,failover,commit,render,repair", "what to measure, separated by commas")
-	sizes := flag.String("objects", "1000,10000", "numbers of objects for repair, separated by commas")
+	only := flag.String("only", "start,reach,failover,commit,render,repair,edits,resync,memory", "what to measure, separated by commas")
+	sizes := flag.String("objects", "1000,10000,10000x50", "numbers of objects, and of packages that they are in, separated by commas")
 	seed := flag.Uint64("seed", 20261122, "seed of the mutator")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -61,20 +63,35 @@ func run(ctx context.Context, parts, sizes []string, seed uint64) (err error) {
 			return err
 		}
 	}
-	for name, measure := range map[string]func(context.Context, *rig.Fleet, *report.Report, int, uint64) error{
-		"apply": measureApply, "repair": measureRepair,
+	return measureSizes(ctx, fleet, parts, sizes, seed)
+}
+
+// measureSizes measures what depends on how many objects there are.
+func measureSizes(ctx context.Context, fleet *rig.Fleet, parts, sizes []string, seed uint64) error {
+	var all []size
+	for _, text := range sizes {
+		of, err := sizeOf(text)
+		if err != nil {
+			return err
+		}
+		all = append(all, of)
+	}
+	most := slices.MaxFunc(all, func(a, b size) int { return cmp.Or(a.objects-b.objects, b.packages-a.packages) })
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context, *rig.Fleet, *report.Report, size, uint64) error
+		sizes   []size
+	}{
+		{"apply", measureApply, all}, {"repair", measureRepair, all},
+		{"edits", measureEdits, []size{most}}, {"resync", measureResync, []size{most}}, {"memory", measureMemory, []size{most}},
 	} {
-		if !slices.Contains(parts, name) {
+		if !slices.Contains(parts, part.name) {
 			continue
 		}
-		r := report.New(name)
-		for _, text := range sizes {
-			n, err := strconv.Atoi(text)
-			if err != nil {
-				return err
-			}
-			if err := measure(ctx, fleet, r, n, seed); err != nil {
-				return err
+		r := report.New(part.name)
+		for _, of := range part.sizes {
+			if err := part.measure(ctx, fleet, r, of, seed); err != nil {
+				return errors.Join(err, r.Write())
 			}
 		}
 		if err := r.Write(); err != nil {
@@ -82,4 +99,19 @@ func run(ctx context.Context, parts, sizes []string, seed uint64) (err error) {
 		}
 	}
 	return nil
+}
+
+// sizeOf reads OBJECTS or OBJECTSxPACKAGES.
+func sizeOf(text string) (of size, err error) {
+	objects, packages, several := strings.Cut(text, "x")
+	if of.objects, err = strconv.Atoi(objects); err != nil {
+		return of, fmt.Errorf("-objects %s: %w", text, err)
+	}
+	if of.packages = 1; !several {
+		return of, nil
+	}
+	if of.packages, err = strconv.Atoi(packages); err != nil || of.packages < 1 || of.objects%of.packages != 0 {
+		return of, fmt.Errorf("-objects %s: so many objects cannot be in so many packages, as many in each", text)
+	}
+	return of, nil
 }

@@ -10,10 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
-	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/test/report"
 	"umbel.dev/umbel/test/rig"
 )
@@ -30,18 +28,23 @@ const (
 // patience is how long one object may take to come back before the run is a failure.
 const patience = 2 * time.Minute
 
-// site is a cluster with a fleet's agent, and the namespace that a package fills.
+// site is a cluster with a fleet's agent, and a namespace that one package fills, or several together.
 type site struct {
 	fleet  *rig.Fleet
 	client *kubernetes.Clientset
-	name   string // of package and namespace
-	n      int
+	name   string // of the namespace, and of the package where it is one
+	n      int    // objects in all
+	shares int    // packages that have a part of them each; 1 has them all, and the namespace too
 	random *rand.Rand
 	agent  int // its process
 }
 
+// size is how many objects, in how many packages.
+type size struct{ objects, packages int }
+
 // newSite makes a fleet of one cluster: others would have a part of the processors.
-func newSite(ctx context.Context, fleet *rig.Fleet, n int, seed uint64) (*site, error) {
+func newSite(ctx context.Context, fleet *rig.Fleet, of size, seed uint64) (*site, error) {
+	n := of.objects
 	if _, err := fleet.Umbel(ctx, "down"); err != nil {
 		return nil, err
 	}
@@ -52,17 +55,19 @@ func newSite(ctx context.Context, fleet *rig.Fleet, n int, seed uint64) (*site, 
 	if err != nil {
 		return nil, err
 	}
-	s := &site{fleet: fleet, client: client, name: fmt.Sprintf("bench-%d", n), n: n, random: rand.New(rand.NewPCG(seed, uint64(n)))}
+	s := &site{
+		fleet: fleet, client: client, name: fmt.Sprintf("bench-%d", n), n: n, shares: of.packages, random: rand.New(rand.NewPCG(seed, uint64(n))),
+	}
 	s.agent, err = s.findAgent()
-	fmt.Fprintf(os.Stderr, "%d objects, seed %d\n", n, seed)
+	fmt.Fprintf(os.Stderr, "%d objects in %d packages, seed %d\n", n, of.packages, seed)
 	return s, err
 }
 
 func (s *site) limit() bare { return bare{s.client, s.name + "-bare"} }
 
-// measureApply measures how fast n objects in one package are applied.
-func measureApply(ctx context.Context, fleet *rig.Fleet, r *report.Report, n int, seed uint64) error {
-	s, err := newSite(ctx, fleet, n, seed)
+// measureApply measures how fast objects are applied.
+func measureApply(ctx context.Context, fleet *rig.Fleet, r *report.Report, of size, seed uint64) error {
+	s, err := newSite(ctx, fleet, of, seed)
 	if err != nil {
 		return err
 	}
@@ -70,9 +75,9 @@ func measureApply(ctx context.Context, fleet *rig.Fleet, r *report.Report, n int
 	return err
 }
 
-// measureRepair measures, with n objects in one package, how fast it is applied and how fast drift is put back.
-func measureRepair(ctx context.Context, fleet *rig.Fleet, r *report.Report, n int, seed uint64) error {
-	s, err := newSite(ctx, fleet, n, seed)
+// measureRepair measures how fast objects are applied and how fast drift is put back.
+func measureRepair(ctx context.Context, fleet *rig.Fleet, r *report.Report, of size, seed uint64) error {
+	s, err := newSite(ctx, fleet, of, seed)
 	if err != nil {
 		return err
 	}
@@ -110,7 +115,12 @@ func measureRepair(ctx context.Context, fleet *rig.Fleet, r *report.Report, n in
 	return s.footprint(ctx, r)
 }
 
-func (s *site) label(what string) string { return fmt.Sprintf("%s, %d objects", what, s.n) }
+func (s *site) label(what string) string {
+	if s.shares > 1 {
+		return fmt.Sprintf("%s, %d packages of %d objects", what, s.shares, s.n/s.shares)
+	}
+	return fmt.Sprintf("%s, %d objects", what, s.n)
+}
 
 func (s *site) findAgent() (int, error) {
 	pids, err := s.fleet.Processes("umbel-agent", "--dir=/var/lib/umbel-agent")
@@ -176,59 +186,6 @@ func (s *site) bareRate(ctx context.Context, limit bare) (float64, error) {
 	return rate, nil
 }
 
-// packageRate applies n objects as a package, and returns the rate and the time from its creation to its being applied.
-func (s *site) packageRate(ctx context.Context) (rate float64, whole time.Duration, err error) {
-	files := map[string]string{s.name + "/namespace.yaml": "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: " + s.name + "\n"}
-	for i := range s.n {
-		files[fmt.Sprintf("%s/%s.yaml", s.name, objectName(i))] = string(manifest(s.name, objectName(i)))
-	}
-	if err := s.fleet.Commit(ctx, s.label("commit"), files); err != nil {
-		return 0, 0, err
-	}
-	watching, err := observe(ctx, s.client, s.name)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer watching.stop()
-	start := time.Now()
-	_, err = s.fleet.Shell(ctx, fmt.Sprintf(`umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" apply -f - <<'YAML'
-apiVersion: umbel.dev/v1alpha1
-kind: Package
-metadata: {name: %[1]s, namespace: default}
-spec:
-  source: {git: {url: "file://%[2]s", path: %[1]s}}
-  placementRef: {name: everywhere}
-YAML`, s.name, s.fleet.Repository()))
-	if err != nil {
-		return 0, 0, err
-	}
-	if err := s.awaitApplied(ctx); err != nil {
-		return 0, 0, err
-	}
-	whole = time.Since(start)
-	count, within := watching.added()
-	return float64(count) / within.Seconds(), whole, nil
-}
-
-func (s *site) awaitApplied(ctx context.Context) error {
-	hub, err := s.fleet.Hub()
-	if err != nil {
-		return err
-	}
-	return rig.Eventually(ctx, 10*time.Minute, func(ctx context.Context) error {
-		var mc v1alpha1.MemberCluster
-		if err := hub.Get(ctx, types.NamespacedName{Name: "bench"}, &mc); err != nil {
-			return err
-		}
-		for _, p := range mc.Status.Packages {
-			if p.Package == v1alpha1.KeyOf("default", s.name) && p.Phase == v1alpha1.PackageApplied {
-				return nil
-			}
-		}
-		return fmt.Errorf("package %s is not applied", s.name)
-	})
-}
-
 // mutate deletes or edits an object at random and returns how long it took to come back, counted from the mutation's
 // response.
 func (s *site) mutate(ctx context.Context, watching *observer, namespace string) (time.Duration, error) {
@@ -238,31 +195,14 @@ func (s *site) mutate(ctx context.Context, watching *observer, namespace string)
 	if err != nil {
 		return 0, err
 	}
-	var back <-chan time.Time
-	var done time.Time
 	if s.random.IntN(2) == 0 {
-		back = watching.await(name, func(o seenObject) bool { return o.uid != string(before.UID) })
-		err = objects.Delete(ctx, name, metav1.DeleteOptions{})
-	} else {
-		drifted := false
-		back = watching.await(name, func(o seenObject) bool {
-			drifted = drifted || o.data["v"] != "1"
-			return drifted && o.data["v"] == "1"
-		})
-		_, err = objects.Patch(ctx, name, types.MergePatchType, []byte(`{"data":{"v":"drift"}}`), metav1.PatchOptions{FieldManager: "mutator"})
+		return s.editOne(ctx, watching, namespace, name)
 	}
-	done = time.Now()
-	if err != nil {
+	back := watching.await(name, func(o seenObject) bool { return o.uid != string(before.UID) })
+	if err := objects.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 		return 0, err
 	}
-	select {
-	case at := <-back:
-		return max(0, at.Sub(done)), nil
-	case <-time.After(patience):
-		return 0, fmt.Errorf("%s in %s did not come back within %s", name, namespace, patience)
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
+	return awaitBack(ctx, back, name+" in "+namespace)
 }
 
 // steady mutates one object after another for d.
@@ -309,14 +249,7 @@ func (s *site) settled(ctx context.Context, r *report.Report, ours *observer, li
 			bareTimes = append(bareTimes, took)
 		}
 	}
-	r.Lower(s.label("bare repair, p50"), report.Percentile(bareTimes, 0.5), "ms", 0)
-	r.Lower(s.label("bare repair, p99"), report.Percentile(bareTimes, 0.99), "ms", 0)
-	r.Lower(s.label("bare repair, worst"), report.Percentile(bareTimes, 1), "ms", 0)
-	r.Lower(s.label("repair, p50"), report.Percentile(umbel, 0.5), "ms", 0)
-	r.Lower(s.label("repair, p99"), report.Percentile(umbel, 0.99), "ms", 0)
-	r.Lower(s.label("repair, worst"), report.Percentile(umbel, 1), "ms", goalWorst)
-	r.Lower(s.label("repair against bare, p50"), report.Percentile(umbel, 0.5)/report.Percentile(bareTimes, 0.5), "ratio", goalP50)
-	r.Lower(s.label("repair against bare, p99"), report.Percentile(umbel, 0.99)/report.Percentile(bareTimes, 0.99), "ratio", goalP99)
+	s.compare(r, "", umbel, bareTimes)
 	return nil
 }
 

@@ -171,14 +171,17 @@ func Eventually(ctx context.Context, timeout time.Duration, check func(ctx conte
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for last := errors.New("nothing was heard"); ; {
 		err := check(ctx)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil {
+			last = err // what came of the end of the time says nothing
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not within %s: %w", timeout, err)
+			return fmt.Errorf("not within %s: %w", timeout, last)
 		case <-tick.C:
 		}
 	}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/test/rig"
+)
+
+// everything is a Package with all that delivery has switched on: its objects wait for another Package and for each other,
+// their health has a rule, fields are left to others, deletes have a budget, clusters have their turn in a rollout, and who
+// is not named is kept from changing anything. The benchmark is named: it is to change something, after all.
+const everything = `apiVersion: umbel.dev/v1alpha1
+kind: Package
+metadata: {name: %[1]s, namespace: default}
+spec:
+  source: {git: {url: "file://%[2]s", path: %[3]s}}
+  placementRef: {name: everywhere}
+  dependsOn: [{name: baseline}]
+  deletes: {budget: 5%%}
+  rollout: {stages: [{name: all, clusterSelector: {}, maxUnavailable: 100%%}]}
+  drift:
+    prevention: Deny
+    allow: {groups: [%[4]s]}
+    ignore: [{target: {group: apps, kind: Deployment}, jsonPointers: [/spec/replicas]}]
+  health: [{group: apps, kind: Deployment, healthy: self.status.observedGeneration == self.metadata.generation}]
+---
+`
+
+// last is a workload that comes after an object of its package, and has a health of its own. No pod of it runs: a kubelet
+// that pulls an image is not what is measured.
+const last = `apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: %[1]s
+  namespace: %[2]s
+  annotations: {umbel.dev/depends-on: "ConfigMap %[2]s/%[3]s"}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: %[1]s}}
+  template:
+    metadata: {labels: {app: %[1]s}}
+    spec: {containers: [{name: nothing, image: registry.invalid/nothing}]}
+`
+
+// packages are the names of the packages, which are those of their folders as well.
+func (s *site) packages() []string {
+	if s.shares == 1 {
+		return []string{s.name}
+	}
+	names := make([]string, s.shares)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-%02d", s.name, i)
+	}
+	return names
+}
+
+// files are the repository's. The namespace is of the package that has it for itself.
+func (s *site) files() map[string]string {
+	files := map[string]string{}
+	if s.shares == 1 {
+		files[s.name+"/namespace.yaml"] = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: " + s.name + "\n"
+	}
+	each := s.n / s.shares
+	for i, folder := range s.packages() {
+		files[folder+"/last.yaml"] = fmt.Sprintf(last, folder, s.name, objectName(i*each))
+		for j := range each {
+			name := objectName(i*each + j)
+			files[folder+"/"+name+".yaml"] = string(manifest(s.name, name))
+		}
+	}
+	return files
+}
+
+// packageRate applies the objects as packages, and returns the rate and the time from their creation to their being applied.
+func (s *site) packageRate(ctx context.Context) (rate float64, whole time.Duration, err error) {
+	if s.shares > 1 {
+		if err := (bare{client: s.client, namespace: s.name}).create(ctx); err != nil && !apierrors.IsAlreadyExists(err) {
+			return 0, 0, err
+		}
+	}
+	if err := s.fleet.Commit(ctx, s.label("commit"), s.files()); err != nil {
+		return 0, 0, err
+	}
+	watching, err := observe(ctx, s.client, s.name)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer watching.stop()
+	var text strings.Builder
+	for _, name := range s.packages() {
+		fmt.Fprintf(&text, everything, name, s.fleet.Repository(), name, strconv.Quote(v1alpha1.AdminGroup))
+	}
+	start := time.Now()
+	_, err = s.fleet.Shell(ctx, fmt.Sprintf("umbel-kube kubectl --kubeconfig \"$UMBEL_HOME/hub/admin.kubeconfig\" apply -f - <<'YAML'\n%sYAML", text.String()))
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := s.awaitApplied(ctx); err != nil {
+		return 0, 0, err
+	}
+	whole = time.Since(start)
+	count, within := watching.added()
+	return float64(count) / within.Seconds(), whole, nil
+}
+
+// awaitApplied waits until the cluster holds every package.
+func (s *site) awaitApplied(ctx context.Context) error {
+	hub, err := s.fleet.Hub()
+	if err != nil {
+		return err
+	}
+	return rig.Eventually(ctx, 10*time.Minute, func(ctx context.Context) error {
+		var mc v1alpha1.MemberCluster
+		if err := hub.Get(ctx, types.NamespacedName{Name: "bench"}, &mc); err != nil {
+			return err
+		}
+		missing := map[v1alpha1.PackageKey]string{}
+		for _, name := range s.packages() {
+			missing[v1alpha1.KeyOf("default", name)] = "not told"
+		}
+		for _, p := range mc.Status.Packages {
+			if p.Phase == v1alpha1.PackageApplied && len(p.Failures) == 0 && p.Applied == p.Objects {
+				delete(missing, p.Package)
+			} else if missing[p.Package] != "" {
+				missing[p.Package] = fmt.Sprintf("%s: %s %v", p.Phase, p.Message, p.Failures)
+			}
+		}
+		for name, why := range missing {
+			return fmt.Errorf("package %s is not applied: %s", name, why)
+		}
+		return nil
+	})
+}
+
+// awaitRevision waits until the cluster holds the newest commit of the first package, and the Package says so.
+func (s *site) awaitRevision(ctx context.Context) error {
+	revision, err := s.fleet.Shell(ctx, "git -C '"+s.fleet.Repository()+"' rev-parse HEAD")
+	if err != nil {
+		return err
+	}
+	revision = strings.TrimSpace(revision)
+	hub, err := s.fleet.Hub()
+	if err != nil {
+		return err
+	}
+	return rig.Eventually(ctx, 2*time.Minute, func(ctx context.Context) error {
+		var pkg v1alpha1.Package
+		if err := hub.Get(ctx, types.NamespacedName{Namespace: "default", Name: s.packages()[0]}, &pkg); err != nil {
+			return err
+		}
+		if pkg.Status.Revision != revision || pkg.Status.Clusters.Ready == 0 {
+			return fmt.Errorf("package %s is at %s, not at %s, with %d clusters ready", pkg.Name, pkg.Status.Revision, revision, pkg.Status.Clusters.Ready)
+		}
+		return nil
+	})
+}
