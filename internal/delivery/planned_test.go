@@ -125,7 +125,10 @@ func TestAReleaseWaitsForItsPlan(t *testing.T) {
 	if got := h.planned(eu, key); got != "" {
 		t.Errorf("eu may change %q", got)
 	}
-	if got := h.condition("app", v1alpha1.ConditionPlanned); strings.Contains(got, "Plan") {
-		t.Errorf("nobody asks for a plan, and it says %s", got)
-	}
+	h.eventually("nobody asks for a plan, and nothing is said of one", func() string {
+		if got := h.condition("app", v1alpha1.ConditionPlanned); strings.Contains(got, "Plan") {
+			return got
+		}
+		return ""
+	})
 }
