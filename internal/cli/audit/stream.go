@@ -8,22 +8,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/cli/client"
-	"umbel.dev/umbel/internal/cli/route"
+	"umbel.dev/umbel/internal/cli/trail"
 )
 
 // run asks the hub and writes what comes.
 func (o *Options) run(ctx context.Context, hub *client.Hub, query audit.Query) error {
-	body, err := o.ask(ctx, hub, query)
+	body, err := trail.Ask(ctx, o.Factory, hub, query)
 	if err != nil {
 		return err
 	}
@@ -45,53 +43,6 @@ func (o *Options) unknown(ctx context.Context, hub *client.Hub, query audit.Quer
 			o.Note("no cluster %q is in the fleet now: `umbel get clusters` lists those that are", name)
 		}
 	}
-}
-
-// ask returns the answer of the hub's gateway.
-func (o *Options) ask(ctx context.Context, hub *client.Hub, query audit.Query) (io.ReadCloser, error) {
-	door, err := route.Find(ctx, hub, hub.Config)
-	if err != nil {
-		return nil, err
-	}
-	own, err := o.LoadKubeconfig()
-	if err != nil {
-		return nil, err
-	}
-	config, err := door.Config(own)
-	if err != nil {
-		return nil, err
-	}
-	config.UserAgent = "umbel"
-	web, err := rest.HTTPClientFor(config)
-	if err != nil {
-		return nil, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Host+audit.Path+"?"+query.Values().Encode(), nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := web.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	if response.StatusCode == http.StatusOK {
-		return response.Body, nil
-	}
-	defer response.Body.Close()
-	return nil, refusal(response)
-}
-
-// refusal is the error of an answer that is none.
-func refusal(response *http.Response) error {
-	text, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
-	if err != nil {
-		return fmt.Errorf("the hub answered %s: %w", response.Status, err)
-	}
-	var status metav1.Status
-	if json.Unmarshal(text, &status) != nil || status.Kind != "Status" {
-		return fmt.Errorf("the hub answered %s to a question for its audit log: is it older than this command?", response.Status)
-	}
-	return &apierrors.StatusError{ErrStatus: status}
 }
 
 // copyEvents writes each event of an answer, and returns an error when the answer is not complete.

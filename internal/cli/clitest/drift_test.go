@@ -2,6 +2,7 @@ package clitest_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +67,7 @@ func TestDrift(t *testing.T) {
 		},
 		{
 			reason: "how often, and exactly when; of one package in one region", args: "drift package/shop --clusters region=eu -o wide --no-headers",
-			want: said{Out: "" +
+			want: said{Err: "by field managers alone, since the hub's audit log was not to be had: the hub has not said yet where it is reached (ConfigMap umbel-system/hub-info): it has not finished starting\n", Out: "" +
 				"prod-eu   shop   Deployment.apps shop/web   spec.replicas   autoscaler   Fought     10s    9   " + f.now.Add(-10*time.Second).UTC().Format(time.RFC3339) + "\n" +
 				"prod-eu   shop   Role shop/pod-reader       deleted         -            Repaired   120m   1   " + f.now.Add(-2*time.Hour).UTC().Format(time.RFC3339) + "\n"},
 		},
@@ -96,5 +97,44 @@ func TestDrift(t *testing.T) {
 	}
 	if first := all[0]; first.Cluster != "prod-eu" || first.Package != "default/shop" || first.Action != "Fought" || first.Count != 9 || first.Fields[0] != "spec.replicas" {
 		t.Errorf("got %+v", first)
+	}
+}
+
+// TestDriftByWhom: who came through the hub is named, and nobody who did something else, elsewhere, at another time, or tried.
+func TestDriftByWhom(t *testing.T) {
+	f := newFleet(t)
+	f.drifted(t)
+	d := f.keepsADiary(t)
+	const web, storefront = "/apis/apps/v1/namespaces/shop/deployments/web", "/api/v1/namespaces/shop/configmaps/storefront"
+	for _, r := range []struct {
+		ago                        time.Duration
+		who, cluster, method, path string
+		code                       int
+	}{
+		{4 * time.Minute, "early", "prod-us", http.MethodPatch, storefront, 200},
+		{3 * time.Minute, "grace", "prod-us", http.MethodPatch, storefront, 200},
+		{3*time.Minute - time.Second, "reads", "prod-us", http.MethodGet, storefront, 200},
+		{3*time.Minute - time.Second, "deletes", "prod-us", http.MethodDelete, storefront, 200},
+		{3*time.Minute - time.Second, "tries", "prod-us", http.MethodPatch, storefront, 409},
+		{3*time.Minute - time.Second, "elsewhere", "prod-eu", http.MethodPatch, storefront, 200},
+		{12 * time.Second, "earlier", "prod-eu", http.MethodPut, web, 200},
+		{11 * time.Second, "ada", "prod-eu", http.MethodPatch, web, 200},
+		{10 * time.Second, "status", "prod-eu", http.MethodPatch, web + "/status", 200},
+		{5 * time.Second, "late", "prod-eu", http.MethodPatch, web, 200},
+	} {
+		d.request(r.ago, r.who, r.cluster, r.method, r.path, r.code)
+	}
+	want := said{
+		Err: "prod-us: 1 objects of package default/shop are left as they are, since their drift is only reported\nnot connected, so what is shown may be old: prod-us\n",
+		Out: "" +
+			"prod-eu   shop   Deployment.apps shop/web    spec.replicas                                           ada (autoscaler)       Fought     10s\n" +
+			"prod-us   shop   ConfigMap shop/storefront   data.greeting,metadata.labels[app.kubernetes.io/name]   grace (kubectl-edit)   Reported   3m\n" +
+			"prod-eu   shop   Role shop/pod-reader        deleted                                                 -                      Repaired   120m\n",
+	}
+	if diff := cmp.Diff(want, f.run(t.Context(), "drift", "--no-headers")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if out := f.run(t.Context(), "drift", "-o", "json"); !strings.Contains(out.Out, `"user": "ada"`) {
+		t.Errorf("got %s", out.Out)
 	}
 }

@@ -54,8 +54,9 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Short: "Show what others changed of what clusters are to hold, and what was done about it",
 		Long: "Show which objects somebody else changed or deleted on the clusters, who it was, which fields, when, and what was done: put back,\n" +
 			"only reported, or put back again and again. The latest ten of each package and cluster are kept.\n\n" +
-			"Who it was is the field manager that the cluster's API server noted, such as kubectl-edit. Who ran it is in that API server's own\n" +
-			"audit log, and in `umbel audit` when it came through the hub. The API server does not note who deleted an object.",
+			"Who it was is the person, when it came through the hub and you may read its audit log (verb get on memberclusters.umbel.dev/audit),\n" +
+			"and the field manager that the cluster's API server noted, such as kubectl-edit. Who came to a cluster by another way is in that\n" +
+			"API server's own audit log.",
 		Example:           examples,
 		Args:              exit.Args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: f.CompleteName(kinds.Packages),
@@ -96,6 +97,8 @@ type shown struct {
 	Cluster v1alpha1.ClusterName `json:"cluster"`
 	Package v1alpha1.PackageKey  `json:"package"`
 	v1alpha1.Drift
+	// User is who did it, where it came through the hub, and who asks may know.
+	User string `json:"user,omitempty"`
 }
 
 // left is how many objects of a package are left on a cluster as others made them.
@@ -120,6 +123,11 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 		o.Note("%s", warning)
 	}
 	all, leaving, away := o.gather(moment, clusters.Items)
+	if len(all) > 0 && o.Format != output.Name {
+		if err := o.whose(ctx, hub, all); err != nil && o.Format != output.Human {
+			o.Note("by field managers alone, since the hub's audit log was not to be had: %v", err)
+		}
+	}
 	if err := o.write(all); err != nil {
 		return err
 	}
@@ -209,7 +217,7 @@ func (o *Options) table(all []shown) error {
 		}
 		row := []output.Cell{
 			output.Text(string(each.Cluster)), output.Text(name), output.Text(each.Object), output.Text(what(each.Drift)),
-			output.Text(each.By), action(each.Action), output.Text(output.Age(each.Time.Time, o.Now())),
+			output.Text(by(each)), action(each.Action), output.Text(output.Age(each.Time.Time, o.Now())),
 		}
 		if o.Format == output.Wide {
 			row = append(row, output.Text(fmt.Sprint(max(1, each.Count))), output.Text(at(each.Time)))
