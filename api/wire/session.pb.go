@@ -68,7 +68,7 @@ func (x Policy_DriftMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Policy_DriftMode.Descriptor instead.
 func (Policy_DriftMode) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{7, 0}
+	return file_session_proto_rawDescGZIP(), []int{8, 0}
 }
 
 type PackageStatus_Phase int32
@@ -123,7 +123,7 @@ func (x PackageStatus_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PackageStatus_Phase.Descriptor instead.
 func (PackageStatus_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{20, 0}
+	return file_session_proto_rawDescGZIP(), []int{22, 0}
 }
 
 type Drift_Action int32
@@ -178,7 +178,7 @@ func (x Drift_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Drift_Action.Descriptor instead.
 func (Drift_Action) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{22, 0}
+	return file_session_proto_rawDescGZIP(), []int{25, 0}
 }
 
 type UpgradeState_Phase int32
@@ -241,7 +241,7 @@ func (x UpgradeState_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UpgradeState_Phase.Descriptor instead.
 func (UpgradeState_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{34, 0}
+	return file_session_proto_rawDescGZIP(), []int{37, 0}
 }
 
 // FromAgent is every message that an agent sends.
@@ -970,8 +970,12 @@ type Assignment struct {
 	Size       int64  `protobuf:"varint,6,opt,name=size,proto3" json:"size,omitempty"`
 	// policy is how the agent is to treat the package, whatever its release; without one, by the defaults. policy_id tells it
 	// from others: the hub draws it, and the agent says it in PackageStatus.
-	Policy        *Policy `protobuf:"bytes,7,opt,name=policy,proto3" json:"policy,omitempty"`
-	PolicyId      string  `protobuf:"bytes,8,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
+	Policy   *Policy `protobuf:"bytes,7,opt,name=policy,proto3" json:"policy,omitempty"`
+	PolicyId string  `protobuf:"bytes,8,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
+	// content is where the content is of a package that acts as somebody (Policy.acts_as); repository, digest and size are empty
+	// then. An agent that does not know how to act as anybody would apply it with all of its own rights: it finds nothing to
+	// apply.
+	Content       *Content `protobuf:"bytes,30,opt,name=content,proto3" json:"content,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1062,6 +1066,74 @@ func (x *Assignment) GetPolicyId() string {
 	return ""
 }
 
+func (x *Assignment) GetContent() *Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+// Content is a blob in the OCI registry.
+type Content struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Repository    string                 `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	Digest        string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	Size          int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Content) Reset() {
+	*x = Content{}
+	mi := &file_session_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Content) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Content) ProtoMessage() {}
+
+func (x *Content) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Content.ProtoReflect.Descriptor instead.
+func (*Content) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Content) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *Content) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Content) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 // Policy is how an agent treats a package. It reaches the agent by itself when it changes, and needs no new release. Fields
 // 1 to 9 are about deletes, 10 to 19 about drift, 20 to 29 about health and order, 30 to 39 about whom the package acts as,
 // 40 to 49 about trust.
@@ -1081,14 +1153,17 @@ type Policy struct {
 	// prevention has the member's API server refuse others; absent, it does not.
 	Prevention *Prevention `protobuf:"bytes,12,opt,name=prevention,proto3" json:"prevention,omitempty"`
 	// health says of kinds when their objects are healthy.
-	Health        []*HealthRule `protobuf:"bytes,20,rep,name=health,proto3" json:"health,omitempty"`
+	Health []*HealthRule `protobuf:"bytes,20,rep,name=health,proto3" json:"health,omitempty"`
+	// acts_as is whom the package acts as on the member, in everything that is done for it; absent, it is the platform's, and
+	// acts as the agent.
+	ActsAs        *ServiceAccount `protobuf:"bytes,30,opt,name=acts_as,json=actsAs,proto3" json:"acts_as,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_session_proto_msgTypes[7]
+	mi := &file_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1100,7 +1175,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[7]
+	mi := &file_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1113,7 +1188,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{7}
+	return file_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Policy) GetDeleteBudget() *Budget {
@@ -1165,6 +1240,66 @@ func (x *Policy) GetHealth() []*HealthRule {
 	return nil
 }
 
+func (x *Policy) GetActsAs() *ServiceAccount {
+	if x != nil {
+		return x.ActsAs
+	}
+	return nil
+}
+
+// ServiceAccount is one of the member's.
+type ServiceAccount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServiceAccount) Reset() {
+	*x = ServiceAccount{}
+	mi := &file_session_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServiceAccount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServiceAccount) ProtoMessage() {}
+
+func (x *ServiceAccount) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServiceAccount.ProtoReflect.Descriptor instead.
+func (*ServiceAccount) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ServiceAccount) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ServiceAccount) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // Budget bounds a number of things: by itself, or by how many there are of which they are a part.
 type Budget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1179,7 +1314,7 @@ type Budget struct {
 
 func (x *Budget) Reset() {
 	*x = Budget{}
-	mi := &file_session_proto_msgTypes[8]
+	mi := &file_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1326,7 @@ func (x *Budget) String() string {
 func (*Budget) ProtoMessage() {}
 
 func (x *Budget) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[8]
+	mi := &file_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1339,7 @@ func (x *Budget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Budget.ProtoReflect.Descriptor instead.
 func (*Budget) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{8}
+	return file_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Budget) GetLimit() isBudget_Limit {
@@ -1263,7 +1398,7 @@ type DeleteApproval struct {
 
 func (x *DeleteApproval) Reset() {
 	*x = DeleteApproval{}
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1410,7 @@ func (x *DeleteApproval) String() string {
 func (*DeleteApproval) ProtoMessage() {}
 
 func (x *DeleteApproval) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1423,7 @@ func (x *DeleteApproval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteApproval.ProtoReflect.Descriptor instead.
 func (*DeleteApproval) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{9}
+	return file_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteApproval) GetRelease() string {
@@ -1336,7 +1471,7 @@ type DriftIgnore struct {
 
 func (x *DriftIgnore) Reset() {
 	*x = DriftIgnore{}
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1483,7 @@ func (x *DriftIgnore) String() string {
 func (*DriftIgnore) ProtoMessage() {}
 
 func (x *DriftIgnore) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1496,7 @@ func (x *DriftIgnore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftIgnore.ProtoReflect.Descriptor instead.
 func (*DriftIgnore) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{10}
+	return file_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DriftIgnore) GetGroup() string {
@@ -1420,7 +1555,7 @@ type Prevention struct {
 
 func (x *Prevention) Reset() {
 	*x = Prevention{}
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1432,7 +1567,7 @@ func (x *Prevention) String() string {
 func (*Prevention) ProtoMessage() {}
 
 func (x *Prevention) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1445,7 +1580,7 @@ func (x *Prevention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prevention.ProtoReflect.Descriptor instead.
 func (*Prevention) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{11}
+	return file_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Prevention) GetUsers() []string {
@@ -1484,7 +1619,7 @@ type HealthRule struct {
 
 func (x *HealthRule) Reset() {
 	*x = HealthRule{}
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1631,7 @@ func (x *HealthRule) String() string {
 func (*HealthRule) ProtoMessage() {}
 
 func (x *HealthRule) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1644,7 @@ func (x *HealthRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRule.ProtoReflect.Descriptor instead.
 func (*HealthRule) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{12}
+	return file_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HealthRule) GetGroup() string {
@@ -1566,7 +1701,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1713,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1726,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{13}
+	return file_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Ack) GetVersion() uint64 {
@@ -1626,7 +1761,7 @@ type StatusReport struct {
 
 func (x *StatusReport) Reset() {
 	*x = StatusReport{}
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1638,7 +1773,7 @@ func (x *StatusReport) String() string {
 func (*StatusReport) ProtoMessage() {}
 
 func (x *StatusReport) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1651,7 +1786,7 @@ func (x *StatusReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReport.ProtoReflect.Descriptor instead.
 func (*StatusReport) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{14}
+	return file_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StatusReport) GetPackages() []*PackageStatus {
@@ -1699,7 +1834,7 @@ type Deletions struct {
 
 func (x *Deletions) Reset() {
 	*x = Deletions{}
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +1846,7 @@ func (x *Deletions) String() string {
 func (*Deletions) ProtoMessage() {}
 
 func (x *Deletions) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +1859,7 @@ func (x *Deletions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletions.ProtoReflect.Descriptor instead.
 func (*Deletions) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{15}
+	return file_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Deletions) GetItems() []*Deletion {
@@ -1756,7 +1891,7 @@ type Deletion struct {
 
 func (x *Deletion) Reset() {
 	*x = Deletion{}
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +1903,7 @@ func (x *Deletion) String() string {
 func (*Deletion) ProtoMessage() {}
 
 func (x *Deletion) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,7 +1916,7 @@ func (x *Deletion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletion.ProtoReflect.Descriptor instead.
 func (*Deletion) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{16}
+	return file_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Deletion) GetId() string {
@@ -1869,7 +2004,7 @@ type Undo struct {
 
 func (x *Undo) Reset() {
 	*x = Undo{}
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1881,7 +2016,7 @@ func (x *Undo) String() string {
 func (*Undo) ProtoMessage() {}
 
 func (x *Undo) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1894,7 +2029,7 @@ func (x *Undo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Undo.ProtoReflect.Descriptor instead.
 func (*Undo) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{17}
+	return file_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Undo) GetDone() bool {
@@ -1935,7 +2070,7 @@ type ClusterProperties struct {
 
 func (x *ClusterProperties) Reset() {
 	*x = ClusterProperties{}
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +2082,7 @@ func (x *ClusterProperties) String() string {
 func (*ClusterProperties) ProtoMessage() {}
 
 func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +2095,7 @@ func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperties.ProtoReflect.Descriptor instead.
 func (*ClusterProperties) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{18}
+	return file_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ClusterProperties) GetItems() []*ClusterProperty {
@@ -1981,7 +2116,7 @@ type ClusterProperty struct {
 
 func (x *ClusterProperty) Reset() {
 	*x = ClusterProperty{}
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2128,7 @@ func (x *ClusterProperty) String() string {
 func (*ClusterProperty) ProtoMessage() {}
 
 func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2141,7 @@ func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperty.ProtoReflect.Descriptor instead.
 func (*ClusterProperty) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{19}
+	return file_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ClusterProperty) GetName() string {
@@ -2045,14 +2180,16 @@ type PackageStatus struct {
 	// drifting is how many objects somebody else changed or deleted that are left so.
 	Drifting int32 `protobuf:"varint,30,opt,name=drifting,proto3" json:"drifting,omitempty"`
 	// drifts are the latest objects that somebody else changed or deleted, at most ten, the latest first.
-	Drifts        []*Drift `protobuf:"bytes,31,rep,name=drifts,proto3" json:"drifts,omitempty"`
+	Drifts []*Drift `protobuf:"bytes,31,rep,name=drifts,proto3" json:"drifts,omitempty"`
+	// contested are objects that other packages want as well, and do not get; at most ten.
+	Contested     []*Contest `protobuf:"bytes,32,rep,name=contested,proto3" json:"contested,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PackageStatus) Reset() {
 	*x = PackageStatus{}
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2201,7 @@ func (x *PackageStatus) String() string {
 func (*PackageStatus) ProtoMessage() {}
 
 func (x *PackageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2214,7 @@ func (x *PackageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageStatus.ProtoReflect.Descriptor instead.
 func (*PackageStatus) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{20}
+	return file_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PackageStatus) GetPackage() string {
@@ -2192,6 +2329,67 @@ func (x *PackageStatus) GetDrifts() []*Drift {
 	return nil
 }
 
+func (x *PackageStatus) GetContested() []*Contest {
+	if x != nil {
+		return x.Contested
+	}
+	return nil
+}
+
+// Contest is an object that two packages want.
+type Contest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Object string                 `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// package is the one that does not get it.
+	Package       string `protobuf:"bytes,2,opt,name=package,proto3" json:"package,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Contest) Reset() {
+	*x = Contest{}
+	mi := &file_session_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Contest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Contest) ProtoMessage() {}
+
+func (x *Contest) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Contest.ProtoReflect.Descriptor instead.
+func (*Contest) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Contest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Contest) GetPackage() string {
+	if x != nil {
+		return x.Package
+	}
+	return ""
+}
+
 // DeletesHeld are the deletes of a release that wait for a word. Everything else of it is applied.
 type DeletesHeld struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2212,7 +2410,7 @@ type DeletesHeld struct {
 
 func (x *DeletesHeld) Reset() {
 	*x = DeletesHeld{}
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2224,7 +2422,7 @@ func (x *DeletesHeld) String() string {
 func (*DeletesHeld) ProtoMessage() {}
 
 func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2237,7 +2435,7 @@ func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletesHeld.ProtoReflect.Descriptor instead.
 func (*DeletesHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{21}
+	return file_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeletesHeld) GetObjects() uint32 {
@@ -2302,7 +2500,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2314,7 +2512,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2327,7 +2525,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{22}
+	return file_session_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Drift) GetObject() string {
@@ -2391,7 +2589,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2403,7 +2601,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2416,7 +2614,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{23}
+	return file_session_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Failure) GetObject() string {
@@ -2451,7 +2649,7 @@ type LastRepair struct {
 
 func (x *LastRepair) Reset() {
 	*x = LastRepair{}
-	mi := &file_session_proto_msgTypes[24]
+	mi := &file_session_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +2661,7 @@ func (x *LastRepair) String() string {
 func (*LastRepair) ProtoMessage() {}
 
 func (x *LastRepair) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[24]
+	mi := &file_session_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +2674,7 @@ func (x *LastRepair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastRepair.ProtoReflect.Descriptor instead.
 func (*LastRepair) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{24}
+	return file_session_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LastRepair) GetObject() string {
@@ -2505,7 +2703,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_session_proto_msgTypes[25]
+	mi := &file_session_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2517,7 +2715,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[25]
+	mi := &file_session_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2530,7 +2728,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{25}
+	return file_session_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Probe) GetNonce() uint64 {
@@ -2559,7 +2757,7 @@ type ProbeAnswer struct {
 
 func (x *ProbeAnswer) Reset() {
 	*x = ProbeAnswer{}
-	mi := &file_session_proto_msgTypes[26]
+	mi := &file_session_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2571,7 +2769,7 @@ func (x *ProbeAnswer) String() string {
 func (*ProbeAnswer) ProtoMessage() {}
 
 func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[26]
+	mi := &file_session_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2584,7 +2782,7 @@ func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeAnswer.ProtoReflect.Descriptor instead.
 func (*ProbeAnswer) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{26}
+	return file_session_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ProbeAnswer) GetNonce() uint64 {
@@ -2612,7 +2810,7 @@ type CertificateRequest struct {
 
 func (x *CertificateRequest) Reset() {
 	*x = CertificateRequest{}
-	mi := &file_session_proto_msgTypes[27]
+	mi := &file_session_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2624,7 +2822,7 @@ func (x *CertificateRequest) String() string {
 func (*CertificateRequest) ProtoMessage() {}
 
 func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[27]
+	mi := &file_session_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2637,7 +2835,7 @@ func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateRequest.ProtoReflect.Descriptor instead.
 func (*CertificateRequest) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{27}
+	return file_session_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CertificateRequest) GetCsr() []byte {
@@ -2660,7 +2858,7 @@ type CertificateIssued struct {
 
 func (x *CertificateIssued) Reset() {
 	*x = CertificateIssued{}
-	mi := &file_session_proto_msgTypes[28]
+	mi := &file_session_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2672,7 +2870,7 @@ func (x *CertificateIssued) String() string {
 func (*CertificateIssued) ProtoMessage() {}
 
 func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[28]
+	mi := &file_session_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2685,7 +2883,7 @@ func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateIssued.ProtoReflect.Descriptor instead.
 func (*CertificateIssued) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{28}
+	return file_session_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CertificateIssued) GetCertificatePem() []byte {
@@ -2713,7 +2911,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_session_proto_msgTypes[29]
+	mi := &file_session_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2725,7 +2923,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[29]
+	mi := &file_session_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2738,7 +2936,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{29}
+	return file_session_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Detach) GetPrune() bool {
@@ -2758,7 +2956,7 @@ type Detached struct {
 
 func (x *Detached) Reset() {
 	*x = Detached{}
-	mi := &file_session_proto_msgTypes[30]
+	mi := &file_session_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2770,7 +2968,7 @@ func (x *Detached) String() string {
 func (*Detached) ProtoMessage() {}
 
 func (x *Detached) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[30]
+	mi := &file_session_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2783,7 +2981,7 @@ func (x *Detached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detached.ProtoReflect.Descriptor instead.
 func (*Detached) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{30}
+	return file_session_proto_rawDescGZIP(), []int{33}
 }
 
 // TrustBundle is by which certificate authorities the agent is to know its hub from now on. It is told when the agent does
@@ -2801,7 +2999,7 @@ type TrustBundle struct {
 
 func (x *TrustBundle) Reset() {
 	*x = TrustBundle{}
-	mi := &file_session_proto_msgTypes[31]
+	mi := &file_session_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2813,7 +3011,7 @@ func (x *TrustBundle) String() string {
 func (*TrustBundle) ProtoMessage() {}
 
 func (x *TrustBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[31]
+	mi := &file_session_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2826,7 +3024,7 @@ func (x *TrustBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustBundle.ProtoReflect.Descriptor instead.
 func (*TrustBundle) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{31}
+	return file_session_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TrustBundle) GetTrustPem() []byte {
@@ -2854,7 +3052,7 @@ type TrustHeld struct {
 
 func (x *TrustHeld) Reset() {
 	*x = TrustHeld{}
-	mi := &file_session_proto_msgTypes[32]
+	mi := &file_session_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2866,7 +3064,7 @@ func (x *TrustHeld) String() string {
 func (*TrustHeld) ProtoMessage() {}
 
 func (x *TrustHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[32]
+	mi := &file_session_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2879,7 +3077,7 @@ func (x *TrustHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustHeld.ProtoReflect.Descriptor instead.
 func (*TrustHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{32}
+	return file_session_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TrustHeld) GetDigest() string {
@@ -2905,7 +3103,7 @@ type Upgrade struct {
 
 func (x *Upgrade) Reset() {
 	*x = Upgrade{}
-	mi := &file_session_proto_msgTypes[33]
+	mi := &file_session_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2917,7 +3115,7 @@ func (x *Upgrade) String() string {
 func (*Upgrade) ProtoMessage() {}
 
 func (x *Upgrade) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[33]
+	mi := &file_session_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2930,7 +3128,7 @@ func (x *Upgrade) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upgrade.ProtoReflect.Descriptor instead.
 func (*Upgrade) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{33}
+	return file_session_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Upgrade) GetBuild() string {
@@ -2968,7 +3166,7 @@ type UpgradeState struct {
 
 func (x *UpgradeState) Reset() {
 	*x = UpgradeState{}
-	mi := &file_session_proto_msgTypes[34]
+	mi := &file_session_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2980,7 +3178,7 @@ func (x *UpgradeState) String() string {
 func (*UpgradeState) ProtoMessage() {}
 
 func (x *UpgradeState) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[34]
+	mi := &file_session_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2993,7 +3191,7 @@ func (x *UpgradeState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeState.ProtoReflect.Descriptor instead.
 func (*UpgradeState) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{34}
+	return file_session_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *UpgradeState) GetBuild() string {
@@ -3081,7 +3279,7 @@ const file_session_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x121\n" +
 	"\x06assign\x18\x02 \x03(\v2\x19.umbel.wire.v1.AssignmentR\x06assign\x12\x16\n" +
 	"\x06remove\x18\x03 \x03(\tR\x06remove\x12\x12\n" +
-	"\x04undo\x18\x04 \x03(\tR\x04undo\"\xf4\x01\n" +
+	"\x04undo\x18\x04 \x03(\tR\x04undo\"\xa6\x02\n" +
 	"\n" +
 	"Assignment\x12\x18\n" +
 	"\apackage\x18\x01 \x01(\tR\apackage\x12\x18\n" +
@@ -3093,7 +3291,14 @@ const file_session_proto_rawDesc = "" +
 	"\x06digest\x18\x05 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04size\x18\x06 \x01(\x03R\x04size\x12-\n" +
 	"\x06policy\x18\a \x01(\v2\x15.umbel.wire.v1.PolicyR\x06policy\x12\x1b\n" +
-	"\tpolicy_id\x18\b \x01(\tR\bpolicyId\"\xba\x03\n" +
+	"\tpolicy_id\x18\b \x01(\tR\bpolicyId\x120\n" +
+	"\acontent\x18\x1e \x01(\v2\x16.umbel.wire.v1.ContentR\acontent\"U\n" +
+	"\aContent\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\tR\n" +
+	"repository\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\"\xf2\x03\n" +
 	"\x06Policy\x12:\n" +
 	"\rdelete_budget\x18\x01 \x01(\v2\x15.umbel.wire.v1.BudgetR\fdeleteBudget\x12H\n" +
 	"\x10delete_approvals\x18\x02 \x03(\v2\x1d.umbel.wire.v1.DeleteApprovalR\x0fdeleteApprovals\x12\x18\n" +
@@ -3105,12 +3310,16 @@ const file_session_proto_rawDesc = "" +
 	"\n" +
 	"prevention\x18\f \x01(\v2\x19.umbel.wire.v1.PreventionR\n" +
 	"prevention\x121\n" +
-	"\x06health\x18\x14 \x03(\v2\x19.umbel.wire.v1.HealthRuleR\x06health\"#\n" +
+	"\x06health\x18\x14 \x03(\v2\x19.umbel.wire.v1.HealthRuleR\x06health\x126\n" +
+	"\aacts_as\x18\x1e \x01(\v2\x1d.umbel.wire.v1.ServiceAccountR\x06actsAs\"#\n" +
 	"\tDriftMode\x12\n" +
 	"\n" +
 	"\x06REPAIR\x10\x00\x12\n" +
 	"\n" +
-	"\x06REPORT\x10\x01\"E\n" +
+	"\x06REPORT\x10\x01\"B\n" +
+	"\x0eServiceAccount\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"E\n" +
 	"\x06Budget\x12\x16\n" +
 	"\x05count\x18\x01 \x01(\rH\x00R\x05count\x12\x1a\n" +
 	"\apercent\x18\x02 \x01(\rH\x00R\apercentB\a\n" +
@@ -3174,7 +3383,7 @@ const file_session_proto_rawDesc = "" +
 	"\x05items\x18\x01 \x03(\v2\x1e.umbel.wire.v1.ClusterPropertyR\x05items\";\n" +
 	"\x0fClusterProperty\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\x9e\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xd4\x05\n" +
 	"\rPackageStatus\x12\x18\n" +
 	"\apackage\x18\x01 \x01(\tR\apackage\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\tR\arelease\x12\x1a\n" +
@@ -3193,14 +3402,18 @@ const file_session_proto_rawDesc = "" +
 	"\tpolicy_id\x18\r \x01(\tR\bpolicyId\x12=\n" +
 	"\fdeletes_held\x18\x0e \x01(\v2\x1a.umbel.wire.v1.DeletesHeldR\vdeletesHeld\x12\x1a\n" +
 	"\bdrifting\x18\x1e \x01(\x05R\bdrifting\x12,\n" +
-	"\x06drifts\x18\x1f \x03(\v2\x14.umbel.wire.v1.DriftR\x06drifts\"S\n" +
+	"\x06drifts\x18\x1f \x03(\v2\x14.umbel.wire.v1.DriftR\x06drifts\x124\n" +
+	"\tcontested\x18  \x03(\v2\x16.umbel.wire.v1.ContestR\tcontested\"S\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bAPPLYING\x10\x01\x12\v\n" +
 	"\aAPPLIED\x10\x02\x12\n" +
 	"\n" +
 	"\x06FAILED\x10\x03\x12\f\n" +
-	"\bREMOVING\x10\x04\"\x9f\x01\n" +
+	"\bREMOVING\x10\x04\";\n" +
+	"\aContest\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12\x18\n" +
+	"\apackage\x18\x02 \x01(\tR\apackage\"\x9f\x01\n" +
 	"\vDeletesHeld\x12\x18\n" +
 	"\aobjects\x18\x01 \x01(\rR\aobjects\x12\x14\n" +
 	"\x05holds\x18\x02 \x01(\rR\x05holds\x12\x18\n" +
@@ -3282,7 +3495,7 @@ func file_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_session_proto_goTypes = []any{
 	(Policy_DriftMode)(0),      // 0: umbel.wire.v1.Policy.DriftMode
 	(PackageStatus_Phase)(0),   // 1: umbel.wire.v1.PackageStatus.Phase
@@ -3295,81 +3508,87 @@ var file_session_proto_goTypes = []any{
 	(*Refusal)(nil),            // 8: umbel.wire.v1.Refusal
 	(*DesiredState)(nil),       // 9: umbel.wire.v1.DesiredState
 	(*Assignment)(nil),         // 10: umbel.wire.v1.Assignment
-	(*Policy)(nil),             // 11: umbel.wire.v1.Policy
-	(*Budget)(nil),             // 12: umbel.wire.v1.Budget
-	(*DeleteApproval)(nil),     // 13: umbel.wire.v1.DeleteApproval
-	(*DriftIgnore)(nil),        // 14: umbel.wire.v1.DriftIgnore
-	(*Prevention)(nil),         // 15: umbel.wire.v1.Prevention
-	(*HealthRule)(nil),         // 16: umbel.wire.v1.HealthRule
-	(*Ack)(nil),                // 17: umbel.wire.v1.Ack
-	(*StatusReport)(nil),       // 18: umbel.wire.v1.StatusReport
-	(*Deletions)(nil),          // 19: umbel.wire.v1.Deletions
-	(*Deletion)(nil),           // 20: umbel.wire.v1.Deletion
-	(*Undo)(nil),               // 21: umbel.wire.v1.Undo
-	(*ClusterProperties)(nil),  // 22: umbel.wire.v1.ClusterProperties
-	(*ClusterProperty)(nil),    // 23: umbel.wire.v1.ClusterProperty
-	(*PackageStatus)(nil),      // 24: umbel.wire.v1.PackageStatus
-	(*DeletesHeld)(nil),        // 25: umbel.wire.v1.DeletesHeld
-	(*Drift)(nil),              // 26: umbel.wire.v1.Drift
-	(*Failure)(nil),            // 27: umbel.wire.v1.Failure
-	(*LastRepair)(nil),         // 28: umbel.wire.v1.LastRepair
-	(*Probe)(nil),              // 29: umbel.wire.v1.Probe
-	(*ProbeAnswer)(nil),        // 30: umbel.wire.v1.ProbeAnswer
-	(*CertificateRequest)(nil), // 31: umbel.wire.v1.CertificateRequest
-	(*CertificateIssued)(nil),  // 32: umbel.wire.v1.CertificateIssued
-	(*Detach)(nil),             // 33: umbel.wire.v1.Detach
-	(*Detached)(nil),           // 34: umbel.wire.v1.Detached
-	(*TrustBundle)(nil),        // 35: umbel.wire.v1.TrustBundle
-	(*TrustHeld)(nil),          // 36: umbel.wire.v1.TrustHeld
-	(*Upgrade)(nil),            // 37: umbel.wire.v1.Upgrade
-	(*UpgradeState)(nil),       // 38: umbel.wire.v1.UpgradeState
+	(*Content)(nil),            // 11: umbel.wire.v1.Content
+	(*Policy)(nil),             // 12: umbel.wire.v1.Policy
+	(*ServiceAccount)(nil),     // 13: umbel.wire.v1.ServiceAccount
+	(*Budget)(nil),             // 14: umbel.wire.v1.Budget
+	(*DeleteApproval)(nil),     // 15: umbel.wire.v1.DeleteApproval
+	(*DriftIgnore)(nil),        // 16: umbel.wire.v1.DriftIgnore
+	(*Prevention)(nil),         // 17: umbel.wire.v1.Prevention
+	(*HealthRule)(nil),         // 18: umbel.wire.v1.HealthRule
+	(*Ack)(nil),                // 19: umbel.wire.v1.Ack
+	(*StatusReport)(nil),       // 20: umbel.wire.v1.StatusReport
+	(*Deletions)(nil),          // 21: umbel.wire.v1.Deletions
+	(*Deletion)(nil),           // 22: umbel.wire.v1.Deletion
+	(*Undo)(nil),               // 23: umbel.wire.v1.Undo
+	(*ClusterProperties)(nil),  // 24: umbel.wire.v1.ClusterProperties
+	(*ClusterProperty)(nil),    // 25: umbel.wire.v1.ClusterProperty
+	(*PackageStatus)(nil),      // 26: umbel.wire.v1.PackageStatus
+	(*Contest)(nil),            // 27: umbel.wire.v1.Contest
+	(*DeletesHeld)(nil),        // 28: umbel.wire.v1.DeletesHeld
+	(*Drift)(nil),              // 29: umbel.wire.v1.Drift
+	(*Failure)(nil),            // 30: umbel.wire.v1.Failure
+	(*LastRepair)(nil),         // 31: umbel.wire.v1.LastRepair
+	(*Probe)(nil),              // 32: umbel.wire.v1.Probe
+	(*ProbeAnswer)(nil),        // 33: umbel.wire.v1.ProbeAnswer
+	(*CertificateRequest)(nil), // 34: umbel.wire.v1.CertificateRequest
+	(*CertificateIssued)(nil),  // 35: umbel.wire.v1.CertificateIssued
+	(*Detach)(nil),             // 36: umbel.wire.v1.Detach
+	(*Detached)(nil),           // 37: umbel.wire.v1.Detached
+	(*TrustBundle)(nil),        // 38: umbel.wire.v1.TrustBundle
+	(*TrustHeld)(nil),          // 39: umbel.wire.v1.TrustHeld
+	(*Upgrade)(nil),            // 40: umbel.wire.v1.Upgrade
+	(*UpgradeState)(nil),       // 41: umbel.wire.v1.UpgradeState
 }
 var file_session_proto_depIdxs = []int32{
 	6,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
-	17, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
-	18, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
-	30, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
-	31, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
-	34, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
-	36, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
-	38, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	19, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
+	20, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
+	33, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
+	34, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
+	37, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
+	39, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
+	41, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
 	7,  // 8: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
 	8,  // 9: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
 	9,  // 10: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
-	29, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
-	32, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
-	33, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
-	35, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
-	37, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
-	24, // 16: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
-	38, // 17: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
-	37, // 18: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
+	32, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
+	35, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
+	36, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
+	38, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
+	40, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
+	26, // 16: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
+	41, // 17: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	40, // 18: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
 	10, // 19: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
-	11, // 20: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
-	12, // 21: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
-	13, // 22: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
-	0,  // 23: umbel.wire.v1.Policy.drift_mode:type_name -> umbel.wire.v1.Policy.DriftMode
-	14, // 24: umbel.wire.v1.Policy.drift_ignore:type_name -> umbel.wire.v1.DriftIgnore
-	15, // 25: umbel.wire.v1.Policy.prevention:type_name -> umbel.wire.v1.Prevention
-	16, // 26: umbel.wire.v1.Policy.health:type_name -> umbel.wire.v1.HealthRule
-	24, // 27: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
-	22, // 28: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
-	19, // 29: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
-	20, // 30: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
-	21, // 31: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
-	23, // 32: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
-	1,  // 33: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
-	27, // 34: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
-	28, // 35: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
-	25, // 36: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
-	26, // 37: umbel.wire.v1.PackageStatus.drifts:type_name -> umbel.wire.v1.Drift
-	2,  // 38: umbel.wire.v1.Drift.action:type_name -> umbel.wire.v1.Drift.Action
-	3,  // 39: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	12, // 20: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
+	11, // 21: umbel.wire.v1.Assignment.content:type_name -> umbel.wire.v1.Content
+	14, // 22: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
+	15, // 23: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
+	0,  // 24: umbel.wire.v1.Policy.drift_mode:type_name -> umbel.wire.v1.Policy.DriftMode
+	16, // 25: umbel.wire.v1.Policy.drift_ignore:type_name -> umbel.wire.v1.DriftIgnore
+	17, // 26: umbel.wire.v1.Policy.prevention:type_name -> umbel.wire.v1.Prevention
+	18, // 27: umbel.wire.v1.Policy.health:type_name -> umbel.wire.v1.HealthRule
+	13, // 28: umbel.wire.v1.Policy.acts_as:type_name -> umbel.wire.v1.ServiceAccount
+	26, // 29: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
+	24, // 30: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
+	21, // 31: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
+	22, // 32: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
+	23, // 33: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
+	25, // 34: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
+	1,  // 35: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
+	30, // 36: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
+	31, // 37: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
+	28, // 38: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
+	29, // 39: umbel.wire.v1.PackageStatus.drifts:type_name -> umbel.wire.v1.Drift
+	27, // 40: umbel.wire.v1.PackageStatus.contested:type_name -> umbel.wire.v1.Contest
+	2,  // 41: umbel.wire.v1.Drift.action:type_name -> umbel.wire.v1.Drift.Action
+	3,  // 42: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
+	43, // [43:43] is the sub-list for method output_type
+	43, // [43:43] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_session_proto_init() }
@@ -3399,7 +3618,7 @@ func file_session_proto_init() {
 	}
 	file_session_proto_msgTypes[3].OneofWrappers = []any{}
 	file_session_proto_msgTypes[4].OneofWrappers = []any{}
-	file_session_proto_msgTypes[8].OneofWrappers = []any{
+	file_session_proto_msgTypes[10].OneofWrappers = []any{
 		(*Budget_Count)(nil),
 		(*Budget_Percent)(nil),
 	}
@@ -3409,7 +3628,7 @@ func file_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_proto_rawDesc), len(file_session_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   35,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

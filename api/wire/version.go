@@ -1,5 +1,5 @@
 // Package wire holds the messages between hub and agent, generated from session.proto, and the version of their
-// protocol. It holds no behaviour: package session says how the messages are used, package tunnel carries them.
+// protocol. It holds no behaviour, but for reading what two versions write in two ways: package session says how the messages are used, package tunnel carries them.
 package wire
 
 //go:generate protoc --go_out=../.. --go_opt=module=umbel.dev/umbel session.proto
@@ -23,6 +23,9 @@ package wire
 //	               StatusReport.deletions and DesiredState.undo: an agent that does not know them keeps no journal
 //	               Policy.drift_mode to prevention, Policy.health, PackageStatus.drifting and drifts: an agent that does not know
 //	               them repairs all drift and tells of the last; a hub that does not know them shows none
+//	               Policy.acts_as, and Assignment.content: an agent that does not know them finds no content to apply where
+//	               it looks, and fails, rather than act with its own rights. PackageStatus.contested: a hub that does not
+//	               know it shows none
 const (
 	Protocol    = 1 + ahead
 	MinProtocol = max(1, Protocol-1)

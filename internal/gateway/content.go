@@ -51,7 +51,7 @@ func (g *Gateway) serveContent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, a := range set.Assign {
-		if r.URL.Path == "/v2/"+a.GetRepository()+"/blobs/"+a.GetDigest() {
+		if at := a.Where(); r.URL.Path == "/v2/"+at.GetRepository()+"/blobs/"+at.GetDigest() {
 			g.Registry.ServeHTTP(w, r)
 			return
 		}

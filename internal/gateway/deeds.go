@@ -34,7 +34,10 @@ func (g *Gateway) telling(cluster v1alpha1.ClusterName) func(*wire.FromHub) {
 		case *wire.FromHub_Desired:
 			for _, a := range m.Desired.GetAssign() {
 				details := map[string]string{
-					"umbel.dev/release": a.GetRelease(), "umbel.dev/revision": a.GetRevision(), "umbel.dev/digest": a.GetDigest(),
+					"umbel.dev/release": a.GetRelease(), "umbel.dev/revision": a.GetRevision(), "umbel.dev/digest": a.Where().GetDigest(),
+				}
+				if as := a.GetPolicy().GetActsAs(); as != nil {
+					details["umbel.dev/acts-as"] = as.GetNamespace() + "/" + as.GetName()
 				}
 				if id := a.GetPolicyId(); id != "" {
 					details["umbel.dev/policy"] = id

@@ -46,7 +46,7 @@ func HoldingsOf(hello *wire.Hello) Holdings {
 
 // holdingOf is what an agent holds once it has stored an assignment.
 func holdingOf(a *wire.Assignment) Holding {
-	return Holding{Release: a.GetRelease(), Revision: a.GetRevision(), Digest: a.GetDigest(), Policy: a.GetPolicyId()}
+	return Holding{Release: a.GetRelease(), Revision: a.GetRevision(), Digest: a.Where().GetDigest(), Policy: a.GetPolicyId()}
 }
 
 // Acknowledge notes that the agent has stored change.

@@ -77,7 +77,7 @@ func (u *unit) prune(ctx context.Context, keys []bundle.Key, why because) error 
 	journal := u.engine.deletions
 	id, err := journal.Begin(disk.Deletion{
 		Package: u.key, Release: why.release.Release, Revision: why.release.Revision,
-		Cause: why.cause, Approval: why.approval, At: u.engine.needs.Now(),
+		Cause: why.cause, Approval: why.approval, ActsAs: u.asked().ActsAs, At: u.engine.needs.Now(),
 	})
 	if err != nil {
 		return fmt.Errorf("nothing was pruned, since it could not be kept how it was: %w", err)
@@ -159,13 +159,17 @@ func (u *unit) asItIs(ctx context.Context, key bundle.Key) (*disk.Deleted, error
 	if it.Adopted || ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	gvr, served, err := u.engine.api.Locate(schema.GroupKind{Group: key.Group, Kind: key.Kind})
+	api, err := u.api()
+	if err != nil {
+		return nil, err
+	}
+	gvr, served, err := api.Locate(schema.GroupKind{Group: key.Group, Kind: key.Kind})
 	if err != nil || !served {
 		return nil, err
 	}
-	raw, err := u.engine.api.Whole(ctx, gvr, key)
+	raw, err := api.Whole(ctx, gvr, key)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s before it is pruned: %s", key, member.Explain(err))
+		return nil, fmt.Errorf("reading %s before it is pruned: %s", key, u.explain(err))
 	}
 	if raw == nil {
 		return nil, nil
@@ -188,7 +192,7 @@ func (u *unit) pruneOne(ctx context.Context, key bundle.Key) error {
 		r.recall(it)
 		r.dismiss()
 		if err := u.engine.writer.prune(ctx, r); err != nil {
-			return fmt.Errorf("pruning %s: %s", key, member.Explain(err))
+			return fmt.Errorf("pruning %s: %s", key, u.explain(err))
 		}
 		u.engine.index.drop(r)
 	}

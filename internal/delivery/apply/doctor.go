@@ -26,7 +26,6 @@ const (
 // doctor finds out why objects do not become healthy. It reads on demand, only of those that have been ill for a while, one
 // at a time, and less often the longer it lasts.
 type doctor struct {
-	api      *member.API
 	log      *slog.Logger
 	patience time.Duration // doctorPatience, but in tests
 	told     func(*unit)
@@ -36,9 +35,9 @@ type doctor struct {
 	looks map[*record]int // of those that are ill
 }
 
-func newDoctor(api *member.API, log *slog.Logger, told func(*unit)) *doctor {
+func newDoctor(log *slog.Logger, told func(*unit)) *doctor {
 	return &doctor{
-		api: api, log: log, patience: doctorPatience, told: told,
+		log: log, patience: doctorPatience, told: told,
 		queue: workqueue.NewTypedDelayingQueue[*record](), looks: map[*record]int{},
 	}
 }
@@ -88,7 +87,7 @@ func (d *doctor) look(ctx context.Context, r *record) (again time.Duration) {
 	d.mu.Unlock()
 	why := health.Message
 	if diagnose.Knows(schema.GroupKind{Group: r.key.Group, Kind: r.key.Kind}) && r.key.Namespace != "" {
-		found, err := d.api.Diagnose(ctx, gvr, r.key)
+		found, err := r.unit().diagnose(ctx, gvr, r.key)
 		if err != nil {
 			d.log.Debug("it could not be found out why an object is not healthy", "object", r.key.String(), "error", err)
 		}

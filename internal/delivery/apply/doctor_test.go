@@ -132,7 +132,7 @@ func TestHealthByRules(t *testing.T) {
 
 // TestADoctorIsNotAHotLoop: an object that stays ill is looked at less and less often.
 func TestADoctorIsNotAHotLoop(t *testing.T) {
-	d := newDoctor(nil, nil, func(*unit) {})
+	d := newDoctor(nil, func(*unit) {})
 	d.patience = time.Second
 	r := &record{}
 	if again := d.look(t.Context(), r); again != 0 {

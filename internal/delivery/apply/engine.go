@@ -19,7 +19,6 @@ import (
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
-	"umbel.dev/umbel/internal/delivery/preview"
 )
 
 // Needs is what an Engine needs. All fields are required.
@@ -40,8 +39,7 @@ type Engine struct {
 	needs     Needs
 	grace     time.Duration // handoverGrace, but in tests
 	dir       string        // of the packages
-	api       *member.API
-	foresight *preview.Member
+	cast      *cast
 	index     *index
 	watches   *watches
 	writer    *writer
@@ -62,20 +60,16 @@ func New(needs Needs) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the client of the member's API server: %w", err)
 	}
-	foresight, err := preview.Open(needs.Config)
-	if err != nil {
-		return nil, fmt.Errorf("preparing the client that looks ahead: %w", err)
-	}
 	e := &Engine{
-		needs: needs, grace: handoverGrace, dir: filepath.Join(needs.Dir, "packages"), api: api, foresight: foresight,
+		needs: needs, grace: handoverGrace, dir: filepath.Join(needs.Dir, "packages"), cast: &cast{own: api},
 		index: &index{records: map[bundle.Key]*record{}}, reports: newReports(),
 		roster: &roster{units: map[v1alpha1.PackageKey]*unit{}}, undos: make(chan struct{}, 1),
 	}
 	if e.deletions, err = disk.OpenDeletions(filepath.Join(needs.Dir, DeletedDir), disk.DefaultLimits); err != nil {
 		return nil, fmt.Errorf("opening the journal of deletions: %w", err)
 	}
-	e.writer = &writer{api: api, index: e.index, log: needs.Log, now: needs.Now, queue: newQueue()}
-	e.doctor = newDoctor(api, needs.Log, e.changed)
+	e.writer = &writer{index: e.index, log: needs.Log, now: needs.Now, queue: newQueue()}
+	e.doctor = newDoctor(needs.Log, e.changed)
 	e.watches = &watches{
 		api: api, index: e.index, log: needs.Log, running: map[schema.GroupVersionResource]*kindWatch{},
 		drifted: e.writer.drifted, ailing: e.doctor.ailing, ruled: e.ruled,
@@ -163,15 +157,17 @@ func (e *Engine) assign(a *wire.Assignment) error {
 	if namespace, name := key.Split(); namespace == "" || name == "" || strings.ContainsAny(name+namespace, "/\\") {
 		return fmt.Errorf("package %q: its name is not of the form NAMESPACE/NAME", a.GetPackage())
 	}
+	content := contentOf(a)
 	want := &disk.Release{
-		Release: a.GetRelease(), Revision: a.GetRevision(), Repository: a.GetRepository(), Digest: a.GetDigest(), Size: a.GetSize(),
+		Release: a.GetRelease(), Revision: a.GetRevision(),
+		Repository: content.GetRepository(), Digest: content.GetDigest(), Size: content.GetSize(),
 	}
 	policy, err := policyOf(a)
 	if err != nil {
 		return fmt.Errorf("package %s: %w", key, err)
 	}
 	change := func(o *disk.Order) {
-		o.Next, o.Removing, o.Policy = want, false, policy
+		o.Next, o.Removing, o.Policy, o.ActsAs = want, false, policy, actsAs(a)
 		if o.Current.Equal(want) {
 			o.Next, o.Begun = nil, ""
 		}

@@ -44,16 +44,20 @@ func (u *unit) keepGuard(ctx context.Context) error {
 	if prevention == nil {
 		return u.dropGuard(ctx)
 	}
-	if _, _, err := u.engine.api.Resolve(guardKinds[0]); meta.IsNoMatchError(err) {
+	if _, _, err := u.engine.cast.own.Resolve(guardKinds[0]); meta.IsNoMatchError(err) {
 		u.guard.set("", "spec.drift.prevention is Deny, and this cluster's API server has no ValidatingAdmissionPolicy (Kubernetes 1.30 has it): "+
 			"changes are not refused; they are put back")
 		return nil
 	}
-	self, err := u.engine.api.WhoAmI(ctx)
+	self, err := u.engine.cast.own.WhoAmI(ctx)
 	if err != nil {
 		return u.unguarded(err)
 	}
-	bodies, err := guardBodies(u.key, prevention, self)
+	writers := []string{self} // which may have to take an object over, whoever else writes it
+	if account := u.asked().ActsAs; account != nil {
+		writers = append(writers, account.User())
+	}
+	bodies, err := guardBodies(u.key, prevention, writers)
 	if err != nil {
 		return u.unguarded(err)
 	}
@@ -85,13 +89,17 @@ func (u *unit) writeGuard(ctx context.Context, bodies [2][]byte) error {
 	if err := u.folder.Guard(nil); err != nil {
 		return err
 	}
+	api, err := u.api()
+	if err != nil {
+		return err
+	}
 	var notes [2]guardNote
 	for i, gvk := range guardKinds { // the policy first: a binding without one is an error to the API server
-		gvr, _, err := u.engine.api.Resolve(gvk)
+		gvr, _, err := u.engine.cast.own.Resolve(gvk)
 		if err != nil {
 			return err
 		}
-		got, err := u.engine.api.Apply(ctx, gvr, guardKey(gvk, u.key), bodies[i], member.TakeOver)
+		got, err := api.Apply(ctx, gvr, guardKey(gvk, u.key), bodies[i], member.TakeOver)
 		if err != nil {
 			return err
 		}
@@ -116,11 +124,11 @@ func (u *unit) intact(ctx context.Context, bodies [2][]byte) bool {
 		if notes[i].Hash != xxhash.Sum64(bodies[i]) {
 			return false
 		}
-		gvr, _, err := u.engine.api.Resolve(gvk)
+		gvr, _, err := u.engine.cast.own.Resolve(gvk)
 		if err != nil {
 			return false
 		}
-		found, err := u.engine.api.Metadata(ctx, gvr, guardKey(gvk, u.key))
+		found, err := u.engine.cast.own.Metadata(ctx, gvr, guardKey(gvk, u.key))
 		if err != nil || found == nil {
 			return false
 		}
@@ -142,9 +150,9 @@ func (u *unit) dropGuard(ctx context.Context) error {
 		return nil
 	}
 	for i := len(guardKinds) - 1; i >= 0; i-- { // the binding first
-		gvr, served, err := u.engine.api.Locate(guardKinds[i].GroupKind())
+		gvr, served, err := u.engine.cast.own.Locate(guardKinds[i].GroupKind())
 		if err == nil && served {
-			err = u.engine.api.Erase(ctx, gvr, guardName(u.key))
+			err = u.engine.cast.own.Erase(ctx, gvr, guardName(u.key))
 		}
 		if err != nil {
 			return fmt.Errorf("taking away %s %s, which keeps others from changing the package: %w", guardKinds[i].Kind, guardName(u.key), err)
@@ -154,7 +162,7 @@ func (u *unit) dropGuard(ctx context.Context) error {
 }
 
 func (u *unit) unguarded(err error) error {
-	err = fmt.Errorf("spec.drift.prevention: %s", member.Explain(err))
+	err = fmt.Errorf("spec.drift.prevention: %s", u.explain(err))
 	u.guard.set("", err.Error()+"; changes are not refused, and put back")
 	u.engine.changed(u)
 	return err
@@ -188,7 +196,7 @@ func (g *guard) failure() []*wire.Failure {
 // controllers, such as the garbage collector and the namespace controller; kubelets; who is named; and the group for
 // emergencies. Of the others a service account, which is a controller, may change metadata, such as a finalizer, and nothing
 // beside it. Subresources, the status among them, are no part of it.
-func guardBodies(key v1alpha1.PackageKey, p *wire.Prevention, self string) (bodies [2][]byte, err error) {
+func guardBodies(key v1alpha1.PackageKey, p *wire.Prevention, writers []string) (bodies [2][]byte, err error) {
 	name, label := guardName(key), key.LabelValue()
 	labels := map[string]string{v1alpha1.PreventionLabel: label}
 	ignore, equivalent, forbidden := admissionv1.Ignore, admissionv1.Equivalent, metav1.StatusReasonForbidden
@@ -208,7 +216,7 @@ func guardBodies(key v1alpha1.PackageKey, p *wire.Prevention, self string) (bodi
 			},
 			MatchConditions: []admissionv1.MatchCondition{
 				{Name: "is-no-dry-run", Expression: "!(has(request.dryRun) && request.dryRun)"},
-				{Name: "is-not-the-agent", Expression: "request.userInfo.username != " + strconv.Quote(self)},
+				{Name: "is-not-the-agent", Expression: fmt.Sprintf("!(request.userInfo.username in %s)", listOf(writers))},
 				{Name: "is-not-the-control-plane", Expression: "!request.userInfo.username.startsWith('system:serviceaccount:kube-system:')" +
 					" && !(request.userInfo.username in ['system:apiserver', 'system:kube-controller-manager', 'system:kube-scheduler'])" +
 					" && !('system:nodes' in request.userInfo.groups)"},

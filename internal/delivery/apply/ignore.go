@@ -18,9 +18,9 @@ import (
 // to nobody, whoever sets them owns them, and nothing of them is ever a drift.
 
 // send applies an object, without the fields that are left to others. One that leaves nothing to others costs one request.
-func (w *writer) send(ctx context.Context, key bundle.Key, t task, body []byte, o member.Ownership) (member.Written, error) {
+func send(ctx context.Context, api *member.API, key bundle.Key, t task, body []byte, o member.Ownership) (member.Written, error) {
 	if !t.rule.ignores() {
-		return w.api.Apply(ctx, t.gvr, key, body, o)
+		return api.Apply(ctx, t.gvr, key, body, o)
 	}
 	object, err := fields.Decode(body)
 	if err != nil {
@@ -30,12 +30,13 @@ func (w *writer) send(ctx context.Context, key bundle.Key, t task, body []byte, 
 	if t.rule.whole {
 		pointers = everything(object)
 	}
-	some := partial{gvr: t.gvr, key: key, object: object, pointers: pointers, managers: t.rule.managers}
-	return w.sendPart(ctx, some, body, o)
+	some := partial{api: api, gvr: t.gvr, key: key, object: object, pointers: pointers, managers: t.rule.managers}
+	return some.send(ctx, body, o)
 }
 
 // partial is an object of which some fields are left to others.
 type partial struct {
+	api      *member.API
 	gvr      schema.GroupVersionResource
 	key      bundle.Key
 	object   map[string]any
@@ -43,24 +44,24 @@ type partial struct {
 	managers []string
 }
 
-func (w *writer) sendPart(ctx context.Context, p partial, body []byte, o member.Ownership) (member.Written, error) {
-	found, err := w.api.Metadata(ctx, p.gvr, p.key)
+func (p partial) send(ctx context.Context, body []byte, o member.Ownership) (member.Written, error) {
+	found, err := p.api.Metadata(ctx, p.gvr, p.key)
 	if err != nil {
 		return member.Written{}, err
 	}
 	if found == nil {
-		got, err := w.api.Apply(ctx, p.gvr, p.key, body, o)
+		got, err := p.api.Apply(ctx, p.gvr, p.key, body, o)
 		if err != nil || len(p.pointers) == 0 {
 			return got, err
 		}
-		after, err := w.api.Yield(ctx, p.gvr, p.key, p.release)
+		after, err := p.api.Yield(ctx, p.gvr, p.key, p.release)
 		after.Created, after.Shared = got.Created, got.Shared
 		return after, err
 	}
 	if _, changed, err := p.release(ours(found)); err != nil {
 		return member.Written{}, err
 	} else if changed {
-		if _, err := w.api.Yield(ctx, p.gvr, p.key, p.release); err != nil {
+		if _, err := p.api.Yield(ctx, p.gvr, p.key, p.release); err != nil {
 			return member.Written{}, err
 		}
 	}
@@ -68,7 +69,7 @@ func (w *writer) sendPart(ctx context.Context, p partial, body []byte, o member.
 	if err != nil {
 		return member.Written{}, err
 	}
-	return w.api.Apply(ctx, p.gvr, p.key, rest, o)
+	return p.api.Apply(ctx, p.gvr, p.key, rest, o)
 }
 
 // release gives up the fields in the agent's entry, and says whether there were any.

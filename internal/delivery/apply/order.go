@@ -222,7 +222,7 @@ func (u *unit) awaitGone(ctx context.Context, keys []bundle.Key, levels map[bund
 			continue
 		}
 		for {
-			found, err := u.engine.api.Metadata(ctx, resourceOf(key, at.item), key)
+			found, err := u.engine.cast.own.Metadata(ctx, resourceOf(key, at.item), key)
 			if err == nil && (found == nil || found.GetUID() != at.item.UID) {
 				break
 			}

@@ -42,7 +42,7 @@ func (u *unit) asPlanned(ctx context.Context, target disk.Release, c *disk.Conte
 	return u.begun(target)
 }
 
-// foresee says what a content would change.
+// foresee says what a content would change, as far as whom the package acts as may see it.
 func (u *unit) foresee(ctx context.Context, c *disk.Content) (*preview.Preview, error) {
 	var objects []preview.Object
 	for _, o := range c.Objects {
@@ -52,7 +52,15 @@ func (u *unit) foresee(ctx context.Context, c *disk.Content) (*preview.Preview, 
 		}
 		objects = append(objects, preview.Object{ID: o.ID, File: o.Source, Body: body, TakeOver: o.TakeOver})
 	}
-	return u.engine.foresight.Of(ctx, preview.NewContent(u.key, objects))
+	api, err := u.api()
+	if err != nil {
+		return nil, err
+	}
+	foresight, err := preview.Open(api.Config())
+	if err != nil {
+		return nil, fmt.Errorf("preparing the client that looks ahead: %w", err)
+	}
+	return foresight.Of(ctx, preview.NewContent(u.key, objects))
 }
 
 // begun keeps that a release was found good, before anything of it is written.

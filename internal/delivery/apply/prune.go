@@ -164,7 +164,7 @@ func (e *Engine) wantedWithin(f bundle.Key, wishes []wish) (holder *unit, inside
 		for key, o := range w.content.Objects {
 			resource := ""
 			if f.Kind == definition && strings.HasSuffix(f.Name, "."+key.Group) {
-				gvr, _, err := e.api.Resolve(schema.FromAPIVersionAndKind(o.ID.APIVersion, o.ID.Kind))
+				gvr, _, err := e.cast.own.Resolve(schema.FromAPIVersionAndKind(o.ID.APIVersion, o.ID.Kind))
 				if resource = gvr.Resource; err != nil {
 					resource = strings.TrimSuffix(f.Name, "."+key.Group) // not known: it may well be
 				}

@@ -104,7 +104,7 @@ func (u *unit) claim(c *disk.Content, s stage, refused refusals) claimed {
 		at, known := stage.kinds[gvk]
 		if !known && unknown[gvk] == nil {
 			var err error
-			if at.gvr, at.scope, err = u.engine.api.Resolve(gvk); err != nil {
+			if at.gvr, at.scope, err = u.engine.cast.own.Resolve(gvk); err != nil {
 				unknown[gvk] = err
 			} else {
 				stage.kinds[gvk] = at

@@ -97,6 +97,11 @@ func (e *Engine) undo(ctx context.Context, d disk.Deletion) (undo disk.Undo) {
 		undo.Waits = "the package is still being removed"
 		return undo
 	}
+	api, err := e.castFor(d, u)
+	if err != nil {
+		undo.Waits = err.Error()
+		return undo
+	}
 	objects, err := e.deletions.Read(d.ID)
 	if err != nil {
 		undo.Waits = err.Error()
@@ -110,12 +115,12 @@ func (e *Engine) undo(ctx context.Context, d disk.Deletion) (undo disk.Undo) {
 		}
 		defer u.lookAgainAt(d.ID)
 	}
-	uids := map[types.UID]types.UID{} // of those that are back, by what they were
+	back := comeback{own: e.cast.own, api: api, unit: u, id: d.ID, uids: map[types.UID]types.UID{}}
 	var waits []error
 	for _, o := range backOrder(objects) {
 		err := refused[o.Key]
 		if err == nil {
-			err = e.bringBack(ctx, u, d.ID, o, uids)
+			err = back.bring(ctx, o)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -125,7 +130,7 @@ func (e *Engine) undo(ctx context.Context, d disk.Deletion) (undo disk.Undo) {
 		case errors.Is(err, member.ErrThere), errors.Is(err, errTaken):
 			undo.Left = append(undo.Left, fmt.Sprintf("%s: %s", o.Key, err))
 		default:
-			waits = append(waits, fmt.Errorf("%s: %s", o.Key, member.Explain(err)))
+			waits = append(waits, fmt.Errorf("%s: %s", o.Key, explainAs(accountFor(d, u), err)))
 		}
 	}
 	undo.Left = undo.Left[:min(len(undo.Left), maxNamed)]
@@ -140,50 +145,71 @@ func (e *Engine) undo(ctx context.Context, d disk.Deletion) (undo disk.Undo) {
 // errTaken says that an object belongs to another package.
 var errTaken = errors.New("another package has it")
 
-// bringBack makes one object as it was.
-func (e *Engine) bringBack(ctx context.Context, u *unit, id string, o disk.Deleted, uids map[types.UID]types.UID) error {
+// comeback is an attempt at bringing objects back.
+type comeback struct {
+	own  *member.API             // as the agent
+	api  *member.API             // as whom the package acts
+	unit *unit                   // nil when the package is not on the member any more
+	id   string                  // of the deletion
+	uids map[types.UID]types.UID // of those that are back, by what they were
+}
+
+// accountFor is whom an undo acts as: whom the package acts as now, or acted as when it lost the objects and is not here any more.
+func accountFor(d disk.Deletion, u *unit) *member.Account {
+	if u != nil {
+		return u.asked().ActsAs
+	}
+	return d.ActsAs
+}
+
+func (e *Engine) castFor(d disk.Deletion, u *unit) (*member.API, error) {
+	return e.cast.of(accountFor(d, u))
+}
+
+// bring makes one object as it was.
+func (c comeback) bring(ctx context.Context, o disk.Deleted) error {
 	was := &unstructured.Unstructured{}
 	if err := json.Unmarshal(o.Object, &was.Object); err != nil {
 		return fmt.Errorf("reading it from the journal: %w", err)
 	}
-	gvr, served, err := e.api.Locate(schema.GroupKind{Group: o.Key.Group, Kind: o.Key.Kind})
+	gvr, served, err := c.own.Locate(schema.GroupKind{Group: o.Key.Group, Kind: o.Key.Kind})
 	if err != nil {
 		return err
 	}
 	if !served {
 		return errors.New("the cluster does not have this kind any more")
 	}
-	owners, err := e.owners(ctx, was, uids)
+	owners, err := c.owners(ctx, was)
 	if err != nil {
 		return err
 	}
 	was.SetOwnerReferences(owners)
-	seen, err := e.api.Restore(ctx, gvr, o.Key, was, id)
-	if u != nil && errors.Is(err, member.ErrThere) {
-		err = cmp.Or(u.leave(o), err)
+	seen, err := c.api.Restore(ctx, gvr, o.Key, was, c.id)
+	if c.unit != nil && errors.Is(err, member.ErrThere) {
+		err = cmp.Or(c.unit.leave(o), err)
 	}
 	if err != nil {
 		return err
 	}
-	if u != nil {
-		u.kept(o, seen)
+	if c.unit != nil {
+		c.unit.kept(o, seen)
 	}
-	uids[was.GetUID()] = seen.UID
+	c.uids[was.GetUID()] = seen.UID
 	return nil
 }
 
 // owners returns the owners that an object is to have again: those that are there, under the uid that they have now if they
 // came back with it. One that is gone is left out, or the garbage collector would take the object along; one that is
 // another by now did not make it.
-func (e *Engine) owners(ctx context.Context, was *unstructured.Unstructured, uids map[types.UID]types.UID) ([]metav1.OwnerReference, error) {
+func (c comeback) owners(ctx context.Context, was *unstructured.Unstructured) ([]metav1.OwnerReference, error) {
 	var owners []metav1.OwnerReference
 	for _, ref := range was.GetOwnerReferences() {
-		if now, back := uids[ref.UID]; back {
+		if now, back := c.uids[ref.UID]; back {
 			ref.UID = now
 			owners = append(owners, ref)
 			continue
 		}
-		uid, err := e.api.Owner(ctx, was.GetNamespace(), ref)
+		uid, err := c.own.Owner(ctx, was.GetNamespace(), ref)
 		if err != nil {
 			return nil, fmt.Errorf("looking for its owner, %s %s: %w", ref.Kind, ref.Name, err)
 		}

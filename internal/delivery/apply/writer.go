@@ -16,7 +16,6 @@ import (
 // writer makes objects what they should be, or takes them away. One hand writes an object at a time, whether a release
 // asks for it or a repair.
 type writer struct {
-	api   *member.API
 	index *index
 	log   *slog.Logger
 	now   func() time.Time
@@ -46,7 +45,7 @@ func (w *writer) settle(ctx context.Context, r *record) (wrote bool, err error) 
 	if err == nil || ctx.Err() != nil {
 		return wrote, err
 	}
-	if news := r.failed(member.Explain(err)); news {
+	if news := r.failed(r.unit().explain(err)); news {
 		w.log.Warn("object could not be written", "object", r.key.String(), "error", err)
 	}
 	return wrote, err
@@ -58,18 +57,22 @@ func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownershi
 	if err != nil {
 		return false, fmt.Errorf("reading the object from the agent's disk: %w", err)
 	}
+	api, err := t.holder.api()
+	if err != nil {
+		return false, err
+	}
 	var had bool // by somebody else, before us
 	if t.did.unsure && t.did.uid == "" {
-		if had, err = w.api.HadByOthers(ctx, t.gvr, r.key); err != nil {
+		if had, err = api.HadByOthers(ctx, t.gvr, r.key); err != nil {
 			return false, err
 		}
 	}
-	got, err := w.send(ctx, r.key, t, body, o)
+	got, err := send(ctx, api, r.key, t, body, o)
 	if apierrors.IsConflict(err) && o == member.Respect && t.did != (applied{}) {
-		if err := w.reclaim(ctx, r, t); err != nil {
+		if err := w.reclaim(ctx, api, r, t); err != nil {
 			return false, err
 		}
-		got, err = w.send(ctx, r.key, t, body, member.Respect)
+		got, err = send(ctx, api, r.key, t, body, member.Respect)
 	}
 	if err != nil {
 		return false, err
@@ -87,12 +90,12 @@ func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownershi
 
 // reclaim takes back the fields that the agent owned before somebody changed them, by applying once more what it
 // applied last. A conflict that remains after that is about fields that were never ours.
-func (w *writer) reclaim(ctx context.Context, r *record, t task) error {
+func (w *writer) reclaim(ctx context.Context, api *member.API, r *record, t task) error {
 	body, hash := t.holder.before(r.key)
 	if hash ^= t.rule.hash(); body == nil || hash != t.did.hash {
 		return nil // not known any more; the conflict will be reported
 	}
-	got, err := w.send(ctx, r.key, t, body, member.TakeOver)
+	got, err := send(ctx, api, r.key, t, body, member.TakeOver)
 	if err != nil {
 		return err
 	}
@@ -105,15 +108,19 @@ func (w *writer) prune(ctx context.Context, r *record) error {
 	r.busy.Lock()
 	defer r.busy.Unlock()
 	t := r.task()
-	gvr, served, err := w.api.Locate(schema.GroupKind{Group: r.key.Group, Kind: r.key.Kind}) // it may have moved to another version
+	api, err := t.holder.api()
+	if err != nil {
+		return err
+	}
+	gvr, served, err := api.Locate(schema.GroupKind{Group: r.key.Group, Kind: r.key.Kind}) // it may have moved to another version
 	if err != nil || !served {
 		return err // nothing is left of a kind that the member does not have any more
 	}
 	label := t.holder.key.LabelValue()
 	if t.did.adopted {
-		return w.api.LetGo(ctx, gvr, r.key, t.did.uid, label)
+		return api.LetGo(ctx, gvr, r.key, t.did.uid, label)
 	}
-	return w.api.Delete(ctx, gvr, r.key, t.did.uid, label)
+	return api.Delete(ctx, gvr, r.key, t.did.uid, label)
 }
 
 // drifted has an object put back, unless an attempt that failed is about to be repeated.

@@ -21,6 +21,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
@@ -51,9 +52,11 @@ type Deletion struct {
 	Release  string              `json:"release,omitempty"`
 	Revision string              `json:"revision,omitempty"`
 	// Cause is why it was allowed, and Approval which word allowed it, where one did.
-	Cause    string    `json:"cause"`
-	Approval string    `json:"approval,omitempty"`
-	At       time.Time `json:"at"`
+	Cause    string `json:"cause"`
+	Approval string `json:"approval,omitempty"`
+	// ActsAs is whom the package acted as; nil is the agent.
+	ActsAs *member.Account `json:"actsAs,omitempty"`
+	At     time.Time       `json:"at"`
 	// Objects is how many there are in it, and Names what some of them are called.
 	Objects int      `json:"objects"`
 	Names   []string `json:"names,omitempty"`
@@ -149,7 +152,7 @@ func (d *Deletions) Begin(like Deletion) (id string, err error) {
 		if one.Closed || one.Package != like.Package {
 			continue
 		}
-		if one.Release == like.Release && one.Cause == like.Cause && one.Approval == like.Approval && one.Undo == nil {
+		if one.Release == like.Release && one.Cause == like.Cause && one.Approval == like.Approval && one.ActsAs.Equal(like.ActsAs) && one.Undo == nil {
 			return one.ID, d.recall(one)
 		}
 		if one.Objects == 0 {

@@ -25,22 +25,6 @@ type Release struct {
 	Size       int64  `json:"size"`
 }
 
-// Order is what the agent was told to do with a package, and how far it is. It is written before anything is done.
-type Order struct {
-	Package v1alpha1.PackageKey `json:"package"`
-	// Current was applied completely. It stands until Next has been.
-	Current *Release `json:"current,omitempty"`
-	// Next is to be applied.
-	Next *Release `json:"next,omitempty"`
-	// Removing asks for everything in the inventory to be pruned.
-	Removing bool `json:"removing,omitempty"`
-	// Begun is the digest of the content of Next, once it was found to change what somebody had seen that it would, and
-	// before any of it is written. Only where that is asked for.
-	Begun string `json:"begun,omitempty"`
-	// Policy is how the package is treated, whatever its release; nil is by the defaults.
-	Policy *Policy `json:"policy,omitempty"`
-}
-
 // Policy is a wire.Policy as it came, with what an agent of this version does not know.
 type Policy struct {
 	ID  string `json:"id"`
@@ -53,20 +37,6 @@ func (p *Policy) Equal(other *Policy) bool {
 		return p == other
 	}
 	return p.ID == other.ID && bytes.Equal(p.Raw, other.Raw)
-}
-
-// Target is the release that the package is to be at, or nil.
-func (o Order) Target() *Release {
-	if o.Next != nil {
-		return o.Next
-	}
-	return o.Current
-}
-
-// Equal says whether two orders ask for the same and are equally far.
-func (o Order) Equal(other Order) bool {
-	return o.Package == other.Package && o.Removing == other.Removing &&
-		o.Current.Equal(other.Current) && o.Next.Equal(other.Next) && o.Policy.Equal(other.Policy)
 }
 
 // Equal says whether both are the same release, or both are nil.

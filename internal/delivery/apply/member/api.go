@@ -38,11 +38,17 @@ const (
 
 // API is the member's API server: what kinds it has, and how objects on it are written and watched.
 type API struct {
-	metadata  metadata.Interface
-	dynamic   dynamic.Interface
+	config   *rest.Config
+	metadata metadata.Interface
+	dynamic  dynamic.Interface
+	patch    rest.Interface
+	slots    chan struct{}
+	kinds    *kinds
+}
+
+// kinds is what kinds there are, which is no secret: whoever asks, it is the agent that found out.
+type kinds struct {
 	discovery discovery.DiscoveryInterface
-	patch     rest.Interface
-	slots     chan struct{}
 
 	mu     sync.Mutex
 	mapper meta.ResettableRESTMapper
@@ -79,8 +85,8 @@ func newFor(config *rest.Config, client *http.Client) (*API, error) {
 		return nil, err
 	}
 	return &API{
-		metadata: md, dynamic: dyn, discovery: disco, patch: patch, slots: make(chan struct{}, Writers),
-		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)),
+		config: config, metadata: md, dynamic: dyn, patch: patch, slots: make(chan struct{}, Writers),
+		kinds: &kinds{discovery: disco, mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))},
 	}, nil
 }
 
@@ -124,7 +130,7 @@ func (a *API) Locate(gk schema.GroupKind) (_ schema.GroupVersionResource, served
 		return schema.GroupVersionResource{}, false, err
 	}
 	// The mapper leaves out groups that did not answer: only a whole answer says that a kind is not there.
-	_, lists, err := a.discovery.ServerGroupsAndResources()
+	_, lists, err := a.kinds.discovery.ServerGroupsAndResources()
 	if err != nil {
 		return schema.GroupVersionResource{}, false, fmt.Errorf("finding out whether the cluster still has the kind %s: %w", gk, err)
 	}
@@ -146,12 +152,12 @@ func (a *API) Locate(gk schema.GroupKind) (_ schema.GroupVersionResource, served
 }
 
 func (a *API) mapping(gk schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	mapping, err := a.mapper.RESTMapping(gk, versions...)
+	a.kinds.mu.Lock()
+	defer a.kinds.mu.Unlock()
+	mapping, err := a.kinds.mapper.RESTMapping(gk, versions...)
 	if err != nil {
-		a.mapper.Reset()
-		mapping, err = a.mapper.RESTMapping(gk, versions...)
+		a.kinds.mapper.Reset()
+		mapping, err = a.kinds.mapper.RESTMapping(gk, versions...)
 	}
 	return mapping, err
 }
@@ -165,9 +171,9 @@ func (a *API) gone(err error) bool {
 	if _, unserved := apierrors.StatusCause(err, metav1.CauseTypeUnexpectedServerResponse); !unserved {
 		return true
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.mapper.Reset() // the next attempt finds where the objects are now
+	a.kinds.mu.Lock()
+	defer a.kinds.mu.Unlock()
+	a.kinds.mapper.Reset() // the next attempt finds where the objects are now
 	return false
 }
 
