@@ -125,6 +125,10 @@ type PackageStatus struct {
 	// verified is the newest revision that was verified, where the source says by whom it has to be signed.
 	// +optional
 	Verified *Verified `json:"verified,omitempty"`
+	// actsAs is the ServiceAccount of the clusters, as NAMESPACE/NAME, that the Package acts as there; empty for the platform's,
+	// which act as the agent. Its Namespace says so.
+	// +optional
+	ActsAs string `json:"actsAs,omitempty"`
 	// clusters counts the selected clusters by state.
 	// +optional
 	Clusters ClusterCounts `json:"clusters,omitempty"`

@@ -17,8 +17,8 @@ const (
 	EveryNamespace = "*"
 )
 
-// Scope gives people a role in namespaces of the clusters that a selector names, and lets them through the hub to those
-// clusters.
+// Scope gives people, and ServiceAccounts of the clusters, a role in namespaces of the clusters that a selector names, and lets
+// the people through the hub to those clusters.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -30,6 +30,7 @@ const (
 // +kubebuilder:printcolumn:name="Namespaces",type=string,JSONPath=`.spec.namespaces`
 // +kubebuilder:printcolumn:name="Users",type=string,JSONPath=`.spec.users`,priority=1
 // +kubebuilder:printcolumn:name="Groups",type=string,JSONPath=`.spec.groups`,priority=1
+// +kubebuilder:printcolumn:name="ServiceAccounts",type=string,JSONPath=`.spec.serviceAccounts`,priority=1
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type Scope struct {
@@ -44,7 +45,7 @@ type Scope struct {
 }
 
 // ScopeSpec says who gets which role, and where.
-// +kubebuilder:validation:XValidation:rule="(has(self.users) && size(self.users) > 0) || (has(self.groups) && size(self.groups) > 0)",message="users and groups are both empty: name at least one user or one group"
+// +kubebuilder:validation:XValidation:rule="(has(self.users) && size(self.users) > 0) || (has(self.groups) && size(self.groups) > 0) || (has(self.serviceAccounts) && size(self.serviceAccounts) > 0)",message="users, groups and serviceAccounts are all empty: name at least one of them"
 type ScopeSpec struct {
 	// users are people, and programs, by the names that the hub knows them by. A ServiceAccount of the hub is
 	// system:serviceaccount:NAMESPACE:NAME.
@@ -63,6 +64,14 @@ type ScopeSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!('system:authenticated' in self) && !('system:unauthenticated' in self)",message="system:authenticated and system:unauthenticated have every program of a cluster in them: name groups of people"
 	// +optional
 	Groups []string `json:"groups,omitempty"`
+	// serviceAccounts are ServiceAccounts of the clusters, as NAMESPACE/NAME, such as one that a team's Packages act as. They
+	// need not be there, and come through the hub to no cluster.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=317
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$')",message="a ServiceAccount of the clusters is NAMESPACE/NAME"
+	// +optional
+	ServiceAccounts []string `json:"serviceAccounts,omitempty"`
 
 	// role is the name of a ClusterRole of the clusters: view, edit, admin, or one of your own.
 	// +kubebuilder:validation:MinLength=1

@@ -2083,6 +2083,11 @@ func (in *ScopeSpec) DeepCopyInto(out *ScopeSpec) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.ServiceAccounts != nil {
+		in, out := &in.ServiceAccounts, &out.ServiceAccounts
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	in.ClusterSelector.DeepCopyInto(&out.ClusterSelector)
 	if in.Namespaces != nil {
 		in, out := &in.Namespaces, &out.Namespaces

@@ -95,6 +95,8 @@ type memo struct {
 	fed       fed               // what the last rendering read
 	valued    valued            // how a chart is rendered
 	keyring   keyring           // who may sign
+
+	platforms int64 // the generation for which the API said whose the Package is, and not the cache
 }
 
 // visit is one pass over a Package. Steps read and fill it in their order.
@@ -104,6 +106,7 @@ type visit struct {
 	memo *memo
 
 	seen         Seen
+	team         Team
 	members      []Member
 	dependencies []Dependency
 	commit       string // what the source points at; empty when that is not known, or not to be used
@@ -198,7 +201,7 @@ func (c *Controller) hold(ctx context.Context, v *visit) error {
 
 // publish tells the gateway's side what is known, and what of it is in doubt.
 func (c *Controller) publish(_ context.Context, v *visit) error {
-	v.seen.Doubt, v.seen.Policy, v.seen.Rule = doubtOf(v.pkg), PolicyOf(&v.pkg.Spec), ruleOf(v.pkg.Spec.Source).digest
+	v.seen.Doubt, v.seen.Policy, v.seen.Rule = doubtOf(v.pkg), PolicyOf(&v.pkg.Spec, v.team), ruleOf(v.pkg.Spec.Source).digest
 	v.seen.Withheld = Withhold(v.seen, v.members, v.pkg.Spec.Deletes)
 	c.desired.publish(v.key, v.seen)
 	return nil

@@ -154,6 +154,9 @@ func Delivered(seen Seen, t Tally) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionDelivered, Status: metav1.ConditionFalse}
 	selected := t.Counts.Selected
 	switch {
+	case seen.Bar != (Bar{}):
+		c.Reason, c.Message = seen.Bar.Reason, seen.Bar.Message+"; clusters keep what they hold"
+		return c
 	case seen.Placement == nil:
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonPlacementNotFound
 		c.Message = "without a placement nobody can say; clusters keep what they hold"

@@ -166,7 +166,7 @@ func (d *Desired) publish(key v1alpha1.PackageKey, seen Seen) {
 	after.assign(key, before)
 	d.views[key] = after
 	defer d.settled(key)
-	if before != nil && before.Release == after.Release && before.Deleting == after.Deleting && before.Doubt == after.Doubt &&
+	if before != nil && before.Release == after.Release && before.Deleting == after.Deleting && before.Doubt == after.Doubt && before.Bar == after.Bar &&
 		samePolicy && before.Rule == after.Rule && before.Withheld.Equal(after.Withheld) && before.Staged.same(after.Staged) && maps.Equal(before.Waits, after.Waits) &&
 		before.Plans.Equal(after.Plans) &&
 		samePlacement(before.Placement, after.Placement) {
@@ -215,11 +215,16 @@ func (w *view) tells(release *v1alpha1.Release) bool {
 func (w *view) add(key v1alpha1.PackageKey, release *v1alpha1.Release) {
 	for i := range release.Spec.Variants {
 		variant := &release.Spec.Variants[i]
-		w.assignments[variant] = &wire.Assignment{
-			Package: string(key), Release: release.Name, Revision: release.Spec.Revision,
-			Repository: release.Spec.Repository, Digest: variant.Digest, Size: variant.Size,
-			Policy: w.Policy.everywhere, PolicyId: w.Policy.id,
+		message := &wire.Assignment{
+			Package: string(key), Release: release.Name, Revision: release.Spec.Revision, Policy: w.Policy.everywhere, PolicyId: w.Policy.id,
 		}
+		content := wire.Content{Repository: release.Spec.Repository, Digest: variant.Digest, Size: variant.Size}
+		if message.GetPolicy().GetActsAs() != nil {
+			message.Content = &content // where an agent that cannot act as anybody does not look
+		} else {
+			message.Repository, message.Digest, message.Size = content.Repository, content.Digest, content.Size
+		}
+		w.assignments[variant] = message
 	}
 }
 

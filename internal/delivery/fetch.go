@@ -23,6 +23,9 @@ const (
 // fetch finds out what the source points at. It does not wait: when a fetch is due it runs in the background, and its
 // end is the occasion for the next pass.
 func (c *Controller) fetch(_ context.Context, v *visit) error {
+	if v.seen.Bar != (Bar{}) {
+		return nil
+	}
 	if inline := v.pkg.Spec.Source.Inline; inline != nil {
 		v.commit = InlineRevision(inline)
 		v.set(metav1.Condition{

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
@@ -32,6 +35,7 @@ func setupFollower(mgr ctrl.Manager, c *Controller, elected <-chan struct{}) err
 		Named("delivery-follower").
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, NeedLeaderElection: ptr.To(false)}).
 		For(&v1alpha1.Package{}).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(c.ofNamespace), builder.WithPredicates(predicate.AnnotationChangedPredicate{})).
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(c.ofPlacement)).
 		Watches(&v1alpha1.Release{}, handler.EnqueueRequestsFromMapFunc(ofRelease)).
 		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(ofRollout)).
@@ -62,6 +66,9 @@ func (f *follower) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	v := &visit{key: key, pkg: &pkg, memo: &memo{}}
 	v.seen.Deleting = !pkg.DeletionTimestamp.IsZero()
 	if err := f.controller.observePlacement(ctx, v); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := f.controller.observeTeam(ctx, v); err != nil {
 		return ctrl.Result{}, err
 	}
 	if err := f.controller.observeRelease(ctx, v); err != nil {

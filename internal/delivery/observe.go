@@ -20,6 +20,9 @@ func (c *Controller) observe(ctx context.Context, v *visit) error {
 	if err := c.observePlacement(ctx, v); err != nil {
 		return err
 	}
+	if err := c.observeTeam(ctx, v); err != nil {
+		return err
+	}
 	if err := c.observeRelease(ctx, v); err != nil {
 		return err
 	}

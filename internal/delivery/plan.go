@@ -46,6 +46,8 @@ type Seen struct {
 	Staged *Staged
 	// Doubt: the Package was restored from a backup, so that what is known of it is of an earlier time.
 	Doubt Doubt
+	// Bar is why it is not delivered at all.
+	Bar Bar
 	// Plans are what people have seen of changes, for a Package that changes nothing else.
 	Plans Plans
 	// Waits says which clusters wait, for another Package or for a Plan, and why.
@@ -93,6 +95,7 @@ const (
 //
 //   - A cluster that leaves the fleet keeps what it holds.
 //   - A Package that is being deleted is removed everywhere.
+//   - One that its Namespace keeps from being delivered is not told either.
 //   - What is in doubt after a restore is not told.
 //   - One that waits for another Package, or for a Plan, keeps what it holds.
 //   - A Release that is not verified, and has to be, is not told.
@@ -107,7 +110,7 @@ func Assign(seen Seen, cluster Cluster) (Action, *v1alpha1.Variant) {
 		return Remove, nil
 	}
 	decision := decisionOf(seen.Placement)
-	if decision == undecided {
+	if decision == undecided || seen.Bar != (Bar{}) {
 		return Keep, nil
 	}
 	if !selects(seen.Placement, cluster.Name) {

@@ -24,9 +24,9 @@ type Policy struct {
 	named map[v1alpha1.ClusterName][]*wire.DeleteApproval
 }
 
-// PolicyOf makes the policy of a Package of its spec. A spec that says nothing makes none, and agents go by their defaults.
-func PolicyOf(spec *v1alpha1.PackageSpec) Policy {
-	policy := &wire.Policy{}
+// PolicyOf makes the policy of a Package of its spec and of whose it is. A spec of the platform that says nothing makes none, and agents go by their defaults.
+func PolicyOf(spec *v1alpha1.PackageSpec, team Team) Policy {
+	policy := &wire.Policy{ActsAs: team.ActsAs}
 	var named map[v1alpha1.ClusterName][]*wire.DeleteApproval
 	if deletes := spec.Deletes; deletes != nil {
 		policy.DeleteBudget = budgetOf(deletes.Budget)

@@ -37,13 +37,14 @@ type attempt struct {
 	release   string // the current one at the time
 	variables []string
 	classes   string // of the clusters that were selected
+	limit     string // of objects
 	rendered  metav1.Condition
 	gives     bool // the current Release is what it gives
 }
 
 // render sees to it that the current Release is what the source says now, with a variant for every selected cluster.
 func (c *Controller) render(ctx context.Context, v *visit) error {
-	if v.valuesUnknown {
+	if v.valuesUnknown || v.seen.Bar != (Bar{}) {
 		return nil
 	}
 	from, commit := v.pkg.Spec.Source, v.commit
@@ -87,7 +88,7 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 // tried says whether this very rendering was done already and made no Release.
 func (v *visit) tried(from v1alpha1.Source, commit string) bool {
 	t := &v.memo.tried
-	return t.commit == commit && t.inputs == v.inputs && t.values == v.memo.valued.digest && SameSource(t.source, from) && t.release == v.pkg.Status.Release &&
+	return t.commit == commit && t.inputs == v.inputs && t.values == v.memo.valued.digest && SameSource(t.source, from) && t.limit == v.team.limit() && t.release == v.pkg.Status.Release &&
 		t.classes == classesKey(t.variables, v.selected())
 }
 
@@ -169,6 +170,10 @@ func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) 
 			v.renderFailed(commit, family.Variables, err)
 			return nil
 		}
+	}
+	if err := v.team.tooLarge(v.pkg.Namespace, spec.Variants); err != nil {
+		v.renderFailed(commit, family.Variables, err)
+		return nil
 	}
 	v.memo.files = map[string]string{}
 	for _, variable := range family.Variables {
@@ -265,7 +270,7 @@ func (c *Controller) push(ctx context.Context, repository string, family *render
 func (v *visit) remember(commit string, variables []string, condition metav1.Condition) {
 	v.memo.tried = attempt{
 		source: Released(v.pkg.Spec.Source), inputs: v.inputs, values: v.memo.valued.digest, commit: commit, release: v.pkg.Status.Release,
-		variables: variables, classes: classesKey(variables, v.selected()), rendered: condition, gives: v.gives,
+		variables: variables, classes: classesKey(variables, v.selected()), limit: v.team.limit(), rendered: condition, gives: v.gives,
 	}
 }
 
@@ -276,6 +281,9 @@ func (v *visit) renderFailed(commit string, variables []string, err error) {
 	}
 	if errors.Is(err, render.ErrEmpty) {
 		condition.Reason = v1alpha1.ReasonEmptyRender
+	}
+	if errors.Is(err, errTooLarge) {
+		condition.Reason = v1alpha1.ReasonQuotaExceeded
 	}
 	condition.Message = v.andStays(condition.Message)
 	condition.Message = condition.Message[:min(len(condition.Message), 32<<10)]

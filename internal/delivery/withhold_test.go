@@ -88,7 +88,7 @@ func TestWithhold(t *testing.T) {
 }
 
 func TestPolicyOf(t *testing.T) {
-	if p := PolicyOf(&v1alpha1.PackageSpec{}); p.everywhere != nil || p.id != "" {
+	if p := PolicyOf(&v1alpha1.PackageSpec{}, Team{}); p.everywhere != nil || p.id != "" {
 		t.Errorf("a spec that says nothing makes the policy %v (%q)", p.everywhere, p.id)
 	}
 	budget := intstr.FromString("20%")
@@ -97,7 +97,7 @@ func TestPolicyOf(t *testing.T) {
 		{Release: "shop-1", Objects: 45, Protected: 1, At: at},
 		{Release: "shop-2", Objects: 7, Clusters: []v1alpha1.ClusterName{"b"}, At: at},
 	}}}
-	p := PolicyOf(spec)
+	p := PolicyOf(spec, Team{})
 	message := &wire.Assignment{Package: "default/shop", Policy: p.everywhere, PolicyId: p.id}
 	if got := p.on(message, "a", ""); got != message || len(got.GetPolicy().GetDeleteApprovals()) != 1 || got.GetPolicy().GetDeleteBudget().GetPercent() != 20 {
 		t.Errorf("a cluster that is not named gets %v", got)
@@ -112,12 +112,12 @@ func TestPolicyOf(t *testing.T) {
 	if len(message.GetPolicy().GetDeleteApprovals()) != 1 {
 		t.Error("the shared message was written to")
 	}
-	if !p.Equal(PolicyOf(spec.DeepCopy())) {
+	if !p.Equal(PolicyOf(spec.DeepCopy(), Team{})) {
 		t.Error("the same spec makes another policy")
 	}
 	other := spec.DeepCopy()
 	other.Deletes.Approved[1].Objects = 8
-	if p.Equal(PolicyOf(other)) {
+	if p.Equal(PolicyOf(other, Team{})) {
 		t.Error("another approval for one cluster makes the same policy")
 	}
 }

@@ -3,6 +3,7 @@ package scope
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -73,6 +74,10 @@ func binding(scope *v1alpha1.Scope, namespace string) map[string]any {
 	}
 	for _, group := range seen.Groups {
 		people = append(people, map[string]any{"apiGroup": rbacv1.GroupName, "kind": rbacv1.GroupKind, "name": group})
+	}
+	for _, account := range scope.Spec.ServiceAccounts {
+		in, name, _ := strings.Cut(account, "/")
+		people = append(people, map[string]any{"kind": rbacv1.ServiceAccountKind, "namespace": in, "name": name})
 	}
 	return map[string]any{
 		"apiVersion": rbacv1.SchemeGroupVersion.String(), "kind": kind, "metadata": metadata,

@@ -19,6 +19,7 @@ func shop() *v1alpha1.Scope {
 		ObjectMeta: metav1.ObjectMeta{Name: "shop", UID: "uid", Generation: 2},
 		Spec: v1alpha1.ScopeSpec{
 			Users: []string{"ada", "system:serviceaccount:default:ci"}, Groups: []string{"team-shop", "system:serviceaccounts:default"}, Role: "edit",
+			ServiceAccounts: []string{"shop/deployer"},
 			ClusterSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}, Namespaces: []string{"shop", "shop-test"},
 		},
 	}
@@ -49,6 +50,7 @@ func TestPackage(t *testing.T) {
 			{APIGroup: "rbac.authorization.k8s.io", Kind: "User", Name: "hub:system:serviceaccount:default:ci"}, // as the member sees it
 			{APIGroup: "rbac.authorization.k8s.io", Kind: "Group", Name: "team-shop"},
 			{APIGroup: "rbac.authorization.k8s.io", Kind: "Group", Name: "hub:system:serviceaccounts:default"},
+			{Kind: "ServiceAccount", Namespace: "shop", Name: "deployer"}, // which is the member's own
 		},
 	}
 	test := *want.DeepCopy()

@@ -24,7 +24,7 @@ func TestScopeCreate(t *testing.T) {
 		args string
 		want said
 	}{
-		{"scope create team --role edit --all-clusters --all-namespaces", said{Err: "error: say who: --user NAME or --group NAME\n", Code: 2}},
+		{"scope create team --role edit --all-clusters --all-namespaces", said{Err: "error: say who: --user NAME, --group NAME or --service-account NAMESPACE/NAME\n", Code: 2}},
 		{"scope create team --user ada --all-clusters --all-namespaces", said{Err: "error: say what they may: --role view, edit, admin, or a ClusterRole of your own\n", Code: 2}},
 		{who + "--all-namespaces", said{Err: "error: say on which clusters: --clusters LABELS or --all-clusters, one of the two\n", Code: 2}},
 		{who + "--all-namespaces --all-clusters --clusters a=b", said{Err: "error: say on which clusters: --clusters LABELS or --all-clusters, one of the two\n", Code: 2}},
@@ -88,7 +88,7 @@ func TestScopeShown(t *testing.T) {
 		want []string // lines, with one blank where there are more
 	}{
 		{"get scopes", []string{"NAME READY ROLE CLUSTERS NAMESPACES AGE team False edit 1/3 shop,pay"}},
-		{"get scp -o wide", []string{"USERS GROUPS SELECTOR MESSAGE", "ada team-shop env=prod failing: dev"}},
+		{"get scp -o wide", []string{"USERS GROUPS SERVICEACCOUNTS SELECTOR MESSAGE", "ada team-shop - env=prod failing: dev"}},
 		{"describe scope team", []string{"Users: ada Groups: team-shop Role: edit Namespaces: shop, pay Selects: env=prod", "Clusters: 1 of 3 ready, 1 failing, 1 unknown",
 			"Reachable True Reachable", "dev Failing 3/4", "prod-eu Ready 4/4", "prod-us Unknown 4/4 the cluster is not connected", "dev Deployment.apps shop/web spec.replicas",
 			"is the namespace there? `umbel kubectl dev -- get namespaces`"}},

@@ -30,6 +30,9 @@ func (d *packageDossier) write(p *page, moment view.Moment) {
 	}
 	writeSource(p, pkg.Spec.Source)
 	p.field("Placement", pkg.Spec.PlacementRef.Name)
+	if as := pkg.Status.ActsAs; as != "" {
+		p.field("Acts as", "ServiceAccount "+as+" of the clusters")
+	}
 	p.field("Release", pkg.Status.Release)
 	p.field("Revision", pkg.Status.Revision)
 	p.field("Changes", changes(pkg.Status.Changes))

@@ -32,6 +32,7 @@ func (d *scopeDossier) write(p *page, moment view.Moment) {
 	}
 	p.field("Users", strings.Join(scope.Spec.Users, ", "))
 	p.field("Groups", strings.Join(scope.Spec.Groups, ", "))
+	p.field("ServiceAccounts", strings.Join(scope.Spec.ServiceAccounts, ", "))
 	p.field("Role", scope.Spec.Role)
 	p.field("Namespaces", namespacesOf(scope))
 	p.field("Selects", view.Selector(scope.Spec.ClusterSelector))

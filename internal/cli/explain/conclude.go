@@ -47,7 +47,7 @@ func (a *Account) conclude(s *Scene, moment view.Moment) {
 		if step := a.first(Rollout, unknown); step != nil {
 			message = step.Message
 		} else if a.held(s.Cluster) == nil {
-			message = a.reason(Render, Source, Connection)
+			message = a.reason(Team, Render, Source, Connection)
 		}
 		a.Summary = fmt.Sprintf("%s is on its way to %s: %s", name, a.Cluster, message)
 	default:

@@ -44,6 +44,14 @@ func TestAccounts(t *testing.T) {
 		{reason: "it is as it should be", golden: "ready.txt", scene: sceneOf("prod-eu", nil)},
 		{reason: "an object fails", golden: "failing.txt", scene: sceneOf("dev", nil)},
 		{reason: "the cluster is lost", golden: "lost.txt", scene: sceneOf("prod-us", nil)},
+		{reason: "a team's package that may not apply an object", golden: "team.txt", scene: sceneOf("dev", func(s *Scene) {
+			s.Package.Status.ActsAs = "shop/deployer"
+		})},
+		{reason: "more than its namespace allows", golden: "quota.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			s.Cluster.Status.Packages = nil
+			meta.SetStatusCondition(&s.Package.Status.Conditions, clitest.Condition(v1alpha1.ConditionDelivered, metav1.ConditionFalse, v1alpha1.ReasonQuotaExceeded,
+				"namespace shop may have 2 packages (umbel.dev/max-packages), and 2 were made before this one"))
+		})},
 		{reason: "the placement does not select it", golden: "not-selected.txt", scene: sceneOf("edge", nil)},
 		{reason: "a label is missing that the manifests use", golden: "label-missing.txt", scene: sceneOf("edge", func(s *Scene) {
 			s.Placement.Spec.ClusterSelector = metav1.LabelSelector{}

@@ -38,7 +38,7 @@ type Account struct {
 
 // Step is one step of the way.
 type Step struct {
-	// Stage is Source, Render, Placement, Rollout, Approval, Connection or Agent.
+	// Stage is Source, Render, Placement, Rollout, Approval, Team, Connection or Agent.
 	Stage Stage `json:"stage"`
 	decide.Step
 	// Since is when it came to be so, where that is known.
@@ -55,6 +55,7 @@ const (
 	Placement  Stage = "Placement"
 	Rollout    Stage = "Rollout"
 	Approval   Stage = "Approval"
+	Team       Stage = "Team"
 	Connection Stage = "Connection"
 	Agent      Stage = "Agent"
 )
@@ -85,6 +86,7 @@ func Explain(s *Scene, moment view.Moment) *Account {
 	a.rollout(s)
 	a.waits(s.Package)
 	a.approval(s)
+	a.team(s.Package)
 	a.connection(s, moment)
 	a.agent(s, moment)
 	a.conclude(s, moment)
@@ -298,6 +300,17 @@ func (a *Account) connection(s *Scene, moment view.Moment) {
 		since = *s.Cluster.Status.LastSeen
 	}
 	a.add(Connection, result, v1alpha1.ConditionConnected, c.Message, since)
+}
+
+// team says as whom the package acts, and whether its namespace keeps it from being delivered.
+func (a *Account) team(pkg *v1alpha1.Package) {
+	if as := pkg.Status.ActsAs; as != "" {
+		a.add(Team, pass, "acts as", "ServiceAccount "+as+" of the cluster, whose roles there say what the package may", metav1.Time{})
+	}
+	c := meta.FindStatusCondition(pkg.Status.Conditions, v1alpha1.ConditionDelivered)
+	if c != nil && (c.Reason == v1alpha1.ReasonQuotaExceeded || c.Reason == v1alpha1.ReasonTeamInvalid) {
+		a.add(Team, fail, "namespace", c.Message, c.LastTransitionTime)
+	}
 }
 
 // agent says what the cluster said last.

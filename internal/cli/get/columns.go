@@ -126,6 +126,7 @@ var scopeColumns = columns[v1alpha1.Scope]{
 	wide: []column[v1alpha1.Scope]{
 		{"USERS", func(_ view.Moment, s *v1alpha1.Scope) output.Cell { return output.Text(first(s.Spec.Users)) }},
 		{"GROUPS", func(_ view.Moment, s *v1alpha1.Scope) output.Cell { return output.Text(first(s.Spec.Groups)) }},
+		{"SERVICEACCOUNTS", func(_ view.Moment, s *v1alpha1.Scope) output.Cell { return output.Text(first(s.Spec.ServiceAccounts)) }},
 		{"SELECTOR", func(_ view.Moment, s *v1alpha1.Scope) output.Cell {
 			return output.Text(view.Selector(s.Spec.ClusterSelector))
 		}},

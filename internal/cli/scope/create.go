@@ -27,6 +27,9 @@ const createExamples = `  # the shop's people may edit what is in its namespace,
   # two people may look at everything, everywhere
   umbel scope create auditors --user ada --user grace --role view --all-clusters --all-namespaces
 
+  # the packages of a team, which act as this ServiceAccount, may too
+  umbel scope create shop-packages --service-account shop/deployer --role edit --clusters env=prod --namespaces shop
+
   # into a repository instead
   umbel scope create shop --group team-shop --role edit --clusters env=prod --namespaces shop --dry-run -o yaml`
 
@@ -74,6 +77,7 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringSliceVar(&o.spec.Users, "user", nil, "`NAME` of a user of the hub; may be given more than once")
 	flags.StringSliceVar(&o.spec.Groups, "group", nil, "`NAME` of a group of the hub; may be given more than once")
+	flags.StringSliceVar(&o.spec.ServiceAccounts, "service-account", nil, "`NAMESPACE/NAME` of a ServiceAccount of the clusters, such as one that a team's packages act as; may be given more than once")
 	flags.StringVar(&o.spec.Role, "role", "", "`NAME` of a ClusterRole of the clusters: view, edit, admin or one of your own")
 	flags.StringVar(&o.clusters, "clusters", "", "`LABELS` of the clusters, such as env=prod,region!=us")
 	flags.BoolVar(&o.allClusters, "all-clusters", false, "every cluster of the fleet, now and later")
@@ -87,7 +91,7 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 	for flag, values := range map[string][]string{"role": {"view", "edit", "admin"}, "dry-run": {dryNone, dryClient, dryServer}} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
-	for _, flag := range []string{"user", "group", "namespaces"} {
+	for _, flag := range []string{"user", "group", "service-account", "namespaces"} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
 	}
 	return cmd
@@ -98,8 +102,8 @@ func (o *createOptions) scope() (*v1alpha1.Scope, error) {
 	switch {
 	case len(o.name) > v1alpha1.MaxScopeName || !v1alpha1.ValidClusterName(v1alpha1.ClusterName(o.name)):
 		return nil, exit.Usagef("%q is no name of a scope: lower case letters, digits and '-', at most %d characters", o.name, v1alpha1.MaxScopeName)
-	case len(o.spec.Users)+len(o.spec.Groups) == 0:
-		return nil, exit.Usagef("say who: --user NAME or --group NAME")
+	case len(o.spec.Users)+len(o.spec.Groups)+len(o.spec.ServiceAccounts) == 0:
+		return nil, exit.Usagef("say who: --user NAME, --group NAME or --service-account NAMESPACE/NAME")
 	case o.spec.Role == "":
 		return nil, exit.Usagef("say what they may: --role view, edit, admin, or a ClusterRole of your own")
 	case (o.clusters == "") == !o.allClusters:
