@@ -26,6 +26,23 @@ const (
 	// manager of that object owns. Without it a conflict is reported and the object is left alone.
 	TakeOverAnnotation = "umbel.dev/take-over"
 
+	// OnLeavingLabel on an object, in a source or on a member, says what becomes of it when it leaves its package there:
+	// LeavingKeep or LeavingDelete. Without it, what the package made is deleted, and what was there before it stays and loses
+	// what was added to it. It is no annotation, because a Deployment whose annotations change counts as changed.
+	OnLeavingLabel = "umbel.dev/on-leaving"
+	// LeavingKeep leaves the object as it is; it is nobody's from then on.
+	LeavingKeep = "keep"
+	// LeavingDelete deletes it, also where it was there before: whoever had it gave it to the package.
+	LeavingDelete = "delete"
+
+	// AdoptedFromLabel stands on an object that `umbel adopt` took over, and says whose its fields were, so that they can be given
+	// back: MANAGER.OPERATION, and two underscores between several.
+	AdoptedFromLabel = "umbel.dev/adopted-from"
+
+	// AdoptionsAnnotation on a Package says of each cluster from whom `umbel adopt` took its objects over there, and how that
+	// one was before.
+	AdoptionsAnnotation = "umbel.dev/adoptions"
+
 	// UndoAnnotation stands on an object that is being brought back after it was deleted, with the deletion as its value,
 	// until the object is as it was.
 	UndoAnnotation = "umbel.dev/undo"

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"umbel.dev/umbel/internal/cli/adopt"
 	"umbel.dev/umbel/internal/cli/audit"
 	"umbel.dev/umbel/internal/cli/backup"
 	"umbel.dev/umbel/internal/cli/ca"
@@ -78,6 +79,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(memberGroup, consent.NewCmds(f, deletes.NewApproveCmd(f))...)
 	add(fleetGroup, deletes.NewUndoCmd(f))
 	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f), drift.NewCmd(f))
+	add(memberGroup, adopt.NewCmd(f))
 	add(memberGroup, token.NewCmd(f), ca.NewCmd(f), scope.NewCmd(f), upgrade.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))
 	add(machineGroup, backup.NewCmd(f), restore.NewCmd(f))

@@ -10,6 +10,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/delivery/render"
+	"umbel.dev/umbel/internal/delivery/source"
 	"umbel.dev/umbel/internal/delivery/variable"
 )
 
@@ -47,6 +48,31 @@ func MakerOf(ctx context.Context, hub client.Reader, pkg *v1alpha1.Package, file
 		return nil, err
 	}
 	return makerOf(here{}, files, FolderOf(pkg), pkg, options)
+}
+
+// Fetch fetches the source of a Package into a folder of this machine, as the hub does into its own, with the Secret on the hub
+// that the Package names. It returns the files and their revision; neither where the manifests stand in the Package.
+func Fetch(ctx context.Context, hub client.Reader, pkg *v1alpha1.Package, dir string) (fs.FS, string, error) {
+	at, remote := placeOf(pkg.Namespace, pkg.Spec.Source)
+	if !remote {
+		return nil, "", nil
+	}
+	all, err := readers(Needs{Dir: dir, LocalSources: []string{"/"}}) // whoever asks may read what they may read
+	if err != nil {
+		return nil, "", err
+	}
+	var with source.Credentials
+	if at.ref.Secret != "" {
+		if with, err = credentialsOn(ctx, hub, at.ref); err != nil {
+			return nil, "", err
+		}
+	}
+	revision, err := all[at.ref.Kind].Resolve(ctx, at.ref, with)
+	if err != nil {
+		return nil, "", source.Explain(at.ref, err, with)
+	}
+	files, err := all[at.ref.Kind].Tree(at.ref, revision.ID)
+	return files, revision.ID, err
 }
 
 // FolderOf is where the manifests of a Package are in its source.

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/source"
@@ -108,9 +109,13 @@ func (p place) sameAs(other place) bool {
 // credentials reads the Secret that a Ref names. A hub on an existing cluster may do so in the namespaces that its chart is
 // given (sources.secretNamespaces), and may list Secrets nowhere.
 func (c *Controller) credentials(ctx context.Context, ref source.Ref) (source.Credentials, error) {
+	return credentialsOn(ctx, c.live, ref)
+}
+
+func credentialsOn(ctx context.Context, hub client.Reader, ref source.Ref) (source.Credentials, error) {
 	namespace, name, _ := strings.Cut(ref.Secret, "/")
 	var secret corev1.Secret
-	err := c.live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &secret)
+	err := hub.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &secret)
 	switch {
 	case apierrors.IsNotFound(err):
 		return source.Credentials{}, source.NoSecret("there is no secret %q in namespace %q (spec.source.%s.secretRef)", name, namespace, ref.Kind)

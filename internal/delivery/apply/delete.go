@@ -2,13 +2,17 @@ package apply
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/apply/member"
@@ -102,14 +106,14 @@ func (u *unit) prune(ctx context.Context, keys []bundle.Key, why because) error 
 // pruneSome keeps objects as they are, all of them on the disk at once, and then deletes them. One that cannot be read or
 // deleted does not stop the others.
 func (u *unit) pruneSome(ctx context.Context, id string, keys []bundle.Key) []error {
-	was := make([]*disk.Deleted, len(keys))
+	was, fates := make([]*disk.Deleted, len(keys)), make([]fate, len(keys))
 	errs := each(keys, func(i int, key bundle.Key) (err error) {
-		was[i], err = u.asItIs(ctx, key)
+		was[i], fates[i], err = u.asItIs(ctx, key)
 		return err
 	})
 	var kept []disk.Deleted
-	for _, o := range was {
-		if o != nil {
+	for i, o := range was {
+		if o != nil && fates[i] == fateDeleted {
 			kept = append(kept, *o)
 		}
 	}
@@ -122,7 +126,7 @@ func (u *unit) pruneSome(ctx context.Context, id string, keys []bundle.Key) []er
 		if errs[i] != nil {
 			return errs[i]
 		}
-		return u.pruneOne(ctx, key)
+		return u.pruneOne(ctx, key, fates[i])
 	})
 }
 
@@ -150,35 +154,64 @@ func first(errs []error) error {
 	return fmt.Errorf("%w, and %d more", errs[0], len(errs)-1)
 }
 
-// asItIs returns what goes into the journal of an object that is about to be deleted; nothing when it is gone, another
-// package's, or was there before us: then it stays, without what we added.
-func (u *unit) asItIs(ctx context.Context, key bundle.Key) (*disk.Deleted, error) {
-	u.mu.Lock()
-	it := u.inventory[key]
-	u.mu.Unlock()
-	if it.Adopted || ctx.Err() != nil {
-		return nil, ctx.Err()
+// asItIs returns what goes into the journal of an object that is about to be deleted, and nothing when it is gone or another
+// package's; and what becomes of it, by what it says itself.
+func (u *unit) asItIs(ctx context.Context, key bundle.Key) (*disk.Deleted, fate, error) {
+	it := u.lastKnown(key)
+	end := fateOf(it.Adopted, "")
+	if ctx.Err() != nil {
+		return nil, end, ctx.Err()
 	}
 	api, err := u.api()
 	if err != nil {
-		return nil, err
+		return nil, end, err
 	}
 	gvr, served, err := api.Locate(schema.GroupKind{Group: key.Group, Kind: key.Kind})
 	if err != nil || !served {
-		return nil, err
+		return nil, end, err
 	}
 	raw, err := api.Whole(ctx, gvr, key)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s before it is pruned: %s", key, u.explain(err))
+		return nil, end, fmt.Errorf("reading %s before it is pruned: %s", key, u.explain(err))
 	}
 	if raw == nil {
-		return nil, nil
+		return nil, end, nil
+	}
+	word, err := lastWord(raw, it.UID)
+	if err != nil {
+		return nil, end, fmt.Errorf("reading %s before it is pruned: %w", key, err)
 	}
 	it.Version, it.Resource = gvr.Version, gvr.Resource
-	return &disk.Deleted{Key: key, Item: it, Object: raw}, nil
+	return &disk.Deleted{Key: key, Item: it, Object: raw}, fateOf(it.Adopted, word), nil
 }
 
-func (u *unit) pruneOne(ctx context.Context, key bundle.Key) error {
+// lastKnown is what is known of an object of the inventory: its record knows more than what was written down last.
+func (u *unit) lastKnown(key bundle.Key) disk.Item {
+	u.mu.Lock()
+	it := u.inventory[key]
+	u.mu.Unlock()
+	if r := u.engine.index.get(key); r != nil && r.heldBy(u) {
+		r.recall(it)
+		kept, despite := it.Kept, it.Despite
+		it = r.item()
+		it.Kept, it.Despite = kept, despite
+	}
+	return it
+}
+
+// lastWord is what an object says of its leaving. Another object that has its name by now has no say in it.
+func lastWord(raw []byte, uid types.UID) (string, error) {
+	var said metav1.PartialObjectMetadata
+	if err := json.Unmarshal(raw, &said); err != nil {
+		return "", err
+	}
+	if uid != "" && said.UID != uid {
+		return "", nil
+	}
+	return said.Labels[v1alpha1.OnLeavingLabel], nil
+}
+
+func (u *unit) pruneOne(ctx context.Context, key bundle.Key, end fate) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -191,7 +224,7 @@ func (u *unit) pruneOne(ctx context.Context, key bundle.Key) error {
 	if r, holder := u.hold(key, resourceOf(key, it)); holder == u { // otherwise it is another's by now, and not ours to delete
 		r.recall(it)
 		r.dismiss()
-		if err := u.engine.writer.prune(ctx, r); err != nil {
+		if err := u.engine.writer.prune(ctx, r, end); err != nil {
 			return fmt.Errorf("pruning %s: %s", key, u.explain(err))
 		}
 		u.engine.index.drop(r)

@@ -103,8 +103,8 @@ func (w *writer) reclaim(ctx context.Context, api *member.API, r *record, t task
 	return nil
 }
 
-// prune deletes an object that is not wanted any more. One that was there before us only loses what we added to it.
-func (w *writer) prune(ctx context.Context, r *record) error {
+// prune does to an object that is not wanted any more what is to become of it.
+func (w *writer) prune(ctx context.Context, r *record, end fate) error {
 	r.busy.Lock()
 	defer r.busy.Unlock()
 	t := r.task()
@@ -117,7 +117,10 @@ func (w *writer) prune(ctx context.Context, r *record) error {
 		return err // nothing is left of a kind that the member does not have any more
 	}
 	label := t.holder.key.LabelValue()
-	if t.did.adopted {
+	switch end {
+	case fateKept:
+		return api.Disown(ctx, gvr, r.key, t.did.uid, label)
+	case fateStripped:
 		return api.LetGo(ctx, gvr, r.key, t.did.uid, label)
 	}
 	return api.Delete(ctx, gvr, r.key, t.did.uid, label)

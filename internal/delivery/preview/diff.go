@@ -14,8 +14,8 @@ import (
 // hidden stands for the value of a Secret.
 const hidden = "(not shown)"
 
-// difference is the unified diff of an object as it is and as it would be; empty when nothing that people say differs.
-func difference(now, then *unstructured.Unstructured) (string, error) {
+// Difference is the unified diff of an object as it is and as it would be; empty when nothing that people say differs.
+func Difference(now, then *unstructured.Unstructured) (string, error) {
 	before, after := bare(now), bare(then)
 	if equality.Semantic.DeepEqual(before, after) {
 		return "", nil

@@ -290,7 +290,7 @@ func (l *look) object(ctx context.Context, o Object) error {
 		return nil
 	}
 	change.Action = Update
-	if change.Diff, err = difference(now, then); err != nil {
+	if change.Diff, err = Difference(now, then); err != nil {
 		return fmt.Errorf("%s: %w", o.ID, err)
 	}
 	if change.Diff == "" {

@@ -295,6 +295,9 @@ func (a *API) Yield(
 	return got, err
 }
 
+// noter is the manager of what is noted on an object beside what a package says of it.
+const noter = v1alpha1.FieldManager + "-notes"
+
 // patchManagers writes the managedFields of an object as they are in found, and metadata with them.
 func (a *API) patchManagers(
 	ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, found *metav1.PartialObjectMetadata, metadata map[string]any,
@@ -312,7 +315,27 @@ func (a *API) patchManagers(
 		return nil, err
 	}
 	defer release()
-	return a.at(gvr, key).Patch(ctx, key.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+	return a.at(gvr, key).Patch(ctx, key.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: noter})
+}
+
+// Rewrite changes whose the fields of an object are, and metadata with them, and nothing else: what change does to the managedFields,
+// and the metadata that it returns. Nothing is written when it returns no metadata. It says whether there is an object at all.
+func (a *API) Rewrite(
+	ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, change func(*metav1.PartialObjectMetadata) (map[string]any, error),
+) (there bool, err error) {
+	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		found, err := a.get(ctx, gvr, key)
+		if there = found != nil; err != nil || !there {
+			return err
+		}
+		metadata, err := change(found)
+		if err != nil || metadata == nil {
+			return err
+		}
+		_, err = a.patchManagers(ctx, gvr, key, found, metadata)
+		return err
+	})
+	return there, err
 }
 
 // get returns the metadata of an object; nil when there is none.
@@ -391,29 +414,37 @@ func (a *API) letGo(ctx context.Context, gvr schema.GroupVersionResource, key bu
 	}
 	_, err = a.Apply(ctx, gvr, key, bare, TakeOver)
 	if apierrors.IsInvalid(err) {
-		return retry.RetryOnConflict(retry.DefaultBackoff, func() error { return a.disown(ctx, gvr, key, found.UID) })
+		return a.Disown(ctx, gvr, key, found.UID, found.Labels[v1alpha1.PackageLabel])
 	}
 	return err
 }
 
-// disown takes our name off the object with the uid, and changes nothing else of it.
-func (a *API) disown(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, uid types.UID) error {
-	found, err := a.get(ctx, gvr, key)
-	if err != nil || found == nil || found.UID != uid {
-		return err
-	}
-	managers := []metav1.ManagedFieldsEntry{}
-	for _, entry := range found.ManagedFields {
-		if !IsOurs(entry) {
-			managers = append(managers, entry)
+// Disown takes our name and what Umbel noted of the object off the one with the uid, and changes nothing else of it: what
+// belonged to us belongs to nobody, or to those who shared it. When the uid is not known, the label tells that it is ours.
+func (a *API) Disown(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, uid types.UID, label string) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		found, err := a.get(ctx, gvr, key)
+		switch {
+		case err != nil:
+			return err
+		case found == nil, uid != "" && found.UID != uid, found.Labels[v1alpha1.PackageLabel] != label:
+			return nil // gone, somebody else's, or disowned already
 		}
-	}
-	if len(managers) == 0 {
-		managers = append(managers, metav1.ManagedFieldsEntry{}) // how the API is told that there are none
-	}
-	found.ManagedFields = managers
-	_, err = a.patchManagers(ctx, gvr, key, found, map[string]any{"labels": map[string]any{v1alpha1.PackageLabel: nil}})
-	return err
+		managers := []metav1.ManagedFieldsEntry{}
+		for _, entry := range found.ManagedFields {
+			if !IsOurs(entry) {
+				managers = append(managers, entry)
+			}
+		}
+		if len(managers) == 0 {
+			managers = append(managers, metav1.ManagedFieldsEntry{}) // how the API is told that there are none
+		}
+		found.ManagedFields = managers
+		_, err = a.patchManagers(ctx, gvr, key, found, map[string]any{
+			"labels": map[string]any{v1alpha1.PackageLabel: nil, v1alpha1.OnLeavingLabel: nil, v1alpha1.AdoptedFromLabel: nil},
+		})
+		return err
+	})
 }
 
 // Version returns the version up to which the member's store has come.

@@ -1,0 +1,111 @@
+package adopt
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/adopt/member"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/progress"
+)
+
+// back gives a cluster's objects back to whom they were taken from.
+func (o *Options) back(ctx context.Context, hub *client.Hub) error {
+	m, err := o.begin(ctx, hub)
+	if err != nil {
+		return err
+	}
+	pkg, err := m.book.find(ctx)
+	if err != nil {
+		return err
+	}
+	if pkg == nil {
+		return fmt.Errorf("there is no package %s: `umbel get packages -A` lists them; -n names the namespace", m.book.key)
+	}
+	all, err := adoptionsOf(pkg)
+	if err != nil {
+		return err
+	}
+	a, adopted := all[v1alpha1.ClusterName(o.Cluster)]
+	if !adopted {
+		return fmt.Errorf("package %s took nothing over on cluster %s", m.book.key, o.Cluster)
+	}
+	if err := m.meet(ctx, a.From, string(a.Control)); err != nil {
+		return err
+	}
+	held, err := m.held(ctx)
+	if err != nil {
+		return err
+	}
+	o.Note("%d objects of package %s on cluster %s go back to %s.\nThey stay as they are, also those that the package made.", len(held), m.book.key, o.Cluster, m.from)
+	if o.DryRun {
+		return nil
+	}
+	if err := o.confirm("Are they to go back?"); err != nil {
+		return err
+	}
+	return m.giveBack(ctx, a)
+}
+
+// held are the objects on the member that an agent applied for the Package.
+func (m *move) held(ctx context.Context) ([]member.Found, error) {
+	label := v1alpha1.KeyOf(m.book.key.Namespace, m.book.key.Name).LabelValue()
+	all, err := m.member.Everything(ctx, "", v1alpha1.PackageLabel+"="+label)
+	return member.Ours(all), err
+}
+
+// giveBack goes the steps, of which each may have been done before.
+func (m *move) giveBack(ctx context.Context, a adoption) error {
+	cluster := v1alpha1.ClusterName(m.Cluster)
+	view := progress.On(output.Streams{Err: m.Err}, m.Now)
+	defer view.Close()
+	given := 0
+	give := func() ([]member.Found, error) {
+		held, err := m.held(ctx)
+		if err != nil {
+			return nil, err
+		}
+		given = max(given, len(held))
+		_, err = m.member.GiveBack(ctx, member.Keys(held), a.Managers, metav1.NewTime(m.Now()))
+		return held, err
+	}
+	for _, s := range []struct {
+		name string
+		do   func(*progress.Step) error
+	}{
+		{"the fields are given back", func(*progress.Step) error {
+			_, err := give()
+			return err
+		}},
+		{"the agent of " + m.Cluster + " lets go", func(step *progress.Step) error {
+			if err := m.book.displace(ctx, cluster, m.Now()); err != nil {
+				return err
+			}
+			if err := await(ctx, step, m.Timeout, m.book.gone(cluster)); err != nil {
+				return err
+			}
+			rest, err := give() // what no agent holds
+			if err != nil {
+				return err
+			}
+			return m.member.Disown(ctx, rest)
+		}},
+		{"started again: " + m.from.String(), func(*progress.Step) error { return m.from.Start(ctx, m.control, a.Was) }},
+		{"the hub forgets it", func(step *progress.Step) error {
+			if last, err := m.book.forget(ctx, cluster); err != nil || !last {
+				return err
+			}
+			return await(ctx, step, m.Timeout, m.book.deleted)
+		}},
+	} {
+		if err := view.Run(s.name, s.do); err != nil {
+			return fmt.Errorf("%w\nthe same command goes on from here", err)
+		}
+	}
+	_, err := fmt.Fprintf(m.Out, "package/%s: %d objects given back on cluster %s\n", m.book.key.Name, given, m.Cluster)
+	return err
+}

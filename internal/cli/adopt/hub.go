@@ -1,0 +1,282 @@
+package adopt
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/progress"
+)
+
+// nowhere is the expression of a Placement that selects no cluster.
+const nowhere = "false"
+
+// book is what the hub knows of a Package that takes over: it and its Placement, which has the same name.
+type book struct {
+	hub kube.Client
+	key kube.ObjectKey
+}
+
+// find returns the Package; nil when there is none.
+func (b book) find(ctx context.Context) (*v1alpha1.Package, error) {
+	pkg := &v1alpha1.Package{}
+	err := b.hub.Get(ctx, b.key, pkg)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return pkg, err
+}
+
+// open makes the Package and a Placement that selects no cluster, unless they are there, and notes from whom the cluster is taken.
+// A Package that others take over with as well has to be the same.
+func (b book) open(ctx context.Context, want *v1alpha1.Package, cluster v1alpha1.ClusterName, a adoption) error {
+	placement := &v1alpha1.Placement{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.key.Namespace, Name: b.key.Name},
+		Spec:       v1alpha1.PlacementSpec{Expressions: []string{nowhere}},
+	}
+	if err := b.hub.Create(ctx, placement); err != nil && !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	first := &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: b.key.Namespace, Name: b.key.Name}, Spec: *want.Spec.DeepCopy()}
+	if err := remember(first, map[v1alpha1.ClusterName]adoption{cluster: a}); err != nil {
+		return err
+	}
+	err := b.hub.Create(ctx, first)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	return b.change(ctx, func(pkg *v1alpha1.Package) error {
+		all, err := adoptionsOf(pkg)
+		if err != nil {
+			return err
+		}
+		if _, known := all[cluster]; known {
+			return nil // how the other was before the first attempt is what counts
+		}
+		all[cluster] = a
+		return remember(pkg, all)
+	})
+}
+
+// fits says whether a Package that is there is the one that is wanted.
+func fits(there, want *v1alpha1.Package) error {
+	if there.Annotations[v1alpha1.AdoptionsAnnotation] == "" {
+		return fmt.Errorf("there is a package %s/%s already, which took nothing over: --to gives this one another name", there.Namespace, there.Name)
+	}
+	a, b := there.Spec.DeepCopy(), want.Spec.DeepCopy()
+	for _, spec := range []*v1alpha1.PackageSpec{a, b} { // the API writes out defaults
+		if spec.Source.Git != nil {
+			spec.Source.Git.PollInterval = nil
+		}
+		if spec.Source.OCI != nil {
+			spec.Source.OCI.PollInterval = nil
+		}
+		if spec.Source.Helm != nil {
+			spec.Source.Helm.PollInterval = nil
+		}
+	}
+	if !equality.Semantic.DeepEqual(a.Source, b.Source) || !equality.Semantic.DeepEqual(a.Helm, b.Helm) {
+		return fmt.Errorf("package %s/%s is there, and has another source: --to gives this one another name", there.Namespace, there.Name)
+	}
+	return nil
+}
+
+func (b book) change(ctx context.Context, change func(*v1alpha1.Package) error) error {
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		pkg := &v1alpha1.Package{}
+		if err := b.hub.Get(ctx, b.key, pkg); err != nil {
+			return err
+		}
+		before := pkg.DeepCopy()
+		if err := change(pkg); err != nil || equality.Semantic.DeepEqual(before, pkg) {
+			return err
+		}
+		return b.hub.Patch(ctx, pkg, kube.MergeFromWithOptions(before, kube.MergeFromWithOptimisticLock{}))
+	})
+}
+
+// place has the Placement select one cluster more.
+func (b book) place(ctx context.Context, cluster v1alpha1.ClusterName) error {
+	_, err := b.choose(ctx, func(names []string) []string { return append(names, string(cluster)) })
+	return err
+}
+
+// displace has the Placement select one cluster less, and approves that the cluster loses the Package.
+func (b book) displace(ctx context.Context, cluster v1alpha1.ClusterName, now time.Time) error {
+	generation, err := b.choose(ctx, func(names []string) []string {
+		return slices.DeleteFunc(names, func(name string) bool { return name == string(cluster) })
+	})
+	if err != nil {
+		return err
+	}
+	return b.change(ctx, func(pkg *v1alpha1.Package) error {
+		if pkg.Spec.Deletes == nil {
+			pkg.Spec.Deletes = &v1alpha1.PackageDeletes{}
+		}
+		pkg.Spec.Deletes.ApprovedRemoval = &v1alpha1.RemovalApproval{
+			Placement: b.key.Name, Generation: generation, Clusters: []v1alpha1.ClusterName{cluster}, At: metav1.NewMicroTime(now),
+		}
+		return nil
+	})
+}
+
+// choose changes which clusters the Placement names, and returns its generation.
+func (b book) choose(ctx context.Context, change func([]string) []string) (generation int64, err error) {
+	placement := &v1alpha1.Placement{}
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		if err := b.hub.Get(ctx, b.key, placement); err != nil {
+			return err
+		}
+		before := placement.DeepCopy()
+		var names []string
+		for _, field := range placement.Spec.Fields {
+			names = append(names, field.Values...)
+		}
+		names = change(names)
+		slices.Sort(names)
+		names = slices.Compact(names)
+		placement.Spec.Fields, placement.Spec.Expressions = nil, []string{nowhere}
+		if len(names) > 0 {
+			placement.Spec.Fields = []v1alpha1.FieldRequirement{{Field: "name", Operator: v1alpha1.FieldIn, Values: names}}
+			placement.Spec.Expressions = nil
+		}
+		if equality.Semantic.DeepEqual(before, placement) {
+			return nil
+		}
+		return b.hub.Patch(ctx, placement, kube.MergeFromWithOptions(before, kube.MergeFromWithOptimisticLock{}))
+	})
+	return placement.Generation, err
+}
+
+// forget drops what the Package remembers of the cluster; with the last one it and the Placement go.
+func (b book) forget(ctx context.Context, cluster v1alpha1.ClusterName) (last bool, err error) {
+	err = b.change(ctx, func(pkg *v1alpha1.Package) error {
+		all, err := adoptionsOf(pkg)
+		if err != nil {
+			return err
+		}
+		delete(all, cluster)
+		last = len(all) == 0
+		return remember(pkg, all)
+	})
+	if err != nil || !last {
+		return last, err
+	}
+	at := metav1.ObjectMeta{Namespace: b.key.Namespace, Name: b.key.Name}
+	if err := kube.IgnoreNotFound(b.hub.Delete(ctx, &v1alpha1.Package{ObjectMeta: at})); err != nil {
+		return last, err
+	}
+	return last, kube.IgnoreNotFound(b.hub.Delete(ctx, &v1alpha1.Placement{ObjectMeta: at}))
+}
+
+// look is how far something is: done, or what is waited for.
+type look func(ctx context.Context) (done bool, waits string, err error)
+
+// await looks until it is done, or the time is over.
+func await(ctx context.Context, step *progress.Step, atMost time.Duration, look look) error {
+	timer := time.NewTimer(atMost)
+	defer timer.Stop()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		done, waits, err := look(ctx)
+		if err != nil || done {
+			return err
+		}
+		step.Note("%s", waits)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return fmt.Errorf("not within %s: %s; run this again to wait on, and --timeout waits longer", atMost, waits)
+		case <-tick.C:
+		}
+	}
+}
+
+// applied says whether the cluster holds the current release of the Package.
+func (b book) applied(cluster v1alpha1.ClusterName) look {
+	return func(ctx context.Context) (bool, string, error) {
+		pkg, err := b.find(ctx)
+		if err != nil {
+			return false, "", err
+		}
+		if pkg == nil {
+			return false, "", fmt.Errorf("package %s is gone", b.key)
+		}
+		held, err := b.held(ctx, cluster)
+		switch {
+		case err != nil:
+			return false, "", err
+		case pkg.Status.ObservedGeneration != pkg.Generation || pkg.Status.Release == "" || held == nil || held.Release != pkg.Status.Release:
+			return false, "the hub is not so far: " + conditions(pkg), nil
+		case held.Phase != v1alpha1.PackageApplied:
+			return false, strings.TrimSuffix(fmt.Sprintf("the agent has applied %d of %d objects: %s", held.Applied, held.Objects, reason(held)), ": "), nil
+		}
+		return true, "", nil
+	}
+}
+
+func conditions(pkg *v1alpha1.Package) string {
+	said := map[string]bool{}
+	for _, c := range pkg.Status.Conditions {
+		if c.Status != metav1.ConditionTrue && c.Message != "" {
+			said[c.Message] = true
+		}
+	}
+	if len(said) == 0 {
+		return "it has said nothing yet"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(said)), "; ")
+}
+
+func reason(held *v1alpha1.MemberPackage) string {
+	for _, f := range held.Failures {
+		return fmt.Sprintf("%s: %s", f.Object, f.Message)
+	}
+	return held.Message
+}
+
+// gone says whether the agent holds nothing of the Package any more.
+func (b book) gone(cluster v1alpha1.ClusterName) look {
+	return func(ctx context.Context) (bool, string, error) {
+		held, err := b.held(ctx, cluster)
+		if err != nil || held == nil {
+			return err == nil, "", err
+		}
+		return false, strings.TrimSuffix("the agent has not let go yet: "+reason(held), ": "), nil
+	}
+}
+
+// deleted says whether the Package is gone.
+func (b book) deleted(ctx context.Context) (bool, string, error) {
+	pkg, err := b.find(ctx)
+	if err != nil || pkg == nil {
+		return err == nil, "", err
+	}
+	return false, "the hub still deletes the package: " + conditions(pkg), nil
+}
+
+func (b book) held(ctx context.Context, cluster v1alpha1.ClusterName) (*v1alpha1.MemberPackage, error) {
+	var m v1alpha1.MemberCluster
+	if err := b.hub.Get(ctx, kube.ObjectKey{Name: string(cluster)}, &m); err != nil {
+		return nil, err
+	}
+	key := v1alpha1.KeyOf(b.key.Namespace, b.key.Name)
+	for i := range m.Status.Packages {
+		if m.Status.Packages[i].Package == key {
+			return &m.Status.Packages[i], nil
+		}
+	}
+	return nil, nil
+}

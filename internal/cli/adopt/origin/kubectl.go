@@ -1,0 +1,77 @@
+package origin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/internal/cli/adopt/member"
+	"umbel.dev/umbel/internal/cli/adopt/owner"
+)
+
+// kubectl is people and scripts that run `kubectl apply`. Nothing runs that could be stopped, and nothing lists what they applied:
+// the objects themselves say it.
+type kubectl struct{ ref Ref }
+
+// kubectlManagers are the names under which `kubectl apply` writes, on the client's side or on the server's.
+var kubectlManagers = []owner.Manager{
+	{Name: "kubectl-client-side-apply", Operation: metav1.ManagedFieldsOperationUpdate},
+	{Name: "kubectl", Operation: metav1.ManagedFieldsOperationApply},
+}
+
+// String implements Origin.
+func (k kubectl) String() string {
+	text := "what `kubectl apply` put into "
+	if k.ref.Namespace == "" {
+		text += "every namespace"
+	} else {
+		text += "namespace " + k.ref.Namespace
+	}
+	if k.ref.Labels != "" {
+		text += " with labels " + k.ref.Labels
+	}
+	return text
+}
+
+// Read implements Origin.
+func (k kubectl) Read(ctx context.Context, c *member.Cluster) (*Managed, error) {
+	all, err := c.Everything(ctx, k.ref.Namespace, k.ref.Labels)
+	if err != nil {
+		return nil, err
+	}
+	m := &Managed{Managers: kubectlManagers, Was: json.RawMessage("{}")}
+	secrets, without := 0, 0
+	for _, found := range all {
+		if !owner.Has(found.ManagedFields, kubectlManagers) || metav1.GetControllerOfNoCopy(&found) != nil {
+			continue
+		}
+		m.Objects = append(m.Objects, found.Key)
+		switch applied := found.Annotations[corev1.LastAppliedConfigAnnotation]; {
+		case found.Key.Kind == "Secret" && found.Key.Group == "":
+			secrets++
+		case applied == "":
+			without++
+		default:
+			m.Manifests = append(m.Manifests, json.RawMessage(applied))
+		}
+	}
+	if len(m.Objects) == 0 {
+		return nil, fmt.Errorf("there is nothing that `kubectl apply` put there: -n, -A and -l say where to look")
+	}
+	if secrets > 0 {
+		m.note("Secrets are not written into manifests (%d): keep them where they are, or put them encrypted into the repository", secrets)
+	}
+	if without > 0 {
+		m.note("%d objects were applied on the server's side and do not say from which manifest: the repository has to have them (--git)", without)
+	}
+	return m, nil
+}
+
+// Stop implements Origin: nothing runs.
+func (kubectl) Stop(context.Context, *member.Cluster) error { return nil }
+
+// Start implements Origin.
+func (kubectl) Start(context.Context, *member.Cluster, json.RawMessage) error { return nil }
