@@ -52,12 +52,14 @@ func TestAHubMovesToANewMachine(t *testing.T) {
 		story: &story{T: t, Fleet: &rig.Fleet{Home: t.TempDir(), Log: t.Output()}, ctx: t.Context()}, repository: sourcetest.New(t), member: member,
 	}
 	t.Cleanup(m.tellLogs)
-	m.repository.Commit(map[string]string{"web/a.yaml": configMap("default", "web", "v", "1"), "extra/b.yaml": configMap("default", "extra", "v", "1")})
+	m.repository.Commit(map[string]string{"web/a.yaml": configMap("default", "web", "v", "1"), "extra/b.yaml": configMap("default", "extra", "v", "1"), "staged/c.yaml": configMap("default", "staged", "v", "1")})
 	m.run()
 	m.join(kubetest.Kubeconfig(t, own.Config))
 	m.deliver("web", "env=prod")
 	m.deliver("extra", "more=yes")
+	m.deliver("staged", "env=prod", v1alpha1.RolloutStage{Name: "all", Bake: &metav1.Duration{Duration: time.Second}})
 	m.has("web", "1")
+	m.has("staged", "1")
 
 	key, recipient := m.key()
 	file := filepath.Join(t.TempDir(), "hub.backup")
@@ -65,12 +67,13 @@ func TestAHubMovesToANewMachine(t *testing.T) {
 	m.umbel("backup", "--check", file, "--identity", key)
 	m.refused([]string{"backup", "--check", file}, "encrypted", "--identity")
 
-	// What the backup does not know: a commit, and a label for which the second package comes to the member.
-	m.repository.Change(map[string]string{"web/a.yaml": configMap("default", "web", "v", "2")})
+	// What the backup does not know: a commit, which one package gets in stages, and a label for which another comes to the member.
+	m.repository.Change(map[string]string{"web/a.yaml": configMap("default", "web", "v", "2"), "staged/c.yaml": configMap("default", "staged", "v", "2")})
 	m.umbel("refresh", "package", "--all")
 	m.umbel("label", "cluster", "prod-eu", "more=yes")
 	m.has("web", "2")
 	m.has("extra", "1")
+	m.has("staged", "2")
 	before := m.versions()
 
 	m.kill()
@@ -87,12 +90,14 @@ func TestAHubMovesToANewMachine(t *testing.T) {
 	m.run()
 	m.connected()
 	m.caughtUp("web")
+	m.caughtUp("staged")
 	if after := m.versions(); after != before {
 		t.Errorf("the member's objects were written: %s before, %s after", before, after)
 	}
-	m.repository.Change(map[string]string{"web/a.yaml": configMap("default", "web", "v", "3")}) // a commit after the restore
+	m.repository.Change(map[string]string{"web/a.yaml": configMap("default", "web", "v", "3"), "staged/c.yaml": configMap("default", "staged", "v", "3")}) // a commit after the restore
 	m.umbel("refresh", "package", "--all")
 	m.has("web", "3")
+	m.has("staged", "3")
 	m.has("extra", "1") // which nothing selects now: the label was given after the backup
 	if out := m.umbel("describe", "package", "extra"); !strings.Contains(out, "umbel restore --finish") {
 		t.Errorf("describe does not say why it is not pruned:\n%s", out)
@@ -187,8 +192,8 @@ func (m *moved) connected() {
 	})
 }
 
-// deliver makes a placement and a package of the folder of its name.
-func (m *moved) deliver(name, label string) {
+// deliver makes a placement and a package of the folder of its name, that gets to the member in stages if there are some.
+func (m *moved) deliver(name, label string, stages ...v1alpha1.RolloutStage) {
 	m.Helper()
 	key, value, _ := strings.Cut(label, "=")
 	placement := &v1alpha1.Placement{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
@@ -197,6 +202,9 @@ func (m *moved) deliver(name, label string) {
 		PlacementRef: v1alpha1.LocalReference{Name: name},
 		Source:       v1alpha1.Source{Git: &v1alpha1.GitSource{URL: m.repository.URL(), Path: name}},
 	}}
+	if len(stages) > 0 {
+		pkg.Spec.Rollout = &v1alpha1.RolloutStrategy{Stages: stages}
+	}
 	for _, o := range []kube.Object{placement, pkg} {
 		if err := m.api().Create(m.ctx, o); err != nil {
 			m.Fatal(err)
@@ -219,7 +227,7 @@ func (m *moved) has(name, want string) {
 func (m *moved) versions() string {
 	m.Helper()
 	var all []string
-	for _, name := range []string{"extra", "web"} {
+	for _, name := range []string{"extra", "staged", "web"} {
 		o, err := m.member.CoreV1().ConfigMaps("default").Get(m.ctx, name, metav1.GetOptions{})
 		if err != nil {
 			m.Fatal(err)
