@@ -18,7 +18,6 @@ import (
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/apply/member"
-	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
 // Needs is what an Engine needs. All fields are required.
@@ -62,7 +61,7 @@ func New(needs Needs) (*Engine, error) {
 	}
 	e := &Engine{
 		needs: needs, grace: handoverGrace, dir: filepath.Join(needs.Dir, "packages"), cast: &cast{own: api},
-		index: &index{records: map[bundle.Key]*record{}}, reports: newReports(),
+		index: newIndex(), reports: newReports(),
 		roster: &roster{units: map[v1alpha1.PackageKey]*unit{}}, undos: make(chan struct{}, 1),
 	}
 	if e.deletions, err = disk.OpenDeletions(filepath.Join(needs.Dir, DeletedDir), disk.DefaultLimits); err != nil {

@@ -68,7 +68,11 @@ func (u *unit) keepGuard(ctx context.Context) error {
 	if u.guard.is(stands) {
 		return nil
 	}
-	if !u.intact(ctx, bodies) {
+	intact := u.intact(ctx, bodies)
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // the pass was interrupted, so that it was not found out; the next one does
+	}
+	if !intact {
 		if err := u.writeGuard(ctx, bodies); err != nil {
 			return u.unguarded(err)
 		}

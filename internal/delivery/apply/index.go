@@ -12,6 +12,36 @@ import (
 type index struct {
 	mu      sync.RWMutex
 	records map[bundle.Key]*record
+	held    map[*unit]map[*record]struct{} // the same by their holders
+}
+
+func newIndex() *index {
+	return &index{records: map[bundle.Key]*record{}, held: map[*unit]map[*record]struct{}{}}
+}
+
+// hold notes who holds a record; the caller holds mu.
+func (x *index) hold(r *record, holder *unit) {
+	if x.held[holder] == nil {
+		x.held[holder] = map[*record]struct{}{}
+	}
+	x.held[holder][r] = struct{}{}
+}
+
+// loose notes that it is held by that one no more; the caller holds mu.
+func (x *index) loose(r *record, holder *unit) {
+	delete(x.held[holder], r)
+	if len(x.held[holder]) == 0 {
+		delete(x.held, holder)
+	}
+}
+
+// each calls f with every record of a holder, which must not come back to the index.
+func (x *index) each(holder *unit, f func(*record)) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for r := range x.held[holder] {
+		f(r)
+	}
 }
 
 func (x *index) get(key bundle.Key) *record {
@@ -28,6 +58,7 @@ func (x *index) claim(key bundle.Key, gvr schema.GroupVersionResource, claimant 
 	if r == nil {
 		r = &record{key: key, holder: claimant, gvr: gvr}
 		x.records[key] = r
+		x.hold(r, claimant)
 	}
 	return r, r.unit()
 }
@@ -44,6 +75,8 @@ func (x *index) give(key bundle.Key, from, to *unit) {
 	defer r.mu.Unlock()
 	if r.holder == from {
 		r.holder, r.content = to, nil // until the heir has claimed it, nobody judges it
+		x.loose(r, from)
+		x.hold(r, to)
 	}
 }
 
@@ -69,6 +102,7 @@ func (x *index) drop(r *record) {
 	defer x.mu.Unlock()
 	if x.records[r.key] == r {
 		delete(x.records, r.key)
+		x.loose(r, r.unit())
 	}
 }
 

@@ -21,15 +21,16 @@ const maxFailures = 10
 
 // standing is how the package is doing.
 type standing struct {
-	phase   wire.PackageStatus_Phase
-	message string
-	refused refusals
-	waiting bool              // another package has to do something first
-	held    *wire.DeletesHeld // what a release would delete and may not
-	repairs int64
-	last    *wire.LastRepair
-	drifts  []*wire.Drift // the latest first
-	recheck *time.Timer   // looks at a fight again when it may be over
+	phase    wire.PackageStatus_Phase
+	message  string
+	refused  refusals
+	waiting  bool              // another package has to do something first
+	held     *wire.DeletesHeld // what a release would delete and may not
+	repairs  int64
+	last     *wire.LastRepair
+	lastTold time.Time     // when a repair was told at once
+	drifts   []*wire.Drift // the latest first
+	recheck  *time.Timer   // looks at a fight again when it may be over
 }
 
 func (u *unit) say(phase wire.PackageStatus_Phase, format string, args ...any) {
@@ -120,8 +121,16 @@ func (u *unit) repaired(r *record, cause string, fighting bool, now time.Time) {
 	u.standing.repairs++
 	u.standing.last = &wire.LastRepair{Object: r.key.String(), Cause: cause}
 	u.standing.drifts = withDrift(u.standing.drifts, drift)
+	alone := now.Sub(u.standing.lastTold) >= progressGap
+	if alone {
+		u.standing.lastTold = now
+	}
 	u.mu.Unlock()
-	u.engine.changed(u)
+	if alone || fighting {
+		u.engine.changed(u)
+		return
+	}
+	u.engine.reports.progressed(u.key) // of many repairs in a row each would be a write on the hub
 }
 
 // stirred tells that an object fares differently than before. While a release is on its way that is progress.
@@ -177,6 +186,15 @@ type survey struct {
 	failures []*wire.Failure
 	again    time.Duration // in which to look again
 	slow     []string      // what is not healthy yet, and why
+	kinds    map[schema.GroupVersionResource]bool
+	latest   schema.GroupVersionResource // of kinds: most objects are of the same as the one before
+}
+
+// seen notes the kind of an object.
+func (f *survey) seen(gvr schema.GroupVersionResource) {
+	if gvr != f.latest {
+		f.kinds[gvr], f.latest = true, gvr
+	}
 }
 
 // word says in a sentence what a package waits for, though nothing of it failed.
@@ -192,19 +210,13 @@ func (f *survey) word(s *wire.PackageStatus) string {
 
 // survey counts the objects of the package and returns what ails them; the caller holds mu.
 func (u *unit) survey(s *wire.PackageStatus, now time.Time) *survey {
-	found := &survey{}
+	found := &survey{kinds: map[schema.GroupVersionResource]bool{}}
 	if u.content == nil {
 		return found
 	}
 	s.Objects = int32(len(u.content.Objects))
-	kinds := map[schema.GroupVersionResource]bool{}
-	for key := range u.inventory {
-		if r := u.engine.index.get(key); r != nil {
-			r.report(s, u, found, now)
-			kinds[r.task().gvr] = true
-		}
-	}
-	for gvr := range kinds {
+	u.engine.index.each(u, func(r *record) { r.report(s, u, found, now) })
+	for gvr := range found.kinds {
 		if err := u.engine.watches.broken(gvr); err != nil {
 			found.failures = append(found.failures, &wire.Failure{
 				Object: gvr.GroupResource().String(), Message: fmt.Sprintf("cannot be watched, so drift is not noticed: %s", err),
@@ -230,7 +242,11 @@ func (u *unit) lookAgain(d time.Duration) {
 func (r *record) report(s *wire.PackageStatus, of *unit, found *survey, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.holder != of || r.content == nil {
+	if r.holder != of {
+		return
+	}
+	found.seen(r.gvr)
+	if r.content == nil {
 		return
 	}
 	if r.did.hash == r.want().hash && !r.is.Gone {

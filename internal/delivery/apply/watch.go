@@ -395,7 +395,7 @@ func (k *kindWatch) notice(r *record, is member.Seen, h member.Health, object me
 	if n.health && !h.OK() {
 		k.ailing(r)
 	}
-	if n.drifted || n.health {
+	if n.health { // of a drift the repair is told
 		r.unit().stirred()
 	}
 }
