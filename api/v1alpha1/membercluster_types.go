@@ -247,6 +247,9 @@ type MemberProperty struct {
 const (
 	// MaxProperties is how many ClusterProperties of a member are told to the hub.
 	MaxProperties = 64
+	// RecipientsProperty is the ClusterProperty that says what to encrypt secrets for, so that the member can open them: one
+	// recipient of age a line, the first of which is the one to use.
+	RecipientsProperty = "recipients.age.umbel.dev"
 	// MaxPropertyName and MaxPropertyValue bound each of them, in bytes. What is longer is left out.
 	MaxPropertyName, MaxPropertyValue = 253, 1024
 )

@@ -17,6 +17,7 @@ import (
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery/apply"
+	"umbel.dev/umbel/internal/delivery/keyring"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/profile/about"
 	"umbel.dev/umbel/internal/session"
@@ -95,6 +96,7 @@ type membership struct {
 type parts struct {
 	letGo      bool // nothing is looked after any more
 	keyring    *identity.Keyring
+	keys       *keyring.Keyring // for what comes encrypted
 	engine     *apply.Engine
 	properties *about.Keeper
 	upgrader   *self.Upgrader // nil when nothing could make the agent another program
@@ -125,6 +127,7 @@ func (m *membership) run(ctx context.Context) error {
 		group.Go(func() error { return p.upgrader.Run(groupCtx) }) // which program this is, and is to be
 	}
 	if !p.letGo {
+		group.Go(func() error { return p.keys.Run(repairing) })                       // what opens what comes encrypted
 		group.Go(func() error { defer close(rests); return p.engine.Run(repairing) }) // what should be here, is
 		group.Go(func() error { return p.properties.Run(repairing) })                 // what the cluster says of itself
 	}
@@ -144,8 +147,9 @@ func (m *membership) open(ctx context.Context) (*parts, error) {
 	if p.keyring, err = identity.NewKeyring(identity.KeyringConfig{Home: home, BootstrapCA: []byte(m.boot.CA), Log: m.Log}); err != nil {
 		return nil, err
 	}
+	p.keys = keyring.New(keyring.Needs{Client: m.api.client, Log: m.Log, Now: time.Now})
 	p.engine, err = apply.New(apply.Needs{
-		Dir: m.Dir, Config: m.Config, Log: m.Log, Now: time.Now,
+		Dir: m.Dir, Config: m.Config, Secrets: p.keys, Log: m.Log, Now: time.Now,
 		Fetch: func(ctx context.Context, repository, digest string, size int64) ([]byte, error) {
 			store, err := content.NewStore("http://hub", p.hub.Content())
 			if err != nil {
@@ -160,6 +164,8 @@ func (m *membership) open(ctx context.Context) (*parts, error) {
 	if p.properties, err = about.New(about.Needs{Config: m.Config, Cluster: m.boot.Cluster, Log: m.Log}); err != nil {
 		return nil, err
 	}
+	p.keys.Changed(p.engine.Unlocked)
+	p.keys.Changed(func() { p.properties.Encrypt(p.keys.Recipients()) })
 	p.upgrader, err = m.upgrader(p.keyring)
 	return p, err
 }

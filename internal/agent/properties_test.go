@@ -2,6 +2,8 @@ package agent
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,7 +16,8 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 )
 
-// TestAMemberTellsWhereItBelongs: the hub says the fleet's name, the cluster has it as a property and tells the hub, and
+// TestAMemberTellsWhereItBelongs: the hub says the fleet's name, the cluster has it as a property and tells the hub, and with it
+// what to encrypt secrets for; and
 // when the cluster has left, also without prune, nothing in it says so any more.
 func TestAMemberTellsWhereItBelongs(t *testing.T) {
 	f := newFleet(t)
@@ -28,6 +31,10 @@ func TestAMemberTellsWhereItBelongs(t *testing.T) {
 		for _, p := range member.Status.Properties {
 			got[p.Name] = p.Value
 		}
+		if to := got[v1alpha1.RecipientsProperty]; !strings.HasPrefix(to, "age1") {
+			return fmt.Errorf("what to encrypt for is %q", to)
+		}
+		delete(got, v1alpha1.RecipientsProperty)
 		if diff := cmp.Diff(map[string]string{"cluster.clusterset.k8s.io": "prod-eu", "clusterset.k8s.io": "umbel-test"}, got); diff != "" {
 			return errors.New(diff)
 		}

@@ -72,14 +72,14 @@ func (u *unit) api() (*member.API, error) { return u.engine.cast.of(u.asked().Ac
 func (u *unit) team() bool { return u.asked().ActsAs != nil }
 
 // explain says in a sentence why the API server refused something.
-func (u *unit) explain(err error) string { return explainAs(u.asked().ActsAs, err) }
+func (u *unit) explain(err error, say wording) string { return explainAs(u.asked().ActsAs, err, say) }
 
-func explainAs(account *member.Account, err error) string {
+func explainAs(account *member.Account, err error, say wording) string {
 	if account == nil || !apierrors.IsForbidden(err) {
-		return member.Explain(err)
+		return say(err)
 	}
 	return fmt.Sprintf("%s: the package acts as ServiceAccount %s, and may do here what that may: bind a role to it, "+
-		"on this cluster or by a Scope (spec.serviceAccounts), or take the object out of the package", err, account)
+		"on this cluster or by a Scope (spec.serviceAccounts), or take the object out of the package", say(err), account)
 }
 
 // diagnose looks for the reason why an object is not healthy, as far as whom the package acts as may see it.

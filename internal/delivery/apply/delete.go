@@ -172,7 +172,7 @@ func (u *unit) asItIs(ctx context.Context, key bundle.Key) (*disk.Deleted, fate,
 	}
 	raw, err := api.Whole(ctx, gvr, key)
 	if err != nil {
-		return nil, end, fmt.Errorf("reading %s before it is pruned: %s", key, u.explain(err))
+		return nil, end, fmt.Errorf("reading %s before it is pruned: %s", key, u.explain(err, member.Explain))
 	}
 	if raw == nil {
 		return nil, end, nil
@@ -182,7 +182,8 @@ func (u *unit) asItIs(ctx context.Context, key bundle.Key) (*disk.Deleted, fate,
 		return nil, end, fmt.Errorf("reading %s before it is pruned: %w", key, err)
 	}
 	it.Version, it.Resource = gvr.Version, gvr.Resource
-	return &disk.Deleted{Key: key, Item: it, Object: raw}, fateOf(it.Adopted, word), nil
+	kept, err := u.engine.journaled(ctx, disk.Deleted{Key: key, Item: it, Object: raw})
+	return kept, fateOf(it.Adopted, word), err
 }
 
 // lastKnown is what is known of an object of the inventory: its record knows more than what was written down last.
@@ -225,7 +226,7 @@ func (u *unit) pruneOne(ctx context.Context, key bundle.Key, end fate) error {
 		r.recall(it)
 		r.dismiss()
 		if err := u.engine.writer.prune(ctx, r, end); err != nil {
-			return fmt.Errorf("pruning %s: %s", key, u.explain(err))
+			return fmt.Errorf("pruning %s: %s", key, u.explain(err, wordingOf(it)))
 		}
 		u.engine.index.drop(r)
 	}

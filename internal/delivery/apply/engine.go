@@ -26,6 +26,8 @@ type Needs struct {
 	Dir string
 	// Config reaches the member's API server.
 	Config *rest.Config
+	// Secrets opens what came encrypted.
+	Secrets Secrets
 	// Fetch pulls a blob of size bytes by its digest. The engine verifies the digest itself.
 	Fetch func(ctx context.Context, repository, digest string, size int64) ([]byte, error)
 	Log   *slog.Logger
@@ -67,7 +69,7 @@ func New(needs Needs) (*Engine, error) {
 	if e.deletions, err = disk.OpenDeletions(filepath.Join(needs.Dir, DeletedDir), disk.DefaultLimits); err != nil {
 		return nil, fmt.Errorf("opening the journal of deletions: %w", err)
 	}
-	e.writer = &writer{index: e.index, log: needs.Log, now: needs.Now, queue: newQueue()}
+	e.writer = &writer{index: e.index, secrets: needs.Secrets, log: needs.Log, now: needs.Now, queue: newQueue()}
 	e.doctor = newDoctor(needs.Log, e.changed)
 	e.watches = &watches{
 		api: api, index: e.index, log: needs.Log, running: map[schema.GroupVersionResource]*kindWatch{},

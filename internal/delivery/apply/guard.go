@@ -166,7 +166,7 @@ func (u *unit) dropGuard(ctx context.Context) error {
 }
 
 func (u *unit) unguarded(err error) error {
-	err = fmt.Errorf("spec.drift.prevention: %s", u.explain(err))
+	err = fmt.Errorf("spec.drift.prevention: %s", u.explain(err, member.Explain))
 	u.guard.set("", err.Error()+"; changes are not refused, and put back")
 	u.engine.changed(u)
 	return err

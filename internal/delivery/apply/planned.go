@@ -50,7 +50,7 @@ func (u *unit) foresee(ctx context.Context, c *disk.Content) (*preview.Preview, 
 		if err != nil {
 			return nil, err
 		}
-		objects = append(objects, preview.Object{ID: o.ID, File: o.Source, Body: body, TakeOver: o.TakeOver})
+		objects = append(objects, preview.Object{ID: o.ID, File: o.Source, Body: body, TakeOver: o.TakeOver, Sealed: o.Sealed()})
 	}
 	api, err := u.api()
 	if err != nil {

@@ -24,6 +24,7 @@ type record struct {
 	source  disk.Object
 	rule    *treatment // how drift of it is treated; nil is by the defaults
 	level   int        // in the order of its package
+	sealed  bool       // something in it came encrypted, now or before
 	did     applied
 	is      member.Seen
 	health  member.Health
@@ -50,6 +51,7 @@ func (r *record) desire(gvr schema.GroupVersionResource, content *disk.Content, 
 		r.failure = "" // it was about other content
 	}
 	r.gvr, r.content, r.source = gvr, content, source
+	r.sealed = r.sealed || source.Sealed()
 }
 
 // dismiss makes the object one that is to go.
@@ -183,6 +185,7 @@ func (r *record) recall(it disk.Item) {
 		r.did = applied{hash: it.Hash, uid: it.UID, owned: it.Owned, adopted: it.Adopted, unsure: it.UID == ""}
 		r.level = it.Level
 	}
+	r.sealed = r.sealed || it.Sealed
 }
 
 // returned takes in that the object was brought back.
@@ -206,7 +209,7 @@ func (r *record) item() disk.Item {
 	defer r.mu.Unlock()
 	return disk.Item{
 		Version: r.gvr.Version, Resource: r.gvr.Resource,
-		Hash: r.did.hash, UID: r.did.uid, Owned: r.did.owned, Adopted: r.did.adopted, Level: r.level,
+		Hash: r.did.hash, UID: r.did.uid, Owned: r.did.owned, Adopted: r.did.adopted, Level: r.level, Sealed: r.sealed,
 	}
 }
 

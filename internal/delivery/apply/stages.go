@@ -172,6 +172,8 @@ func reserved(key bundle.Key) bool {
 	switch {
 	case key.Namespace == v1alpha1.AgentNamespace, key.Kind == "Namespace" && key.Name == v1alpha1.AgentNamespace:
 		return true
+	case key.Group == "about.k8s.io":
+		return key.Name == v1alpha1.RecipientsProperty // whoever could write it could have secrets encrypted for themselves
 	case key.Group == "rbac.authorization.k8s.io" && key.Namespace == "":
 		return key.Name == "umbel-agent" || key.Name == "umbel-hub-admins"
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -54,6 +55,8 @@ type station struct {
 	writes    atomic.Int64 // PATCH, POST, PUT and DELETE requests of the engine
 	offline   atomic.Bool  // the hub is away: nothing can be pulled
 	impatient bool         // what is not healthy is looked at soon
+	secrets   Secrets      // nil where nothing comes encrypted
+	log       io.Writer
 	// meddle, when it is set, sends a request of the engine on, or does something else.
 	meddle atomic.Pointer[func(r *http.Request, next http.RoundTripper) (*http.Response, error)]
 
@@ -66,7 +69,7 @@ type station struct {
 func newStation(t *testing.T) *station {
 	t.Helper()
 	config := kubetest.Start(t)
-	s := &station{t: t, config: config, dir: t.TempDir(), blobs: map[string][]byte{}, stop: func() {}}
+	s := &station{t: t, config: config, dir: t.TempDir(), blobs: map[string][]byte{}, stop: func() {}, log: t.Output()}
 	s.client = kubernetes.NewForConfigOrDie(config)
 	s.dynamic = dynamic.NewForConfigOrDie(config)
 	ns, err := s.client.CoreV1().Namespaces().Create(t.Context(),
@@ -107,7 +110,7 @@ func (s *station) start() {
 		})
 	})
 	engine, err := New(Needs{
-		Dir: s.dir, Config: config, Fetch: s.fetch, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)), Now: time.Now,
+		Dir: s.dir, Config: config, Secrets: s.secrets, Fetch: s.fetch, Log: slog.New(slog.NewTextHandler(s.log, nil)), Now: time.Now,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -146,6 +149,12 @@ func (s *station) release(pkg, name string, objects ...string) *wire.Assignment 
 	for i, o := range objects {
 		entries = append(entries, bundle.Entry{File: fmt.Sprintf("%s/%d.yaml", name, i), Object: json.RawMessage(o)})
 	}
+	return s.releaseOf(pkg, name, entries)
+}
+
+// releaseOf packs rendered objects.
+func (s *station) releaseOf(pkg, name string, entries []bundle.Entry) *wire.Assignment {
+	s.t.Helper()
 	raw, err := bundle.Encode(entries)
 	if err != nil {
 		s.t.Fatal(err)

@@ -102,11 +102,12 @@ func (e *Engine) undo(ctx context.Context, d disk.Deletion) (undo disk.Undo) {
 		undo.Waits = err.Error()
 		return undo
 	}
-	objects, err := e.deletions.Read(d.ID)
+	kept, err := e.deletions.Read(d.ID)
 	if err != nil {
 		undo.Waits = err.Error()
 		return undo
 	}
+	objects, waits := e.unjournaled(ctx, kept)
 	refused := map[bundle.Key]error{}
 	if u != nil {
 		if refused, err = u.keep(objects); err != nil {
@@ -116,7 +117,6 @@ func (e *Engine) undo(ctx context.Context, d disk.Deletion) (undo disk.Undo) {
 		defer u.lookAgainAt(d.ID)
 	}
 	back := comeback{own: e.cast.own, api: api, unit: u, id: d.ID, uids: map[types.UID]types.UID{}}
-	var waits []error
 	for _, o := range backOrder(objects) {
 		err := refused[o.Key]
 		if err == nil {
@@ -130,7 +130,7 @@ func (e *Engine) undo(ctx context.Context, d disk.Deletion) (undo disk.Undo) {
 		case errors.Is(err, member.ErrThere), errors.Is(err, errTaken):
 			undo.Left = append(undo.Left, fmt.Sprintf("%s: %s", o.Key, err))
 		default:
-			waits = append(waits, fmt.Errorf("%s: %s", o.Key, explainAs(accountFor(d, u), err)))
+			waits = append(waits, fmt.Errorf("%s: %s", o.Key, explainAs(accountFor(d, u), err, wordingOf(o.Item))))
 		}
 	}
 	undo.Left = undo.Left[:min(len(undo.Left), maxNamed)]

@@ -393,7 +393,7 @@ func (u *unit) note(r *record) {
 }
 
 // before returns what the package applied to an object before its current release, and the hash of it.
-func (u *unit) before(key bundle.Key) ([]byte, uint64) {
+func (u *unit) before(ctx context.Context, key bundle.Key) ([]byte, uint64) {
 	u.mu.Lock()
 	previous := u.previous
 	u.mu.Unlock()
@@ -404,7 +404,7 @@ func (u *unit) before(key bundle.Key) ([]byte, uint64) {
 	if !ok {
 		return nil, 0
 	}
-	body, err := previous.Body(o)
+	body, err := u.engine.writer.body(ctx, previous, o)
 	if err != nil {
 		return nil, 0
 	}

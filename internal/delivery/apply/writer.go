@@ -2,7 +2,6 @@ package apply
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -17,9 +16,11 @@ import (
 // asks for it or a repair.
 type writer struct {
 	index *index
-	log   *slog.Logger
-	now   func() time.Time
-	queue workqueue.TypedRateLimitingInterface[*record]
+	// secrets opens what came encrypted.
+	secrets Secrets
+	log     *slog.Logger
+	now     func() time.Time
+	queue   workqueue.TypedRateLimitingInterface[*record]
 }
 
 // longestRetry is the longest pause between two attempts to put an object back that cannot be.
@@ -34,7 +35,8 @@ func newQueue() workqueue.TypedRateLimitingInterface[*record] {
 func (w *writer) settle(ctx context.Context, r *record) (wrote bool, err error) {
 	r.busy.Lock()
 	defer r.busy.Unlock()
-	switch t := r.task(); t.do {
+	t := r.task()
+	switch t.do {
 	case actApply:
 		wrote, err = w.apply(ctx, r, t, member.Respect)
 	case actRestore:
@@ -45,17 +47,17 @@ func (w *writer) settle(ctx context.Context, r *record) (wrote bool, err error) 
 	if err == nil || ctx.Err() != nil {
 		return wrote, err
 	}
-	if news := r.failed(r.unit().explain(err)); news {
-		w.log.Warn("object could not be written", "object", r.key.String(), "error", err)
+	if why := r.unit().explain(err, wordingFor(t.source, err)); r.failed(why) {
+		w.log.Warn("object could not be written", "object", r.key.String(), "error", why)
 	}
 	return wrote, err
 }
 
 // apply writes an object and says whether that changed anything: what is left to others may be all that was different.
 func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownership) (changed bool, err error) {
-	body, err := t.content.Body(t.source)
+	body, err := w.body(ctx, t.content, t.source)
 	if err != nil {
-		return false, fmt.Errorf("reading the object from the agent's disk: %w", err)
+		return false, err
 	}
 	api, err := t.holder.api()
 	if err != nil {
@@ -91,7 +93,7 @@ func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownershi
 // reclaim takes back the fields that the agent owned before somebody changed them, by applying once more what it
 // applied last. A conflict that remains after that is about fields that were never ours.
 func (w *writer) reclaim(ctx context.Context, api *member.API, r *record, t task) error {
-	body, hash := t.holder.before(r.key)
+	body, hash := t.holder.before(ctx, r.key)
 	if hash ^= t.rule.hash(); body == nil || hash != t.did.hash {
 		return nil // not known any more; the conflict will be reported
 	}

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
+
+	"umbel.dev/umbel/internal/delivery/sealed"
 )
 
 // hidden stands for the value of a Secret.
@@ -22,6 +24,8 @@ func Difference(now, then *unstructured.Unstructured) (string, error) {
 	}
 	if now.GetKind() == "Secret" && now.GroupVersionKind().Group == "" {
 		hide(before, after)
+	} else if encrypted(now) || encrypted(then) {
+		hideValues(before, after)
 	}
 	was, err := yaml.Marshal(before)
 	if err != nil {
@@ -45,6 +49,58 @@ func bare(o *unstructured.Unstructured) map[string]any {
 		unstructured.RemoveNestedField(fields, "metadata", field)
 	}
 	return fields
+}
+
+// encrypted says whether an object has, or had, values that came encrypted.
+func encrypted(o *unstructured.Unstructured) bool {
+	_, is := o.GetAnnotations()[sealed.EncryptedAnnotation]
+	return is
+}
+
+// hideValues takes all values out of two versions of an object, but who it is. Those that differ stay different.
+func hideValues(before, after map[string]any) {
+	for _, fields := range []map[string]any{before, after} {
+		hideApplied(fields)
+	}
+	for key := range after {
+		if key != "apiVersion" && key != "kind" && key != "metadata" {
+			after[key] = hideLeaves(after[key], before[key], before[key] != nil)
+		}
+	}
+	for key := range before {
+		if key != "apiVersion" && key != "kind" && key != "metadata" {
+			before[key] = hideLeaves(before[key], nil, false)
+		}
+	}
+}
+
+// hideLeaves returns what is in place of a value, and says where it is another one than before.
+func hideLeaves(value, was any, had bool) any {
+	switch value := value.(type) {
+	case map[string]any:
+		then, _ := was.(map[string]any)
+		shown := make(map[string]any, len(value))
+		for key, item := range value {
+			old, there := then[key]
+			shown[key] = hideLeaves(item, old, there)
+		}
+		return shown
+	case []any:
+		then, _ := was.([]any)
+		shown := make([]any, len(value))
+		for i, item := range value {
+			var old any
+			if i < len(then) {
+				old = then[i]
+			}
+			shown[i] = hideLeaves(item, old, i < len(then))
+		}
+		return shown
+	}
+	if had && !equality.Semantic.DeepEqual(value, was) {
+		return hidden + " (another one)"
+	}
+	return hidden
 }
 
 // hide takes the values out of two versions of a Secret. Those that differ stay different.

@@ -3,6 +3,7 @@ package preview
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -26,6 +27,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/sealed"
 )
 
 // inFlight is how many requests to one member are under way at a time.
@@ -118,6 +120,8 @@ type Object struct {
 	Body []byte
 	// TakeOver: fields that others own are taken.
 	TakeOver bool
+	// Sealed: values in the body are encrypted (package sealed).
+	Sealed bool
 }
 
 // NewContent makes the content of a Package of its objects.
@@ -139,12 +143,16 @@ func Prepare(key v1alpha1.PackageKey, entries []bundle.Entry) (*Content, error) 
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", entry.File, err)
 		}
-		body, annotations, err := bundle.Label(entry.Object, key)
+		rest, _, isSealed, err := sealed.Split(entry.Object)
+		if err != nil {
+			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
+		}
+		body, annotations, err := bundle.Label(rest, key)
 		if err != nil {
 			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
 		}
 		objects = append(objects, Object{
-			ID: id, File: entry.File, Body: body, TakeOver: annotations[v1alpha1.TakeOverAnnotation] == "true",
+			ID: id, File: entry.File, Body: body, TakeOver: annotations[v1alpha1.TakeOverAnnotation] == "true", Sealed: isSealed,
 		})
 	}
 	return NewContent(key, objects), nil
@@ -275,6 +283,12 @@ func (l *look) object(ctx context.Context, o Object) error {
 	if err != nil {
 		return l.told(change, err)
 	}
+	if o.Sealed {
+		change.Note = encryptedNote(o, now)
+		if o.Body, err = sealed.Compare(o.Body, fieldsOf(now)); err != nil {
+			return fmt.Errorf("%s: %w", o.ID, err)
+		}
+	}
 	then, err := dryRun(ctx, at, o, now)
 	if apierrors.IsNotFound(err) && now == nil && l.wanted[bundle.Key{Kind: "Namespace", Name: namespaceOf(mapping, o.ID)}] {
 		change.Action, change.Note = Add, "its namespace comes with this package: the API server cannot check it yet"
@@ -301,6 +315,28 @@ func (l *look) object(ctx context.Context, o Object) error {
 	}
 	l.add(change)
 	return nil
+}
+
+// encryptedNote says what cannot be looked at of an object that came encrypted, and whether that changes.
+func encryptedNote(o Object, now *unstructured.Unstructured) string {
+	if now == nil {
+		return "encrypted: its values are known in the cluster alone"
+	}
+	var wanted unstructured.Unstructured
+	if err := json.Unmarshal(o.Body, &wanted.Object); err != nil {
+		return "encrypted: whether its values change is not known"
+	}
+	if now.GetAnnotations()[sealed.EncryptedAnnotation] == wanted.GetAnnotations()[sealed.EncryptedAnnotation] {
+		return ""
+	}
+	return "changed (encrypted)"
+}
+
+func fieldsOf(o *unstructured.Unstructured) map[string]any {
+	if o == nil {
+		return nil
+	}
+	return o.Object
 }
 
 // dryRun says what an object would be. Fields that others own are taken when the agent would: its own back, and all of them

@@ -20,6 +20,8 @@ import (
 	"helm.sh/helm/v4/pkg/engine"
 	"helm.sh/helm/v4/pkg/ignore"
 	"sigs.k8s.io/yaml"
+
+	"umbel.dev/umbel/internal/delivery/sops"
 )
 
 // chartFile is what makes a folder a chart.
@@ -143,6 +145,9 @@ func readChart(files fs.FS, folder string, o ChartOptions) (charted, error) {
 	}
 	kept, left, err := withoutHooks(found)
 	if err != nil {
+		return charted{}, err
+	}
+	if err := refuseSealed(kept, chartsAreNotSealed); err != nil {
 		return charted{}, err
 	}
 	inNamespace(kept, o.Namespace)
@@ -287,9 +292,16 @@ func mergeValues(files fs.FS, folder string, o ChartOptions) (map[string]any, er
 	return merged, nil
 }
 
+// chartsAreNotSealed is why nothing encrypted goes through a chart.
+const chartsAreNotSealed = "and a chart is rendered on the hub, which cannot decrypt it: deliver a Secret of its own, encrypted, " +
+	"by a Package of plain files or a kustomization, and have the chart refer to that by its name"
+
 // parseValues reads a document of values. Its error quotes nothing: there may be secrets in it.
 func parseValues(from string, raw []byte) (map[string]any, error) {
 	var values map[string]any
+	if sops.Detect(raw) != sops.None {
+		return nil, fmt.Errorf("%s: is encrypted by SOPS, %s", from, chartsAreNotSealed)
+	}
 	if err := yaml.Unmarshal(raw, &values); err != nil {
 		where := lineNumber.FindString(err.Error())
 		return nil, fmt.Errorf("%s: is no map of values in YAML (%s)", from, strings.TrimSpace("wrong "+where))

@@ -42,5 +42,8 @@ func inline(manifests [][]byte) (*Rendered, error) {
 	if err := refuseHooks(found); err != nil {
 		return nil, err
 	}
+	if err := refuseSealed(found, "and stands in the Package itself, where the API server sorts its fields, so that its MAC cannot be verified: put it into a source"); err != nil {
+		return nil, err
+	}
 	return collect("", found)
 }

@@ -54,7 +54,7 @@ func build(files fs.FS, folder string, components []string) ([]object, error) {
 		}
 		objects = append(objects, object{place: place{file: tree.origin(fields)}, fields: fields})
 	}
-	return objects, nil
+	return objects, seal(&tree.sealed, objects)
 }
 
 // run runs kustomize, which panics where others return an error.

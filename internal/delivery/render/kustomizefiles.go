@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"umbel.dev/umbel/internal/delivery/sealed"
 )
 
 // errReadOnly is what kustomize gets when it tries to write, which only remote sources make it do.
@@ -29,6 +31,7 @@ type kustomizeFiles struct {
 	rootFile    string // the name of its kustomization file
 	keepOrigins bool   // it asks for the annotations of origins itself
 	refused     error  // the first error that must not be passed over
+	sealed      sealed.Sources
 }
 
 var _ filesys.FileSystem = (*kustomizeFiles)(nil)
@@ -104,6 +107,9 @@ func (k *kustomizeFiles) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		k.keep(file, err)
 		return nil, err
+	}
+	if err := k.sealed.Look(file, content); err != nil && k.refused == nil {
+		k.refused = err
 	}
 	content, err = k.inspect(file, content)
 	if err != nil && k.refused == nil {

@@ -13,6 +13,9 @@ import (
 
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/yaml"
+
+	"umbel.dev/umbel/internal/delivery/sealed"
+	"umbel.dev/umbel/internal/delivery/sops"
 )
 
 // read returns the objects of a folder, by kustomize where it has a kustomization file. Components are added to that.
@@ -76,7 +79,40 @@ func readEntry(files fs.FS, folder string, entry fs.DirEntry) ([]object, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, unwrapPath(err))
 	}
-	return documents(name, content)
+	objects, err := documents(name, content)
+	if err != nil {
+		return nil, err
+	}
+	var sources sealed.Sources
+	if err := sources.Look(name, content); err != nil {
+		return nil, err
+	}
+	return objects, seal(&sources, objects)
+}
+
+// seal has what SOPS encrypted travel with the objects that have it.
+func seal(sources *sealed.Sources, objects []object) error {
+	for _, o := range objects {
+		err := sources.Seal(o.fields)
+		if err == nil {
+			continue
+		}
+		if id := identify(o.fields); !sops.IsCiphertext(id.APIVersion) && !sops.IsCiphertext(id.Kind) {
+			return fmt.Errorf("%s: %s: %w", o.place, id, err)
+		}
+		return fmt.Errorf("%s: %w", o.place, err)
+	}
+	return nil
+}
+
+// refuseSealed refuses what SOPS encrypted where it cannot be verified any more.
+func refuseSealed(objects []object, why string) error {
+	for _, o := range objects {
+		if sealed.Any(o.fields) {
+			return fmt.Errorf("%s: %s: is encrypted by SOPS, %s", o.place, identify(o.fields), why)
+		}
+	}
+	return nil
 }
 
 // leadsToFolder says whether a symbolic link leads to a folder of the same tree, in one step.

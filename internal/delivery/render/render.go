@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/sealed"
 	"umbel.dev/umbel/internal/delivery/variable"
 )
 
@@ -51,13 +52,16 @@ type object struct {
 
 // finish puts the variables' values in and turns the object into JSON.
 func (o object) finish(values values) (object, error) {
-	fields, err := values.substitute(o.fields)
+	fields, err := values.substitute(o.open())
 	if err != nil {
 		return object{}, fmt.Errorf("%s: %s: %w", o.place, identify(o.fields), err)
 	}
 	done := object{place: o.place, wanted: o.wanted, fields: fields.(map[string]any)}
 	if err := check(done); err != nil {
 		return object{}, err
+	}
+	if files, has := o.fields[sealed.Field].([]any); has {
+		done.fields[sealed.Field] = files
 	}
 	done.id = identify(done.fields)
 	if done.raw, err = json.Marshal(done.fields); err != nil {

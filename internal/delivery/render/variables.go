@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"umbel.dev/umbel/internal/delivery/sealed"
 	"umbel.dev/umbel/internal/delivery/variable"
 )
 
@@ -127,11 +128,21 @@ func eachText(value any, visit func(text string) error) error {
 	return nil
 }
 
+// open is the object without the encrypted files that travel with it: they are verified as they are.
+func (o object) open() map[string]any {
+	if _, has := o.fields[sealed.Field].([]any); !has {
+		return o.fields
+	}
+	fields := maps.Clone(o.fields)
+	delete(fields, sealed.Field)
+	return fields
+}
+
 // variables returns the variables that an object refers to, sorted: those of the cluster with their defaults, and those of
 // the Package.
 func variables(o object) ([]string, error) {
 	used := map[string]bool{}
-	err := eachText(o.fields, func(text string) error {
+	err := eachText(o.open(), func(text string) error {
 		_, err := expand(text, func(name string) (string, error) {
 			used[name] = true
 			return "", known(name)

@@ -42,8 +42,9 @@ type Keeper struct {
 	acting sync.Mutex // held while something is written
 
 	mu   sync.Mutex
-	set  string // the name of the fleet
-	left bool   // Remove was called
+	set  string   // the name of the fleet
+	to   []string // what to encrypt for
+	left bool     // Remove was called
 	told *wire.ClusterProperties
 }
 
@@ -68,6 +69,14 @@ func (k *Keeper) Belongs(set string) {
 		return
 	}
 	k.set = set
+	poke(k.wake)
+}
+
+// Encrypt tells what to encrypt for, so that the cluster can open it.
+func (k *Keeper) Encrypt(to []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.to = to
 	poke(k.wake)
 }
 
@@ -178,12 +187,12 @@ func (k *Keeper) settle(ctx context.Context, properties *kind, store toolscache.
 	k.acting.Lock()
 	defer k.acting.Unlock()
 	k.mu.Lock()
-	set, left := k.set, k.left
+	set, to, left := k.set, k.to, k.left
 	k.mu.Unlock()
 	if left {
 		return nil
 	}
-	for _, write := range Plan(k.Cluster, set, propertiesIn(store)) {
+	for _, write := range Plan(k.Cluster, set, to, propertiesIn(store)) {
 		err := put(ctx, properties, store, write)
 		if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("writing ClusterProperty %s: %w", write.Name, err)

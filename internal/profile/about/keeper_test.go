@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -252,7 +253,32 @@ func TestPlan(t *testing.T) {
 		{"the fleet is not known any more", "", []Property{ours(ClusterProperty, "a"), ours(ClusterSetProperty, "s")}, nil},
 		{"others wrote them", "s", []Property{{ClusterProperty, "x", false}, {ClusterSetProperty, "y", false}}, nil},
 	} {
-		if diff := cmp.Diff(c.want, Plan("a", c.set, c.there)); diff != "" {
+		if diff := cmp.Diff(c.want, Plan("a", c.set, nil, c.there)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+		}
+	}
+}
+
+// TestPlanRecipients: what to encrypt for is said by the agent, whoever wrote it before, and as much of it as there is room for.
+func TestPlanRecipients(t *testing.T) {
+	rest := []Property{{ClusterProperty, "a", true}, {ClusterSetProperty, "s", true}}
+	with := func(value string, ours bool) []Property {
+		return append(slices.Clone(rest), Property{v1alpha1.RecipientsProperty, value, ours})
+	}
+	long := strings.Repeat("x", v1alpha1.MaxPropertyValue-len("age1a"))
+	for _, c := range []struct {
+		reason string
+		to     []string
+		there  []Property
+		want   []Write
+	}{
+		{"they are not known yet", nil, with("age1a", true), nil},
+		{"it is the first", []string{"age1a"}, rest, []Write{{v1alpha1.RecipientsProperty, "age1a", true}}},
+		{"another one", []string{"age1b", "age1a"}, with("age1a", true), []Write{{v1alpha1.RecipientsProperty, "age1b\nage1a", false}}},
+		{"somebody would have it theirs", []string{"age1a"}, with("age1mine", false), []Write{{v1alpha1.RecipientsProperty, "age1a", false}}},
+		{"there is no room for all", []string{"age1a", long}, with("age1a", true), nil},
+	} {
+		if diff := cmp.Diff(c.want, Plan("a", "s", c.to, c.there)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
 		}
 	}

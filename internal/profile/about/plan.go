@@ -32,26 +32,44 @@ type Write struct {
 }
 
 // Plan returns what the agent of a cluster is to write. set is the name of the fleet, empty as long as it is not known.
-func Plan(cluster v1alpha1.ClusterName, set string, there []Property) []Write {
+// recipients are what to encrypt for, so that the cluster can open it; none as long as they are not known.
+func Plan(cluster v1alpha1.ClusterName, set string, recipients []string, there []Property) []Write {
 	var writes []Write
-	for _, want := range []Property{{Name: ClusterProperty, Value: string(cluster)}, {Name: ClusterSetProperty, Value: set}} {
+	for _, want := range []Property{
+		{Name: ClusterProperty, Value: string(cluster)}, {Name: ClusterSetProperty, Value: set},
+		{Name: v1alpha1.RecipientsProperty, Value: fitting(recipients)},
+	} {
 		i := slices.IndexFunc(there, func(p Property) bool { return p.Name == want.Name })
 		switch {
 		case want.Value == "":
 		case i < 0:
 			writes = append(writes, Write{Name: want.Name, Value: want.Value, Create: true})
-		case there[i].Ours && there[i].Value != want.Value:
+		case there[i].Value == want.Value:
+		case there[i].Ours || want.Name == v1alpha1.RecipientsProperty: // that one is nobody else's to say
 			writes = append(writes, Write{Name: want.Name, Value: want.Value})
 		}
 	}
 	return writes
 }
 
-// Report returns the properties that the hub is told: those that fit, in the order of their names. Of too many, the two that
-// say where the cluster belongs come first.
+// fitting are as many of the recipients as a property has room for, the first ones.
+func fitting(recipients []string) string {
+	text := ""
+	for _, recipient := range recipients {
+		more := strings.TrimPrefix(text+"\n"+recipient, "\n")
+		if len(more) > v1alpha1.MaxPropertyValue {
+			break
+		}
+		text = more
+	}
+	return text
+}
+
+// Report returns the properties that the hub is told: those that fit, in the order of their names. Of too many, those that
+// the agent itself has to say come first.
 func Report(there []Property) *wire.ClusterProperties {
 	rank := func(p Property) int {
-		if p.Name == ClusterProperty || p.Name == ClusterSetProperty {
+		if p.Name == ClusterProperty || p.Name == ClusterSetProperty || p.Name == v1alpha1.RecipientsProperty {
 			return 0
 		}
 		return 1

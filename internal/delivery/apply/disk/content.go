@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +18,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/asks"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/sealed"
 )
 
 // Content is the unpacked objects of one release: an index in memory, the bytes in a file that has no name and goes when
@@ -39,7 +41,15 @@ type Object struct {
 	Wrong    error // what it asks for cannot be done; the others are not to suffer from it
 	offset   int64
 	length   int
+	// files is the size of the encrypted files that its values are from, which follow it; 0 when nothing of it is encrypted.
+	files int
 }
+
+// sealedHash tells an object with encrypted values from one that has the same bytes and is applied as it is.
+const sealedHash = 0x5ea1ed
+
+// Sealed says whether values of the object are encrypted.
+func (o Object) Sealed() bool { return o.files > 0 }
 
 const unpackedPrefix = "unpacked-"
 
@@ -104,19 +114,26 @@ func (c *Content) fill(raw []byte, key v1alpha1.PackageKey) error {
 		if err != nil {
 			return err
 		}
-		body, annotations, err := bundle.Label(it.Object, key)
+		rest, files, err := split(it.Object)
+		if err != nil {
+			return fmt.Errorf("%s in %s: %w", it.ID, it.File, err)
+		}
+		body, annotations, err := bundle.Label(rest, key)
 		if err != nil {
 			return fmt.Errorf("%s in %s: %w", it.ID, it.File, err)
 		}
 		o := Object{
 			ID: it.ID, Source: strings.Clone(it.File), Hash: xxhash.Sum64(body), offset: offset, length: len(body),
-			TakeOver: annotations[v1alpha1.TakeOverAnnotation] == "true",
+			TakeOver: annotations[v1alpha1.TakeOverAnnotation] == "true", files: len(files),
+		}
+		if o.Sealed() {
+			o.Hash ^= sealedHash
 		}
 		if o.Asks, o.Wrong = asks.Of(annotations); len(o.Asks.DependsOn) > 0 {
 			wishes[it.ID.Key()] = o.Asks
 		}
 		c.Objects[it.ID.Key()] = o
-		n, err := w.Write(append(body, '\n'))
+		n, err := w.Write(append(append(body, files...), '\n'))
 		if err != nil {
 			return err
 		}
@@ -124,6 +141,16 @@ func (c *Content) fill(raw []byte, key v1alpha1.PackageKey) error {
 	}
 	c.arrange(wishes)
 	return w.Flush()
+}
+
+// split takes the encrypted files out of an object.
+func split(object []byte) (rest, files []byte, err error) {
+	rest, texts, isSealed, err := sealed.Split(object)
+	if err != nil || !isSealed {
+		return rest, nil, err
+	}
+	files, err = json.Marshal(texts)
+	return rest, files, err
 }
 
 // arrange makes the order of the objects.
@@ -167,7 +194,17 @@ func (c *Content) Find(key bundle.Key) (Object, bool) {
 // Size is how many bytes are sent.
 func (o Object) Size() int { return o.length }
 
-// Body returns the bytes of an object as they are sent.
+// Files returns the encrypted files that an object's values are from.
+func (c *Content) Files(o Object) ([]string, error) {
+	raw := make([]byte, o.files)
+	if _, err := c.file.ReadAt(raw, o.offset+int64(o.length)); err != nil {
+		return nil, err
+	}
+	var texts []string
+	return texts, json.Unmarshal(raw, &texts)
+}
+
+// Body returns the bytes of an object as they are sent, but that values of one that is sealed are encrypted.
 func (c *Content) Body(o Object) ([]byte, error) {
 	raw := make([]byte, o.length)
 	_, err := c.file.ReadAt(raw, o.offset)

@@ -85,6 +85,8 @@ type Deleted struct {
 	Key    bundle.Key      `json:"k"`
 	Item   Item            `json:"i"`
 	Object json.RawMessage `json:"o"`
+	// Wrapped is what stands in place of the object where it is encrypted for the member.
+	Wrapped []byte `json:"w,omitempty"`
 }
 
 const (

@@ -33,7 +33,9 @@ type Item struct {
 	// does not let it go again.
 	Kept    bool   `json:"k,omitempty"`
 	Despite string `json:"d,omitempty"`
-	Level   int    `json:"l,omitempty"` // how many come before it by depends-on, so that it goes before them
+	// Sealed says that something in the object came encrypted: what is on the member is not to be on the disk as it is.
+	Sealed bool `json:"s,omitempty"`
+	Level  int  `json:"l,omitempty"` // how many come before it by depends-on, so that it goes before them
 }
 
 // entry is a key and its item as one line of a file.

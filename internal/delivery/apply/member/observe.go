@@ -93,6 +93,28 @@ func Explain(err error) string {
 	return err.Error()
 }
 
+// ExplainUnquoted says why the API server refused an object, without its own words: they may quote values.
+func ExplainUnquoted(err error) string {
+	var status apierrors.APIStatus
+	if apierrors.IsConflict(err) || !errors.As(err, &status) {
+		return Explain(err) // it names fields and their owners, or says that nobody answered
+	}
+	said := status.Status()
+	why := fmt.Sprintf("the API server refused it (%d %s)", said.Code, said.Reason)
+	if said.Details != nil {
+		var fields []string
+		for _, cause := range said.Details.Causes {
+			if cause.Field != "" {
+				fields = append(fields, fmt.Sprintf("%s (%s)", cause.Field, cause.Type))
+			}
+		}
+		if slices.Sort(fields); len(fields) > 0 {
+			why += ": " + strings.Join(slices.Compact(fields), ", ")
+		}
+	}
+	return why + "; what it says of it is not repeated here, since that may have decrypted values in it: `sops decrypt FILE | kubectl apply --dry-run=server -f -` shows it"
+}
+
 // conflicts names the fields that other managers own, and the managers.
 func conflicts(err error) string {
 	var status apierrors.APIStatus

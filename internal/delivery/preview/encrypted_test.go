@@ -1,0 +1,127 @@
+package preview
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"filippo.io/age"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/render"
+	"umbel.dev/umbel/internal/delivery/sealed"
+	"umbel.dev/umbel/internal/delivery/sops"
+	"umbel.dev/umbel/internal/delivery/sops/sopstest"
+	"umbel.dev/umbel/internal/kube/kubetest"
+)
+
+// memberKeys open files as a member does.
+type memberKeys struct{ t *testing.T }
+
+// Open implements sealed.Keys.
+func (k memberKeys) Open(file *sops.File) (*sops.Plain, error) {
+	key, err := file.Key([]age.Identity{sopstest.Identity(k.t)})
+	if err != nil {
+		return nil, err
+	}
+	return file.Open(key)
+}
+
+// sealedEntries renders encrypted files into a namespace.
+func sealedEntries(t *testing.T, namespace, more string, names ...string) []bundle.Entry {
+	t.Helper()
+	files := fstest.MapFS{"kustomization.yaml": {Data: []byte("namespace: " + namespace + "\n" + more + "\nresources: [" + strings.Join(names, ", ") + "]\n")}}
+	for _, name := range names {
+		files[name] = &fstest.MapFile{Data: sopstest.File(t, name)}
+	}
+	rendered, err := render.Objects(files, ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := rendered.For(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// Of an object that came encrypted it is said whether its values change, by somebody who has no key, and none of them is shown, be it a
+// Secret or not.
+func TestPreviewOfWhatIsEncrypted(t *testing.T) {
+	config := kubetest.Start(t)
+	api := kubernetes.NewForConfigOrDie(config)
+	ns := kubetest.Namespace(t, config)
+	t.Cleanup(func() { // other tests look at what the package has anywhere
+		for _, name := range []string{"secrets/app", "configmaps/settings"} {
+			if err := api.CoreV1().RESTClient().Delete().AbsPath("/api/v1/namespaces/" + ns + "/" + name).Do(context.WithoutCancel(t.Context())).Error(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for _, entry := range sealedEntries(t, ns, "", "app.yaml", "settings.yaml") {
+		rest, texts, _, err := sealed.Split(entry.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		labelled, _, err := bundle.Label(rest, shop)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := sealed.Open(labelled, texts, memberKeys{t})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := bundle.Identify(entry.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := fmt.Sprintf("/api/v1/namespaces/%s/%ss/%s", ns, strings.ToLower(id.Kind), id.Name)
+		err = api.CoreV1().RESTClient().Patch(types.ApplyPatchType).AbsPath(path).
+			VersionedParams(&metav1.PatchOptions{FieldManager: v1alpha1.FieldManager}, metav1.ParameterCodec).Body(body).Do(t.Context()).Error()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(more string, names ...string) *Preview {
+		c, err := Prepare(shop, sealedEntries(t, ns, more, names...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		member, err := Open(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen, err := member.Of(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(seen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := string(raw); strings.Contains(text, "marker") || strings.Contains(text, "dW1iZWwtbWFya2Vy") || strings.Contains(text, "ENC[") {
+			t.Errorf("it is shown: %s", text)
+		}
+		return seen
+	}
+	if seen := look("", "app.yaml", "settings.yaml"); seen.Same != 2 || len(seen.Changes) != 0 {
+		t.Errorf("the same: %+v", seen)
+	}
+	if seen := look("", "app-2.yaml", "settings.yaml"); seen.Same != 1 || len(seen.Changes) != 1 || seen.Changes[0].Note != "changed (encrypted)" {
+		t.Errorf("another value: %+v", seen)
+	}
+	if seen := look("labels: [{pairs: {tier: back}}]", "app.yaml", "settings.yaml"); len(seen.Changes) != 2 ||
+		seen.Changes[0].Note != "" || !strings.Contains(seen.Changes[0].Diff, "+    tier: back") || !strings.Contains(seen.Changes[1].Diff, "+    tier: back") {
+		t.Errorf("another label: %+v", seen)
+	}
+	if seen := look("namePrefix: new-", "app.yaml"); len(seen.Changes) != 3 || seen.Changes[0].Action != Add || !strings.HasPrefix(seen.Changes[0].Note, "encrypted") {
+		t.Errorf("a new one: %+v", seen)
+	}
+}
