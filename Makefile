@@ -85,9 +85,9 @@ $(BIN)/gitopsengine: $(PEER_SOURCES)
 test: deps build lint check-generate unit simulate race e2e ## everything that has to hold before a change lands
 
 .PHONY: unit
-unit: kube dex ## tests of single packages, against a real API server where they need one
+unit: kube dex peers ## tests of single packages, against a real API server where they need one
 	@scripts/install-deps.sh unit
-	go test ./...
+	go test -timeout 20m ./...
 
 SCHEDULES ?= 100000
 .PHONY: simulate

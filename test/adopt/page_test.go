@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"umbel.dev/umbel/internal/delivery/source/sourcetest"
 )
 
@@ -68,4 +70,27 @@ func TestThePageOfKubectl(t *testing.T) {
 	}
 	w.runs(t, "For hubs that are kept in Git", here)
 	w.theSame(t, ns, before)
+}
+
+// TestThePageOfTheOthers runs every command of the page that is about the others.
+func TestThePageOfTheOthers(t *testing.T) {
+	w := start(t)
+	const few = 24
+	here := strings.NewReplacer("prod-eu", cluster)
+	for heading, makes := range map[string]func(ns string){
+		"From a Kustomization of Flux":                 func(ns string) { w.byFlux(t, ns, "shop", few) },
+		"From an Application of Argo CD":               func(ns string) { w.byArgoCD(t, ns, "shop", few) },
+		"From a RootSync or a RepoSync of Config Sync": func(ns string) { w.byConfigSync(t, ns, "shop", few) },
+		"From a GitRepo of Fleet":                      func(ns string) { w.byFleet(t, ns, "shop", few) },
+	} {
+		words := strings.Fields(strings.ToLower(heading))
+		ns := "page-" + words[len(words)-1]
+		makes(ns)
+		before, managers := w.states(t, ns), w.managers(t, ns)
+		w.runs(t, heading, here)
+		w.theSame(t, ns, before)
+		if diff := cmp.Diff(managers, w.managers(t, ns)); diff != "" {
+			t.Errorf("%s: managers (-want +got):\n%s", heading, diff)
+		}
+	}
 }

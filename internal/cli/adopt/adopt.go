@@ -1,6 +1,7 @@
 package adopt
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -70,7 +71,8 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Use: "adopt", Short: "Take over what somebody else manages on a cluster, and give it back", Long: long,
 		Example: "  umbel adopt kubectl shop -n shop --cluster prod-eu --git https://git.example.com/shop.git",
 	}
-	cmd.AddCommand(newKubectlCmd(f), newBackCmd(f))
+	cmd.AddCommand(newKubectlCmd(f), newFluxCmd(f), newArgoCmd(f), newBackCmd(f))
+	cmd.AddCommand(newRootSyncCmd(f), newRepoSyncCmd(f), newGitRepoCmd(f))
 	return cmd
 }
 
@@ -127,6 +129,64 @@ func (o *Options) complete(kind origin.Kind, name string) error {
 	return nil
 }
 
+// addRepository adds the flags by which a repository is described, in place of what the other says.
+func (o *Options) addRepository(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.Path, "path", "", "`FOLDER` of the manifests in the repository")
+	flags.StringVar(&o.Ref, "ref", "", "`BRANCH`, tag or commit of it")
+	flags.StringVar(&o.Secret, "secret", "", "`NAME` of the Secret on the hub, in the namespace of the package, with the credentials for it")
+}
+
+// controlled makes a verb for one that is told by an object of its own what to do.
+func (o *Options) controlled(kind origin.Kind, what, namespace, examples string) *cobra.Command {
+	cmd := o.command(kind, what, examples)
+	cmd.Flags().StringVarP(&o.Inside, "namespace", "n", namespace, "`NAMESPACE` of it on the cluster")
+	cmd.Flags().StringVar(&o.Control, "control", "", "`NAME` of the cluster that it is on, where that is not the one with the objects")
+	_ = cmd.RegisterFlagCompletionFunc("control", o.CompleteName(kinds.Clusters)) // it fails for a flag that does not exist only
+	o.addRepository(cmd)
+	return cmd
+}
+
+func newFluxCmd(f *client.Factory) *cobra.Command {
+	o := &Options{Factory: f}
+	return o.controlled(origin.Kustomization, "a Kustomization of Flux", "flux-system", `  # what would happen
+  umbel adopt kustomization apps -n flux-system --cluster prod-eu --dry-run
+
+  # take it over
+  umbel adopt kustomization apps -n flux-system --cluster prod-eu`)
+}
+
+func newArgoCmd(f *client.Factory) *cobra.Command {
+	o := &Options{Factory: f}
+	return o.controlled(origin.Application, "an Application of Argo CD", "argocd", `  # what would happen
+  umbel adopt application shop -n argocd --cluster prod-eu --dry-run
+
+  # take it over from an Argo CD that is on another cluster
+  umbel adopt application shop -n argocd --cluster prod-eu --control tools`)
+}
+
+func newRootSyncCmd(f *client.Factory) *cobra.Command {
+	o := &Options{Factory: f}
+	return o.controlled(origin.RootSync, "a RootSync of Config Sync", "config-management-system", `  # what would happen
+  umbel adopt rootsync root-sync --cluster prod-eu --dry-run
+
+  # take it over
+  umbel adopt rootsync root-sync --cluster prod-eu`)
+}
+
+func newRepoSyncCmd(f *client.Factory) *cobra.Command {
+	o := &Options{Factory: f}
+	return o.controlled(origin.RepoSync, "a RepoSync of Config Sync", "default", `  umbel adopt reposync repo-sync -n shop --cluster prod-eu`)
+}
+
+func newGitRepoCmd(f *client.Factory) *cobra.Command {
+	o := &Options{Factory: f}
+	cmd := o.controlled(origin.GitRepo, "a GitRepo of Fleet", "fleet-default", `  # take it over from a Fleet whose manager is on another cluster
+  umbel adopt gitrepo shop -n fleet-default --cluster prod-eu --control rancher --fleet-cluster cluster-fleet-default-prod-eu-1a2b3c`)
+	cmd.Flags().StringVar(&o.Labels, "fleet-cluster", "", "`NAMESPACE` that the cluster has in Fleet, where the GitRepo has several")
+	return cmd
+}
+
 func newBackCmd(f *client.Factory) *cobra.Command {
 	o := &Options{Factory: f}
 	o.Timeout = 5 * time.Minute
@@ -173,9 +233,7 @@ func newKubectlCmd(f *client.Factory) *cobra.Command {
 	flags.BoolVarP(&o.All, "all-namespaces", "A", false, "all of the cluster")
 	flags.StringVarP(&o.Labels, "selector", "l", "", "`LABELS` that the objects have")
 	flags.StringVar(&o.Git, "git", "", "`URL` of the Git repository that has the manifests")
-	flags.StringVar(&o.Path, "path", ".", "`FOLDER` of them in the repository")
-	flags.StringVar(&o.Ref, "ref", "", "`BRANCH`, tag or commit (default: main)")
-	flags.StringVar(&o.Secret, "secret", "", "`NAME` of the Secret on the hub, in the namespace of the package, with the credentials for it")
+	o.addRepository(cmd)
 	flags.StringVar(&o.Write, "write", "", "write the manifests to this `FOLDER`, and change nothing")
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -192,15 +250,19 @@ func newKubectlCmd(f *client.Factory) *cobra.Command {
 
 // source completes the source of the Package by what was given on the command line.
 func (m *move) source(pkg *v1alpha1.Package, managed *origin.Managed) error {
-	if m.ref.Kind != origin.Kubectl || m.Write != "" {
+	if m.ref.Kind != origin.Kubectl {
+		m.adjust(&pkg.Spec.Source)
+		if managed.Overlay != nil && m.Path == "" {
+			managed.Overlay()
+		}
+		return nil
+	}
+	if m.Write != "" {
 		return nil
 	}
 	if m.Git != "" {
-		git := &v1alpha1.GitSource{URL: m.Git, Ref: m.Ref, Path: m.Path}
-		if m.Secret != "" {
-			git.SecretRef = &v1alpha1.LocalReference{Name: m.Secret}
-		}
-		pkg.Spec.Source.Git = git
+		pkg.Spec.Source.Git = &v1alpha1.GitSource{URL: m.Git}
+		m.adjust(&pkg.Spec.Source)
 		return nil
 	}
 	const most, bytes = 256, 1 << 20
@@ -219,4 +281,21 @@ func (m *move) source(pkg *v1alpha1.Package, managed *origin.Managed) error {
 	}
 	pkg.Spec.Source.Inline = inline
 	return nil
+}
+
+// adjust has a source say what was given on the command line.
+func (o *Options) adjust(from *v1alpha1.Source) {
+	var secret *v1alpha1.LocalReference
+	if o.Secret != "" {
+		secret = &v1alpha1.LocalReference{Name: o.Secret}
+	}
+	switch {
+	case from.Git != nil:
+		from.Git.Path, from.Git.Ref = cmp.Or(o.Path, from.Git.Path, "."), cmp.Or(o.Ref, from.Git.Ref)
+		from.Git.SecretRef = cmp.Or(secret, from.Git.SecretRef)
+	case from.OCI != nil:
+		from.OCI.Path, from.OCI.SecretRef = cmp.Or(o.Path, from.OCI.Path, "."), cmp.Or(secret, from.OCI.SecretRef)
+	case from.Helm != nil:
+		from.Helm.SecretRef = cmp.Or(secret, from.Helm.SecretRef)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"umbel.dev/umbel/internal/cli/adopt/owner"
 	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/delivery/preview"
+	"umbel.dev/umbel/internal/delivery/sealed"
 )
 
 // Plan is what taking over would mean.
@@ -108,15 +109,20 @@ func (p *Plan) judge(managed *origin.Managed, seen []member.Seen, all exact) err
 // plain is an object without what Umbel notes on it.
 func plain(o *unstructured.Unstructured) *unstructured.Unstructured {
 	o = o.DeepCopy()
-	labels := o.GetLabels()
-	for _, own := range []string{v1alpha1.PackageLabel, v1alpha1.OnLeavingLabel, v1alpha1.AdoptedFromLabel} {
-		delete(labels, own)
-	}
-	if len(labels) == 0 {
-		labels = nil // so that none and empty ones are the same
-	}
-	o.SetLabels(labels)
+	o.SetLabels(without(o.GetLabels(), v1alpha1.PackageLabel, v1alpha1.OnLeavingLabel, v1alpha1.AdoptedFromLabel))
+	o.SetAnnotations(without(o.GetAnnotations(), sealed.EncryptedAnnotation))
 	return o
+}
+
+// without returns the rest of labels or annotations; nil when there is none, so that none and empty ones are the same.
+func without(all map[string]string, names ...string) map[string]string {
+	for _, name := range names {
+		delete(all, name)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
 }
 
 // against says what speaks against taking over; empty when nothing does.

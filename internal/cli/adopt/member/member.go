@@ -28,6 +28,7 @@ import (
 	"umbel.dev/umbel/internal/cli/adopt/owner"
 	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/sealed"
 )
 
 // inFlight is how many requests are under way at a time, and page how many objects are listed at a time.
@@ -66,6 +67,8 @@ type Object struct {
 	ID   bundle.ID
 	File string
 	Body []byte
+	// Sealed: values in the body are encrypted, and known in the cluster alone.
+	Sealed bool
 }
 
 // Prepare returns the rendered objects of a package as its agent would send them.
@@ -76,11 +79,15 @@ func Prepare(key v1alpha1.PackageKey, entries []bundle.Entry) ([]Object, error) 
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", entry.File, err)
 		}
-		body, _, err := bundle.Label(entry.Object, key)
+		rest, _, encrypted, err := sealed.Split(entry.Object)
 		if err != nil {
 			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
 		}
-		objects[i] = Object{id, entry.File, body}
+		body, _, err := bundle.Label(rest, key)
+		if err != nil {
+			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
+		}
+		objects[i] = Object{id, entry.File, body, encrypted}
 	}
 	return objects, nil
 }
@@ -151,6 +158,11 @@ func (c *Cluster) look(ctx context.Context, o Object) (Seen, error) {
 		return s, fmt.Errorf("%s: %w", key, err)
 	}
 	s.Package = s.Now.GetLabels()[v1alpha1.PackageLabel]
+	if o.Sealed {
+		if o.Body, err = sealed.Compare(o.Body, s.Now.Object); err != nil {
+			return s, fmt.Errorf("%s: %w", key, err)
+		}
+	}
 	s.Then, err = at.Patch(ctx, key.Name, types.ApplyPatchType, o.Body, metav1.PatchOptions{
 		DryRun: []string{metav1.DryRunAll}, FieldManager: v1alpha1.FieldManager, Force: ptr.To(slices.ContainsFunc(s.Now.GetManagedFields(), member.IsOurs)),
 	})

@@ -16,7 +16,12 @@ type Kind string
 
 // The kinds.
 const (
-	Kubectl Kind = "kubectl"
+	Kubectl       Kind = "kubectl"
+	Kustomization Kind = "kustomization"
+	Application   Kind = "application"
+	RootSync      Kind = "rootsync"
+	RepoSync      Kind = "reposync"
+	GitRepo       Kind = "gitrepo"
 )
 
 // Ref names one of them.
@@ -25,7 +30,7 @@ type Ref struct {
 	// Namespace and Name of the object by which it is told what to do. For kubectl, the namespace of what it applied; empty for all.
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name,omitempty"`
-	// Labels restrict what kubectl applied.
+	// Labels restrict what kubectl applied. For a GitRepo it is the namespace of one of its clusters.
 	Labels string `json:"labels,omitempty"`
 }
 
@@ -44,6 +49,22 @@ type Managed struct {
 	Manifests []json.RawMessage
 	// Was is what Start needs to make it again what it was.
 	Was json.RawMessage
+	// Overlay notes among the Lacks what the other says of kustomize beside its source. Whoever has put that into a folder of the
+	// repository, and names it, lets it be.
+	Overlay func()
+
+	err error // the first one of translating
+}
+
+func (m *Managed) fail(err error) {
+	if m.err == nil {
+		m.err = err
+	}
+}
+
+// lack notes that Umbel has no word for a field.
+func (m *Managed) lack(format string, args ...any) {
+	m.Lacks = append(m.Lacks, fmt.Sprintf(format, args...))
 }
 
 // note notes what somebody should know.
@@ -68,6 +89,16 @@ func Of(ref Ref) (Origin, error) {
 	switch ref.Kind {
 	case Kubectl:
 		return kubectl{ref}, nil
+	case Kustomization:
+		return flux{ref}, nil
+	case Application:
+		return argo{ref}, nil
+	case RootSync:
+		return rootSync(ref), nil
+	case RepoSync:
+		return repoSync(ref), nil
+	case GitRepo:
+		return gitRepo{ref}, nil
 	}
 	return nil, fmt.Errorf("nothing is known of a %q to take over from", ref.Kind)
 }
