@@ -3,6 +3,7 @@ package adopt
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,7 +59,22 @@ func (w *world) define(t *testing.T, text string) {
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
-	w.kubectl(t, "wait", "--for=condition=Established", "crd/"+crd.GetName(), "--timeout=60s")
+	err = until("the kind is served", func() error {
+		o, err := w.dynamic.Resource(definitions).Get(t.Context(), crd.GetName(), metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+		for _, c := range conditions {
+			if c := c.(map[string]any); c["type"] == "Established" && c["status"] == "True" {
+				return nil
+			}
+		}
+		return fmt.Errorf("it says %v", conditions)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // object reads one object of YAML.
