@@ -109,6 +109,10 @@ e2e: deps build dex $(BIN)/helm ## the main job and the laws, on real clusters a
 bench: deps build ## measure start, the way through the hub, commit to applied, apply and repair; writes build/bench/*.json
 	go run ./test/bench
 
+.PHONY: bench-peers
+bench-peers: deps build peers ## the same objects applied by the engines of Flux and Argo CD and by Umbel, on the same cluster; writes build/bench/peers.json
+	go run ./test/bench -only peers
+
 .PHONY: bench-reach
 bench-reach: deps build ## measure the way to a cluster through its hub against the direct one; writes build/bench/reach.json
 	go run ./test/bench -only reach

@@ -3,7 +3,7 @@
 //
 //	go run ./test/bench                   everything
 //	go run ./test/bench -only repair      one of: start, reach, failover, commit, render, apply, repair (which applies first), and
-//	                                      edits, resync (both of the largest size), memory
+//	                                      edits, resync (both of the largest size), memory, peers
 //	go run ./test/bench -objects 500x10   other sizes: 500 objects in 10 packages
 //
 // It prints a table and writes build/bench/NAME.json: an array of {name, value, unit, goal, better}.
@@ -84,6 +84,7 @@ func measureSizes(ctx context.Context, fleet *rig.Fleet, parts, sizes []string, 
 	}{
 		{"apply", measureApply, all}, {"repair", measureRepair, all},
 		{"edits", measureEdits, []size{most}}, {"resync", measureResync, []size{most}}, {"memory", measureMemory, []size{most}},
+		{"peers", measurePeers, slices.DeleteFunc(slices.Clone(all), func(of size) bool { return of.packages > 1 })},
 	} {
 		if !slices.Contains(parts, part.name) {
 			continue
