@@ -94,6 +94,7 @@ const (
 	ReasonRenderFailed      = "RenderFailed"      // a file is invalid; the message names file, object and field
 	ReasonValuesInvalid     = "ValuesInvalid"     // a ConfigMap or Secret with Helm values is not there, or lacks the key
 	ReasonEmptyRender       = "EmptyRender"       // nothing was rendered: refused, since unknown is never empty
+	ReasonNotSealed         = "NotSealed"         // Rendered False, Delivered False: somebody made or changed a Release that is not this hub's
 	ReasonStoreFailed       = "StoreFailed"       // the rendered content could not be stored
 	ReasonVariableMissing   = "VariableMissing"   // a selected cluster lacks a value that a manifest refers to
 	ReasonNothingSelected   = "NothingSelected"   // the selectors of the objects leave none for a selected cluster

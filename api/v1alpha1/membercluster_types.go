@@ -331,6 +331,9 @@ type MemberPackage struct {
 	// deletesHeld are deletes of the release that wait for `umbel approve deletes`.
 	// +optional
 	DeletesHeld *MemberDeletesHeld `json:"deletesHeld,omitempty"`
+	// refused is the Release that the hub asks for and the member's agent does not take, since it is not what the hub signed.
+	// +optional
+	Refused string `json:"refused,omitempty"`
 	// drifting is how many objects somebody else changed or deleted that are left so, since their drift is only reported.
 	// +optional
 	Drifting int32 `json:"drifting,omitempty"`

@@ -9,6 +9,9 @@ import (
 // away.
 const VerifiedAnnotation = "umbel.dev/verified"
 
+// SealAnnotation stands on a Release, with the hub's signature of it: agents take no Release without.
+const SealAnnotation = "umbel.dev/seal"
+
 // GitVerificationMode says what of a Git repository has to be signed.
 type GitVerificationMode string
 

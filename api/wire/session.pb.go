@@ -68,7 +68,7 @@ func (x Policy_DriftMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Policy_DriftMode.Descriptor instead.
 func (Policy_DriftMode) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{8, 0}
+	return file_session_proto_rawDescGZIP(), []int{9, 0}
 }
 
 type PackageStatus_Phase int32
@@ -123,7 +123,7 @@ func (x PackageStatus_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PackageStatus_Phase.Descriptor instead.
 func (PackageStatus_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{22, 0}
+	return file_session_proto_rawDescGZIP(), []int{23, 0}
 }
 
 type Drift_Action int32
@@ -178,7 +178,7 @@ func (x Drift_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Drift_Action.Descriptor instead.
 func (Drift_Action) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{25, 0}
+	return file_session_proto_rawDescGZIP(), []int{26, 0}
 }
 
 type UpgradeState_Phase int32
@@ -241,7 +241,7 @@ func (x UpgradeState_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UpgradeState_Phase.Descriptor instead.
 func (UpgradeState_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{37, 0}
+	return file_session_proto_rawDescGZIP(), []int{38, 0}
 }
 
 // FromAgent is every message that an agent sends.
@@ -975,7 +975,9 @@ type Assignment struct {
 	// content is where the content is of a package that acts as somebody (Policy.acts_as); repository, digest and size are empty
 	// then. An agent that does not know how to act as anybody would apply it with all of its own rights: it finds nothing to
 	// apply.
-	Content       *Content `protobuf:"bytes,30,opt,name=content,proto3" json:"content,omitempty"`
+	Content *Content `protobuf:"bytes,30,opt,name=content,proto3" json:"content,omitempty"`
+	// seal is the hub's signature of the release. A hub that does not sign sends none.
+	Seal          *Seal `protobuf:"bytes,9,opt,name=seal,proto3" json:"seal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1073,6 +1075,13 @@ func (x *Assignment) GetContent() *Content {
 	return nil
 }
 
+func (x *Assignment) GetSeal() *Seal {
+	if x != nil {
+		return x.Seal
+	}
+	return nil
+}
+
 // Content is a blob in the OCI registry.
 type Content struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1134,6 +1143,104 @@ func (x *Content) GetSize() int64 {
 	return 0
 }
 
+// Seal says that a hub made a release as it is: its signature of the package, the release, the revision, the repository, who
+// signed the source, and the contents of all variants. Package internal/identity/seal has its form.
+type Seal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// certificates lead from the one of the key that signed to a CA of the fleet, in DER.
+	Certificates [][]byte `protobuf:"bytes,1,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	Signature    []byte   `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	// verified says by whom the source was signed; empty where it need not be.
+	Verified string `protobuf:"bytes,3,opt,name=verified,proto3" json:"verified,omitempty"`
+	// variants is how many contents the release has, variant which of them this one is, root what stands for all of them, and
+	// path the hashes that lead from the one to the other.
+	Variants      uint32   `protobuf:"varint,4,opt,name=variants,proto3" json:"variants,omitempty"`
+	Variant       uint32   `protobuf:"varint,5,opt,name=variant,proto3" json:"variant,omitempty"`
+	Root          []byte   `protobuf:"bytes,6,opt,name=root,proto3" json:"root,omitempty"`
+	Path          [][]byte `protobuf:"bytes,7,rep,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Seal) Reset() {
+	*x = Seal{}
+	mi := &file_session_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Seal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Seal) ProtoMessage() {}
+
+func (x *Seal) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Seal.ProtoReflect.Descriptor instead.
+func (*Seal) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Seal) GetCertificates() [][]byte {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+func (x *Seal) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+func (x *Seal) GetVerified() string {
+	if x != nil {
+		return x.Verified
+	}
+	return ""
+}
+
+func (x *Seal) GetVariants() uint32 {
+	if x != nil {
+		return x.Variants
+	}
+	return 0
+}
+
+func (x *Seal) GetVariant() uint32 {
+	if x != nil {
+		return x.Variant
+	}
+	return 0
+}
+
+func (x *Seal) GetRoot() []byte {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
+func (x *Seal) GetPath() [][]byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
 // Policy is how an agent treats a package. It reaches the agent by itself when it changes, and needs no new release. Fields
 // 1 to 9 are about deletes, 10 to 19 about drift, 20 to 29 about health and order, 30 to 39 about whom the package acts as,
 // 40 to 49 about trust.
@@ -1163,7 +1270,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_session_proto_msgTypes[8]
+	mi := &file_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1282,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[8]
+	mi := &file_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1295,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{8}
+	return file_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Policy) GetDeleteBudget() *Budget {
@@ -1258,7 +1365,7 @@ type ServiceAccount struct {
 
 func (x *ServiceAccount) Reset() {
 	*x = ServiceAccount{}
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1377,7 @@ func (x *ServiceAccount) String() string {
 func (*ServiceAccount) ProtoMessage() {}
 
 func (x *ServiceAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1390,7 @@ func (x *ServiceAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceAccount.ProtoReflect.Descriptor instead.
 func (*ServiceAccount) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{9}
+	return file_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ServiceAccount) GetNamespace() string {
@@ -1314,7 +1421,7 @@ type Budget struct {
 
 func (x *Budget) Reset() {
 	*x = Budget{}
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1433,7 @@ func (x *Budget) String() string {
 func (*Budget) ProtoMessage() {}
 
 func (x *Budget) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1446,7 @@ func (x *Budget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Budget.ProtoReflect.Descriptor instead.
 func (*Budget) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{10}
+	return file_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Budget) GetLimit() isBudget_Limit {
@@ -1398,7 +1505,7 @@ type DeleteApproval struct {
 
 func (x *DeleteApproval) Reset() {
 	*x = DeleteApproval{}
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1517,7 @@ func (x *DeleteApproval) String() string {
 func (*DeleteApproval) ProtoMessage() {}
 
 func (x *DeleteApproval) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1530,7 @@ func (x *DeleteApproval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteApproval.ProtoReflect.Descriptor instead.
 func (*DeleteApproval) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{11}
+	return file_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteApproval) GetRelease() string {
@@ -1471,7 +1578,7 @@ type DriftIgnore struct {
 
 func (x *DriftIgnore) Reset() {
 	*x = DriftIgnore{}
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +1590,7 @@ func (x *DriftIgnore) String() string {
 func (*DriftIgnore) ProtoMessage() {}
 
 func (x *DriftIgnore) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +1603,7 @@ func (x *DriftIgnore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftIgnore.ProtoReflect.Descriptor instead.
 func (*DriftIgnore) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{12}
+	return file_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DriftIgnore) GetGroup() string {
@@ -1555,7 +1662,7 @@ type Prevention struct {
 
 func (x *Prevention) Reset() {
 	*x = Prevention{}
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +1674,7 @@ func (x *Prevention) String() string {
 func (*Prevention) ProtoMessage() {}
 
 func (x *Prevention) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +1687,7 @@ func (x *Prevention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prevention.ProtoReflect.Descriptor instead.
 func (*Prevention) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{13}
+	return file_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Prevention) GetUsers() []string {
@@ -1619,7 +1726,7 @@ type HealthRule struct {
 
 func (x *HealthRule) Reset() {
 	*x = HealthRule{}
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1738,7 @@ func (x *HealthRule) String() string {
 func (*HealthRule) ProtoMessage() {}
 
 func (x *HealthRule) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1751,7 @@ func (x *HealthRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRule.ProtoReflect.Descriptor instead.
 func (*HealthRule) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{14}
+	return file_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HealthRule) GetGroup() string {
@@ -1701,7 +1808,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +1820,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +1833,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{15}
+	return file_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Ack) GetVersion() uint64 {
@@ -1761,7 +1868,7 @@ type StatusReport struct {
 
 func (x *StatusReport) Reset() {
 	*x = StatusReport{}
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1880,7 @@ func (x *StatusReport) String() string {
 func (*StatusReport) ProtoMessage() {}
 
 func (x *StatusReport) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1893,7 @@ func (x *StatusReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReport.ProtoReflect.Descriptor instead.
 func (*StatusReport) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{16}
+	return file_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StatusReport) GetPackages() []*PackageStatus {
@@ -1834,7 +1941,7 @@ type Deletions struct {
 
 func (x *Deletions) Reset() {
 	*x = Deletions{}
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +1953,7 @@ func (x *Deletions) String() string {
 func (*Deletions) ProtoMessage() {}
 
 func (x *Deletions) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +1966,7 @@ func (x *Deletions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletions.ProtoReflect.Descriptor instead.
 func (*Deletions) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{17}
+	return file_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Deletions) GetItems() []*Deletion {
@@ -1891,7 +1998,7 @@ type Deletion struct {
 
 func (x *Deletion) Reset() {
 	*x = Deletion{}
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +2010,7 @@ func (x *Deletion) String() string {
 func (*Deletion) ProtoMessage() {}
 
 func (x *Deletion) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,7 +2023,7 @@ func (x *Deletion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletion.ProtoReflect.Descriptor instead.
 func (*Deletion) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{18}
+	return file_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Deletion) GetId() string {
@@ -2004,7 +2111,7 @@ type Undo struct {
 
 func (x *Undo) Reset() {
 	*x = Undo{}
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2123,7 @@ func (x *Undo) String() string {
 func (*Undo) ProtoMessage() {}
 
 func (x *Undo) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2136,7 @@ func (x *Undo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Undo.ProtoReflect.Descriptor instead.
 func (*Undo) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{19}
+	return file_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Undo) GetDone() bool {
@@ -2070,7 +2177,7 @@ type ClusterProperties struct {
 
 func (x *ClusterProperties) Reset() {
 	*x = ClusterProperties{}
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2082,7 +2189,7 @@ func (x *ClusterProperties) String() string {
 func (*ClusterProperties) ProtoMessage() {}
 
 func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2095,7 +2202,7 @@ func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperties.ProtoReflect.Descriptor instead.
 func (*ClusterProperties) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{20}
+	return file_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ClusterProperties) GetItems() []*ClusterProperty {
@@ -2116,7 +2223,7 @@ type ClusterProperty struct {
 
 func (x *ClusterProperty) Reset() {
 	*x = ClusterProperty{}
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2235,7 @@ func (x *ClusterProperty) String() string {
 func (*ClusterProperty) ProtoMessage() {}
 
 func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2248,7 @@ func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperty.ProtoReflect.Descriptor instead.
 func (*ClusterProperty) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{21}
+	return file_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ClusterProperty) GetName() string {
@@ -2177,6 +2284,9 @@ type PackageStatus struct {
 	PolicyId string `protobuf:"bytes,13,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
 	// deletes_held are deletes that wait for a word.
 	DeletesHeld *DeletesHeld `protobuf:"bytes,14,opt,name=deletes_held,json=deletesHeld,proto3" json:"deletes_held,omitempty"`
+	// refused is the release that the hub asks for and the agent does not take, since no hub that it trusts has signed it so;
+	// message says why.
+	Refused string `protobuf:"bytes,40,opt,name=refused,proto3" json:"refused,omitempty"`
 	// drifting is how many objects somebody else changed or deleted that are left so.
 	Drifting int32 `protobuf:"varint,30,opt,name=drifting,proto3" json:"drifting,omitempty"`
 	// drifts are the latest objects that somebody else changed or deleted, at most ten, the latest first.
@@ -2189,7 +2299,7 @@ type PackageStatus struct {
 
 func (x *PackageStatus) Reset() {
 	*x = PackageStatus{}
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2201,7 +2311,7 @@ func (x *PackageStatus) String() string {
 func (*PackageStatus) ProtoMessage() {}
 
 func (x *PackageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2214,7 +2324,7 @@ func (x *PackageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageStatus.ProtoReflect.Descriptor instead.
 func (*PackageStatus) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{22}
+	return file_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PackageStatus) GetPackage() string {
@@ -2315,6 +2425,13 @@ func (x *PackageStatus) GetDeletesHeld() *DeletesHeld {
 	return nil
 }
 
+func (x *PackageStatus) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
 func (x *PackageStatus) GetDrifting() int32 {
 	if x != nil {
 		return x.Drifting
@@ -2348,7 +2465,7 @@ type Contest struct {
 
 func (x *Contest) Reset() {
 	*x = Contest{}
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2360,7 +2477,7 @@ func (x *Contest) String() string {
 func (*Contest) ProtoMessage() {}
 
 func (x *Contest) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2373,7 +2490,7 @@ func (x *Contest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contest.ProtoReflect.Descriptor instead.
 func (*Contest) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{23}
+	return file_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Contest) GetObject() string {
@@ -2410,7 +2527,7 @@ type DeletesHeld struct {
 
 func (x *DeletesHeld) Reset() {
 	*x = DeletesHeld{}
-	mi := &file_session_proto_msgTypes[24]
+	mi := &file_session_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2422,7 +2539,7 @@ func (x *DeletesHeld) String() string {
 func (*DeletesHeld) ProtoMessage() {}
 
 func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[24]
+	mi := &file_session_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2435,7 +2552,7 @@ func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletesHeld.ProtoReflect.Descriptor instead.
 func (*DeletesHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{24}
+	return file_session_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeletesHeld) GetObjects() uint32 {
@@ -2500,7 +2617,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_session_proto_msgTypes[25]
+	mi := &file_session_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2512,7 +2629,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[25]
+	mi := &file_session_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2525,7 +2642,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{25}
+	return file_session_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Drift) GetObject() string {
@@ -2589,7 +2706,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_session_proto_msgTypes[26]
+	mi := &file_session_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2601,7 +2718,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[26]
+	mi := &file_session_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2614,7 +2731,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{26}
+	return file_session_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Failure) GetObject() string {
@@ -2649,7 +2766,7 @@ type LastRepair struct {
 
 func (x *LastRepair) Reset() {
 	*x = LastRepair{}
-	mi := &file_session_proto_msgTypes[27]
+	mi := &file_session_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2661,7 +2778,7 @@ func (x *LastRepair) String() string {
 func (*LastRepair) ProtoMessage() {}
 
 func (x *LastRepair) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[27]
+	mi := &file_session_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2674,7 +2791,7 @@ func (x *LastRepair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastRepair.ProtoReflect.Descriptor instead.
 func (*LastRepair) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{27}
+	return file_session_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LastRepair) GetObject() string {
@@ -2703,7 +2820,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_session_proto_msgTypes[28]
+	mi := &file_session_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +2832,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[28]
+	mi := &file_session_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2728,7 +2845,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{28}
+	return file_session_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Probe) GetNonce() uint64 {
@@ -2757,7 +2874,7 @@ type ProbeAnswer struct {
 
 func (x *ProbeAnswer) Reset() {
 	*x = ProbeAnswer{}
-	mi := &file_session_proto_msgTypes[29]
+	mi := &file_session_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2769,7 +2886,7 @@ func (x *ProbeAnswer) String() string {
 func (*ProbeAnswer) ProtoMessage() {}
 
 func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[29]
+	mi := &file_session_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2782,7 +2899,7 @@ func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeAnswer.ProtoReflect.Descriptor instead.
 func (*ProbeAnswer) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{29}
+	return file_session_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ProbeAnswer) GetNonce() uint64 {
@@ -2810,7 +2927,7 @@ type CertificateRequest struct {
 
 func (x *CertificateRequest) Reset() {
 	*x = CertificateRequest{}
-	mi := &file_session_proto_msgTypes[30]
+	mi := &file_session_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2822,7 +2939,7 @@ func (x *CertificateRequest) String() string {
 func (*CertificateRequest) ProtoMessage() {}
 
 func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[30]
+	mi := &file_session_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2835,7 +2952,7 @@ func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateRequest.ProtoReflect.Descriptor instead.
 func (*CertificateRequest) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{30}
+	return file_session_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CertificateRequest) GetCsr() []byte {
@@ -2858,7 +2975,7 @@ type CertificateIssued struct {
 
 func (x *CertificateIssued) Reset() {
 	*x = CertificateIssued{}
-	mi := &file_session_proto_msgTypes[31]
+	mi := &file_session_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2870,7 +2987,7 @@ func (x *CertificateIssued) String() string {
 func (*CertificateIssued) ProtoMessage() {}
 
 func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[31]
+	mi := &file_session_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2883,7 +3000,7 @@ func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateIssued.ProtoReflect.Descriptor instead.
 func (*CertificateIssued) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{31}
+	return file_session_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CertificateIssued) GetCertificatePem() []byte {
@@ -2911,7 +3028,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_session_proto_msgTypes[32]
+	mi := &file_session_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2923,7 +3040,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[32]
+	mi := &file_session_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2936,7 +3053,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{32}
+	return file_session_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Detach) GetPrune() bool {
@@ -2956,7 +3073,7 @@ type Detached struct {
 
 func (x *Detached) Reset() {
 	*x = Detached{}
-	mi := &file_session_proto_msgTypes[33]
+	mi := &file_session_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2968,7 +3085,7 @@ func (x *Detached) String() string {
 func (*Detached) ProtoMessage() {}
 
 func (x *Detached) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[33]
+	mi := &file_session_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2981,7 +3098,7 @@ func (x *Detached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detached.ProtoReflect.Descriptor instead.
 func (*Detached) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{33}
+	return file_session_proto_rawDescGZIP(), []int{34}
 }
 
 // TrustBundle is by which certificate authorities the agent is to know its hub from now on. It is told when the agent does
@@ -2999,7 +3116,7 @@ type TrustBundle struct {
 
 func (x *TrustBundle) Reset() {
 	*x = TrustBundle{}
-	mi := &file_session_proto_msgTypes[34]
+	mi := &file_session_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3011,7 +3128,7 @@ func (x *TrustBundle) String() string {
 func (*TrustBundle) ProtoMessage() {}
 
 func (x *TrustBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[34]
+	mi := &file_session_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3024,7 +3141,7 @@ func (x *TrustBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustBundle.ProtoReflect.Descriptor instead.
 func (*TrustBundle) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{34}
+	return file_session_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TrustBundle) GetTrustPem() []byte {
@@ -3052,7 +3169,7 @@ type TrustHeld struct {
 
 func (x *TrustHeld) Reset() {
 	*x = TrustHeld{}
-	mi := &file_session_proto_msgTypes[35]
+	mi := &file_session_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3064,7 +3181,7 @@ func (x *TrustHeld) String() string {
 func (*TrustHeld) ProtoMessage() {}
 
 func (x *TrustHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[35]
+	mi := &file_session_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3077,7 +3194,7 @@ func (x *TrustHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustHeld.ProtoReflect.Descriptor instead.
 func (*TrustHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{35}
+	return file_session_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TrustHeld) GetDigest() string {
@@ -3103,7 +3220,7 @@ type Upgrade struct {
 
 func (x *Upgrade) Reset() {
 	*x = Upgrade{}
-	mi := &file_session_proto_msgTypes[36]
+	mi := &file_session_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3115,7 +3232,7 @@ func (x *Upgrade) String() string {
 func (*Upgrade) ProtoMessage() {}
 
 func (x *Upgrade) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[36]
+	mi := &file_session_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3128,7 +3245,7 @@ func (x *Upgrade) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upgrade.ProtoReflect.Descriptor instead.
 func (*Upgrade) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{36}
+	return file_session_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Upgrade) GetBuild() string {
@@ -3166,7 +3283,7 @@ type UpgradeState struct {
 
 func (x *UpgradeState) Reset() {
 	*x = UpgradeState{}
-	mi := &file_session_proto_msgTypes[37]
+	mi := &file_session_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3178,7 +3295,7 @@ func (x *UpgradeState) String() string {
 func (*UpgradeState) ProtoMessage() {}
 
 func (x *UpgradeState) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[37]
+	mi := &file_session_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3191,7 +3308,7 @@ func (x *UpgradeState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeState.ProtoReflect.Descriptor instead.
 func (*UpgradeState) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{37}
+	return file_session_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UpgradeState) GetBuild() string {
@@ -3279,7 +3396,7 @@ const file_session_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x121\n" +
 	"\x06assign\x18\x02 \x03(\v2\x19.umbel.wire.v1.AssignmentR\x06assign\x12\x16\n" +
 	"\x06remove\x18\x03 \x03(\tR\x06remove\x12\x12\n" +
-	"\x04undo\x18\x04 \x03(\tR\x04undo\"\xa6\x02\n" +
+	"\x04undo\x18\x04 \x03(\tR\x04undo\"\xcf\x02\n" +
 	"\n" +
 	"Assignment\x12\x18\n" +
 	"\apackage\x18\x01 \x01(\tR\apackage\x12\x18\n" +
@@ -3292,13 +3409,22 @@ const file_session_proto_rawDesc = "" +
 	"\x04size\x18\x06 \x01(\x03R\x04size\x12-\n" +
 	"\x06policy\x18\a \x01(\v2\x15.umbel.wire.v1.PolicyR\x06policy\x12\x1b\n" +
 	"\tpolicy_id\x18\b \x01(\tR\bpolicyId\x120\n" +
-	"\acontent\x18\x1e \x01(\v2\x16.umbel.wire.v1.ContentR\acontent\"U\n" +
+	"\acontent\x18\x1e \x01(\v2\x16.umbel.wire.v1.ContentR\acontent\x12'\n" +
+	"\x04seal\x18\t \x01(\v2\x13.umbel.wire.v1.SealR\x04seal\"U\n" +
 	"\aContent\x12\x1e\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\tR\n" +
 	"repository\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x03R\x04size\"\xf2\x03\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\"\xc2\x01\n" +
+	"\x04Seal\x12\"\n" +
+	"\fcertificates\x18\x01 \x03(\fR\fcertificates\x12\x1c\n" +
+	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x1a\n" +
+	"\bverified\x18\x03 \x01(\tR\bverified\x12\x1a\n" +
+	"\bvariants\x18\x04 \x01(\rR\bvariants\x12\x18\n" +
+	"\avariant\x18\x05 \x01(\rR\avariant\x12\x12\n" +
+	"\x04root\x18\x06 \x01(\fR\x04root\x12\x12\n" +
+	"\x04path\x18\a \x03(\fR\x04path\"\xf2\x03\n" +
 	"\x06Policy\x12:\n" +
 	"\rdelete_budget\x18\x01 \x01(\v2\x15.umbel.wire.v1.BudgetR\fdeleteBudget\x12H\n" +
 	"\x10delete_approvals\x18\x02 \x03(\v2\x1d.umbel.wire.v1.DeleteApprovalR\x0fdeleteApprovals\x12\x18\n" +
@@ -3383,7 +3509,7 @@ const file_session_proto_rawDesc = "" +
 	"\x05items\x18\x01 \x03(\v2\x1e.umbel.wire.v1.ClusterPropertyR\x05items\";\n" +
 	"\x0fClusterProperty\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xd4\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xee\x05\n" +
 	"\rPackageStatus\x12\x18\n" +
 	"\apackage\x18\x01 \x01(\tR\apackage\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\tR\arelease\x12\x1a\n" +
@@ -3400,7 +3526,8 @@ const file_session_proto_rawDesc = "" +
 	"\vlast_repair\x18\f \x01(\v2\x19.umbel.wire.v1.LastRepairR\n" +
 	"lastRepair\x12\x1b\n" +
 	"\tpolicy_id\x18\r \x01(\tR\bpolicyId\x12=\n" +
-	"\fdeletes_held\x18\x0e \x01(\v2\x1a.umbel.wire.v1.DeletesHeldR\vdeletesHeld\x12\x1a\n" +
+	"\fdeletes_held\x18\x0e \x01(\v2\x1a.umbel.wire.v1.DeletesHeldR\vdeletesHeld\x12\x18\n" +
+	"\arefused\x18( \x01(\tR\arefused\x12\x1a\n" +
 	"\bdrifting\x18\x1e \x01(\x05R\bdrifting\x12,\n" +
 	"\x06drifts\x18\x1f \x03(\v2\x14.umbel.wire.v1.DriftR\x06drifts\x124\n" +
 	"\tcontested\x18  \x03(\v2\x16.umbel.wire.v1.ContestR\tcontested\"S\n" +
@@ -3495,7 +3622,7 @@ func file_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_session_proto_goTypes = []any{
 	(Policy_DriftMode)(0),      // 0: umbel.wire.v1.Policy.DriftMode
 	(PackageStatus_Phase)(0),   // 1: umbel.wire.v1.PackageStatus.Phase
@@ -3509,86 +3636,88 @@ var file_session_proto_goTypes = []any{
 	(*DesiredState)(nil),       // 9: umbel.wire.v1.DesiredState
 	(*Assignment)(nil),         // 10: umbel.wire.v1.Assignment
 	(*Content)(nil),            // 11: umbel.wire.v1.Content
-	(*Policy)(nil),             // 12: umbel.wire.v1.Policy
-	(*ServiceAccount)(nil),     // 13: umbel.wire.v1.ServiceAccount
-	(*Budget)(nil),             // 14: umbel.wire.v1.Budget
-	(*DeleteApproval)(nil),     // 15: umbel.wire.v1.DeleteApproval
-	(*DriftIgnore)(nil),        // 16: umbel.wire.v1.DriftIgnore
-	(*Prevention)(nil),         // 17: umbel.wire.v1.Prevention
-	(*HealthRule)(nil),         // 18: umbel.wire.v1.HealthRule
-	(*Ack)(nil),                // 19: umbel.wire.v1.Ack
-	(*StatusReport)(nil),       // 20: umbel.wire.v1.StatusReport
-	(*Deletions)(nil),          // 21: umbel.wire.v1.Deletions
-	(*Deletion)(nil),           // 22: umbel.wire.v1.Deletion
-	(*Undo)(nil),               // 23: umbel.wire.v1.Undo
-	(*ClusterProperties)(nil),  // 24: umbel.wire.v1.ClusterProperties
-	(*ClusterProperty)(nil),    // 25: umbel.wire.v1.ClusterProperty
-	(*PackageStatus)(nil),      // 26: umbel.wire.v1.PackageStatus
-	(*Contest)(nil),            // 27: umbel.wire.v1.Contest
-	(*DeletesHeld)(nil),        // 28: umbel.wire.v1.DeletesHeld
-	(*Drift)(nil),              // 29: umbel.wire.v1.Drift
-	(*Failure)(nil),            // 30: umbel.wire.v1.Failure
-	(*LastRepair)(nil),         // 31: umbel.wire.v1.LastRepair
-	(*Probe)(nil),              // 32: umbel.wire.v1.Probe
-	(*ProbeAnswer)(nil),        // 33: umbel.wire.v1.ProbeAnswer
-	(*CertificateRequest)(nil), // 34: umbel.wire.v1.CertificateRequest
-	(*CertificateIssued)(nil),  // 35: umbel.wire.v1.CertificateIssued
-	(*Detach)(nil),             // 36: umbel.wire.v1.Detach
-	(*Detached)(nil),           // 37: umbel.wire.v1.Detached
-	(*TrustBundle)(nil),        // 38: umbel.wire.v1.TrustBundle
-	(*TrustHeld)(nil),          // 39: umbel.wire.v1.TrustHeld
-	(*Upgrade)(nil),            // 40: umbel.wire.v1.Upgrade
-	(*UpgradeState)(nil),       // 41: umbel.wire.v1.UpgradeState
+	(*Seal)(nil),               // 12: umbel.wire.v1.Seal
+	(*Policy)(nil),             // 13: umbel.wire.v1.Policy
+	(*ServiceAccount)(nil),     // 14: umbel.wire.v1.ServiceAccount
+	(*Budget)(nil),             // 15: umbel.wire.v1.Budget
+	(*DeleteApproval)(nil),     // 16: umbel.wire.v1.DeleteApproval
+	(*DriftIgnore)(nil),        // 17: umbel.wire.v1.DriftIgnore
+	(*Prevention)(nil),         // 18: umbel.wire.v1.Prevention
+	(*HealthRule)(nil),         // 19: umbel.wire.v1.HealthRule
+	(*Ack)(nil),                // 20: umbel.wire.v1.Ack
+	(*StatusReport)(nil),       // 21: umbel.wire.v1.StatusReport
+	(*Deletions)(nil),          // 22: umbel.wire.v1.Deletions
+	(*Deletion)(nil),           // 23: umbel.wire.v1.Deletion
+	(*Undo)(nil),               // 24: umbel.wire.v1.Undo
+	(*ClusterProperties)(nil),  // 25: umbel.wire.v1.ClusterProperties
+	(*ClusterProperty)(nil),    // 26: umbel.wire.v1.ClusterProperty
+	(*PackageStatus)(nil),      // 27: umbel.wire.v1.PackageStatus
+	(*Contest)(nil),            // 28: umbel.wire.v1.Contest
+	(*DeletesHeld)(nil),        // 29: umbel.wire.v1.DeletesHeld
+	(*Drift)(nil),              // 30: umbel.wire.v1.Drift
+	(*Failure)(nil),            // 31: umbel.wire.v1.Failure
+	(*LastRepair)(nil),         // 32: umbel.wire.v1.LastRepair
+	(*Probe)(nil),              // 33: umbel.wire.v1.Probe
+	(*ProbeAnswer)(nil),        // 34: umbel.wire.v1.ProbeAnswer
+	(*CertificateRequest)(nil), // 35: umbel.wire.v1.CertificateRequest
+	(*CertificateIssued)(nil),  // 36: umbel.wire.v1.CertificateIssued
+	(*Detach)(nil),             // 37: umbel.wire.v1.Detach
+	(*Detached)(nil),           // 38: umbel.wire.v1.Detached
+	(*TrustBundle)(nil),        // 39: umbel.wire.v1.TrustBundle
+	(*TrustHeld)(nil),          // 40: umbel.wire.v1.TrustHeld
+	(*Upgrade)(nil),            // 41: umbel.wire.v1.Upgrade
+	(*UpgradeState)(nil),       // 42: umbel.wire.v1.UpgradeState
 }
 var file_session_proto_depIdxs = []int32{
 	6,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
-	19, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
-	20, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
-	33, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
-	34, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
-	37, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
-	39, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
-	41, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	20, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
+	21, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
+	34, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
+	35, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
+	38, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
+	40, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
+	42, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
 	7,  // 8: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
 	8,  // 9: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
 	9,  // 10: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
-	32, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
-	35, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
-	36, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
-	38, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
-	40, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
-	26, // 16: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
-	41, // 17: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
-	40, // 18: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
+	33, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
+	36, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
+	37, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
+	39, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
+	41, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
+	27, // 16: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
+	42, // 17: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	41, // 18: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
 	10, // 19: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
-	12, // 20: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
+	13, // 20: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
 	11, // 21: umbel.wire.v1.Assignment.content:type_name -> umbel.wire.v1.Content
-	14, // 22: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
-	15, // 23: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
-	0,  // 24: umbel.wire.v1.Policy.drift_mode:type_name -> umbel.wire.v1.Policy.DriftMode
-	16, // 25: umbel.wire.v1.Policy.drift_ignore:type_name -> umbel.wire.v1.DriftIgnore
-	17, // 26: umbel.wire.v1.Policy.prevention:type_name -> umbel.wire.v1.Prevention
-	18, // 27: umbel.wire.v1.Policy.health:type_name -> umbel.wire.v1.HealthRule
-	13, // 28: umbel.wire.v1.Policy.acts_as:type_name -> umbel.wire.v1.ServiceAccount
-	26, // 29: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
-	24, // 30: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
-	21, // 31: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
-	22, // 32: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
-	23, // 33: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
-	25, // 34: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
-	1,  // 35: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
-	30, // 36: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
-	31, // 37: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
-	28, // 38: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
-	29, // 39: umbel.wire.v1.PackageStatus.drifts:type_name -> umbel.wire.v1.Drift
-	27, // 40: umbel.wire.v1.PackageStatus.contested:type_name -> umbel.wire.v1.Contest
-	2,  // 41: umbel.wire.v1.Drift.action:type_name -> umbel.wire.v1.Drift.Action
-	3,  // 42: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
-	43, // [43:43] is the sub-list for method output_type
-	43, // [43:43] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	12, // 22: umbel.wire.v1.Assignment.seal:type_name -> umbel.wire.v1.Seal
+	15, // 23: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
+	16, // 24: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
+	0,  // 25: umbel.wire.v1.Policy.drift_mode:type_name -> umbel.wire.v1.Policy.DriftMode
+	17, // 26: umbel.wire.v1.Policy.drift_ignore:type_name -> umbel.wire.v1.DriftIgnore
+	18, // 27: umbel.wire.v1.Policy.prevention:type_name -> umbel.wire.v1.Prevention
+	19, // 28: umbel.wire.v1.Policy.health:type_name -> umbel.wire.v1.HealthRule
+	14, // 29: umbel.wire.v1.Policy.acts_as:type_name -> umbel.wire.v1.ServiceAccount
+	27, // 30: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
+	25, // 31: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
+	22, // 32: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
+	23, // 33: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
+	24, // 34: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
+	26, // 35: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
+	1,  // 36: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
+	31, // 37: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
+	32, // 38: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
+	29, // 39: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
+	30, // 40: umbel.wire.v1.PackageStatus.drifts:type_name -> umbel.wire.v1.Drift
+	28, // 41: umbel.wire.v1.PackageStatus.contested:type_name -> umbel.wire.v1.Contest
+	2,  // 42: umbel.wire.v1.Drift.action:type_name -> umbel.wire.v1.Drift.Action
+	3,  // 43: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
+	44, // [44:44] is the sub-list for method output_type
+	44, // [44:44] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_session_proto_init() }
@@ -3618,7 +3747,7 @@ func file_session_proto_init() {
 	}
 	file_session_proto_msgTypes[3].OneofWrappers = []any{}
 	file_session_proto_msgTypes[4].OneofWrappers = []any{}
-	file_session_proto_msgTypes[10].OneofWrappers = []any{
+	file_session_proto_msgTypes[11].OneofWrappers = []any{
 		(*Budget_Count)(nil),
 		(*Budget_Percent)(nil),
 	}
@@ -3628,7 +3757,7 @@ func file_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_proto_rawDesc), len(file_session_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -19,6 +19,7 @@ import (
 	"umbel.dev/umbel/internal/delivery/apply"
 	"umbel.dev/umbel/internal/delivery/keyring"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/identity/seal"
 	"umbel.dev/umbel/internal/profile/about"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
@@ -157,6 +158,7 @@ func (m *membership) open(ctx context.Context) (*parts, error) {
 			}
 			return store.Pull(ctx, repository, digest, size)
 		},
+		Verify: func(a *wire.Assignment) error { return seal.Verify(a, p.keyring.Roots()) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the desired state in %s: %w", m.Dir, err)

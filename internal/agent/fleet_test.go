@@ -50,6 +50,7 @@ type fleet struct {
 	address   string
 	blob      []byte
 	wanted    *corev1.ConfigMap
+	sealing   func(*wire.Assignment) // what else the hub says of it, when it is not nil
 	journal   journal
 	said      session.Fleet      // by the hub
 	boot      v1alpha1.Bootstrap // of the agent
@@ -66,9 +67,11 @@ func (f *fleet) For(name v1alpha1.ClusterName) (session.DesiredSet, bool) {
 	if err := f.client.Get(context.Background(), client.ObjectKey{Name: string(name)}, &member); err != nil || !member.DeletionTimestamp.IsZero() {
 		return session.DesiredSet{}, true
 	}
-	return session.DesiredSet{Assign: map[v1alpha1.PackageKey]*wire.Assignment{"shop/web": {
-		Package: "shop/web", Release: "web-1", Repository: "shop/web", Digest: content.Digest(f.blob), Size: int64(len(f.blob)),
-	}}}, true
+	a := &wire.Assignment{Package: "shop/web", Release: "web-1", Repository: "shop/web", Digest: content.Digest(f.blob), Size: int64(len(f.blob))}
+	if f.sealing != nil {
+		f.sealing(a)
+	}
+	return session.DesiredSet{Assign: map[v1alpha1.PackageKey]*wire.Assignment{"shop/web": a}}, true
 }
 
 // Subscribe implements gateway.Desired.

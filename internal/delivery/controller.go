@@ -55,6 +55,8 @@ type Needs struct {
 	// Elected is closed once this replica of the hub leads; until then it follows what the leader decides. The default
 	// is a hub that is one process.
 	Elected <-chan struct{}
+	// Sealer signs Releases. Without one they are not signed, and agents that have never seen one that is take them.
+	Sealer Sealer
 	// Log gets what happens in the background.
 	Log *slog.Logger
 	// Now is the clock. The default is time.Now.
@@ -70,6 +72,7 @@ type Controller struct {
 	fetcher *source.Fetcher
 	renders *render.Cache
 	desired *Desired
+	sealer  Sealer
 	log     *slog.Logger
 	now     func() time.Time
 	started time.Time
@@ -84,17 +87,19 @@ type Controller struct {
 type memo struct {
 	uid       types.UID // of the Package; another one of the same name starts anew
 	visited   bool
-	refresh   string            // the value of the refresh annotation that was seen last
-	notOlder  time.Time         // when that was: no older fetch will do
-	release   *v1alpha1.Release // the last one that was created here, until the cache has it
-	verified  string            // the Release whose content was found in the registry
-	tried     attempt           // what was rendered last and made no new Release
-	unplanned *v1alpha1.Release // what was rendered last, and waits for a Plan
-	files     map[string]string // variable of the current Release -> a file that refers to it
-	retired   string            // the Release after which old ones were dropped
-	fed       fed               // what the last rendering read
-	valued    valued            // how a chart is rendered
-	keyring   keyring           // who may sign
+	refresh   string               // the value of the refresh annotation that was seen last
+	notOlder  time.Time            // when that was: no older fetch will do
+	release   *v1alpha1.Release    // the last one that was created here, until the cache has it
+	verified  string               // the Release whose content was found in the registry
+	tried     attempt              // what was rendered last and made no new Release
+	unplanned *v1alpha1.Release    // what was rendered last, and waits for a Plan
+	files     map[string]string    // variable of the current Release -> a file that refers to it
+	retired   string               // the Release after which old ones were dropped
+	fed       fed                  // what the last rendering read
+	valued    valued               // how a chart is rendered
+	keyring   keyring              // who may sign
+	forged    types.UID            // the Release that was told of last as not being this hub's
+	believed  map[types.UID]string // the version of each Release in which its seal was found to hold
 
 	platforms int64 // the generation for which the API said whose the Package is, and not the cache
 }
@@ -112,6 +117,7 @@ type visit struct {
 	commit       string // what the source points at; empty when that is not known, or not to be used
 	head         source.Revision
 	signed       *v1alpha1.Verified // the head, where it has to be and is
+	forged       error              // why a Release is not what this hub made
 	gives        bool               // the current Release is what the head gives
 	fetched      time.Time          // when that was found out
 	inputs       string             // what the variants say, as Inputs gives it
@@ -179,7 +185,7 @@ func (c *Controller) steps(pkg *v1alpha1.Package) []func(context.Context, *visit
 		return []func(context.Context, *visit) error{c.observe, c.publish, c.count, c.wait}
 	}
 	return []func(context.Context, *visit) error{
-		c.hold, c.observe, c.stage, c.observeDependencies, c.observePlans, c.publish, c.fetch, c.verify, c.values, c.render, c.sign,
+		c.hold, c.observe, c.stage, c.seal, c.observeDependencies, c.observePlans, c.publish, c.fetch, c.verify, c.values, c.render, c.sign,
 		c.stage, c.observeDependencies, c.observePlans, c.publish, c.tellDependencies, c.tellPlans, c.count, c.retire,
 	}
 }
@@ -212,7 +218,11 @@ func (c *Controller) count(_ context.Context, v *visit) error {
 	tally := Count(v.seen, v.members, v.pkg.Status.Clusters)
 	v.pkg.Status.Clusters = tally.Counts
 	v.pkg.Status.Changes = Expect(v.seen.Release, v.pkg.Spec.Deletes)
-	v.set(Delivered(v.seen, tally))
+	delivered := Delivered(v.seen, tally)
+	if v.forged != nil && (v.seen.Release == nil || v.seen.Staged != nil) {
+		delivered.Status, delivered.Reason, delivered.Message = metav1.ConditionFalse, v1alpha1.ReasonNotSealed, v.forged.Error()
+	}
+	v.set(delivered)
 	return nil
 }
 

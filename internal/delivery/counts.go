@@ -117,6 +117,9 @@ func stateOf(seen Seen, member Member) state {
 		return progressing // it will be rendered
 	}
 	holds := member.Holds
+	if holds != nil && holds.Refused == release.Name {
+		return failing
+	}
 	if holds == nil || holds.Digest != want.Digest && holds.Release != release.Name {
 		return progressing
 	}

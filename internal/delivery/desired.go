@@ -213,10 +213,12 @@ func (w *view) tells(release *v1alpha1.Release) bool {
 
 // add makes the messages for the clusters that get each variant of a Release.
 func (w *view) add(key v1alpha1.PackageKey, release *v1alpha1.Release) {
+	sealFor := seals(release)
 	for i := range release.Spec.Variants {
 		variant := &release.Spec.Variants[i]
 		message := &wire.Assignment{
 			Package: string(key), Release: release.Name, Revision: release.Spec.Revision, Policy: w.Policy.everywhere, PolicyId: w.Policy.id,
+			Seal: sealFor(i),
 		}
 		content := wire.Content{Repository: release.Spec.Repository, Digest: variant.Digest, Size: variant.Size}
 		if message.GetPolicy().GetActsAs() != nil {
@@ -230,7 +232,8 @@ func (w *view) add(key v1alpha1.PackageKey, release *v1alpha1.Release) {
 
 func sameRelease(a, b *v1alpha1.Release) bool {
 	return a == b || a != nil && b != nil && a.Name == b.Name && a.UID == b.UID &&
-		a.Annotations[v1alpha1.VerifiedAnnotation] == b.Annotations[v1alpha1.VerifiedAnnotation]
+		a.Annotations[v1alpha1.VerifiedAnnotation] == b.Annotations[v1alpha1.VerifiedAnnotation] &&
+		a.Annotations[v1alpha1.SealAnnotation] == b.Annotations[v1alpha1.SealAnnotation]
 }
 
 func samePlacement(a, b *v1alpha1.Placement) bool {

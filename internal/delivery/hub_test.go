@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,6 +51,7 @@ type hub struct {
 	cache     *render.Cache
 	desired   *delivery.Desired
 	hooks     http.Handler
+	sealer    delivery.Sealer // of Releases; nil has none
 	logs      *lines
 	stop      func()
 }
@@ -71,7 +73,7 @@ func newHub(t *testing.T) *hub {
 func scheme(t *testing.T) *runtime.Scheme {
 	t.Helper()
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, eventsv1.AddToScheme} {
 		if err := add(s); err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +103,7 @@ func (h *hub) start() {
 	}
 	ctx, cancel := context.WithCancel(h.t.Context())
 	h.cache = render.NewCache(nil)
-	needs := delivery.Needs{Dir: h.dir, LocalSources: []string{os.TempDir()}, Content: h.store, Renders: h.cache, Log: h.logs.logger(), Now: time.Now}
+	needs := delivery.Needs{Dir: h.dir, LocalSources: []string{os.TempDir()}, Content: h.store, Renders: h.cache, Sealer: h.sealer, Log: h.logs.logger(), Now: time.Now}
 	if h.desired, err = delivery.Setup(ctx, mgr, needs); err != nil {
 		h.t.Fatal(err)
 	}

@@ -94,6 +94,10 @@ func (c *Controller) observeRelease(ctx context.Context, v *visit) error {
 	if release.Spec.PackageRef.Name != v.pkg.Name {
 		return nil
 	}
+	if !c.believes(v, &release) {
+		v.memo.release, v.memo.tried, v.memo.verified = nil, attempt{}, ""
+		return nil // rendering makes one, or says that this one is in its way
+	}
 	v.seen.Release = &release
 	v.memo.release = &release
 	v.pkg.Status.Release, v.pkg.Status.Revision = release.Name, release.Spec.Revision

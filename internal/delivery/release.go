@@ -341,11 +341,14 @@ func (c *Controller) release(ctx context.Context, v *visit, spec v1alpha1.Releas
 		ObjectMeta: metav1.ObjectMeta{Namespace: v.pkg.Namespace, Name: name},
 		Spec:       spec,
 	}
-	mark, err := markOf(v.signed)
-	if err == nil && mark != "" && spec.Revision == v.signed.Revision {
-		release.Annotations = map[string]string{v1alpha1.VerifiedAnnotation: mark}
+	mark := ""
+	if v.signed != nil && spec.Revision == v.signed.Revision {
+		mark = markOf(v.signed)
 	}
-	if err := errors.Join(err, controllerutil.SetOwnerReference(v.pkg, release, c.client.Scheme())); err != nil {
+	if release, err = c.marked(release, mark); err != nil {
+		return false, err
+	}
+	if err := controllerutil.SetOwnerReference(v.pkg, release, c.client.Scheme()); err != nil {
 		return false, fmt.Errorf("making release %s: %w", name, err)
 	}
 	err = c.client.Create(ctx, release)
@@ -355,9 +358,14 @@ func (c *Controller) release(ctx context.Context, v *visit, spec v1alpha1.Releas
 			return false, fmt.Errorf("reading release %s: %w", name, err)
 		}
 		if !equality.Semantic.DeepEqual(there.Spec, spec) {
-			return false, fmt.Errorf("release %s of namespace %s has another content than its name says: delete it", name, v.pkg.Namespace)
+			v.set(metav1.Condition{
+				Type: v1alpha1.ConditionRendered, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonNotSealed,
+				Message: fmt.Sprintf("release %s of namespace %s has another content than its name says: delete it, and the hub makes it anew", name, v.pkg.Namespace),
+			})
+			return false, nil
 		}
-		release, err = &there, nil
+		// Whoever made it: it is what was rendered just now.
+		release, err = c.mark(ctx, &there, mark)
 	}
 	if err != nil {
 		return false, fmt.Errorf("creating release %s: %w", name, err)

@@ -21,7 +21,7 @@ import (
 func (c *Controller) review(ctx context.Context, v *visit, r rule, ref source.Ref) error {
 	reviewed := map[*v1alpha1.Release]*v1alpha1.Release{}
 	for release := range v.seen.releases() {
-		marked, err := c.mark(ctx, release, c.standing(v, r, ref, release))
+		marked, err := c.mark(ctx, release, markOf(c.standing(v, r, ref, release)))
 		if err != nil {
 			return fmt.Errorf("marking release %s of package %s: %w", release.Name, v.key, err)
 		}
@@ -65,7 +65,7 @@ func (c *Controller) sign(ctx context.Context, v *visit) error {
 	if v.signed == nil || !v.gives || release == nil || v.seen.verified(release) {
 		return nil
 	}
-	marked, err := c.mark(ctx, release, v.signed)
+	marked, err := c.mark(ctx, release, markOf(v.signed))
 	if err != nil {
 		return fmt.Errorf("marking release %s of package %s: %w", release.Name, v.key, err)
 	}
@@ -73,28 +73,41 @@ func (c *Controller) sign(ctx context.Context, v *visit) error {
 	return nil
 }
 
-// mark writes on a Release by whom its source was signed, and returns it as it is then; nil takes that away. The Release itself,
+// mark writes on a Release by whom its source was signed, and returns it as it is then; nothing takes that away. The Release itself,
 // which others read, is not changed.
-func (c *Controller) mark(ctx context.Context, release *v1alpha1.Release, verified *v1alpha1.Verified) (*v1alpha1.Release, error) {
-	text, err := markOf(verified)
-	if err != nil || release.Annotations[v1alpha1.VerifiedAnnotation] == text {
+func (c *Controller) mark(ctx context.Context, release *v1alpha1.Release, mark string) (*v1alpha1.Release, error) {
+	marked, err := c.marked(release, mark)
+	if err != nil || marked == release {
 		return release, err
-	}
-	marked := release.DeepCopy()
-	delete(marked.Annotations, v1alpha1.VerifiedAnnotation)
-	if text != "" {
-		if marked.Annotations == nil {
-			marked.Annotations = map[string]string{}
-		}
-		marked.Annotations[v1alpha1.VerifiedAnnotation] = text
 	}
 	return marked, c.client.Patch(ctx, marked, client.MergeFrom(release))
 }
 
-func markOf(verified *v1alpha1.Verified) (string, error) {
-	if verified == nil {
-		return "", nil
+// marked returns a Release with what its source was signed by, and with a seal of all of it; the same one where nothing changes.
+func (c *Controller) marked(release *v1alpha1.Release, mark string) (*v1alpha1.Release, error) {
+	if release.Annotations[v1alpha1.VerifiedAnnotation] == mark && c.sealed(release) {
+		return release, nil
 	}
+	marked := release.DeepCopy()
+	if marked.Annotations == nil {
+		marked.Annotations = map[string]string{}
+	}
+	delete(marked.Annotations, v1alpha1.VerifiedAnnotation)
+	if mark != "" {
+		marked.Annotations[v1alpha1.VerifiedAnnotation] = mark
+	}
+	if c.sealer == nil {
+		return marked, nil
+	}
+	text, err := sealOf(c.sealer, marked)
+	marked.Annotations[v1alpha1.SealAnnotation] = text
+	return marked, err
+}
+
+func markOf(verified *v1alpha1.Verified) string {
 	raw, err := json.Marshal(verified)
-	return string(raw), err
+	if verified == nil || err != nil { // there is nothing in it but texts
+		return ""
+	}
+	return string(raw)
 }

@@ -147,6 +147,9 @@ func (c *Controller) staged(ctx context.Context, v *visit, name string) (*v1alph
 	if err != nil {
 		return nil, fmt.Errorf("reading release %q of package %s: %w", name, v.key, err)
 	}
+	if !c.believes(v, &release) {
+		return nil, nil
+	}
 	if v.seen.Release != nil && v.seen.Release.Spec.Widens(&release.Spec) {
 		return v.seen.Release, nil
 	}

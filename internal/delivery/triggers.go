@@ -63,7 +63,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 	c := &Controller{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder("umbel-delivery"),
 		content: needs.Content, desired: newDesired(mgr.GetCache()), renders: needs.Renders, log: needs.Log,
-		now: needs.Now, started: needs.Now(), memos: map[v1alpha1.PackageKey]*memo{},
+		sealer: needs.Sealer, now: needs.Now, started: needs.Now(), memos: map[v1alpha1.PackageKey]*memo{},
 	}
 	readers, err := readers(needs)
 	if err != nil {

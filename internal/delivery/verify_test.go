@@ -20,6 +20,18 @@ func (h *hub) keys(name string, entries map[string]string) {
 	}
 }
 
+// released returns the Release that a Package is at, once the status says it: clusters are told before it is written.
+func (h *hub) released(name string) (release string) {
+	h.t.Helper()
+	h.eventually("the release of "+name, func() string {
+		if release = h.pkg(name).Status.Release; release == "" {
+			return "there is none"
+		}
+		return ""
+	})
+	return release
+}
+
 func signedGit(url string, mode v1alpha1.GitVerificationMode) *v1alpha1.GitSource {
 	return &v1alpha1.GitSource{URL: url, Verify: &v1alpha1.GitVerification{
 		Mode: mode, Verification: v1alpha1.Verification{KeysFrom: []v1alpha1.KeysReference{{Kind: "ConfigMap", Name: "signers"}}},
@@ -128,7 +140,7 @@ func TestVerificationIsSwitchedOnLater(t *testing.T) {
 	repo.Commit(map[string]string{"a.yaml": configMap("a", "one")})
 	key := h.create("app", repo.URL(), ".", "prod")
 	h.waitTold(eu, key, `"one"`)
-	before := h.pkg("app").Status.Release
+	before := h.released("app")
 
 	h.change("app", func(p *v1alpha1.Package) { p.Spec.Source.Git.Verify = signedGit("", "").Verify })
 	h.waitFor("app", v1alpha1.ConditionVerified, "False NotVerified", "it is not signed")

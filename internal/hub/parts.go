@@ -250,7 +250,7 @@ func (h *hub) addScopes(context.Context) error { return scope.Setup(h.manager) }
 
 func (h *hub) addDelivery(ctx context.Context) (err error) {
 	needs := delivery.Needs{
-		Dir: Dir(h.Home), LocalSources: h.LocalSources, Content: h.store, Log: h.Log, Now: time.Now,
+		Dir: Dir(h.Home), LocalSources: h.LocalSources, Content: h.store, Sealer: h.authority, Log: h.Log, Now: time.Now,
 		Renders: render.NewCache(h.workers(ctx)),
 	}
 	if h.replicas != nil {

@@ -182,6 +182,11 @@ func (ca *CA) IssuePeer(req Request) (KeyPair, error) {
 	return ca.issue(req, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
 }
 
+// IssueSigner issues a certificate with a new key for what signs, and does nothing else. It is valid for as long as the CA.
+func (ca *CA) IssueSigner(name string) (KeyPair, error) {
+	return ca.issue(Request{CommonName: name, TTL: ca.cert.NotAfter.Sub(ca.Now())}, x509.ExtKeyUsageCodeSigning)
+}
+
 // Sign issues a certificate for a key that is not ours: public is the requester's. It returns PEM.
 func (ca *CA) Sign(req Request, public crypto.PublicKey, usages ...x509.ExtKeyUsage) ([]byte, error) {
 	serial, err := newSerial()

@@ -143,6 +143,13 @@ func (k *Keyring) Trust(bundle []byte) error {
 	return k.home.Save(Papers{Key: k.keyPEM, Certificate: certPEM, Trust: bundle})
 }
 
+// Roots are the CAs by which the agent knows its hub now.
+func (k *Keyring) Roots() *x509.CertPool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.pool
+}
+
 // Trusts names the bundle that the hub sent last (TrustDigest); empty before there was one.
 func (k *Keyring) Trusts() string {
 	k.mu.Lock()

@@ -237,7 +237,7 @@ func fit(packages []*wire.PackageStatus) []*wire.PackageStatus {
 	for i, p := range packages {
 		slim[i] = &wire.PackageStatus{
 			Package: p.GetPackage(), Release: p.GetRelease(), Revision: p.GetRevision(), Digest: p.GetDigest(),
-			Phase: p.GetPhase(), Objects: p.GetObjects(), Applied: p.GetApplied(), Healthy: p.GetHealthy(), PolicyId: p.GetPolicyId(),
+			Phase: p.GetPhase(), Objects: p.GetObjects(), Applied: p.GetApplied(), Healthy: p.GetHealthy(), PolicyId: p.GetPolicyId(), Refused: p.GetRefused(),
 		}
 	}
 	return slim

@@ -24,6 +24,8 @@ type Holding struct {
 	Release, Revision, Digest string
 	// Policy is the id of how it is treated.
 	Policy string
+	// Seal tells the signature that came with it; anySeal is not known.
+	Seal string
 	// Removing says that the agent is pruning it.
 	Removing bool
 }
@@ -37,7 +39,7 @@ func HoldingsOf(hello *wire.Hello) Holdings {
 	held := make(Holdings, len(hello.GetPackages()))
 	for _, p := range hello.GetPackages() {
 		held[v1alpha1.PackageKey(p.GetPackage())] = Holding{
-			Release: p.GetRelease(), Revision: p.GetRevision(), Digest: p.GetDigest(), Policy: p.GetPolicyId(),
+			Release: p.GetRelease(), Revision: p.GetRevision(), Digest: p.GetDigest(), Policy: p.GetPolicyId(), Seal: anySeal,
 			Removing: p.GetPhase() == wire.PackageStatus_REMOVING,
 		}
 	}
@@ -46,7 +48,19 @@ func HoldingsOf(hello *wire.Hello) Holdings {
 
 // holdingOf is what an agent holds once it has stored an assignment.
 func holdingOf(a *wire.Assignment) Holding {
-	return Holding{Release: a.GetRelease(), Revision: a.GetRevision(), Digest: a.Where().GetDigest(), Policy: a.GetPolicyId()}
+	return Holding{Release: a.GetRelease(), Revision: a.GetRevision(), Digest: a.Where().GetDigest(), Policy: a.GetPolicyId(), Seal: string(a.GetSeal().GetSignature())}
+}
+
+// anySeal is that of what an agent says that it holds: it took it by some seal, or before there were any.
+const anySeal = "any"
+
+// is says whether an agent that holds this has nothing to be told of an assignment.
+func (h Holding) is(a *wire.Assignment) bool {
+	want := holdingOf(a)
+	if h.Seal == anySeal {
+		want.Seal = anySeal
+	}
+	return h == want
 }
 
 // Acknowledge notes that the agent has stored change.
@@ -80,7 +94,7 @@ func Diff(held Holdings, desired DesiredSet) (*wire.DesiredState, bool) {
 	change := &wire.DesiredState{}
 	for _, key := range slices.Sorted(maps.Keys(desired.Assign)) {
 		a := desired.Assign[key]
-		if got, ok := held[key]; ok && got == holdingOf(a) {
+		if got, ok := held[key]; ok && got.is(a) {
 			continue
 		}
 		if len(change.Assign) < maxChanges {

@@ -20,7 +20,7 @@ import (
 	"umbel.dev/umbel/internal/delivery/apply/member"
 )
 
-// Needs is what an Engine needs. All fields are required.
+// Needs is what an Engine needs. All fields but Verify are required.
 type Needs struct {
 	// Dir is where the desired state and the inventories are kept; it has to survive the process.
 	Dir string
@@ -30,7 +30,9 @@ type Needs struct {
 	Secrets Secrets
 	// Fetch pulls a blob of size bytes by its digest. The engine verifies the digest itself.
 	Fetch func(ctx context.Context, repository, digest string, size int64) ([]byte, error)
-	Log   *slog.Logger
+	// Verify says why the hub did not make what an assignment says, by its seal; nil when it did. Without it nothing is verified.
+	Verify func(*wire.Assignment) error
+	Log    *slog.Logger
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -173,7 +175,11 @@ func (e *Engine) assign(a *wire.Assignment) error {
 			o.Next, o.Begun = nil, ""
 		}
 	}
+	if why := e.mistrusts(key, want, a); why != nil {
+		return e.refuse(key, a, why)
+	}
 	if u := e.roster.get(key); u != nil {
+		u.trust()
 		return u.tell(change)
 	}
 	u, err := loadUnit(e, disk.Open(e.dir, key), disk.Order{Package: key})

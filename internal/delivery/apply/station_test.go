@@ -54,8 +54,9 @@ type station struct {
 	dir       string
 	writes    atomic.Int64 // PATCH, POST, PUT and DELETE requests of the engine
 	offline   atomic.Bool  // the hub is away: nothing can be pulled
-	impatient bool         // what is not healthy is looked at soon
-	secrets   Secrets      // nil where nothing comes encrypted
+	verify    func(*wire.Assignment) error
+	impatient bool    // what is not healthy is looked at soon
+	secrets   Secrets // nil where nothing comes encrypted
 	log       io.Writer
 	// meddle, when it is set, sends a request of the engine on, or does something else.
 	meddle atomic.Pointer[func(r *http.Request, next http.RoundTripper) (*http.Response, error)]
@@ -110,7 +111,7 @@ func (s *station) start() {
 		})
 	})
 	engine, err := New(Needs{
-		Dir: s.dir, Config: config, Secrets: s.secrets, Fetch: s.fetch, Log: slog.New(slog.NewTextHandler(s.log, nil)), Now: time.Now,
+		Dir: s.dir, Config: config, Secrets: s.secrets, Fetch: s.fetch, Verify: s.verify, Log: slog.New(slog.NewTextHandler(s.log, nil)), Now: time.Now,
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -21,16 +21,17 @@ const maxFailures = 10
 
 // standing is how the package is doing.
 type standing struct {
-	phase    wire.PackageStatus_Phase
-	message  string
-	refused  refusals
-	waiting  bool              // another package has to do something first
-	held     *wire.DeletesHeld // what a release would delete and may not
-	repairs  int64
-	last     *wire.LastRepair
-	lastTold time.Time     // when a repair was told at once
-	drifts   []*wire.Drift // the latest first
-	recheck  *time.Timer   // looks at a fight again when it may be over
+	phase      wire.PackageStatus_Phase
+	message    string
+	refused    refusals
+	waiting    bool              // another package has to do something first
+	held       *wire.DeletesHeld // what a release would delete and may not
+	repairs    int64
+	last       *wire.LastRepair
+	lastTold   time.Time     // when a repair was told at once
+	drifts     []*wire.Drift // the latest first
+	recheck    *time.Timer   // looks at a fight again when it may be over
+	unbelieved unbelieved    // what is not taken from the hub
 }
 
 func (u *unit) say(phase wire.PackageStatus_Phase, format string, args ...any) {
@@ -154,6 +155,12 @@ func (u *unit) status(now time.Time) *wire.PackageStatus {
 		Package: string(u.key), Phase: u.standing.phase, Message: u.standing.message,
 		Repairs: u.standing.repairs, LastRepair: u.standing.last, Drifts: u.standing.drifts,
 		PolicyId: policyID(u.orders.now), DeletesHeld: u.standing.held,
+	}
+	if r := u.standing.unbelieved; r.release != "" {
+		s.Refused, s.Message = r.release, r.text
+		if s.Phase == wire.PackageStatus_APPLIED || u.orders.now.Target() == nil {
+			s.Phase = wire.PackageStatus_FAILED
+		}
 	}
 	if t := u.orders.now.Target(); t != nil {
 		s.Release, s.Revision, s.Digest = t.Release, t.Revision, t.Digest

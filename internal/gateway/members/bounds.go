@@ -43,6 +43,7 @@ func bounded(p *wire.PackageStatus) *wire.PackageStatus {
 		b.LastRepair = &wire.LastRepair{Object: clip(r.GetObject(), 512), Cause: clip(r.GetCause(), 256)}
 	}
 	b.DeletesHeld = boundedHeld(p.GetDeletesHeld())
+	b.Refused = clip(p.GetRefused(), 253)
 	b.Drifting, b.Drifts = p.GetDrifting(), boundedDrifts(p.GetDrifts())
 	return b
 }

@@ -367,6 +367,7 @@ func translate(key v1alpha1.PackageKey, p *wire.PackageStatus, before v1alpha1.M
 	if before.Phase == after.Phase && (before.Release == after.Release || before.Release == "") { // it may have been left out
 		after.Since = before.Since
 	}
+	after.Refused = p.GetRefused()
 	after.Drifting, after.Drifts = p.GetDrifting(), driftsOf(p.GetDrifts())
 	for _, f := range p.GetFailures() {
 		after.Failures = append(after.Failures, v1alpha1.ObjectFailure{Object: f.GetObject(), File: f.GetFile(), Message: f.GetMessage()})

@@ -97,7 +97,10 @@ func (a *Authority) loadOrCreate(ctx context.Context) (*corev1.Secret, error) {
 		if err != nil {
 			return nil, err
 		}
-		first := &state{issuer: ca, rotation: rotation{Number: 1, Phase: v1alpha1.CASettled}}
+		first, err := (&state{issuer: ca, rotation: rotation{Number: 1, Phase: v1alpha1.CASettled}}).signing(a.now())
+		if err != nil {
+			return nil, err
+		}
 		secret = &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: CASecret}, Type: corev1.SecretTypeTLS,
 		}
@@ -143,6 +146,11 @@ func (a *Authority) take(secret *corev1.Secret) error {
 		}
 	}
 	before := a.state
+	if fresh.signer == nil { // the driver writes one
+		if fresh, err = fresh.signing(a.now()); err != nil {
+			return err
+		}
+	}
 	a.state, a.version = fresh, secret.ResourceVersion
 	if before == nil || !before.issuer.Certificate().Equal(fresh.issuer.Certificate()) {
 		if err := a.serve(); err != nil {

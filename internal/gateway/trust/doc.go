@@ -3,7 +3,7 @@
 //
 // All of it is in one Secret, umbel-member-ca, so that no half of a change is ever seen: the CA that issues, with its key;
 // the next one, with its key, while a rotation is announced; those that are still accepted, retired or distrusted; and
-// the endorsements. Every replica of the hub follows the Secret; the driver, which one replica runs, changes it, under its
+// the endorsements; and the key by which the hub seals Releases (package identity/seal), whose certificate the issuing CA gives. Every replica of the hub follows the Secret; the driver, which one replica runs, changes it, under its
 // resourceVersion. The certificate that the gateway serves with is made by each replica for itself and never leaves it.
 //
 // A rotation, in steps, each one write of the Secret:

@@ -121,6 +121,9 @@ func (d *Driver) Step(ctx context.Context) (time.Duration, error) {
 	}
 	decided := next(seen, d.authority.pace, now)
 	after, err := d.apply(s, decided, asked, now)
+	if err == nil && after.signer == nil {
+		after, err = after.signing(now)
+	}
 	if err != nil {
 		return 0, err
 	}

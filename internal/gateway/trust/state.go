@@ -12,6 +12,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/identity/seal"
 )
 
 // The keys of the Secret. tls.crt and tls.key are the CA that issues.
@@ -23,6 +24,8 @@ const (
 	distrustedCert = "distrusted.crt"
 	endorsements   = "endorsements.crt"
 	rotationKey    = "rotation.json"
+	signerCert     = "signing.crt"
+	signerKey      = "signing.key"
 )
 
 // state is what the Secret says. It is never changed: each step makes another one.
@@ -33,7 +36,9 @@ type state struct {
 	accepted, retired, distrusted []*x509.Certificate
 	// endorsements lead from the issuer back to the first CA: each is signed by the one before.
 	endorsements []*x509.Certificate
-	rotation     rotation
+	// signer seals Releases; nil in a Secret of an earlier version.
+	signer   *seal.Signer
+	rotation rotation
 }
 
 // rotation is what there is to remember of a rotation.
@@ -47,6 +52,8 @@ type rotation struct {
 	// Request is the one that was answered last, Refused why nothing was done about it.
 	Request string `json:"request,omitempty"`
 	Refused string `json:"refused,omitempty"`
+	// Sealing is since when Releases are sealed.
+	Sealing time.Time `json:"sealing,omitzero"`
 }
 
 // caName is the name of a CA. Each has another one: a chain in which issuer and subject have the same name looks
@@ -82,6 +89,11 @@ func parse(secret *corev1.Secret) (*state, error) {
 		}
 		*into = bundle.CAs
 	}
+	if len(secret.Data[signerCert]) > 0 {
+		if s.signer, err = seal.NewSigner(identity.KeyPair{CertPEM: secret.Data[signerCert], KeyPEM: secret.Data[signerKey]}); err != nil {
+			return nil, fmt.Errorf("%s: %w", signerCert, err)
+		}
+	}
 	if raw := secret.Data[rotationKey]; len(raw) > 0 {
 		if err := json.Unmarshal(raw, &s.rotation); err != nil {
 			return nil, fmt.Errorf("%s: %w", rotationKey, err)
@@ -109,6 +121,12 @@ func (s *state) data() (map[string][]byte, error) {
 		if len(certs) > 0 {
 			data[key] = identity.EncodeCerts(certs)
 		}
+	}
+	if s.signer != nil {
+		if pair, err = s.signer.KeyPair(); err != nil {
+			return nil, err
+		}
+		data[signerCert], data[signerKey] = pair.CertPEM, pair.KeyPEM
 	}
 	data[rotationKey], err = json.Marshal(s.rotation)
 	return data, err
@@ -142,6 +160,11 @@ func (s *state) switched(now time.Time) (*state, error) {
 	after := *s
 	after.issuer, after.next = s.next, nil
 	after.rotation.Number++
+	signs, err := after.signing(now)
+	if err != nil {
+		return nil, err
+	}
+	after.signer = signs.signer
 	if s.rotation.Compromised {
 		// Whatever leads to an earlier CA leads to the stolen key as well, by its endorsement, which is public.
 		after.distrusted = slices.Concat(s.distrusted, []*x509.Certificate{s.issuer.Certificate()}, s.accepted, s.retired)
