@@ -55,7 +55,7 @@ func (o *Options) back(ctx context.Context, hub *client.Hub) error {
 func (m *move) held(ctx context.Context) ([]member.Found, error) {
 	label := v1alpha1.KeyOf(m.book.key.Namespace, m.book.key.Name).LabelValue()
 	all, err := m.member.Everything(ctx, "", v1alpha1.PackageLabel+"="+label)
-	return member.Ours(all), err
+	return member.Ours(all), m.onMember(ctx, err)
 }
 
 // giveBack goes the steps, of which each may have been done before.
@@ -71,7 +71,7 @@ func (m *move) giveBack(ctx context.Context, a adoption) error {
 		}
 		given = max(given, len(held))
 		_, err = m.member.GiveBack(ctx, member.Keys(held), a.Managers, metav1.NewTime(m.Now()))
-		return held, err
+		return held, m.onMember(ctx, err)
 	}
 	for _, s := range []struct {
 		name string
@@ -92,9 +92,9 @@ func (m *move) giveBack(ctx context.Context, a adoption) error {
 			if err != nil {
 				return err
 			}
-			return m.member.Disown(ctx, rest)
+			return m.onMember(ctx, m.member.Disown(ctx, rest))
 		}},
-		{"started again: " + m.from.String(), func(*progress.Step) error { return m.from.Start(ctx, m.control, a.Was) }},
+		{"started again: " + m.from.String(), func(*progress.Step) error { return m.onMember(ctx, m.from.Start(ctx, m.control, a.Was)) }},
 		{"the hub forgets it", func(step *progress.Step) error {
 			if last, err := m.book.forget(ctx, cluster); err != nil || !last {
 				return err

@@ -16,6 +16,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/adopt/member"
 	"umbel.dev/umbel/internal/cli/adopt/origin"
+	"umbel.dev/umbel/internal/cli/adopt/owner"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/fleet"
 	"umbel.dev/umbel/internal/cli/output"
@@ -131,7 +132,7 @@ func (m *move) read(ctx context.Context) (*v1alpha1.Package, *origin.Managed, er
 	}
 	managed, err := m.from.Read(ctx, m.control)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, m.onMember(ctx, err)
 	}
 	pkg := &v1alpha1.Package{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Package"},
@@ -153,14 +154,14 @@ func (m *move) plan(ctx context.Context, pkg *v1alpha1.Package, managed *origin.
 	view := progress.On(output.Streams{Err: m.Err}, m.Now)
 	defer view.Close()
 	step := view.Start("rendering, and asking cluster " + m.Cluster)
-	seen, err := m.look(ctx, pkg, plan)
+	seen, err := m.look(ctx, pkg, plan, managed.Managers)
 	if step.End(err) != nil {
 		return nil, err
 	}
 	return plan, plan.judge(managed, seen, exact(m.ref.Kind != origin.Kubectl))
 }
 
-func (m *move) look(ctx context.Context, pkg *v1alpha1.Package, plan *Plan) ([]member.Seen, error) {
+func (m *move) look(ctx context.Context, pkg *v1alpha1.Package, plan *Plan, from []owner.Manager) ([]member.Seen, error) {
 	files, name, clean, err := m.files(ctx, pkg)
 	if err != nil {
 		return nil, err
@@ -182,7 +183,8 @@ func (m *move) look(ctx context.Context, pkg *v1alpha1.Package, plan *Plan) ([]m
 	if err != nil {
 		return nil, err
 	}
-	return m.member.Look(ctx, objects)
+	seen, err := m.member.Look(ctx, objects, from)
+	return seen, m.onMember(ctx, err)
 }
 
 // files are those of the Package's source, and what they are called.
@@ -220,6 +222,18 @@ func address(from v1alpha1.Source) string {
 	return "the package itself"
 }
 
+// onMember makes an error one of the cluster that it is about, which nobody takes for one of the hub's API.
+func (m *move) onMember(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	where := m.Cluster
+	if m.Control != "" {
+		where += " or " + m.Control
+	}
+	return fmt.Errorf("on cluster %s: %s", where, err)
+}
+
 // takeOver goes the steps, of which each may have been done before.
 func (m *move) takeOver(ctx context.Context, pkg *v1alpha1.Package, managed *origin.Managed, plan *Plan) error {
 	cluster := v1alpha1.ClusterName(m.Cluster)
@@ -234,7 +248,7 @@ func (m *move) takeOver(ctx context.Context, pkg *v1alpha1.Package, managed *ori
 		do   func(*progress.Step) error
 	}{
 		{fmt.Sprintf("package %s is on the hub", m.book.key), func(*progress.Step) error { return m.book.open(ctx, pkg, cluster, note) }},
-		{"stopped: " + m.from.String(), func(*progress.Step) error { return m.from.Stop(ctx, m.control) }},
+		{"stopped: " + m.from.String(), func(*progress.Step) error { return m.onMember(ctx, m.from.Stop(ctx, m.control)) }},
 		{"the agent of " + m.Cluster + " holds it", func(step *progress.Step) error {
 			if err := m.book.place(ctx, cluster); err != nil {
 				return err
@@ -243,7 +257,7 @@ func (m *move) takeOver(ctx context.Context, pkg *v1alpha1.Package, managed *ori
 		}},
 		{"the fields are Umbel's", func(*progress.Step) (err error) {
 			_, err = m.member.TakeOver(ctx, plan.keys, managed.Managers)
-			return err
+			return m.onMember(ctx, err)
 		}},
 	} {
 		if err := view.Run(s.name, s.do); err != nil {

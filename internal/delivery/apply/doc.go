@@ -28,7 +28,8 @@
 //     a name alone may belong to somebody else by now.
 //   - What is in the inventory is a superset of what may be on the member: a crash between two steps loses nothing.
 //   - Never prune after a partial apply: the missing half may be what replaces the pruned half.
-//   - An object that was there before us is not ours to delete: it only loses what we added.
+//   - An object that was there before us is not ours to delete: it only loses what we added. An object has the last word of
+//     what becomes of it when it leaves, by a label.
 //   - An object that moves between packages is never deleted on the way: nothing is pruned before it is known what the
 //     other packages of the member want, and that a foundation goes takes nothing of theirs along.
 //   - Fields of others are not taken: a conflict is reported with the field and its owner, unless the object asks for

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -106,11 +107,11 @@ type Seen struct {
 	Problem string
 }
 
-// Look asks what would become of each of the objects.
-func (c *Cluster) Look(ctx context.Context, objects []Object) ([]Seen, error) {
+// Look asks what would become of each of the objects, when it is taken over from the managers.
+func (c *Cluster) Look(ctx context.Context, objects []Object, from []owner.Manager) ([]Seen, error) {
 	seen := make([]Seen, len(objects))
 	return seen, each(objects, func(i int, o Object) (err error) {
-		seen[i], err = c.look(ctx, o)
+		seen[i], err = c.look(ctx, o, from)
 		return err
 	})
 }
@@ -138,7 +139,7 @@ func (c *Cluster) KeyOf(id bundle.ID) (bundle.Key, schema.GroupVersionResource, 
 	return key, gvr, nil
 }
 
-func (c *Cluster) look(ctx context.Context, o Object) (Seen, error) {
+func (c *Cluster) look(ctx context.Context, o Object, from []owner.Manager) (Seen, error) {
 	key, gvr, err := c.KeyOf(o.ID)
 	s := Seen{Key: key, File: o.File}
 	if meta.IsNoMatchError(err) {
@@ -163,9 +164,16 @@ func (c *Cluster) look(ctx context.Context, o Object) (Seen, error) {
 			return s, fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	s.Then, err = at.Patch(ctx, key.Name, types.ApplyPatchType, o.Body, metav1.PatchOptions{
-		DryRun: []string{metav1.DryRunAll}, FieldManager: v1alpha1.FieldManager, Force: ptr.To(slices.ContainsFunc(s.Now.GetManagedFields(), member.IsOurs)),
-	})
+	apply := func(force bool) (err error) {
+		s.Then, err = at.Patch(ctx, key.Name, types.ApplyPatchType, o.Body, metav1.PatchOptions{
+			DryRun: []string{metav1.DryRunAll}, FieldManager: v1alpha1.FieldManager, Force: ptr.To(force),
+		})
+		return err
+	}
+	err = apply(slices.ContainsFunc(s.Now.GetManagedFields(), member.IsOurs))
+	if conflictsWith(err, from) {
+		err = apply(true) // it differs from what the other applied: what would change says more than whose it is
+	}
 	if status, is := errors.AsType[*apierrors.StatusError](err); is && status.ErrStatus.Code < http.StatusInternalServerError {
 		s.Problem, err = member.Explain(err), nil
 	}
@@ -173,6 +181,21 @@ func (c *Cluster) look(ctx context.Context, o Object) (Seen, error) {
 		return s, fmt.Errorf("%s: %w", key, err)
 	}
 	return s, nil
+}
+
+// conflictsWith says whether an error is a conflict with the managers, and with nobody else.
+func conflictsWith(err error, managers []owner.Manager) bool {
+	status, is := errors.AsType[*apierrors.StatusError](err)
+	if !is || !apierrors.IsConflict(err) || status.ErrStatus.Details == nil || len(status.ErrStatus.Details.Causes) == 0 {
+		return false
+	}
+	for _, cause := range status.ErrStatus.Details.Causes {
+		with := func(m owner.Manager) bool { return strings.Contains(cause.Message, strconv.Quote(m.Name)) }
+		if cause.Type != metav1.CauseTypeFieldManagerConflict || !slices.ContainsFunc(managers, with) {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *Cluster) at(gvr schema.GroupVersionResource, key bundle.Key) dynamic.ResourceInterface {

@@ -1,0 +1,120 @@
+package adopt
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/adopt/origin"
+	"umbel.dev/umbel/internal/hub"
+	"umbel.dev/umbel/internal/kube/kubetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
+
+// TestClustersMoveOneByOne: a Package takes over on one cluster after the other, remembers of each how it was, and goes with the last.
+func TestClustersMoveOneByOne(t *testing.T) {
+	config := kubetest.Start(t)
+	kubetest.InstallCRDs(t, config)
+	scheme, err := hub.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := kube.New(config, kube.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := book{hub: api, key: kube.ObjectKey{Namespace: "default", Name: "shop"}}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// selected are the clusters that the Placement names; none when it selects nobody.
+	selected := func() []string {
+		t.Helper()
+		var p v1alpha1.Placement
+		must(api.Get(t.Context(), b.key, &p))
+		if len(p.Spec.Fields) == 0 {
+			if diff := cmp.Diff([]string{"false"}, p.Spec.Expressions); diff != "" {
+				t.Errorf("it would select clusters: %s", diff)
+			}
+			return nil
+		}
+		if len(p.Spec.Expressions) != 0 {
+			t.Errorf("it selects nobody: %v", p.Spec.Expressions)
+		}
+		return p.Spec.Fields[0].Values
+	}
+	want := &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shop"}, Spec: v1alpha1.PackageSpec{
+		Source: v1alpha1.Source{Git: &v1alpha1.GitSource{URL: "https://git.example.com/x.git", Path: "."}}, PlacementRef: v1alpha1.LocalReference{Name: "shop"},
+	}}
+	from := func(name string) adoption {
+		return adoption{From: origin.Ref{Kind: origin.Kustomization, Namespace: "flux-system", Name: name}, Was: []byte(`{"suspend":false}`)}
+	}
+	must(b.open(t.Context(), want, "a", from("one")))
+	if got := selected(); got != nil {
+		t.Errorf("before the other is stopped, %v are selected", got)
+	}
+	must(b.place(t.Context(), "a"))
+	there, err := b.find(t.Context())
+	must(err)
+	must(fits(there, want))
+	must(b.open(t.Context(), want, "b", from("two")))
+	must(b.open(t.Context(), want, "a", from("later"))) // how it was at first is what counts
+	must(b.place(t.Context(), "b"))
+	must(b.place(t.Context(), "b"))
+	if diff := cmp.Diff([]string{"a", "b"}, selected()); diff != "" {
+		t.Errorf("selected (-want +got):\n%s", diff)
+	}
+	there, err = b.find(t.Context())
+	must(err)
+	all, err := adoptionsOf(there)
+	must(err)
+	if len(all) != 2 || all["a"].From.Name != "one" || all["b"].From.Name != "two" || string(all["a"].Was) != `{"suspend":false}` {
+		t.Errorf("it remembers %+v", all)
+	}
+	other := want.DeepCopy()
+	other.Spec.Source.Git.Path = "elsewhere"
+	if fits(there, other) == nil {
+		t.Error("another source was taken for the same")
+	}
+	stranger := there.DeepCopy()
+	stranger.Annotations = nil
+	if fits(stranger, want) == nil {
+		t.Error("a package of somebody else would be taken")
+	}
+
+	must(b.displace(t.Context(), "a", time.Now()))
+	there, err = b.find(t.Context())
+	must(err)
+	var p v1alpha1.Placement
+	must(api.Get(t.Context(), b.key, &p))
+	removal := there.Spec.Deletes.ApprovedRemoval
+	if diff := cmp.Diff([]v1alpha1.ClusterName{"a"}, removal.Clusters); diff != "" || removal.Generation != p.Generation || removal.Placement != "shop" {
+		t.Errorf("the removal of %v is approved for generation %d of %d", removal.Clusters, removal.Generation, p.Generation)
+	}
+	if diff := cmp.Diff([]string{"b"}, selected()); diff != "" {
+		t.Errorf("selected (-want +got):\n%s", diff)
+	}
+	last, err := b.forget(t.Context(), "a")
+	must(err)
+	if last {
+		t.Error("b has it still")
+	}
+	must(b.displace(t.Context(), "b", time.Now()))
+	if got := selected(); got != nil {
+		t.Errorf("the last one is gone, and %v are selected", got)
+	}
+	last, err = b.forget(t.Context(), "b")
+	must(err)
+	if there, err = b.find(t.Context()); there != nil || err != nil || !last {
+		t.Errorf("the last one is gone, and the package is %v, %v", there, err)
+	}
+}
