@@ -1,0 +1,51 @@
+package apply
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"umbel.dev/umbel/internal/delivery/bundle"
+)
+
+// TestRecordsAreFoundByTheirHolders: whatever is claimed, handed over and dropped, in any order, a holder's records are those that
+// say so themselves.
+func TestRecordsAreFoundByTheirHolders(t *testing.T) {
+	const seed = 7
+	random := rand.New(rand.NewPCG(seed, seed))
+	units := []*unit{{key: "a/a"}, {key: "b/b"}, {key: "c/c"}}
+	x := newIndex()
+	one := func() *unit { return units[random.IntN(len(units))] }
+	for step := range 5000 {
+		key := bundle.Key{Kind: "ConfigMap", Namespace: "n", Name: fmt.Sprint(random.IntN(20))}
+		switch random.IntN(4) {
+		case 0, 1:
+			x.claim(key, schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, one())
+		case 2:
+			x.give(key, one(), one())
+		case 3:
+			if r := x.get(key); r != nil {
+				x.drop(r)
+			}
+		}
+		for _, u := range units {
+			want := 0
+			for _, r := range x.records {
+				if r.heldBy(u) {
+					want++
+				}
+			}
+			got := 0
+			x.each(u, func(r *record) {
+				if got++; !r.heldBy(u) || x.records[r.key] != r {
+					t.Fatalf("step %d: %s is said to hold %s", step, u.key, r.key)
+				}
+			})
+			if got != want {
+				t.Fatalf("step %d: %s is said to hold %d, and holds %d", step, u.key, got, want)
+			}
+		}
+	}
+}
