@@ -6,6 +6,7 @@ import (
 )
 
 // HelmSource is a chart of a repository of Helm charts. How it is rendered is said in spec.helm.
+// +kubebuilder:validation:XValidation:rule="!has(self.verify) || self.url.startsWith('oci')",message="verify is for charts of an OCI registry: cosign signs nothing else"
 type HelmSource struct {
 	// url of the repository: https://…, http://…, or oci://HOST/PATH, without the chart. oci+http:// speaks plain HTTP to a
 	// registry that has nothing else; credentials are sent over plain HTTP to the hub's own machine only.
@@ -31,6 +32,10 @@ type HelmSource struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5s')",message="pollInterval is at least 5s"
 	// +optional
 	PollInterval *metav1.Duration `json:"pollInterval,omitempty"`
+	// verify has the hub take charts of an OCI registry only that are signed by cosign with a key that is known. Without it every
+	// chart is taken.
+	// +optional
+	Verify *Verification `json:"verify,omitempty"`
 }
 
 // HelmOptions say how a chart is rendered, be it of a repository of charts or a folder of a Git repository or an OCI artifact

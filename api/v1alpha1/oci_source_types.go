@@ -38,4 +38,7 @@ type OCISource struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5s')",message="pollInterval is at least 5s"
 	// +optional
 	PollInterval *metav1.Duration `json:"pollInterval,omitempty"`
+	// verify has the hub take artifacts only that are signed by cosign with a key that is known. Without it every artifact is taken.
+	// +optional
+	Verify *Verification `json:"verify,omitempty"`
 }

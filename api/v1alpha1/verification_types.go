@@ -37,7 +37,7 @@ type GitVerification struct {
 // Verification says whose signatures are taken.
 type Verification struct {
 	// keysFrom are Secrets and ConfigMaps on the hub, in the namespace of the Package, each of whose entries holds keys: of Git
-	// a file of allowed signers as ssh has it, or GPG public keys in armour. They are read as often as the source is
+	// a file of allowed signers as ssh has it, or GPG public keys in armour; of artifacts public keys in PEM, as cosign makes them. They are read as often as the source is
 	// asked. A key that is taken out is not trusted any more, also for what it signed before.
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
@@ -58,7 +58,7 @@ type KeysReference struct {
 
 // Verified says by whom a revision was signed.
 type Verified struct {
-	// under names the rule by which it was verified; a rule that changes is another one.
+	// under names the rule by which it was verified; a rule that changes is another one. It is empty when it does not hold now.
 	Under string `json:"under"`
 	// revision that was verified.
 	Revision string `json:"revision"`
@@ -67,6 +67,17 @@ type Verified struct {
 	Tag string `json:"tag,omitempty"`
 	// by names who signed it, and the key.
 	By string `json:"by"`
+}
+
+// Doubted is the same revision under no rule: what was signed is remembered, the tag above all, since it may be verified again once
+// the keys are right. Nil stays nil.
+func (v *Verified) Doubted() *Verified {
+	if v == nil {
+		return nil
+	}
+	doubted := *v
+	doubted.Under = ""
+	return &doubted
 }
 
 // VerifiedUnder says whether the hub found the Release to be verified under a rule.

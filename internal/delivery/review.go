@@ -38,7 +38,10 @@ func (c *Controller) review(ctx context.Context, v *visit, r rule, ref source.Re
 func (c *Controller) standing(v *visit, r rule, ref source.Ref, release *v1alpha1.Release) *v1alpha1.Verified {
 	said := release.Verified()
 	if v.memo.keyring.err != nil {
-		return nil // there is no key
+		return said.Doubted() // there is no key
+	}
+	if !SameSource(release.Spec.Source, v.pkg.Spec.Source) && said == nil {
+		return nil // of another place, whose cache this is not
 	}
 	revisions := []source.Revision{{ID: release.Spec.Revision}}
 	if release.Spec.Revision == v.head.ID {
@@ -56,7 +59,7 @@ func (c *Controller) standing(v *visit, r rule, ref source.Ref, release *v1alpha
 			return said
 		}
 	}
-	return nil
+	return said.Doubted()
 }
 
 // sign marks the current Release, when it is what a verified revision gives: it may have been made of an earlier one.

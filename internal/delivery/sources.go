@@ -65,7 +65,7 @@ func placeOf(namespace string, from v1alpha1.Source) (place, bool) {
 	case from.OCI != nil:
 		artifact := from.OCI
 		p := place{
-			ref:    source.Ref{Kind: source.OCI, URL: artifact.URL, Name: artifact.Tag + artifact.Digest, Range: artifact.Semver, Secret: secretOf(namespace, artifact.SecretRef)},
+			ref:    source.Ref{Kind: source.OCI, URL: artifact.URL, Name: artifact.Tag + artifact.Digest, Range: artifact.Semver, Secret: secretOf(namespace, artifact.SecretRef), Signed: artifact.Verify != nil},
 			folder: artifact.Path, poll: pollOf(artifact.PollInterval),
 		}
 		if p.ref.Name == "" && p.ref.Range == "" {
@@ -75,7 +75,7 @@ func placeOf(namespace string, from v1alpha1.Source) (place, bool) {
 	case from.Helm != nil:
 		chart := from.Helm
 		p := place{
-			ref:    source.Ref{Kind: source.Helm, URL: chart.URL, Chart: chart.Chart, Range: chart.Version, Secret: secretOf(namespace, chart.SecretRef)},
+			ref:    source.Ref{Kind: source.Helm, URL: chart.URL, Chart: chart.Chart, Range: chart.Version, Secret: secretOf(namespace, chart.SecretRef), Signed: chart.Verify != nil},
 			folder: ".", poll: pollOf(chart.PollInterval),
 		}
 		if p.ref.Range == "" {
@@ -103,6 +103,7 @@ func pollOf(every *metav1.Duration) time.Duration {
 // sameAs says whether two places are the same one. How often it is asked, and with which Secret, does not matter.
 func (p place) sameAs(other place) bool {
 	p.ref.Secret, other.ref.Secret = "", ""
+	p.ref.Signed, other.ref.Signed = false, false
 	return p.ref == other.ref && source.Clean(p.folder) == source.Clean(other.folder)
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,7 +24,7 @@ import (
 
 // rule says by whom a source has to be signed.
 type rule struct {
-	mode     v1alpha1.GitVerificationMode
+	mode     v1alpha1.GitVerificationMode // empty for artifacts
 	keysFrom []v1alpha1.KeysReference
 	field    string // where the Package says so
 	digest   string // of the rule; empty when there is none
@@ -38,6 +39,10 @@ func ruleOf(from v1alpha1.Source) rule {
 		if r.mode == "" {
 			r.mode = v1alpha1.VerifyHEAD
 		}
+	case from.OCI != nil && from.OCI.Verify != nil:
+		r = rule{keysFrom: from.OCI.Verify.KeysFrom, field: "spec.source.oci.verify"}
+	case from.Helm != nil && from.Helm.Verify != nil:
+		r = rule{keysFrom: from.Helm.Verify.KeysFrom, field: "spec.source.helm.verify"}
 	default:
 		return rule{}
 	}
@@ -79,7 +84,8 @@ type keyring struct {
 	refresh    string
 	at         time.Time
 	keys       *signature.Keys
-	err        error // why they cannot be used
+	err        error     // why they cannot be used
+	fetched    time.Time // the fetch that verdicts are of: an artifact may be signed later
 	verdicts   map[source.Revision]verdict
 }
 
@@ -148,6 +154,8 @@ func (r rule) what(revision source.Revision) string {
 		return fmt.Sprintf("tag %s (%s)", revision.Name, source.Short(revision.ID))
 	case v1alpha1.VerifyTagAndHEAD:
 		return fmt.Sprintf("tag %s or its commit %s", revision.Name, source.Short(revision.ID))
+	case "":
+		return fmt.Sprintf("artifact %s (%s)", revision.Name, source.Short(digestIn(revision.ID)))
 	}
 	return "commit " + source.Short(revision.ID)
 }
@@ -179,6 +187,14 @@ func (c *Controller) judge(v *visit, r rule, ref source.Ref, revision source.Rev
 	return found
 }
 
+// digestIn is the digest of an artifact, or of a chart of a version.
+func digestIn(revision string) string {
+	if _, digest, found := strings.Cut(revision, "@"); found {
+		return digest
+	}
+	return revision
+}
+
 // unreadable says that it cannot be told whether something is signed.
 type unreadable struct{ error }
 
@@ -186,6 +202,10 @@ type unreadable struct{ error }
 func signers(keys *signature.Keys, mode v1alpha1.GitVerificationMode, evidence source.Evidence, revision source.Revision) (string, error) {
 	var tag, commit signature.Signer
 	var err error
+	if mode == "" {
+		signer, err := keys.Artifact(digestIn(revision.ID), evidence.Signatures)
+		return signer.String(), err
+	}
 	if mode != v1alpha1.VerifyHEAD {
 		if evidence.Tag == nil {
 			return "", errors.New("it is no annotated tag, which alone can be signed")
@@ -213,6 +233,9 @@ func (c *Controller) readKeys(ctx context.Context, v *visit, r rule) error {
 	at, _ := placeOf(v.pkg.Namespace, v.pkg.Spec.Source)
 	now, every := c.now(), pollEvery(v.key, at.poll, nil)
 	if known := &v.memo.keyring; !known.at.IsZero() && known.generation == v.pkg.Generation && known.refresh == v.memo.refresh && now.Sub(known.at) < every {
+		if !known.fetched.Equal(v.fetched) {
+			known.fetched, known.verdicts = v.fetched, map[source.Revision]verdict{}
+		}
 		v.again(known.at.Add(every).Sub(now))
 		return nil
 	}
@@ -220,7 +243,7 @@ func (c *Controller) readKeys(ctx context.Context, v *visit, r rule) error {
 	if failed := (*apiError)(nil); errors.As(err, &failed) {
 		return fmt.Errorf("reading the keys of package %s: %w", v.key, failed.error)
 	}
-	v.memo.keyring = keyring{generation: v.pkg.Generation, refresh: v.memo.refresh, at: now, keys: keys, err: err, verdicts: map[source.Revision]verdict{}}
+	v.memo.keyring = keyring{generation: v.pkg.Generation, refresh: v.memo.refresh, at: now, keys: keys, err: err, fetched: v.fetched, verdicts: map[source.Revision]verdict{}}
 	v.again(every)
 	return nil
 }

@@ -1,6 +1,10 @@
 package delivery_test
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -9,6 +13,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/source/sourcetest"
+	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
 // keys writes a ConfigMap with keys, be it there or not.
@@ -43,7 +48,7 @@ func (h *hub) marked(name string) string {
 	h.t.Helper()
 	for _, release := range h.releases() {
 		if release.Name == h.pkg(name).Status.Release {
-			if verified := release.Verified(); verified != nil {
+			if verified := release.Verified(); verified != nil && verified.Under != "" {
 				return verified.Revision + " by " + verified.By
 			}
 		}
@@ -183,6 +188,14 @@ func TestSignedTags(t *testing.T) {
 	repo.Git("tag", "v1.1.0")
 	h.refresh("app")
 	h.waitFor("app", v1alpha1.ConditionVerified, "False NotVerified", "tag v1.1.0", "no annotated tag")
+	// The keys are wrong for a moment: what was verified before, and is not the newest, is verified again.
+	h.secret("signers", map[string]string{"allowed_signers": "ada@example.org a typo"}, nil)
+	h.refresh("app")
+	h.waitFor("app", v1alpha1.ConditionVerified, "False KeysInvalid", "line 1 of allowed signers", "stays")
+	h.waitTold(eu, key, "keep")
+	h.secret("signers", map[string]string{"allowed_signers": ada.Public()}, nil)
+	h.refresh("app")
+	h.waitTold(eu, key, `"one"`)
 	// The signed object of v1.0.0 under the name of a newer version.
 	repo.Git("update-ref", "refs/tags/v1.2.0", repo.Git("rev-parse", "refs/tags/v1.0.0"))
 	h.refresh("app")
@@ -199,4 +212,109 @@ func TestSignedTags(t *testing.T) {
 	repo.Git("tag", "-s", "-m", "three", "v1.4.0")
 	h.refresh("app")
 	h.waitTold(eu, key, `"three"`)
+}
+
+// TestSignedArtifacts: an artifact and a chart are delivered when cosign signed them with a known key, in either form, also when
+// the signature comes later; and nothing else is.
+func TestSignedArtifacts(t *testing.T) {
+	h := newHub(t)
+	eu := h.cluster("eu", nil)
+	h.place("prod", eu)
+	registry := sourcetest.NewRegistry(t, "")
+	ada, eve := sourcetest.NewCosign(t, "ecdsa"), sourcetest.NewCosign(t, "ecdsa")
+	h.keys("signers", map[string]string{"cosign.pub": ada.Public()})
+	h.secret("registry", map[string]string{"ca.crt": string(registry.CA)}, nil)
+	push := func(value string) string {
+		return registry.Push("fleet/shop", []sourcetest.Layer{{
+			MediaType: "application/vnd.cncf.flux.content.v1.tar+gzip", Blob: sourcetest.Tarball(t, "", map[string]string{"a.yaml": configMap("a", value)}),
+		}}, "latest")
+	}
+	verify := &v1alpha1.Verification{KeysFrom: []v1alpha1.KeysReference{{Kind: "ConfigMap", Name: "signers"}}}
+	first := push("one")
+	key := h.from("app", "prod", v1alpha1.Source{OCI: &v1alpha1.OCISource{
+		URL: "oci://" + registry.Host + "/fleet/shop", SecretRef: &v1alpha1.LocalReference{Name: "registry"}, Verify: verify,
+	}})
+	h.waitFor("app", v1alpha1.ConditionVerified, "False NotVerified", "artifact latest ("+first[:19]+")", "it is not signed")
+	registry.Attach("fleet/shop", first, eve.Simple(first))
+	h.refresh("app")
+	h.waitFor("app", v1alpha1.ConditionVerified, "False NotVerified", "by none of the keys")
+	registry.Attach("fleet/shop", first, ada.Bundle(first))
+	h.refresh("app")
+	h.waitTold(eu, key, `"one"`)
+	h.waitFor("app", v1alpha1.ConditionVerified, "True Verified", "artifact latest ("+first[:19]+") is signed by cosign SHA256:")
+
+	// What ada signed is another artifact.
+	second := push("two")
+	registry.Attach("fleet/shop", second, ada.Simple(first))
+	h.refresh("app")
+	h.waitFor("app", v1alpha1.ConditionVerified, "False NotVerified", "signed another artifact", "stays")
+	h.waitTold(eu, key, `"one"`)
+	third := push("three")
+	registry.Attach("fleet/shop", third, ada.Simple(third))
+	h.refresh("app")
+	h.waitTold(eu, key, `"three"`)
+
+	chart := registry.Push("charts/web", []sourcetest.Layer{{
+		MediaType: "application/vnd.cncf.helm.chart.content.v1.tar+gzip", Blob: sourcetest.Tarball(t, "web", map[string]string{
+			"Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n", "templates/a.yaml": configMap("b", "charted"),
+		}),
+	}}, "1.0.0")
+	other := h.from("web", "prod", v1alpha1.Source{Helm: &v1alpha1.HelmSource{
+		URL: "oci://" + registry.Host + "/charts", Chart: "web", SecretRef: &v1alpha1.LocalReference{Name: "registry"}, Verify: verify,
+	}})
+	h.waitFor("web", v1alpha1.ConditionVerified, "False NotVerified", "it is not signed")
+	registry.Attach("charts/web", chart, ada.Simple(chart))
+	h.refresh("web")
+	h.waitTold(eu, other, `"charted"`)
+	bad := &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: "bad"}}
+	bad.Spec.PlacementRef.Name = "prod"
+	bad.Spec.Source.Helm = &v1alpha1.HelmSource{URL: "https://charts.example.com", Chart: "web", Verify: verify}
+	if err := h.Create(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "verify is for charts of an OCI registry") {
+		t.Errorf("the API takes a chart over https that is to be signed: %v", err)
+	}
+}
+
+// TestTheRunbookOfSignatures runs every command of docs/operate/signatures.md, in a repository whose Package is called app.
+func TestTheRunbookOfSignatures(t *testing.T) {
+	h := newHub(t)
+	eu := h.cluster("eu", nil)
+	h.place("prod", eu)
+	repo := sourcetest.New(t)
+	repo.Commit(map[string]string{"a.yaml": configMap("a", "one")})
+	key := h.create("app", repo.URL(), ".", "prod")
+	h.waitTold(eu, key, `"one"`)
+	page, err := os.ReadFile("../../docs/operate/signatures.md")
+	h.must(err)
+	kube, err := kubetest.Binary()
+	h.must(err)
+	bin := t.TempDir()
+	kubectl := fmt.Sprintf("#!/bin/sh\nexec %q kubectl --namespace %s \"$@\"\n", kube, h.namespace)
+	h.must(os.WriteFile(filepath.Join(bin, "kubectl"), []byte(kubectl), 0o700))
+	blocks := strings.Split(string(page), "```")
+	if len(blocks) != 2*4+1 {
+		t.Fatalf("the page has %d blocks", len(blocks)/2)
+	}
+	for i := 1; i < len(blocks); i += 2 {
+		shell := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", blocks[i])
+		shell.Dir = repo.Dir
+		shell.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "KUBECONFIG="+kubetest.Kubeconfig(t, h.config),
+			"GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org")
+		said, err := shell.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", blocks[i], err, said)
+		}
+		if i < 5 {
+			h.refresh("app")
+		}
+		if i == 3 {
+			h.waitFor("app", v1alpha1.ConditionVerified, "True Verified", "is signed by ada@example.org (ssh SHA256:")
+			h.waitTold(eu, key, `"one"`)
+		}
+		if i == 5 && !strings.Contains(string(said), "ada@example.org (ssh SHA256:") {
+			t.Errorf("the page shows %s", said)
+		}
+	}
+	h.refresh("app")
+	h.waitFor("app", v1alpha1.ConditionVerified, "True Verified", "commit "+repo.Git("rev-parse", "HEAD")[:12])
+	h.waitTold(eu, key, `"one"`)
 }

@@ -134,7 +134,8 @@ func (a *Account) source(pkg *v1alpha1.Package) {
 		return
 	}
 	a.condition(Source, pkg, v1alpha1.ConditionFetched)
-	if git := pkg.Spec.Source.Git; git != nil && git.Verify != nil {
+	from := pkg.Spec.Source
+	if from.Git != nil && from.Git.Verify != nil || from.OCI != nil && from.OCI.Verify != nil || from.Helm != nil && from.Helm.Verify != nil {
 		a.condition(Source, pkg, v1alpha1.ConditionVerified)
 	}
 }

@@ -34,6 +34,8 @@ type Ref struct {
 	Submodules bool
 	// Secret with the credentials, as NAMESPACE/NAME; empty for none.
 	Secret string
+	// Signed has the signatures of an artifact fetched beside it.
+	Signed bool
 }
 
 // Version is what the Ref asks for, in words.
@@ -58,6 +60,15 @@ type Revision struct {
 type Evidence struct {
 	// Commit and Tag are objects of Git, without their kind and length; Tag is nil where the tag has none of its own.
 	Commit, Tag []byte
+	// Signatures are those of an artifact.
+	Signatures []Signature
+}
+
+// Signature is one of cosign's: what was signed and the signature of it, or a bundle of sigstore with both.
+type Signature struct {
+	Payload   []byte `json:"payload,omitempty"`
+	Signature []byte `json:"signature,omitempty"`
+	Bundle    []byte `json:"bundle,omitempty"`
 }
 
 // Witness is a Reader that knows what revisions are signed with. Its methods may be called from many goroutines.

@@ -61,6 +61,18 @@ func revision(version, digest string) source.Revision {
 	return source.Revision{ID: version + "@" + digest, Name: version}
 }
 
+// Evidence implements source.Witness, for charts in OCI registries.
+func (r *Reader) Evidence(ref source.Ref, of source.Revision) (source.Evidence, error) {
+	_, digest, found := strings.Cut(of.ID, "@")
+	if !found || !overOCI(ref) {
+		return source.Evidence{}, fmt.Errorf("%q is no chart of an OCI registry", of.ID)
+	}
+	return r.registries.Evidence(ref, source.Revision{ID: digest})
+}
+
+// Before implements source.Witness: a version says by itself which is the older one, and its range which is taken.
+func (r *Reader) Before(source.Ref, string, string) (bool, error) { return false, nil }
+
 // Tree implements source.Reader.
 func (r *Reader) Tree(ref source.Ref, revision string) (fs.FS, error) {
 	_, digest, found := strings.Cut(revision, "@")

@@ -67,6 +67,9 @@ func (r *Reader) Resolve(ctx context.Context, ref source.Ref, with source.Creden
 	if err == nil {
 		err = r.fetch(ctx, repository, ref, found)
 	}
+	if err == nil && ref.Signed {
+		err = r.fetchSignatures(ctx, repository, ref, found)
+	}
 	if err != nil {
 		return source.Revision{}, explain(ref, tag, err)
 	}

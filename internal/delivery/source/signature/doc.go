@@ -7,6 +7,7 @@
 //     public keys in PEM, which are cosign's. An entry that is none of them is an error: a key that is left out by mistake
 //     would look like one that was taken back.
 //  2. Commit and Tag take the signature out of a Git object, just as git does, and verify the rest of its bytes.
+//  3. Artifact verifies cosign's signatures of an artifact: those of simple signing, and the bundles of cosign 3.
 //
 // Laws:
 //   - What is verified is what is used: the bytes of the object whose hash is the revision. An object whose first line is not

@@ -18,6 +18,7 @@ const maxKeys = 1 << 20
 type Keys struct {
 	ssh []allowed
 	gpg openpgp.EntityList
+	pem []publicKey
 }
 
 // Signer is who signed.
@@ -55,7 +56,7 @@ func Parse(entries map[string][]byte) (*Keys, error) {
 			return nil, fmt.Errorf("key %q: %w", name, err)
 		}
 	}
-	if len(keys.ssh)+len(keys.gpg) == 0 {
+	if len(keys.ssh)+len(keys.gpg)+len(keys.pem) == 0 {
 		return nil, errors.New("there is no key in it")
 	}
 	return keys, nil
@@ -67,7 +68,7 @@ func (k *Keys) add(entry []byte) error {
 	case strings.HasPrefix(text, pgpKey):
 		return k.addGPG(text)
 	case strings.HasPrefix(text, pemAny):
-		return errors.New("it is neither a file of allowed signers nor a GPG public key in armour")
+		return k.addPEM(text)
 	}
 	signers, err := parseAllowed(text)
 	k.ssh = append(k.ssh, signers...)
