@@ -3,6 +3,7 @@ package adopt
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -27,7 +28,9 @@ func TestKubectl(t *testing.T) {
 	w.theSame(t, ns, before)
 	w.wrote(t, writes, map[string]int{})
 
+	begun := time.Now()
 	done := w.does(t, append(args, "--yes")...)
+	in := time.Since(begun)
 	if want := "package/shop: 1000 objects taken over on cluster prod-eu\n"; done.Out != want {
 		t.Errorf("it said %q\n%s", done.Out, done.Err)
 	}
@@ -41,7 +44,9 @@ func TestKubectl(t *testing.T) {
 	}
 
 	writes = w.writes(t)
+	begun = time.Now()
 	w.does(t, "adopt", "back", "shop", "--cluster", cluster, "--yes")
+	t.Logf("%d objects: %s in, %s out", many, in, time.Since(begun))
 	w.theSame(t, ns, before)
 	w.wrote(t, writes, map[string]int{"PATCH": 2 * many})
 	if labels, notes := w.labelled(t, ns); labels+notes != 0 {
