@@ -58,17 +58,22 @@ type PlannedContent struct {
 	// digest of the content, as a Release has it.
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
 	Digest string `json:"digest"`
+	// deletes are the objects that it would delete on some of the clusters, as KIND[.GROUP] [NAMESPACE/]NAME.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10000
+	// +optional
+	Deletes []string `json:"deletes,omitempty"`
 	// clusters are those that were asked about it.
 	// +listType=atomic
 	// +optional
 	Clusters []PlannedCluster `json:"clusters,omitempty"`
 }
 
-// PlannedCluster is what a content would change on one cluster.
+// PlannedCluster is what a content would add and change on one cluster.
 type PlannedCluster struct {
 	// name of the cluster.
 	Name ClusterName `json:"name"`
-	// changes is a hash of what would be added, changed and deleted there, with every line that differs.
+	// changes is a hash of what would be added and changed there, with every line that differs.
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{32}$`
 	Changes string `json:"changes"`
 }

@@ -1250,9 +1250,11 @@ type Policy struct {
 	DeleteBudget *Budget `protobuf:"bytes,1,opt,name=delete_budget,json=deleteBudget,proto3" json:"delete_budget,omitempty"`
 	// delete_approvals are words that were given.
 	DeleteApprovals []*DeleteApproval `protobuf:"bytes,2,rep,name=delete_approvals,json=deleteApprovals,proto3" json:"delete_approvals,omitempty"`
-	// planned is a hash of what somebody has seen that the release changes here: when it would change anything else, it is not
+	// planned is a hash of what somebody has seen that the release adds and changes here: when it would do anything else, it is not
 	// applied. Empty lets it change what it does; "none" lets it change nothing, since nobody has seen it.
 	Planned string `protobuf:"bytes,3,opt,name=planned,proto3" json:"planned,omitempty"`
+	// planned_deletes are objects of which somebody has seen that the release deletes them, as KIND[.GROUP] [NAMESPACE/]NAME.
+	PlannedDeletes []string `protobuf:"bytes,4,rep,name=planned_deletes,json=plannedDeletes,proto3" json:"planned_deletes,omitempty"`
 	// drift_mode says what is done about objects that somebody else changed or deleted.
 	DriftMode Policy_DriftMode `protobuf:"varint,10,opt,name=drift_mode,json=driftMode,proto3,enum=umbel.wire.v1.Policy_DriftMode" json:"drift_mode,omitempty"`
 	// drift_ignore are fields that are set when an object is created, and left to others from then on.
@@ -1317,6 +1319,13 @@ func (x *Policy) GetPlanned() string {
 		return x.Planned
 	}
 	return ""
+}
+
+func (x *Policy) GetPlannedDeletes() []string {
+	if x != nil {
+		return x.PlannedDeletes
+	}
+	return nil
 }
 
 func (x *Policy) GetDriftMode() Policy_DriftMode {
@@ -3424,11 +3433,12 @@ const file_session_proto_rawDesc = "" +
 	"\bvariants\x18\x04 \x01(\rR\bvariants\x12\x18\n" +
 	"\avariant\x18\x05 \x01(\rR\avariant\x12\x12\n" +
 	"\x04root\x18\x06 \x01(\fR\x04root\x12\x12\n" +
-	"\x04path\x18\a \x03(\fR\x04path\"\xf2\x03\n" +
+	"\x04path\x18\a \x03(\fR\x04path\"\x9b\x04\n" +
 	"\x06Policy\x12:\n" +
 	"\rdelete_budget\x18\x01 \x01(\v2\x15.umbel.wire.v1.BudgetR\fdeleteBudget\x12H\n" +
 	"\x10delete_approvals\x18\x02 \x03(\v2\x1d.umbel.wire.v1.DeleteApprovalR\x0fdeleteApprovals\x12\x18\n" +
-	"\aplanned\x18\x03 \x01(\tR\aplanned\x12>\n" +
+	"\aplanned\x18\x03 \x01(\tR\aplanned\x12'\n" +
+	"\x0fplanned_deletes\x18\x04 \x03(\tR\x0eplannedDeletes\x12>\n" +
 	"\n" +
 	"drift_mode\x18\n" +
 	" \x01(\x0e2\x1f.umbel.wire.v1.Policy.DriftModeR\tdriftMode\x12=\n" +

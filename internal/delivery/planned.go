@@ -30,14 +30,16 @@ type Plans struct {
 	required bool
 	id       string // tells these from others: a Plan never changes
 	changes  map[string]map[v1alpha1.ClusterName]string
+	deletes  map[string][]string // by content
 }
 
-// PlansOf takes the Plans of a Package together. Of two that speak of the same content and cluster the newer counts.
+// PlansOf takes the Plans of a Package together. Of two that speak of the same content and cluster the newer counts; what either
+// has seen deleted may be.
 func PlansOf(policy v1alpha1.PlanPolicy, plans []v1alpha1.Plan) Plans {
 	if policy != v1alpha1.PlanRequired {
 		return Plans{}
 	}
-	p := Plans{required: true, changes: map[string]map[v1alpha1.ClusterName]string{}}
+	p := Plans{required: true, changes: map[string]map[v1alpha1.ClusterName]string{}, deletes: map[string][]string{}}
 	plans = slices.SortedFunc(slices.Values(plans), olderPlan)
 	var ids []string
 	for i := range plans {
@@ -46,6 +48,7 @@ func PlansOf(policy v1alpha1.PlanPolicy, plans []v1alpha1.Plan) Plans {
 			if p.changes[content.Digest] == nil {
 				p.changes[content.Digest] = map[v1alpha1.ClusterName]string{}
 			}
+			p.deletes[content.Digest] = append(p.deletes[content.Digest], content.Deletes...)
 			for _, cluster := range content.Clusters {
 				p.changes[content.Digest][cluster.Name] = cluster.Changes
 			}
@@ -73,13 +76,20 @@ func (p Plans) Cover(release, before *v1alpha1.ReleaseSpec) bool {
 	})
 }
 
-// planned says what an agent is told that a release may change on its cluster; empty is anything. What goes back to a release
-// that was there before is planned already, or there would be no way back.
-func (s *Seen) planned(cluster v1alpha1.ClusterName, variant *v1alpha1.Variant) string {
+// planned is what an agent is told that a release may do on its cluster: a hash of what it adds and changes, which is empty for
+// anything, and what it deletes.
+type planned struct {
+	changes string
+	deletes []string
+}
+
+// planned says what an agent is told that a release may do on its cluster. What goes back to a release that was there before is
+// planned already, or there would be no way back.
+func (s *Seen) planned(cluster v1alpha1.ClusterName, variant *v1alpha1.Variant) planned {
 	if !s.Plans.required || s.Staged != nil && s.Staged.Back {
-		return ""
+		return planned{}
 	}
-	return cmp.Or(s.Plans.changes[variant.Digest][cluster], unseen)
+	return planned{cmp.Or(s.Plans.changes[variant.Digest][cluster], unseen), s.Plans.deletes[variant.Digest]}
 }
 
 // unplanned returns the clusters that wait for a Plan: those for which there is none of what they would get, and that do
@@ -97,7 +107,7 @@ func (s *Seen) unplanned(members []Member) (clusters []v1alpha1.ClusterName) {
 		if want == nil || member.Holds != nil && member.Holds.Digest == want.Digest {
 			continue
 		}
-		if s.planned(member.Name, want) == unseen {
+		if s.planned(member.Name, want).changes == unseen {
 			clusters = append(clusters, member.Name)
 		}
 	}

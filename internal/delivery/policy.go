@@ -91,11 +91,11 @@ func (p Policy) Equal(other Policy) bool {
 	return true
 }
 
-// on puts the policy on a message to a cluster, with what is planned there. The message is shared: where the cluster has a policy of its own it gets a
-// copy.
-func (p Policy) on(message *wire.Assignment, cluster v1alpha1.ClusterName, planned string) *wire.Assignment {
+// on puts the policy on a message to a cluster, with what is planned there. The message is shared: where the cluster has a
+// policy of its own it gets a copy.
+func (p Policy) on(message *wire.Assignment, cluster v1alpha1.ClusterName, planned planned) *wire.Assignment {
 	approvals := p.named[cluster]
-	if message == nil || len(approvals) == 0 && planned == "" {
+	if message == nil || len(approvals) == 0 && planned.changes == "" {
 		return message
 	}
 	own := &wire.Policy{}
@@ -103,7 +103,7 @@ func (p Policy) on(message *wire.Assignment, cluster v1alpha1.ClusterName, plann
 		own = proto.CloneOf(p.everywhere)
 	}
 	own.DeleteApprovals = append(own.DeleteApprovals, approvals...)
-	own.Planned = planned
+	own.Planned, own.PlannedDeletes = planned.changes, planned.deletes
 	message = proto.CloneOf(message)
 	message.Policy, message.PolicyId = identified(own)
 	return message

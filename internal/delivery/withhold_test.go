@@ -99,14 +99,14 @@ func TestPolicyOf(t *testing.T) {
 	}}}
 	p := PolicyOf(spec, Team{})
 	message := &wire.Assignment{Package: "default/shop", Policy: p.everywhere, PolicyId: p.id}
-	if got := p.on(message, "a", ""); got != message || len(got.GetPolicy().GetDeleteApprovals()) != 1 || got.GetPolicy().GetDeleteBudget().GetPercent() != 20 {
+	if got := p.on(message, "a", planned{}); got != message || len(got.GetPolicy().GetDeleteApprovals()) != 1 || got.GetPolicy().GetDeleteBudget().GetPercent() != 20 {
 		t.Errorf("a cluster that is not named gets %v", got)
 	}
-	own := p.on(message, "b", "")
+	own := p.on(message, "b", planned{})
 	if len(own.GetPolicy().GetDeleteApprovals()) != 2 || own.GetPolicyId() == p.id || own.GetPolicyId() == "" {
 		t.Errorf("a cluster that is named gets %v", own)
 	}
-	if diff := cmp.Diff(own, p.on(message, "b", ""), protocmp.Transform()); diff != "" {
+	if diff := cmp.Diff(own, p.on(message, "b", planned{}), protocmp.Transform()); diff != "" {
 		t.Errorf("asked twice:\n%s", diff)
 	}
 	if len(message.GetPolicy().GetDeleteApprovals()) != 1 {

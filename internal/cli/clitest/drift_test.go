@@ -119,6 +119,7 @@ func TestDriftByWhom(t *testing.T) {
 		{3*time.Minute - time.Second, "elsewhere", "prod-eu", http.MethodPatch, storefront, 200},
 		{12 * time.Second, "earlier", "prod-eu", http.MethodPut, web, 200},
 		{11 * time.Second, "ada", "prod-eu", http.MethodPatch, web, 200},
+		{10 * time.Second, "plans", "prod-eu", http.MethodPatch, web + "?dryRun=All&fieldManager=umbel", 200},
 		{10 * time.Second, "status", "prod-eu", http.MethodPatch, web + "/status", 200},
 		{5 * time.Second, "late", "prod-eu", http.MethodPatch, web, 200},
 	} {

@@ -68,7 +68,7 @@ func (o *Options) whose(ctx context.Context, hub *client.Hub, all []shown) error
 func did(event *auditv1.Event, d *shown) bool {
 	ref := event.ObjectRef
 	if ref == nil || ref.Subresource != "" || event.ResponseStatus == nil || event.ResponseStatus.Code >= 300 ||
-		event.Annotations[audit.ClusterAnnotation] != string(d.Cluster) {
+		event.Annotations[audit.ClusterAnnotation] != string(d.Cluster) || strings.Contains(event.RequestURI, "dryRun=") {
 		return false
 	}
 	if at := event.StageTimestamp.Time; at.Before(d.Time.Add(-before)) || at.After(d.Time.Add(after)) {

@@ -21,7 +21,7 @@ type Plan struct {
 	// Unasked are clusters that could not be asked.
 	Unasked []Unasked `json:"unasked,omitempty"`
 
-	hashes map[v1alpha1.ClusterName]string // of what would happen on each cluster that was asked
+	looks map[v1alpha1.ClusterName]*preview.Preview // at each cluster that was asked
 }
 
 // Group is clusters for which the changes are the same.
@@ -61,10 +61,10 @@ func (p *Plan) add(s seen) {
 		p.Groups = append(p.Groups, Group{Changes: s.Changes, Same: s.Same, Unknown: s.Unknown})
 	}
 	p.Groups[i].Clusters = append(p.Groups[i].Clusters, s.cluster)
-	if p.hashes == nil {
-		p.hashes = map[v1alpha1.ClusterName]string{}
+	if p.looks == nil {
+		p.looks = map[v1alpha1.ClusterName]*preview.Preview{}
 	}
-	p.hashes[s.cluster] = s.Hash()
+	p.looks[s.cluster] = s.Preview
 }
 
 // sort puts the groups in order: those that change something first, then the largest, then by the first name.

@@ -23,12 +23,12 @@ import (
 // maxText is how long the texts of a saved plan may be.
 const maxText = 1024
 
-// save shows the plan and keeps it on the hub. One that would fail somewhere is not kept; clusters that could not be asked are
-// left out of it, and wait for another one.
+// save shows the plan and keeps it on the hub. One that would fail somewhere is not kept. Clusters that could not be asked are
+// left out of it, and wait for another one; what could not be seen on one is not planned, and refused by its agent, which sees it.
 func (o *Options) save(ctx context.Context, hub *client.Hub, plan *Plan, contents *delivery.Contents) error {
 	shown := o.show(plan)
 	for _, g := range plan.Groups {
-		if _, _, _, problems := g.counts(); problems > 0 || len(g.Unknown) > 0 {
+		if _, _, _, problems := g.counts(); problems > 0 {
 			return errors.Join(shown, errors.New("the plan was not saved"))
 		}
 	}
@@ -60,6 +60,9 @@ func (o *Options) save(ctx context.Context, hub *client.Hub, plan *Plan, content
 // said tells what came of it, beside the plan itself.
 func (o *Options) said(plan *Plan, saved *v1alpha1.Plan, pkg *v1alpha1.Package) {
 	fmt.Fprintf(o.Err, "\nSaved as plan %s: %s\n", saved.Name, saved.Spec.Summary)
+	if slices.ContainsFunc(plan.Groups, func(g Group) bool { return len(g.Unknown) > 0 }) {
+		fmt.Fprintln(o.Err, "What could not be looked at is not planned: a cluster where the release would delete it refuses.")
+	}
 	if n := len(plan.Unasked); n > 0 {
 		fmt.Fprintf(o.Err, "%s could not be asked, and will wait for another plan.\n", clusters(n))
 	}
@@ -74,7 +77,7 @@ func (p *Plan) keep(contents *delivery.Contents) (*v1alpha1.Plan, error) {
 	saved := &v1alpha1.Plan{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: name + "-"},
 		Spec: v1alpha1.PlanSpec{
-			PackageRef: v1alpha1.LocalReference{Name: name}, Source: cut(p.Source), Summary: cut(p.summary()), Clusters: int32(len(p.hashes)),
+			PackageRef: v1alpha1.LocalReference{Name: name}, Source: cut(p.Source), Summary: cut(p.summary()), Clusters: int32(len(p.looks)),
 		},
 	}
 	for _, class := range contents.Classes {
@@ -90,11 +93,17 @@ func (p *Plan) keep(contents *delivery.Contents) (*v1alpha1.Plan, error) {
 			saved.Spec.Contents = append(saved.Spec.Contents, v1alpha1.PlannedContent{Digest: digest})
 		}
 		for _, cluster := range class.Clusters {
-			if hash, asked := p.hashes[cluster]; asked {
+			if looked := p.looks[cluster]; looked != nil {
 				content := &saved.Spec.Contents[at]
-				content.Clusters = append(content.Clusters, v1alpha1.PlannedCluster{Name: cluster, Changes: hash})
+				content.Clusters = append(content.Clusters, v1alpha1.PlannedCluster{Name: cluster, Changes: looked.Hash()})
+				content.Deletes = append(content.Deletes, looked.Deletes()...)
 			}
 		}
+	}
+	for i := range saved.Spec.Contents {
+		deletes := &saved.Spec.Contents[i].Deletes
+		slices.Sort(*deletes)
+		*deletes = slices.Compact(*deletes)
 	}
 	return saved, nil
 }

@@ -3,9 +3,12 @@ package apply
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/preview"
 )
@@ -24,33 +27,69 @@ func (u *unit) asPlanned(ctx context.Context, target disk.Release, c *disk.Conte
 		return nil
 	}
 	again := v1alpha1.SavePlan(u.key)
-	planned := u.policy().GetPlanned()
+	policy := u.policy()
+	planned := policy.GetPlanned()
 	if len(planned) != len((&preview.Preview{}).Hash()) {
 		return fmt.Errorf("release %s was not begun: no plan says what it changes on this cluster, and %s", target.Release, again)
+	}
+	if err := u.refused.again(target.Digest, policyID(o), u.engine.needs.Now()); err != nil {
+		return err
 	}
 	found, err := u.foresee(ctx, c)
 	if err != nil {
 		return fmt.Errorf("looking at what release %s would change: %w", target.Release, err)
 	}
+	if err := u.differs(target, found, policy); err != nil {
+		u.refused = refusedPlan{digest: target.Digest, policy: policyID(o), err: err, until: u.engine.needs.Now().Add(planAgain)}
+		return err
+	}
+	return u.begun(target)
+}
+
+// differs says in what a release would do anything else than somebody has seen.
+func (u *unit) differs(target disk.Release, found *preview.Preview, policy *wire.Policy) error {
 	if len(found.Unknown) > 0 {
 		return fmt.Errorf("release %s was not begun: what it would change cannot be seen as a whole: %s", target.Release, found.Unknown[0])
 	}
-	if found.Hash() != planned {
+	if found.Hash() != policy.GetPlanned() || !within(found.Deletes(), policy.GetPlannedDeletes()) {
 		return fmt.Errorf("release %s was not begun: the cluster is not as it was when its plan was made, and it would %s now; when that is right, %s",
-			target.Release, inWords(found.Changes), again)
+			target.Release, inWords(found.Changes), v1alpha1.SavePlan(u.key))
 	}
-	return u.begun(target)
+	return nil
+}
+
+func within(objects, allowed []string) bool {
+	return !slices.ContainsFunc(objects, func(o string) bool { return !slices.Contains(allowed, o) })
+}
+
+// planAgain is how long a refused plan is not looked at again: that is a request for each object.
+const planAgain = 5 * time.Minute
+
+// refusedPlan is the plan that was refused last.
+type refusedPlan struct {
+	digest, policy string
+	err            error
+	until          time.Time
+}
+
+// again says that a plan was refused lately, and why.
+func (r *refusedPlan) again(digest, policy string, now time.Time) error {
+	if r.err != nil && r.digest == digest && r.policy == policy && now.Before(r.until) {
+		return r.err
+	}
+	return nil
 }
 
 // foresee says what a content would change, as far as whom the package acts as may see it.
 func (u *unit) foresee(ctx context.Context, c *disk.Content) (*preview.Preview, error) {
 	var objects []preview.Object
 	for _, o := range c.Objects {
-		body, err := c.Body(o)
-		if err != nil {
-			return nil, err
-		}
+		body := func() ([]byte, error) { return c.Body(o) }
 		objects = append(objects, preview.Object{ID: o.ID, File: o.Source, Body: body, TakeOver: o.TakeOver, Sealed: o.Sealed()})
+	}
+	content, err := preview.NewContent(u.key, objects)
+	if err != nil {
+		return nil, err
 	}
 	api, err := u.api()
 	if err != nil {
@@ -60,7 +99,18 @@ func (u *unit) foresee(ctx context.Context, c *disk.Content) (*preview.Preview, 
 	if err != nil {
 		return nil, fmt.Errorf("preparing the client that looks ahead: %w", err)
 	}
-	return foresight.Of(ctx, preview.NewContent(u.key, objects))
+	return foresight.Of(ctx, content.Holding(u.leaving(c)))
+}
+
+// lookAhead keeps what a release that is not begun would have, so that other packages need not wait to know it.
+func (u *unit) lookAhead(c *disk.Content) {
+	u.mu.Lock()
+	news := u.orders.ahead != c
+	u.orders.ahead = c
+	u.mu.Unlock()
+	if news {
+		u.engine.wake(u)
+	}
 }
 
 // begun keeps that a release was found good, before anything of it is written.

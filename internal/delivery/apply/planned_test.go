@@ -33,7 +33,12 @@ func (s *station) sees(objects ...string) *wire.Policy {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return &wire.Policy{Planned: found.Hash()}
+	for _, c := range found.Changes {
+		if c.Problem != "" {
+			s.t.Fatalf("a plan with a problem is not saved: %+v", c)
+		}
+	}
+	return &wire.Policy{Planned: found.Hash(), PlannedDeletes: found.Deletes()}
 }
 
 // refuses waits until a release is refused, and looks at why.
@@ -75,6 +80,13 @@ func TestOnlyWhatIsPlanned(t *testing.T) {
 	s.start()
 	s.refuses("two", "the cluster is not as it was")
 	s.update("a", func(cm *corev1.ConfigMap) { cm.Data["x"] = "drifted" })
+	s.hasData("a", map[string]string{"x": "1"})
+
+	// Nor is it begun when it would delete what nobody has seen go.
+	unseen := s.sees(a("2"), s.configMap("b", map[string]string{"x": "2"}))
+	unseen.PlannedDeletes = nil
+	s.assign(treated(second, unseen))
+	s.refuses("two", "the cluster is not as it was")
 	s.hasData("a", map[string]string{"x": "1"})
 
 	// Somebody looks again.

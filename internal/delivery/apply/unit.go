@@ -43,6 +43,8 @@ type ways struct {
 	rules atomic.Pointer[rules]
 	guard guard
 	queue queue // of the unit's own loop
+	// refused is of the unit's own loop too.
+	refused refusedPlan
 	// deleting is held while objects are written to the journal and deleted: who brings them back comes before or after, never
 	// between the last look at an object and its deletion.
 	deleting sync.Mutex
@@ -53,6 +55,7 @@ type orders struct {
 	now       disk.Order
 	since     time.Time
 	interrupt context.CancelFunc // of the pass under way
+	ahead     *disk.Content      // of a release that is here and not begun, since its plan is refused
 }
 
 // loadUnit takes up a package from its folder.
@@ -120,10 +123,12 @@ func (u *unit) wanted() (_ *disk.Content, ok bool) {
 	switch {
 	case u.orders.now.Removing || target == nil:
 		return nil, true
-	case u.content == nil || u.content.Digest != target.Digest:
-		return nil, false
+	case u.content != nil && u.content.Digest == target.Digest:
+		return u.content, true
+	case u.orders.ahead != nil && u.orders.ahead.Digest == target.Digest:
+		return u.orders.ahead, true // others need not wait to know it
 	}
-	return u.content, true
+	return nil, false
 }
 
 // mayWant says whether the package wants the object, or it is not known yet whether it does.
@@ -215,10 +220,12 @@ func (u *unit) restore(ctx context.Context) error {
 // load returns the content of a release, pulling it when it is not on disk.
 func (u *unit) load(ctx context.Context, want disk.Release) (*disk.Content, error) {
 	u.mu.Lock()
-	now := u.content
+	now, ahead := u.content, u.orders.ahead
 	u.mu.Unlock()
-	if now != nil && now.Digest == want.Digest {
-		return now, nil
+	for _, known := range []*disk.Content{now, ahead} {
+		if known != nil && known.Digest == want.Digest {
+			return known, nil
+		}
 	}
 	c, err := u.folder.Unpack(u.key, want.Digest)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -240,7 +247,7 @@ func (u *unit) turnTo(c *disk.Content) {
 	if turns && u.previous == nil {
 		u.previous = u.content // an unfinished release in between was never complete: the older one stays
 	}
-	u.content = c
+	u.content, u.orders.ahead = c, nil
 	u.mu.Unlock()
 	if turns {
 		u.engine.wake(u)
@@ -278,7 +285,9 @@ func (u *unit) pass(ctx context.Context) (complete, gone bool) {
 func (u *unit) bringTo(ctx context.Context, target disk.Release) error {
 	c, err := u.load(ctx, target)
 	if err == nil {
-		err = u.asPlanned(ctx, target, c)
+		if err = u.asPlanned(ctx, target, c); err != nil {
+			u.lookAhead(c)
+		}
 	}
 	if err != nil {
 		if kept := u.keepUp(ctx); kept != nil {

@@ -130,6 +130,9 @@ func hideApplied(o map[string]any) {
 	}
 }
 
+// definition is the kind of what defines kinds.
+const definition = "CustomResourceDefinition"
+
 // defines returns the kind that an object defines, when it is a CustomResourceDefinition.
 func defines(object []byte) (schema.GroupKind, bool) {
 	var definition struct {

@@ -111,13 +111,16 @@ type Content struct {
 	key     v1alpha1.PackageKey
 	objects []Object
 	defines map[schema.GroupKind]bool
+	holds   []bundle.Key // what the member is known to hold
+	knows   bool         // whether that is so
 }
 
 // Object is one object of a content, with the label of its Package, and where it stands in the source.
 type Object struct {
 	ID   bundle.ID
 	File string
-	Body []byte
+	// Body reads the bytes that are sent.
+	Body func() ([]byte, error)
 	// TakeOver: fields that others own are taken.
 	TakeOver bool
 	// Sealed: values in the body are encrypted (package sealed).
@@ -125,13 +128,27 @@ type Object struct {
 }
 
 // NewContent makes the content of a Package of its objects.
-func NewContent(key v1alpha1.PackageKey, objects []Object) *Content {
+func NewContent(key v1alpha1.PackageKey, objects []Object) (*Content, error) {
 	c := &Content{key: key, objects: objects, defines: map[schema.GroupKind]bool{}}
 	for _, o := range objects {
-		if kind, is := defines(o.Body); is {
+		if o.ID.Kind != definition {
+			continue
+		}
+		body, err := o.Body()
+		if err != nil {
+			return nil, fmt.Errorf("%s in %s: %w", o.ID, o.File, err)
+		}
+		if kind, is := defines(body); is {
 			c.defines[kind] = true
 		}
 	}
+	return c, nil
+}
+
+// Holding says what the member holds of the Package, which who keeps an inventory knows. Otherwise it is searched for by its
+// label, in every kind that there is.
+func (c *Content) Holding(keys []bundle.Key) *Content {
+	c.holds, c.knows = keys, true
 	return c
 }
 
@@ -152,10 +169,10 @@ func Prepare(key v1alpha1.PackageKey, entries []bundle.Entry) (*Content, error) 
 			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
 		}
 		objects = append(objects, Object{
-			ID: id, File: entry.File, Body: body, TakeOver: annotations[v1alpha1.TakeOverAnnotation] == "true", Sealed: isSealed,
+			ID: id, File: entry.File, Body: func() ([]byte, error) { return body, nil }, TakeOver: annotations[v1alpha1.TakeOverAnnotation] == "true", Sealed: isSealed,
 		})
 	}
-	return NewContent(key, objects), nil
+	return NewContent(key, objects)
 }
 
 // Of says what would happen if the member held the content. Its error says that the member could not be asked.
@@ -169,9 +186,15 @@ func (m *Member) Of(ctx context.Context, content *Content) (*Preview, error) {
 	for _, o := range look.objects {
 		group.Go(func() error { return look.object(ctx, o) })
 	}
-	for _, list := range look.served {
-		for _, resource := range list.APIResources {
-			group.Go(func() error { return look.leaving(ctx, list.GroupVersion, resource) })
+	if content.knows {
+		for _, key := range content.holds {
+			group.Go(func() error { return look.leaves(ctx, key) })
+		}
+	} else {
+		for _, list := range look.served {
+			for _, resource := range list.APIResources {
+				group.Go(func() error { return look.leaving(ctx, list.GroupVersion, resource) })
+			}
 		}
 	}
 	if err := group.Wait(); err != nil {
@@ -187,13 +210,14 @@ type look struct {
 	wanted map[bundle.Key]bool // with the namespace default written out
 	mapper meta.RESTMapper
 	served []*metav1.APIResourceList
+	silent map[string]error // groups of which it could not be asked what there is
 
 	mu    sync.Mutex
 	found Preview
 }
 
 func (m *Member) begin(ctx context.Context, content *Content) (*look, error) {
-	l := &look{Member: m, Content: content, wanted: map[bundle.Key]bool{}}
+	l := &look{Member: m, Content: content, wanted: map[bundle.Key]bool{}, silent: map[string]error{}}
 	asked, err := discovery.NewDiscoveryClientForConfigAndClient(m.config, &http.Client{Transport: within{ctx, m.client.Transport}})
 	if err != nil {
 		return nil, err
@@ -201,7 +225,10 @@ func (m *Member) begin(ctx context.Context, content *Content) (*look, error) {
 	groups, resources, err := asked.ServerGroupsAndResources()
 	if failed, part := discovery.GroupDiscoveryFailedErrorGroups(err); part {
 		for gv, why := range failed {
-			l.found.Unknown = append(l.found.Unknown, fmt.Sprintf("kinds of %s: %v", gv, why))
+			l.silent[gv.Group] = why
+			if !content.knows {
+				l.unknown("kinds of %s: %v", gv, why)
+			}
 		}
 	} else if err != nil {
 		return nil, fmt.Errorf("asking which kinds there are: %w", err)
@@ -283,13 +310,15 @@ func (l *look) object(ctx context.Context, o Object) error {
 	if err != nil {
 		return l.told(change, err)
 	}
-	if o.Sealed {
-		change.Note = encryptedNote(o, now)
-		if o.Body, err = sealed.Compare(o.Body, fieldsOf(now)); err != nil {
-			return fmt.Errorf("%s: %w", o.ID, err)
-		}
+	body, err := o.Body()
+	if err == nil && o.Sealed {
+		change.Note = encryptedNote(body, now)
+		body, err = sealed.Compare(body, fieldsOf(now))
 	}
-	then, err := dryRun(ctx, at, o, now)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.ID, err)
+	}
+	then, err := dryRun(ctx, at, o, body, now)
 	if apierrors.IsNotFound(err) && now == nil && l.wanted[bundle.Key{Kind: "Namespace", Name: namespaceOf(mapping, o.ID)}] {
 		change.Action, change.Note = Add, "its namespace comes with this package: the API server cannot check it yet"
 		l.add(change)
@@ -318,12 +347,12 @@ func (l *look) object(ctx context.Context, o Object) error {
 }
 
 // encryptedNote says what cannot be looked at of an object that came encrypted, and whether that changes.
-func encryptedNote(o Object, now *unstructured.Unstructured) string {
+func encryptedNote(body []byte, now *unstructured.Unstructured) string {
 	if now == nil {
 		return "encrypted: its values are known in the cluster alone"
 	}
 	var wanted unstructured.Unstructured
-	if err := json.Unmarshal(o.Body, &wanted.Object); err != nil {
+	if err := json.Unmarshal(body, &wanted.Object); err != nil {
 		return "encrypted: whether its values change is not known"
 	}
 	if now.GetAnnotations()[sealed.EncryptedAnnotation] == wanted.GetAnnotations()[sealed.EncryptedAnnotation] {
@@ -341,10 +370,11 @@ func fieldsOf(o *unstructured.Unstructured) map[string]any {
 
 // dryRun says what an object would be. Fields that others own are taken when the agent would: its own back, and all of them
 // where the object asks for it.
-func dryRun(ctx context.Context, at dynamic.ResourceInterface, o Object, now *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+func dryRun(ctx context.Context, at dynamic.ResourceInterface, o Object, body []byte, now *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	force := o.TakeOver || now != nil && isOurs(now.GetManagedFields())
-	return at.Patch(ctx, o.ID.Name, types.ApplyPatchType, o.Body, metav1.PatchOptions{
+	return at.Patch(ctx, o.ID.Name, types.ApplyPatchType, body, metav1.PatchOptions{
 		DryRun: []string{metav1.DryRunAll}, FieldManager: v1alpha1.FieldManager, Force: ptr.To(force),
+		FieldValidation: metav1.FieldValidationStrict,
 	})
 }
 
@@ -395,9 +425,7 @@ func (l *look) leaving(ctx context.Context, groupVersion string, resource metav1
 		return nil // it has gone since, or was never to be listed
 	}
 	if answered(err) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.found.Unknown = append(l.found.Unknown, fmt.Sprintf("whether %s would be deleted: %v", resource.Name, err))
+		l.unknown("whether %s would be deleted: %v", resource.Name, err)
 		return nil
 	}
 	if err != nil {
@@ -407,11 +435,45 @@ func (l *look) leaving(ctx context.Context, groupVersion string, resource metav1
 		item := &list.Items[i]
 		at := bundle.Key{Group: gv.Group, Kind: resource.Kind, Namespace: item.Namespace, Name: item.Name}
 		if l.wanted[at] || !isOurs(item.ManagedFields) {
-			continue // who copies labels, as an EndpointSlice has them from its Service, is no Object of ours
+			continue // who copies labels, as an EndpointSlice has them from its Service, is no object of ours
 		}
 		l.add(Change{Action: Delete, Object: at.String()})
 	}
 	return nil
+}
+
+// leaves looks whether an object that the member holds would be pruned.
+func (l *look) leaves(ctx context.Context, key bundle.Key) error {
+	if l.wanted[key] {
+		return nil
+	}
+	mapping, err := l.mapper.RESTMapping(schema.GroupKind{Group: key.Group, Kind: key.Kind})
+	if err != nil {
+		if why := l.silent[key.Group]; why != nil {
+			l.unknown("whether %s would be deleted: %v", key, why)
+		}
+		return nil // its kind is gone, and it with that
+	}
+	found, err := l.metadata.Resource(mapping.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case answered(err):
+		l.unknown("whether %s would be deleted: %v", key, err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	if isOurs(found.ManagedFields) {
+		l.add(Change{Action: Delete, Object: key.String()})
+	}
+	return nil
+}
+
+func (l *look) unknown(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.found.Unknown = append(l.found.Unknown, fmt.Sprintf(format, args...))
 }
 
 // preview is what was found, in order.

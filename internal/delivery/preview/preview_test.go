@@ -164,6 +164,41 @@ func TestPreview(t *testing.T) {
 	}
 }
 
+// Who knows what the member holds is told what of it leaves, and nothing needs to be searched for.
+func TestPreviewOfWhatIsHeld(t *testing.T) {
+	config := kubetest.Start(t)
+	api := kubernetes.NewForConfigOrDie(config)
+	ns := kubetest.Namespace(t, config)
+	maps := "/api/v1/namespaces/" + ns + "/configmaps/"
+	for _, name := range []string{"stays", "leaves", "unknown"} {
+		apply(t, api, v1alpha1.FieldManager, maps+name, configMap(ns, name, "old"))
+	}
+	apply(t, api, "somebody", maps+"theirs", configMap(ns, "theirs", "old"))
+	key := func(name string) bundle.Key { return bundle.Key{Kind: "ConfigMap", Namespace: ns, Name: name} }
+	held := content(t, configMap(ns, "stays", "old")).Holding([]bundle.Key{
+		key("stays"), key("leaves"), key("theirs"), key("gone"), {Group: "unknown.example.com", Kind: "Nothing", Name: "one"},
+	})
+	member, err := Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := member.Of(t.Context(), held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Change{{Action: Delete, Object: "ConfigMap " + ns + "/leaves"}}, got.Changes); diff != "" || got.Same != 1 || len(got.Unknown) > 0 {
+		t.Errorf("%d stay, unknown is %q, changes (-want +got):\n%s", got.Same, got.Unknown, diff)
+	}
+	eve := rest.CopyConfig(config)
+	eve.Impersonate = rest.ImpersonationConfig{UserName: "eve"}
+	if member, err = Open(eve); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = member.Of(t.Context(), held); err != nil || len(got.Unknown) != 3 {
+		t.Errorf("who may see nothing is told %+v, and %v", got, err)
+	}
+}
+
 // Who may not look at everything is told what is not known, and nobody who cannot be asked is taken for one who has nothing.
 func TestPreviewOfWhatCannotBeSeen(t *testing.T) {
 	config := kubetest.Start(t)
@@ -211,12 +246,16 @@ func TestHash(t *testing.T) {
 	if got := (&Preview{Changes: []Change{around}, Same: 7}).Hash(); got != base {
 		t.Error("what stands around a change counts")
 	}
-	line, gone, problem := one, one, one
+	gone := Change{Action: Delete, Object: "ConfigMap a/c"}
+	with := &Preview{Changes: []Change{one, gone}}
+	if with.Hash() != base || len(with.Deletes()) != 1 || with.Deletes()[0] != gone.Object {
+		t.Errorf("a delete counts as a change, or not as one: %q", with.Deletes())
+	}
+	line, problem := one, one
 	line.Diff = "@@ -1,3 +1,3 @@\n context: 1\n-  a: 1\n+  a: 3\n"
-	gone.Action, gone.Diff = Delete, ""
 	problem.Problem = "no"
 	for reason, changes := range map[string][]Change{
-		"nothing": nil, "another line": {line}, "a delete": {gone}, "a problem": {problem}, "twice": {one, one},
+		"nothing": nil, "another line": {line}, "only a delete": {gone}, "a problem": {problem}, "twice": {one, one},
 	} {
 		if got := (&Preview{Changes: changes}).Hash(); got == base {
 			t.Errorf("%s has the same hash", reason)

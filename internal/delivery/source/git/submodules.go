@@ -20,7 +20,7 @@ import (
 	"umbel.dev/umbel/internal/delivery/source"
 )
 
-// Bounds of submodules: how many a commit may have, and how deep one may be in others.
+// Bounds of submodules: how many a commit may have, with those in others, and how deep one may be in others.
 const (
 	maxSubmodules = 64
 	maxDepth      = 4
@@ -44,9 +44,6 @@ func submodules(ref source.Ref, tree *Tree) (map[string]source.Ref, error) {
 	said := config.NewModules()
 	if err := said.Unmarshal(text); err != nil {
 		return nil, fmt.Errorf("%s: %w", modulesFile, err)
-	}
-	if len(said.Submodules) > maxSubmodules {
-		return nil, fmt.Errorf("%s names %d submodules, at most %d are fetched", modulesFile, len(said.Submodules), maxSubmodules)
 	}
 	found := map[string]source.Ref{}
 	for _, name := range slices.Sorted(maps.Keys(said.Submodules)) {
@@ -132,24 +129,38 @@ func relative(from, address string) (string, error) {
 
 // fetchSubmodules fetches what a commit has in it, and what those have.
 func (r *Reader) fetchSubmodules(ctx context.Context, ref source.Ref, commit string, with source.Credentials) error {
-	return r.fetchWithin(ctx, ref, commit, with, maxDepth)
+	return r.fetchWithin(ctx, ref, commit, with, &nesting{fetched: map[source.Ref]bool{}})
 }
 
-func (r *Reader) fetchWithin(ctx context.Context, ref source.Ref, commit string, with source.Credentials, depth int) error {
+// nesting is how far a fetch is in submodules, and what it has fetched of them.
+type nesting struct {
+	depth   int
+	fetched map[source.Ref]bool
+}
+
+func (r *Reader) fetchWithin(ctx context.Context, ref source.Ref, commit string, with source.Credentials, n *nesting) error {
 	tree, err := r.tree(ref, commit, nil)
 	if err != nil {
 		return err
 	}
+	n.depth++
+	defer func() { n.depth-- }()
 	for _, at := range slices.Sorted(maps.Keys(tree.submodules)) {
-		if depth == 0 {
+		sub, credentials := tree.submodules[at], with
+		if n.fetched[sub] {
+			continue
+		}
+		if n.fetched[sub] = true; len(n.fetched) > maxSubmodules {
+			return fmt.Errorf("there are more than %d submodules, with those in others", maxSubmodules)
+		}
+		if n.depth > maxDepth {
 			return fmt.Errorf("submodules are more than %d deep in each other at %s", maxDepth, at)
 		}
-		sub, credentials := tree.submodules[at], with
 		if sub.Secret == "" {
 			credentials = source.Credentials{}
 		}
 		if _, err = r.resolve(ctx, sub, credentials); err == nil {
-			err = r.fetchWithin(ctx, sub, sub.Name, credentials, depth-1)
+			err = r.fetchWithin(ctx, sub, sub.Name, credentials, n)
 		}
 		if err != nil {
 			return fmt.Errorf("submodule %s: %w", at, err)

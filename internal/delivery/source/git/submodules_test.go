@@ -1,6 +1,7 @@
 package git_test
 
 import (
+	"fmt"
 	"io/fs"
 	"net/http"
 	"strings"
@@ -156,6 +157,25 @@ func TestSubmodulesStayWithinBounds(t *testing.T) {
 	}
 	if _, err := fs.ReadFile(tree, "same/s.yaml"); err == nil {
 		t.Error("a submodule is read that has no path")
+	}
+
+	// One that has too many.
+	many := sourcetest.New(t)
+	many.Commit(map[string]string{"x.yaml": "x"})
+	modules := ""
+	for i := range 70 {
+		modules += fmt.Sprintf("[submodule \"m%d\"]\n\tpath = m%d\n\turl = %s\n", i, i, many.URL())
+	}
+	many.Change(map[string]string{".gitmodules": modules})
+	for i := range 70 {
+		hash := many.Git("commit-tree", "HEAD^{tree}", "-m", fmt.Sprint(i))
+		many.Git("branch", fmt.Sprintf("b%d", i), hash)
+		many.Git("update-index", "--add", "--cacheinfo", "160000,"+hash+fmt.Sprintf(",m%d", i))
+	}
+	many.Git("commit", "-q", "-m", "many")
+	all := source.Ref{Kind: source.Git, URL: many.URL(), Name: "main", Submodules: true}
+	if _, err := r.Resolve(t.Context(), all, source.Credentials{}); err == nil || !strings.Contains(err.Error(), "more than 64 submodules") {
+		t.Errorf("got %v", err)
 	}
 
 	// A repository that is its own submodule.
