@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/adopt/member"
@@ -34,6 +36,9 @@ func (o *Options) back(ctx context.Context, hub *client.Hub) error {
 	if !adopted {
 		return fmt.Errorf("package %s took nothing over on cluster %s", m.book.key, o.Cluster)
 	}
+	if err := o.isPlatforms(ctx, hub, pkg); err != nil {
+		return err
+	}
 	if err := m.meet(ctx, a.From, string(a.Control)); err != nil {
 		return err
 	}
@@ -42,6 +47,12 @@ func (o *Options) back(ctx context.Context, hub *client.Hub) error {
 		return err
 	}
 	o.Note("%d objects of package %s on cluster %s go back to %s.\nThey stay as they are, also those that the package made.", len(held), m.book.key, o.Cluster, m.from)
+	if a.Control != "" {
+		o.Note("It is told what to do on cluster %s.", a.Control)
+	}
+	if len(a.Was) > len("{}") {
+		o.Note("There it is made with your rights what it was, as the package remembers it:\n%s", a.Was)
+	}
 	if o.DryRun {
 		return nil
 	}
@@ -49,6 +60,21 @@ func (o *Options) back(ctx context.Context, hub *client.Hub) error {
 		return err
 	}
 	return m.giveBack(ctx, a)
+}
+
+// isPlatforms refuses the way back of a team's Package: whoever may write the Package has written what it remembers, and that
+// would be done with the rights of the one who runs this.
+func (o *Options) isPlatforms(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Package) error {
+	var namespace corev1.Namespace
+	if err := hub.Get(ctx, kube.ObjectKey{Name: pkg.Namespace}, &namespace); err != nil {
+		return fmt.Errorf("looking whether package %s/%s is a team's: %w", pkg.Namespace, pkg.Name, err)
+	}
+	if account := namespace.Annotations[v1alpha1.ActsAsAnnotation]; account != "" {
+		return fmt.Errorf("package %s/%s is a team's (its namespace acts as %s): what it remembers of the other, which whoever may write the package can change, "+
+			"would be done with your rights. Look at its annotation %s, make the other what it was yourself, and delete the package once umbel.dev/on-leaving: keep is on its objects",
+			pkg.Namespace, pkg.Name, account, v1alpha1.AdoptionsAnnotation)
+	}
+	return nil
 }
 
 // held are the objects on the member that an agent applied for the Package.

@@ -101,6 +101,14 @@ func (p *Plan) write(w io.Writer, palette output.Palette) {
 
 // writeManifests writes what kubectl applied into a folder, a file for each object.
 func (o *Options) writeManifests(managed *origin.Managed) error {
+	if err := os.MkdirAll(o.Write, 0o755); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(o.Write) // names come from the cluster: none leads out of the folder
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // each file in it was closed with its own error
 	for _, manifest := range managed.Manifests {
 		id, err := bundle.Identify(manifest)
 		if err != nil {
@@ -110,18 +118,18 @@ func (o *Options) writeManifests(managed *origin.Managed) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", id, err)
 		}
-		folder := filepath.Join(o.Write, id.Namespace)
-		if err := os.MkdirAll(folder, 0o755); err != nil {
+		folder := filepath.Clean("./" + id.Namespace)
+		if err := root.MkdirAll(folder, 0o755); err != nil {
 			return err
 		}
 		name := strings.ToLower(fmt.Sprintf("%s-%s.yaml", strings.ReplaceAll(id.Key().Kind+"."+id.Group(), "..", "."), strings.ReplaceAll(id.Name, ":", "_")))
-		if err := os.WriteFile(filepath.Join(folder, strings.Replace(name, ".-", "-", 1)), raw, 0o644); err != nil {
+		if err := root.WriteFile(filepath.Join(folder, strings.Replace(name, ".-", "-", 1)), raw, 0o644); err != nil {
 			return err
 		}
 	}
 	for _, note := range managed.Notes {
 		o.Note("Note: %s", note)
 	}
-	_, err := fmt.Fprintf(o.Out, "%d manifests written to %s: commit them, and name the repository with --git\n", len(managed.Manifests), o.Write)
+	_, err = fmt.Fprintf(o.Out, "%d manifests written to %s: commit them, and name the repository with --git\n", len(managed.Manifests), o.Write)
 	return err
 }

@@ -68,9 +68,6 @@ func contentOf(a *wire.Assignment) *wire.Content {
 // api is the member's API server as whom the package acts.
 func (u *unit) api() (*member.API, error) { return u.engine.cast.of(u.asked().ActsAs) }
 
-// team says whether the package is a team's: it acts as somebody.
-func (u *unit) team() bool { return u.asked().ActsAs != nil }
-
 // explain says in a sentence why the API server refused something.
 func (u *unit) explain(err error, say wording) string { return explainAs(u.asked().ActsAs, err, say) }
 

@@ -10,6 +10,7 @@ import (
 
 	"umbel.dev/umbel/internal/cli/adopt/member"
 	"umbel.dev/umbel/internal/cli/adopt/owner"
+	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
 // kubectl is people and scripts that run `kubectl apply`. Nothing runs that could be stopped, and nothing lists what they applied:
@@ -54,6 +55,8 @@ func (k kubectl) Read(ctx context.Context, c *member.Cluster) (*Managed, error) 
 			secrets++
 		case applied == "":
 			without++
+		case !isOf(applied, found.Key):
+			m.lack("%s: its annotation %s speaks of another object, so nobody knows what was applied", found.Key, corev1.LastAppliedConfigAnnotation)
 		default:
 			m.Manifests = append(m.Manifests, json.RawMessage(applied))
 		}
@@ -68,6 +71,12 @@ func (k kubectl) Read(ctx context.Context, c *member.Cluster) (*Managed, error) 
 		m.note("%d objects were applied on the server's side and do not say from which manifest: the repository has to have them (--git)", without)
 	}
 	return m, nil
+}
+
+// isOf says whether a manifest is that of an object. It stands in an annotation, which whoever may change the object has written.
+func isOf(manifest string, key bundle.Key) bool {
+	id, err := bundle.Identify([]byte(manifest))
+	return err == nil && id.Group() == key.Group && id.Kind == key.Kind && id.Name == key.Name && (id.Namespace == "" || id.Namespace == key.Namespace)
 }
 
 // Stop implements Origin: nothing runs.
