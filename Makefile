@@ -65,6 +65,19 @@ $(BIN)/umbel-dex: $(wildcard tools/dex/*)
 	@echo "building umbel-dex; the first time this takes a minute"
 	@cd tools/dex && $(GO_BUILD) -ldflags '-s -w' -o $@ .
 
+# SOPS and age-keygen, for tests alone: they bring the clients of every cloud along.
+.PHONY: sops
+sops: $(BIN)/sops $(BIN)/age-keygen ## sops and age-keygen, with which tests encrypt as people do
+
+$(BIN)/sops: $(wildcard tools/sops/*)
+	@mkdir -p $(BIN)
+	@echo "building sops; the first time this takes two minutes"
+	@cd tools/sops && $(GO_BUILD) -ldflags '-s -w' -o $@ github.com/getsops/sops/v3/cmd/sops
+
+$(BIN)/age-keygen: $(wildcard tools/sops/*)
+	@mkdir -p $(BIN)
+	@cd tools/sops && $(GO_BUILD) -ldflags '-s -w' -o $@ filippo.io/age/cmd/age-keygen
+
 # The engines of others, to measure beside our own and to test against. Each wants its own versions of Kubernetes' libraries.
 PEER_SOURCES := $(shell find test/peers -name '*.go' -o -name 'go.*')
 
@@ -102,7 +115,7 @@ race: kube dex ## the unit tests under the race detector (installs gcc where it 
 	CGO_ENABLED=1 go test -race $(RACE)
 
 .PHONY: e2e
-e2e: deps build dex $(BIN)/helm ## the main job and the laws, on real clusters and bad lines
+e2e: deps build dex sops $(BIN)/helm ## the main job and the laws, on real clusters and bad lines
 	go test -tags e2e -count 1 -timeout 45m -p 1 ./test/e2e/ ./test/net/...
 
 .PHONY: bench

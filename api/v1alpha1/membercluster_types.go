@@ -250,6 +250,10 @@ const (
 	// RecipientsProperty is the ClusterProperty that says what to encrypt secrets for, so that the member can open them: one
 	// recipient of age a line, the first of which is the one to use.
 	RecipientsProperty = "recipients.age.umbel.dev"
+	// AgeSecret is where a member has its own keys, in AgentNamespace.
+	AgeSecret = "umbel-agent-age"
+	// RotateAnnotation on that Secret has the agent make another key, whatever its value.
+	RotateAnnotation = "umbel.dev/rotate"
 	// MaxPropertyName and MaxPropertyValue bound each of them, in bytes. What is longer is left out.
 	MaxPropertyName, MaxPropertyValue = 253, 1024
 )

@@ -1,12 +1,12 @@
 // Package keyring answers, on a member: which keys does this cluster have to open what came encrypted for it?
 //
-// It reads the Secrets of the agent's own namespace, and alone writes one of them, SecretName. It runs in the agent.
+// It reads the Secrets of the agent's own namespace, and alone writes one of them, v1alpha1.AgeSecret. It runs in the agent.
 //
 //  1. Where there is no such Secret it makes a key of age and puts it there. The key is made in the member and stays there;
 //     its public half, the recipient, is told.
 //  2. Entries named *.agekey, of this Secret and any other in the namespace, are keys: one or more identities of age (X25519 or
 //     post-quantum hybrid), or a private key of ssh. So people bring theirs.
-//  3. The annotation RotateAnnotation on its Secret has it make another key. The newest of its own is the one that people
+//  3. The annotation v1alpha1.RotateAnnotation on its Secret has it make another key. The newest of its own is the one that people
 //     encrypt for; the others stay, until somebody takes their entry out.
 //  4. Whoever opens files waits until the keys have been read once.
 //

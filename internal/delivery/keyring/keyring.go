@@ -16,13 +16,8 @@ import (
 
 	"umbel.dev/umbel/internal/delivery/sealed"
 	"umbel.dev/umbel/internal/delivery/sops"
-)
 
-const (
-	// SecretName is where a member has its own keys, in the agent's namespace.
-	SecretName = "umbel-agent-age"
-	// RotateAnnotation on that Secret has the agent make another key, whatever its value.
-	RotateAnnotation = "umbel.dev/rotate"
+	"umbel.dev/umbel/api/v1alpha1"
 )
 
 // patience is how long opening waits for the keys to be read.
@@ -71,7 +66,7 @@ func (k *Keyring) take(there stored) (changed bool) {
 		k.needs.Log.Warn("not every entry *.agekey is a key", "namespace", namespace, "error", errors.Join(wrong...))
 		k.wrong = said
 	}
-	k.entries = there[SecretName]
+	k.entries = there[v1alpha1.AgeSecret]
 	same := slices.EqualFunc(keys, k.keys, func(a, b key) bool { return a.recipient == b.recipient })
 	k.keys, k.own = keys, own
 	if !same {
@@ -108,7 +103,7 @@ func (k *Keyring) await(ctx context.Context) error {
 	case <-k.ready:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the keys of this cluster could not be read yet (secret %s/%s): the agent's log says why", namespace, SecretName)
+		return fmt.Errorf("the keys of this cluster could not be read yet (secret %s/%s): the agent's log says why", namespace, v1alpha1.AgeSecret)
 	}
 }
 

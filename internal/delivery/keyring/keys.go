@@ -12,6 +12,8 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/agessh"
 	"golang.org/x/crypto/ssh"
+
+	"umbel.dev/umbel/api/v1alpha1"
 )
 
 // suffix of the entries of Secrets that are keys, as with Flux.
@@ -35,7 +37,7 @@ func read(there stored) (keys []key, own int, wrong []error) {
 	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
 	for _, name := range names {
 		entries := slices.DeleteFunc(slices.Sorted(maps.Keys(there[name])), func(entry string) bool { return !strings.HasSuffix(entry, suffix) })
-		if name == SecretName {
+		if name == v1alpha1.AgeSecret {
 			slices.Reverse(entries) // their names are times
 		}
 		for _, entry := range entries {
@@ -48,7 +50,7 @@ func read(there stored) (keys []key, own int, wrong []error) {
 				k.from = name + "/" + entry
 				keys = append(keys, k)
 			}
-			if name == SecretName {
+			if name == v1alpha1.AgeSecret {
 				own += len(found)
 			}
 		}
@@ -57,7 +59,7 @@ func read(there stored) (keys []key, own int, wrong []error) {
 }
 
 func rank(name string) int {
-	if name == SecretName {
+	if name == v1alpha1.AgeSecret {
 		return 0
 	}
 	return 1

@@ -116,12 +116,12 @@ func (k *Keyring) settle(ctx context.Context, store toolscache.Store) error {
 	for _, object := range store.List() {
 		secret := object.(*corev1.Secret)
 		there[secret.Name] = secret.Data
-		if secret.Name == SecretName {
+		if secret.Name == v1alpha1.AgeSecret {
 			ours = secret
 		}
 	}
 	_, own, _ := read(there)
-	_, asked := annotationsOf(ours)[RotateAnnotation]
+	_, asked := annotationsOf(ours)[v1alpha1.RotateAnnotation]
 	if own == 0 || asked {
 		err := k.add(ctx)
 		if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
@@ -153,14 +153,14 @@ func (k *Keyring) add(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	secrets := k.needs.Client.CoreV1().Secrets(namespace)
-	secret, err := secrets.Get(ctx, SecretName, metav1.GetOptions{})
+	secret, err := secrets.Get(ctx, v1alpha1.AgeSecret, metav1.GetOptions{})
 	gone := apierrors.IsNotFound(err)
 	if err != nil && !gone {
-		return fmt.Errorf("reading secret %s/%s: %w", namespace, SecretName, err)
+		return fmt.Errorf("reading secret %s/%s: %w", namespace, v1alpha1.AgeSecret, err)
 	}
 	if gone {
 		secret = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: SecretName, Labels: map[string]string{"app.kubernetes.io/part-of": "umbel"},
+			Namespace: namespace, Name: v1alpha1.AgeSecret, Labels: map[string]string{"app.kubernetes.io/part-of": "umbel"},
 		}}
 	}
 	if secret.Data == nil {
@@ -169,14 +169,14 @@ func (k *Keyring) add(ctx context.Context) error {
 	k.mu.Lock()
 	had := maps.Clone(k.entries)
 	k.mu.Unlock()
-	_, own, _ := read(stored{SecretName: secret.Data})
-	_, asked := secret.Annotations[RotateAnnotation]
-	switch _, lost, _ := read(stored{SecretName: had}); {
+	_, own, _ := read(stored{v1alpha1.AgeSecret: secret.Data})
+	_, asked := secret.Annotations[v1alpha1.RotateAnnotation]
+	switch _, lost, _ := read(stored{v1alpha1.AgeSecret: had}); {
 	case own > 0 && !asked:
 		return nil
 	case own == 0 && lost > 0:
 		maps.Copy(secret.Data, had)
-		k.needs.Log.Warn("the keys of this cluster were deleted; they are put back", "secret", namespace+"/"+SecretName)
+		k.needs.Log.Warn("the keys of this cluster were deleted; they are put back", "secret", namespace+"/"+v1alpha1.AgeSecret)
 	default:
 		entry, content, err := generate(k.needs.Now())
 		if err != nil {
@@ -184,7 +184,7 @@ func (k *Keyring) add(ctx context.Context) error {
 		}
 		secret.Data[entry] = content
 	}
-	delete(secret.Annotations, RotateAnnotation)
+	delete(secret.Annotations, v1alpha1.RotateAnnotation)
 	if gone {
 		_, err = secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
 	} else {

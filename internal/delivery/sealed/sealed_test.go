@@ -375,3 +375,24 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// What nobody could verify any more is refused, with what to do instead.
+func TestWhereNothingCanBeVerified(t *testing.T) {
+	chart := files(map[string]string{"Chart.yaml": "apiVersion: v2\nname: c\nversion: 1.0.0", "secrets.yaml": file(t, "types.yaml"),
+		"templates/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}"})
+	_, err := render.Chart(chart, ".", render.ChartOptions{ReleaseName: "c", Namespace: "c", ValuesFiles: []string{"secrets.yaml"}})(render.Choice{})
+	if err == nil || !strings.Contains(err.Error(), "secrets.yaml: is encrypted by SOPS, and a chart is rendered on the hub") {
+		t.Errorf("encrypted values: %v", err)
+	}
+	written := `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a"},"sops":{"mac":"x"}}`
+	if _, err := render.Inline([][]byte{[]byte(written)})(render.Choice{}); err == nil || !strings.Contains(err.Error(), "put it into a source") {
+		t.Errorf("in a Package itself: %v", err)
+	}
+	others := strings.NewReplacer("    age:\n", "    pgp:\n", "recipient:", "fp:").Replace(file(t, "app.yaml"))
+	if _, err := deliver(t, map[string]string{"app.yaml": others}); err == nil || !strings.Contains(err.Error(), "encrypted with pgp, and agents have keys of age") {
+		t.Errorf("without a key of age: %v", err)
+	}
+	if _, err := deliver(t, map[string]string{"app.yaml": strings.Replace(file(t, "app.yaml"), "lastmodified: ", "lastmodified: x", 1)}); err == nil || !strings.Contains(err.Error(), "app.yaml: reading what SOPS encrypted") {
+		t.Errorf("a damaged file: %v", err)
+	}
+}

@@ -19,7 +19,7 @@ const (
 	Marker2 = Marker + "-2"
 )
 
-//go:embed testdata/encrypted/* testdata/x25519.agekey
+//go:embed testdata/encrypted/* testdata/x25519.agekey testdata/ssh_ed25519
 var testdata embed.FS
 
 // File returns an encrypted file.
@@ -44,6 +44,16 @@ func Identity(t testing.TB) *age.X25519Identity {
 		t.Fatal(err)
 	}
 	return identities[0].(*age.X25519Identity)
+}
+
+// SSHKey is the private key of secret-ssh.yaml.
+func SSHKey(t testing.TB) []byte {
+	t.Helper()
+	raw, err := testdata.ReadFile("testdata/ssh_ed25519")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
 }
 
 // For returns an encrypted file as it is after `sops updatekeys`: for somebody else.
