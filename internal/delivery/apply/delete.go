@@ -182,6 +182,7 @@ func (u *unit) asItIs(ctx context.Context, key bundle.Key) (*disk.Deleted, fate,
 		return nil, end, fmt.Errorf("reading %s before it is pruned: %w", key, err)
 	}
 	it.Version, it.Resource = gvr.Version, gvr.Resource
+	it.Sealed = it.Sealed || cameEncrypted(raw)
 	kept, err := u.engine.journaled(ctx, disk.Deleted{Key: key, Item: it, Object: raw})
 	return kept, fateOf(it.Adopted, word), err
 }

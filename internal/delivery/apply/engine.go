@@ -71,7 +71,7 @@ func New(needs Needs) (*Engine, error) {
 	if e.deletions, err = disk.OpenDeletions(filepath.Join(needs.Dir, DeletedDir), disk.DefaultLimits); err != nil {
 		return nil, fmt.Errorf("opening the journal of deletions: %w", err)
 	}
-	e.writer = &writer{index: e.index, secrets: needs.Secrets, log: needs.Log, now: needs.Now, queue: newQueue()}
+	e.writer = &writer{index: e.index, log: needs.Log, now: needs.Now, queue: newQueue()}
 	e.doctor = newDoctor(needs.Log, e.changed)
 	e.watches = &watches{
 		api: api, index: e.index, log: needs.Log, running: map[schema.GroupVersionResource]*kindWatch{},

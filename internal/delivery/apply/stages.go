@@ -191,7 +191,7 @@ func (f refusals) add(key bundle.Key, o disk.Object, why string) {
 func (u *unit) remember(records []*record) error {
 	var added []*record
 	for _, r := range records {
-		if !u.remembers(r.key) {
+		if !u.remembers(r.key) || u.opensFirst(r) {
 			added = append(added, r)
 		}
 	}

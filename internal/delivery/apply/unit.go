@@ -413,7 +413,7 @@ func (u *unit) before(ctx context.Context, key bundle.Key) ([]byte, uint64) {
 	if !ok {
 		return nil, 0
 	}
-	body, err := u.engine.writer.body(ctx, previous, o)
+	body, err := u.body(ctx, previous, o)
 	if err != nil {
 		return nil, 0
 	}

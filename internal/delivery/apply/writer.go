@@ -16,11 +16,9 @@ import (
 // asks for it or a repair.
 type writer struct {
 	index *index
-	// secrets opens what came encrypted.
-	secrets Secrets
-	log     *slog.Logger
-	now     func() time.Time
-	queue   workqueue.TypedRateLimitingInterface[*record]
+	log   *slog.Logger
+	now   func() time.Time
+	queue workqueue.TypedRateLimitingInterface[*record]
 }
 
 // longestRetry is the longest pause between two attempts to put an object back that cannot be.
@@ -55,7 +53,7 @@ func (w *writer) settle(ctx context.Context, r *record) (wrote bool, err error) 
 
 // apply writes an object and says whether that changed anything: what is left to others may be all that was different.
 func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownership) (changed bool, err error) {
-	body, err := w.body(ctx, t.content, t.source)
+	body, err := t.holder.body(ctx, t.content, t.source)
 	if err != nil {
 		return false, err
 	}

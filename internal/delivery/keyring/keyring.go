@@ -86,13 +86,7 @@ func (k *Keyring) take(there stored) (changed bool) {
 func (k *Keyring) Recipients() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var all []string
-	for _, key := range k.keys {
-		if !slices.Contains(all, key.recipient) {
-			all = append(all, key.recipient)
-		}
-	}
-	return all
+	return recipientsOf(k.keys)
 }
 
 // await waits for the keys.
@@ -116,7 +110,14 @@ func (k *Keyring) Open(ctx context.Context, object []byte, files []string) ([]by
 	return sealed.Open(object, files, opener{k})
 }
 
-// opener is the keys for package sealed.
+// OpenWith is Open with the keys in these Secrets of a namespace, name by name and entry by entry, and with no other: what is encrypted for the
+// cluster is not for whoever can commit a copy of it.
+func (k *Keyring) OpenWith(secrets map[string]map[string][]byte, namespace string, object []byte, files []string) ([]byte, error) {
+	keys, _, wrong := read(secrets)
+	return sealed.Open(object, files, purse{keys: keys, wrong: errors.Join(wrong...), namespace: namespace})
+}
+
+// opener is the member's keys for package sealed.
 type opener struct{ k *Keyring }
 
 // Open implements sealed.Keys.
@@ -126,6 +127,48 @@ func (o opener) Open(file *sops.File) (*sops.Plain, error) {
 		return nil, err
 	}
 	return file.Open(dataKey)
+}
+
+// purse is the keys of a team. Nothing of it is kept.
+type purse struct {
+	keys      []key
+	wrong     error
+	namespace string
+}
+
+// Open implements sealed.Keys.
+func (p purse) Open(file *sops.File) (*sops.Plain, error) {
+	dataKey, err := file.Key(identitiesOf(p.keys))
+	if errors.Is(err, sops.ErrNoIdentity) {
+		err = fmt.Errorf("it is encrypted for %s, and a package of namespace %s opens what is encrypted for a key in one of its Secrets there (entries *.agekey), which are for %s: encrypt it for one of those, or bring the key (docs/operate/secrets.md)",
+			listed(file.Recipients()), p.namespace, listed(recipientsOf(p.keys)))
+		if p.wrong != nil {
+			err = fmt.Errorf("%w; %w", err, p.wrong)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return file.Open(dataKey)
+}
+
+func identitiesOf(keys []key) []age.Identity {
+	identities := make([]age.Identity, len(keys))
+	for i, key := range keys {
+		identities[i] = key.identity
+	}
+	return identities
+}
+
+// recipientsOf are those of keys, each once.
+func recipientsOf(keys []key) []string {
+	var all []string
+	for _, key := range keys {
+		if !slices.Contains(all, key.recipient) {
+			all = append(all, key.recipient)
+		}
+	}
+	return all
 }
 
 // fileKey unwraps the key of a file, or has it still.
@@ -141,11 +184,7 @@ func (k *Keyring) fileKey(file *sops.File) ([]byte, error) {
 	if known != nil {
 		return known, nil
 	}
-	identities := make([]age.Identity, len(keys))
-	for i, key := range keys {
-		identities[i] = key.identity
-	}
-	found, err := file.Key(identities)
+	found, err := file.Key(identitiesOf(keys))
 	if errors.Is(err, sops.ErrNoIdentity) {
 		return nil, k.notForUs(file)
 	}

@@ -38,10 +38,7 @@ func (k *Keyring) Unwrap(ctx context.Context, wrapped []byte) ([]byte, error) {
 		return nil, err
 	}
 	k.mu.Lock()
-	var identities []age.Identity
-	for _, key := range k.keys {
-		identities = append(identities, key.identity)
-	}
+	identities := identitiesOf(k.keys)
 	k.mu.Unlock()
 	plain, err := age.Decrypt(bytes.NewReader(wrapped), identities...)
 	if err != nil {

@@ -1,9 +1,12 @@
 package preview
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -12,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/bundle"
@@ -32,6 +36,29 @@ func (k memberKeys) Open(file *sops.File) (*sops.Plain, error) {
 		return nil, err
 	}
 	return file.Open(key)
+}
+
+// quoting is an API server that refuses every apply, and quotes what is in the object.
+type quoting struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (q quoting) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodPatch {
+		return q.next.RoundTrip(r)
+	}
+	message := "Invalid value: " + sopstest.Marker
+	status := metav1.Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Code: 422, Reason: metav1.StatusReasonInvalid, Message: message,
+		Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: metav1.CauseTypeFieldValueInvalid, Field: "data.password", Message: message}}},
+	}
+	raw, err := json.Marshal(status)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		StatusCode: 422, Status: "422", Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+		Body: io.NopCloser(bytes.NewReader(raw)), ContentLength: int64(len(raw)),
+	}, nil
 }
 
 // sealedEntries renders encrypted files into a namespace.
@@ -66,11 +93,11 @@ func TestPreviewOfWhatIsEncrypted(t *testing.T) {
 		}
 	})
 	for _, entry := range sealedEntries(t, ns, "", "app.yaml", "settings.yaml") {
-		rest, texts, _, err := sealed.Split(entry.Object)
+		plain, texts, _, err := sealed.Split(entry.Object)
 		if err != nil {
 			t.Fatal(err)
 		}
-		labelled, _, err := bundle.Label(rest, shop)
+		labelled, _, err := bundle.Label(plain, shop)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,6 +148,13 @@ func TestPreviewOfWhatIsEncrypted(t *testing.T) {
 		seen.Changes[0].Note != "" || !strings.Contains(seen.Changes[0].Diff, "+    tier: back") || !strings.Contains(seen.Changes[1].Diff, "+    tier: back") {
 		t.Errorf("another label: %+v", seen)
 	}
+	whole, refusing := config, rest.CopyConfig(config)
+	refusing.Wrap(func(next http.RoundTripper) http.RoundTripper { return quoting{next} })
+	config = refusing
+	if seen := look("", "app-2.yaml"); len(seen.Changes) == 0 || !strings.Contains(seen.Changes[0].Problem, "the API server refused it (422 Invalid): data.password (FieldValueInvalid)") {
+		t.Errorf("refused: %+v", seen)
+	}
+	config = whole
 	if seen := look("namePrefix: new-", "app.yaml"); len(seen.Changes) != 3 || seen.Changes[0].Action != Add || !strings.HasPrefix(seen.Changes[0].Note, "encrypted") {
 		t.Errorf("a new one: %+v", seen)
 	}

@@ -308,10 +308,12 @@ func (l *look) object(ctx context.Context, o Object) error {
 		now, err = nil, nil
 	}
 	if err != nil {
-		return l.told(change, err)
+		return l.told(change, err, error.Error)
 	}
+	say := error.Error
 	body, err := o.Body()
 	if err == nil && o.Sealed {
+		say = sealed.Unquoted // what is sent has the values in it that the member has
 		change.Note = encryptedNote(body, now)
 		body, err = sealed.Compare(body, fieldsOf(now))
 	}
@@ -325,7 +327,7 @@ func (l *look) object(ctx context.Context, o Object) error {
 		return nil
 	}
 	if err != nil {
-		return l.told(change, err)
+		return l.told(change, err, say)
 	}
 	if now == nil {
 		change.Action = Add
@@ -397,12 +399,12 @@ func answered(err error) bool {
 	return true
 }
 
-// told takes over what the API server says against a change. Other errors are returned: nobody was asked then.
-func (l *look) told(change Change, err error) error {
+// told takes over what the API server says against a change, as say puts it. Other errors are returned: nobody was asked then.
+func (l *look) told(change Change, err error, say func(error) string) error {
 	if !answered(err) {
 		return fmt.Errorf("%s: %w", change.Object, err)
 	}
-	change.Action, change.Problem = cmp.Or(change.Action, Update), err.Error()
+	change.Action, change.Problem = cmp.Or(change.Action, Update), say(err)
 	l.add(change)
 	return nil
 }

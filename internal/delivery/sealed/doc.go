@@ -11,12 +11,12 @@
 //
 // Values of a Secret that are whole encrypted files, as kustomize makes them of `files:`, are decrypted as such.
 //
-// Laws, checked on the hub to say early what is wrong, and in the member because only there it counts:
-//   - A value gets to the path at which it was encrypted, in an object of the same kind, and nowhere else: who can write to a source
-//     and has no key cannot have a password put into an annotation or a ConfigMap.
+// Rules, checked on the hub to say early what is wrong, and in the member because only there it counts. They keep mistakes out; who may
+// open what is decided by keys (package keyring), since SOPS verifies values and not the names of fields:
+//   - A value gets to the path at which it was encrypted, in an object of the same kind, and nowhere else.
 //   - The namespace that an encrypted document names is the object's. Where it names none, the source may choose one.
-//   - Where the MAC is over the encrypted values alone (mac_only_encrypted), kind and namespace are not verified: only Secrets
-//     are taken then.
+//   - Where the MAC is over the encrypted values alone (mac_only_encrypted) only Secrets are taken.
+//   - An encrypted manifest is no file of a generator.
 //   - What says who an object is (apiVersion, kind, metadata) is not encrypted: the hub could not deliver it.
 //   - A ciphertext is never applied as if it were a value.
 //

@@ -26,7 +26,7 @@ func Split(object []byte) (rest []byte, files []string, sealed bool, err error) 
 		return nil, nil, false, err
 	}
 	texts, sealed := fields[Field].([]any)
-	if !sealed {
+	if !sealed || kept(fields) {
 		return object, nil, false, nil // of a kind that has such a field itself
 	}
 	for _, text := range texts {
@@ -101,6 +101,9 @@ func (w whole) open(keys Keys) error {
 		return fmt.Errorf("reading what SOPS encrypted: %w", err)
 	}
 	plain, err := keys.Open(file)
+	if err == nil {
+		err = noManifest(file) // opened: what was encrypted of it counts too
+	}
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package sealed
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -74,13 +75,13 @@ func kept(object map[string]any) bool {
 // Seal puts the files that an object's ciphertexts are from into its field `sops`. An object that has nothing encrypted in it
 // stays as it is. The error names the field.
 func (s *Sources) Seal(object map[string]any) error {
-	if kept(object) {
-		return nil
-	}
 	block, has := object[Field]
 	written, is := block.(map[string]any)
 	if has && !is {
 		return fmt.Errorf("%s: has to be what sops wrote", Field)
+	}
+	if kept(object) {
+		return nil
 	}
 	if !has && !suspicious(object) {
 		return nil
@@ -187,8 +188,21 @@ func (w whole) check() error {
 	if err == nil {
 		err = forAge(file)
 	}
+	if err == nil {
+		err = noManifest(file)
+	}
 	if err != nil {
 		return fmt.Errorf("data.%s: a file that SOPS encrypted: %w", w.key, err)
+	}
+	return nil
+}
+
+// noManifest refuses an encrypted manifest in place of a file: it is delivered as one, where its kind and place can be looked at.
+func noManifest(file *sops.File) error {
+	for i := range file.Documents() {
+		if head := file.Head(i); head.Kind != "" && head.APIVersion != "" {
+			return errors.New("it is a manifest, and a manifest is delivered as one: name it in resources")
+		}
 	}
 	return nil
 }

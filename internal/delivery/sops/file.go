@@ -136,6 +136,9 @@ func (f *File) Values() map[string]Value {
 	return found
 }
 
+// Documents is how many there are in the file.
+func (f *File) Documents() int { return len(f.documents) }
+
 // Head is what a document says of the object that it is, as far as that is not encrypted.
 type Head struct {
 	APIVersion, Kind, Namespace string

@@ -175,7 +175,7 @@ func (c *Cluster) look(ctx context.Context, o Object, from []owner.Manager) (See
 		err = apply(true) // it differs from what the other applied: what would change says more than whose it is
 	}
 	if status, is := errors.AsType[*apierrors.StatusError](err); is && status.ErrStatus.Code < http.StatusInternalServerError {
-		s.Problem, err = member.Explain(err), nil
+		s.Problem, err = explain(o, err), nil
 	}
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", key, err)
@@ -196,6 +196,14 @@ func conflictsWith(err error, managers []owner.Manager) bool {
 		}
 	}
 	return true
+}
+
+// explain says why the API server would refuse an object. Of one that came encrypted it may quote what the cluster has.
+func explain(o Object, err error) string {
+	if o.Sealed {
+		return member.ExplainUnquoted(err)
+	}
+	return member.Explain(err)
 }
 
 func (c *Cluster) at(gvr schema.GroupVersionResource, key bundle.Key) dynamic.ResourceInterface {

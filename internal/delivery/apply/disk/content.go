@@ -114,10 +114,7 @@ func (c *Content) fill(raw []byte, key v1alpha1.PackageKey) error {
 		if err != nil {
 			return err
 		}
-		rest, files, err := split(it.Object)
-		if err != nil {
-			return fmt.Errorf("%s in %s: %w", it.ID, it.File, err)
-		}
+		rest, files, wrong := split(it.Object)
 		body, annotations, err := bundle.Label(rest, key)
 		if err != nil {
 			return fmt.Errorf("%s in %s: %w", it.ID, it.File, err)
@@ -132,6 +129,7 @@ func (c *Content) fill(raw []byte, key v1alpha1.PackageKey) error {
 		if o.Asks, o.Wrong = asks.Of(annotations); len(o.Asks.DependsOn) > 0 {
 			wishes[it.ID.Key()] = o.Asks
 		}
+		o.Wrong = errors.Join(wrong, o.Wrong)
 		c.Objects[it.ID.Key()] = o
 		n, err := w.Write(append(append(body, files...), '\n'))
 		if err != nil {
@@ -146,8 +144,11 @@ func (c *Content) fill(raw []byte, key v1alpha1.PackageKey) error {
 // split takes the encrypted files out of an object.
 func split(object []byte) (rest, files []byte, err error) {
 	rest, texts, isSealed, err := sealed.Split(object)
-	if err != nil || !isSealed {
-		return rest, nil, err
+	if err != nil {
+		return object, nil, err // it is refused by itself, and the others are not to suffer from it
+	}
+	if !isSealed {
+		return rest, nil, nil
 	}
 	files, err = json.Marshal(texts)
 	return rest, files, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/sealed"
 )
 
 // Seen is the state of an object on the member, as an event or a response told it.
@@ -96,24 +98,17 @@ func Explain(err error) string {
 // ExplainUnquoted says why the API server refused an object, without its own words: they may quote values.
 func ExplainUnquoted(err error) string {
 	var status apierrors.APIStatus
-	if apierrors.IsConflict(err) || !errors.As(err, &status) {
-		return Explain(err) // it names fields and their owners, or says that nobody answered
+	if !errors.As(err, &status) || status.Status().Code == 0 {
+		return Explain(err) // nobody answered
 	}
-	said := status.Status()
-	why := fmt.Sprintf("the API server refused it (%d %s)", said.Code, said.Reason)
-	if said.Details != nil {
-		var fields []string
-		for _, cause := range said.Details.Causes {
-			if cause.Field != "" {
-				fields = append(fields, fmt.Sprintf("%s (%s)", cause.Field, cause.Type))
-			}
-		}
-		if slices.Sort(fields); len(fields) > 0 {
-			why += ": " + strings.Join(slices.Compact(fields), ", ")
-		}
+	if apierrors.IsConflict(err) {
+		return keysOfLists.ReplaceAllString(Explain(err), "[…]") // it names fields and their owners
 	}
-	return why + "; what it says of it is not repeated here, since that may have decrypted values in it: `sops decrypt FILE | kubectl apply --dry-run=server -f -` shows it"
+	return sealed.Unquoted(err)
 }
+
+// keysOfLists are in the names of fields what an item of a list is known by, which is a value.
+var keysOfLists = regexp.MustCompile(`\[[^\]]*\]`)
 
 // conflicts names the fields that other managers own, and the managers.
 func conflicts(err error) string {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -52,6 +53,39 @@ func (a *API) Whole(ctx context.Context, gvr schema.GroupVersionResource, key bu
 		return nil, errors.New("the API server's answer is not the object")
 	}
 	return raw, nil
+}
+
+// keySuffix ends the entries of Secrets that are keys for what comes encrypted.
+const keySuffix = ".agekey"
+
+// Keys returns the entries *.agekey of the Secrets of a namespace, by their names. It reads as whoever the API server is asked as.
+func (a *API) Keys(ctx context.Context, namespace string) (map[string]map[string][]byte, error) {
+	ctx, release, err := a.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	raw, err := a.patch.Get().AbsPath("/api/v1/namespaces/"+namespace+"/secrets").SetHeader("Accept", "application/json").Do(ctx).Raw()
+	if err != nil {
+		return nil, err
+	}
+	var list corev1.SecretList
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, errors.New("the API server's answer is no list of Secrets")
+	}
+	keys := map[string]map[string][]byte{}
+	for _, secret := range list.Items {
+		for entry, content := range secret.Data {
+			if !strings.HasSuffix(entry, keySuffix) {
+				continue
+			}
+			if keys[secret.Name] == nil {
+				keys[secret.Name] = map[string][]byte{}
+			}
+			keys[secret.Name][entry] = content
+		}
+	}
+	return keys, nil
 }
 
 // Why an object cannot come back.
