@@ -66,6 +66,7 @@ func TestFleet(t *testing.T) {
 	s.with("a broken source deletes nothing", brokenSource)
 	s.with("killing the agent in the middle of an apply loses nothing", agentIsKilled)
 	s.with("deletes are asked for and undone", deletes)
+	s.with("secrets come encrypted, and are told nowhere", secretsPage)
 	s.with("a package changes what somebody has seen, and nothing else", plans)
 	s.with("what others change is told, left or refused, and an ill pod says why", drift)
 	s.with("an object has one package", oneOwner)
