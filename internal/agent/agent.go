@@ -158,6 +158,7 @@ func (m *membership) open(ctx context.Context) (*parts, error) {
 			}
 			return store.Pull(ctx, repository, digest, size)
 		},
+		Vault:  p.keyring,
 		Verify: func(a *wire.Assignment) error { return seal.Verify(a, p.keyring.Roots()) },
 	})
 	if err != nil {

@@ -20,6 +20,7 @@ const (
 	secretKey         = "key.pem"
 	secretCertificate = "cert.pem"
 	secretTrust       = "trust.pem"
+	secretOrders      = "orders"
 )
 
 // secretHome is an identity.Home in a Secret of the member, for an agent that runs as a pod: a node may vanish, the
@@ -43,7 +44,7 @@ func (h *secretHome) Load() (papers identity.Papers, err error) {
 			return nil
 		}
 		if err == nil {
-			papers = identity.Papers{Key: secret.Data[secretKey], Certificate: secret.Data[secretCertificate], Trust: secret.Data[secretTrust]}
+			papers = identity.Papers{Key: secret.Data[secretKey], Certificate: secret.Data[secretCertificate], Trust: secret.Data[secretTrust], Orders: secret.Data[secretOrders]}
 		}
 		return err
 	})
@@ -113,7 +114,7 @@ func (h *secretHome) create(ctx context.Context, papers identity.Papers) error {
 
 // fill puts certificate and trust into the Secret, those that papers have, and says whether that changed it.
 func fill(secret *corev1.Secret, papers identity.Papers) (changed bool) {
-	for name, part := range map[string][]byte{secretCertificate: papers.Certificate, secretTrust: papers.Trust} {
+	for name, part := range map[string][]byte{secretCertificate: papers.Certificate, secretTrust: papers.Trust, secretOrders: papers.Orders} {
 		if len(part) > 0 && !bytes.Equal(secret.Data[name], part) {
 			secret.Data[name], changed = part, true
 		}

@@ -19,6 +19,8 @@ type Papers struct {
 	// Certificate is the one that the hub issued last, Trust the CAs by which the agent knows its hub. Either may be
 	// missing: the hub gives them again to whoever has the key.
 	Certificate, Trust []byte
+	// Orders is there once every order on the agent's disk has a code that is made with the key, see Keyring.Code.
+	Orders []byte
 }
 
 // String, GoString and LogValue keep the key out of messages and logs.
@@ -60,6 +62,7 @@ const (
 	keyFile         = "key.pem"
 	certificateFile = "cert.pem"
 	trustFile       = "trust.pem"
+	ordersFile      = "orders"
 )
 
 // Folder is a Home in a folder, for an agent that runs as a process: key.pem, cert.pem and trust.pem.
@@ -71,7 +74,7 @@ func (f Folder) String() string { return "folder " + string(f) }
 // Load implements Home.
 func (f Folder) Load() (Papers, error) {
 	var papers Papers
-	for name, part := range map[string]*[]byte{keyFile: &papers.Key, certificateFile: &papers.Certificate, trustFile: &papers.Trust} {
+	for name, part := range map[string]*[]byte{keyFile: &papers.Key, certificateFile: &papers.Certificate, trustFile: &papers.Trust, ordersFile: &papers.Orders} {
 		content, err := os.ReadFile(f.path(name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return Papers{}, fmt.Errorf("reading the agent's identity: %w", err)
@@ -91,6 +94,9 @@ func (f Folder) Save(papers Papers) error {
 	}
 	if err := f.keep(trustFile, papers.Trust); err != nil {
 		return fmt.Errorf("writing the hub's CAs: %w", err)
+	}
+	if err := f.keep(ordersFile, papers.Orders); err != nil {
+		return fmt.Errorf("writing that orders have codes: %w", err)
 	}
 	if err := f.keep(certificateFile, papers.Certificate); err != nil {
 		return fmt.Errorf("writing the agent's certificate: %w", err)

@@ -30,6 +30,7 @@ type Keyring struct {
 	presented tls.Certificate
 	bundle    []byte // of the hub's CAs, as it came; empty before the first one
 	pool      *x509.CertPool
+	closed    bool // every order on the disk has a code
 }
 
 // KeyringConfig is what a keyring needs. All fields but Now are required.
@@ -68,7 +69,7 @@ func NewKeyring(config KeyringConfig) (*Keyring, error) {
 		}
 		return k, nil
 	}
-	k.keyPEM = papers.Key
+	k.keyPEM, k.closed = papers.Key, len(papers.Orders) > 0
 	if k.key, err = ParseKey(papers.Key); err != nil {
 		return nil, fmt.Errorf("reading the agent's key in %s: %w; the hub knows this member by it: restore it, "+
 			"or remove it, and run `umbel leave NAME --force` and `umbel join` again", k.home, err)

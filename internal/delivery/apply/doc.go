@@ -36,6 +36,7 @@
 //     it with the take-over annotation. Fields that were ours are taken back.
 //   - Unknown is never drift: before the first list of a kind has come, nothing of it is judged.
 //   - What the hub did not seal is not taken: the release before stays and is repaired, and the status says why.
+//   - An order on the disk that this agent did not write is not carried out: nothing is applied or deleted because of it.
 //   - What is on disk is verified by its digest before it is applied; what is damaged is pulled again.
 //   - The agent's own namespace and roles are no package's.
 //

@@ -20,7 +20,7 @@ import (
 	"umbel.dev/umbel/internal/delivery/apply/member"
 )
 
-// Needs is what an Engine needs. All fields but Verify are required.
+// Needs is what an Engine needs. All fields but Verify and Vault are required.
 type Needs struct {
 	// Dir is where the desired state and the inventories are kept; it has to survive the process.
 	Dir string
@@ -32,7 +32,9 @@ type Needs struct {
 	Fetch func(ctx context.Context, repository, digest string, size int64) ([]byte, error)
 	// Verify says why the hub did not make what an assignment says, by its seal; nil when it did. Without it nothing is verified.
 	Verify func(*wire.Assignment) error
-	Log    *slog.Logger
+	// Vault tells the orders that the agent wrote from those that somebody else did. Without it all count.
+	Vault Vault
+	Log   *slog.Logger
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -96,9 +98,23 @@ func (e *Engine) open() error {
 		if err != nil {
 			return err
 		}
+		genuine, err := e.genuine(order)
+		if err != nil {
+			return err
+		}
+		if !genuine && !folder.Is(order.Package) {
+			e.needs.Log.Error("an order was not written by this agent, and names another package: nothing of it is done", "package", order.Package)
+			continue
+		}
+		if !genuine {
+			order = disk.Order{Package: order.Package}
+		}
 		u, err := loadUnit(e, folder, order)
 		if err != nil {
 			return err
+		}
+		if !genuine {
+			u.doubt()
 		}
 		e.roster.add(u)
 		for key, it := range u.inventory { // of two that a crash left with the same object, the wrong one gives it up later
@@ -107,7 +123,7 @@ func (e *Engine) open() error {
 			}
 		}
 	}
-	return nil
+	return e.close()
 }
 
 // Run applies, watches and repairs until the context ends, and returns when everything has stopped.

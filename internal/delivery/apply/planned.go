@@ -122,7 +122,7 @@ func (u *unit) begun(target disk.Release) error {
 		return nil // something newer has been asked for meanwhile
 	}
 	o.Begun = target.Digest
-	if err := u.folder.WriteOrder(o); err != nil {
+	if err := u.write(o); err != nil {
 		return fmt.Errorf("storing the order: %w", err)
 	}
 	u.mu.Lock()

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,7 +10,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/apply/disk"
+	"umbel.dev/umbel/internal/delivery/apply/member"
 )
 
 // sealed is an assignment whose seal the station's engine believes.
@@ -97,6 +101,71 @@ func TestWhatTheHubDidNotMakeIsRefused(t *testing.T) {
 	s.reaches(other, "o2", wire.PackageStatus_APPLIED)
 	s.unassign(pkg, other)
 	s.holdsNothing()
+}
+
+// box is a Vault whose key is another one when it is changed.
+type box struct {
+	key    string
+	closed bool
+}
+
+func (b *box) Code(order []byte) ([]byte, error) {
+	code := sha256.Sum256(append([]byte(b.key), order...))
+	return code[:], nil
+}
+
+func (b *box) Closed() bool { return b.closed }
+
+func (b *box) Close() error {
+	b.closed = true
+	return nil
+}
+
+// TestADiskThatWasTamperedWith: what somebody else wrote on the agent's disk is neither applied nor does it delete anything, until
+// the hub says anew what is to be; an order of before there were codes counts.
+func TestADiskThatWasTamperedWith(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	pkg := v1alpha1.PackageKey(s.namespace + "/web")
+	r1, evil := s.release(string(pkg), "r1", s.configMap("a", map[string]string{"v": "1"})), s.release(string(pkg), "r2", s.configMap("b", nil))
+	s.assign(r1)
+	s.reaches(string(pkg), "r1", wire.PackageStatus_APPLIED)
+	s.stop()
+	s.vault = &box{key: "agent"}
+	s.start() // the first start that makes codes
+	s.reaches(string(pkg), "r1", wire.PackageStatus_APPLIED)
+
+	for what, change := range map[string]func(*disk.Order){
+		"another release": func(o *disk.Order) {
+			o.Next = &disk.Release{Release: "r2", Revision: "r2", Repository: "r", Digest: evil.GetDigest(), Size: evil.GetSize()}
+		},
+		"that it is to go":     func(o *disk.Order) { o.Removing = true },
+		"how it is treated":    func(o *disk.Order) { o.Policy = nil },
+		"that it has no code":  func(o *disk.Order) { o.Code = nil },
+		"as whom it is to act": func(o *disk.Order) { o.ActsAs = &member.Account{} },
+	} {
+		s.stop()
+		folder := s.folder(pkg)
+		order, err := folder.ReadOrder()
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(&order)
+		if err := folder.WriteOrder(order); err != nil {
+			t.Fatal(err)
+		}
+		s.start()
+		s.refusesUnsealed(string(pkg), "", "", "written by somebody else")
+		s.hasData("a", map[string]string{"v": "1"})
+		s.lacks("b")
+		s.assign(r1) // the hub, which hears that nothing of it is here
+		s.reaches(string(pkg), "r1", wire.PackageStatus_APPLIED)
+		if status := s.status(string(pkg)); status.GetObjects() != 1 || status.GetApplied() != 1 {
+			t.Errorf("%s was changed: afterwards it is %v", what, status)
+		}
+		s.remove("a")
+		s.hasData("a", map[string]string{"v": "1"})
+	}
 }
 
 // TestARefusedPackageIsForgotten: one of which nothing is here is told to go.

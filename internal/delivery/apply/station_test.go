@@ -55,6 +55,7 @@ type station struct {
 	writes    atomic.Int64 // PATCH, POST, PUT and DELETE requests of the engine
 	offline   atomic.Bool  // the hub is away: nothing can be pulled
 	verify    func(*wire.Assignment) error
+	vault     Vault
 	impatient bool    // what is not healthy is looked at soon
 	secrets   Secrets // nil where nothing comes encrypted
 	log       io.Writer
@@ -111,7 +112,7 @@ func (s *station) start() {
 		})
 	})
 	engine, err := New(Needs{
-		Dir: s.dir, Config: config, Secrets: s.secrets, Fetch: s.fetch, Verify: s.verify, Log: slog.New(slog.NewTextHandler(s.log, nil)), Now: time.Now,
+		Dir: s.dir, Config: config, Secrets: s.secrets, Fetch: s.fetch, Verify: s.verify, Vault: s.vault, Log: slog.New(slog.NewTextHandler(s.log, nil)), Now: time.Now,
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -156,7 +156,7 @@ func (u *unit) status(now time.Time) *wire.PackageStatus {
 		Repairs: u.standing.repairs, LastRepair: u.standing.last, Drifts: u.standing.drifts,
 		PolicyId: policyID(u.orders.now), DeletesHeld: u.standing.held,
 	}
-	if r := u.standing.unbelieved; r.release != "" {
+	if r := u.standing.unbelieved; r.text != "" {
 		s.Refused, s.Message = r.release, r.text
 		if s.Phase == wire.PackageStatus_APPLIED || u.orders.now.Target() == nil {
 			s.Phase = wire.PackageStatus_FAILED

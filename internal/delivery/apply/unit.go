@@ -90,7 +90,7 @@ func (u *unit) tell(change func(*disk.Order)) error {
 	if after.Equal(before) {
 		return nil
 	}
-	if err := u.folder.WriteOrder(after); err != nil {
+	if err := u.write(after); err != nil {
 		return fmt.Errorf("storing the order for package %s: %w", u.key, err)
 	}
 	u.mu.Lock()
@@ -339,7 +339,7 @@ func (u *unit) complete(done disk.Release) error {
 	finished := o
 	finished.Current, finished.Next, finished.Begun = &done, nil, ""
 	if !finished.Equal(o) {
-		if err := u.folder.WriteOrder(finished); err != nil {
+		if err := u.write(finished); err != nil {
 			return fmt.Errorf("storing the order: %w", err)
 		}
 	}

@@ -116,6 +116,9 @@ func (f *Folder) ReadOrder() (Order, error) {
 	return o, nil
 }
 
+// Is says whether the folder is the one of a package.
+func (f *Folder) Is(key v1alpha1.PackageKey) bool { return filepath.Base(f.dir) == key.LabelValue() }
+
 // WriteOrder makes the folder when it is not there, and keeps the order in it.
 func (f *Folder) WriteOrder(o Order) error {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {

@@ -23,6 +23,8 @@ type Order struct {
 	Policy *Policy
 	// ActsAs is whom the package acts as; nil is the agent itself.
 	ActsAs *member.Account
+	// Code shows that the agent wrote the order, see package apply.
+	Code []byte
 }
 
 // written is an Order in its file. The releases of a package that acts as somebody stand in a place of their own: an agent of
@@ -36,6 +38,7 @@ type written struct {
 	Begun    string              `json:"begun,omitempty"`
 	Policy   *Policy             `json:"policy,omitempty"`
 	Acting   *acting             `json:"acting,omitempty"`
+	Code     []byte              `json:"code,omitempty"`
 }
 
 // acting is the releases of a package that acts as somebody.
@@ -47,7 +50,7 @@ type acting struct {
 
 // MarshalJSON implements json.Marshaler.
 func (o Order) MarshalJSON() ([]byte, error) {
-	w := written{Package: o.Package, Removing: o.Removing, Begun: o.Begun, Policy: o.Policy}
+	w := written{Package: o.Package, Removing: o.Removing, Begun: o.Begun, Policy: o.Policy, Code: o.Code}
 	if o.ActsAs != nil {
 		w.Acting = &acting{As: *o.ActsAs, Current: o.Current, Next: o.Next}
 	} else {
@@ -62,7 +65,7 @@ func (o *Order) UnmarshalJSON(raw []byte) error {
 	if err := json.Unmarshal(raw, &w); err != nil {
 		return err
 	}
-	*o = Order{Package: w.Package, Current: w.Current, Next: w.Next, Removing: w.Removing, Begun: w.Begun, Policy: w.Policy}
+	*o = Order{Package: w.Package, Current: w.Current, Next: w.Next, Removing: w.Removing, Begun: w.Begun, Policy: w.Policy, Code: w.Code}
 	if w.Acting != nil {
 		o.ActsAs, o.Current, o.Next = &w.Acting.As, w.Acting.Current, w.Acting.Next
 	}
