@@ -64,6 +64,7 @@ func TestFleet(t *testing.T) {
 	s.with("a cut link blocks nobody", linkIsCut)
 	s.with("nothing is pruned after a partial apply", partialApply)
 	s.with("a broken source deletes nothing", brokenSource)
+	s.with("what is signed is delivered, and nothing else", signed)
 	s.with("killing the agent in the middle of an apply loses nothing", agentIsKilled)
 	s.with("deletes are asked for and undone", deletes)
 	s.with("secrets come encrypted, and are told nowhere", secretsPage)
