@@ -57,7 +57,8 @@ type kinds struct {
 // New returns the API server that config reaches. It asks nothing of it yet.
 func New(config *rest.Config) (*API, error) {
 	config = rest.CopyConfig(config)
-	config.QPS = -1 // the API server's priority and fairness decides, and slots
+	config.QPS = -1                           // the API server's priority and fairness decides, and slots
+	config.WarningHandler = rest.NoWarnings{} // they go to the log as they are, and admission may quote values in them
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, err
