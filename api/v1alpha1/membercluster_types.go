@@ -346,6 +346,11 @@ type MemberPackage struct {
 	// +kubebuilder:validation:MaxItems=10
 	// +optional
 	Drifts []Drift `json:"drifts,omitempty"`
+	// contested are objects that other Packages want as well, and do not get; at most ten.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	// +optional
+	Contested []Contest `json:"contested,omitempty"`
 	// since is when the hub heard of this state first.
 	// +optional
 	Since metav1.Time `json:"since,omitempty"`

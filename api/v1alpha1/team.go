@@ -19,3 +19,24 @@ const (
 	ReasonTeamInvalid   = "TeamInvalid"   // Delivered False: an annotation of the Namespace says nothing that can be understood
 	ReasonQuotaExceeded = "QuotaExceeded" // Delivered or Rendered False: it is more than the Namespace allows
 )
+
+// MaxContests is how many contested objects of a Package one member names.
+const MaxContests = 10
+
+// Contest is an object that two Packages want on a member.
+type Contest struct {
+	// object is KIND[.GROUP] [NAMESPACE/]NAME.
+	Object string `json:"object"`
+	// package is the one that does not get it, as NAMESPACE/NAME.
+	Package PackageKey `json:"package"`
+}
+
+// ConditionContested of a Package is True while others want objects that it holds, and do not get them. One that nobody ever
+// contested has no such condition. It is no part of Ready: nothing is wrong with the Package. Writer: the delivery controller.
+const ConditionContested = "Contested"
+
+// Reasons of Contested.
+const (
+	ReasonWantedByOthers = "WantedByOthers" // True: the message says who wants what, and where
+	ReasonUncontested    = "Uncontested"    // False: nobody does any more
+)

@@ -223,6 +223,9 @@ func (c *Controller) count(_ context.Context, v *visit) error {
 		delivered.Status, delivered.Reason, delivered.Message = metav1.ConditionFalse, v1alpha1.ReasonNotSealed, v.forged.Error()
 	}
 	v.set(delivered)
+	if contested, ok := Contested(v.members, v.pkg.Status.Conditions); ok {
+		v.set(contested)
+	}
 	return nil
 }
 
@@ -256,6 +259,8 @@ func (c *Controller) conclude(ctx context.Context, v *visit, before *v1alpha1.Pa
 func (v *visit) tellOf(was *metav1.Condition, now metav1.Condition) {
 	same := was != nil && was.Status == now.Status && was.Reason == now.Reason
 	switch {
+	case now.Type == v1alpha1.ConditionContested && now.Status == metav1.ConditionTrue && !same:
+		v.happened(corev1.EventTypeWarning, now.Reason, "Deliver", "%s", now.Message)
 	case now.Type == v1alpha1.ConditionFetched || now.Type == v1alpha1.ConditionRendered:
 		if now.Status == metav1.ConditionFalse && (!same || was.Message != now.Message) {
 			v.happened(corev1.EventTypeWarning, now.Reason, "Render", "%s", now.Message)

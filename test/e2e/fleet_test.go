@@ -71,6 +71,7 @@ func TestFleet(t *testing.T) {
 	s.with("a package changes what somebody has seen, and nothing else", plans)
 	s.with("what others change is told, left or refused, and an ill pod says why", drift)
 	s.with("an object has one package", oneOwner)
+	s.with("a team delivers with its own rights, and no more", tenants)
 	s.with("a stolen key harms its own member alone", stolenKey)
 	s.with("a key is revoked", keyIsRevoked)
 	s.with("the authority is rotated, and the hub killed in the middle", rotation)

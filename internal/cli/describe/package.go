@@ -41,6 +41,7 @@ func (d *packageDossier) write(p *page, moment view.Moment) {
 	p.conditions(moment, pkg.Status.Conditions, func(c metav1.Condition) output.Cell { return moment.Condition(c, pkg.Generation) })
 	d.writeClusters(p, moment)
 	d.writeFailures(p)
+	d.writeContested(p)
 	d.writeHeld(p)
 	d.writeRepairs(p, moment)
 	p.events(moment, d.Events)
@@ -169,6 +170,20 @@ func (d *packageDossier) writeFailures(p *page) {
 		}
 	}
 	p.table("Failures", []string{"CLUSTER", "FILE", "OBJECT", "MESSAGE"}, rows)
+}
+
+// writeContested shows what other packages want.
+func (d *packageDossier) writeContested(p *page) {
+	var rows [][]output.Cell
+	for _, state := range d.Clusters {
+		if state.Package == nil {
+			continue
+		}
+		for _, contest := range state.Package.Contested {
+			rows = append(rows, output.Cells(string(state.Cluster), contest.Object, string(contest.Package)))
+		}
+	}
+	p.table("Wanted by others, who do not get it", []string{"CLUSTER", "OBJECT", "PACKAGE"}, rows)
 }
 
 // writeHeld shows which deletes wait for a word.

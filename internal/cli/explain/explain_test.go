@@ -46,6 +46,11 @@ func TestAccounts(t *testing.T) {
 		{reason: "the cluster is lost", golden: "lost.txt", scene: sceneOf("prod-us", nil)},
 		{reason: "a team's package that may not apply an object", golden: "team.txt", scene: sceneOf("dev", func(s *Scene) {
 			s.Package.Status.ActsAs = "shop/deployer"
+			for i := range s.Cluster.Status.Packages {
+				if s.Cluster.Status.Packages[i].Package == v1alpha1.KeyOf(s.Package.Namespace, s.Package.Name) {
+					s.Cluster.Status.Packages[i].Contested = []v1alpha1.Contest{{Object: "ConfigMap shop/banner", Package: "other/web"}}
+				}
+			}
 		})},
 		{reason: "more than its namespace allows", golden: "quota.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Cluster.Status.Packages = nil

@@ -347,6 +347,9 @@ func (a *Account) agent(s *Scene, moment view.Moment) {
 		}
 		a.add(Agent, fail, where, failure.Message, metav1.Time{})
 	}
+	for _, contest := range held.Contested {
+		a.add(Agent, ignored, contest.Object, fmt.Sprintf("package %s wants it as well, and does not get it", contest.Package), metav1.Time{})
+	}
 	if repair := held.LastRepair; repair != nil {
 		a.add(Agent, ignored, "last repair", fmt.Sprintf("%s: %s", repair.Object, repair.Cause), repair.Time)
 	}

@@ -147,13 +147,21 @@ func TestATeamsPackageIsRefusedWhatItsRolesForbid(t *testing.T) {
 		s.reaches(pkg, "r1", wire.PackageStatus_FAILED)
 		s.eventually(reason+" is refused and named", func() error {
 			st := s.status(pkg)
-			if len(st.GetFailures()) != 1 || !refusal(st.GetFailures()[0].GetMessage()) || st.GetFailures()[0].GetFile() == "" {
+			if len(st.GetFailures()) != 1 || !tellsRefusal(st.GetFailures()[0].GetMessage()) || st.GetFailures()[0].GetFile() == "" {
 				return fmt.Errorf("got %v", st.GetFailures())
 			}
 			return nil
 		})
 		s.hasData(strings.TrimPrefix(pkg, "team/"), map[string]string{"x": "1"})
 	}
+	// What was never there keeps no package: neither from leaving it out, nor from going.
+	s.assign(acting(s.release("team/mine-0", "r2", s.configMap("mine-0", map[string]string{"x": "2"})), account))
+	s.reaches("team/mine-0", "r2", wire.PackageStatus_APPLIED)
+	for _, pkg := range packages {
+		s.unassign(pkg)
+	}
+	s.holdsNothing()
+	s.lacks("mine-1")
 	for what, err := range map[string]error{
 		"a ClusterRole":        second(s.client.RbacV1().ClusterRoles().Get(t.Context(), name, metav1.GetOptions{})),
 		"a ClusterRoleBinding": second(s.client.RbacV1().ClusterRoleBindings().Get(t.Context(), name, metav1.GetOptions{})),
@@ -170,8 +178,8 @@ func TestATeamsPackageIsRefusedWhatItsRolesForbid(t *testing.T) {
 	}
 }
 
-// refusal says whether a failure tells that it was refused for whom the package acts as, and what to do.
-func refusal(message string) bool {
+// tellsRefusal says whether a failure tells that it was refused for whom the package acts as, and what to do.
+func tellsRefusal(message string) bool {
 	return strings.Contains(message, "forbidden") && strings.Contains(message, "acts as ServiceAccount") && strings.Contains(message, "bind a role") ||
 		strings.Contains(message, "it belongs to Umbel's own agent")
 }
@@ -286,7 +294,7 @@ func TestATeamsRightsChangeUnderIt(t *testing.T) {
 	s.remove("a")
 	s.eventually("that it is not put back is told", func() error {
 		for _, f := range s.status("team/web").GetFailures() {
-			if refusal(f.GetMessage()) {
+			if tellsRefusal(f.GetMessage()) {
 				return nil
 			}
 		}

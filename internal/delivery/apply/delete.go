@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -171,6 +172,9 @@ func (u *unit) asItIs(ctx context.Context, key bundle.Key) (*disk.Deleted, fate,
 		return nil, end, err
 	}
 	raw, err := api.Whole(ctx, gvr, key)
+	if u.neverHad(key, err) {
+		return nil, end, nil
+	}
 	if err != nil {
 		return nil, end, fmt.Errorf("reading %s before it is pruned: %s", key, u.explain(err, member.Explain))
 	}
@@ -226,7 +230,7 @@ func (u *unit) pruneOne(ctx context.Context, key bundle.Key, end fate) error {
 	if r, holder := u.hold(key, resourceOf(key, it)); holder == u { // otherwise it is another's by now, and not ours to delete
 		r.recall(it)
 		r.dismiss()
-		if err := u.engine.writer.prune(ctx, r, end); err != nil {
+		if err := u.engine.writer.prune(ctx, r, end); err != nil && !u.neverHad(key, err) {
 			return fmt.Errorf("pruning %s: %s", key, u.explain(err, wordingOf(it)))
 		}
 		u.engine.index.drop(r)
@@ -235,6 +239,15 @@ func (u *unit) pruneOne(ctx context.Context, key bundle.Key, end fate) error {
 	defer u.mu.Unlock()
 	delete(u.inventory, key)
 	return nil
+}
+
+// neverHad says whether an error is the word that a team's package may not even look at an object, which it never wrote: nothing
+// of it is there to be pruned.
+func (u *unit) neverHad(key bundle.Key, err error) bool {
+	if !apierrors.IsForbidden(err) || !u.team() {
+		return false
+	}
+	return u.lastKnown(key).UID == ""
 }
 
 // broughtBack says whether somebody brought an object back since it was decided that it may go.

@@ -8,7 +8,8 @@
 //
 //  1. Pull the content of the release, unless it is on disk; verify its digest; unpack it.
 //  2. Hand over what it gives up and another package wants (prune.go). An object has one holder, from its first claim in
-//     the index to its end; a second package is refused and touches nothing.
+//     the index to its end; a second package is refused and touches nothing, but that the platform's goes before a team's
+//     (contest.go).
 //  3. Write the objects of the release into the inventory on disk, and only then
 //  4. apply those that differ, by server-side apply, in stages: foundations (namespaces, definitions of kinds),
 //     everything else, gates (admission webhooks and policies, which can stop others from being written).
@@ -39,6 +40,8 @@
 //   - An order on the disk that this agent did not write is not carried out: nothing is applied or deleted because of it.
 //   - What is on disk is verified by its digest before it is applied; what is damaged is pulled again.
 //   - The agent's own namespace and roles are no package's.
+//   - All that is read and written for a team's package is done as its ServiceAccount (acting.go), and what that may not have
+//     it keeps from nobody, and hears nothing of.
 //
 // Folder disk keeps all that has to survive, folder member knows the API server; neither decides anything.
 //

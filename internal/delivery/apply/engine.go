@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,6 +118,12 @@ func (e *Engine) open() error {
 			u.doubt()
 		}
 		e.roster.add(u)
+	}
+	units := e.roster.all()
+	slices.SortStableFunc(units, func(a, b *unit) int { // the platform's before teams'
+		return cmp.Compare(rank(a), rank(b))
+	})
+	for _, u := range units {
 		for key, it := range u.inventory { // of two that a crash left with the same object, the wrong one gives it up later
 			if r, holder := e.index.claim(key, resourceOf(key, it), u); holder == u {
 				r.recall(it)
@@ -124,6 +131,14 @@ func (e *Engine) open() error {
 		}
 	}
 	return e.close()
+}
+
+// rank is the place of a package among those that want an object: the platform's come before teams'.
+func rank(u *unit) int {
+	if u.team() {
+		return 1
+	}
+	return 0
 }
 
 // Run applies, watches and repairs until the context ends, and returns when everything has stopped.

@@ -21,7 +21,7 @@ func (s *station) sees(objects ...string) *wire.Policy {
 	for _, o := range objects {
 		entries = append(entries, bundle.Entry{File: "a.yaml", Object: json.RawMessage(o)})
 	}
-	content, err := preview.Prepare("shop/web", entries)
+	content, err := preview.Prepare("planned/web", entries)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func (s *station) sees(objects ...string) *wire.Policy {
 // refuses waits until a release is refused, and looks at why.
 func (s *station) refuses(release, why string) {
 	s.t.Helper()
-	if st := s.reaches("shop/web", release, wire.PackageStatus_FAILED); !strings.Contains(st.GetMessage(), why) {
+	if st := s.reaches("planned/web", release, wire.PackageStatus_FAILED); !strings.Contains(st.GetMessage(), why) {
 		s.t.Errorf("it says %q, want %q in it", st.GetMessage(), why)
 	}
 }
@@ -57,15 +57,15 @@ func TestOnlyWhatIsPlanned(t *testing.T) {
 	a := func(value string) string { return s.configMap("a", map[string]string{"x": value}) }
 	old := s.configMap("old", nil)
 
-	first := s.release("shop/web", "one", a("1"), old)
+	first := s.release("planned/web", "one", a("1"), old)
 	s.assign(treated(first, &wire.Policy{Planned: "none"}))
-	s.refuses("one", "no plan says what it changes on this cluster, and `umbel plan web -n shop --save` makes one")
+	s.refuses("one", "no plan says what it changes on this cluster, and `umbel plan web -n planned --save` makes one")
 	s.lacks("a")
 	s.assign(treated(first, s.sees(a("1"), old)))
-	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	s.reaches("planned/web", "one", wire.PackageStatus_APPLIED)
 
 	// The world moves: somebody puts there what the release would add.
-	second := s.release("shop/web", "two", a("2"), s.configMap("b", map[string]string{"x": "2"}))
+	second := s.release("planned/web", "two", a("2"), s.configMap("b", map[string]string{"x": "2"}))
 	planned := s.sees(a("2"), s.configMap("b", map[string]string{"x": "2"}))
 	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "b"}, Data: map[string]string{"y": "theirs"}}
 	if _, err := s.client.CoreV1().ConfigMaps(s.namespace).Create(t.Context(), theirs, metav1.CreateOptions{}); err != nil {
@@ -91,7 +91,7 @@ func TestOnlyWhatIsPlanned(t *testing.T) {
 
 	// Somebody looks again.
 	s.assign(treated(second, s.sees(a("2"), s.configMap("b", map[string]string{"x": "2"}))))
-	s.reaches("shop/web", "two", wire.PackageStatus_APPLIED)
+	s.reaches("planned/web", "two", wire.PackageStatus_APPLIED)
 	s.hasData("b", map[string]string{"x": "2", "y": "theirs"})
 	s.lacks("old")
 
@@ -101,7 +101,7 @@ func TestOnlyWhatIsPlanned(t *testing.T) {
 	s.hasData("a", map[string]string{"x": "2"})
 	s.stop()
 	s.start()
-	s.reaches("shop/web", "two", wire.PackageStatus_APPLIED)
+	s.reaches("planned/web", "two", wire.PackageStatus_APPLIED)
 }
 
 // TestAPlanIsLookedAtOnce: a release that was begun goes on after a crash, though the member is not as it was any more: that
@@ -116,12 +116,12 @@ func TestAPlanIsLookedAtOnce(t *testing.T) {
 		}
 		return nil, http.ErrHandlerTimeout
 	})
-	s.assign(treated(s.release("shop/web", "one", objects...), s.sees(objects...)))
+	s.assign(treated(s.release("planned/web", "one", objects...), s.sees(objects...)))
 	s.eventually("half of it is there", func() error { _, err := s.getConfigMap("a"); return err })
 	s.stop()
 	stop()
 	s.start()
-	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	s.reaches("planned/web", "one", wire.PackageStatus_APPLIED)
 	if _, err := s.getConfigMap("b"); err != nil {
 		t.Error(err)
 	}

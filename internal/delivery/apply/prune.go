@@ -68,7 +68,7 @@ func (u *unit) pruneAll(ctx context.Context, c *disk.Content) error {
 // pruneKeys hands over what others want, and deletes the rest once all wishes are known, as far as it may.
 func (u *unit) pruneKeys(ctx context.Context, c *disk.Content, keys []bundle.Key) (held *wire.DeletesHeld, err error) {
 	others, _ := u.engine.wishes(u)
-	rest := u.handOver(keys, others)
+	rest := u.handOver(ctx, keys, others)
 	if len(rest) == 0 {
 		return nil, nil
 	}
@@ -80,7 +80,7 @@ func (u *unit) pruneKeys(ctx context.Context, c *disk.Content, keys []bundle.Key
 		return nil, fmt.Errorf("%w to prune: package %s may want what this one gives up, and its release is not here yet",
 			errWaits, strings.Join(unknown, ", "))
 	}
-	rest, because, held := u.consent(c, u.handOver(rest, others))
+	rest, because, held := u.consent(c, u.handOver(ctx, rest, others))
 	rest, blocked := u.mayPrune(rest, c, others)
 	if blocked != nil && !errors.Is(blocked, errWaits) {
 		return held, blocked
@@ -105,17 +105,22 @@ func (u *unit) grace(ctx context.Context) error {
 }
 
 // handOver gives the objects that another package wants to it, and returns those that nobody does. An object stays in
-// this inventory until it is in its heir's, so that a crash finds it in one at least.
-func (u *unit) handOver(keys []bundle.Key, others []wish) (rest []bundle.Key) {
+// this inventory until it is in its heir's, so that a crash finds it in one at least, and while it is not known whether there
+// is an heir.
+func (u *unit) handOver(ctx context.Context, keys []bundle.Key, others []wish) (rest []bundle.Key) {
 	for _, key := range keys {
-		heir := heirOf(key, others)
+		heir, err := u.engine.heirOf(ctx, key, others)
+		if err != nil {
+			u.log.Warn("whether another package may have an object is not known; it stays for now", "object", key.String(), "error", err)
+			continue
+		}
 		if heir == nil {
 			rest = append(rest, key)
 			continue
 		}
 		u.engine.index.give(key, u, heir)
 		poke(heir.kick)
-		if heir.remembers(key) {
+		if heir.remembers(key) && (!heir.team() || u.engine.provenBy(key, heir)) {
 			u.mu.Lock()
 			delete(u.inventory, key)
 			u.mu.Unlock()
@@ -124,19 +129,28 @@ func (u *unit) handOver(keys []bundle.Key, others []wish) (rest []bundle.Key) {
 	return rest
 }
 
-// heirOf returns the first package that wants an object, or nil.
-func heirOf(key bundle.Key, others []wish) *unit {
-	for _, w := range others {
-		if _, wants := w.content.Find(key); wants {
-			return w.unit
+// heirOf returns the first package that wants an object, or nil: one of the platform's before a team's, and none that has no
+// right to it. Otherwise a team could keep what is not its own from being deleted.
+func (e *Engine) heirOf(ctx context.Context, key bundle.Key, others []wish) (*unit, error) {
+	for _, theirs := range []func(*unit) bool{func(u *unit) bool { return !u.team() }, (*unit).team} {
+		for _, w := range others {
+			o, wants := w.content.Find(key)
+			if !wants || !theirs(w.unit) {
+				continue
+			}
+			if may, err := w.unit.mayHave(ctx, key, w.content, o); may || err != nil {
+				return w.unit, err
+			}
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // mayPrune leaves out the foundations whose deletion would take along what is to stay, and says which and why: an errWaits
 // when what stands in the way is about to go as well.
 func (u *unit) mayPrune(keys []bundle.Key, c *disk.Content, others []wish) (may []bundle.Key, blocked error) {
+	// A team may wish for what is not its to have; what it has is in its inventory.
+	others = slices.DeleteFunc(slices.Clone(others), func(w wish) bool { return w.unit.team() })
 	if c != nil {
 		others = append([]wish{{u, c}}, others...)
 	}
@@ -147,6 +161,10 @@ func (u *unit) mayPrune(keys []bundle.Key, c *disk.Content, others []wish) (may 
 		}
 		if holder, inside, stays := u.engine.wantedWithin(key, others); stays {
 			return nil, fmt.Errorf("nothing was pruned: deleting %s would take along what package %s is to hold, such as %s", key, holder.key, inside)
+		}
+		if heir, inside, gives := u.givingWithin(key); gives {
+			blocked = fmt.Errorf("%w for package %s to take over %s, which would go with %s", errWaits, heir.key, inside, key)
+			continue
 		}
 		if holder, inside, there := u.engine.heldWithin(key, u); there {
 			blocked = fmt.Errorf("%w for package %s to give up %s, which would go with %s", errWaits, holder.key, inside, key)
@@ -187,15 +205,32 @@ func (e *Engine) heldWithin(f bundle.Key, u *unit) (holder *unit, inside bundle.
 			continue
 		}
 		var within []bundle.Key
+		team := other.team()
 		other.mu.Lock()
 		for key, it := range other.inventory {
-			if houses(f, key, it.Resource) {
+			if houses(f, key, it.Resource) && (!team || e.provenBy(key, other)) {
 				within = append(within, key)
 			}
 		}
 		other.mu.Unlock()
 		if len(within) > 0 {
 			return other, slices.MinFunc(within, bundle.Key.Compare), true
+		}
+	}
+	return nil, bundle.Key{}, false
+}
+
+// givingWithin returns an object that goes with a foundation and is on its way to another package.
+func (u *unit) givingWithin(f bundle.Key) (heir *unit, inside bundle.Key, found bool) {
+	u.mu.Lock()
+	within := map[bundle.Key]bool{}
+	for key, it := range u.inventory {
+		within[key] = houses(f, key, it.Resource)
+	}
+	u.mu.Unlock()
+	for key, is := range within {
+		if r := u.engine.index.get(key); is && r != nil && !r.heldBy(u) {
+			return r.unit(), key, true
 		}
 	}
 	return nil, bundle.Key{}, false
@@ -217,10 +252,20 @@ func houses(f, key bundle.Key, resource string) bool {
 	return key.Namespace == f.Name
 }
 
-// hold claims an object. Who was to take it over, has not, and does not want it any more, does not hold it.
+// provenBy says whether a package holds an object and has written it.
+func (e *Engine) provenBy(key bundle.Key, u *unit) bool {
+	r := e.index.get(key)
+	return r != nil && r.provenBy(u)
+}
+
+// hold claims an object. Who was to take it over, has not, and does not want it any more, does not hold it. A team's package
+// holds what it has written: by naming an object alone, it keeps nobody from it.
 func (u *unit) hold(key bundle.Key, gvr schema.GroupVersionResource) (r *record, holder *unit) {
 	r, holder = u.engine.index.claim(key, gvr, u)
-	if holder == u || holder.remembers(key) || holder.mayWant(key) {
+	if holder == u {
+		return r, holder
+	}
+	if good := !holder.team() || r.provenBy(holder); good && (holder.remembers(key) || holder.mayWant(key)) {
 		return r, holder
 	}
 	u.engine.index.give(key, holder, u)

@@ -19,6 +19,8 @@ type record struct {
 
 	mu      sync.Mutex // guards what follows
 	holder  *unit
+	proven  bool // the holder has written the object: its claim is good
+	given   bool // by another package, and not written since
 	gvr     schema.GroupVersionResource
 	content *disk.Content // of source; nil when the object is to go
 	source  disk.Object
@@ -149,9 +151,10 @@ func (r *record) unsee() {
 	r.is = member.Seen{}
 }
 
-// written takes in the response to an apply of the bytes with the hash, and whether the object was somebody else's
-// before. The response is an observation as well, unless an event has told of something newer.
-func (r *record) written(hash uint64, got member.Written, adopted bool) {
+// written takes in the response to an apply, by a package, of the bytes with the hash, and whether the object was somebody else's
+// before. The response is an observation as well, unless an event has told of something newer. It says whether the object had
+// changed hands before.
+func (r *record) written(by *unit, hash uint64, got member.Written, adopted bool) (settled bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.did.uid == got.UID {
@@ -159,9 +162,14 @@ func (r *record) written(hash uint64, got member.Written, adopted bool) {
 	}
 	r.did = applied{hash: hash, uid: got.UID, owned: got.Owned, adopted: adopted}
 	r.failure = ""
+	if r.holder == by { // otherwise it has changed hands meanwhile, and the holder has yet to write it
+		settled = r.given
+		r.proven, r.given = true, false
+	}
 	if got.Version >= r.is.Version {
 		r.is = got.Seen
 	}
+	return settled
 }
 
 // failed keeps why the object could not be written, and says whether that is news. Whether something was written all the
@@ -183,7 +191,7 @@ func (r *record) recall(it disk.Item) {
 	defer r.mu.Unlock()
 	if r.did == (applied{}) {
 		r.did = applied{hash: it.Hash, uid: it.UID, owned: it.Owned, adopted: it.Adopted, unsure: it.UID == ""}
-		r.level = it.Level
+		r.level, r.given, r.proven = it.Level, it.Given, it.UID != "" && !it.Given
 	}
 	r.sealed = r.sealed || it.Sealed
 }
@@ -193,7 +201,7 @@ func (r *record) returned(it disk.Item) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.did = applied{hash: it.Hash, uid: it.UID, owned: it.Owned, adopted: it.Adopted}
-	r.failure = ""
+	r.failure, r.proven, r.given = "", true, false
 }
 
 // wanted says whether the object is to be there.
@@ -209,7 +217,7 @@ func (r *record) item() disk.Item {
 	defer r.mu.Unlock()
 	return disk.Item{
 		Version: r.gvr.Version, Resource: r.gvr.Resource,
-		Hash: r.did.hash, UID: r.did.uid, Owned: r.did.owned, Adopted: r.did.adopted, Level: r.level, Sealed: r.sealed,
+		Hash: r.did.hash, UID: r.did.uid, Owned: r.did.owned, Adopted: r.did.adopted, Level: r.level, Given: r.given, Sealed: r.sealed,
 	}
 }
 
@@ -222,6 +230,13 @@ func (r *record) heldBy(u *unit) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.holder == u
+}
+
+// provenBy says whether a package holds the object and has written it.
+func (r *record) provenBy(u *unit) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.proven && r.holder == u
 }
 
 func (r *record) unit() *unit {

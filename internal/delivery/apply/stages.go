@@ -50,9 +50,8 @@ func (u *unit) applyAll(ctx context.Context, c *disk.Content) error {
 		}
 		failures += failed
 	}
-	u.mu.Lock()
-	u.standing.refused = refused // at once: a retry does not make the status flap
-	u.mu.Unlock()
+	u.discreet(ctx, c, refused)
+	u.refuse(refused)
 	failures += len(refused)
 	if failures > 0 {
 		return fmt.Errorf("%d of %d objects: %w", failures, len(c.Objects), errIncomplete)
@@ -132,9 +131,9 @@ func (u *unit) claimOne(c *disk.Content, o disk.Object, at kind, refused refusal
 		refused.add(key, o, "it belongs to Umbel's own agent; take it out of the package")
 		return nil
 	}
-	r, holder := u.hold(key, at.gvr)
+	r, holder := u.contend(key, at)
 	if holder != u {
-		refused.add(key, o, fmt.Sprintf("it belongs to package %s already; an object has one package: take it out of one of the two", holder.key))
+		u.taken(key, o, holder, refused)
 		return nil
 	}
 	if twin, twice := r.twin(c, o); twice {
@@ -181,10 +180,16 @@ func reserved(key bundle.Key) bool {
 }
 
 // refusals are objects that are not even tried: of an unknown kind, or another package's.
-type refusals map[bundle.Key]*wire.Failure
+type refusals map[bundle.Key]*refusal
+
+// refusal is why one is not.
+type refusal struct {
+	*wire.Failure
+	holder *unit // has the object, when that is why
+}
 
 func (f refusals) add(key bundle.Key, o disk.Object, why string) {
-	f[key] = &wire.Failure{Object: key.String(), File: o.Source, Message: why}
+	f[key] = &refusal{Failure: &wire.Failure{Object: key.String(), File: o.Source, Message: why}}
 }
 
 // remember puts objects into the inventory on disk before any of them is written to the member.

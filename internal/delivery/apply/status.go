@@ -14,6 +14,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/apply/member"
 )
 
 // maxFailures is how many failures a status names; MemberCluster.status allows no more.
@@ -149,12 +150,13 @@ func (u *unit) stirred() {
 
 // status is the state of the package now. While an object is in a fight, it will be looked at again.
 func (u *unit) status(now time.Time) *wire.PackageStatus {
+	contests := u.engine.contests(u)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s := &wire.PackageStatus{
 		Package: string(u.key), Phase: u.standing.phase, Message: u.standing.message,
 		Repairs: u.standing.repairs, LastRepair: u.standing.last, Drifts: u.standing.drifts,
-		PolicyId: policyID(u.orders.now), DeletesHeld: u.standing.held,
+		PolicyId: policyID(u.orders.now), DeletesHeld: u.standing.held, Contested: contests,
 	}
 	if r := u.standing.unbelieved; r.text != "" {
 		s.Refused, s.Message = r.release, r.text
@@ -167,7 +169,7 @@ func (u *unit) status(now time.Time) *wire.PackageStatus {
 	}
 	var failures []*wire.Failure
 	for _, f := range u.standing.refused {
-		failures = append(failures, f)
+		failures = append(failures, f.Failure)
 	}
 	if r := u.rules.Load(); r != nil && r.wrong != nil {
 		failures = append(failures, &wire.Failure{Object: "Package " + string(u.key), Message: r.wrong.Error()})
@@ -193,6 +195,7 @@ type survey struct {
 	failures []*wire.Failure
 	again    time.Duration // in which to look again
 	slow     []string      // what is not healthy yet, and why
+	team     bool          // it hears of objects that it has written, and of no others
 	kinds    map[schema.GroupVersionResource]bool
 	latest   schema.GroupVersionResource // of kinds: most objects are of the same as the one before
 }
@@ -221,6 +224,7 @@ func (u *unit) survey(s *wire.PackageStatus, now time.Time) *survey {
 	if u.content == nil {
 		return found
 	}
+	found.team = u.orders.now.ActsAs != nil
 	s.Objects = int32(len(u.content.Objects))
 	u.engine.index.each(u, func(r *record) { r.report(s, u, found, now) })
 	for gvr := range found.kinds {
@@ -259,7 +263,11 @@ func (r *record) report(s *wire.PackageStatus, of *unit, found *survey, now time
 	if r.did.hash == r.want().hash && !r.is.Gone {
 		s.Applied++
 	}
-	if r.health.OK() {
+	health, illness := r.health, r.why
+	if found.team && !r.proven {
+		health, illness = member.Health{}, ""
+	}
+	if health.OK() {
 		s.Healthy++
 	}
 	if r.left() {
@@ -272,14 +280,14 @@ func (r *record) report(s *wire.PackageStatus, of *unit, found *survey, now time
 	case r.bout.fighting(now):
 		why = fmt.Sprintf("it is undone again and again (last by %s); the next repair waits up to %s", cmp.Or(r.is.By, "somebody who deletes it"), r.bout.pause())
 		found.again = fightWindow
-	case r.health.Broken():
-		why = r.health.Message
-		if r.why != "" {
-			why = r.why + " (" + strings.TrimSuffix(r.health.Message, ".") + ")"
+	case health.Broken():
+		why = health.Message
+		if illness != "" {
+			why = illness + " (" + strings.TrimSuffix(health.Message, ".") + ")"
 		}
 	default:
-		if r.why != "" && !r.health.OK() {
-			found.slow = append(found.slow, r.key.String()+": "+r.why)
+		if illness != "" && !health.OK() {
+			found.slow = append(found.slow, r.key.String()+": "+illness)
 		}
 		return
 	}

@@ -211,9 +211,12 @@ func (u *unit) restore(ctx context.Context) error {
 	for s := range stageCount {
 		u.watch(ctx, u.claim(current, s, refused))
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.standing.refused = refused
+	for _, f := range refused {
+		if f.holder != nil && u.team() {
+			f.holder, f.Message = nil, "another package has it" // the pass that follows finds out what may be said of that
+		}
+	}
+	u.refuse(refused)
 	return nil
 }
 
@@ -297,7 +300,7 @@ func (u *unit) bringTo(ctx context.Context, target disk.Release) error {
 	}
 	u.turnTo(c)
 	others, _ := u.engine.wishes(u)
-	u.handOver(u.leaving(c), others)
+	u.handOver(ctx, u.leaving(c), others)
 	unguarded := u.keepGuard(ctx)
 	if err := u.applyAll(ctx, c); err != nil {
 		return err

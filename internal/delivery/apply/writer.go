@@ -80,8 +80,11 @@ func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownershi
 	if t.did == (applied{}) {
 		had = got.Shared
 	}
-	r.written(t.hash(), got, had && !got.Created)
+	settled := r.written(t.holder, t.hash(), got, had && !got.Created)
 	t.holder.note(r)
+	if settled {
+		t.holder.engine.wake(t.holder)
+	}
 	if r.drifted() { // by an event that came before the response, and was no drift then
 		w.drifted(r)
 	}
@@ -99,7 +102,7 @@ func (w *writer) reclaim(ctx context.Context, api *member.API, r *record, t task
 	if err != nil {
 		return err
 	}
-	r.written(hash, got, false)
+	r.written(t.holder, hash, got, false)
 	return nil
 }
 

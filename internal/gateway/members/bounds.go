@@ -45,6 +45,7 @@ func bounded(p *wire.PackageStatus) *wire.PackageStatus {
 	b.DeletesHeld = boundedHeld(p.GetDeletesHeld())
 	b.Refused = clip(p.GetRefused(), 253)
 	b.Drifting, b.Drifts = p.GetDrifting(), boundedDrifts(p.GetDrifts())
+	b.Contested = boundedContests(p.GetContested())
 	return b
 }
 
@@ -57,7 +58,7 @@ func details(p *wire.PackageStatus) int {
 	for _, name := range p.GetDeletesHeld().GetNames() {
 		n += len(name)
 	}
-	return n + driftDetails(p.GetDrifts())
+	return n + driftDetails(p.GetDrifts()) + contestDetails(p.GetContested())
 }
 
 // hold notes what is known of a package. What all details together have no room for is left out: failures, then the rest.
@@ -68,7 +69,7 @@ func (f *Facts) hold(p *wire.PackageStatus) {
 		p.Failures = nil
 	}
 	if f.details+details(p) > maxDetails {
-		p.Message, p.LastRepair, p.Drifts = "", nil, nil
+		p.Message, p.LastRepair, p.Drifts, p.Contested = "", nil, nil, nil
 		if p.DeletesHeld != nil {
 			p.DeletesHeld.Names = nil // that there are some is never left out
 		}

@@ -369,6 +369,7 @@ func translate(key v1alpha1.PackageKey, p *wire.PackageStatus, before v1alpha1.M
 	}
 	after.Refused = p.GetRefused()
 	after.Drifting, after.Drifts = p.GetDrifting(), driftsOf(p.GetDrifts())
+	after.Contested = contestsOf(p.GetContested())
 	for _, f := range p.GetFailures() {
 		after.Failures = append(after.Failures, v1alpha1.ObjectFailure{Object: f.GetObject(), File: f.GetFile(), Message: f.GetMessage()})
 	}

@@ -35,7 +35,9 @@ type Item struct {
 	Despite string `json:"d,omitempty"`
 	// Sealed says that something in the object came encrypted: what is on the member is not to be on the disk as it is.
 	Sealed bool `json:"s,omitempty"`
-	Level  int  `json:"l,omitempty"` // how many come before it by depends-on, so that it goes before them
+	// Given says that another package wrote the object last, and gave it to this one.
+	Given bool `json:"g,omitempty"`
+	Level int  `json:"l,omitempty"` // how many come before it by depends-on, so that it goes before them
 }
 
 // entry is a key and its item as one line of a file.

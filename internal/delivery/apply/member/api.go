@@ -237,6 +237,20 @@ func (a *API) Apply(ctx context.Context, gvr schema.GroupVersionResource, key bu
 	return Written{Observe(object), code == http.StatusCreated, shared(object)}, nil
 }
 
+// Rehearse asks for what Apply does, taking the fields that others own, without anything being done.
+func (a *API) Rehearse(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, body []byte) error {
+	ctx, release, err := a.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return a.patch.Patch(types.ApplyPatchType).AbsPath(path(gvr, key)).Body(body).SetHeader("Accept", metadataOnly).
+		SpecificallyVersionedParams(&metav1.PatchOptions{
+			FieldManager: v1alpha1.FieldManager, Force: new(true), DryRun: []string{metav1.DryRunAll},
+		}, metav1.ParameterCodec, metav1.SchemeGroupVersion).
+		Do(ctx).Error()
+}
+
 // metadataOnly asks for the metadata of an object alone, in the form that is cheapest to read.
 const metadataOnly = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1," +
 	"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"

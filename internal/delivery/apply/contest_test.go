@@ -1,0 +1,191 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	"umbel.dev/umbel/api/wire"
+)
+
+// contested is what the status of a package says of others, as PACKAGE: OBJECT.
+func (s *station) contested(pkg string) (contests []string) {
+	for _, c := range s.status(pkg).GetContested() {
+		contests = append(contests, c.GetPackage()+": "+c.GetObject())
+	}
+	return contests
+}
+
+// contest waits until a package says that others want these.
+func (s *station) contest(pkg string, want ...string) {
+	s.t.Helper()
+	s.eventually(pkg+" is told who else wants what it holds", func() error {
+		if diff := cmp.Diff(want, s.contested(pkg)); diff != "" {
+			return errors.New(diff)
+		}
+		return nil
+	})
+}
+
+// failsWith waits until a package has a failure that says so.
+func (s *station) failsWith(pkg, text string) {
+	s.t.Helper()
+	s.eventually(pkg+" says "+text, func() error {
+		if !slices.ContainsFunc(s.status(pkg).GetFailures(), func(f *wire.Failure) bool { return strings.Contains(f.GetMessage(), text) }) {
+			return fmt.Errorf("got %v", s.status(pkg))
+		}
+		return nil
+	})
+}
+
+// TestThePlatformGoesBeforeATeam: whoever came first, the object is applied over and never made anew; both are told; and the
+// team's package gets it back when the platform's gives it up, or goes.
+func TestThePlatformGoesBeforeATeam(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		first, later string
+		restart      bool
+	}{
+		{"the team came first", "team/web", "platform/base", false},
+		{"the platform came first", "platform/base", "team/web", false},
+		{"the team came first, and the agent starts again", "team/web", "platform/base", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStation(t)
+			s.start()
+			account := s.team("deployer")
+			theirs, platform := map[string]string{"by": "team"}, map[string]string{"by": "platform"}
+			orders := map[string]*wire.Assignment{
+				"team/web":      acting(s.release("team/web", "r1", s.configMap("shared", theirs), s.configMap("own", theirs)), account),
+				"platform/base": s.release("platform/base", "r1", s.configMap("shared", platform), s.configMap("base", platform)),
+			}
+			s.assign(orders[c.first])
+			s.reaches(c.first, "r1", wire.PackageStatus_APPLIED)
+			uid := s.uid("shared")
+			s.assign(orders[c.later])
+			s.reaches("platform/base", "r1", wire.PackageStatus_APPLIED)
+			s.reaches("team/web", "r1", wire.PackageStatus_FAILED)
+			object := "ConfigMap " + s.namespace + "/shared"
+			s.hasData("shared", platform)
+			s.contest("platform/base", "team/web: "+object)
+			s.failsWith("team/web", "it belongs to package platform/base, which is the platform's and goes before a team's")
+			if c.restart {
+				s.stop()
+				before := s.writes.Load()
+				s.start()
+				s.reaches("platform/base", "r1", wire.PackageStatus_APPLIED)
+				s.contest("platform/base", "team/web: "+object)
+				// The team's is refused again, which takes asking whether it might; that changes nothing.
+				s.hasData("shared", platform)
+				if n := s.writes.Load() - before; n > 2 {
+					t.Errorf("the start took %d writes", n)
+				}
+			}
+			s.remove("own") // what is the team's alone is looked after
+			s.hasData("own", theirs)
+			s.update("shared", func(cm *corev1.ConfigMap) { cm.Data["by"] = "nobody" })
+			s.hasData("shared", platform)
+
+			s.assign(s.release("platform/base", "r2", s.configMap("base", platform)))
+			s.reaches("platform/base", "r2", wire.PackageStatus_APPLIED)
+			s.reaches("team/web", "r1", wire.PackageStatus_APPLIED)
+			s.hasData("shared", theirs)
+			s.contest("platform/base")
+
+			s.assign(s.release("platform/base", "r3", s.configMap("base", platform), s.configMap("shared", platform)))
+			s.hasData("shared", platform)
+			s.reaches("platform/base", "r3", wire.PackageStatus_APPLIED)
+			s.unassign("platform/base") // all of it goes, but for what the team wants
+			s.lacks("base")
+			s.hasData("shared", theirs)
+			s.reaches("team/web", "r1", wire.PackageStatus_APPLIED)
+			if now := s.uid("shared"); c.first == "team/web" && now != uid {
+				t.Errorf("it was made anew: %s after %s", now, uid)
+			}
+			s.unassign("team/web")
+			s.lacks("shared")
+			s.holdsNothing()
+		})
+	}
+}
+
+// TestATeamKeepsNobodyFromWhatIsNotItsOwn: to name what it has no right to neither keeps others from having it, nor from
+// deleting it, nor tells the team whose it is.
+func TestATeamKeepsNobodyFromWhatIsNotItsOwn(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	account, other := s.team("deployer"), s.team("stranger")
+	s.revoke(other)
+	mine := map[string]string{"by": "the team"}
+	squat := []string{s.configMap("coveted", nil), s.configMap("kept", nil), object("v1", "Namespace", "", s.namespace+"-x", "")}
+	// It waits for what never comes, so that it is never even tried.
+	squat = append(squat, strings.Replace(s.configMap("patient", nil), `"metadata":{`, `"metadata":{"annotations":{"umbel.dev/depends-on":"/namespaces/`+s.namespace+`/ConfigMap/coveted"},`, 1))
+	s.assign(acting(s.release("other/squatter", "r1", squat...), other))
+	s.reaches("other/squatter", "r1", wire.PackageStatus_FAILED)
+
+	s.assign(acting(s.release("team/web", "r1", s.configMap("coveted", mine), s.configMap("kept", mine), s.configMap("patient", mine)), account))
+	s.reaches("team/web", "r1", wire.PackageStatus_APPLIED)
+	s.assign(s.release("platform/base", "r1", object("v1", "Namespace", "", s.namespace+"-x", ""), s.configMap("base", nil)))
+	s.reaches("platform/base", "r1", wire.PackageStatus_APPLIED)
+	for _, name := range []string{"coveted", "kept", "patient"} {
+		s.hasData(name, mine)
+	}
+	s.stop()
+	s.start() // nor does it after a start
+	s.reaches("team/web", "r1", wire.PackageStatus_APPLIED)
+	s.eventually("the squatter is told that it may not, and no more", func() error {
+		st := s.status("other/squatter")
+		if st.GetPhase() != wire.PackageStatus_FAILED || len(st.GetFailures()) != 4 {
+			return fmt.Errorf("got %v", st)
+		}
+		for _, f := range st.GetFailures() {
+			if strings.Contains(f.GetMessage(), "team/web") || strings.Contains(f.GetMessage(), "platform/base") {
+				t.Fatalf("it is told of others: %v", f)
+			}
+		}
+		return nil
+	})
+	if contests := append(s.contested("team/web"), s.contested("platform/base")...); len(contests) > 0 {
+		t.Errorf("what nobody may have is no contest: %v", contests)
+	}
+
+	s.assign(acting(s.release("team/web", "r2", s.configMap("coveted", mine)), account))
+	s.reaches("team/web", "r2", wire.PackageStatus_APPLIED)
+	s.lacks("kept")
+	s.lacks("patient")
+	s.unassign("platform/base", "team/web")
+	s.lacks("coveted")
+	s.lacks("base")
+	s.eventually("the Namespace goes", func() error {
+		for _, st := range s.engine.Held() {
+			if st.GetPackage() != "other/squatter" {
+				return fmt.Errorf("there is still %v", st)
+			}
+		}
+		return nil
+	})
+}
+
+// TestOfEqualsTheFirstKeepsIt, be they two teams that may both have it, and both are told.
+func TestOfEqualsTheFirstKeepsIt(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	a, b := s.team("a"), s.team("b")
+	s.assign(acting(s.release("a/web", "r1", s.configMap("shared", map[string]string{"by": "a"})), a))
+	s.reaches("a/web", "r1", wire.PackageStatus_APPLIED)
+	s.assign(acting(s.release("b/web", "r1", s.configMap("shared", map[string]string{"by": "b"})), b))
+	s.failsWith("b/web", "it belongs to package a/web already")
+	s.contest("a/web", "b/web: ConfigMap "+s.namespace+"/shared")
+	s.stop()
+	s.start()
+	s.failsWith("b/web", "it belongs to package a/web already")
+	s.hasData("shared", map[string]string{"by": "a"})
+	s.unassign("a/web")
+	s.reaches("b/web", "r1", wire.PackageStatus_APPLIED)
+	s.hasData("shared", map[string]string{"by": "b"})
+}
