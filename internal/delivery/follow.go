@@ -3,10 +3,12 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -25,12 +27,16 @@ const followWaits = 3 * time.Second
 type follower struct {
 	controller *Controller
 	elected    <-chan struct{}
+
+	mu sync.Mutex
+	// platforms is for which generation of each Package the API said whose it is, as a memo of the leader has it.
+	platforms map[types.UID]int64
 }
 
 // setupFollower adds it to the manager. Once its replica leads it stands still: the controller knows Releases before the
 // cache has them.
 func setupFollower(mgr ctrl.Manager, c *Controller, elected <-chan struct{}) error {
-	f := &follower{c, elected}
+	f := &follower{controller: c, elected: elected, platforms: map[types.UID]int64{}}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("delivery-follower").
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, NeedLeaderElection: ptr.To(false)}).
@@ -63,7 +69,7 @@ func (f *follower) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		}
 		return ctrl.Result{}, fmt.Errorf("reading package %s: %w", key, err)
 	}
-	v := &visit{key: key, pkg: &pkg, memo: &memo{}}
+	v := &visit{key: key, pkg: &pkg, memo: &memo{platforms: f.asked(pkg.UID)}}
 	v.seen.Deleting = !pkg.DeletionTimestamp.IsZero()
 	if err := f.controller.observePlacement(ctx, v); err != nil {
 		return ctrl.Result{}, err
@@ -71,6 +77,7 @@ func (f *follower) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if err := f.controller.observeTeam(ctx, v); err != nil {
 		return ctrl.Result{}, err
 	}
+	f.hasAsked(&pkg)
 	if err := f.controller.observeRelease(ctx, v); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -92,4 +99,21 @@ func (f *follower) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		again = followWaits // what is waited for may come without a change of this Package
 	}
 	return ctrl.Result{RequeueAfter: again}, f.controller.publish(ctx, v)
+}
+
+// asked is for which generation of a Package the API was asked whose it is; 0 when it was not.
+func (f *follower) asked(uid types.UID) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.platforms[uid]
+}
+
+// hasAsked notes that it was. A Package that goes is not asked for any more.
+func (f *follower) hasAsked(pkg *v1alpha1.Package) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.platforms[pkg.UID] = pkg.Generation
+	if !pkg.DeletionTimestamp.IsZero() {
+		delete(f.platforms, pkg.UID)
+	}
 }

@@ -160,9 +160,11 @@ func TestWhoMaySayWhoseThePackagesAre(t *testing.T) {
 		h.must(h.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("test"), client.ForceOwnership))
 	}
 	h.annotate(map[string]string{v1alpha1.ActsAsAnnotation: "shop/deployer", v1alpha1.MaxPackagesAnnotation: "2"})
-	team := h.person("tess", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces", "namespaces/status", "namespaces/finalize"}, Verbs: []string{"*"}})
+	team := h.person("tess", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces", "namespaces/status", "namespaces/finalize"}, Verbs: []string{"*"}},
+		// As Kubernetes' own roles edit and admin have it.
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"impersonate"}})
 	lead := h.person("lena", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"*"}},
-		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, ResourceNames: []string{"deployer", "tester"}, Verbs: []string{"impersonate"}})
+		rbacv1.PolicyRule{APIGroups: []string{"umbel.dev"}, Resources: []string{"serviceaccounts"}, ResourceNames: []string{"shop/deployer", "shop/tester"}, Verbs: []string{"act-as"}})
 	patch := func(by client.Client, annotations string) error {
 		return by.Patch(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: h.namespace}},
 			client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":`+annotations+`}}`)), client.DryRunAll)
@@ -184,9 +186,11 @@ func TestWhoMaySayWhoseThePackagesAre(t *testing.T) {
 		{"more packages", `{"umbel.dev/max-packages":"9999"}`, refused, team},
 		{"as many as it likes", `{"umbel.dev/max-packages":null}`, refused, team},
 		{"what says nothing of that", `{"note":"ours"}`, "", team},
-		{"who may impersonate both", `{"umbel.dev/acts-as":"shop/tester","umbel.dev/max-packages":"3"}`, "", lead},
-		{"who may impersonate one of them", `{"umbel.dev/acts-as":"shop/admin"}`, refused, lead},
-		{"who may impersonate one makes it the platform's", `{"umbel.dev/acts-as":null}`, refused, lead},
+		{"another account, by the rights of edit", `{"umbel.dev/acts-as":"shop/admin"}`, refused, team},
+		{"who may have it act as both", `{"umbel.dev/acts-as":"shop/tester"}`, "", lead},
+		{"and more of it", `{"umbel.dev/acts-as":"shop/tester","umbel.dev/max-packages":"3"}`, refused, lead},
+		{"who may have it act as one of them", `{"umbel.dev/acts-as":"shop/admin"}`, refused, lead},
+		{"who may have it act as one makes it the platform's", `{"umbel.dev/acts-as":null}`, refused, lead},
 		{"an administrator", `{"umbel.dev/acts-as":null,"umbel.dev/max-packages":null}`, "", h.Client},
 		{"nobody", `{"umbel.dev/acts-as":""}`, "NAMESPACE/NAME of a ServiceAccount", h.Client},
 		{"no number", `{"umbel.dev/max-objects":"many"}`, "are numbers", h.Client},

@@ -65,11 +65,17 @@ func contentOf(a *wire.Assignment) *wire.Content {
 	return &wire.Content{Repository: a.GetRepository(), Digest: a.GetDigest(), Size: a.GetSize()}
 }
 
+// account is whom the package acts as; nil is the agent.
+func (u *unit) account() *member.Account { return u.asked().ActsAs }
+
 // api is the member's API server as whom the package acts.
-func (u *unit) api() (*member.API, error) { return u.engine.cast.of(u.asked().ActsAs) }
+func (u *unit) api() (*member.API, error) { return u.engine.cast.of(u.account()) }
+
+// team says whether the package is a team's: it acts as somebody.
+func (u *unit) team() bool { return u.account() != nil }
 
 // explain says in a sentence why the API server refused something.
-func (u *unit) explain(err error, say wording) string { return explainAs(u.asked().ActsAs, err, say) }
+func (u *unit) explain(err error, say wording) string { return explainAs(u.account(), err, say) }
 
 func explainAs(account *member.Account, err error, say wording) string {
 	if account == nil || !apierrors.IsForbidden(err) {

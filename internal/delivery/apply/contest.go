@@ -30,7 +30,11 @@ func (u *unit) contend(key bundle.Key, at kind) (r *record, holder *unit) {
 	if holder == u || u.team() || !holder.team() {
 		return r, holder
 	}
+	had := r.provenBy(holder)
 	u.engine.index.give(key, holder, u)
+	if had {
+		r.taken(u, holder.key)
+	}
 	poke(holder.kick)
 	return r, r.unit()
 }
@@ -62,7 +66,7 @@ func (u *unit) cede(key bundle.Key, holder *unit) {
 // mayHave says whether whom the package acts as may write an object as the release has it: the API server is asked to, without
 // doing it. The platform's may.
 func (u *unit) mayHave(ctx context.Context, key bundle.Key, c *disk.Content, o disk.Object) (may bool, err error) {
-	account := u.asked().ActsAs
+	account := u.account()
 	if account == nil {
 		return true, nil
 	}

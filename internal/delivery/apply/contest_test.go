@@ -9,6 +9,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/api/wire"
 )
@@ -124,7 +127,8 @@ func TestATeamKeepsNobodyFromWhatIsNotItsOwn(t *testing.T) {
 	mine := map[string]string{"by": "the team"}
 	squat := []string{s.configMap("coveted", nil), s.configMap("kept", nil), object("v1", "Namespace", "", s.namespace+"-x", "")}
 	// It waits for what never comes, so that it is never even tried.
-	squat = append(squat, strings.Replace(s.configMap("patient", nil), `"metadata":{`, `"metadata":{"annotations":{"umbel.dev/depends-on":"/namespaces/`+s.namespace+`/ConfigMap/coveted"},`, 1))
+	squat = append(squat, strings.Replace(s.configMap("patient", nil), `"metadata":{`, `"metadata":{"annotations":{"umbel.dev/depends-on":"ConfigMap coveted"},`, 1))
+	squat = append(squat, object("v1", "ConfigMap", s.namespace+"-x", "inside", ""))
 	s.assign(acting(s.release("other/squatter", "r1", squat...), other))
 	s.reaches("other/squatter", "r1", wire.PackageStatus_FAILED)
 
@@ -140,7 +144,7 @@ func TestATeamKeepsNobodyFromWhatIsNotItsOwn(t *testing.T) {
 	s.reaches("team/web", "r1", wire.PackageStatus_APPLIED)
 	s.eventually("the squatter is told that it may not, and no more", func() error {
 		st := s.status("other/squatter")
-		if st.GetPhase() != wire.PackageStatus_FAILED || len(st.GetFailures()) != 4 {
+		if st.GetPhase() != wire.PackageStatus_FAILED || len(st.GetFailures()) != 5 {
 			return fmt.Errorf("got %v", st)
 		}
 		for _, f := range st.GetFailures() {
@@ -161,7 +165,10 @@ func TestATeamKeepsNobodyFromWhatIsNotItsOwn(t *testing.T) {
 	s.unassign("platform/base", "team/web")
 	s.lacks("coveted")
 	s.lacks("base")
-	s.eventually("the Namespace goes", func() error {
+	s.eventually("the Namespace goes, whatever a team wants in it", func() error {
+		if ns, err := s.client.CoreV1().Namespaces().Get(t.Context(), s.namespace+"-x", metav1.GetOptions{}); err == nil && ns.DeletionTimestamp == nil {
+			return errors.New("it stays")
+		}
 		for _, st := range s.engine.Held() {
 			if st.GetPackage() != "other/squatter" {
 				return fmt.Errorf("there is still %v", st)
@@ -169,6 +176,103 @@ func TestATeamKeepsNobodyFromWhatIsNotItsOwn(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestATeamKeepsNoRightThatIsTakenAway, by naming what gave it to it.
+func TestATeamKeepsNoRightThatIsTakenAway(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	account := s.team("deployer")
+	s.revoke(account)
+	right := object("rbac.authorization.k8s.io/v1", "RoleBinding", s.namespace, "right", fmt.Sprintf(
+		`,"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":%q},"subjects":[{"kind":"ServiceAccount","namespace":%q,"name":"deployer"}]`, teamRole, s.namespace))
+	s.assign(s.release("platform/scope", "r1", right))
+	s.reaches("platform/scope", "r1", wire.PackageStatus_APPLIED)
+	s.assign(acting(s.release("team/web", "r1", right, s.configMap("own", nil)), account))
+	s.hasData("own", nil)
+	s.failsWith("team/web", "it belongs to package platform/scope") // which it may write as long as it has it
+	s.unassign("platform/scope")
+	s.eventually("the right is taken away", func() error {
+		if s.may(account) {
+			return errors.New("it has it")
+		}
+		return nil
+	})
+	s.failsWith("team/web", "rolebindings.rbac.authorization.k8s.io \"right\" is forbidden")
+	if _, err := s.client.RbacV1().RoleBindings(s.namespace).Get(t.Context(), "right", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the binding: %v", err)
+	}
+}
+
+// TestATeamThatIsNotHereYetHoldsUpNobody: what nobody knows of a team's package is nothing that the platform's waits for.
+func TestATeamThatIsNotHereYetHoldsUpNobody(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	account := s.team("deployer")
+	never := acting(s.release("team/never", "r1", s.configMap("never", nil)), account)
+	s.mu.Lock()
+	delete(s.blobs, never.GetContent().GetDigest())
+	s.mu.Unlock()
+	s.assign(never)
+	s.reaches("team/never", "r1", wire.PackageStatus_FAILED)
+	s.assign(s.release("platform/base", "r1", s.configMap("base", nil), s.configMap("leaves", nil)))
+	s.reaches("platform/base", "r1", wire.PackageStatus_APPLIED)
+	s.assign(s.release("platform/base", "r2", s.configMap("base", nil)))
+	s.reaches("platform/base", "r2", wire.PackageStatus_APPLIED)
+	s.lacks("leaves")
+	s.unassign("platform/base")
+	s.lacks("base")
+}
+
+// TestATeamSeesNothingByItsHealthRules of an object that it has not written: the agent sees it, and tells nobody.
+func TestATeamSeesNothingByItsHealthRules(t *testing.T) {
+	s := newStation(t)
+	s.createDeployment("secretive")
+	labelled := []byte(`{"metadata":{"labels":{"umbel.dev/package":"gone.long"}}}`) // as a package leaves it that is forgotten
+	if _, err := s.client.AppsV1().Deployments(s.namespace).Patch(t.Context(), "secretive", types.MergePatchType, labelled, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.assign(s.release("platform/base", "r1", s.deployment("other"))) // so that the agent watches the kind
+	s.reaches("platform/base", "r1", wire.PackageStatus_APPLIED)
+	account := s.team("stranger")
+	s.revoke(account)
+	policy := &wire.Policy{ActsAs: account, Health: []*wire.HealthRule{{
+		Group: "apps", Kind: "Deployment", Healthy: "false", Failed: "true", Message: "'image ' + self.spec.template.spec.containers[0].image",
+	}}}
+	waits := strings.Replace(s.deployment("secretive"), `"annotations":{`, `"annotations":{"umbel.dev/depends-on":"ConfigMap never",`, 1)
+	for i, escape := range []string{s.deployment("secretive"), waits} {
+		pkg := fmt.Sprintf("team/spy-%d", i)
+		a := acting(s.release(pkg, "r1", escape, s.configMap("never", nil)), account)
+		a.Policy = policy
+		s.assign(a)
+		s.reaches(pkg, "r1", wire.PackageStatus_FAILED)
+		for again := range 3 {
+			touched := fmt.Appendf(nil, `{"metadata":{"annotations":{"again":"%d-%d"}}}`, i, again)
+			if _, err := s.client.AppsV1().Deployments(s.namespace).Patch(t.Context(), "secretive", types.MergePatchType, touched, metav1.PatchOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			a.PolicyId = fmt.Sprintf("again %d", again)
+			s.assign(a)
+			s.eventually("another attempt", func() error {
+				st := s.status(pkg)
+				if text := st.String(); strings.Contains(text, "theirs") {
+					t.Fatalf("it is told of an object that it may not see: %s", text)
+				}
+				if st.GetPolicyId() != a.PolicyId || st.GetPhase() != wire.PackageStatus_FAILED || len(st.GetFailures()) != 2 {
+					return fmt.Errorf("it is %v", st)
+				}
+				return nil
+			})
+		}
+		s.unassign(pkg)
+		s.eventually("it goes", func() error {
+			if st := s.status(pkg); st != nil {
+				return fmt.Errorf("%v", st)
+			}
+			return nil
+		})
+	}
 }
 
 // TestOfEqualsTheFirstKeepsIt, be they two teams that may both have it, and both are told.

@@ -82,7 +82,7 @@ func (u *unit) prune(ctx context.Context, keys []bundle.Key, why because) error 
 	journal := u.engine.deletions
 	id, err := journal.Begin(disk.Deletion{
 		Package: u.key, Release: why.release.Release, Revision: why.release.Revision,
-		Cause: why.cause, Approval: why.approval, ActsAs: u.asked().ActsAs, At: u.engine.needs.Now(),
+		Cause: why.cause, Approval: why.approval, ActsAs: u.account(), At: u.engine.needs.Now(),
 	})
 	if err != nil {
 		return fmt.Errorf("nothing was pruned, since it could not be kept how it was: %w", err)

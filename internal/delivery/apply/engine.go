@@ -272,7 +272,7 @@ type wish struct {
 }
 
 // wishes returns what every other package wants, in the order of their names, and those of which that is not known,
-// because their content is not here yet.
+// because their content is not here yet, as far as except minds them.
 func (e *Engine) wishes(except *unit) (known []wish, unknown []string) {
 	for _, u := range e.roster.all() {
 		if u == except {
@@ -280,6 +280,7 @@ func (e *Engine) wishes(except *unit) (known []wish, unknown []string) {
 		}
 		content, ok := u.wanted()
 		switch {
+		case !ok && !except.minds(u):
 		case !ok:
 			unknown = append(unknown, string(u.key))
 		case content != nil:

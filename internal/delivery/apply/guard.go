@@ -54,7 +54,7 @@ func (u *unit) keepGuard(ctx context.Context) error {
 		return u.unguarded(err)
 	}
 	writers := []string{self} // which may have to take an object over, whoever else writes it
-	if account := u.asked().ActsAs; account != nil {
+	if account := u.account(); account != nil {
 		writers = append(writers, account.User())
 	}
 	bodies, err := guardBodies(u.key, prevention, writers)

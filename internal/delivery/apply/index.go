@@ -74,7 +74,7 @@ func (x *index) give(key bundle.Key, from, to *unit) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.holder == from {
-		r.holder, r.proven, r.given, r.content = to, false, true, nil // until the heir has claimed it, nobody judges it
+		r.holder, r.from, r.proven, r.given, r.content = to, "", false, true, nil // until the heir has claimed it, nobody judges it
 		x.loose(r, from)
 		x.hold(r, to)
 	}

@@ -109,7 +109,7 @@ func (u *unit) grace(ctx context.Context) error {
 // is an heir.
 func (u *unit) handOver(ctx context.Context, keys []bundle.Key, others []wish) (rest []bundle.Key) {
 	for _, key := range keys {
-		heir, err := u.engine.heirOf(ctx, key, others)
+		heir, err := u.heirOf(ctx, key, others)
 		if err != nil {
 			u.log.Warn("whether another package may have an object is not known; it stays for now", "object", key.String(), "error", err)
 			continue
@@ -120,7 +120,7 @@ func (u *unit) handOver(ctx context.Context, keys []bundle.Key, others []wish) (
 		}
 		u.engine.index.give(key, u, heir)
 		poke(heir.kick)
-		if heir.remembers(key) && (!heir.team() || u.engine.provenBy(key, heir)) {
+		if heir.remembers(key) {
 			u.mu.Lock()
 			delete(u.inventory, key)
 			u.mu.Unlock()
@@ -129,28 +129,43 @@ func (u *unit) handOver(ctx context.Context, keys []bundle.Key, others []wish) (
 	return rest
 }
 
-// heirOf returns the first package that wants an object, or nil: one of the platform's before a team's, and none that has no
-// right to it. Otherwise a team could keep what is not its own from being deleted.
-func (e *Engine) heirOf(ctx context.Context, key bundle.Key, others []wish) (*unit, error) {
-	for _, theirs := range []func(*unit) bool{func(u *unit) bool { return !u.team() }, (*unit).team} {
-		for _, w := range others {
-			o, wants := w.content.Find(key)
-			if !wants || !theirs(w.unit) {
-				continue
-			}
-			if may, err := w.unit.mayHave(ctx, key, w.content, o); may || err != nil {
-				return w.unit, err
-			}
+// heirOf returns the first package that wants an object and may have it, or nil: one that comes before a team's or acts as the
+// same; or the team's that the object was taken from, as long as it has a right to it. Otherwise a team could keep what is not
+// its own, such as a right that is taken away, from being deleted, just by naming it.
+func (u *unit) heirOf(ctx context.Context, key bundle.Key, others []wish) (*unit, error) {
+	var owner *wish
+	for i, w := range others {
+		if _, wants := w.content.Find(key); !wants {
+			continue
+		}
+		if u.minds(w.unit) {
+			return w.unit, nil
+		}
+		if r := u.engine.index.get(key); r != nil && r.takenFrom(w.unit) {
+			owner = &others[i]
 		}
 	}
-	return nil, nil
+	if owner == nil {
+		return nil, nil
+	}
+	o, _ := owner.content.Find(key)
+	if may, err := owner.unit.mayHave(ctx, key, owner.content, o); !may || err != nil {
+		return nil, err
+	}
+	return owner.unit, nil
+}
+
+// minds says whether what another package wants stands in this one's way: the platform's does in everybody's, and a team's in
+// that of those that act as the same.
+func (u *unit) minds(other *unit) bool {
+	account := other.account()
+	return account == nil || account.Equal(u.account())
 }
 
 // mayPrune leaves out the foundations whose deletion would take along what is to stay, and says which and why: an errWaits
 // when what stands in the way is about to go as well.
 func (u *unit) mayPrune(keys []bundle.Key, c *disk.Content, others []wish) (may []bundle.Key, blocked error) {
-	// A team may wish for what is not its to have; what it has is in its inventory.
-	others = slices.DeleteFunc(slices.Clone(others), func(w wish) bool { return w.unit.team() })
+	others = slices.DeleteFunc(slices.Clone(others), func(w wish) bool { return !u.minds(w.unit) })
 	if c != nil {
 		others = append([]wish{{u, c}}, others...)
 	}
@@ -201,7 +216,7 @@ func (e *Engine) wantedWithin(f bundle.Key, wishes []wish) (holder *unit, inside
 // heldWithin returns an object that another package than u holds and that goes with a foundation.
 func (e *Engine) heldWithin(f bundle.Key, u *unit) (holder *unit, inside bundle.Key, found bool) {
 	for _, other := range e.roster.all() {
-		if other == u {
+		if other == u || !u.minds(other) && !u.team() { // a team's holds up no other's, unless it has something there
 			continue
 		}
 		var within []bundle.Key

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/apply/member"
@@ -19,8 +20,9 @@ type record struct {
 
 	mu      sync.Mutex // guards what follows
 	holder  *unit
-	proven  bool // the holder has written the object: its claim is good
-	given   bool // by another package, and not written since
+	proven  bool                // the holder has written the object: its claim is good
+	given   bool                // by another package, and not written since
+	from    v1alpha1.PackageKey // of a team, which it was taken from
 	gvr     schema.GroupVersionResource
 	content *disk.Content // of source; nil when the object is to go
 	source  disk.Object
@@ -191,7 +193,7 @@ func (r *record) recall(it disk.Item) {
 	defer r.mu.Unlock()
 	if r.did == (applied{}) {
 		r.did = applied{hash: it.Hash, uid: it.UID, owned: it.Owned, adopted: it.Adopted, unsure: it.UID == ""}
-		r.level, r.given, r.proven = it.Level, it.Given, it.UID != "" && !it.Given
+		r.level, r.from, r.given, r.proven = it.Level, it.From, it.Given, it.UID != "" && !it.Given
 	}
 	r.sealed = r.sealed || it.Sealed
 }
@@ -217,7 +219,7 @@ func (r *record) item() disk.Item {
 	defer r.mu.Unlock()
 	return disk.Item{
 		Version: r.gvr.Version, Resource: r.gvr.Resource,
-		Hash: r.did.hash, UID: r.did.uid, Owned: r.did.owned, Adopted: r.did.adopted, Level: r.level, Given: r.given, Sealed: r.sealed,
+		Hash: r.did.hash, UID: r.did.uid, Owned: r.did.owned, Adopted: r.did.adopted, Level: r.level, Given: r.given, From: r.from, Sealed: r.sealed,
 	}
 }
 
@@ -237,6 +239,22 @@ func (r *record) provenBy(u *unit) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.proven && r.holder == u
+}
+
+// taken notes from whom a package took the object.
+func (r *record) taken(by *unit, from v1alpha1.PackageKey) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.holder == by {
+		r.from = from
+	}
+}
+
+// takenFrom says whether the object was taken from a package.
+func (r *record) takenFrom(u *unit) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.from == u.key
 }
 
 func (r *record) unit() *unit {

@@ -157,7 +157,7 @@ type comeback struct {
 // accountFor is whom an undo acts as: whom the package acts as now, or acted as when it lost the objects and is not here any more.
 func accountFor(d disk.Deletion, u *unit) *member.Account {
 	if u != nil {
-		return u.asked().ActsAs
+		return u.account()
 	}
 	return d.ActsAs
 }

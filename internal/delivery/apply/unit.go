@@ -18,8 +18,8 @@ import (
 
 // unit is one package on the member: its folder, what it holds, and the loop that brings it to its release.
 //
-// Who needs more than one lock takes them in this order: the engine's storing, the folder's, mu, that of the watches, the
-// index's, a record's. mu is never held while the disk or the API server is waited for: events come through here.
+// Who needs more than one lock takes them in this order: the engine's storing, deleting, the folder's, a record's busy, mu, that of
+// the watches, the index's, a record's mu. A unit's mu is never held while the disk or the API server is waited for: events come through here.
 type unit struct {
 	key    v1alpha1.PackageKey
 	engine *Engine

@@ -14,6 +14,7 @@ import (
 	"github.com/google/renameio/v2"
 	"k8s.io/apimachinery/pkg/types"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
@@ -35,6 +36,8 @@ type Item struct {
 	Despite string `json:"d,omitempty"`
 	// Sealed says that something in the object came encrypted: what is on the member is not to be on the disk as it is.
 	Sealed bool `json:"s,omitempty"`
+	// From names the package of a team that the platform's took the object from.
+	From v1alpha1.PackageKey `json:"f,omitempty"`
 	// Given says that another package wrote the object last, and gave it to this one.
 	Given bool `json:"g,omitempty"`
 	Level int  `json:"l,omitempty"` // how many come before it by depends-on, so that it goes before them
