@@ -56,13 +56,13 @@ func actsAs(a *wire.Assignment) *member.Account {
 	return &member.Account{Namespace: as.GetNamespace(), Name: as.GetName()}
 }
 
-// contentOf is where the content of an assignment is, for whom it is. What stands in the place of the other kind is not
-// looked at: content that is for somebody to act as is nothing that the agent applies as itself.
+// contentOf is where the content of an assignment is; nowhere when it does not stand where whom it is for says. Content that is
+// for somebody to act as is nothing that the agent applies as itself, and what is not looked at is not what was verified.
 func contentOf(a *wire.Assignment) *wire.Content {
-	if actsAs(a) != nil {
-		return a.GetContent()
+	if (actsAs(a) == nil) != (a.GetContent() == nil) {
+		return &wire.Content{}
 	}
-	return &wire.Content{Repository: a.GetRepository(), Digest: a.GetDigest(), Size: a.GetSize()}
+	return a.Where()
 }
 
 // account is whom the package acts as; nil is the agent.

@@ -277,6 +277,8 @@ func TestAnAgentOfAnEarlierVersionHasNothingToApply(t *testing.T) {
 	// Content that is for somebody, when nobody is named: what a hub says by mistake is nothing that the agent applies itself.
 	nameless := proto.CloneOf(acting(s.release("team/web", "r3", s.configMap("a", map[string]string{"x": "3"})), account))
 	nameless.Policy.ActsAs = nil
+	bad := s.release("team/web", "bad", s.configMap("a", map[string]string{"x": "bad"}))
+	nameless.Repository, nameless.Digest, nameless.Size = bad.GetRepository(), bad.GetDigest(), bad.GetSize()
 	s.assign(nameless)
 	s.reaches("team/web", "r3", wire.PackageStatus_FAILED)
 	s.hasData("a", map[string]string{"x": "2"})
