@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,15 +49,20 @@ type fleet struct {
 	client    client.Client
 	authority *trust.Authority
 	address   string
-	blob      []byte
 	wanted    *corev1.ConfigMap
-	sealing   func(*wire.Assignment) // what else the hub says of it, when it is not nil
+	tells     atomic.Pointer[told]
 	journal   journal
 	said      session.Fleet      // by the hub
 	boot      v1alpha1.Bootstrap // of the agent
 	name      v1alpha1.ClusterName
 	dir       string // of the agent
 	kill      func() // ends the agent, if it runs
+}
+
+// told is what the hub has members hold.
+type told struct {
+	blob    []byte
+	sealing func(*wire.Assignment) // what else the hub says of it, when it is not nil
 }
 
 const cluster = v1alpha1.ClusterName("prod-eu")
@@ -67,9 +73,10 @@ func (f *fleet) For(name v1alpha1.ClusterName) (session.DesiredSet, bool) {
 	if err := f.client.Get(context.Background(), client.ObjectKey{Name: string(name)}, &member); err != nil || !member.DeletionTimestamp.IsZero() {
 		return session.DesiredSet{}, true
 	}
-	a := &wire.Assignment{Package: "shop/web", Release: "web-1", Repository: "shop/web", Digest: content.Digest(f.blob), Size: int64(len(f.blob))}
-	if f.sealing != nil {
-		f.sealing(a)
+	tells := f.tells.Load()
+	a := &wire.Assignment{Package: "shop/web", Release: "web-1", Repository: "shop/web", Digest: content.Digest(tells.blob), Size: int64(len(tells.blob))}
+	if tells.sealing != nil {
+		tells.sealing(a)
 	}
 	return session.DesiredSet{Assign: map[v1alpha1.PackageKey]*wire.Assignment{"shop/web": a}}, true
 }
@@ -98,8 +105,9 @@ func newFleet(t *testing.T) *fleet {
 	}
 	raw, err := json.Marshal(f.wanted)
 	f.must(err)
-	f.blob, err = bundle.Encode([]bundle.Entry{{File: "wanted.yaml", Object: raw}})
+	blob, err := bundle.Encode([]bundle.Entry{{File: "wanted.yaml", Object: raw}})
 	f.must(err)
+	f.tells.Store(&told{blob: blob})
 	f.authority, err = trust.Load(t.Context(), trust.Config{Client: f.client})
 	f.must(err)
 	f.serve(scheme)
@@ -114,7 +122,7 @@ func (f *fleet) serve(scheme *runtime.Scheme) {
 	f.must(err)
 	g, err := gateway.Setup(f.t.Context(), mgr, gateway.Config{
 		Listen: []string{"127.0.0.1:0"}, Authority: f.authority, Desired: f, ProbeInterval: 200 * time.Millisecond, Fleet: f.said, Log: f.log(),
-		Registry: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(f.blob) }),
+		Registry: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(f.tells.Load().blob) }),
 	})
 	f.must(err)
 	_, err = trust.Setup(mgr, f.authority, func() error { return nil }, f.log())

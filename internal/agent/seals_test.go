@@ -45,19 +45,19 @@ func (f *fleet) refused(release, why string) {
 // that it holds stays.
 func TestAnAgentTakesOnlyWhatItsHubSealed(t *testing.T) {
 	f := newFleet(t)
-	f.sealing = func(a *wire.Assignment) { f.sealedBy(f.authority, a) }
+	was := f.tells.Load().blob
+	f.tells.Store(&told{was, func(a *wire.Assignment) { f.sealedBy(f.authority, a) }})
 	f.join()
 	f.start()
 	f.ready()
 	f.must(f.object())
 
 	// Another content, which takes the object away, under the seal of what was there.
-	was := f.blob
 	other := f.wanted.DeepCopy()
 	other.Name = "unwanted"
 	raw, err := json.Marshal(other)
 	f.must(err)
-	f.blob, err = bundle.Encode([]bundle.Entry{{File: "unwanted.yaml", Object: raw}})
+	blob, err := bundle.Encode([]bundle.Entry{{File: "unwanted.yaml", Object: raw}})
 	f.must(err)
 	var good wire.Assignment
 	good.Package, good.Release, good.Repository, good.Digest, good.Size = "shop/web", "web-1", "shop/web", "sha256:"+strings.Repeat("0", 64), int64(len(was))
@@ -71,13 +71,13 @@ func TestAnAgentTakesOnlyWhatItsHubSealed(t *testing.T) {
 		{"web-4", "this hub sealed what it said before", func(a *wire.Assignment) { a.Release = "web-4" }},
 	} {
 		f.kill()
-		f.sealing = tc.says
+		f.tells.Store(&told{blob, tc.says})
 		f.start()
 		f.refused(tc.release, tc.why)
 		f.must(f.object())
 	}
 	f.kill()
-	f.sealing = func(a *wire.Assignment) { a.Release = "web-5"; f.sealedBy(f.authority, a) }
+	f.tells.Store(&told{blob, func(a *wire.Assignment) { a.Release = "web-5"; f.sealedBy(f.authority, a) }})
 	f.start()
 	f.ready()
 	f.eventually("the sealed one is applied", func() error {
