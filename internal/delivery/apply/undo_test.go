@@ -343,6 +343,7 @@ func TestKilledWhileDeleting(t *testing.T) {
 		}
 	}
 	s.start()
+	s.assign(two) // on a slow machine no process lived long enough to be told
 	s.reaches("shop/web", "two", wire.PackageStatus_APPLIED)
 	var ids []string
 	for _, d := range s.deletions() {
