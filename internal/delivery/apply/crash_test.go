@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,6 +104,42 @@ func TestKillAtAnyInstant(t *testing.T) {
 	if len(list.Items) != count {
 		t.Errorf("%d objects, want %d", len(list.Items), count)
 	}
+}
+
+// TestAnObjectThatTheDeadAppliedTwice: two engines ended between an apply of theirs and its answer, so that our entry is newer than
+// the object and nobody noted its uid. It is ours all the same, and goes with its package.
+func TestAnObjectThatTheDeadAppliedTwice(t *testing.T) {
+	s := newStation(t)
+	for _, release := range []string{"first", "second"} {
+		written, ended := make(chan struct{}, 8), make(chan struct{})
+		answered := s.meddling(http.MethodPatch, "a", func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil || !bytes.Contains(body, []byte(release)) {
+				return nil, errors.New("the order of before is not carried out any more")
+			}
+			r = r.Clone(r.Context())
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			response, err := next.RoundTrip(r)
+			if err != nil {
+				return nil, err
+			}
+			defer response.Body.Close()
+			written <- struct{}{}
+			<-ended
+			return nil, errors.New("nobody is there any more")
+		})
+		s.start()
+		s.assign(s.release("shop/web", release, s.configMap("a", map[string]string{"of": release})))
+		<-written
+		time.AfterFunc(100*time.Millisecond, func() { close(ended) }) // when the engine has been told to stop
+		s.stop()
+		answered()
+		s.hasData("a", map[string]string{"of": release})
+		time.Sleep(2100 * time.Millisecond) // the API server's times are whole seconds
+	}
+	s.start()
+	s.unassign("shop/web")
+	s.lacks("a")
 }
 
 // killAfter runs the engine as a process of its own and kills it after d.

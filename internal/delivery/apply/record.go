@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
@@ -172,6 +173,15 @@ func (r *record) written(by *unit, hash uint64, got member.Written, adopted bool
 		r.is = got.Seen
 	}
 	return settled
+}
+
+// made takes in that an apply of which nobody knew how it ended made the object.
+func (r *record) made(uid types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.did.uid == "" {
+		r.did.uid = uid
+	}
 }
 
 // failed keeps why the object could not be written, and says whether that is news. Whether something was written all the

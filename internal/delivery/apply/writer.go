@@ -63,8 +63,14 @@ func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownershi
 	}
 	var had bool // by somebody else, before us
 	if t.did.unsure && t.did.uid == "" {
-		if had, err = api.HadByOthers(ctx, t.gvr, r.key); err != nil {
+		ours, others, err := api.MadeBy(ctx, t.gvr, r.key)
+		if err != nil {
 			return false, err
+		}
+		if had = others; ours != "" {
+			// The next apply makes our entry newer than the object, so that nobody could tell any more after another crash.
+			r.made(ours)
+			t.holder.note(r)
 		}
 	}
 	got, err := send(ctx, api, r.key, t, body, o)

@@ -255,14 +255,17 @@ func (a *API) Rehearse(ctx context.Context, gvr schema.GroupVersionResource, key
 const metadataOnly = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1," +
 	"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
-// HadByOthers says whether an object is there of which somebody else may have been the maker, as far as its metadata
-// tells; before our first apply to it, or after one of which nobody knows how it ended.
-func (a *API) HadByOthers(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key) (bool, error) {
+// MadeBy says after an apply of which nobody knows how it ended whether an object is there: ours is the uid of one that we
+// alone made, and others that somebody else may have been its maker, as far as its metadata tells.
+func (a *API) MadeBy(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key) (ours types.UID, others bool, err error) {
 	found, err := a.get(ctx, gvr, key)
-	if found == nil || err != nil {
-		return false, err
+	switch {
+	case found == nil || err != nil:
+		return "", false, err
+	case shared(found):
+		return "", true, nil
 	}
-	return shared(found), nil
+	return found.UID, false, nil
 }
 
 // Metadata returns the metadata of an object; nil when there is none.
