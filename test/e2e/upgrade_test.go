@@ -107,7 +107,7 @@ func (s *story) watch(cluster string) (stop func()) {
 			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(time.Second): // what is undone again and again is put back less and less often
+			case <-time.After(6 * time.Second): // what is undone faster again and again is put back less and less often
 			}
 		}
 	})
