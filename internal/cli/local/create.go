@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,9 @@ import (
 
 const createExamples = `  # a cluster with a Ready node, in about five seconds (as root)
   umbel local create dev
+
+  # one with three nodes; umbel local scale changes that later
+  umbel local create dev --nodes=3
 
   # a control plane alone, which needs no root
   umbel local create dev --nodes=0`
@@ -35,7 +39,7 @@ func NewCreateCmd(f *client.Factory, runF func(context.Context, *CreateOptions) 
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a cluster, or heal one",
-		Long: "Make a cluster on this computer, and return when its API serves and its node is Ready.\n\n" +
+		Long: "Make a cluster on this computer, and return when its API serves and its nodes are Ready.\n\n" +
 			"A cluster that is there already is healed: what does not run is started, after a reboot too.",
 		Example:           createExamples,
 		Args:              exit.Takes("NAME"),
@@ -48,7 +52,7 @@ func NewCreateCmd(f *client.Factory, runF func(context.Context, *CreateOptions) 
 			return runF(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().IntVar(&o.Spec.Nodes, "nodes", 1, "`NUMBER` of nodes: 1, or 0 for a control plane alone")
+	cmd.Flags().IntVar(&o.Spec.Nodes, "nodes", 1, fmt.Sprintf("`NUMBER` of nodes, at most %d, or 0 for a control plane alone", local.MaxNodes))
 	o.Timeout = 3 * time.Minute
 	span.Var(cmd.Flags(), &o.Timeout, "timeout", "`DURATION` that it may take")
 	return cmd

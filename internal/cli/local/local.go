@@ -21,11 +21,11 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Use:   "local",
 		Short: "Make and delete real clusters on this computer",
 		Long: "Make and delete real Kubernetes clusters on this computer.\n\n" +
-			"Each has its own control plane and, as root, a node with containerd in namespaces of its own.",
+			"Each has its own control plane and, as root, nodes: machines with containerd and kubelet in namespaces of their own.",
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return f.Here(cmd) },
 	}
 	cmd.AddCommand(
-		NewCreateCmd(f, nil), NewListCmd(f, nil), NewStartCmd(f, nil), NewStopCmd(f, nil), NewDeleteCmd(f, nil),
+		NewCreateCmd(f, nil), NewListCmd(f, nil), NewStartCmd(f, nil), NewStopCmd(f, nil), NewScaleCmd(f, nil), NewDeleteCmd(f, nil),
 		newInitCmd(), newRunCmd(),
 	)
 	return cmd

@@ -29,7 +29,7 @@ func TestCreateReadsItsArguments(t *testing.T) {
 		{"one node unless told otherwise", []string{"dev"}, local.Spec{Name: "dev", Nodes: 1}, exit.OK},
 		{"a control plane alone", []string{"dev", "--nodes=0"}, local.Spec{Name: "dev"}, exit.OK},
 		{"a name that no cluster can have", []string{"Dev"}, local.Spec{}, exit.Misuse},
-		{"more nodes than there can be", []string{"dev", "--nodes=3"}, local.Spec{}, exit.Misuse},
+		{"more nodes than there can be", []string{"dev", "--nodes=33"}, local.Spec{}, exit.Misuse},
 		{"no name", nil, local.Spec{}, exit.Misuse},
 		{"two names", []string{"dev", "prod"}, local.Spec{}, exit.Misuse},
 	} {

@@ -53,7 +53,7 @@ type Options struct {
 	// Clusters are NAME,label=value,….
 	Clusters []string
 	Example  Example
-	// Nodes of each cluster: 1, 0, or -1 for what this computer can do.
+	// Nodes of each cluster, or -1 for what this computer can do.
 	Nodes   int
 	Timeout time.Duration
 	// Authentication is the path of an AuthenticationConfiguration.
@@ -90,7 +90,7 @@ func newCmd(f *client.Factory, runF func(*Options, context.Context, []cluster) e
 	cmd.Flags().StringArrayVar(&o.Clusters, "cluster",
 		[]string{"prod-eu,env=prod,region=eu", "prod-us,env=prod,region=us", "dev,env=dev,region=eu"}, "`NAME,KEY=VALUE,...`: a cluster and its labels; may be given several times")
 	cmd.Flags().StringVar((*string)(&o.Example), "example", string(Fleet), "`WHAT` is delivered: fleet or none")
-	cmd.Flags().IntVar(&o.Nodes, "nodes", -1, "`NUMBER` of nodes of each cluster: 1, 0, or -1 for 1 where this computer can (root, containerd)")
+	cmd.Flags().IntVar(&o.Nodes, "nodes", -1, "`NUMBER` of nodes of each cluster, or -1 for 1 where this computer can (root, containerd), else 0")
 	// It fails for a flag that does not exist only.
 	_ = cmd.RegisterFlagCompletionFunc("example", cobra.FixedCompletions([]string{string(Fleet), string(None)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&o.Authentication, "authentication-config", "",
@@ -114,8 +114,8 @@ func (o *Options) complete(cmd *cobra.Command) ([]cluster, error) {
 	if o.Example != Fleet && o.Example != None {
 		return nil, exit.Usagef("--example is fleet or none, not %q", o.Example)
 	}
-	if o.Nodes < -1 || o.Nodes > 1 {
-		return nil, exit.Usagef("--nodes is 1, 0, or -1 for what this computer can do, not %d", o.Nodes)
+	if o.Nodes < -1 || o.Nodes > local.MaxNodes {
+		return nil, exit.Usagef("--nodes is within 0..%d, or -1 for what this computer can do, not %d", local.MaxNodes, o.Nodes)
 	}
 	if cmd.Flags().Changed("authentication-config") {
 		var err error

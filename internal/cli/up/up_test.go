@@ -45,7 +45,7 @@ func TestArgumentsAreReadBeforeAnythingIsMade(t *testing.T) {
 			err: `--cluster "dev,env=dev": the example refers to the label region of each cluster: add region=eu, or use --example=none`,
 		},
 		{reason: "another example", args: []string{"--example", "shop"}, err: `--example is fleet or none, not "shop"`},
-		{reason: "more nodes than there can be", args: []string{"--nodes", "3"}, err: "--nodes is 1, 0, or -1 for what this computer can do, not 3"},
+		{reason: "more nodes than there can be", args: []string{"--nodes", "33"}, err: "--nodes is within 0..32, or -1 for what this computer can do, not 33"},
 		{
 			reason: "nobody could sign in", args: []string{"--authentication-config", "/nowhere.yaml"},
 			err: "--authentication-config: reading the authentication configuration: open /nowhere.yaml: no such file or directory",

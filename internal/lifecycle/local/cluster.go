@@ -33,7 +33,23 @@ type Cluster struct {
 	Namespace string `json:"namespace,omitempty"`
 	// PID is the first process of the machine; killing it is a power cut.
 	PID int `json:"pid,omitempty"`
+	// Machines are those of further nodes, by number; Link, Namespace and PID above are of the main one, with the control plane.
+	Machines []Machine `json:"machines,omitempty"`
 	// Dir holds all of the cluster, logs/ for one.
+	Dir string `json:"dir"`
+}
+
+// Machine is one that a further node of a cluster runs on.
+type Machine struct {
+	// Node is the name of its node.
+	Node  string `json:"node"`
+	State State  `json:"state"`
+	// Address is the node's, Link the host's end of its network link, Namespace that of its network, and PID its first process.
+	Address   string `json:"address"`
+	Link      string `json:"link"`
+	Namespace string `json:"namespace"`
+	PID       int    `json:"pid,omitempty"`
+	// Dir holds all of the machine, logs/ for one.
 	Dir string `json:"dir"`
 }
 
@@ -59,14 +75,14 @@ func (l *Local) List(ctx context.Context) ([]Cluster, error) {
 
 func (l *Local) describe(r record) (Cluster, error) {
 	dir := l.dir(r.Name)
-	spec := r.machineSpec(dir, l.needs.Binaries, machine.Host{})
+	main := r.place(dir, 0)
+	spec := main.spec(main, l.needs.Binaries, machine.Host{})
 	plane, err := spec.ControlPlane()
 	if err != nil {
 		return Cluster{}, err
 	}
 	cluster := Cluster{
 		Name:        r.Name,
-		State:       Stopped,
 		Nodes:       r.Nodes,
 		Server:      plane.URL(),
 		Kubeconfig:  filepath.Join(dir, "kubeconfig"),
@@ -75,14 +91,28 @@ func (l *Local) describe(r record) (Cluster, error) {
 	}
 	if r.Fleet != nil {
 		cluster.PodCIDR = spec.PodCIDR.String()
-		cluster.Link = r.Fleet.Link(r.node())
-		cluster.Namespace = r.Fleet.Namespace(r.node())
+		cluster.Link = r.Fleet.Link(main.node())
+		cluster.Namespace = r.Fleet.Namespace(main.node())
 	}
-	if cluster.PID, err = machine.PID(dir); err != nil {
+	if cluster.State, cluster.PID, err = stateOf(main); err != nil {
 		return Cluster{}, err
 	}
-	if cluster.PID != 0 {
-		cluster.State = Running
+	for _, p := range r.places(dir)[1:] {
+		m := Machine{
+			Node: p.node(), Address: p.address().String(), Link: r.Fleet.Link(p.node()), Namespace: r.Fleet.Namespace(p.node()), Dir: p.dir,
+		}
+		if m.State, m.PID, err = stateOf(p); err != nil {
+			return Cluster{}, err
+		}
+		cluster.Machines = append(cluster.Machines, m)
 	}
 	return cluster, nil
+}
+
+func stateOf(p place) (State, int, error) {
+	pid, err := machine.PID(p.dir)
+	if err != nil || pid == 0 {
+		return Stopped, 0, err
+	}
+	return Running, pid, nil
 }

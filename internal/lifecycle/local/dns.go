@@ -50,7 +50,7 @@ func dnsObjects(spec machine.Spec) ([]*unstructured.Unstructured, error) {
 
 // installDNS applies the cluster's DNS. It does not wait until that serves.
 func (h *healing) installDNS(ctx context.Context) error {
-	objects, err := dnsObjects(h.spec)
+	objects, err := dnsObjects(h.main.spec)
 	if err != nil {
 		return err
 	}

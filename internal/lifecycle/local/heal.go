@@ -6,32 +6,32 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/discovery"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
-	"umbel.dev/umbel/internal/lifecycle/local/network"
 )
 
-// The steps that Progress is told.
+// The steps that Progress is told. Of further nodes it is told StepFurther and the name of each.
 const (
 	StepMachine = "machine"
 	StepAPI     = "Kubernetes API"
 	StepImages  = "images"
 	StepDNS     = "cluster DNS"
 	StepNode    = "node Ready"
+	StepFurther = "node "
 )
 
 // apiPoll is between two looks at whether the API serves: nothing can be watched yet.
 const apiPoll = 25 * time.Millisecond
+
+// furtherAtOnce is how many further nodes start at a time: each unpacks images and starts a kubelet.
+const furtherAtOnce = 4
 
 // heal makes the cluster of r run, whatever is left of it. The cluster's lock must be held.
 func (l *Local) heal(ctx context.Context, r record, progress Progress) (Cluster, error) {
@@ -49,38 +49,41 @@ type healing struct {
 	dir      string
 	progress Progress
 
-	spec     machine.Spec
-	plane    *controlplane.ControlPlane
-	client   *rest.Config
-	launched time.Time // zero if the machine ran already
+	main   *raising
+	plane  *controlplane.ControlPlane
+	client *rest.Config
 }
 
 func (h *healing) run(ctx context.Context) error {
-	if err := h.step(StepMachine, func() error { return h.ensureMachine(ctx) }); err != nil {
+	if err := h.step(StepMachine, func() error { return h.raiseMain(ctx) }); err != nil {
 		return err
 	}
-	if h.spec.Node == "" {
+	if h.record.Nodes == 0 {
 		return h.step(StepAPI, func() error { return h.waitForAPI(ctx) })
 	}
 	serves := make(chan struct{})
-	return together(ctx,
-		func(ctx context.Context) error {
-			defer close(serves)
-			return h.step(StepAPI, func() error { return h.waitForAPI(ctx) })
-		},
-		func(ctx context.Context) error {
-			err := h.step(StepImages, func() error { return h.importImages(ctx, serves) })
-			if err != nil {
-				return err
-			}
-			// After the images: a pod whose image is missing would try again only ten seconds later.
-			return h.step(StepDNS, func() error { return h.installDNS(ctx) })
-		},
-		func(ctx context.Context) error {
-			<-serves
-			return h.step(StepNode, func() error { return h.waitForNode(ctx) })
-		},
-	)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(serves)
+		return h.step(StepAPI, func() error { return h.waitForAPI(ctx) })
+	})
+	group.Go(func() error {
+		err := h.step(StepImages, func() error { return h.main.importImages(ctx, serves) })
+		if err != nil {
+			return err
+		}
+		// After the images: a pod whose image is missing would try again only ten seconds later.
+		return h.step(StepDNS, func() error { return h.installDNS(ctx) })
+	})
+	group.Go(func() error {
+		<-serves
+		return h.step(StepNode, func() error { return h.main.waitForNode(ctx, h.client) })
+	})
+	group.Go(func() error {
+		<-serves
+		return h.further(ctx, serves)
+	})
+	return group.Wait()
 }
 
 func (h *healing) step(name string, f func() error) error {
@@ -93,79 +96,56 @@ func (h *healing) step(name string, f func() error) error {
 	return nil
 }
 
-// ensureMachine starts the machine unless it runs.
-func (h *healing) ensureMachine(ctx context.Context) error {
-	// One that runs too: it may be older than the hub. containerd looks at each pull.
-	if err := h.trustRegistries(); err != nil {
+// raiseMain starts the machine with the control plane unless it runs.
+func (h *healing) raiseMain(ctx context.Context) error {
+	place := h.record.place(h.dir, 0)
+	h.main = &raising{local: h.local, place: place, main: place}
+	if err := h.main.ensure(ctx); err != nil {
 		return err
 	}
-	pid, err := machine.PID(h.dir)
-	if err != nil {
+	if err := linkKubeconfig(h.dir); err != nil {
 		return err
 	}
-	if pid == 0 {
-		err = h.launch(ctx)
-	} else {
-		h.spec, err = machine.Load(h.dir)
-	}
-	if err != nil {
-		return err
-	}
-	if h.plane, err = h.spec.ControlPlane(); err != nil {
+	var err error
+	if h.plane, err = h.main.spec.ControlPlane(); err != nil {
 		return err
 	}
 	h.client, err = h.plane.BootstrapConfig()
 	return err
 }
 
-// launch makes all that the machine needs, anew, and starts it.
-func (h *healing) launch(ctx context.Context) error {
-	host, namespace := machine.Host{}, ""
-	if h.record.Fleet != nil {
-		if _, err := network.Claim(h.local.needs.Home, h.record.Fleet); err != nil {
-			return err
-		}
-		machineNetwork := h.record.network()
-		if err := machineNetwork.Connect(); err != nil {
-			return err
-		}
-		namespace = machineNetwork.Path()
-		// What the containers of an earlier life left would be taken for running ones, at three seconds each.
-		err := machine.RemoveCgroup(ctx, h.record.cgroup())
-		if err != nil {
-			return err
-		}
-		if host, err = inspectHost(h.dir, h.record.cgroup()); err != nil {
-			return err
-		}
-	}
-	h.spec = h.record.machineSpec(h.dir, h.local.needs.Binaries, host)
-	if err := h.spec.Prepare(); err != nil {
+// further has the nodes beside the first as the record says: those that are missing start, and those that it does not know any
+// more end. The API must serve.
+func (h *healing) further(ctx context.Context, serves <-chan struct{}) error {
+	client, err := kubernetes.NewForConfig(h.client)
+	if err != nil {
 		return err
 	}
-	if err := h.linkKubeconfig(); err != nil {
+	strays, err := h.local.strays(h.record)
+	if err != nil {
 		return err
 	}
-	h.launched = time.Now().Truncate(time.Second) // as precise as the times in a Node
-	return machine.Launch(h.spec, namespace)
-}
-
-// trustRegistries lets the machine pull from the registries that are known now.
-func (h *healing) trustRegistries() error {
-	if h.record.Nodes == 0 {
-		return nil
-	}
-	for _, registry := range h.local.needs.Registries {
-		if err := trust(h.dir, registry); err != nil {
+	for _, stray := range strays {
+		if err := h.local.discard(ctx, stray, client); err != nil {
 			return err
 		}
 	}
-	return nil
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(furtherAtOnce)
+	for _, place := range h.record.places(h.dir)[1:] {
+		group.Go(func() error {
+			return h.step(StepFurther+place.node(), func() error {
+				m := &raising{local: h.local, place: place, main: h.main.place}
+				return m.further(ctx, client, h.client, serves)
+			})
+		})
+	}
+	return group.Wait()
 }
 
 // linkKubeconfig puts the administrator's kubeconfig where people look for it.
-func (h *healing) linkKubeconfig() error {
-	link := filepath.Join(h.dir, "kubeconfig")
+func linkKubeconfig(dir string) error {
+	link := filepath.Join(dir, "kubeconfig")
 	if err := os.Symlink("kube/admin.kubeconfig", link); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
@@ -196,58 +176,4 @@ func (h *healing) waitForAPI(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
-}
-
-// waitForNode returns when the kubelet of this machine, not of the one before, has said that the node is Ready.
-func (h *healing) waitForNode(ctx context.Context) error {
-	client, err := corev1client.NewForConfig(h.client)
-	if err != nil {
-		return err
-	}
-	one := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", h.spec.Node).String()}
-	for ctx.Err() == nil {
-		events, err := client.Nodes().Watch(ctx, one)
-		if err != nil {
-			return err
-		}
-		for event := range events.ResultChan() {
-			if node, ok := event.Object.(*corev1.Node); ok && readySince(node, h.launched) {
-				events.Stop()
-				return nil
-			}
-		}
-	}
-	return fmt.Errorf("node %s is not Ready: %w; see %s", h.spec.Node, ctx.Err(), filepath.Join(h.dir, "logs", "kubelet.log"))
-}
-
-// readySince says whether the node is Ready, and has said so since then.
-func readySince(node *corev1.Node, since time.Time) bool {
-	for _, condition := range node.Status.Conditions {
-		if condition.Type == corev1.NodeReady {
-			return condition.Status == corev1.ConditionTrue && !condition.LastHeartbeatTime.Time.Before(since)
-		}
-	}
-	return false
-}
-
-// together runs all functions at once and returns, when the last has returned, the error that came first. An error
-// cancels the others.
-func together(ctx context.Context, functions ...func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var (
-		running sync.WaitGroup
-		once    sync.Once
-		first   error
-	)
-	for _, f := range functions {
-		running.Go(func() {
-			if err := f(ctx); err != nil {
-				once.Do(func() { first = err })
-				cancel()
-			}
-		})
-	}
-	running.Wait()
-	return first
 }

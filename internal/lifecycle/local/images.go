@@ -35,20 +35,20 @@ func (l *Local) images() []image {
 
 // importImages puts the images into the containerd of the machine, those that it does not have from an earlier time:
 // the first at once, the others when the API serves. Unpacking them would take the processor from its start.
-func (h *healing) importImages(ctx context.Context, serves <-chan struct{}) error {
-	for n, i := range h.local.images() {
+func (m *raising) importImages(ctx context.Context, serves <-chan struct{}) error {
+	for n, i := range m.local.images() {
 		if n > 0 {
 			<-serves
 		}
-		tarball, err := h.local.tarball(i)
+		tarball, err := m.local.tarball(i)
 		if err != nil {
 			return err
 		}
-		mark := filepath.Join(h.dir, "var/lib/umbel-images", filepath.Base(tarball))
+		mark := filepath.Join(m.place.dir, "var/lib/umbel-images", filepath.Base(tarball))
 		if _, err := os.Stat(mark); err == nil {
 			continue
 		}
-		if err := h.importImage(ctx, tarball); err != nil {
+		if err := m.importImage(ctx, tarball); err != nil {
 			return fmt.Errorf("importing %s: %w", i.ref, err)
 		}
 		if err := os.MkdirAll(filepath.Dir(mark), 0o755); err != nil {
@@ -62,14 +62,14 @@ func (h *healing) importImages(ctx context.Context, serves <-chan struct{}) erro
 }
 
 // importImage has `ctr` send the tarball to the machine's containerd, whose socket the host sees below /proc.
-func (h *healing) importImage(ctx context.Context, tarball string) error {
-	pid, err := machine.PID(h.dir)
+func (m *raising) importImage(ctx context.Context, tarball string) error {
+	pid, err := machine.PID(m.place.dir)
 	if err != nil {
 		return err
 	}
 	socket := fmt.Sprintf("/proc/%d/root/run/containerd/containerd.sock", pid)
 	if err := waitForFile(ctx, socket); err != nil {
-		return fmt.Errorf("%w; see %s", err, filepath.Join(h.dir, "logs", "containerd.log"))
+		return fmt.Errorf("%w; see %s", err, filepath.Join(m.place.dir, "logs", "containerd.log"))
 	}
 	ctr := exec.CommandContext(ctx, filepath.Join(findIn(searchDirs, "ctr"), "ctr"),
 		"--address", socket, "--namespace", "k8s.io", "images", "import", tarball)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
@@ -127,8 +128,7 @@ func (l *Local) Create(ctx context.Context, spec Spec, progress Progress) (Clust
 		return Cluster{}, err
 	}
 	if r.Nodes != spec.Nodes {
-		return Cluster{}, fmt.Errorf("local cluster %q exists with %d nodes, not %d: delete it first, or take another name",
-			spec.Name, r.Nodes, spec.Nodes)
+		return Cluster{}, &NodesError{Name: spec.Name, Has: r.Nodes, Wanted: spec.Nodes}
 	}
 	return l.heal(ctx, r, progress)
 }
@@ -191,24 +191,41 @@ func deletionSignal(r record) unix.Signal {
 	return unix.SIGTERM
 }
 
-// end ends the machine and takes away what it had on the host.
+// end ends all machines of a cluster and takes away what they had on the host. The one with the control plane is last: the
+// others say to it what ends.
 func (l *Local) end(ctx context.Context, r record, signal unix.Signal) error {
-	dir := l.dir(r.Name)
-	grace, cancel := context.WithTimeout(ctx, endGrace)
-	defer cancel()
-	err := machine.End(grace, dir, signal)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		err = machine.End(ctx, dir, unix.SIGKILL)
-	}
-	if err != nil || r.Fleet == nil {
+	further, err := l.strays(r)
+	if err != nil {
 		return err
 	}
-	if err := r.network().Disconnect(); err != nil {
+	places := r.places(l.dir(r.Name))
+	group, ending := errgroup.WithContext(ctx)
+	for _, p := range append(further, places[1:]...) {
+		group.Go(func() error { return p.end(ending, signal) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return places[0].end(ctx, signal)
+}
+
+// end ends the machine and takes away what it had on the host. It is idempotent.
+func (p place) end(ctx context.Context, signal unix.Signal) error {
+	grace, cancel := context.WithTimeout(ctx, endGrace)
+	defer cancel()
+	err := machine.End(grace, p.dir, signal)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = machine.End(ctx, p.dir, unix.SIGKILL)
+	}
+	if err != nil || p.cluster.Fleet == nil {
+		return err
+	}
+	if err := p.network().Disconnect(); err != nil {
 		return err
 	}
 	grace, cancelRemoval := context.WithTimeout(ctx, endGrace)
 	defer cancelRemoval()
-	return machine.RemoveCgroup(grace, r.cgroup())
+	return machine.RemoveCgroup(grace, p.cgroup())
 }
 
 // Cleanup removes what the clusters of the data folder share, if there is no cluster any more.

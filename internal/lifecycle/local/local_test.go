@@ -30,7 +30,8 @@ func TestSpecValidate(t *testing.T) {
 		{"a way out of the folder", Spec{Name: "../x"}, `cluster name "../x"`},
 		{"the folder of images", Spec{Name: ".images"}, `cluster name ".images"`},
 		{"too long", Spec{Name: strings.Repeat("x", 41)}, "at most 40"},
-		{"more nodes than there can be", Spec{Name: "x", Nodes: 2}, `cluster "x": nodes is 2`},
+		{"as many nodes as there can be", Spec{Name: "x", Nodes: 32}, ""},
+		{"more nodes than there can be", Spec{Name: "x", Nodes: 33}, `cluster "x": nodes is 33`},
 	} {
 		err := c.spec.Validate()
 		if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -43,7 +44,8 @@ func TestRangesOfAFleetAreDisjoint(t *testing.T) {
 	fleet := network.Fleet(3)
 	var specs []machine.Spec
 	for index := 1; index <= maxClusters; index++ {
-		specs = append(specs, record{Name: "x", Nodes: 1, Index: index, Fleet: &fleet}.machineSpec("/d", Binaries{}, machine.Host{}))
+		main := record{Name: "x", Nodes: 1, Index: index, Fleet: &fleet}.place("/d", 0)
+		specs = append(specs, main.spec(main, Binaries{}, machine.Host{}))
 	}
 	for i, a := range specs {
 		if a.PodCIDR.Overlaps(a.ServiceCIDR) || a.PodCIDR.Overlaps(fleet.Prefix()) || a.ServiceCIDR.Overlaps(fleet.Prefix()) {
@@ -54,6 +56,87 @@ func TestRangesOfAFleetAreDisjoint(t *testing.T) {
 				t.Errorf("clusters %d and %d overlap", i+1, j+1)
 			}
 		}
+	}
+}
+
+// TestMachinesOfAClusterAreDisjoint: each knows the way to the pods of all others, and has a folder, a link and addresses of its own.
+func TestMachinesOfAClusterAreDisjoint(t *testing.T) {
+	fleet := network.Fleet(3)
+	r := record{Name: "x", Nodes: MaxNodes, Index: 7, Fleet: &fleet}
+	main := r.place("/d", 0)
+	seen := map[string]int{}
+	for number, p := range r.places("/d") {
+		spec, net := p.spec(main, Binaries{}, machine.Host{}), p.network()
+		for _, own := range []string{p.dir, p.node(), p.cgroup(), net.Path(), fleet.Link(p.node()), spec.Address.String(), spec.NodePods.String()} {
+			if other, taken := seen[own]; taken {
+				t.Errorf("machines %d and %d both have %s", other, number, own)
+			}
+			seen[own] = number
+		}
+		if !spec.PodCIDR.Contains(spec.NodePods.Addr()) || spec.NodePods.Bits() != 24 || !fleet.Prefix().Contains(spec.Address) {
+			t.Errorf("machine %d has pods in %s and address %s", number, spec.NodePods, spec.Address)
+		}
+		if (spec.Main == nil) != (number == 0) {
+			t.Errorf("machine %d has its control plane at %+v", number, spec.Main)
+		}
+		ways := map[string]string{}
+		for _, peer := range net.Peers {
+			ways[peer.Pods.String()] = peer.Address.String()
+		}
+		for other, q := range r.places("/d") {
+			if way := ways[q.pods().String()]; other != number && way != q.address().String() || other == number && way != "" {
+				t.Errorf("machine %d reaches the pods of machine %d by %q", number, other, way)
+			}
+		}
+	}
+}
+
+// TestStrays: what a cluster has beyond its record is found by its folders, and nothing else is taken for it.
+func TestStrays(t *testing.T) {
+	l := newLocal(t)
+	fleet := network.Fleet(0)
+	r := record{Name: "dev", Nodes: 2, Index: 1, Fleet: &fleet}
+	for _, dir := range []string{"dev-1", "dev-2", "dev-31", "dev-x", "other-2"} {
+		if err := os.MkdirAll(filepath.Join(l.dir("dev"), machinesDir, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	strays, err := l.strays(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range strays {
+		names = append(names, p.node())
+	}
+	if diff := cmp.Diff([]string{"dev-2", "dev-31"}, names); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestScaleRefuses(t *testing.T) {
+	l := newLocal(t)
+	if err := os.MkdirAll(l.dir("alone"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.save(record{Name: "alone", Index: 2}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		spec Spec
+		want string
+	}{
+		{Spec{Name: "alone", Nodes: 2}, "is made in another way"},
+		{Spec{Name: "alone", Nodes: 33}, "nodes is 33"},
+		{Spec{Name: "nobody", Nodes: 2}, `no local cluster "nobody"`},
+	} {
+		if _, err := l.Scale(t.Context(), c.spec, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: got error %v, want %q", c.spec, err, c.want)
+		}
+	}
+	err := &NodesError{Name: "dev", Has: 1, Wanted: 3}
+	if want := "`umbel local scale dev --nodes=3`"; !strings.Contains(err.Error(), want) {
+		t.Errorf("%q does not name %s", err, want)
 	}
 }
 
@@ -172,11 +255,11 @@ func TestHealingTrustsTheHub(t *testing.T) {
 	}
 	l.needs.Registries = []Registry{{Host: "10.200.0.1:7443", CAFile: ca}}
 	for nodes, want := range map[int]bool{0: false, 1: true} {
-		h := &healing{local: l, record: record{Nodes: nodes}, dir: t.TempDir()}
-		if err := h.trustRegistries(); err != nil {
+		m := &raising{local: l, place: record{Nodes: nodes}.place(t.TempDir(), 0)}
+		if err := m.trustRegistries(); err != nil {
 			t.Fatal(err)
 		}
-		_, err := os.Stat(filepath.Join(h.dir, "var/lib/registries/10.200.0.1:7443/hosts.toml"))
+		_, err := os.Stat(filepath.Join(m.place.dir, "var/lib/registries/10.200.0.1:7443/hosts.toml"))
 		if got := err == nil; got != want {
 			t.Errorf("with %d nodes it trusts the hub: %t, want %t", nodes, got, want)
 		}
@@ -236,8 +319,8 @@ func TestReadySinceNeedsAWordOfThisLife(t *testing.T) {
 
 func TestDNSObjects(t *testing.T) {
 	fleet := network.Fleet(0)
-	spec := record{Name: "dev", Nodes: 1, Index: 1, Fleet: &fleet}.machineSpec("/d", Binaries{}, machine.Host{})
-	objects, err := dnsObjects(spec)
+	main := record{Name: "dev", Nodes: 1, Index: 1, Fleet: &fleet}.place("/d", 0)
+	objects, err := dnsObjects(main.spec(main, Binaries{}, machine.Host{}))
 	if err != nil {
 		t.Fatal(err)
 	}

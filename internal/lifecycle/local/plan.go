@@ -3,6 +3,7 @@ package local
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"regexp"
 	"slices"
 
@@ -14,11 +15,14 @@ import (
 // Spec is what a user wants of a local cluster.
 type Spec struct {
 	Name string
-	// Nodes is 1, or 0 for a control plane alone, which needs no root.
+	// Nodes is how many, at most MaxNodes; 0 for a control plane alone, which needs no root.
 	Nodes int
 }
 
-// record is what is kept of a cluster in cluster.json: what cannot be derived and must not change.
+// MaxNodes is how many nodes a local cluster can have: each knows the ways to all others from the start.
+const MaxNodes = 32
+
+// record is what is kept of a cluster in cluster.json: what cannot be derived and must not change, but for the number of nodes.
 type record struct {
 	Name  string `json:"name"`
 	Nodes int    `json:"nodes"`
@@ -46,8 +50,8 @@ func (s Spec) Validate() error {
 	if !clusterName.MatchString(s.Name) || len(s.Name) > maxName {
 		return fmt.Errorf("cluster name %q: must be at most %d lower case letters, digits and hyphens, with a letter or digit at both ends", s.Name, maxName)
 	}
-	if s.Nodes != 0 && s.Nodes != 1 {
-		return fmt.Errorf("cluster %q: nodes is %d, must be 0 or 1", s.Name, s.Nodes)
+	if s.Nodes < 0 || s.Nodes > MaxNodes {
+		return fmt.Errorf("cluster %q: nodes is %d, must be within 0..%d", s.Name, s.Nodes, MaxNodes)
 	}
 	return nil
 }
@@ -62,47 +66,96 @@ func freeIndex(records []record) (int, error) {
 	return 0, fmt.Errorf("all %d address ranges of this fleet are in use: delete a cluster first", maxClusters)
 }
 
-// machineSpec returns the machine of a cluster in dir. The paths of the binaries are absolute.
-func (r record) machineSpec(dir string, binaries Binaries, host machine.Host) machine.Spec {
-	spec := machine.Spec{
-		Cluster:     r.Name,
-		Dir:         dir,
-		Umbel:       binaries.Umbel,
-		Kube:        binaries.Kube,
-		Address:     r.address(),
-		Ports:       standardPorts,
-		PodCIDR:     netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(64 + r.Index), 0, 0}), 16),
-		ServiceCIDR: r.services(),
-		Host:        host,
-	}
-	if r.Nodes > 0 {
-		spec.Node = r.node()
-	}
-	if r.Ports != nil {
-		spec.Ports = *r.Ports
-	}
-	return spec
-}
-
 func (r record) services() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(128 + r.Index), 0, 0}), 16)
 }
 
-func (r record) address() netip.Addr {
-	if r.Fleet == nil {
-		return loopback
-	}
-	return r.Fleet.Machine(r.Index, 0)
+func (r record) pods() netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(64 + r.Index), 0, 0}), 16)
 }
 
-// node is the name of the first, and only, node.
-func (r record) node() string { return r.Name + "-0" }
+// places returns where the machines of a cluster in dir are: the main one, and one for each further node.
+func (r record) places(dir string) []place {
+	all := []place{r.place(dir, 0)}
+	for number := 1; number < r.Nodes; number++ {
+		all = append(all, r.place(dir, number))
+	}
+	return all
+}
 
-// network returns the network of the machine. The record must have a fleet.
-func (r record) network() network.Machine {
-	return network.Machine{Fleet: *r.Fleet, Node: r.node(), Address: r.address(), Services: r.services()}
+// place returns where one machine of a cluster in dir is, or would be.
+func (r record) place(dir string, number int) place {
+	p := place{cluster: r, number: number, dir: dir}
+	if number > 0 {
+		p.dir = filepath.Join(dir, machinesDir, p.node())
+	}
+	return p
+}
+
+// machinesDir is in the folder of a cluster: all of its machines but the main one, a folder each.
+const machinesDir = "machines"
+
+// place is where one machine of a cluster is: its folder and its addresses. Number 0 is the main one, with the control plane.
+type place struct {
+	cluster record
+	number  int
+	dir     string
+}
+
+// node is the name of the machine's node.
+func (p place) node() string { return fmt.Sprintf("%s-%d", p.cluster.Name, p.number) }
+
+func (p place) address() netip.Addr {
+	if p.cluster.Fleet == nil {
+		return loopback
+	}
+	return p.cluster.Fleet.Machine(p.cluster.Index, p.number)
+}
+
+// pods is the part of the cluster's range that the pods of this machine have.
+func (p place) pods() netip.Prefix {
+	first := p.cluster.pods().Addr().As4()
+	first[2] = byte(p.number)
+	return netip.PrefixFrom(netip.AddrFrom4(first), 24)
+}
+
+// network returns the network of the machine. The cluster must have a fleet.
+func (p place) network() network.Machine {
+	m := network.Machine{Fleet: *p.cluster.Fleet, Node: p.node(), Address: p.address(), Services: p.cluster.services()}
+	for number := range MaxNodes {
+		if peer := p.cluster.place("", number); number != p.number {
+			m.Peers = append(m.Peers, network.Peer{Address: peer.address(), Pods: peer.pods()})
+		}
+	}
+	return m
 }
 
 // cgroup is the path of the machine's cgroup in each hierarchy. It has no parent that it shares with other machines:
 // nobody could tell when to remove that.
-func (r record) cgroup() string { return "/" + r.Fleet.Namespace(r.node()) }
+func (p place) cgroup() string { return "/" + p.cluster.Fleet.Namespace(p.node()) }
+
+// spec returns the machine. The paths of the binaries are absolute, and main is the place with the control plane.
+func (p place) spec(main place, binaries Binaries, host machine.Host) machine.Spec {
+	spec := machine.Spec{
+		Cluster:     p.cluster.Name,
+		Dir:         p.dir,
+		Umbel:       binaries.Umbel,
+		Kube:        binaries.Kube,
+		Address:     p.address(),
+		Ports:       standardPorts,
+		PodCIDR:     p.cluster.pods(),
+		NodePods:    p.pods(),
+		ServiceCIDR: p.cluster.services(),
+		Host:        host,
+	}
+	if p.number > 0 {
+		spec.Main = &machine.Main{Dir: main.dir, Address: main.address()}
+	}
+	if p.cluster.Nodes > 0 {
+		spec.Node = p.node()
+	}
+	if p.cluster.Ports != nil {
+		spec.Ports = *p.cluster.Ports
+	}
+	return spec
+}

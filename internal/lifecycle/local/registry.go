@@ -38,8 +38,10 @@ func (l *Local) TrustRegistry(registry Registry) error {
 		if r.Nodes == 0 {
 			continue
 		}
-		if err := trust(l.dir(r.Name), registry); err != nil {
-			return fmt.Errorf("letting cluster %q pull from %s: %w", r.Name, registry.Host, err)
+		for _, place := range r.places(l.dir(r.Name)) {
+			if err := trust(place.dir, registry); err != nil {
+				return fmt.Errorf("letting cluster %q pull from %s: %w", r.Name, registry.Host, err)
+			}
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -57,6 +58,9 @@ func begin(dir string) (Spec, io.Closer, error) {
 	}
 	if err := unix.Sethostname([]byte(spec.Node)); err != nil {
 		return Spec{}, nil, fmt.Errorf("setting host name %q: %w", spec.Node, err)
+	}
+	if output, err := exec.Command("nft", "-f", spec.etc(masqueradeFile)).CombinedOutput(); err != nil {
+		return Spec{}, nil, fmt.Errorf("letting pods out: nft -f %s: %w: %s", spec.etc(masqueradeFile), err, strings.TrimSpace(string(output)))
 	}
 	return spec, lock, nil
 }

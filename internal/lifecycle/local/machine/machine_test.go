@@ -30,14 +30,23 @@ func spec() Spec {
 		Ports:       controlplane.Ports{API: 6443, Etcd: 2379, EtcdPeer: 2380},
 		ServiceCIDR: netip.MustParsePrefix("10.129.0.0/16"),
 		PodCIDR:     netip.MustParsePrefix("10.65.0.0/16"),
+		NodePods:    netip.MustParsePrefix("10.65.0.0/24"),
 		Host:        Host{CgroupRoot: "/umbel0-dev-0", PodCgroups: true, Snapshotter: "overlayfs", CNIDir: "/usr/lib/cni"},
 	}
+}
+
+// further is a machine of the same cluster, whose control plane is on another.
+func further() Spec {
+	s := spec()
+	s.Node, s.Dir, s.Address = "dev-1", "/data/local/dev/machines/dev-1", netip.MustParseAddr("10.200.1.11")
+	s.NodePods, s.Main = netip.MustParsePrefix("10.65.1.0/24"), &Main{Dir: "/data/local/dev", Address: spec().Address}
+	return s
 }
 
 func TestFilesGolden(t *testing.T) {
 	bare := spec()
 	bare.Host.PodCgroups, bare.Host.KeepOOMScore, bare.Host.MasqueradeAll = false, true, true
-	for dir, s := range map[string]Spec{"full": spec(), "bare": bare} {
+	for dir, s := range map[string]Spec{"full": spec(), "bare": bare, "further": further()} {
 		for path, content := range s.Files() {
 			compareGolden(t, filepath.Join(dir, filepath.Base(path)), content)
 		}
@@ -71,6 +80,7 @@ func TestProcesses(t *testing.T) {
 		{"a machine with a node", spec(), []string{
 			"containerd", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy",
 		}},
+		{"a machine whose control plane is on another", further(), []string{"containerd", "kubelet", "kube-proxy"}},
 		{"a control plane alone schedules nothing", alone, []string{"etcd", "kube-apiserver", "kube-controller-manager"}},
 	} {
 		processes, err := c.spec.Processes()

@@ -2,7 +2,6 @@ package machine
 
 import (
 	"fmt"
-	"net/netip"
 	"path/filepath"
 
 	"umbel.dev/umbel/internal/kube/process"
@@ -21,18 +20,16 @@ func (s Spec) Files() map[string]string {
 		s.etc("kubelet.yaml"):      s.kubeletConfig(),
 		s.etc("kube-proxy.yaml"):   s.kubeProxyConfig(),
 		s.etc("resolv.conf"):       "# The machine has no resolver: nothing outside of the fleet can be reached.\n",
+		s.etc(masqueradeFile):      s.masquerade(),
 		s.cni("10-umbel.conflist"): s.cniConfig(),
 	}
 }
 
 // Processes returns what runs in the machine, in the order in which it starts.
 func (s Spec) Processes() ([]process.Process, error) {
-	plane, err := s.ControlPlane()
-	if err != nil {
-		return nil, err
-	}
-	if s.Node == "" {
-		return plane.Processes(), nil
+	plane, err := s.planeProcesses()
+	if err != nil || s.Node == "" {
+		return plane, err
 	}
 	containerd := process.Process{
 		Name:  "containerd",
@@ -44,16 +41,36 @@ func (s Spec) Processes() ([]process.Process, error) {
 		Name:  "kubelet",
 		Path:  s.Kube,
 		Args:  []string{"kubelet", "--config=" + s.etc("kubelet.yaml"), "--kubeconfig=" + s.kube("kubelet.kubeconfig"), "--hostname-override=" + s.Node, "--node-ip=" + s.Address.String()},
-		After: []string{"containerd", "kube-apiserver"}, // its first look at each decides whether it waits five seconds
+		After: append([]string{"containerd"}, s.afterAPI()...), // its first look at each decides whether it waits five seconds
 	}
 	proxy := process.Process{
 		Name:  "kube-proxy",
 		Path:  s.Kube,
 		Args:  []string{"kube-proxy", "--config=" + s.etc("kube-proxy.yaml")},
-		After: []string{"kube-apiserver"},
+		After: s.afterAPI(),
 	}
 	// containerd is first, and so ends last: the kubelet needs it to the end.
-	return append(append([]process.Process{containerd}, plane.Processes()...), kubelet, proxy), nil
+	return append(append([]process.Process{containerd}, plane...), kubelet, proxy), nil
+}
+
+// planeProcesses are those of the control plane, where it is on this machine.
+func (s Spec) planeProcesses() ([]process.Process, error) {
+	if s.Main != nil {
+		return nil, nil
+	}
+	plane, err := s.ControlPlane()
+	if err != nil {
+		return nil, err
+	}
+	return plane.Processes(), nil
+}
+
+// afterAPI is what has to be there before what needs the API starts. That of another machine cannot be waited for here.
+func (s Spec) afterAPI() []string {
+	if s.Main != nil {
+		return nil
+	}
+	return []string{"kube-apiserver"}
 }
 
 func (s Spec) containerdConfig() string {
@@ -152,7 +169,7 @@ func (s Spec) cniConfig() string {
       "type": "bridge",
       "bridge": "cni0",
       "isGateway": true,
-      "ipMasq": true,
+      "ipMasq": false,
       "hairpinMode": true,
       "ipam": {
         "type": "host-local",
@@ -164,13 +181,22 @@ func (s Spec) cniConfig() string {
     {"type": "portmap", "capabilities": {"portMappings": true}}
   ]
 }
-`, s.nodePods())
+`, s.NodePods)
 }
 
-// nodePods is the part of the pod range that the only node has: the first /24, which is also what the controller
-// manager gives to the first node.
-func (s Spec) nodePods() netip.Prefix {
-	return netip.PrefixFrom(s.PodCIDR.Masked().Addr(), 24)
+// masqueradeFile has the rules by which pods reach what is outside of the cluster.
+const masqueradeFile = "masquerade.nft"
+
+// masquerade is for packets that leave the cluster alone: a pod on another node is to see who calls. The CNI plugin would
+// change those as well, since it knows this node's pods only.
+func (s Spec) masquerade() string {
+	return fmt.Sprintf(`table ip umbel {
+	chain postrouting {
+		type nat hook postrouting priority srcnat;
+		ip saddr %[1]s ip daddr != { %[1]s, 224.0.0.0/4 } oifname "eth0" masquerade
+	}
+}
+`, s.PodCIDR)
 }
 
 func (s Spec) etc(name string) string  { return filepath.Join(s.Dir, "etc", name) }

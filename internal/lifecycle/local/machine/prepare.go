@@ -16,14 +16,16 @@ import (
 const certificateTTL = 365 * 24 * time.Hour
 
 // Prepare writes all that the machine reads: the spec, keys, certificates, kubeconfigs and configuration files. The
-// machine must not be running.
+// machine must not be running. Where the control plane is on another one, that must have been prepared.
 func (s Spec) Prepare() error {
-	plane, err := s.ControlPlane()
-	if err != nil {
-		return err
-	}
-	if err := plane.Prepare(); err != nil {
-		return err
+	if s.Main == nil {
+		plane, err := s.ControlPlane()
+		if err != nil {
+			return err
+		}
+		if err := plane.Prepare(); err != nil {
+			return err
+		}
 	}
 	for path, content := range s.Files() {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -41,6 +43,7 @@ func (s Spec) Prepare() error {
 	return s.Save()
 }
 
+// prepareNode issues what the node is known by. Of the CA it gets the certificate alone.
 func (s Spec) prepareNode() error {
 	plane, err := s.ControlPlane()
 	if err != nil {
@@ -57,6 +60,14 @@ func (s Spec) prepareNode() error {
 	ca, err := plane.CA()
 	if err != nil {
 		return err
+	}
+	if s.Main != nil {
+		if err := os.MkdirAll(s.kube("pki"), 0o700); err != nil {
+			return err
+		}
+		if err := renameio.WriteFile(s.kube("pki/ca.crt"), ca.CertPEM(), 0o644); err != nil {
+			return err
+		}
 	}
 	serving, err := ca.IssueServer(identity.Request{
 		CommonName: "system:node:" + s.Node,

@@ -31,13 +31,15 @@ func Run(ctx context.Context, dir string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	var agent sync.WaitGroup
-	agent.Go(func() {
-		if err := runAgent(ctx, dir, log); err != nil {
-			log.Error("the agent cannot run", "error", err)
-		}
-	})
-	defer agent.Wait()
+	if spec.Main == nil {
+		var agent sync.WaitGroup
+		agent.Go(func() {
+			if err := runAgent(ctx, dir, log); err != nil {
+				log.Error("the agent cannot run", "error", err)
+			}
+		})
+		defer agent.Wait()
+	}
 	return supervisor.Run(ctx)
 }
 

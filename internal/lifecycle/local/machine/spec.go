@@ -18,7 +18,9 @@ type Spec struct {
 	Cluster string `json:"cluster"`
 	// Node is the name of the node and the host name; empty where the cluster has no node, and needs no namespaces.
 	Node string `json:"node,omitempty"`
-	// Dir is the cluster's folder, absolute and free of symbolic links.
+	// Main is the machine with the cluster's control plane; nil where that is this one.
+	Main *Main `json:"main,omitempty"`
+	// Dir is the machine's folder, absolute and free of symbolic links.
 	Dir string `json:"dir"`
 	// Umbel and Kube are the paths of the umbel and umbel-kube binaries.
 	Umbel       string             `json:"umbel"`
@@ -27,7 +29,15 @@ type Spec struct {
 	Ports       controlplane.Ports `json:"ports"`
 	ServiceCIDR netip.Prefix       `json:"serviceCIDR"`
 	PodCIDR     netip.Prefix       `json:"podCIDR"`
-	Host        Host               `json:"host"`
+	// NodePods is the part of PodCIDR whose addresses the pods of this node have.
+	NodePods netip.Prefix `json:"nodePods"`
+	Host     Host         `json:"host"`
+}
+
+// Main is where the machine with the control plane of a cluster is.
+type Main struct {
+	Dir     string     `json:"dir"`
+	Address netip.Addr `json:"address"`
 }
 
 // Host is what the host machine has and lets a node do.
@@ -61,17 +71,21 @@ const PauseImage = "registry.umbel.dev/pause:v1"
 // host, below var/ of its folder.
 const RegistriesDir = "lib/registries"
 
-// ControlPlane returns the control plane of the machine.
+// ControlPlane returns the control plane of the cluster.
 func (s Spec) ControlPlane() (*controlplane.ControlPlane, error) {
+	main := Main{Dir: s.Dir, Address: s.Address}
+	if s.Main != nil {
+		main = *s.Main
+	}
 	components := []controlplane.Component{controlplane.ControllerManager}
 	if s.Node != "" {
 		components = append(components, controlplane.Scheduler)
 	}
 	return controlplane.New(controlplane.Config{
 		Name:        s.Cluster,
-		Dir:         filepath.Join(s.Dir, "kube"),
+		Dir:         filepath.Join(main.Dir, "kube"),
 		Binary:      s.Kube,
-		Address:     s.Address,
+		Address:     main.Address,
 		Ports:       s.Ports,
 		ServiceCIDR: s.ServiceCIDR,
 		PodCIDR:     s.PodCIDR,

@@ -22,6 +22,14 @@ type Machine struct {
 	Address netip.Addr
 	// Services is the range of cluster IPs: packets to it must find a route before kube-proxy's rules see them.
 	Services netip.Prefix
+	// Peers are the machines of the same cluster, those too that may come later.
+	Peers []Peer
+}
+
+// Peer is another machine of the cluster, and what its pods have for addresses.
+type Peer struct {
+	Address netip.Addr
+	Pods    netip.Prefix
 }
 
 // Path returns where the machine's network namespace is mounted.
@@ -103,6 +111,12 @@ func (m Machine) configure(namespace netns.NsHandle) error {
 		route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(m.Services), Scope: netlink.SCOPE_LINK}
 		if err := inside.RouteAdd(route); err != nil {
 			return fmt.Errorf("adding a route to %s: %w", m.Services, err)
+		}
+		for _, peer := range m.Peers {
+			route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(peer.Pods), Gw: peer.Address.AsSlice()}
+			if err := inside.RouteAdd(route); err != nil {
+				return fmt.Errorf("adding a route to %s by %s: %w", peer.Pods, peer.Address, err)
+			}
 		}
 	}
 	return nil
