@@ -22,6 +22,7 @@ import (
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 	"umbel.dev/umbel/internal/delivery/source"
 )
 
@@ -179,7 +180,7 @@ func (m *move) look(ctx context.Context, pkg *v1alpha1.Package, plan *Plan, from
 	for _, why := range contents.Without {
 		return nil, fmt.Errorf("rendering %s: %s", name, why)
 	}
-	objects, err := member.Prepare(plan.Package, contents.Classes[0].Entries)
+	objects, err := outgoing.All(plan.Package, contents.Classes[0].Entries)
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func (r *record) describe(object metav1.Object, is member.Seen) *wire.Drift {
 func blame(drift *wire.Drift, source map[string]any, entries []metav1.ManagedFieldsEntry) {
 	var mine fields.Entry
 	for _, entry := range entries {
-		if member.IsOurs(entry) && entry.FieldsV1 != nil {
+		if fields.IsOurs(entry) && entry.FieldsV1 != nil {
 			mine, _ = fields.ParseEntry(entry.FieldsV1.GetRawBytes())
 		}
 	}
@@ -85,7 +85,7 @@ func blame(drift *wire.Drift, source map[string]any, entries []metav1.ManagedFie
 	taken := map[string]bool{}
 	latest := time.Time{}
 	for _, entry := range entries {
-		if member.IsOurs(entry) || entry.FieldsV1 == nil || entry.Time == nil {
+		if fields.IsOurs(entry) || entry.FieldsV1 == nil || entry.Time == nil {
 			continue
 		}
 		theirs, err := fields.ParseEntry(entry.FieldsV1.GetRawBytes())

@@ -116,7 +116,7 @@ func (p partial) without(found metav1.Object) ([]byte, error) {
 // ours is the agent's entry in the managedFields of an object; nil when there is none.
 func ours(found metav1.Object) []byte {
 	for _, entry := range found.GetManagedFields() {
-		if member.IsOurs(entry) && entry.FieldsV1 != nil {
+		if fields.IsOurs(entry) && entry.FieldsV1 != nil {
 			return entry.FieldsV1.GetRawBytes()
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 	"umbel.dev/umbel/internal/delivery/preview"
 )
 
@@ -84,8 +85,7 @@ func (r *refusedPlan) again(digest, policy string, now time.Time) error {
 func (u *unit) foresee(ctx context.Context, c *disk.Content) (*preview.Preview, error) {
 	var objects []preview.Object
 	for _, o := range c.Objects {
-		body := func() ([]byte, error) { return c.Body(o) }
-		objects = append(objects, preview.Object{ID: o.ID, File: o.Source, Body: body, TakeOver: o.TakeOver, Sealed: o.Sealed()})
+		objects = append(objects, preview.Object{ID: o.ID, File: o.Source, Read: func() (outgoing.Object, error) { return c.Outgoing(o) }})
 	}
 	content, err := preview.NewContent(u.key, objects)
 	if err != nil {

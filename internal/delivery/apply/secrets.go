@@ -68,9 +68,10 @@ func (u *unit) decrypt(ctx context.Context, body []byte, files []string) ([]byte
 // wording says why the API server refused an object.
 type wording func(error) string
 
-// wordingFor is how an error is told that is about an object: what the API server says of one with decrypted values may quote them.
+// wordingFor is how an error is told that is about an object: what the API server says of a Secret, or of one with decrypted values,
+// may quote them.
 func wordingFor(o disk.Object, err error) wording {
-	if o.Sealed() && !errors.Is(err, errClosed) {
+	if (o.Sealed() || o.ID.Secret()) && !errors.Is(err, errClosed) {
 		return member.ExplainUnquoted
 	}
 	return member.Explain

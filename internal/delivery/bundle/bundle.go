@@ -68,6 +68,9 @@ func (id ID) Group() string {
 	return ""
 }
 
+// Secret says whether the object is a Secret of Kubernetes, of which nobody repeats a value.
+func (id ID) Secret() bool { return id.APIVersion == "v1" && id.Kind == "Secret" }
+
 // Compare orders by group, kind, namespace and name. Two IDs that differ in their API version alone are the same
 // object, and equal.
 func (id ID) Compare(other ID) int {

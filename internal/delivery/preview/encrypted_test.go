@@ -19,6 +19,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/sealed"
 	"umbel.dev/umbel/internal/delivery/sops"
@@ -92,24 +93,16 @@ func TestPreviewOfWhatIsEncrypted(t *testing.T) {
 			}
 		}
 	})
-	for _, entry := range sealedEntries(t, ns, "", "app.yaml", "settings.yaml") {
-		plain, texts, _, err := sealed.Split(entry.Object)
+	sent, err := outgoing.All(shop, sealedEntries(t, ns, "", "app.yaml", "settings.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range sent {
+		body, err := sealed.Open(o.Body, o.Files, memberKeys{t})
 		if err != nil {
 			t.Fatal(err)
 		}
-		labelled, _, err := bundle.Label(plain, shop)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := sealed.Open(labelled, texts, memberKeys{t})
-		if err != nil {
-			t.Fatal(err)
-		}
-		id, err := bundle.Identify(entry.Object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := fmt.Sprintf("/api/v1/namespaces/%s/%ss/%s", ns, strings.ToLower(id.Kind), id.Name)
+		path := fmt.Sprintf("/api/v1/namespaces/%s/%ss/%s", ns, strings.ToLower(o.ID.Kind), o.ID.Name)
 		err = api.CoreV1().RESTClient().Patch(types.ApplyPatchType).AbsPath(path).
 			VersionedParams(&metav1.PatchOptions{FieldManager: v1alpha1.FieldManager}, metav1.ParameterCodec).Body(body).Do(t.Context()).Error()
 		if err != nil {
@@ -157,5 +150,52 @@ func TestPreviewOfWhatIsEncrypted(t *testing.T) {
 	config = whole
 	if seen := look("namePrefix: new-", "app.yaml"); len(seen.Changes) != 3 || seen.Changes[0].Action != Add || !strings.HasPrefix(seen.Changes[0].Note, "encrypted") {
 		t.Errorf("a new one: %+v", seen)
+	}
+}
+
+// TestPreviewOfASecretsStringData: it is compared as data, a value that the API server would refuse is told without it, and nothing of a
+// Secret is repeated that the API server says.
+func TestPreviewOfASecretsStringData(t *testing.T) {
+	config := kubetest.Start(t)
+	ns := kubetest.Namespace(t, config)
+	path := "/api/v1/namespaces/" + ns + "/secrets/keys"
+	api := kubernetes.NewForConfigOrDie(config)
+	secret := "apiVersion: v1\nkind: Secret\nmetadata: {namespace: " + ns + ", name: keys}\n%s: {pin: %s}\n"
+	apply(t, api, v1alpha1.FieldManager, path, fmt.Sprintf(secret, "stringData", `"20260101777"`))
+	t.Cleanup(func() { // other tests look at what the package has anywhere
+		if err := api.CoreV1().RESTClient().Delete().AbsPath(path).Do(context.WithoutCancel(t.Context())).Error(); err != nil {
+			t.Error(err)
+		}
+	})
+	drift := []byte(`{"stringData":{"pin":"theirs"}}`)
+	if _, err := api.CoreV1().Secrets(ns).Patch(t.Context(), "keys", types.MergePatchType, drift, metav1.PatchOptions{FieldManager: "kubectl-edit"}); err != nil {
+		t.Fatal(err)
+	}
+	member, err := Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ field, value, problem string }{
+		{"stringData", `"20260101777"`, ""},
+		{"stringData", "20260101777", "stringData.pin: is not a string: put it in quotes"},
+		{"data", "20260101777", "the API server refused it"},
+	} {
+		seen, err := member.Of(t.Context(), content(t, fmt.Sprintf(secret, c.field, c.value)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(seen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(seen.Changes) != 1 || !strings.HasPrefix(seen.Changes[0].Problem, c.problem) || (c.problem == "") != (seen.Changes[0].Problem == "") {
+			t.Errorf("%s %s: %s", c.field, c.value, raw)
+		}
+		if c.problem == "" && !strings.Contains(seen.Changes[0].Diff, "+  pin: (not shown) (another one)") {
+			t.Errorf("the drift is not there: %s", raw)
+		}
+		if strings.Contains(string(raw), "20260101777") || strings.Contains(string(raw), "MjAyNjAxMDE3Nzc") {
+			t.Errorf("%s %s is shown: %s", c.field, c.value, raw)
+		}
 	}
 }

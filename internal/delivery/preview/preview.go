@@ -17,16 +17,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
-	"k8s.io/utils/ptr"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/apply/fields"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 	"umbel.dev/umbel/internal/delivery/sealed"
 )
 
@@ -115,16 +115,12 @@ type Content struct {
 	knows   bool         // whether that is so
 }
 
-// Object is one object of a content, with the label of its Package, and where it stands in the source.
+// Object is one object of a content, and where it stands in the source.
 type Object struct {
 	ID   bundle.ID
 	File string
-	// Body reads the bytes that are sent.
-	Body func() ([]byte, error)
-	// TakeOver: fields that others own are taken.
-	TakeOver bool
-	// Sealed: values in the body are encrypted (package sealed).
-	Sealed bool
+	// Read returns the object as it is sent.
+	Read func() (outgoing.Object, error)
 }
 
 // NewContent makes the content of a Package of its objects.
@@ -134,11 +130,11 @@ func NewContent(key v1alpha1.PackageKey, objects []Object) (*Content, error) {
 		if o.ID.Kind != definition {
 			continue
 		}
-		body, err := o.Body()
+		sent, err := o.Read()
 		if err != nil {
 			return nil, fmt.Errorf("%s in %s: %w", o.ID, o.File, err)
 		}
-		if kind, is := defines(body); is {
+		if kind, is := defines(sent.Body); is {
 			c.defines[kind] = true
 		}
 	}
@@ -154,23 +150,13 @@ func (c *Content) Holding(keys []bundle.Key) *Content {
 
 // Prepare makes the content of rendered objects.
 func Prepare(key v1alpha1.PackageKey, entries []bundle.Entry) (*Content, error) {
-	var objects []Object
-	for _, entry := range entries {
-		id, err := bundle.Identify(entry.Object)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", entry.File, err)
-		}
-		rest, _, isSealed, err := sealed.Split(entry.Object)
-		if err != nil {
-			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
-		}
-		body, annotations, err := bundle.Label(rest, key)
-		if err != nil {
-			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
-		}
-		objects = append(objects, Object{
-			ID: id, File: entry.File, Body: func() ([]byte, error) { return body, nil }, TakeOver: annotations[v1alpha1.TakeOverAnnotation] == "true", Sealed: isSealed,
-		})
+	all, err := outgoing.All(key, entries)
+	if err != nil {
+		return nil, err
+	}
+	objects := make([]Object, len(all))
+	for i, o := range all {
+		objects[i] = Object{ID: o.ID, File: o.File, Read: func() (outgoing.Object, error) { return o, nil }}
 	}
 	return NewContent(key, objects)
 }
@@ -310,17 +296,26 @@ func (l *look) object(ctx context.Context, o Object) error {
 	if err != nil {
 		return l.told(change, err, error.Error)
 	}
-	say := error.Error
-	body, err := o.Body()
-	if err == nil && o.Sealed {
-		say = sealed.Unquoted // what is sent has the values in it that the member has
-		change.Note = encryptedNote(body, now)
-		body, err = sealed.Compare(body, fieldsOf(now))
-	}
+	sent, err := o.Read()
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.ID, err)
 	}
-	then, err := dryRun(ctx, at, o, body, now)
+	if sent.Wrong != nil {
+		change.Action, change.Problem = Update, sent.Wrong.Error()
+		if now == nil {
+			change.Action = Add
+		}
+		l.add(change)
+		return nil
+	}
+	say := error.Error
+	if sent.ID.Secret() || sent.Sealed {
+		say = sealed.Unquoted
+	}
+	if sent.Sealed {
+		change.Note = encryptedNote(sent.Body, now)
+	}
+	then, err := sent.Rehearse(ctx, at, now)
 	if apierrors.IsNotFound(err) && now == nil && l.wanted[bundle.Key{Kind: "Namespace", Name: namespaceOf(mapping, o.ID)}] {
 		change.Action, change.Note = Add, "its namespace comes with this package: the API server cannot check it yet"
 		l.add(change)
@@ -363,27 +358,8 @@ func encryptedNote(body []byte, now *unstructured.Unstructured) string {
 	return "changed (encrypted)"
 }
 
-func fieldsOf(o *unstructured.Unstructured) map[string]any {
-	if o == nil {
-		return nil
-	}
-	return o.Object
-}
-
-// dryRun says what an object would be. Fields that others own are taken when the agent would: its own back, and all of them
-// where the object asks for it.
-func dryRun(ctx context.Context, at dynamic.ResourceInterface, o Object, body []byte, now *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	force := o.TakeOver || now != nil && isOurs(now.GetManagedFields())
-	return at.Patch(ctx, o.ID.Name, types.ApplyPatchType, body, metav1.PatchOptions{
-		DryRun: []string{metav1.DryRunAll}, FieldManager: v1alpha1.FieldManager, Force: ptr.To(force),
-		FieldValidation: metav1.FieldValidationStrict,
-	})
-}
-
 func isOurs(managers []metav1.ManagedFieldsEntry) bool {
-	return slices.ContainsFunc(managers, func(entry metav1.ManagedFieldsEntry) bool {
-		return entry.Manager == v1alpha1.FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
-	})
+	return slices.ContainsFunc(managers, fields.IsOurs)
 }
 
 // answered says whether an error is the word of the member's API server, and not of the way to it.

@@ -18,6 +18,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
@@ -59,10 +60,11 @@ func apply(t *testing.T, api kubernetes.Interface, manager, path string, manifes
 	e := entries(t, manifest)[0]
 	body := []byte(e.Object)
 	if manager == v1alpha1.FieldManager {
-		var err error
-		if body, _, err = bundle.Label(e.Object, shop); err != nil {
+		sent, err := outgoing.All(shop, []bundle.Entry{e})
+		if err != nil {
 			t.Fatal(err)
 		}
+		body = sent[0].Body
 	}
 	err := api.CoreV1().RESTClient().Patch(types.ApplyPatchType).AbsPath(path).
 		VersionedParams(&metav1.PatchOptions{FieldManager: manager}, metav1.ParameterCodec).Body(body).Do(t.Context()).Error()

@@ -79,21 +79,24 @@ func look(object map[string]any) contents {
 	return found
 }
 
-// fold moves the stringData of a Secret into its data, as the API server does when it takes it: what it says of who owns which
-// field is about data.
-func fold(object map[string]any) error {
+// Fold moves the stringData of a Secret into its data, as the API server does when it takes it: what it says of who owns which
+// field is about data. What it would refuse is left to it, but that its words may quote a value. No error has one in it.
+func Fold(object map[string]any) error {
 	texts, has := object["stringData"].(map[string]any)
 	if !has || !secret(object) {
 		return nil
 	}
-	data, _ := object["data"].(map[string]any)
+	data, is := object["data"].(map[string]any)
+	if !is && object["data"] != nil {
+		return nil
+	}
 	folded := maps.Clone(data)
 	if folded == nil {
 		folded = map[string]any{}
 	}
 	for _, key := range slices.Sorted(maps.Keys(texts)) {
 		text, is := texts[key].(string)
-		if !is {
+		if !is && texts[key] != nil {
 			return fmt.Errorf("stringData.%s: is not a string: put it in quotes", key)
 		}
 		folded[key] = base64.StdEncoding.EncodeToString([]byte(text))

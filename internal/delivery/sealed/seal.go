@@ -87,7 +87,7 @@ func (s *Sources) Seal(object map[string]any) error {
 		return nil
 	}
 	if has || mentions(object["stringData"]) {
-		if err := fold(object); err != nil {
+		if err := Fold(object); err != nil {
 			return err
 		}
 	}

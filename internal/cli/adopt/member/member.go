@@ -18,18 +18,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/adopt/owner"
+	"umbel.dev/umbel/internal/delivery/apply/fields"
 	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
-	"umbel.dev/umbel/internal/delivery/sealed"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 )
 
 // inFlight is how many requests are under way at a time, and page how many objects are listed at a time.
@@ -63,36 +62,6 @@ func Open(config *rest.Config) (*Cluster, error) {
 	return c, err
 }
 
-// Object is one of the objects that Umbel would apply.
-type Object struct {
-	ID   bundle.ID
-	File string
-	Body []byte
-	// Sealed: values in the body are encrypted, and known in the cluster alone.
-	Sealed bool
-}
-
-// Prepare returns the rendered objects of a package as its agent would send them.
-func Prepare(key v1alpha1.PackageKey, entries []bundle.Entry) ([]Object, error) {
-	objects := make([]Object, len(entries))
-	for i, entry := range entries {
-		id, err := bundle.Identify(entry.Object)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", entry.File, err)
-		}
-		rest, _, encrypted, err := sealed.Split(entry.Object)
-		if err != nil {
-			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
-		}
-		body, _, err := bundle.Label(rest, key)
-		if err != nil {
-			return nil, fmt.Errorf("%s in %s: %w", id, entry.File, err)
-		}
-		objects[i] = Object{id, entry.File, body, encrypted}
-	}
-	return objects, nil
-}
-
 // Seen is what the API server says of an object that Umbel would apply.
 type Seen struct {
 	Key  bundle.Key
@@ -108,9 +77,9 @@ type Seen struct {
 }
 
 // Look asks what would become of each of the objects, when it is taken over from the managers.
-func (c *Cluster) Look(ctx context.Context, objects []Object, from []owner.Manager) ([]Seen, error) {
+func (c *Cluster) Look(ctx context.Context, objects []outgoing.Object, from []owner.Manager) ([]Seen, error) {
 	seen := make([]Seen, len(objects))
-	return seen, each(objects, func(i int, o Object) (err error) {
+	return seen, each(objects, func(i int, o outgoing.Object) (err error) {
 		seen[i], err = c.look(ctx, o, from)
 		return err
 	})
@@ -139,7 +108,7 @@ func (c *Cluster) KeyOf(id bundle.ID) (bundle.Key, schema.GroupVersionResource, 
 	return key, gvr, nil
 }
 
-func (c *Cluster) look(ctx context.Context, o Object, from []owner.Manager) (Seen, error) {
+func (c *Cluster) look(ctx context.Context, o outgoing.Object, from []owner.Manager) (Seen, error) {
 	key, gvr, err := c.KeyOf(o.ID)
 	s := Seen{Key: key, File: o.File}
 	if meta.IsNoMatchError(err) {
@@ -159,20 +128,13 @@ func (c *Cluster) look(ctx context.Context, o Object, from []owner.Manager) (See
 		return s, fmt.Errorf("%s: %w", key, err)
 	}
 	s.Package = s.Now.GetLabels()[v1alpha1.PackageLabel]
-	if o.Sealed {
-		if o.Body, err = sealed.Compare(o.Body, s.Now.Object); err != nil {
-			return s, fmt.Errorf("%s: %w", key, err)
-		}
+	if o.Wrong != nil {
+		s.Problem = o.Wrong.Error()
+		return s, nil
 	}
-	apply := func(force bool) (err error) {
-		s.Then, err = at.Patch(ctx, key.Name, types.ApplyPatchType, o.Body, metav1.PatchOptions{
-			DryRun: []string{metav1.DryRunAll}, FieldManager: v1alpha1.FieldManager, Force: ptr.To(force),
-		})
-		return err
-	}
-	err = apply(slices.ContainsFunc(s.Now.GetManagedFields(), member.IsOurs))
+	s.Then, err = o.Rehearse(ctx, at, s.Now)
 	if conflictsWith(err, from) {
-		err = apply(true) // it differs from what the other applied: what would change says more than whose it is
+		s.Then, err = o.RehearseTaking(ctx, at, s.Now) // it differs from what the other applied: what would change says more than whose it is
 	}
 	if status, is := errors.AsType[*apierrors.StatusError](err); is && status.ErrStatus.Code < http.StatusInternalServerError {
 		s.Problem, err = explain(o, err), nil
@@ -198,9 +160,9 @@ func conflictsWith(err error, managers []owner.Manager) bool {
 	return true
 }
 
-// explain says why the API server would refuse an object. Of one that came encrypted it may quote what the cluster has.
-func explain(o Object, err error) string {
-	if o.Sealed {
+// explain says why the API server would refuse an object. Of a Secret, or of one that came encrypted, it may quote what the cluster has.
+func explain(o outgoing.Object, err error) string {
+	if o.Sealed || o.ID.Secret() {
 		return member.ExplainUnquoted(err)
 	}
 	return member.Explain(err)
@@ -391,7 +353,7 @@ func (c *Cluster) rewrite(ctx context.Context, keys []bundle.Key, change func(*m
 
 // Ours are those of the objects that Umbel's agent applied.
 func Ours(all []Found) []Found {
-	return slices.DeleteFunc(slices.Clone(all), func(f Found) bool { return !slices.ContainsFunc(f.ManagedFields, member.IsOurs) })
+	return slices.DeleteFunc(slices.Clone(all), func(f Found) bool { return !slices.ContainsFunc(f.ManagedFields, fields.IsOurs) })
 }
 
 // Keys are who objects are.

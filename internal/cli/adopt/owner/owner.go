@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"umbel.dev/umbel/api/v1alpha1"
-	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/apply/fields"
 )
 
 // Manager is under which name somebody writes objects, and how.
@@ -64,7 +64,7 @@ func is(e metav1.ManagedFieldsEntry, managers []Manager) bool {
 // Ours returns what Umbel owns of an object, without its label; nil when that is nothing.
 func Ours(entries []metav1.ManagedFieldsEntry) (*fieldpath.Set, error) {
 	for _, e := range entries {
-		if !member.IsOurs(e) {
+		if !fields.IsOurs(e) {
 			continue
 		}
 		set, err := parse(e)
@@ -89,7 +89,7 @@ func parse(e metav1.ManagedFieldsEntry) (*fieldpath.Set, error) {
 
 // Take returns the entries without those of the managers, and who of them had one. Umbel has to have an entry.
 func Take(entries []metav1.ManagedFieldsEntry, from []Manager) (left []metav1.ManagedFieldsEntry, had []Manager, err error) {
-	if !slices.ContainsFunc(entries, member.IsOurs) {
+	if !slices.ContainsFunc(entries, fields.IsOurs) {
 		return nil, nil, errors.New("the agent has not applied it yet")
 	}
 	for _, e := range entries {
@@ -120,7 +120,7 @@ func GiveBack(o metav1.Object, to []Manager, now metav1.Time) ([]metav1.ManagedF
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(entries, member.IsOurs)
+	i := slices.IndexFunc(entries, fields.IsOurs)
 	given := slices.Clone(entries)
 	for _, m := range to {
 		if Has(entries, []Manager{m}) {

@@ -18,7 +18,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/asks"
 	"umbel.dev/umbel/internal/delivery/bundle"
-	"umbel.dev/umbel/internal/delivery/sealed"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 )
 
 // Content is the unpacked objects of one release: an index in memory, the bytes in a file that has no name and goes when
@@ -114,24 +114,28 @@ func (c *Content) fill(raw []byte, key v1alpha1.PackageKey) error {
 		if err != nil {
 			return err
 		}
-		rest, files, wrong := split(it.Object)
-		body, annotations, err := bundle.Label(rest, key)
+		sent, err := outgoing.Of(key, it)
 		if err != nil {
-			return fmt.Errorf("%s in %s: %w", it.ID, it.File, err)
+			return err
+		}
+		var files []byte
+		if sent.Sealed {
+			if files, err = json.Marshal(sent.Files); err != nil {
+				return err
+			}
 		}
 		o := Object{
-			ID: it.ID, Source: strings.Clone(it.File), Hash: xxhash.Sum64(body), offset: offset, length: len(body),
-			TakeOver: annotations[v1alpha1.TakeOverAnnotation] == "true", files: len(files),
+			ID: it.ID, Source: strings.Clone(it.File), Hash: xxhash.Sum64(sent.Body), offset: offset, length: len(sent.Body),
+			TakeOver: sent.TakeOver, Asks: sent.Asks, Wrong: sent.Wrong, files: len(files),
 		}
 		if o.Sealed() {
 			o.Hash ^= sealedHash
 		}
-		if o.Asks, o.Wrong = asks.Of(annotations); len(o.Asks.DependsOn) > 0 {
+		if len(o.Asks.DependsOn) > 0 {
 			wishes[it.ID.Key()] = o.Asks
 		}
-		o.Wrong = errors.Join(wrong, o.Wrong)
 		c.Objects[it.ID.Key()] = o
-		n, err := w.Write(append(append(body, files...), '\n'))
+		n, err := w.Write(append(append(sent.Body, files...), '\n'))
 		if err != nil {
 			return err
 		}
@@ -139,19 +143,6 @@ func (c *Content) fill(raw []byte, key v1alpha1.PackageKey) error {
 	}
 	c.arrange(wishes)
 	return w.Flush()
-}
-
-// split takes the encrypted files out of an object.
-func split(object []byte) (rest, files []byte, err error) {
-	rest, texts, isSealed, err := sealed.Split(object)
-	if err != nil {
-		return object, nil, err // it is refused by itself, and the others are not to suffer from it
-	}
-	if !isSealed {
-		return rest, nil, nil
-	}
-	files, err = json.Marshal(texts)
-	return rest, files, err
 }
 
 // arrange makes the order of the objects.
@@ -210,4 +201,13 @@ func (c *Content) Body(o Object) ([]byte, error) {
 	raw := make([]byte, o.length)
 	_, err := c.file.ReadAt(raw, o.offset)
 	return raw, err
+}
+
+// Outgoing returns an object as it is sent.
+func (c *Content) Outgoing(o Object) (sent outgoing.Object, err error) {
+	sent = outgoing.Object{ID: o.ID, File: o.Source, TakeOver: o.TakeOver, Sealed: o.Sealed(), Asks: o.Asks, Wrong: o.Wrong}
+	if sent.Body, err = c.Body(o); err == nil && o.Sealed() {
+		sent.Files, err = c.Files(o)
+	}
+	return sent, err
 }

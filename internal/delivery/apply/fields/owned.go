@@ -7,10 +7,19 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
 )
 
 // Entry is what one manager owns of an object: FieldsV1, as a tree.
 type Entry map[string]any
+
+// IsOurs says whether an entry of managedFields is what the agent applied.
+func IsOurs(entry metav1.ManagedFieldsEntry) bool {
+	return entry.Manager == v1alpha1.FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
+}
 
 // ParseEntry reads the fieldsV1 of an entry.
 func ParseEntry(raw []byte) (Entry, error) {

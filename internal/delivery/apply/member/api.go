@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/apply/fields"
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
@@ -206,6 +207,8 @@ type Written struct {
 	Created bool
 	// Shared says that somebody else had a hand in the object, as far as its metadata tells.
 	Shared bool
+	// Generation counts the changes of what the object is to be, whoever makes them.
+	Generation int64
 }
 
 // Apply writes an object by server-side apply.
@@ -234,7 +237,7 @@ func (a *API) Apply(ctx context.Context, gvr schema.GroupVersionResource, key bu
 	if err != nil {
 		return Written{}, fmt.Errorf("reading the API server's answer: %w", err)
 	}
-	return Written{Observe(object), code == http.StatusCreated, shared(object)}, nil
+	return Written{Observe(object), code == http.StatusCreated, shared(object), object.GetGeneration()}, nil
 }
 
 // Rehearse asks for what Apply does, taking the fields that others own, without anything being done.
@@ -292,7 +295,7 @@ func (a *API) Yield(
 		}
 		changed := false
 		for i, entry := range found.ManagedFields {
-			if !IsOurs(entry) || entry.FieldsV1 == nil {
+			if !fields.IsOurs(entry) || entry.FieldsV1 == nil {
 				continue
 			}
 			after, did, err := change(entry.FieldsV1.GetRawBytes())
@@ -450,7 +453,7 @@ func (a *API) Disown(ctx context.Context, gvr schema.GroupVersionResource, key b
 		}
 		managers := []metav1.ManagedFieldsEntry{}
 		for _, entry := range found.ManagedFields {
-			if !IsOurs(entry) {
+			if !fields.IsOurs(entry) {
 				managers = append(managers, entry)
 			}
 		}

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/apply/fields"
 	"umbel.dev/umbel/internal/delivery/sealed"
 )
 
@@ -35,7 +36,7 @@ func Observe(o metav1.Object) Seen {
 	is := Seen{Version: version, UID: o.GetUID()}
 	var latest time.Time
 	for _, entry := range o.GetManagedFields() {
-		if IsOurs(entry) {
+		if fields.IsOurs(entry) {
 			is.Owned = entryHash(entry)
 			continue
 		}
@@ -44,11 +45,6 @@ func Observe(o metav1.Object) Seen {
 		}
 	}
 	return is
-}
-
-// IsOurs says whether an entry of managedFields is what the agent applied.
-func IsOurs(entry metav1.ManagedFieldsEntry) bool {
-	return entry.Manager == v1alpha1.FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
 }
 
 func entryHash(entry metav1.ManagedFieldsEntry) uint64 {
@@ -71,7 +67,7 @@ func shared(o metav1.Object) bool {
 		if entry.Subresource != "" {
 			continue // a controller's word on it, not a claim to it
 		}
-		if !IsOurs(entry) || entry.Time != nil && entry.Time.Sub(o.GetCreationTimestamp().Time) > time.Second {
+		if !fields.IsOurs(entry) || entry.Time != nil && entry.Time.Sub(o.GetCreationTimestamp().Time) > time.Second {
 			return true
 		}
 	}
