@@ -48,6 +48,7 @@ type Engine struct {
 	cast      *cast
 	index     *index
 	watches   *watches
+	guards    *guards
 	writer    *writer
 	doctor    *doctor
 	reports   *reports
@@ -85,6 +86,7 @@ func New(needs Needs) (*Engine, error) {
 			}
 		},
 	}
+	e.guards = newGuards(api, e.roster, needs.Now)
 	return e, e.open()
 }
 
@@ -143,7 +145,7 @@ func rank(u *unit) int {
 
 // Run applies, watches and repairs until the context ends, and returns when everything has stopped.
 func (e *Engine) Run(ctx context.Context) error {
-	e.watches.life = ctx
+	e.watches.life, e.guards.life = ctx, ctx
 	e.roster.begin(ctx)
 	var workers sync.WaitGroup
 	for range member.Writers {
@@ -152,11 +154,14 @@ func (e *Engine) Run(ctx context.Context) error {
 	workers.Go(func() { e.watches.patrol(ctx) })
 	workers.Go(func() { e.undoing(ctx) })
 	workers.Go(func() { e.doctor.run(ctx) })
+	workers.Go(func() { e.guards.run(ctx) })
 	<-ctx.Done()
 	e.writer.queue.ShutDown()
+	e.guards.queue.ShutDown()
 	workers.Wait()
 	e.roster.wait()
 	e.watches.wait()
+	e.guards.wg.Wait()
 	return nil
 }
 

@@ -2,12 +2,14 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -144,12 +146,12 @@ func (s *station) unguarded(label string) {
 	})
 }
 
-// TestAGuardThatStandsIsNotWrittenAgain: neither a start nor a release writes it, unless somebody deleted or changed it.
+// TestAGuardThatStandsIsNotWrittenAgain: neither a start nor a release writes it, unless somebody deleted or changed it meanwhile.
 func TestAGuardThatStandsIsNotWrittenAgain(t *testing.T) {
 	s := newStation(t)
 	var written atomic.Int64
 	count := func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-		if r.Method == http.MethodPatch && strings.HasPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io/") {
+		if r.Method != http.MethodGet && strings.HasPrefix(r.URL.Path, "/apis/admissionregistration.k8s.io/") {
 			written.Add(1)
 		}
 		return next.RoundTrip(r)
@@ -158,10 +160,11 @@ func TestAGuardThatStandsIsNotWrittenAgain(t *testing.T) {
 	s.start()
 	policy := &wire.Policy{Prevention: &wire.Prevention{Source: "somewhere"}}
 	releases := 0
-	passes := func(why string, want int64) {
+	passes := func(why string, want int64, meanwhile func()) {
 		t.Helper()
-		written.Store(0)
 		s.stop()
+		meanwhile()
+		written.Store(0)
 		s.start()
 		releases++
 		name := fmt.Sprintf("r%d", releases)
@@ -172,26 +175,111 @@ func TestAGuardThatStandsIsNotWrittenAgain(t *testing.T) {
 		}
 	}
 	const name = "umbel-drift.shop.still"
-	passes("at first", 2)
-	passes("as it was", 0)
+	passes("at first", 2, func() {})
+	passes("as it was", 0, func() {})
 	policies, bindings := s.client.AdmissionregistrationV1().ValidatingAdmissionPolicies(), s.client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
-	if err := bindings.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	passes("its binding was deleted", 2)
+	passes("its binding was deleted", 1, func() {
+		if err := bindings.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	})
 	if _, err := bindings.Get(t.Context(), name, metav1.GetOptions{}); err != nil {
 		t.Error(err)
 	}
-	loose := []byte(`{"spec":{"validations":[{"expression":"true"}]}}`)
-	if _, err := policies.Patch(t.Context(), name, types.MergePatchType, loose, metav1.PatchOptions{FieldManager: "kubectl-edit"}); err != nil {
-		t.Fatal(err)
-	}
-	passes("its policy was loosened", 2)
+	passes("its policy was loosened", 2, func() {
+		loose := []byte(`{"spec":{"validations":[{"expression":"true"}]}}`)
+		if _, err := policies.Patch(t.Context(), name, types.MergePatchType, loose, metav1.PatchOptions{FieldManager: "kubectl-edit"}); err != nil {
+			t.Fatal(err)
+		}
+	})
 	if is, err := policies.Get(t.Context(), name, metav1.GetOptions{}); err != nil || is.Spec.Validations[0].Expression == "true" {
 		t.Errorf("the policy is %+v, %v", is.Spec.Validations, err)
 	}
 	policy.Prevention.Users = []string{"carol"}
-	passes("somebody else is named", 2)
+	passes("somebody else is named", 1, func() {})
+}
+
+// TestWhoTakesTheGuardAway: it is put back like any object, without a release and without a start, whatever was done to it: also what
+// adds to it and changes nothing of what the agent wrote, and hides who did.
+func TestWhoTakesTheGuardAway(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	policy := &wire.Policy{Prevention: &wire.Prevention{Source: "somewhere"}}
+	s.assign(treated(s.release("shop/watched", "r1", s.configMap("a", map[string]string{"x": "1"})), policy))
+	s.reaches("shop/watched", "r1", wire.PackageStatus_APPLIED)
+	const name = "umbel-drift.shop.watched"
+	policies, bindings := s.client.AdmissionregistrationV1().ValidatingAdmissionPolicies(), s.client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
+	alice := s.as("alice")
+	refused := func(why string) {
+		t.Helper()
+		s.eventually(why+", and alice is refused", func() error {
+			_, err := alice.CoreV1().ConfigMaps(s.namespace).Patch(t.Context(), "a", types.MergePatchType, []byte(`{"data":{"hers":"9"}}`), metav1.PatchOptions{})
+			if !apierrors.IsForbidden(err) {
+				return fmt.Errorf("got %v", err)
+			}
+			return nil
+		})
+	}
+	refused("at first")
+	was, err := policies.Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound, err := bindings.Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	patchPolicy := func(kind types.PatchType, patch string) error {
+		_, err := policies.Patch(t.Context(), name, kind, []byte(patch), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+		return err
+	}
+	both := []string{"ValidatingAdmissionPolicy.admissionregistration.k8s.io " + name, "ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io " + name}
+	for _, c := range []struct {
+		why   string
+		which int
+		do    func() error
+	}{
+		{"the binding is deleted", 1, func() error { return bindings.Delete(t.Context(), name, metav1.DeleteOptions{}) }},
+		{"the policy is deleted", 0, func() error { return policies.Delete(t.Context(), name, metav1.DeleteOptions{}) }},
+		{"a condition is added that is never met", 0, func() error {
+			return patchPolicy(types.StrategicMergePatchType, `{"spec":{"matchConditions":[{"name":"never","expression":"false"}]}}`)
+		}},
+		{"the binding is for elsewhere", 1, func() error {
+			_, err := bindings.Patch(t.Context(), name, types.MergePatchType,
+				[]byte(`{"spec":{"matchResources":{"namespaceSelector":{"matchLabels":{"no":"where"}}}}}`), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+			return err
+		}},
+		{"a condition is added, and the label goes", 0, func() error {
+			return patchPolicy(types.MergePatchType, `{"metadata":{"labels":null},"spec":{"matchConditions":[{"name":"never","expression":"false"}]}}`)
+		}},
+	} {
+		before := s.status("shop/watched").GetRepairs()
+		if err := c.do(); err != nil {
+			t.Fatal(err)
+		}
+		s.eventually(c.why+", and is put back", func() error {
+			policy, err := policies.Get(t.Context(), name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			binding, err := bindings.Get(t.Context(), name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			if diff := cmp.Diff([]any{was.Spec, was.Labels, bound.Spec, bound.Labels}, []any{policy.Spec, policy.Labels, binding.Spec, binding.Labels}); diff != "" {
+				return errors.New(diff)
+			}
+			if st := s.status("shop/watched"); st.GetRepairs() == before || st.GetLastRepair().GetObject() != both[c.which] {
+				return fmt.Errorf("the status tells of %d repairs, the last %v", st.GetRepairs(), st.GetLastRepair())
+			}
+			return nil
+		})
+		refused(c.why)
+	}
+	s.drifts("shop/watched", func(d *wire.Drift) bool { return d.GetBy() == "kubectl-edit" && d.GetObject() == both[0] })
+	if st := s.status("shop/watched"); st.GetPhase() != wire.PackageStatus_APPLIED {
+		t.Errorf("the package is %v", st)
+	}
 }
 
 // TestAnOldAPIServerCannotRefuse: that is said, and everything else goes on. The API server here is a real one, which the

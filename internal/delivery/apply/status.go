@@ -112,16 +112,18 @@ func (u *unit) holdsBack(release string, held *wire.DeletesHeld) {
 
 // repaired counts a repair that ended at now.
 func (u *unit) repaired(r *record, cause string, fighting bool, now time.Time) {
-	drift := r.clueOf(now)
+	u.putBack(r.clueOf(now), cause, fighting, now)
+}
+
+// putBack tells of a drift that was put back at now.
+func (u *unit) putBack(drift *wire.Drift, cause string, fighting bool, now time.Time) {
 	if drift.Action = wire.Drift_REPAIRED; fighting {
 		drift.Action = wire.Drift_FOUGHT
-	}
-	if fighting {
-		u.log.Warn("object is undone again and again", "object", r.key.String(), "cause", cause)
+		u.log.Warn("object is undone again and again", "object", drift.Object, "cause", cause)
 	}
 	u.mu.Lock()
 	u.standing.repairs++
-	u.standing.last = &wire.LastRepair{Object: r.key.String(), Cause: cause}
+	u.standing.last = &wire.LastRepair{Object: drift.Object, Cause: cause}
 	u.standing.drifts = withDrift(u.standing.drifts, drift)
 	alone := now.Sub(u.standing.lastTold) >= progressGap
 	if alone {
@@ -174,7 +176,7 @@ func (u *unit) status(now time.Time) *wire.PackageStatus {
 	if r := u.rules.Load(); r != nil && r.wrong != nil {
 		failures = append(failures, &wire.Failure{Object: "Package " + string(u.key), Message: r.wrong.Error()})
 	}
-	failures = append(failures, u.guard.failure()...)
+	failures = append(failures, u.guard.failure(u.engine.guards.broken())...)
 	found := u.survey(s, now)
 	failures = append(failures, found.failures...)
 	slices.SortFunc(failures, func(a, b *wire.Failure) int {

@@ -18,7 +18,7 @@ import (
 
 // unit is one package on the member: its folder, what it holds, and the loop that brings it to its release.
 //
-// Who needs more than one lock takes them in this order: the engine's storing, deleting, the folder's, a record's busy, mu, that of
+// Who needs more than one lock takes them in this order: the engine's storing, deleting, the guard's busy, the folder's, a record's busy, mu, that of
 // the watches, the index's, a record's mu. A unit's mu is never held while the disk or the API server is waited for: events come through here.
 type unit struct {
 	key    v1alpha1.PackageKey
@@ -323,7 +323,7 @@ func (u *unit) keepUp(ctx context.Context) error {
 	if c == nil {
 		return nil
 	}
-	return u.applyAll(ctx, c)
+	return errors.Join(u.keepGuard(ctx), u.applyAll(ctx, c))
 }
 
 // complete records that the release is applied and that what left it is pruned.

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/apply/diagnose"
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
@@ -39,6 +40,30 @@ func (a *API) Diagnose(ctx context.Context, gvr schema.GroupVersionResource, key
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	return diagnose.Why(ctx, a.dynamic, gvr, key.Namespace, key.Name)
+}
+
+// Overwrite makes an object of the agent's own making what body says, and nothing else, whoever set what more of it there was. It is a
+// conflict when the object has changed since it was found.
+func (a *API) Overwrite(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, body []byte, found metav1.Object) error {
+	whole := &unstructured.Unstructured{}
+	if err := whole.UnmarshalJSON(body); err != nil {
+		return err
+	}
+	whole.SetUID(found.GetUID())
+	whole.SetResourceVersion(found.GetResourceVersion())
+	raw, err := whole.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	ctx, release, err := a.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return a.patch.Put().AbsPath(path(gvr, key)).Body(raw).
+		SetHeader("Content-Type", "application/json").SetHeader("Accept", metadataOnly).
+		SpecificallyVersionedParams(&metav1.UpdateOptions{FieldManager: v1alpha1.FieldManager}, metav1.ParameterCodec, metav1.SchemeGroupVersion).
+		Do(ctx).Error()
 }
 
 // Erase deletes an object of the agent's own making, whatever its uid; it is no error when there is none.

@@ -35,25 +35,31 @@ var quietKinds = map[schema.GroupKind]bool{
 func (a *API) ListWatch(gvk schema.GroupVersionKind, gvr schema.GroupVersionResource, note func(error) error) (*cache.ListWatch, runtime.Object) {
 	if quietKinds[gvk.GroupKind()] {
 		client := a.metadata.Resource(gvr)
-		return listWatch(client.List, client.Watch, note), &metav1.PartialObjectMetadata{}
+		return listWatch(client.List, client.Watch, v1alpha1.PackageLabel, note), &metav1.PartialObjectMetadata{}
 	}
 	client := a.dynamic.Resource(gvr)
-	return listWatch(client.List, client.Watch, note), &unstructured.Unstructured{}
+	return listWatch(client.List, client.Watch, v1alpha1.PackageLabel, note), &unstructured.Unstructured{}
+}
+
+// ListWatchGuards lists and watches the metadata of what keeps others from changing what packages hold.
+func (a *API) ListWatchGuards(gvr schema.GroupVersionResource, note func(error) error) (*cache.ListWatch, runtime.Object) {
+	client := a.metadata.Resource(gvr)
+	return listWatch(client.List, client.Watch, v1alpha1.PreventionLabel, note), &metav1.PartialObjectMetadata{}
 }
 
 func listWatch[L runtime.Object](
 	list func(context.Context, metav1.ListOptions) (L, error),
 	follow func(context.Context, metav1.ListOptions) (watch.Interface, error),
-	note func(error) error,
+	label string, note func(error) error,
 ) *cache.ListWatch {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.LabelSelector = v1alpha1.PackageLabel
+			o.LabelSelector = label
 			found, err := list(ctx, o)
 			return found, note(err)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.LabelSelector = v1alpha1.PackageLabel
+			o.LabelSelector = label
 			stream, err := follow(ctx, o)
 			return stream, note(err)
 		},
