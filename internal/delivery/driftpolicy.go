@@ -24,12 +24,7 @@ func addDrift(policy *wire.Policy, spec *v1alpha1.PackageSpec) {
 	if drift.Mode == v1alpha1.DriftReport {
 		policy.DriftMode = wire.Policy_REPORT
 	}
-	for _, each := range drift.Ignore {
-		policy.DriftIgnore = append(policy.DriftIgnore, &wire.DriftIgnore{
-			Group: each.Target.Group, Kind: each.Target.Kind, Namespace: each.Target.Namespace, Name: each.Target.Name,
-			JsonPointers: each.JSONPointers, Managers: each.Managers,
-		})
-	}
+	policy.DriftIgnore = Ignored(spec)
 	if drift.Prevention != v1alpha1.PreventDeny {
 		return
 	}
@@ -40,6 +35,20 @@ func addDrift(policy *wire.Policy, spec *v1alpha1.PackageSpec) {
 			policy.Prevention.Users = append(policy.Prevention.Users, "system:serviceaccount:"+strings.ReplaceAll(account, "/", ":"))
 		}
 	}
+}
+
+// Ignored is what a Package leaves to others, as agents get it.
+func Ignored(spec *v1alpha1.PackageSpec) (rules []*wire.DriftIgnore) {
+	if spec.Drift == nil {
+		return nil
+	}
+	for _, each := range spec.Drift.Ignore {
+		rules = append(rules, &wire.DriftIgnore{
+			Group: each.Target.Group, Kind: each.Target.Kind, Namespace: each.Target.Namespace, Name: each.Target.Name,
+			JsonPointers: each.JSONPointers, Managers: each.Managers,
+		})
+	}
+	return rules
 }
 
 // whereToChange says to somebody who is refused where what the Package holds is changed.

@@ -184,7 +184,11 @@ func (m *move) look(ctx context.Context, pkg *v1alpha1.Package, plan *Plan, from
 	if err != nil {
 		return nil, err
 	}
-	seen, err := m.member.Look(ctx, objects, from)
+	rules, err := outgoing.RulesOf(delivery.Ignored(&pkg.Spec))
+	if err != nil {
+		return nil, err
+	}
+	seen, err := m.member.Look(ctx, objects, member.How{From: from, Rules: rules})
 	return seen, m.onMember(ctx, err)
 }
 

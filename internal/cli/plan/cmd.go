@@ -21,6 +21,7 @@ import (
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 	"umbel.dev/umbel/internal/delivery/preview"
 )
 
@@ -152,7 +153,15 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	for cluster, why := range contents.Without {
 		plan.Without = append(plan.Without, Unasked{cluster, why})
 	}
-	if err := o.ask(ctx, hub, plan, selected, contents); err != nil {
+	rules, err := outgoing.RulesOf(delivery.Ignored(&pkg.Spec))
+	if err != nil {
+		return err
+	}
+	prepared, err := prepare(plan.Package, contents, rules)
+	if err != nil {
+		return err
+	}
+	if err := o.ask(ctx, hub, plan, selected, prepared); err != nil {
 		return err
 	}
 	if o.Save {
@@ -198,18 +207,25 @@ func (o *Options) selected(ctx context.Context, hub *client.Hub, pkg *v1alpha1.P
 	return selected, nil
 }
 
-// ask asks the clusters for which there is content.
-func (o *Options) ask(ctx context.Context, hub *client.Hub, plan *Plan, selected []v1alpha1.MemberCluster, contents *delivery.Contents) error {
-	content := map[v1alpha1.ClusterName]*preview.Content{}
+// prepared is what each cluster is asked about.
+type prepared map[v1alpha1.ClusterName]*preview.Content
+
+func prepare(key v1alpha1.PackageKey, contents *delivery.Contents, rules outgoing.Rules) (prepared, error) {
+	content := prepared{}
 	for _, class := range contents.Classes {
-		prepared, err := preview.Prepare(plan.Package, class.Entries)
+		one, err := preview.Prepare(key, class.Entries)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, cluster := range class.Clusters {
-			content[cluster] = prepared
+			content[cluster] = one.Under(rules)
 		}
 	}
+	return content, nil
+}
+
+// ask asks the clusters for which there is content.
+func (o *Options) ask(ctx context.Context, hub *client.Hub, plan *Plan, selected []v1alpha1.MemberCluster, content prepared) error {
 	members, err := fleet.Members(ctx, o.Factory, hub, selected)
 	if err != nil {
 		return err

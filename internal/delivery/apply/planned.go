@@ -99,7 +99,7 @@ func (u *unit) foresee(ctx context.Context, c *disk.Content) (*preview.Preview, 
 	if err != nil {
 		return nil, fmt.Errorf("preparing the client that looks ahead: %w", err)
 	}
-	return foresight.Of(ctx, content.Holding(u.leaving(c)))
+	return foresight.Of(ctx, content.Holding(u.leaving(c)).Under(u.takeUp().left))
 }
 
 // lookAhead keeps what a release that is not begun would have, so that other packages need not wait to know it.

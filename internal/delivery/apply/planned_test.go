@@ -2,6 +2,7 @@ package apply
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,12 +12,23 @@ import (
 
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 	"umbel.dev/umbel/internal/delivery/preview"
 )
 
 // sees is what somebody who may do everything sees that objects change, as `umbel plan` does.
 func (s *station) sees(objects ...string) *wire.Policy {
 	s.t.Helper()
+	return s.seesUnder(nil, objects...)
+}
+
+// seesUnder is sees of a package that leaves something to others.
+func (s *station) seesUnder(ignore []*wire.DriftIgnore, objects ...string) *wire.Policy {
+	s.t.Helper()
+	rules, err := outgoing.RulesOf(ignore)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	var entries []bundle.Entry
 	for _, o := range objects {
 		entries = append(entries, bundle.Entry{File: "a.yaml", Object: json.RawMessage(o)})
@@ -29,7 +41,7 @@ func (s *station) sees(objects ...string) *wire.Policy {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	found, err := member.Of(s.t.Context(), content)
+	found, err := member.Of(s.t.Context(), content.Under(rules))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -38,7 +50,7 @@ func (s *station) sees(objects ...string) *wire.Policy {
 			s.t.Fatalf("a plan with a problem is not saved: %+v", c)
 		}
 	}
-	return &wire.Policy{Planned: found.Hash(), PlannedDeletes: found.Deletes()}
+	return &wire.Policy{Planned: found.Hash(), PlannedDeletes: found.Deletes(), DriftIgnore: ignore}
 }
 
 // refuses waits until a release is refused, and looks at why.
@@ -102,6 +114,21 @@ func TestOnlyWhatIsPlanned(t *testing.T) {
 	s.stop()
 	s.start()
 	s.reaches("planned/web", "two", wire.PackageStatus_APPLIED)
+}
+
+// TestAPlanLeavesToOthersWhatTheAgentDoes: what is left to others is in no plan, so a release is begun whatever they do to it.
+func TestAPlanLeavesToOthersWhatTheAgentDoes(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	ignore := []*wire.DriftIgnore{{Group: "apps", Kind: "Deployment", JsonPointers: []string{"/spec/replicas"}}}
+	web := func(replicas int32, image string) string { return fmt.Sprintf(scalable, s.namespace, replicas, image) }
+	s.assign(treated(s.release("planned/web", "one", web(3, "a")), s.seesUnder(ignore, web(3, "a"))))
+	s.reaches("planned/web", "one", wire.PackageStatus_APPLIED)
+	planned := s.seesUnder(ignore, web(4, "b"))
+	s.scale("web", 7)
+	s.assign(treated(s.release("planned/web", "two", web(4, "b")), planned))
+	s.reaches("planned/web", "two", wire.PackageStatus_APPLIED)
+	s.is("web", 7, "b")
 }
 
 // TestAPlanIsLookedAtOnce: a release that was begun goes on after a crash, though the member is not as it was any more: that

@@ -113,6 +113,7 @@ type Content struct {
 	defines map[schema.GroupKind]bool
 	holds   []bundle.Key // what the member is known to hold
 	knows   bool         // whether that is so
+	rules   outgoing.Rules
 }
 
 // Object is one object of a content, and where it stands in the source.
@@ -145,6 +146,12 @@ func NewContent(key v1alpha1.PackageKey, objects []Object) (*Content, error) {
 // label, in every kind that there is.
 func (c *Content) Holding(keys []bundle.Key) *Content {
 	c.holds, c.knows = keys, true
+	return c
+}
+
+// Under says which fields of the objects are left to others.
+func (c *Content) Under(rules outgoing.Rules) *Content {
+	c.rules = rules
 	return c
 }
 
@@ -300,8 +307,11 @@ func (l *look) object(ctx context.Context, o Object) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.ID, err)
 	}
-	if sent.Wrong != nil {
-		change.Action, change.Problem = Update, sent.Wrong.Error()
+	key := o.ID.Key()
+	key.Namespace = namespaceOf(mapping, o.ID)
+	body, wrong := sent.Against(now, l.rules.Left(key, sent.Asks))
+	if wrong != nil {
+		change.Action, change.Problem = Update, wrong.Error()
 		if now == nil {
 			change.Action = Add
 		}
@@ -315,8 +325,8 @@ func (l *look) object(ctx context.Context, o Object) error {
 	if sent.Sealed {
 		change.Note = encryptedNote(sent.Body, now)
 	}
-	then, err := sent.Rehearse(ctx, at, now)
-	if apierrors.IsNotFound(err) && now == nil && l.wanted[bundle.Key{Kind: "Namespace", Name: namespaceOf(mapping, o.ID)}] {
+	then, err := sent.Rehearse(ctx, at, now, body)
+	if apierrors.IsNotFound(err) && now == nil && l.wanted[bundle.Key{Kind: "Namespace", Name: key.Namespace}] {
 		change.Action, change.Note = Add, "its namespace comes with this package: the API server cannot check it yet"
 		l.add(change)
 		return nil

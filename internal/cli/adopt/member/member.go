@@ -76,11 +76,17 @@ type Seen struct {
 	Problem string
 }
 
-// Look asks what would become of each of the objects, when it is taken over from the managers.
-func (c *Cluster) Look(ctx context.Context, objects []outgoing.Object, from []owner.Manager) ([]Seen, error) {
+// How is how objects are taken over: from whom, and by which rules for what is left to others.
+type How struct {
+	From  []owner.Manager
+	Rules outgoing.Rules
+}
+
+// Look asks what would become of each of the objects.
+func (c *Cluster) Look(ctx context.Context, objects []outgoing.Object, how How) ([]Seen, error) {
 	seen := make([]Seen, len(objects))
 	return seen, each(objects, func(i int, o outgoing.Object) (err error) {
-		seen[i], err = c.look(ctx, o, from)
+		seen[i], err = c.look(ctx, o, how)
 		return err
 	})
 }
@@ -108,7 +114,7 @@ func (c *Cluster) KeyOf(id bundle.ID) (bundle.Key, schema.GroupVersionResource, 
 	return key, gvr, nil
 }
 
-func (c *Cluster) look(ctx context.Context, o outgoing.Object, from []owner.Manager) (Seen, error) {
+func (c *Cluster) look(ctx context.Context, o outgoing.Object, how How) (Seen, error) {
 	key, gvr, err := c.KeyOf(o.ID)
 	s := Seen{Key: key, File: o.File}
 	if meta.IsNoMatchError(err) {
@@ -128,13 +134,14 @@ func (c *Cluster) look(ctx context.Context, o outgoing.Object, from []owner.Mana
 		return s, fmt.Errorf("%s: %w", key, err)
 	}
 	s.Package = s.Now.GetLabels()[v1alpha1.PackageLabel]
-	if o.Wrong != nil {
-		s.Problem = o.Wrong.Error()
+	body, wrong := o.Against(s.Now, how.Rules.Left(key, o.Asks))
+	if wrong != nil {
+		s.Problem = wrong.Error()
 		return s, nil
 	}
-	s.Then, err = o.Rehearse(ctx, at, s.Now)
-	if conflictsWith(err, from) {
-		s.Then, err = o.RehearseTaking(ctx, at, s.Now) // it differs from what the other applied: what would change says more than whose it is
+	s.Then, err = o.Rehearse(ctx, at, s.Now, body)
+	if conflictsWith(err, how.From) {
+		s.Then, err = o.RehearseTaking(ctx, at, body) // it differs from what the other applied: what would change says more than whose it is
 	}
 	if status, is := errors.AsType[*apierrors.StatusError](err); is && status.ErrStatus.Code < http.StatusInternalServerError {
 		s.Problem, err = explain(o, err), nil

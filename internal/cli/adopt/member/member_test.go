@@ -42,7 +42,7 @@ func TestALookIsWhatTheAgentDoes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seen, err := cluster.Look(t.Context(), sent, nil)
+		seen, err := cluster.Look(t.Context(), sent, How{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,16 @@ func IsOurs(entry metav1.ManagedFieldsEntry) bool {
 	return entry.Manager == v1alpha1.FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
 }
 
+// Ours is the agent's entry; nil when there is none.
+func Ours(entries []metav1.ManagedFieldsEntry) []byte {
+	for _, entry := range entries {
+		if IsOurs(entry) && entry.FieldsV1 != nil {
+			return entry.FieldsV1.GetRawBytes()
+		}
+	}
+	return nil
+}
+
 // ParseEntry reads the fieldsV1 of an entry.
 func ParseEntry(raw []byte) (Entry, error) {
 	var e Entry
