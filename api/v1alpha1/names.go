@@ -39,8 +39,8 @@ const (
 	// back: MANAGER.OPERATION, and two underscores between several.
 	AdoptedFromLabel = "umbel.dev/adopted-from"
 
-	// AdoptionsAnnotation on a Package says of each cluster from whom `umbel adopt` took its objects over there, and how that
-	// one was before.
+	// AdoptionsAnnotation is on a Package that `umbel adopt` made, and names the clusters that it has begun with and that are not
+	// selected yet, with commas between them. From whom it took over, and how that one was, a cluster remembers itself.
 	AdoptionsAnnotation = "umbel.dev/adoptions"
 
 	// UndoAnnotation stands on an object that is being brought back after it was deleted, with the deletion as its value,

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/adopt/member"
@@ -28,16 +26,12 @@ func (o *Options) back(ctx context.Context, hub *client.Hub) error {
 	if pkg == nil {
 		return fmt.Errorf("there is no package %s: `umbel get packages -A` lists them; -n names the namespace", m.book.key)
 	}
-	all, err := adoptionsOf(pkg)
+	a, err := m.memory().recall(ctx, pkg.UID)
 	if err != nil {
-		return err
+		return m.onMember(ctx, err)
 	}
-	a, adopted := all[v1alpha1.ClusterName(o.Cluster)]
-	if !adopted {
+	if a == nil {
 		return fmt.Errorf("package %s took nothing over on cluster %s", m.book.key, o.Cluster)
-	}
-	if err := o.isPlatforms(ctx, hub, pkg); err != nil {
-		return err
 	}
 	if err := m.meet(ctx, a.From, string(a.Control)); err != nil {
 		return err
@@ -51,7 +45,7 @@ func (o *Options) back(ctx context.Context, hub *client.Hub) error {
 		o.Note("It is told what to do on cluster %s.", a.Control)
 	}
 	if len(a.Was) > len("{}") {
-		o.Note("There it is made with your rights what it was, as the package remembers it:\n%s", a.Was)
+		o.Note("There it is made with your rights what it was, as the cluster remembers it:\n%s", a.Was)
 	}
 	if o.DryRun {
 		return nil
@@ -62,21 +56,6 @@ func (o *Options) back(ctx context.Context, hub *client.Hub) error {
 	return m.giveBack(ctx, a)
 }
 
-// isPlatforms refuses the way back of a team's Package: whoever may write the Package has written what it remembers, and that
-// would be done with the rights of the one who runs this.
-func (o *Options) isPlatforms(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Package) error {
-	var namespace corev1.Namespace
-	if err := hub.Get(ctx, kube.ObjectKey{Name: pkg.Namespace}, &namespace); err != nil {
-		return fmt.Errorf("looking whether package %s/%s is a team's: %w", pkg.Namespace, pkg.Name, err)
-	}
-	if account := namespace.Annotations[v1alpha1.ActsAsAnnotation]; account != "" {
-		return fmt.Errorf("package %s/%s is a team's (its namespace acts as %s): what it remembers of the other, which whoever may write the package can change, "+
-			"would be done with your rights. Look at its annotation %s, make the other what it was yourself, and delete the package once umbel.dev/on-leaving: keep is on its objects",
-			pkg.Namespace, pkg.Name, account, v1alpha1.AdoptionsAnnotation)
-	}
-	return nil
-}
-
 // held are the objects on the member that an agent applied for the Package.
 func (m *move) held(ctx context.Context) ([]member.Found, error) {
 	label := v1alpha1.KeyOf(m.book.key.Namespace, m.book.key.Name).LabelValue()
@@ -85,7 +64,7 @@ func (m *move) held(ctx context.Context) ([]member.Found, error) {
 }
 
 // giveBack goes the steps, of which each may have been done before.
-func (m *move) giveBack(ctx context.Context, a adoption) error {
+func (m *move) giveBack(ctx context.Context, a *adoption) error {
 	cluster := v1alpha1.ClusterName(m.Cluster)
 	view := progress.On(output.Streams{Err: m.Err}, m.Now)
 	defer view.Close()
@@ -121,11 +100,15 @@ func (m *move) giveBack(ctx context.Context, a adoption) error {
 			return m.onMember(ctx, m.member.Disown(ctx, rest))
 		}},
 		{"started again: " + m.from.String(), func(*progress.Step) error { return m.onMember(ctx, m.from.Start(ctx, m.control, a.Was)) }},
-		{"the hub forgets it", func(step *progress.Step) error {
-			if last, err := m.book.forget(ctx, cluster); err != nil || !last {
+		{"the hub and the cluster forget it", func(step *progress.Step) error {
+			last, err := m.book.forget(ctx, cluster)
+			if err == nil && last {
+				err = await(ctx, step, m.Timeout, m.book.deleted)
+			}
+			if err != nil {
 				return err
 			}
-			return await(ctx, step, m.Timeout, m.book.deleted)
+			return m.onMember(ctx, m.memory().forget(ctx)) // the last: until then each step may be repeated
 		}},
 	} {
 		if err := view.Run(s.name, s.do); err != nil {

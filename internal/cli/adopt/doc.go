@@ -5,7 +5,7 @@
 //  2. Make the Package of it, render that here with the hub's own code, and ask the member by dry runs what would become of each object
 //     (package member). plan.go decides: the objects have to be the same ones, and every one has to stay as it is.
 //  3. Show that, and ask. Then, in this order:
-//     a. the Package and a Placement that selects no cluster yet go to the hub, with a note of how the other was;
+//     a. the Package and a Placement that selects no cluster yet go to the hub, and the member keeps a note of how the other was;
 //     b. the other is stopped, by its own means: it writes and deletes nothing any more;
 //     c. the Placement selects the cluster; the agent applies what is there already, which adds a label and its own entry in
 //     managedFields;
@@ -18,5 +18,5 @@
 //   - Nothing is changed before the plan is whole, and nothing by a command that was not told to go on.
 //   - Two do not write the same objects at the same time: the other is stopped before the agent begins, and started when it has let go.
 //   - No object is deleted, at whichever step this ends: each may be repeated, and `umbel adopt back` begins at any of them.
-//   - What is on the way is on the hub and on the objects, not with whoever runs the command.
+//   - What is on the way is on the hub, on the member and on the objects, not with whoever runs the command.
 package adopt

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -37,40 +38,36 @@ func (b book) find(ctx context.Context) (*v1alpha1.Package, error) {
 	return pkg, err
 }
 
-// open makes the Package and a Placement that selects no cluster, unless they are there, and notes from whom the cluster is taken.
-// A Package that others take over with as well has to be the same.
-func (b book) open(ctx context.Context, want *v1alpha1.Package, cluster v1alpha1.ClusterName, a adoption) error {
+// open makes the Package and a Placement that selects no cluster, unless they are there, and notes that the cluster was begun with.
+// A Package that others take over with as well has to be the same. It returns the Package's uid.
+func (b book) open(ctx context.Context, want *v1alpha1.Package, cluster v1alpha1.ClusterName) (types.UID, error) {
 	placement := &v1alpha1.Placement{
 		ObjectMeta: metav1.ObjectMeta{Namespace: b.key.Namespace, Name: b.key.Name},
 		Spec:       v1alpha1.PlacementSpec{Expressions: []string{nowhere}},
 	}
 	if err := b.hub.Create(ctx, placement); err != nil && !apierrors.IsAlreadyExists(err) {
-		return err
+		return "", err
 	}
 	first := &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: b.key.Namespace, Name: b.key.Name}, Spec: *want.Spec.DeepCopy()}
-	if err := remember(first, map[v1alpha1.ClusterName]adoption{cluster: a}); err != nil {
-		return err
-	}
+	begin(first, cluster)
 	err := b.hub.Create(ctx, first)
 	if !apierrors.IsAlreadyExists(err) {
-		return err
+		return first.UID, err
 	}
-	return b.change(ctx, func(pkg *v1alpha1.Package) error {
-		all, err := adoptionsOf(pkg)
-		if err != nil {
-			return err
+	var uid types.UID
+	err = b.change(ctx, func(pkg *v1alpha1.Package) error {
+		if uid = pkg.UID; !pkg.DeletionTimestamp.IsZero() {
+			return fmt.Errorf("package %s is being deleted: run this again when it is gone", b.key)
 		}
-		if _, known := all[cluster]; known {
-			return nil // how the other was before the first attempt is what counts
-		}
-		all[cluster] = a
-		return remember(pkg, all)
+		begin(pkg, cluster)
+		return nil
 	})
+	return uid, err
 }
 
 // fits says whether a Package that is there is the one that is wanted.
 func fits(there, want *v1alpha1.Package) error {
-	if there.Annotations[v1alpha1.AdoptionsAnnotation] == "" {
+	if !adopts(there) {
 		return fmt.Errorf("there is a package %s/%s already, which took nothing over: --to gives this one another name", there.Namespace, there.Name)
 	}
 	a, b := there.Spec.DeepCopy(), want.Spec.DeepCopy()
@@ -107,8 +104,13 @@ func (b book) change(ctx context.Context, change func(*v1alpha1.Package) error) 
 
 // place has the Placement select one cluster more.
 func (b book) place(ctx context.Context, cluster v1alpha1.ClusterName) error {
-	_, err := b.choose(ctx, func(names []string) []string { return append(names, string(cluster)) })
-	return err
+	if _, err := b.choose(ctx, func(names []string) []string { return append(names, string(cluster)) }); err != nil {
+		return err
+	}
+	return b.change(ctx, func(pkg *v1alpha1.Package) error {
+		ended(pkg, cluster)
+		return nil
+	})
 }
 
 // displace has the Placement select one cluster less, and approves that the cluster loses the Package.
@@ -158,25 +160,42 @@ func (b book) choose(ctx context.Context, change func([]string) []string) (gener
 	return placement.Generation, err
 }
 
-// forget drops what the Package remembers of the cluster; with the last one it and the Placement go.
+// forget ends it for the cluster; with the last one the Package and the Placement go.
 func (b book) forget(ctx context.Context, cluster v1alpha1.ClusterName) (last bool, err error) {
 	err = b.change(ctx, func(pkg *v1alpha1.Package) error {
-		all, err := adoptionsOf(pkg)
-		if err != nil {
+		ended(pkg, cluster)
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		pkg, err := b.find(ctx)
+		if last = pkg != nil && len(begun(pkg)) == 0; err != nil || !last {
 			return err
 		}
-		delete(all, cluster)
-		last = len(all) == 0
-		return remember(pkg, all)
+		if selects, err := b.selects(ctx); err != nil || selects {
+			last = false
+			return err
+		}
+		// Whoever begins with a cluster from here on has changed the Package, so that it is not deleted.
+		return kube.IgnoreNotFound(b.hub.Delete(ctx, pkg, kube.Preconditions{UID: &pkg.UID, ResourceVersion: &pkg.ResourceVersion}))
 	})
 	if err != nil || !last {
-		return last, err
+		return false, err
 	}
 	at := metav1.ObjectMeta{Namespace: b.key.Namespace, Name: b.key.Name}
-	if err := kube.IgnoreNotFound(b.hub.Delete(ctx, &v1alpha1.Package{ObjectMeta: at})); err != nil {
-		return last, err
+	return true, kube.IgnoreNotFound(b.hub.Delete(ctx, &v1alpha1.Placement{ObjectMeta: at}))
+}
+
+// selects says whether the Placement may select a cluster.
+func (b book) selects(ctx context.Context) (bool, error) {
+	placement := &v1alpha1.Placement{}
+	err := b.hub.Get(ctx, b.key, placement)
+	if apierrors.IsNotFound(err) {
+		return false, nil
 	}
-	return last, kube.IgnoreNotFound(b.hub.Delete(ctx, &v1alpha1.Placement{ObjectMeta: at}))
+	return err != nil || !slices.Equal(placement.Spec.Expressions, []string{nowhere}), err
 }
 
 // look is how far something is: done, or what is waited for.

@@ -120,11 +120,11 @@ func (m *move) read(ctx context.Context) (*v1alpha1.Package, *origin.Managed, er
 		return nil, nil, fmt.Errorf("package %s is being deleted: wait until it is gone, or give this one another name with --to", m.book.key)
 	}
 	if there != nil {
-		all, err := adoptionsOf(there)
+		a, err := m.memory().recall(ctx, there.UID)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, m.onMember(ctx, err)
 		}
-		if a, begun := all[v1alpha1.ClusterName(m.Cluster)]; begun {
+		if a != nil {
 			if a.From != m.ref {
 				return nil, nil, fmt.Errorf("package %s takes over from another one on cluster %s: --to gives this one another name", m.book.key, m.Cluster)
 			}
@@ -239,6 +239,11 @@ func (m *move) onMember(ctx context.Context, err error) error {
 	return fmt.Errorf("on cluster %s: %s", where, err)
 }
 
+// memory is what the cluster remembers.
+func (m *move) memory() memory {
+	return memoryOf(m.member, v1alpha1.KeyOf(m.book.key.Namespace, m.book.key.Name))
+}
+
 // takeOver goes the steps, of which each may have been done before.
 func (m *move) takeOver(ctx context.Context, pkg *v1alpha1.Package, managed *origin.Managed, plan *Plan) error {
 	cluster := v1alpha1.ClusterName(m.Cluster)
@@ -252,7 +257,12 @@ func (m *move) takeOver(ctx context.Context, pkg *v1alpha1.Package, managed *ori
 		name string
 		do   func(*progress.Step) error
 	}{
-		{fmt.Sprintf("package %s is on the hub", m.book.key), func(*progress.Step) error { return m.book.open(ctx, pkg, cluster, note) }},
+		{fmt.Sprintf("package %s is on the hub", m.book.key), func(*progress.Step) (err error) {
+			if note.Package, err = m.book.open(ctx, pkg, cluster); err != nil {
+				return err
+			}
+			return m.onMember(ctx, m.memory().remember(ctx, note))
+		}},
 		{"stopped: " + m.from.String(), func(*progress.Step) error { return m.onMember(ctx, m.from.Stop(ctx, m.control)) }},
 		{"the agent of " + m.Cluster + " holds it", func(step *progress.Step) error {
 			if err := m.book.place(ctx, cluster); err != nil {

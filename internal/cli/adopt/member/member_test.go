@@ -56,6 +56,18 @@ func TestALookIsWhatTheAgentDoes(t *testing.T) {
 	if seen := look(asking); seen.Problem != "" || seen.Then.Object["data"].(map[string]any)["x"] != "ours" {
 		t.Errorf("it asks for its fields, and the look says %q, %v", seen.Problem, seen.Then)
 	}
+	// What Config Sync made once and then left to others, the agent leaves to them as well.
+	const left = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"namespace":%%q,"name":"left","annotations":{"client.lifecycle.config.k8s.io/mutation":"ignore"}},"data":{"x":%q}}`
+	var there corev1.ConfigMap
+	if err := json.Unmarshal(fmt.Appendf(nil, fmt.Sprintf(left, "theirs"), ns), &there); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.CoreV1().ConfigMaps(ns).Create(t.Context(), &there, metav1.CreateOptions{FieldManager: "helm"}); err != nil {
+		t.Fatal(err)
+	}
+	if seen := look(fmt.Sprintf(left, "ours")); seen.Problem != "" || seen.Then.Object["data"].(map[string]any)["x"] != "theirs" {
+		t.Errorf("it is left to others, and the look says %q, %v", seen.Problem, seen.Then)
+	}
 	const secret = `{"apiVersion":"v1","kind":"Secret","metadata":{"namespace":%%q,"name":"keys"},"stringData":{"x":%s}}`
 	if seen := look(fmt.Sprintf(secret, `"marker-same"`)); seen.Problem != "" || fmt.Sprint(seen.Then.Object["data"]) != fmt.Sprint(seen.Now.Object["data"]) {
 		t.Errorf("the same value: %q", seen.Problem)
