@@ -12,7 +12,6 @@ import (
 
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
-	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
@@ -112,9 +111,9 @@ func (u *unit) discreet(ctx context.Context, c *disk.Content, refused refusals) 
 		refusal, err := u.rehearse(ctx, key, c, o)
 		switch {
 		case refusal != nil:
-			f.holder, f.Message = nil, u.explain(refusal, member.Explain)
+			f.holder, f.Message = nil, u.explain(refusal, wordingFor(o, refusal))
 		case err != nil:
-			f.holder, f.Message = nil, "it was not applied: whether the package may have it is not known: "+u.explain(err, member.Explain)
+			f.holder, f.Message = nil, "it was not applied: whether the package may have it is not known: "+u.explain(err, wordingFor(o, err))
 		}
 	}
 }

@@ -231,7 +231,7 @@ func (u *unit) pruneOne(ctx context.Context, key bundle.Key, end fate) error {
 		r.recall(it)
 		r.dismiss()
 		if err := u.engine.writer.prune(ctx, r, end); err != nil && !u.neverHad(key, err) {
-			return fmt.Errorf("pruning %s: %s", key, u.explain(err, wordingOf(it)))
+			return fmt.Errorf("pruning %s: %s", key, u.explain(err, wordingOf(key, it)))
 		}
 		u.engine.index.drop(r)
 	}

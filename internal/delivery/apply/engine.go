@@ -166,28 +166,24 @@ func (e *Engine) Run(ctx context.Context) error {
 }
 
 // Store takes a change of the desired state in. When it returns nil, the change is on disk and will be carried out,
-// whatever happens to the process or the hub. Storing the same again changes nothing.
+// whatever happens to the process or the hub. Storing the same again changes nothing. What of it cannot be taken in is named in the
+// error, and keeps nothing else from being.
 func (e *Engine) Store(_ context.Context, change *wire.DesiredState) error {
 	e.storing.Lock()
 	defer e.storing.Unlock()
+	var errs []error
 	for _, a := range change.GetAssign() {
-		if err := e.assign(a); err != nil {
-			return err
-		}
+		errs = append(errs, e.assign(a))
 	}
 	for _, name := range change.GetRemove() {
 		if u := e.roster.get(v1alpha1.PackageKey(name)); u != nil {
-			if err := u.tell(func(o *disk.Order) { o.Removing = true }); err != nil {
-				return err
-			}
+			errs = append(errs, u.tell(func(o *disk.Order) { o.Removing = true }))
 		}
 	}
 	for _, id := range change.GetUndo() {
-		if err := e.ask(id); err != nil {
-			return err
-		}
+		errs = append(errs, e.ask(id))
 	}
-	return nil
+	return first(errs)
 }
 
 // assign gives a package its release; the caller holds storing.
@@ -220,7 +216,7 @@ func (e *Engine) assign(a *wire.Assignment) error {
 	}
 	u, err := loadUnit(e, disk.Open(e.dir, key), disk.Order{Package: key})
 	if err != nil {
-		return err
+		return fmt.Errorf("opening the folder of package %s: %w", key, err)
 	}
 	if err := u.tell(change); err != nil {
 		return err

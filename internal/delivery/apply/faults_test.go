@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -379,4 +381,25 @@ func TestNothingIsPrunedWhileReadsLie(t *testing.T) {
 			return nil
 		})
 	}
+}
+
+// TestOneOrderThatCannotBeStored keeps no other from being: it is named, and the rest is carried out.
+func TestOneOrderThatCannotBeStored(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(s.release("shop/old", "r1", s.configMap("old", nil)))
+	s.reaches("shop/old", "r1", wire.PackageStatus_APPLIED)
+	blocked := filepath.Join(s.dir, "packages", "shop.blocked") // where its folder would be
+	if err := os.WriteFile(blocked, []byte("in the way"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := s.engine.Store(t.Context(), &wire.DesiredState{
+		Assign: []*wire.Assignment{s.release("shop/blocked", "r1", s.configMap("b", nil)), s.release("shop/web", "r1", s.configMap("a", nil))},
+		Remove: []string{"shop/old"},
+	})
+	if err == nil || !strings.Contains(err.Error(), "shop/blocked") {
+		t.Errorf("the error is %v", err)
+	}
+	s.reaches("shop/web", "r1", wire.PackageStatus_APPLIED)
+	s.lacks("old")
 }

@@ -8,6 +8,7 @@ import (
 
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/bundle"
 	encrypted "umbel.dev/umbel/internal/delivery/sealed"
 )
 
@@ -78,8 +79,8 @@ func wordingFor(o disk.Object, err error) wording {
 }
 
 // wordingOf is the same for an object of the inventory.
-func wordingOf(it disk.Item) wording {
-	if it.Sealed {
+func wordingOf(key bundle.Key, it disk.Item) wording {
+	if it.Sealed || key.Group == "" && key.Kind == "Secret" {
 		return member.ExplainUnquoted
 	}
 	return member.Explain

@@ -130,7 +130,7 @@ func (e *Engine) undo(ctx context.Context, d disk.Deletion) (undo disk.Undo) {
 		case errors.Is(err, member.ErrThere), errors.Is(err, errTaken):
 			undo.Left = append(undo.Left, fmt.Sprintf("%s: %s", o.Key, err))
 		default:
-			waits = append(waits, fmt.Errorf("%s: %s", o.Key, explainAs(accountFor(d, u), err, wordingOf(o.Item))))
+			waits = append(waits, fmt.Errorf("%s: %s", o.Key, explainAs(accountFor(d, u), err, wordingOf(o.Key, o.Item))))
 		}
 	}
 	undo.Left = undo.Left[:min(len(undo.Left), maxNamed)]

@@ -35,8 +35,8 @@ type Deletions struct {
 	all map[string]*Deletion
 }
 
-// Limits bound the journal of deletions: what is older goes, and the oldest when there are more bytes. The deletion that is
-// under way is kept whatever its size: nothing is deleted that cannot come back.
+// Limits bound the journal of deletions: what is older goes, and the oldest when there are more bytes. The latest deletion is kept
+// whatever its size: nothing is deleted that cannot come back.
 type Limits struct {
 	Age   time.Duration
 	Bytes int64
@@ -96,7 +96,7 @@ const (
 )
 
 // OpenDeletions takes up what is in the folder. A deletion that cannot be read is left there, for people to look at: it
-// stops nothing.
+// stops nothing. One that does not say what it is about goes: a crash came before anything was deleted for it, or while it was forgotten.
 func OpenDeletions(dir string, limits Limits) (*Deletions, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -107,8 +107,14 @@ func OpenDeletions(dir string, limits Limits) (*Deletions, error) {
 	}
 	d := &Deletions{dir: dir, limits: limits, all: map[string]*Deletion{}}
 	for _, entry := range entries {
-		if found, err := d.open(entry.Name()); err == nil {
+		found, err := d.open(entry.Name())
+		switch {
+		case err == nil:
 			d.all[found.ID] = found
+		case errors.Is(err, fs.ErrNotExist) && entry.IsDir():
+			if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return d, nil
@@ -369,10 +375,11 @@ func (d *Deletions) List() []Deletion {
 // either direction, stays.
 func (d *Deletions) Trim(now time.Time) (trimmed bool, err error) {
 	var bytes int64
-	for _, one := range d.List() {
+	for i, one := range d.List() {
 		bytes += one.bytes
 		underWay := !one.Closed || one.Undo != nil && !one.Undo.Done
-		if underWay || bytes <= d.limits.Bytes && now.Sub(one.At) <= d.limits.Age {
+		fits := i == 0 || bytes <= d.limits.Bytes
+		if underWay || fits && now.Sub(one.At) <= d.limits.Age {
 			continue
 		}
 		bytes -= one.bytes
