@@ -37,6 +37,8 @@ type Plan struct {
 
 	// keys are all that were looked at and are there.
 	keys []bundle.Key
+	// saves is the plan that the hub is to keep, where the Package requires one.
+	saves *v1alpha1.Plan
 }
 
 // Difference is an object that would not stay as it is, or of which that cannot be told.

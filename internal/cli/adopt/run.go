@@ -20,9 +20,11 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/fleet"
 	"umbel.dev/umbel/internal/cli/output"
+	saved "umbel.dev/umbel/internal/cli/plan"
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/delivery/outgoing"
+	"umbel.dev/umbel/internal/delivery/preview"
 	"umbel.dev/umbel/internal/delivery/source"
 )
 
@@ -143,8 +145,8 @@ func (m *move) read(ctx context.Context) (*v1alpha1.Package, *origin.Managed, er
 	if err := m.source(pkg, managed); err != nil {
 		return nil, nil, err
 	}
-	if there != nil {
-		return pkg, managed, fits(there, pkg)
+	if there != nil { // what else it says by now counts on this cluster as well
+		return there, managed, fits(there, pkg)
 	}
 	return pkg, managed, nil
 }
@@ -189,7 +191,24 @@ func (m *move) look(ctx context.Context, pkg *v1alpha1.Package, plan *Plan, from
 		return nil, err
 	}
 	seen, err := m.member.Look(ctx, objects, member.How{From: from, Rules: rules})
+	if err == nil && pkg.Spec.Plan == v1alpha1.PlanRequired {
+		err = m.foresee(ctx, plan, contents, rules)
+	}
 	return seen, m.onMember(ctx, err)
+}
+
+// foresee makes the plan that the Package requires.
+func (m *move) foresee(ctx context.Context, plan *Plan, contents *delivery.Contents, rules outgoing.Rules) error {
+	content, err := preview.Prepare(plan.Package, contents.Classes[0].Entries)
+	if err != nil {
+		return err
+	}
+	look, err := m.member.Foresee(ctx, content.Under(rules))
+	if err != nil {
+		return err
+	}
+	plan.saves, err = saved.Single(plan.Package, plan.Source, contents, plan.Cluster, look)
+	return err
 }
 
 // files are those of the Package's source, and what they are called.
@@ -261,7 +280,11 @@ func (m *move) takeOver(ctx context.Context, pkg *v1alpha1.Package, managed *ori
 			if note.Package, err = m.book.open(ctx, pkg, cluster); err != nil {
 				return err
 			}
-			return m.onMember(ctx, m.memory().remember(ctx, note))
+			if err := m.onMember(ctx, m.memory().remember(ctx, note)); err != nil || plan.saves == nil {
+				return err
+			}
+			_, err = saved.Save(ctx, m.hub, plan.saves)
+			return err
 		}},
 		{"stopped: " + m.from.String(), func(*progress.Step) error { return m.onMember(ctx, m.from.Stop(ctx, m.control)) }},
 		{"the agent of " + m.Cluster + " holds it", func(step *progress.Step) error {

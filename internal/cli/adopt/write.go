@@ -94,6 +94,9 @@ func (p *Plan) write(w io.Writer, palette output.Palette) {
 			}
 		}
 	}
+	if p.saves != nil {
+		fmt.Fprintf(w, "\nNote: the package requires a plan, and this is kept as one: the agent does what it says, and nothing else\n")
+	}
 	for _, note := range p.Notes {
 		fmt.Fprintf(w, "\nNote: %s\n", note)
 	}

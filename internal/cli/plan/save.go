@@ -18,6 +18,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/preview"
 )
 
 // maxText is how long the texts of a saved plan may be.
@@ -39,22 +40,37 @@ func (o *Options) save(ctx context.Context, hub *client.Hub, plan *Plan, content
 	if err != nil {
 		return err
 	}
-	namespace, name := plan.Package.Split()
-	pkg := &v1alpha1.Package{}
-	if err := hub.Get(ctx, kube.ObjectKey{Namespace: namespace, Name: name}, pkg); err != nil {
-		return fmt.Errorf("a plan is kept beside its package: %w", err)
-	}
-	if err := controllerutil.SetOwnerReference(pkg, saved, hub.Scheme()); err != nil {
+	pkg, err := Save(ctx, hub, saved)
+	if err != nil {
 		return err
-	}
-	if err := hub.Create(ctx, saved); err != nil {
-		return fmt.Errorf("saving the plan: %w", err)
 	}
 	o.said(plan, saved, pkg)
 	if o.Exit && plan.changes() {
 		return exit.Status(Changes)
 	}
 	return nil
+}
+
+// Save keeps a plan on the hub, beside its Package.
+func Save(ctx context.Context, hub kube.Client, plan *v1alpha1.Plan) (*v1alpha1.Package, error) {
+	pkg := &v1alpha1.Package{}
+	if err := hub.Get(ctx, kube.ObjectKey{Namespace: plan.Namespace, Name: plan.Spec.PackageRef.Name}, pkg); err != nil {
+		return nil, fmt.Errorf("a plan is kept beside its package: %w", err)
+	}
+	if err := controllerutil.SetOwnerReference(pkg, plan, hub.Scheme()); err != nil {
+		return nil, err
+	}
+	if err := hub.Create(ctx, plan); err != nil {
+		return nil, fmt.Errorf("saving the plan: %w", err)
+	}
+	return pkg, nil
+}
+
+// Single is a plan, as the hub keeps it, of what a package does to one cluster; source says for people what was rendered.
+func Single(key v1alpha1.PackageKey, source string, contents *delivery.Contents, cluster v1alpha1.ClusterName, look *preview.Preview) (*v1alpha1.Plan, error) {
+	p := &Plan{Package: key, Source: source}
+	p.add(seen{cluster: cluster, Preview: look})
+	return p.keep(contents)
 }
 
 // said tells what came of it, beside the plan itself.

@@ -29,6 +29,7 @@ import (
 	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/delivery/outgoing"
+	"umbel.dev/umbel/internal/delivery/preview"
 )
 
 // inFlight is how many requests are under way at a time, and page how many objects are listed at a time.
@@ -150,6 +151,15 @@ func (c *Cluster) look(ctx context.Context, o outgoing.Object, how How) (Seen, e
 		return s, fmt.Errorf("%s: %w", key, err)
 	}
 	return s, nil
+}
+
+// Foresee says what a content would change, as its agent finds it before it writes.
+func (c *Cluster) Foresee(ctx context.Context, content *preview.Content) (*preview.Preview, error) {
+	looks, err := preview.Open(c.config)
+	if err != nil {
+		return nil, err
+	}
+	return looks.Of(ctx, content)
 }
 
 // conflictsWith says whether an error is a conflict with the managers, and with nobody else.
