@@ -49,6 +49,7 @@ func TestFleet(t *testing.T) {
 			s.holds(cluster, "fleet", "cluster", "name", cluster)
 		}
 	})
+	s.with("the first delivery of a newcomer", firstDelivery)
 	s.with("labels say what a cluster gets", labels)
 	s.with("a cluster is drained and filled again", drained)
 	s.with("why is it here and not there", explained)
