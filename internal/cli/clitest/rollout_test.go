@@ -87,6 +87,7 @@ func TestRolloutStory(t *testing.T) {
 	f.says(t, "rollout approve shop", said{Out: "rollout/shop-2 approved: before stage prod\n"})
 	f.says(t, "rollout approve shop --stage prod --point Before", said{Out: "rollout/shop-2: nothing to change\n"})
 	f.says(t, "rollout approve shop", said{Out: "rollout/shop-2 approved: after stage prod\n"})
+	f.says(t, "rollout approve shop", said{Out: "rollout/shop-2: nothing to change\n"}) // nothing waits for more
 	f.says(t, "rollout pause shop", said{Out: "rollout/shop-2 paused\n"})
 	f.says(t, "rollout pause shop", said{Out: "rollout/shop-2: nothing to change\n"})
 	f.says(t, "rollout resume shop --excuse", said{Out: "rollout/shop-2 resumed\n"})
@@ -154,4 +155,13 @@ func TestRolloutMisused(t *testing.T) {
 	if got := f.run(t.Context(), "rollout", "status", "nothing"); got.Code != 1 || !strings.Contains(got.Err, "nothing") {
 		t.Errorf("no such package: %+v", got)
 	}
+}
+
+// TestApproveWhatDoesNotWait: nothing was approved, and that is said with how to do it ahead of time.
+func TestApproveWhatDoesNotWait(t *testing.T) {
+	f := newFleet(t)
+	f.rolls(t)
+	f.becomes(t, "shop-2", func(s *v1alpha1.RolloutStatus) { s.Stages[0].Step = v1alpha1.StageMoving })
+	f.says(t, "rollout approve shop", said{Code: 1, Err: "error: stage dev of shop-2 waits for no approval; `--stage prod --point Before` approves ahead of time\n"})
+	f.says(t, "rollout approve shop --stage prod --point Before", said{Out: "rollout/shop-2 approved: before stage prod\n"})
 }

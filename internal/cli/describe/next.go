@@ -18,7 +18,7 @@ func (d *packageDossier) next(moment view.Moment) []string {
 		if c.Type == v1alpha1.ConditionReady {
 			continue // it repeats one of the others
 		}
-		if step := d.step(c.Reason); step != "" {
+		if step := d.step(c.Reason); step != "" && !slices.Contains(steps, step) {
 			steps = append(steps, step)
 		}
 	}
@@ -62,6 +62,16 @@ func (d *packageDossier) step(reason string) string {
 		return fmt.Sprintf("`git ls-remote %s` lists the branches and tags that exist; spec.source.git asks for %q", from.URL, from.Version)
 	case v1alpha1.ReasonPathNotFound:
 		return fmt.Sprintf("spec.source.%s.path is %q: correct it, or put the folder into %s", from.Field, from.Path, from.Version)
+	case v1alpha1.ReasonKeysInvalid:
+		return fmt.Sprintf("correct the keys that the message names, then `umbel refresh package %s%s`; docs/operate/signatures.md says what they look like", pkg.Name, where)
+	case v1alpha1.ReasonNotVerified, v1alpha1.ReasonWentBack:
+		return "have somebody sign whom spec.source." + from.Field + ".verify allows, or add their key there; until then clusters keep what they hold (docs/operate/signatures.md)"
+	case v1alpha1.ReasonPlanRequired:
+		return v1alpha1.SavePlan(v1alpha1.KeyOf(pkg.Namespace, pkg.Name)) + ", in a clone of the source; until then clusters keep what they hold"
+	case v1alpha1.ReasonRollingOut, v1alpha1.ReasonRolloutHalted, v1alpha1.ReasonRolledBack:
+		return fmt.Sprintf("`umbel rollout status %s%s` says how far it is, and what it waits for", pkg.Name, where)
+	case v1alpha1.ReasonValuesInvalid:
+		return fmt.Sprintf("make the ConfigMap or Secret in namespace %s that the message names, or correct spec.helm.valuesFrom", pkg.Namespace)
 	case v1alpha1.ReasonRenderFailed, v1alpha1.ReasonEmptyRender:
 		if pkg.Spec.Source.Inline != nil {
 			return "correct the object in spec.source.inline that the message names; until then clusters keep what they hold"

@@ -2,10 +2,12 @@ package describe
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -35,6 +37,15 @@ func TestPage(t *testing.T) {
 	for i := range pending.Status.Conditions {
 		pending.Status.Conditions[i].Reason, pending.Status.Conditions[i].Message = v1alpha1.ReasonPendingApproval, "the cluster waits for approval"
 	}
+	unplaced := clitest.Shop()
+	unplaced.Status.Release = ""
+	for reason, kind := range map[string]string{
+		v1alpha1.ReasonPlacementNotFound: v1alpha1.ConditionPlaced, v1alpha1.ReasonKeysInvalid: v1alpha1.ConditionVerified, v1alpha1.ReasonPlanRequired: v1alpha1.ConditionPlanned,
+	} {
+		meta.SetStatusCondition(&unplaced.Status.Conditions, clitest.Condition(kind, metav1.ConditionFalse, reason, "it is so"))
+	}
+	meta.SetStatusCondition(&unplaced.Status.Conditions, clitest.Condition(v1alpha1.ConditionDelivered, metav1.ConditionUnknown, v1alpha1.ReasonPlacementNotFound, "without a placement nobody can say"))
+	slices.SortFunc(unplaced.Status.Conditions, func(a, b metav1.Condition) int { return strings.Compare(a.Type, b.Type) })
 	cases := []struct {
 		reason string
 		golden string
@@ -46,6 +57,7 @@ func TestPage(t *testing.T) {
 		{reason: "wide adds when clusters were seen, and digests", golden: "package-wide.txt", about: aboutShop(clitest.Alive()), moment: clitest.Alive(), wide: true},
 		{reason: "a silent hub knows no state", golden: "package-silent-hub.txt", about: aboutShop(clitest.Silent()), moment: clitest.Silent()},
 		{reason: "a source that cannot be fetched says what to try", golden: "package-broken.txt", about: &packageDossier{Package: clitest.Broken()}, moment: clitest.Alive()},
+		{reason: "each step is told once", golden: "package-steps.txt", about: &packageDossier{Package: unplaced}, moment: clitest.Alive()},
 		{reason: "a cluster as it should be, with its last repair", golden: "cluster.txt", about: &clusterDossier{Cluster: &clusters[2]}, moment: clitest.Alive()},
 		{reason: "a cluster that is cut off", golden: "cluster-unknown.txt", about: &clusterDossier{Cluster: &clusters[3]}, moment: clitest.Alive()},
 		{reason: "a cluster that fails", golden: "cluster-failing.txt", about: &clusterDossier{Cluster: &clusters[0]}, moment: clitest.Alive(), wide: true},

@@ -33,6 +33,9 @@ func (a *Account) conclude(s *Scene, moment view.Moment) {
 	switch a.State {
 	case view.Ready:
 		a.Summary = fmt.Sprintf("%s is on %s: the current release is applied and healthy", name, a.Cluster)
+		if step := a.first(Approval, fail); step != nil && step.Check == v1alpha1.ConditionPlanned {
+			a.Summary += "; a newer one waits for a plan"
+		}
 	case view.Failing:
 		a.Summary = fmt.Sprintf("%s fails on %s: %s", name, a.Cluster, message)
 	case view.Unknown:
@@ -47,7 +50,7 @@ func (a *Account) conclude(s *Scene, moment view.Moment) {
 		if step := a.first(Rollout, unknown); step != nil {
 			message = step.Message
 		} else if a.held(s.Cluster) == nil {
-			message = a.reason(Team, Render, Source, Connection)
+			message = a.reason(Team, Approval, Render, Source, Connection)
 		}
 		a.Summary = fmt.Sprintf("%s is on its way to %s: %s", name, a.Cluster, message)
 	default:
@@ -86,7 +89,10 @@ func (a *Account) reason(stages ...Stage) string {
 
 // next says what to do about the first step that failed, or else the first of which nothing is known.
 func next(a *Account, s *Scene) []string {
-	if a.first(Approval, fail) != nil {
+	if step := a.first(Approval, fail); step != nil {
+		if step.Check == v1alpha1.ConditionPlanned {
+			return []string{v1alpha1.SavePlan(a.Package) + ", in a clone of the source"}
+		}
 		return []string{v1alpha1.ApproveDeletes(a.Package)}
 	}
 	if last := a.first(Placement, fail); last != nil && (a.State == NotHere || a.State == NotSelected || a.State == view.Removing) {

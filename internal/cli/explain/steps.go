@@ -145,6 +145,9 @@ func (a *Account) render(s *Scene) {
 	a.condition(Render, s.Package, v1alpha1.ConditionRendered)
 	release := s.Release
 	switch {
+	case s.Package.Status.Release == "" && meta.IsStatusConditionFalse(s.Package.Status.Conditions, v1alpha1.ConditionPlanned):
+		a.add(Render, unknown, "release", "there is none yet that clusters are told: the first waits for a plan", metav1.Time{})
+		return
 	case s.Package.Status.Release == "":
 		a.add(Render, fail, "release", "there is none yet: nothing of it has rendered", metav1.Time{})
 		return

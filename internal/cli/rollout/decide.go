@@ -148,7 +148,8 @@ func newApproveCmd(f *client.Factory) *cobra.Command {
 }
 
 func approve(r *v1alpha1.Rollout, stage, point string) (string, error) {
-	if stage == "" {
+	itsTurn := stage == ""
+	if itsTurn {
 		at := current(r)
 		if at == nil {
 			return "", fmt.Errorf("%s waits for no approval: every stage is done", r.Name)
@@ -170,7 +171,23 @@ func approve(r *v1alpha1.Rollout, stage, point string) (string, error) {
 	if point != "" && point != string(v1alpha1.ApproveBefore) && point != string(v1alpha1.ApproveAfter) {
 		return "", exit.Usagef("--point is Before or After, not %q", point)
 	}
+	if ahead := awaited(r); itsTurn && ahead.Stage != "" {
+		return "", fmt.Errorf("stage %s of %s waits for no approval; `--stage %s --point %s` approves ahead of time", stage, r.Name, ahead.Stage, ahead.Point)
+	}
 	return "", errAlreadySo
+}
+
+// awaited is the first approval that the rollout will wait for, and has not got; empty when there is none.
+func awaited(r *v1alpha1.Rollout) v1alpha1.RolloutApproval {
+	for _, stage := range r.Status.Stages {
+		for _, point := range r.Spec.Strategy.Stage(stage.Name).Approvals {
+			agreed := v1alpha1.RolloutApproval{Stage: stage.Name, Point: point}
+			if stage.Step != v1alpha1.StageDone && !slices.Contains(r.Spec.Approvals, agreed) {
+				return agreed
+			}
+		}
+	}
+	return v1alpha1.RolloutApproval{}
 }
 
 func stages(r *v1alpha1.Rollout) []string {

@@ -90,6 +90,9 @@ func (m Moment) state(fleet Fleet, cluster *v1alpha1.MemberCluster, held *v1alph
 		return s
 	}
 	s.State, s.Message = progress(held, leaving)
+	if held == nil && !leaving && fleet.Package.Status.Release == "" {
+		s.Message = "there is no release that it could be told"
+	}
 	if s.State == Ready && !fleet.current(held) {
 		s.State, s.Message = Progressing, "it still holds "+held.Release
 	}
@@ -133,7 +136,7 @@ func progress(held *v1alpha1.MemberPackage, leaving bool) (State, string) {
 	case held.Phase == v1alpha1.PackageApplying:
 		return Progressing, held.Message
 	case !settled(held):
-		return Progressing, fmt.Sprintf("%d of %d objects are not healthy yet", held.Objects-held.Healthy, held.Objects)
+		return Progressing, cmp.Or(held.Message, fmt.Sprintf("%d of %d objects are not healthy yet", held.Objects-held.Healthy, held.Objects))
 	case held.DeletesHeld != nil:
 		return Progressing, held.DeletesHeld.Describe(held.Release) + "; " + v1alpha1.ApproveDeletes(held.Package)
 	}

@@ -139,6 +139,9 @@ func clean(folder string) string {
 // get reads an object by which another one is told what to do.
 func get(ctx context.Context, c *member.Cluster, gvr schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error) {
 	o, err := c.Resource(gvr).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
+		return nil, fmt.Errorf("there are no %s in version %s: what is to be taken over is not installed there, or is another version", gvr.GroupResource(), gvr.Version)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s %s/%s: %w", gvr.GroupResource(), namespace, name, err)
 	}
