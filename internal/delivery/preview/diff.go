@@ -122,11 +122,17 @@ func hide(before, after map[string]any) {
 	hideApplied(after)
 }
 
-// hideApplied hides what `kubectl apply` keeps of a Secret in an annotation.
+// keepers are annotations in which `kubectl apply`, Fleet and kapp keep the whole object as they applied it.
+var keepers = []string{
+	"kubectl.kubernetes.io/last-applied-configuration", "objectset.rio.cattle.io/applied", "kapp.k14s.io/original", "kapp.k14s.io/original-diff",
+}
+
+// hideApplied hides what others keep of a Secret in annotations.
 func hideApplied(o map[string]any) {
-	const kept = "kubectl.kubernetes.io/last-applied-configuration"
-	if _, has, _ := unstructured.NestedString(o, "metadata", "annotations", kept); has {
-		_ = unstructured.SetNestedField(o, hidden, "metadata", "annotations", kept) // its parents are there
+	for _, kept := range keepers {
+		if _, has, _ := unstructured.NestedString(o, "metadata", "annotations", kept); has {
+			_ = unstructured.SetNestedField(o, hidden, "metadata", "annotations", kept) // its parents are there
+		}
 	}
 }
 

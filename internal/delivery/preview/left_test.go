@@ -3,10 +3,12 @@ package preview
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
@@ -90,5 +92,22 @@ func TestPreviewOfWhatIsLeftToOthers(t *testing.T) {
 		if c.Action == Update && c.Problem != problem {
 			t.Errorf("the agent would refuse it: %+v", c)
 		}
+	}
+}
+
+// TestNobodysCopyOfASecretIsShown: others keep the whole object in an annotation, and the difference is beside that.
+func TestNobodysCopyOfASecretIsShown(t *testing.T) {
+	secret := func(value string) *unstructured.Unstructured {
+		annotations := map[string]any{"another": value}
+		for _, kept := range keepers {
+			annotations[kept] = "marker-" + value
+		}
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "a", "annotations": annotations}, "data": map[string]any{"x": "bWFya2Vy"},
+		}}
+	}
+	diff, err := Difference(secret("old"), secret("new"))
+	if err != nil || !strings.Contains(diff, "+    another: new") || strings.Contains(diff, "marker") || strings.Contains(diff, "bWFya2Vy") {
+		t.Errorf("%v, %s", err, diff)
 	}
 }
