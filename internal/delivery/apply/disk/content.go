@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -29,6 +30,8 @@ type Content struct {
 	// Order is which of them come after which.
 	Order asks.Order
 	file  *os.File
+	// bare are the keys of objects with namespaces by what they are without, made when somebody first asks for an object that has none.
+	bare func() map[bundle.Key]bundle.Key
 }
 
 // Object is where the bytes of one object are, and what they say.
@@ -100,6 +103,7 @@ func (f *Folder) Unpack(key v1alpha1.PackageKey, digest string) (*Content, error
 		return nil, errors.Join(err, file.Close())
 	}
 	c := &Content{Digest: digest, file: file, Objects: map[bundle.Key]Object{}}
+	c.bare = sync.OnceValue(c.withoutNamespaces)
 	if err := c.fill(raw, key); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -174,13 +178,22 @@ func (c *Content) Find(key bundle.Key) (Object, bool) {
 		return o, ok
 	}
 	if key.Namespace == "" {
-		for written, o := range c.Objects {
-			if written.Namespace = ""; written == key {
-				return o, true
-			}
-		}
+		written, ok := c.bare()[key]
+		return c.Objects[written], ok
 	}
 	return Object{}, false
+}
+
+// withoutNamespaces makes bare. Of two that differ in their namespaces alone it has one: a kind without namespaces has no two.
+func (c *Content) withoutNamespaces() map[bundle.Key]bundle.Key {
+	bare := map[bundle.Key]bundle.Key{}
+	for written := range c.Objects {
+		if key := written; key.Namespace != "" {
+			key.Namespace = ""
+			bare[key] = written
+		}
+	}
+	return bare
 }
 
 // Size is how many bytes are sent.
