@@ -378,5 +378,9 @@ func (c *Controller) release(ctx context.Context, v *visit, spec v1alpha1.Releas
 }
 
 func (v *visit) released(r *v1alpha1.Release) {
-	v.happened(corev1.EventTypeNormal, "Released", "Release", "Released %s as %s in %d variants", source.Short(r.Spec.Revision), r.Name, len(r.Spec.Variants))
+	variants := ""
+	if n := len(r.Spec.Variants); n > 1 {
+		variants = fmt.Sprintf(" in %d variants", n)
+	}
+	v.happened(corev1.EventTypeNormal, "Released", "Release", "Released %s as %s%s", source.Short(r.Spec.Revision), r.Name, variants)
 }

@@ -82,6 +82,10 @@ func TestGet(t *testing.T) {
 			want: said{Err: "error: there is no kind \"rollouts\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); `umbel rollout history PACKAGE` shows the rollouts of a package\n", Code: 2},
 		},
 		{
+			reason: "a kind that kubectl shows", args: "get plans",
+			want: said{Err: "error: there is no kind \"plans\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); kubectl reads Plans from the hub's API: `kubectl get plans.umbel.dev -A`, and `umbel plan PACKAGE` makes one\n", Code: 2},
+		},
+		{
 			reason: "a kind that another command shows", args: "get agentupgrades",
 			want: said{Err: "error: there is no kind \"agentupgrades\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); `umbel upgrade status` shows the upgrade of the agents\n", Code: 2},
 		},

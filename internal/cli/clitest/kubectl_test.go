@@ -51,9 +51,9 @@ func TestKubectl(t *testing.T) {
 	ran := said{Out: "delete role pod-reader -n shop / some input\nserver: https://127.0.0.1:7443/clusters/prod-eu\n", Code: 7}
 	expect("arguments, input and exit code pass through", ran, "prod-eu", "--", "delete", "role", "pod-reader", "-n", "shop")
 	expect("without -- as well", ran, "prod-eu", "delete", "role", "pod-reader", "-n", "shop")
-	expect("no cluster", said{
-		Err: "error: name the cluster that kubectl is to work on: `umbel kubectl --help` shows examples\n", Code: 2,
-	})
+	nameless := said{Err: "error: name the cluster that kubectl is to work on, before --: `umbel kubectl --help` shows examples\n", Code: 2}
+	expect("no cluster", nameless)
+	expect("kubectl's arguments alone", nameless, "--", "get", "pods")
 	left, err := os.ReadDir(os.Getenv("TMPDIR"))
 	if err != nil {
 		t.Fatal(err)

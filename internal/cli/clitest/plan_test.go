@@ -170,3 +170,12 @@ func TestPlan(t *testing.T) {
 		}
 	}
 }
+
+// TestPlanFarFromTheSource: where there is no working tree, it is said of what to have one.
+func TestPlanFarFromTheSource(t *testing.T) {
+	f := newFleet(t)
+	t.Chdir(t.TempDir())
+	f.says(t, "plan shop --save", said{
+		Err: "error: there is no Git working tree here: run this in a clone of https://git.example.com/fleet.git, or name one with --from\n", Code: 1,
+	})
+}

@@ -126,6 +126,8 @@ func elsewhere(args []string, err error) error {
 		return exit.Usagef("%w; `umbel upgrade status` shows the upgrade of the agents", err)
 	case "rollout":
 		return exit.Usagef("%w; `umbel rollout history PACKAGE` shows the rollouts of a package", err)
+	case "plan":
+		return exit.Usagef("%w; kubectl reads Plans from the hub's API: `kubectl get plans.umbel.dev -A`, and `umbel plan PACKAGE` makes one", err)
 	case "clusterprofile":
 		return exit.Usagef("%w; kubectl reads ClusterProfiles from the hub's API: `kubectl get clusterprofiles -n %s`", err, v1alpha1.SystemNamespace)
 	case "placementdecision":

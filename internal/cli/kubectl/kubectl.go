@@ -46,9 +46,9 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Short:   "Run kubectl on a cluster, through the hub",
 		Long:    "Run kubectl on a cluster, through the connection that its agent keeps with the hub. Everything after the name is kubectl's.",
 		Example: examples,
-		Args: exit.Args(func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New("name the cluster that kubectl is to work on")
+		Args: exit.Args(func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 || cmd.ArgsLenAtDash() == 0 {
+				return errors.New("name the cluster that kubectl is to work on, before --")
 			}
 			return nil
 		}),

@@ -69,6 +69,9 @@ func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Packa
 		return nil, exit.Usagef("the chart comes from a repository of charts: name its folder with --from (`helm pull --untar` makes one)")
 	case from.Inline == nil:
 		root, name, err := o.root(ctx)
+		if errors.Is(err, errNoTree) {
+			return nil, fmt.Errorf("%w: run this in a clone of %s, or name one with --from", err, from.Git.URL)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -88,6 +91,9 @@ func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Packa
 	return found, nil
 }
 
+// errNoTree says that somebody is nowhere near the source of the package.
+var errNoTree = errors.New("there is no Git working tree here")
+
 // root is the folder that stands for the root of the repository, and what it is called.
 func (o *Options) root(ctx context.Context) (root, name string, err error) {
 	if root, err = filepath.Abs(o.From); err != nil {
@@ -96,7 +102,7 @@ func (o *Options) root(ctx context.Context) (root, name string, err error) {
 	top, err := git(ctx, root, "rev-parse", "--show-toplevel")
 	switch {
 	case err != nil && o.From == "":
-		return "", "", fmt.Errorf("there is no Git working tree here: run this in one, or name a folder with --from (%w)", err)
+		return "", "", errNoTree
 	case err != nil && o.Ref != "":
 		return "", "", fmt.Errorf("--ref needs a Git repository, and %s is none: %w", root, err)
 	case err != nil:
