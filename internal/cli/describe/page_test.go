@@ -41,6 +41,7 @@ func TestPage(t *testing.T) {
 	unplaced.Status.Release = ""
 	for reason, kind := range map[string]string{
 		v1alpha1.ReasonPlacementNotFound: v1alpha1.ConditionPlaced, v1alpha1.ReasonKeysInvalid: v1alpha1.ConditionVerified, v1alpha1.ReasonPlanRequired: v1alpha1.ConditionPlanned,
+		v1alpha1.ReasonWaiting: v1alpha1.ConditionDependencies,
 	} {
 		meta.SetStatusCondition(&unplaced.Status.Conditions, clitest.Condition(kind, metav1.ConditionFalse, reason, "it is so"))
 	}

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func (a *Account) conclude(s *Scene, moment view.Moment) {
 		}
 		a.Summary = fmt.Sprintf("%s is being removed from %s: %s", name, a.Cluster, a.reason(Source, Placement))
 	case view.Progressing:
-		if step := a.first(Rollout, unknown); step != nil {
+		if step := cmp.Or(a.first(Rollout, fail), a.first(Rollout, unknown)); step != nil {
 			message = step.Message
 		} else if a.held(s.Cluster) == nil {
 			message = a.reason(Team, Approval, Render, Source, Connection)
@@ -130,6 +131,8 @@ func advise(step *Step, s *Scene) string {
 			return fmt.Sprintf("`umbel label cluster %s %s=VALUE` gives the cluster the label that the manifests use", cluster, key)
 		}
 		return ""
+	case step.Check == v1alpha1.ConditionDependencies:
+		return "`umbel describe package NAME` of a package that the message names says why it is not healthy; spec.dependsOn says for which this one waits"
 	case step.Stage == Rollout:
 		return fmt.Sprintf("`umbel rollout status %s%s` says what the rollout waits for", s.Package.Name, namespaced(s.Package.Namespace))
 	case step.Check == "spec.placementRef":

@@ -62,6 +62,11 @@ func TestAccounts(t *testing.T) {
 			meta.SetStatusCondition(&s.Package.Status.Conditions, clitest.Condition(v1alpha1.ConditionPlanned, metav1.ConditionFalse, v1alpha1.ReasonPlanRequired,
 				"commit 4f0c2a9e7b1e waits as release shop-99887766, since nobody has saved a plan of what it changes"))
 		})},
+		{reason: "the cluster waits for another package", golden: "dependency.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			s.Package.Spec.DependsOn, s.Cluster.Status.Packages = []v1alpha1.PackageDependency{{Name: "database"}}, nil
+			meta.SetStatusCondition(&s.Package.Status.Conditions, clitest.Condition(v1alpha1.ConditionDependencies, metav1.ConditionFalse, v1alpha1.ReasonWaiting,
+				"1 cluster waits: prod-eu (there is no package default/database (spec.dependsOn))"))
+		})},
 		{reason: "more than its namespace allows", golden: "quota.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Cluster.Status.Packages = nil
 			meta.SetStatusCondition(&s.Package.Status.Conditions, clitest.Condition(v1alpha1.ConditionDelivered, metav1.ConditionFalse, v1alpha1.ReasonQuotaExceeded,
