@@ -135,3 +135,29 @@ func TestASecretThatWasThereBefore(t *testing.T) {
 	}
 	s.values("keys", maps.Clone(same))
 }
+
+// TestASecretOfAnEarlierAgent: one that sent stringData as it was written owned that, and nothing of data. The values are the agent's
+// from its next apply on, without a conflict and without a change.
+func TestASecretOfAnEarlierAgent(t *testing.T) {
+	s := newStation(t)
+	secrets := s.client.CoreV1().Secrets(s.namespace)
+	before := strings.Replace(s.secret("keys", `{"x":"1","y":"2"}`), `"metadata":{`, `"metadata":{"labels":{"umbel.dev/package":"shop.web"},`, 1)
+	was, err := secrets.Patch(t.Context(), "keys", types.ApplyPatchType, []byte(before), metav1.PatchOptions{FieldManager: "umbel-agent"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.assign(s.release("shop/web", "r1", s.secret("keys", `{"x":"1","y":"2"}`)))
+	s.reaches("shop/web", "r1", wire.PackageStatus_APPLIED)
+	is, err := secrets.Get(t.Context(), "keys", metav1.GetOptions{})
+	if err != nil || is.UID != was.UID {
+		t.Fatalf("it is another one: %v, %v", is, err)
+	}
+	is.Data["x"] = []byte("theirs")
+	if _, err := secrets.Update(t.Context(), is, metav1.UpdateOptions{FieldManager: "kubectl-edit"}); err != nil {
+		t.Fatal(err)
+	}
+	s.values("keys", map[string]string{"x": "1", "y": "2", "file": "marker-file"})
+	s.assign(s.release("shop/web", "r2", s.secret("keys", `{"x":"1"}`)))
+	s.values("keys", map[string]string{"x": "1", "file": "marker-file"})
+}
