@@ -17,6 +17,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
 func TestDriftIsPutBack(t *testing.T) {
@@ -388,6 +389,23 @@ func TestTheMembersStoreGoesBack(t *testing.T) {
 	watch := s.engine.watches.of(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"})
 	s.remove("a")
 	s.hasData("a", map[string]string{"k": "1"})
+	s.eventually("it was put back", func() error { // and not only sent
+		if n := s.status("shop/web").GetRepairs(); n != 1 {
+			return fmt.Errorf("%d repairs", n)
+		}
+		return nil
+	})
+	// An event of the store before would be one of the future: when the last one has come, so have those before it.
+	last := bundle.Key{Kind: "ConfigMap", Namespace: s.namespace, Name: "last"}
+	s.createConfigMap(strings.Replace(s.configMap(last.Name, nil), `"metadata":{`, `"metadata":{"labels":{"umbel.dev/package":"nobody.here"},`, 1))
+	s.eventually("the last event has come", func() error {
+		watch.mu.Lock()
+		defer watch.mu.Unlock()
+		if _, seen := watch.unclaimed[last]; !seen {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 	writes := s.writes.Load()
 	if err := watch.Replace(nil, "1"); err != nil { // the first list after the restore: the object is not on it
 		t.Fatal(err)
