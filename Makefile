@@ -78,6 +78,31 @@ $(BIN)/age-keygen: $(wildcard tools/sops/*)
 	@mkdir -p $(BIN)
 	@cd tools/sops && $(GO_BUILD) -ldflags '-s -w' -o $@ filippo.io/age/cmd/age-keygen
 
+# Cluster API is a module of its own as well: it is started where somebody asks for it, and costs a hub nothing else. Its
+# manifests come from its module too.
+.PHONY: capi
+capi: $(BIN)/umbel-capi ## umbel-capi, Cluster API as one program
+
+$(BIN)/umbel-capi: $(wildcard kube/capi/*.go kube/capi/components/*.go kube/capi/go.*)
+	@mkdir -p $(BIN)
+	@echo "building umbel-capi (Cluster API); the first time this takes two minutes"
+	@cd kube/capi && dir=$$(go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api) && \
+		go run -trimpath ./components $$dir/core $$dir/bootstrap/kubeadm $$dir/controlplane/kubeadm > components.yaml
+	@cd kube/capi && $(GO_BUILD) -ldflags '-s -w' -o $@ .
+
+# Cluster API's own provider for development, unchanged, for tests alone: its clusters and machines are made of nothing but memory.
+.PHONY: capd
+capd: $(BIN)/capd $(BIN)/capd.yaml ## capd, Cluster API's provider for development, with its manifests
+
+$(BIN)/capd: $(wildcard tools/capd/*)
+	@mkdir -p $(BIN)
+	@echo "building capd; the first time this takes a minute"
+	@cd tools/capd && $(GO_BUILD) -ldflags '-s -w' -o $@ sigs.k8s.io/cluster-api/test/infrastructure/docker
+
+$(BIN)/capd.yaml: $(BIN)/capd $(BIN)/umbel-capi
+	@dir=$$(cd tools/capd && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api/test) && cd kube/capi && \
+		go run -trimpath ./components $$dir/infrastructure/docker > $@
+
 # The engines of others, to measure beside our own and to test against. Each wants its own versions of Kubernetes' libraries.
 PEER_SOURCES := $(shell find test/peers -name '*.go' -o -name 'go.*')
 
@@ -98,7 +123,7 @@ $(BIN)/gitopsengine: $(PEER_SOURCES)
 test: deps build lint check-generate unit simulate race e2e ## everything that has to hold before a change lands
 
 .PHONY: unit
-unit: kube dex peers ## tests of single packages, against a real API server where they need one
+unit: kube dex peers capd ## tests of single packages, against a real API server where they need one
 	@scripts/install-deps.sh unit
 	go test -timeout 20m ./...
 
@@ -109,13 +134,13 @@ simulate: ## play SCHEDULES random schedules of rollouts, and check every step; 
 
 RACE := ./internal/...
 .PHONY: race
-race: kube dex ## the unit tests under the race detector (installs gcc where it is missing)
+race: kube dex capd ## the unit tests under the race detector (installs gcc where it is missing)
 	@scripts/install-deps.sh race
 	@scripts/install-deps.sh unit
 	CGO_ENABLED=1 go test -race $(RACE)
 
 .PHONY: e2e
-e2e: deps build dex sops $(BIN)/helm ## the main job and the laws, on real clusters and bad lines
+e2e: deps build dex sops capd $(BIN)/helm ## the main job and the laws, on real clusters and bad lines
 	go test -tags e2e -count 1 -timeout 45m -p 1 ./test/e2e/ ./test/net/...
 
 .PHONY: bench

@@ -20,6 +20,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Plan{}, &PlanList{},
 		&Scope{}, &ScopeList{},
 		&AgentUpgrade{}, &AgentUpgradeList{},
+		&Provider{}, &ProviderList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

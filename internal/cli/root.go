@@ -27,6 +27,7 @@ import (
 	"umbel.dev/umbel/internal/cli/local"
 	"umbel.dev/umbel/internal/cli/login"
 	"umbel.dev/umbel/internal/cli/plan"
+	"umbel.dev/umbel/internal/cli/provider"
 	"umbel.dev/umbel/internal/cli/refresh"
 	"umbel.dev/umbel/internal/cli/restore"
 	"umbel.dev/umbel/internal/cli/rollout"
@@ -82,7 +83,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f), drift.NewCmd(f), secrets.NewCmd(f))
 	add(memberGroup, adopt.NewCmd(f))
 	add(memberGroup, token.NewCmd(f), ca.NewCmd(f), scope.NewCmd(f), upgrade.NewCmd(f))
-	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f))
+	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f), provider.NewCmd(f))
 	add(machineGroup, backup.NewCmd(f), restore.NewCmd(f))
 	add(selfGroup, versionCmd(f))
 	add(selfGroup, login.NewCmd(f), login.NewLogoutCmd(f), whoami.NewCmd(f), login.NewCredentialCmd(f))

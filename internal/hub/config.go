@@ -23,6 +23,9 @@ func Dir(home string) string { return filepath.Join(home, "hub") }
 // AdminKubeconfig is the kubeconfig of a hub with an embedded API.
 func AdminKubeconfig(home string) string { return filepath.Join(Dir(home), "admin.kubeconfig") }
 
+// ProvidersDir is where the hub has what it needs to run providers of Cluster API, in a folder for each.
+func ProvidersDir(home string) string { return filepath.Join(Dir(home), "providers") }
+
 // LogFile is where a hub that was launched in the background writes its log.
 func LogFile(home string) string { return filepath.Join(Dir(home), "logs", "hub.log") }
 

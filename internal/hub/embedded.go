@@ -18,7 +18,7 @@ import (
 var serviceCIDR = netip.MustParsePrefix("10.64.0.0/16")
 
 // onOwnAPI runs serve on an API that it starts, and that outlives it: what serve ends with may have to be written.
-func (o Options) onOwnAPI(ctx context.Context, state State, serve func(context.Context, *rest.Config) error) error {
+func (o Options) onOwnAPI(ctx context.Context, state State, serve func(context.Context, *rest.Config, ...process.Process) error) error {
 	own, err := newEmbedded(o.Home, filepath.Join(o.Programs, "umbel-kube"), state, o.Log)
 	if err != nil {
 		return err
@@ -29,7 +29,7 @@ func (o Options) onOwnAPI(ctx context.Context, state State, serve func(context.C
 	api.Go(func() error { return own.supervisor.Run(apiCtx) })
 	config, err := own.ready(ctx)
 	if err == nil {
-		err = serve(ctx, config)
+		err = serve(ctx, config, own.plane.Collector())
 	}
 	stopAPI()
 	if stopped := api.Wait(); err == nil && ctx.Err() == nil {

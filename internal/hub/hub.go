@@ -21,6 +21,7 @@ import (
 	"umbel.dev/umbel/internal/gateway/replicas"
 	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity/signin"
+	"umbel.dev/umbel/internal/kube/process"
 )
 
 // Options are what Run needs.
@@ -78,8 +79,8 @@ func Run(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	serve := func(ctx context.Context, config *rest.Config) error {
-		return (&hub{Options: o, state: state, config: config}).serve(ctx)
+	serve := func(ctx context.Context, config *rest.Config, collector ...process.Process) error {
+		return (&hub{Options: o, state: state, config: config, collector: collector}).serve(ctx)
 	}
 	if o.Kubeconfig == "" {
 		return o.onOwnAPI(ctx, state, serve)
@@ -115,6 +116,8 @@ type hub struct {
 	Options
 	state  State
 	config *rest.Config
+	// collector collects garbage in the hub's own API; it is empty on an API of somebody else's.
+	collector []process.Process
 
 	audit     *audit.Log
 	api       client.Client // past every cache
@@ -150,6 +153,7 @@ func (h *hub) serve(ctx context.Context) error {
 		h.addProfiles,  // how do tools for many clusters see a member?
 		h.addScopes,    // who may do what on which clusters?
 		h.addUpgrade,   // which agents may become another program now?
+		h.addLifecycle, // how do clusters come to be?
 		h.addGateway,   // which agents are connected, what must they know, what do they say?
 		h.announce,     // how members reach this hub
 	} {

@@ -35,6 +35,7 @@ import (
 	"umbel.dev/umbel/internal/gateway/replicas"
 	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity/signin"
+	"umbel.dev/umbel/internal/lifecycle/capi"
 	"umbel.dev/umbel/internal/lifecycle/local"
 	"umbel.dev/umbel/internal/placement"
 	"umbel.dev/umbel/internal/placement/publish"
@@ -278,6 +279,11 @@ func (h *hub) addProfiles(ctx context.Context) error {
 
 func (h *hub) addUpgrade(context.Context) error {
 	return upgrade.Setup(h.manager, version.Version, time.Now)
+}
+
+// addLifecycle runs nothing until somebody adds a Provider.
+func (h *hub) addLifecycle(context.Context) error {
+	return capi.Setup(h.manager, capi.Needs{Dir: ProvidersDir(h.Home), Programs: h.Programs, Config: h.config, Beside: h.collector, Log: h.Log})
 }
 
 func (h *hub) addGateway(ctx context.Context) error {

@@ -19,6 +19,7 @@ import (
 	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/kube/pidlock"
+	"umbel.dev/umbel/internal/kube/process"
 )
 
 // Restore makes the hub of a backup: on the Kubernetes that the options name, or in their data folder. It does not start it.
@@ -72,7 +73,7 @@ func (o Options) restoreFolder(ctx context.Context, archive *backup.Archive) err
 	if err := placeFiles(Dir(beside.Home), archive, state); err != nil {
 		return err
 	}
-	err = beside.onOwnAPI(ctx, state, func(ctx context.Context, config *rest.Config) error {
+	err = beside.onOwnAPI(ctx, state, func(ctx context.Context, config *rest.Config, _ ...process.Process) error {
 		registry, err := content.NewRegistry(content.RegistryConfig{Dir: filepath.Join(Dir(beside.Home), "registry"), Log: o.Log})
 		if err != nil {
 			return err

@@ -134,5 +134,13 @@ func (c *ControlPlane) afterAPI(component Component, flags []string) process.Pro
 	}
 }
 
+// Collector returns a process that collects garbage and ends namespaces, for a control plane that has no other controllers.
+func (c *ControlPlane) Collector() process.Process {
+	flags := append(c.controllerManagerFlags(), "--controllers=garbage-collector-controller,namespace-controller")
+	collector := c.afterAPI(ControllerManager, flags)
+	collector.After = nil // whoever starts it has an API that serves
+	return collector
+}
+
 func (c *ControlPlane) path(name string) string { return filepath.Join(c.config.Dir, name) }
 func (c *ControlPlane) pki(name string) string  { return filepath.Join(c.config.Dir, "pki", name) }

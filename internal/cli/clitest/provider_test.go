@@ -1,0 +1,96 @@
+package clitest_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/clitest"
+	"umbel.dev/umbel/internal/hub"
+	"umbel.dev/umbel/internal/lifecycle/capi"
+)
+
+func TestProvider(t *testing.T) {
+	f := newFleet(t)
+	home, files := t.TempDir(), t.TempDir()
+	run := func(args ...string) said {
+		t.Helper()
+		return f.run(t.Context(), append([]string{"--home", home, "provider"}, args...)...)
+	}
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(files, name)
+		if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	program := write("program", "#!/bin/true\n")
+	manifests := write("components.yaml", "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: as.dev}\n")
+	none := write("none.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: dev}\n")
+	expect := func(reason string, want said, args ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, run(args...)); diff != "" {
+			t.Errorf("%s: umbel provider %s (-want +got):\n%s", reason, strings.Join(args, " "), diff)
+		}
+	}
+	expect("none yet", said{Err: "No providers, and no Cluster API: `umbel provider add NAME` has the hub run both\n"}, "list")
+	expect("for programs that is a list as well", said{Out: "[]\n"}, "list", "-o", "json")
+	expect("not the hub's machine", said{Err: "error: no hub is in the data folder " + home + ": run this on the hub's machine, with its --home\n", Code: 1},
+		"add", "dev", "--command", program, "--components", manifests)
+	if _, err := hub.LoadState(home, hub.Changes{}); err != nil {
+		t.Fatal(err)
+	}
+	expect("no files", said{Err: "error: say which program (--command) and which manifests (--components): its project releases both\n", Code: 2}, "add", "dev")
+	expect("no name", said{Err: "error: name one provider; what its program is given follows --\n", Code: 2}, "add", "--", "dev")
+	expect("a path", said{Err: "error: \"../dev\" is no name of a provider: lower case letters, digits and '-', at most 63 characters\n", Code: 2}, "add", "../dev")
+	expect("Cluster API itself", said{Err: "error: cluster-api is Cluster API itself: the hub runs it as soon as there is another provider\n", Code: 2}, "add", "cluster-api")
+	expect("manifests of something else", said{Err: "error: --components " + none + ": no CustomResourceDefinition is in the manifests: give the file of components that the provider's project releases\n", Code: 1},
+		"add", "dev", "--command", program, "--components", none)
+	folder := capi.FolderOf(hub.ProvidersDir(home), "dev")
+	if _, err := os.Stat(string(folder)); !os.IsNotExist(err) {
+		t.Errorf("what was refused left a folder: %v", err)
+	}
+	add := []string{"add", "dev", "--command", program, "--components", manifests}
+	expect("added", said{Out: "provider/dev added; `umbel provider list` says whether it serves\n"}, append(add, "--", "--x=1")...)
+	expect("again", said{Out: "provider/dev not changed; `umbel provider list` says whether it serves\n"}, append(add, "--", "--x=1")...)
+	write("program", "#!/bin/false\n")
+	expect("another program", said{Out: "provider/dev changed; `umbel provider list` says whether it serves\n"}, append(add, "--", "--x=1")...)
+	var dev v1alpha1.Provider
+	if err := f.api.Get(t.Context(), kube.ObjectKey{Name: "dev"}, &dev); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.api.Delete(t.Context(), &dev) })
+	copied, err := os.ReadFile(folder.Program())
+	if err != nil || string(copied) != "#!/bin/false\n" {
+		t.Errorf("the hub's machine has the program %q (%v)", copied, err)
+	}
+	wanted := v1alpha1.ProviderSpec{Args: []string{"--x=1"}, Digest: capi.Digest(copied, []byte("apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: as.dev}\n"))}
+	if diff := cmp.Diff(wanted, dev.Spec); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	dev.Status.Conditions = []metav1.Condition{{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonProcessEnds, LastTransitionTime: metav1.Now(),
+		Message: "its process ended (exit status 1) and was started again: /logs/dev.log says why",
+	}}
+	if err := f.api.Status().Update(t.Context(), &dev); err != nil {
+		t.Fatal(err)
+	}
+	f.now = dev.CreationTimestamp.Add(15 * time.Minute)
+	for file, args := range map[string]string{"providers.txt": "list", "providers-wide.txt": "list -o wide", "providers-name.txt": "list -o name"} {
+		got := run(strings.Fields(args)...)
+		if got.Err != "" || got.Code != 0 {
+			t.Errorf("umbel provider %s: %+v", args, got)
+		}
+		clitest.Golden(t, file, got.Out)
+	}
+	expect("no such provider", said{Err: "error: there is no provider \"nope\": `umbel provider list` lists them\n", Code: 1}, "remove", "nope")
+	expect("removed", said{Out: "provider/dev goes when nothing needs it; `umbel provider list -o wide` says what does\n"}, "remove", "dev")
+}

@@ -1,0 +1,137 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	hubs "umbel.dev/umbel/internal/hub"
+	"umbel.dev/umbel/internal/lifecycle/capi"
+)
+
+const addLong = `Have the hub run a provider of Cluster API, unchanged: the program that its project builds, with the manifests that its
+project releases (infrastructure-components.yaml). It is run on the hub's machine, as the hub's user, and does to the hub's API
+what the hub may do: add what you trust.
+
+The program and the manifests are copied to the hub's data folder, so run this on the hub's machine. Of the manifests the kinds
+and webhooks count; their Deployment does not, and cert-manager is not needed. What follows -- is given to the program, before the
+flags of Cluster API's managers by which it finds the hub's API and serves its webhooks. No secret belongs there: the arguments can
+be read in the Provider.
+
+To add a provider again with other files or arguments has it started anew with these.`
+
+const addExamples = `  # Cluster API's own provider for development, with clusters that live in memory
+  umbel provider add dev --command build/bin/capd --components build/bin/capd.yaml -- --feature-gates=ClusterTopology=true
+
+  # does it serve?
+  umbel provider list`
+
+// addOptions are the arguments of `umbel provider add`.
+type addOptions struct {
+	*client.Factory
+	name, command, components string
+	args                      []string
+}
+
+func newAddCmd(f *client.Factory) *cobra.Command {
+	o := &addOptions{Factory: f}
+	cmd := &cobra.Command{
+		Use:               "add NAME --command PROGRAM --components FILE [-- ARG...]",
+		Short:             "Have the hub run a provider",
+		Long:              addLong,
+		Example:           addExamples,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.complete(args, cmd.ArgsLenAtDash()); err != nil {
+				return err
+			}
+			return f.OnHub(cmd.Context(), o.run)
+		},
+	}
+	cmd.Flags().StringVar(&o.command, "command", "", "`PROGRAM` of the provider: a file, or what is found in PATH")
+	cmd.Flags().StringVar(&o.components, "components", "", "`FILE` of manifests that the provider's project releases")
+	return cmd
+}
+
+func (o *addOptions) complete(args []string, dash int) error {
+	if dash < 0 {
+		dash = len(args)
+	}
+	if dash != 1 {
+		return exit.Usagef("name one provider; what its program is given follows --")
+	}
+	o.name, o.args = args[0], args[dash:]
+	if err := checkName(o.name); err != nil {
+		return err
+	}
+	if o.name == v1alpha1.CoreProvider {
+		return exit.Usagef("%s is Cluster API itself: the hub runs it as soon as there is another provider", o.name)
+	}
+	if o.command == "" || o.components == "" {
+		return exit.Usagef("say which program (--command) and which manifests (--components): its project releases both")
+	}
+	return nil
+}
+
+func (o *addOptions) run(ctx context.Context, hub *client.Hub) error {
+	if _, err := hubs.ReadState(o.Home); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("no hub is in the data folder %s: run this on the hub's machine, with its --home", o.Home)
+		}
+		return err
+	}
+	program, manifests, err := o.read()
+	if err != nil {
+		return err
+	}
+	folder := capi.FolderOf(hubs.ProvidersDir(o.Home), o.name)
+	if err := os.MkdirAll(string(folder), 0o700); err != nil {
+		return fmt.Errorf("making the folder of provider %s: %w", o.name, err)
+	}
+	if err := renameio.WriteFile(folder.Program(), program, 0o700); err != nil {
+		return fmt.Errorf("copying the program: %w", err)
+	}
+	if err := renameio.WriteFile(folder.Components(), manifests, 0o600); err != nil {
+		return fmt.Errorf("copying the manifests: %w", err)
+	}
+	provider := &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: o.name}}
+	done, err := controllerutil.CreateOrUpdate(ctx, hub, provider, func() error {
+		provider.Spec.Args, provider.Spec.Digest = o.args, capi.Digest(program, manifests)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	word := map[controllerutil.OperationResult]string{controllerutil.OperationResultCreated: "added", controllerutil.OperationResultUpdated: "changed", controllerutil.OperationResultNone: "not changed"}[done]
+	fmt.Fprintf(o.Out, "provider/%s %s; `umbel provider list` says whether it serves\n", o.name, word)
+	return nil
+}
+
+// read reads both files, and finds out now what the hub would find out later.
+func (o *addOptions) read() (program, manifests []byte, err error) {
+	path, err := exec.LookPath(o.command)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--command %s: %w", o.command, err)
+	}
+	if program, err = os.ReadFile(path); err != nil {
+		return nil, nil, fmt.Errorf("--command: %w", err)
+	}
+	if manifests, err = os.ReadFile(o.components); err != nil {
+		return nil, nil, fmt.Errorf("--components: %w", err)
+	}
+	if err := capi.Check(manifests); err != nil {
+		return nil, nil, fmt.Errorf("--components %s: %w", o.components, err)
+	}
+	return program, manifests, nil
+}

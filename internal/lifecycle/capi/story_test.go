@@ -1,0 +1,501 @@
+package capi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/kube/controlplane"
+	"umbel.dev/umbel/internal/kube/kubetest"
+)
+
+// asHub in the environment makes this test's program one replica of a hub: its value is the kubeconfig.
+const asHub = "UMBEL_TEST_HUB"
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	if kubeconfig := os.Getenv(asHub); kubeconfig != "" {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		if err := serve(ctx, kubeconfig, os.Args[1], os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(kubetest.Main(m))
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
+}
+
+// serve is a replica of a hub that runs nothing but this room.
+func serve(ctx context.Context, kubeconfig, dir, programs string) error {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	scheme, err := newScheme()
+	if err != nil {
+		return err
+	}
+	m, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"},
+		LeaderElection: true, LeaderElectionID: "hub", LeaderElectionNamespace: metav1.NamespaceDefault, LeaderElectionReleaseOnCancel: true,
+		LeaseDuration: new(6 * time.Second), RenewDeadline: new(4 * time.Second), RetryPeriod: new(time.Second),
+	})
+	if err != nil {
+		return err
+	}
+	if err := Setup(m, Needs{Dir: dir, Programs: programs, Config: config, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}); err != nil {
+		return err
+	}
+	return m.Start(ctx)
+}
+
+// world is a hub's API with replicas of a hub.
+type world struct {
+	*testing.T
+	client.Client
+	kubeconfig, programs string
+	holder               map[string]*replica
+}
+
+// replica is one of them, with a folder of its own.
+type replica struct {
+	dir     string
+	command *exec.Cmd
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	api, err := kubetest.Run(t.Context(), controlplane.ControllerManager)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(api.Stop)
+	kubetest.InstallCRDs(t, api.Config)
+	scheme, err := newScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(api.Config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kube, err := kubetest.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, Client: c, kubeconfig: kubetest.Kubeconfig(t, api.Config), programs: filepath.Dir(kube)}
+	for _, name := range []string{coreProgram, "capd", "capd.yaml"} {
+		if _, err := os.Stat(filepath.Join(w.programs, name)); err != nil {
+			t.Fatalf("%v: `make capd` builds it", err)
+		}
+	}
+	return w
+}
+
+// hub starts a replica, on whose machine the provider dev lies.
+func (w *world) hub() *replica {
+	w.Helper()
+	dir := w.TempDir()
+	dev := FolderOf(dir, "dev")
+	err := errors.Join(
+		os.MkdirAll(string(dev), 0o700),
+		os.Symlink(filepath.Join(w.programs, "capd"), dev.Program()), os.Symlink(filepath.Join(w.programs, "capd.yaml"), dev.Components()),
+	)
+	if err != nil {
+		w.Fatal(err)
+	}
+	r := &replica{dir: dir, command: exec.Command(os.Args[0], dir, w.programs)}
+	r.command.Env = append(os.Environ(), asHub+"="+w.kubeconfig)
+	r.command.Stderr = os.Stderr
+	if err := r.command.Start(); err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(r.end)
+	return r
+}
+
+// end ends a replica in order, kill as a machine that dies.
+func (r *replica) end() {
+	if r.command.ProcessState == nil {
+		_ = r.command.Process.Signal(syscall.SIGTERM)
+		_ = r.command.Wait()
+	}
+}
+
+func (r *replica) kill() {
+	_ = r.command.Process.Kill()
+	_ = r.command.Wait()
+}
+
+// runs returns the process of a replica's provider, 0 when there is none: its kubeconfig in the arguments tells whose it is.
+func (r *replica) runs(w *world, provider string) int {
+	w.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		args, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
+		if err == nil && strings.Contains(string(args), "--kubeconfig="+FolderOf(r.dir, provider).kubeconfig()+"\x00") {
+			return pid
+		}
+	}
+	return 0
+}
+
+func (w *world) eventually(what string, within time.Duration, check func(context.Context) error) {
+	w.Helper()
+	begun := time.Now()
+	var last error
+	err := wait.PollUntilContextTimeout(w.Context(), 100*time.Millisecond, within, true, func(ctx context.Context) (bool, error) {
+		last = check(ctx)
+		return last == nil, nil
+	})
+	if err != nil {
+		w.Fatalf("%s: %v (last: %v)", what, err, last)
+	}
+	w.Logf("%s: after %s", what, time.Since(begun).Round(100*time.Millisecond))
+}
+
+// reason checks that a Provider is Ready, or not, for a reason.
+func (w *world) reason(provider, want string, in ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var p v1alpha1.Provider
+		if err := w.Get(ctx, client.ObjectKey{Name: provider}, &p); err != nil {
+			return err
+		}
+		ready := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
+		if ready == nil {
+			return errors.New("nothing is said of it")
+		}
+		for _, part := range in {
+			if !strings.Contains(ready.Message, part) {
+				return fmt.Errorf("%s: %s: nothing of %q", ready.Reason, ready.Message, part)
+			}
+		}
+		if ready.Reason != want {
+			return fmt.Errorf("%s: %s", ready.Reason, ready.Message)
+		}
+		return nil
+	}
+}
+
+func object(kind, name string) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{}
+	o.SetGroupVersionKind(schema.GroupVersionKind{Group: "cluster.x-k8s.io", Version: "v1beta2", Kind: kind})
+	o.SetNamespace(metav1.NamespaceDefault)
+	o.SetName(name)
+	return o
+}
+
+func (w *world) gone(o client.Object) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := w.Get(ctx, client.ObjectKeyFromObject(o), o)
+		if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+			return nil
+		}
+		return fmt.Errorf("%s %s is there (%v)", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
+	}
+}
+
+// create makes the objects of a file of testdata.
+func (w *world) create(file string) []*unstructured.Unstructured {
+	w.Helper()
+	raw, err := os.ReadFile(filepath.Join("testdata", file))
+	if err != nil {
+		w.Fatal(err)
+	}
+	objects, err := Parse(raw)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, o := range objects {
+		o.SetNamespace(metav1.NamespaceDefault)
+		if err := w.Create(w.Context(), o); err != nil {
+			w.Fatalf("%s %s: %v", o.GetKind(), o.GetName(), err)
+		}
+	}
+	return objects
+}
+
+// TestAClusterFromItsClassToItsEnd is the whole way, with Cluster API's own in-memory provider in the place of an
+// infrastructure. In the middle of it the hub that leads dies.
+func TestAClusterFromItsClassToItsEnd(t *testing.T) {
+	w := newWorld(t)
+	first := w.hub()
+	w.eventually("a hub leads", 30*time.Second, func(ctx context.Context) error {
+		return w.leads(ctx, first)
+	})
+	second := w.hub()
+	crd := &metav1.PartialObjectMetadata{}
+	crd.SetGroupVersionKind(crds)
+	crd.Name = "clusters.cluster.x-k8s.io"
+	if err := w.gone(crd)(t.Context()); err != nil {
+		t.Errorf("before anybody asked: %v", err)
+	}
+
+	dev := &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "dev"}, Spec: v1alpha1.ProviderSpec{Args: []string{"--feature-gates=ClusterTopology=true"}}}
+	if err := w.Create(t.Context(), dev); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("Cluster API serves", time.Minute, w.reason(v1alpha1.CoreProvider, v1alpha1.ReasonServing))
+	w.eventually("its provider serves", time.Minute, w.reason("dev", v1alpha1.ReasonServing))
+	if pid := second.runs(w, v1alpha1.CoreProvider); pid != 0 {
+		t.Errorf("a replica that does not lead runs Cluster API as well (process %d)", pid)
+	}
+
+	class := w.create("class.yaml")
+	w.eventually("the class is read", time.Minute, func(ctx context.Context) error {
+		o := object("ClusterClass", "in-memory")
+		if err := w.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+			return err
+		}
+		return conditionIs(o, "VariablesReady", "True")
+	})
+	w.refusals()
+
+	w.create("cluster.yaml")
+	cluster := object("Cluster", "one")
+	w.eventually("the cluster is begun", time.Minute, w.phase(cluster, "Provisioning", "Provisioned"))
+	first.kill()
+	w.eventually("the other hub leads", time.Minute, func(ctx context.Context) error { return w.leads(ctx, second) })
+	w.eventually("it runs both", time.Minute, func(context.Context) error {
+		if second.runs(w, v1alpha1.CoreProvider) == 0 || second.runs(w, "dev") == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	if pid := first.runs(w, v1alpha1.CoreProvider); pid != 0 {
+		t.Errorf("the hub that died left Cluster API behind (process %d)", pid)
+	}
+	w.eventually("the cluster is provisioned", 4*time.Minute, w.phase(cluster, "Provisioned"))
+	w.eventually("its control plane is initialised", 4*time.Minute, func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(cluster), cluster); err != nil {
+			return err
+		}
+		return conditionIs(cluster, "ControlPlaneInitialized", "True")
+	})
+	w.eventually("it is available", 4*time.Minute, w.available(cluster, 1))
+	if err := w.Patch(t.Context(), cluster, client.RawPatch("application/json-patch+json", []byte(`[{"op": "replace", "path": "/spec/topology/workers/machineDeployments/0/replicas", "value": 3}]`))); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("it has three workers", 4*time.Minute, w.available(cluster, 3))
+	w.memory(second)
+
+	runs := second.runs(w, "dev")
+	core := &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.CoreProvider}}
+	if err := w.Delete(t.Context(), core); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("Cluster API stays for its provider", time.Minute, w.reason(v1alpha1.CoreProvider, v1alpha1.ReasonInUse, "provider dev", "clusters default/one"))
+	if err := w.Delete(t.Context(), &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "dev"}}); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("its provider stays for it", time.Minute, w.reason("dev", v1alpha1.ReasonInUse, "devclusters default/one-"))
+	if again := second.runs(w, "dev"); again != runs {
+		t.Errorf("the provider that is to end clusters was process %d, and is %d", runs, again)
+	}
+	if err := w.Delete(t.Context(), cluster); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the cluster is gone", 4*time.Minute, w.gone(cluster))
+	for _, o := range class {
+		if err := w.Delete(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.eventually("its provider is gone", time.Minute, w.gone(&v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "dev"}}))
+	w.eventually("Cluster API is gone", time.Minute, w.gone(core))
+	w.eventually("and its kinds", time.Minute, w.gone(crd))
+	for _, provider := range []string{v1alpha1.CoreProvider, "dev"} {
+		if pid := second.runs(w, provider); pid != 0 {
+			t.Errorf("%s runs on as process %d", provider, pid)
+		}
+	}
+	w.foreign(second)
+}
+
+func (w *world) leads(ctx context.Context, r *replica) error {
+	lease := &unstructured.Unstructured{}
+	lease.SetAPIVersion("coordination.k8s.io/v1")
+	lease.SetKind("Lease")
+	if err := w.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "hub"}, lease); err != nil {
+		return err
+	}
+	holder, _, _ := unstructured.NestedString(lease.Object, "spec", "holderIdentity")
+	if w.holder == nil {
+		w.holder = map[string]*replica{}
+	}
+	if known := w.holder[holder]; holder == "" || known != nil && known != r {
+		return fmt.Errorf("%q leads", holder)
+	}
+	w.holder[holder] = r
+	return nil
+}
+
+// refusals tries what Cluster API's webhooks are to refuse, with the reason.
+func (w *world) refusals() {
+	w.Helper()
+	for _, c := range []struct {
+		reason string
+		change func(cluster *unstructured.Unstructured)
+		kind   string
+		want   string
+	}{
+		{"a class that does not render", func(o *unstructured.Unstructured) {
+			_ = unstructured.SetNestedSlice(o.Object, []any{map[string]any{"name": "p", "definitions": []any{map[string]any{
+				"selector":    map[string]any{"apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2", "kind": "DevClusterTemplate", "matchResources": map[string]any{"infrastructureCluster": true}},
+				"jsonPatches": []any{map[string]any{"op": "add", "path": "/spec/template/spec/x", "valueFrom": map[string]any{"template": "{{ .unclosed"}}},
+			}}}}, "spec", "patches")
+		}, "ClusterClass", "template"},
+		{"a pool of a class that is not there", func(o *unstructured.Unstructured) {
+			_ = unstructured.SetNestedSlice(o.Object, []any{map[string]any{"class": "nothing-such", "name": "md-0", "replicas": int64(1)}}, "spec", "topology", "workers", "machineDeployments")
+		}, "Cluster", "nothing-such"},
+		{"no version", func(o *unstructured.Unstructured) {
+			_ = unstructured.SetNestedField(o.Object, "latest", "spec", "topology", "version")
+		}, "Cluster", "version"},
+	} {
+		file := map[string]string{"ClusterClass": "class.yaml", "Cluster": "cluster.yaml"}[c.kind]
+		raw, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			w.Fatal(err)
+		}
+		objects, err := Parse(raw)
+		if err != nil {
+			w.Fatal(err)
+		}
+		o := objects[len(objects)-1]
+		o.SetNamespace(metav1.NamespaceDefault)
+		o.SetName("refused")
+		c.change(o)
+		err = w.Create(w.Context(), o)
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "admission webhook") {
+			w.Errorf("%s: got %v, want a refusal that says %q", c.reason, err, c.want)
+		}
+	}
+}
+
+func (w *world) phase(cluster *unstructured.Unstructured, wants ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(cluster), cluster); err != nil {
+			return err
+		}
+		phase, _, _ := unstructured.NestedString(cluster.Object, "status", "phase")
+		for _, want := range wants {
+			if phase == want {
+				return nil
+			}
+		}
+		return fmt.Errorf("it is %q", phase)
+	}
+}
+
+// available says whether all is as the cluster asks for, with so many workers.
+func (w *world) available(cluster *unstructured.Unstructured, workers int64) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(cluster), cluster); err != nil {
+			return err
+		}
+		if got, _, _ := unstructured.NestedInt64(cluster.Object, "status", "workers", "availableReplicas"); got != workers {
+			return fmt.Errorf("%d of %d workers are available: %v", got, workers, cluster.Object["status"])
+		}
+		return conditionIs(cluster, "Available", "True")
+	}
+}
+
+func conditionIs(o *unstructured.Unstructured, kind, want string) error {
+	list, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	for _, item := range list {
+		if c, ok := item.(map[string]any); ok && c["type"] == kind {
+			if c["status"] != want {
+				return fmt.Errorf("%s is %v: %v", kind, c["status"], c["message"])
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("nothing is said of %s", kind)
+}
+
+// memory writes down what the processes take.
+func (w *world) memory(r *replica) {
+	for _, provider := range []string{v1alpha1.CoreProvider, "dev"} {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.runs(w, provider)))
+		if err != nil {
+			w.Fatal(err)
+		}
+		for line := range strings.Lines(string(status)) {
+			if strings.HasPrefix(line, "VmRSS") {
+				w.Logf("%s: %s", provider, strings.Join(strings.Fields(line), " "))
+			}
+		}
+	}
+}
+
+// foreign has somebody else bring one of Cluster API's kinds: the hub starts nothing, and changes nothing of it.
+func (w *world) foreign(hub *replica) {
+	w.Helper()
+	manifests, err := Needs{Programs: w.programs}.manifests(w.Context(), v1alpha1.CoreProvider, v1alpha1.ProviderSpec{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, theirs := range manifests {
+		if theirs.GetName() != "clusters.cluster.x-k8s.io" {
+			continue
+		}
+		if err := w.Create(w.Context(), theirs); err != nil {
+			w.Fatal(err)
+		}
+		core := &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.CoreProvider}}
+		if err := w.Create(w.Context(), core); err != nil {
+			w.Fatal(err)
+		}
+		w.eventually("the hub leaves it to others", 30*time.Second, w.reason(v1alpha1.CoreProvider, v1alpha1.ReasonForeign, "clusters.cluster.x-k8s.io"))
+		now := theirs.DeepCopy()
+		if err := w.Get(w.Context(), client.ObjectKeyFromObject(theirs), now); err != nil {
+			w.Fatal(err)
+		}
+		if now.GetGeneration() != theirs.GetGeneration() || now.GetLabels()[v1alpha1.ProviderLabel] != "" {
+			w.Errorf("the hub changed what is somebody else's: %v", now.GetLabels())
+		}
+		if pid := hub.runs(w, v1alpha1.CoreProvider); pid != 0 {
+			w.Errorf("it runs Cluster API beside theirs (process %d)", pid)
+		}
+		return
+	}
+	w.Fatal("Cluster API's manifests have no Clusters")
+}
