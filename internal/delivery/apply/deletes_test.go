@@ -134,6 +134,9 @@ func TestOverBudget(t *testing.T) {
 	if got := s.count(); got != 21 {
 		t.Errorf("%d objects, want all 21", got)
 	}
+	if st := s.status("shop/web"); st.GetObjects() != 11 || st.GetApplied() != 11 || st.GetHealthy() != 11 {
+		t.Errorf("what waits to be deleted is counted: %v", st)
+	}
 	s.remove("o-00") // what is wanted is still repaired
 	s.hasData("o-00", map[string]string{"k": "2"})
 
@@ -156,6 +159,20 @@ func TestOverBudget(t *testing.T) {
 	}
 	if st := s.status("shop/web"); st.GetPolicyId() != "half" {
 		t.Errorf("the policy that is kept is %q", st.GetPolicyId())
+	}
+}
+
+// TestWhatWaitsStandsForNothing: objects that wait to be deleted are healthy, and one of the release that is not stays unhealthy beside
+// them: a rollout would go on past it otherwise.
+func TestWhatWaitsStandsForNothing(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	s.assign(careful(s.release("shop/web", "one", s.objects(0, 20, "1")...)))
+	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
+	s.assign(careful(s.release("shop/web", "two", append(s.objects(0, 10, "1"), s.deployment("never"))...)))
+	s.holdsBack("shop/web", "two", &wire.DeletesHeld{Objects: 10, Holds: 21, Allowed: 3})
+	if st := s.status("shop/web"); st.GetObjects() != 11 || st.GetApplied() != 11 || st.GetHealthy() != 10 {
+		t.Errorf("a Deployment without pods is taken for healthy: %v", st)
 	}
 }
 

@@ -262,14 +262,16 @@ func (r *record) report(s *wire.PackageStatus, of *unit, found *survey, now time
 	if r.content == nil {
 		return
 	}
-	if r.did.hash == r.want().hash && !r.is.Gone {
+	// What waits to be deleted is looked after and not counted: it would stand for objects of the release that are not healthy.
+	_, wanted := of.content.Find(r.key)
+	if wanted && r.did.hash == r.want().hash && !r.is.Gone {
 		s.Applied++
 	}
 	health, illness := r.health, r.why
 	if found.team && !r.proven {
 		health, illness = member.Health{}, ""
 	}
-	if health.OK() {
+	if wanted && health.OK() {
 		s.Healthy++
 	}
 	if r.left() {
