@@ -86,7 +86,7 @@ capi: $(BIN)/umbel-capi ## umbel-capi, Cluster API as one program
 $(BIN)/umbel-capi: $(wildcard kube/capi/*.go kube/capi/components/*.go kube/capi/go.*)
 	@mkdir -p $(BIN)
 	@echo "building umbel-capi (Cluster API); the first time this takes two minutes"
-	@cd kube/capi && dir=$$(go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api) && \
+	@cd kube/capi && go mod download sigs.k8s.io/cluster-api && dir=$$(go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api) && \
 		go run -trimpath ./components $$dir/core $$dir/bootstrap/kubeadm $$dir/controlplane/kubeadm > components.yaml
 	@cd kube/capi && $(GO_BUILD) -ldflags '-s -w' -o $@ .
 
@@ -100,7 +100,7 @@ $(BIN)/capd: $(wildcard tools/capd/*)
 	@cd tools/capd && $(GO_BUILD) -ldflags '-s -w' -o $@ sigs.k8s.io/cluster-api/test/infrastructure/docker
 
 $(BIN)/capd.yaml: $(BIN)/capd $(BIN)/umbel-capi
-	@dir=$$(cd tools/capd && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api/test) && cd kube/capi && \
+	@dir=$$(cd tools/capd && go mod download sigs.k8s.io/cluster-api/test && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api/test) && cd kube/capi && \
 		go run -trimpath ./components $$dir/infrastructure/docker > $@
 
 # The engines of others, to measure beside our own and to test against. Each wants its own versions of Kubernetes' libraries.
