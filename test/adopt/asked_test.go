@@ -33,7 +33,7 @@ func TestAskedWrongly(t *testing.T) {
 		{"adopt kubectl Mistake_ --cluster prod-eu", 2, "--to gives it another one"},
 		{"adopt kubectl mistake --cluster nowhere", 1, "nowhere"},
 		{"adopt kubectl mistake -n nothing-there --cluster prod-eu", 1, "nothing that `kubectl apply` put there"},
-		{"adopt kustomization mistake --cluster prod-eu", 1, "on cluster prod-eu: reading kustomizations.kustomize.toolkit.fluxcd.io flux-system/mistake"},
+		{"adopt kustomization mistake --cluster prod-eu", 1, "on cluster prod-eu: there are no kustomizations.kustomize.toolkit.fluxcd.io in version v1"},
 		{"adopt helm x", 2, "there is no command \"helm\""},
 		{"adopt back mistake", 2, "say which cluster"},
 		{"adopt back mistake --cluster prod-eu", 1, "there is no package default/mistake"},
