@@ -972,8 +972,9 @@ type Assignment struct {
 	// from others: the hub draws it, and the agent says it in PackageStatus.
 	Policy   *Policy `protobuf:"bytes,7,opt,name=policy,proto3" json:"policy,omitempty"`
 	PolicyId string  `protobuf:"bytes,8,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
-	// content is where the content is of a package that acts as somebody (Policy.acts_as); repository, digest and size are empty
-	// then. An agent that does not know how to act as anybody would apply it with all of its own rights: it finds nothing to
+	// content is where the content is of a package that acts as somebody (Policy.acts_as), or is applied as planned
+	// (Policy.planned); repository, digest and size are empty then. An agent that does not know how to act as anybody would
+	// apply it with all of its own rights, and one that knows of no plans would change what nobody has seen: it finds nothing to
 	// apply.
 	Content *Content `protobuf:"bytes,30,opt,name=content,proto3" json:"content,omitempty"`
 	// seal is the hub's signature of the release. A hub that does not sign sends none.

@@ -26,6 +26,8 @@ package wire
 //	               Policy.acts_as, and Assignment.content: an agent that does not know them finds no content to apply where
 //	               it looks, and fails, rather than act with its own rights. PackageStatus.contested: a hub that does not
 //	               know it shows none
+//	               Policy.planned, with which the content is in Assignment.content too: an agent that does not know it finds
+//	               none, and fails, rather than apply what nobody has seen
 const (
 	Protocol    = 1 + ahead
 	MinProtocol = max(1, Protocol-1)

@@ -70,7 +70,7 @@ func TestDeletesOnTheHub(t *testing.T) {
 	obey()
 	set, _ := h.desired.For(clusters[0])
 	h.says(clusters[0], metav1.ConditionTrue, v1alpha1.MemberPackage{
-		Package: key, Release: set.Assign[key].GetRelease(), Digest: set.Assign[key].GetDigest(), Phase: v1alpha1.PackageApplied,
+		Package: key, Release: set.Assign[key].GetRelease(), Digest: set.Assign[key].Where().GetDigest(), Phase: v1alpha1.PackageApplied,
 		Objects: 1, Applied: 1, Healthy: 1, DeletesHeld: held,
 	})
 	h.waitFor("app", v1alpha1.ConditionDelivered, "False DeletesHeld", "on 2/3", string(clusters[0])+": release "+release+" would delete 6 of 9 objects", "umbel approve deletes app")

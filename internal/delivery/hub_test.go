@@ -181,7 +181,7 @@ func (h *hub) obeys(name v1alpha1.ClusterName) {
 	var packages []v1alpha1.MemberPackage
 	for key, a := range set.Assign {
 		packages = append(packages, v1alpha1.MemberPackage{
-			Package: key, Release: a.GetRelease(), Revision: a.GetRevision(), Digest: a.GetDigest(),
+			Package: key, Release: a.GetRelease(), Revision: a.GetRevision(), Digest: a.Where().GetDigest(),
 			Phase: v1alpha1.PackageApplied, Objects: 1, Applied: 1, Healthy: 1,
 		})
 	}
@@ -272,7 +272,8 @@ func (h *hub) told(cluster v1alpha1.ClusterName, key v1alpha1.PackageKey) string
 	if a == nil {
 		return "keep"
 	}
-	blob, err := h.store.Pull(h.t.Context(), a.GetRepository(), a.GetDigest(), a.GetSize())
+	at := a.Where()
+	blob, err := h.store.Pull(h.t.Context(), at.GetRepository(), at.GetDigest(), at.GetSize())
 	if err != nil {
 		return err.Error()
 	}

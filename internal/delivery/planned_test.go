@@ -78,6 +78,9 @@ func TestAReleaseWaitsForItsPlan(t *testing.T) {
 	}
 	h.plans("app", first, eu)
 	h.waitTold(eu, key, first)
+	if set, _ := h.desired.For(eu); set.Assign[key].GetDigest() != "" || set.Assign[key].GetContent().GetDigest() == "" {
+		t.Errorf("an agent that does not know of plans is told to apply %v", set.Assign[key])
+	}
 	if got := h.planned(eu, key); got != hashOf(first+string(eu)) {
 		t.Errorf("eu may change %q", got)
 	}

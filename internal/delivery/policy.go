@@ -106,5 +106,9 @@ func (p Policy) on(message *wire.Assignment, cluster v1alpha1.ClusterName, plann
 	own.Planned, own.PlannedDeletes = planned.changes, planned.deletes
 	message = proto.CloneOf(message)
 	message.Policy, message.PolicyId = identified(own)
+	if own.GetPlanned() != "" {
+		message.Content = message.Where() // where an agent that does not know of plans does not look
+		message.Repository, message.Digest, message.Size = "", "", 0
+	}
 	return message
 }

@@ -56,10 +56,13 @@ func actsAs(a *wire.Assignment) *member.Account {
 	return &member.Account{Namespace: as.GetNamespace(), Name: as.GetName()}
 }
 
-// contentOf is where the content of an assignment is; nowhere when it does not stand where whom it is for says. Content that is
-// for somebody to act as is nothing that the agent applies as itself, and what is not looked at is not what was verified.
+// contentOf is where the content of an assignment is; nowhere when it does not stand where its policy says. Content that is
+// for somebody to act as, or to be applied as planned, is nothing that an agent applies that knows of neither, and what is not
+// looked at is not what was verified.
 func contentOf(a *wire.Assignment) *wire.Content {
-	if (actsAs(a) == nil) != (a.GetContent() == nil) {
+	policy := a.GetPolicy()
+	bound := policy.GetActsAs() != nil || policy.GetPlanned() != ""
+	if bound != (a.GetContent() != nil) {
 		return &wire.Content{}
 	}
 	return a.Where()

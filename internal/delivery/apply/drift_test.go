@@ -23,7 +23,11 @@ import (
 func treated(a *wire.Assignment, policy *wire.Policy) *wire.Assignment {
 	policy = proto.CloneOf(policy)
 	policy.DeleteApprovals = a.GetPolicy().GetDeleteApprovals()
-	return under(a, policy, policy.String())
+	a = under(a, policy, policy.String())
+	if policy.GetPlanned() != "" && a.GetContent() == nil {
+		a.Content, a.Repository, a.Digest, a.Size = a.Where(), "", "", 0
+	}
+	return a
 }
 
 // annotated puts an annotation on a manifest.
