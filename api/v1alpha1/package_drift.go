@@ -24,7 +24,7 @@ const (
 	// is in it by themselves: who may impersonate it, which is an administrator's right, takes it on for one command.
 	BreakGlassGroup = "umbel:break-glass"
 
-	// PreventionLabel stands on the admission policies that an agent makes for a Package, with its PackageLabelValue.
+	// PreventionLabel stands on the admission policies that an agent makes for Packages.
 	PreventionLabel = "umbel.dev/prevents-drift-of"
 )
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/test/rig"
@@ -133,46 +135,63 @@ func (s *site) awaitRendered(ctx context.Context) error {
 		return err
 	}
 	return rig.Eventually(ctx, 5*time.Minute, func(ctx context.Context) error {
-		for _, name := range s.packages() {
-			var pkg v1alpha1.Package
-			if err := hub.Get(ctx, types.NamespacedName{Namespace: "default", Name: name}, &pkg); err != nil {
-				return err
-			}
+		var list v1alpha1.PackageList
+		if err := hub.List(ctx, &list, kube.InNamespace("default")); err != nil {
+			return err
+		}
+		for _, pkg := range list.Items {
 			if pkg.Status.Release == "" {
-				return fmt.Errorf("package %s has no Release", name)
+				return fmt.Errorf("package %s has no Release", pkg.Name)
 			}
 		}
 		return nil
 	})
 }
 
-// awaitApplied waits until the cluster holds every package.
+// awaitApplied waits until the cluster holds every package. It watches: to ask again and again would take the processor from
+// what is measured.
 func (s *site) awaitApplied(ctx context.Context) error {
 	hub, err := s.fleet.Hub()
 	if err != nil {
 		return err
 	}
-	return rig.Eventually(ctx, 10*time.Minute, func(ctx context.Context) error {
-		var mc v1alpha1.MemberCluster
-		if err := hub.Get(ctx, types.NamespacedName{Name: "bench"}, &mc); err != nil {
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Minute, errors.New("not all packages were applied within ten minutes"))
+	defer cancel()
+	why := errors.New("the hub says nothing of the cluster")
+	for ctx.Err() == nil {
+		watching, err := hub.Watch(ctx, &v1alpha1.MemberClusterList{}, kube.MatchingFields{"metadata.name": "bench"})
+		if err != nil {
 			return err
 		}
-		missing := map[v1alpha1.PackageKey]string{}
-		for _, name := range s.packages() {
-			missing[v1alpha1.KeyOf("default", name)] = "not told"
-		}
-		for _, p := range mc.Status.Packages {
-			if p.Phase == v1alpha1.PackageApplied && len(p.Failures) == 0 && p.Applied == p.Objects {
-				delete(missing, p.Package)
-			} else if missing[p.Package] != "" {
-				missing[p.Package] = fmt.Sprintf("%s: %s %v", p.Phase, p.Message, p.Failures)
+		for event := range watching.ResultChan() {
+			if mc, ok := event.Object.(*v1alpha1.MemberCluster); ok {
+				if why = s.applied(mc); why == nil {
+					watching.Stop()
+					return nil
+				}
 			}
 		}
-		for name, why := range missing {
-			return fmt.Errorf("package %s is not applied: %s", name, why)
+	}
+	return fmt.Errorf("%w: %w", context.Cause(ctx), why)
+}
+
+// applied says which package the cluster does not hold yet.
+func (s *site) applied(mc *v1alpha1.MemberCluster) error {
+	missing := map[v1alpha1.PackageKey]string{}
+	for _, name := range s.packages() {
+		missing[v1alpha1.KeyOf("default", name)] = "not told"
+	}
+	for _, p := range mc.Status.Packages {
+		if p.Phase == v1alpha1.PackageApplied && len(p.Failures) == 0 && p.Applied == p.Objects {
+			delete(missing, p.Package)
+		} else if missing[p.Package] != "" {
+			missing[p.Package] = fmt.Sprintf("%s: %s %v", p.Phase, p.Message, p.Failures)
 		}
-		return nil
-	})
+	}
+	for name, why := range missing {
+		return fmt.Errorf("package %s is not applied: %s", name, why)
+	}
+	return nil
 }
 
 // awaitRevision waits until the cluster holds the newest commit of the first package, and the Package says so.

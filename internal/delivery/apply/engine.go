@@ -48,9 +48,9 @@ type Engine struct {
 	cast      *cast
 	index     *index
 	watches   *watches
-	guards    *guards
 	writer    *writer
 	doctor    *doctor
+	guards    *guards
 	reports   *reports
 	roster    *roster
 	deletions *disk.Deletions
@@ -75,6 +75,7 @@ func New(needs Needs) (*Engine, error) {
 	if e.deletions, err = disk.OpenDeletions(filepath.Join(needs.Dir, DeletedDir), disk.DefaultLimits); err != nil {
 		return nil, fmt.Errorf("opening the journal of deletions: %w", err)
 	}
+	e.guards = newGuards(e, needs.Dir)
 	e.writer = &writer{index: e.index, log: needs.Log, now: needs.Now, queue: newQueue()}
 	e.doctor = newDoctor(needs.Log, e.changed)
 	e.watches = &watches{
@@ -86,7 +87,6 @@ func New(needs Needs) (*Engine, error) {
 			}
 		},
 	}
-	e.guards = newGuards(api, e.roster, needs.Now)
 	return e, e.open()
 }
 
@@ -120,6 +120,7 @@ func (e *Engine) open() error {
 			u.doubt()
 		}
 		e.roster.add(u)
+		e.guards.expect(u.key, u.protection())
 	}
 	units := e.roster.all()
 	slices.SortStableFunc(units, func(a, b *unit) int { // the platform's before teams'
@@ -145,7 +146,7 @@ func rank(u *unit) int {
 
 // Run applies, watches and repairs until the context ends, and returns when everything has stopped.
 func (e *Engine) Run(ctx context.Context) error {
-	e.watches.life, e.guards.life = ctx, ctx
+	e.watches.life = ctx
 	e.roster.begin(ctx)
 	var workers sync.WaitGroup
 	for range member.Writers {
@@ -157,11 +158,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	workers.Go(func() { e.guards.run(ctx) })
 	<-ctx.Done()
 	e.writer.queue.ShutDown()
-	e.guards.queue.ShutDown()
 	workers.Wait()
 	e.roster.wait()
 	e.watches.wait()
-	e.guards.wg.Wait()
 	return nil
 }
 

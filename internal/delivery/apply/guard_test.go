@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,8 +19,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	admissionv1client "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
 	"k8s.io/client-go/rest"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 )
 
@@ -117,20 +121,20 @@ func TestOthersAreRefused(t *testing.T) {
 	s.stop()
 	s.start()
 	s.assign(treated(s.release("shop/guarded", "r2", s.configMap("a", map[string]string{"x": "2"})), &wire.Policy{}))
-	s.unguarded("shop.guarded")
+	s.unguarded()
 	s.eventually("alice is free again", func() error { return edit(alice, `{"data":{"y":"6"}}`) })
 	s.assign(treated(s.release("shop/guarded", "r3", s.configMap("a", nil)), policy))
 	s.reaches("shop/guarded", "r3", wire.PackageStatus_APPLIED)
 	s.unassign("shop/guarded")
 	s.holdsNothing()
-	s.unguarded("shop.guarded")
+	s.unguarded()
 }
 
-// unguarded waits until there is no admission policy for a package.
-func (s *station) unguarded(label string) {
+// unguarded waits until there is no admission policy for packages.
+func (s *station) unguarded() {
 	s.t.Helper()
 	s.eventually("the admission policy goes", func() error {
-		in := metav1.ListOptions{LabelSelector: "umbel.dev/prevents-drift-of=" + label}
+		in := metav1.ListOptions{LabelSelector: "umbel.dev/prevents-drift-of"}
 		policies, err := s.client.AdmissionregistrationV1().ValidatingAdmissionPolicies().List(s.t.Context(), in)
 		if err != nil {
 			return err
@@ -146,7 +150,7 @@ func (s *station) unguarded(label string) {
 	})
 }
 
-// TestAGuardThatStandsIsNotWrittenAgain: neither a start nor a release writes it, unless somebody deleted or changed it meanwhile.
+// TestAGuardThatStandsIsNotWrittenAgain: neither a start nor a release writes it, unless somebody deleted or changed it.
 func TestAGuardThatStandsIsNotWrittenAgain(t *testing.T) {
 	s := newStation(t)
 	var written atomic.Int64
@@ -160,11 +164,10 @@ func TestAGuardThatStandsIsNotWrittenAgain(t *testing.T) {
 	s.start()
 	policy := &wire.Policy{Prevention: &wire.Prevention{Source: "somewhere"}}
 	releases := 0
-	passes := func(why string, want int64, meanwhile func()) {
+	passes := func(why string, want int64) {
 		t.Helper()
-		s.stop()
-		meanwhile()
 		written.Store(0)
+		s.stop()
 		s.start()
 		releases++
 		name := fmt.Sprintf("r%d", releases)
@@ -174,29 +177,39 @@ func TestAGuardThatStandsIsNotWrittenAgain(t *testing.T) {
 			t.Errorf("%s: it was written %d times, want %d", why, n, want)
 		}
 	}
-	const name = "umbel-drift.shop.still"
-	passes("at first", 2, func() {})
-	passes("as it was", 0, func() {})
+	const name = "umbel-drift-0"
+	passes("at first", 2)
+	passes("as it was", 0)
 	policies, bindings := s.client.AdmissionregistrationV1().ValidatingAdmissionPolicies(), s.client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
-	passes("its binding was deleted", 1, func() {
-		if err := bindings.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	})
+	s.stop()
+	if err := bindings.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	passes("its binding was deleted while nobody looked", 1)
 	if _, err := bindings.Get(t.Context(), name, metav1.GetOptions{}); err != nil {
 		t.Error(err)
 	}
-	passes("its policy was loosened", 2, func() {
-		loose := []byte(`{"spec":{"validations":[{"expression":"true"}]}}`)
-		if _, err := policies.Patch(t.Context(), name, types.MergePatchType, loose, metav1.PatchOptions{FieldManager: "kubectl-edit"}); err != nil {
-			t.Fatal(err)
-		}
-	})
+	s.stop()
+	loosen(t, policies)
+	passes("its policy was loosened while nobody looked", 2)
 	if is, err := policies.Get(t.Context(), name, metav1.GetOptions{}); err != nil || is.Spec.Validations[0].Expression == "true" {
 		t.Errorf("the policy is %+v, %v", is.Spec.Validations, err)
 	}
 	policy.Prevention.Users = []string{"carol"}
-	passes("somebody else is named", 1, func() {})
+	passes("somebody else is named", 1)
+	s.stop()
+	if err := os.Remove(filepath.Join(s.dir, "guards.json")); err != nil {
+		t.Fatal(err)
+	}
+	passes("what was noted of it is lost, so that nobody knows what others added", 4)
+}
+
+func loosen(t *testing.T, policies admissionv1client.ValidatingAdmissionPolicyInterface) {
+	t.Helper()
+	loose := []byte(`{"spec":{"validations":[{"expression":"true"}]}}`)
+	if _, err := policies.Patch(t.Context(), "umbel-drift-0", types.MergePatchType, loose, metav1.PatchOptions{FieldManager: "kubectl-edit"}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestWhoTakesTheGuardAway: it is put back like any object, without a release and without a start, whatever was done to it: also what
@@ -207,7 +220,7 @@ func TestWhoTakesTheGuardAway(t *testing.T) {
 	policy := &wire.Policy{Prevention: &wire.Prevention{Source: "somewhere"}}
 	s.assign(treated(s.release("shop/watched", "r1", s.configMap("a", map[string]string{"x": "1"})), policy))
 	s.reaches("shop/watched", "r1", wire.PackageStatus_APPLIED)
-	const name = "umbel-drift.shop.watched"
+	const name = "umbel-drift-0"
 	policies, bindings := s.client.AdmissionregistrationV1().ValidatingAdmissionPolicies(), s.client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
 	alice := s.as("alice")
 	refused := func(why string) {
@@ -279,6 +292,77 @@ func TestWhoTakesTheGuardAway(t *testing.T) {
 	s.drifts("shop/watched", func(d *wire.Drift) bool { return d.GetBy() == "kubectl-edit" && d.GetObject() == both[0] })
 	if st := s.status("shop/watched"); st.GetPhase() != wire.PackageStatus_APPLIED {
 		t.Errorf("the package is %v", st)
+	}
+}
+
+// TestPackagesShareAGuard: an API server evaluates each policy for each write of anything, so that there are few. Each package lets
+// through whom it names, and no other's; one that goes leaves the others guarded.
+func TestPackagesShareAGuard(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	names := []string{"one", "two", "three"}
+	for _, name := range names {
+		policy := &wire.Policy{Prevention: &wire.Prevention{Source: "the repository of " + name, Users: []string{"friend-of-" + name}}}
+		s.assign(treated(s.release("shop/"+name, "r1", s.configMap(name, map[string]string{"x": "1"})), policy))
+	}
+	for _, name := range names {
+		s.reaches("shop/"+name, "r1", wire.PackageStatus_APPLIED)
+	}
+	list, err := s.client.AdmissionregistrationV1().ValidatingAdmissionPolicies().List(t.Context(), metav1.ListOptions{LabelSelector: "umbel.dev/prevents-drift-of"})
+	if err != nil || len(list.Items) != 1 {
+		t.Fatalf("there are %d policies (%v), want one", len(list.Items), err)
+	}
+	edit := func(who, what string) error {
+		patch := []byte(`{"data":{"by":"` + who + `"}}`)
+		_, err := s.as(who).CoreV1().ConfigMaps(s.namespace).Patch(t.Context(), what, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "kubectl-edit"})
+		return err
+	}
+	for _, name := range names {
+		s.eventually("others are refused to change "+name, func() error {
+			for _, other := range names {
+				err := edit("friend-of-"+other, name)
+				if other == name && err != nil {
+					return fmt.Errorf("its friend: %w", err)
+				}
+				if other != name && (!apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "Package shop/"+name+" of Umbel holds this object") ||
+					!strings.Contains(err.Error(), "change it in the repository of "+name)) {
+					return fmt.Errorf("the friend of %s: %v", other, err)
+				}
+			}
+			return nil
+		})
+	}
+	s.unassign("shop/two")
+	s.lacks("two")
+	if err := edit("friend-of-two", "one"); !apierrors.IsForbidden(err) {
+		t.Errorf("when another package goes: %v", err)
+	}
+	s.unassign("shop/one", "shop/three")
+	s.unguarded()
+}
+
+// TestGuardsStayWithinWhatAnAPIServerTakes: of a thousand packages with long names and sources, each policy is accepted.
+func TestGuardsStayWithinWhatAnAPIServerTakes(t *testing.T) {
+	s := newStation(t)
+	asked := map[v1alpha1.PackageKey]*protection{}
+	for i := range 250 {
+		name := fmt.Sprintf("%s-%04d", strings.Repeat("n", 58), i)
+		asked[v1alpha1.KeyOf(strings.Repeat("s", 63), name)] = &protection{
+			source: strings.Repeat("é", 1000), users: []string{strings.Repeat("u", 60)}, groups: []string{strings.Repeat("g", 60)}, writers: []string{strings.Repeat("w", 60)},
+		}
+	}
+	all, err := guardsFor(asked, "system:serviceaccount:umbel-system:umbel-agent")
+	if err != nil || len(all) != 3 {
+		t.Fatalf("got %d guards, %v", len(all), err)
+	}
+	for _, g := range all {
+		for i, resource := range []string{"validatingadmissionpolicies", "validatingadmissionpolicybindings"} {
+			err := s.client.RESTClient().Post().AbsPath("/apis/admissionregistration.k8s.io/v1/"+resource).Param("dryRun", "All").Body(g.bodies[i]).
+				SetHeader("Content-Type", "application/json").Do(t.Context()).Error()
+			if err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 

@@ -176,7 +176,7 @@ func (u *unit) status(now time.Time) *wire.PackageStatus {
 	if r := u.rules.Load(); r != nil && r.wrong != nil {
 		failures = append(failures, &wire.Failure{Object: "Package " + string(u.key), Message: r.wrong.Error()})
 	}
-	failures = append(failures, u.guard.failure(u.engine.guards.broken())...)
+	failures = append(failures, u.engine.guards.failure(u.key)...)
 	found := u.survey(s, now)
 	failures = append(failures, found.failures...)
 	slices.SortFunc(failures, func(a, b *wire.Failure) int {

@@ -18,7 +18,7 @@ import (
 
 // unit is one package on the member: its folder, what it holds, and the loop that brings it to its release.
 //
-// Who needs more than one lock takes them in this order: the engine's storing, deleting, the guard's busy, the folder's, a record's busy, mu, that of
+// Who needs more than one lock takes them in this order: the engine's storing, deleting, the folder's, a record's busy, mu, that of
 // the watches, the index's, a record's mu. A unit's mu is never held while the disk or the API server is waited for: events come through here.
 type unit struct {
 	key    v1alpha1.PackageKey
@@ -41,7 +41,6 @@ type unit struct {
 // ways is how a package is treated, by its policy and by what its objects ask for.
 type ways struct {
 	rules atomic.Pointer[rules]
-	guard guard
 	queue queue // of the unit's own loop
 	// refused is of the unit's own loop too.
 	refused refusedPlan
@@ -301,7 +300,7 @@ func (u *unit) bringTo(ctx context.Context, target disk.Release) error {
 	u.turnTo(c)
 	others, _ := u.engine.wishes(u)
 	u.handOver(ctx, u.leaving(c), others)
-	unguarded := u.keepGuard(ctx)
+	unguarded := u.engine.guards.keep(ctx, u.key, u.protection())
 	if err := u.applyAll(ctx, c); err != nil {
 		return err
 	}
@@ -323,7 +322,7 @@ func (u *unit) keepUp(ctx context.Context) error {
 	if c == nil {
 		return nil
 	}
-	return errors.Join(u.keepGuard(ctx), u.applyAll(ctx, c))
+	return errors.Join(u.engine.guards.keep(ctx, u.key, u.protection()), u.applyAll(ctx, c))
 }
 
 // complete records that the release is applied and that what left it is pruned.
@@ -358,7 +357,7 @@ func (u *unit) complete(done disk.Release) error {
 // removeAll prunes everything that the package put on the member, and then forgets the package.
 func (u *unit) removeAll(ctx context.Context) (complete, gone bool) {
 	u.say(wire.PackageStatus_REMOVING, "pruning what the package put here")
-	if err := u.dropGuard(ctx); err != nil {
+	if err := u.engine.guards.keep(ctx, u.key, nil); err != nil {
 		u.fail(ctx, err)
 		return false, false
 	}

@@ -173,26 +173,6 @@ func (f *Folder) Remove() error {
 	return os.RemoveAll(f.dir)
 }
 
-// guarded is a file that stands while admission policies of the package may be on the member.
-const guarded = "guarded"
-
-// Guarded says whether admission policies of the package may be on the member, and what was noted of them.
-func (f *Folder) Guarded() (note []byte, may bool) {
-	note, err := os.ReadFile(filepath.Join(f.dir, guarded))
-	return note, err == nil
-}
-
-// Guard notes that admission policies of the package are about to be written to the member, or what came of that.
-func (f *Folder) Guard(note []byte) error { return f.replace(guarded, note) }
-
-// Unguard notes that there are none any more.
-func (f *Folder) Unguard() error {
-	if err := os.Remove(filepath.Join(f.dir, guarded)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
 // Check says whether everything in root can be read. It changes nothing there, whoever else is at work in it.
 func Check(root string) error {
 	entries, err := os.ReadDir(root)

@@ -65,3 +65,21 @@ func listWatch[L runtime.Object](
 		},
 	}
 }
+
+// List returns what is to be seen of the objects of a kind that carry a label, by their names.
+func (a *API) List(ctx context.Context, gvr schema.GroupVersionResource, label string) (map[string]metav1.Object, error) {
+	ctx, release, err := a.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	list, err := a.metadata.Resource(gvr).List(ctx, metav1.ListOptions{LabelSelector: label})
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]metav1.Object, len(list.Items))
+	for i := range list.Items {
+		all[list.Items[i].Name] = &list.Items[i]
+	}
+	return all, nil
+}
