@@ -165,3 +165,14 @@ func TestApproveWhatDoesNotWait(t *testing.T) {
 	f.says(t, "rollout approve shop", said{Code: 1, Err: "error: stage dev of shop-2 waits for no approval; `--stage prod --point Before` approves ahead of time\n"})
 	f.says(t, "rollout approve shop --stage prod --point Before", said{Out: "rollout/shop-2 approved: before stage prod\n"})
 }
+
+// TestDecideAboutARolloutThatWasJustMade: it has stages from the first moment, although it has not said so yet.
+func TestDecideAboutARolloutThatWasJustMade(t *testing.T) {
+	f := newFleet(t)
+	f.rolls(t)
+	f.becomes(t, "shop-2", func(s *v1alpha1.RolloutStatus) { s.Stages = nil })
+	f.says(t, "rollout approve shop", said{Code: 1, Err: "error: shop-2 has just been made, and is at no stage yet: try again in a moment, or name one with --stage\n"})
+	f.says(t, "rollout approve shop --stage prod --point Before", said{Out: "rollout/shop-2 approved: before stage prod\n"})
+	f.says(t, "rollout promote shop --stage prod", said{Out: "rollout/shop-2 promoted: prod\n"})
+	f.says(t, "rollout approve shop --stage moon", said{Code: 2, Err: "error: --stage: shop-2 has no stage \"moon\": its stages are dev, prod\n"})
+}

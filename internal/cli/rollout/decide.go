@@ -151,6 +151,9 @@ func approve(r *v1alpha1.Rollout, stage, point string) (string, error) {
 	itsTurn := stage == ""
 	if itsTurn {
 		at := current(r)
+		if at == nil && len(r.Status.Stages) == 0 {
+			return "", fmt.Errorf("%s has just been made, and is at no stage yet: try again in a moment, or name one with --stage", r.Name)
+		}
 		if at == nil {
 			return "", fmt.Errorf("%s waits for no approval: every stage is done", r.Name)
 		}
@@ -190,10 +193,16 @@ func awaited(r *v1alpha1.Rollout) v1alpha1.RolloutApproval {
 	return v1alpha1.RolloutApproval{}
 }
 
+// stages are the names of the rollout's stages: those that it has set for itself, or will, when it has just been made.
 func stages(r *v1alpha1.Rollout) []string {
 	var names []string
 	for _, stage := range r.Status.Stages {
 		names = append(names, stage.Name)
+	}
+	if len(names) == 0 {
+		for _, stage := range r.Spec.Strategy.Stages {
+			names = append(names, stage.Name)
+		}
 	}
 	return names
 }
@@ -223,6 +232,9 @@ func promote(r *v1alpha1.Rollout, stage string, all bool) (string, error) {
 		if s.Name == stage || stage == "" && s.Step != v1alpha1.StageDone && (all || len(names) == 0) {
 			names = append(names, s.Name)
 		}
+	}
+	if len(r.Status.Stages) == 0 && slices.Contains(stages(r), stage) {
+		names = []string{stage}
 	}
 	if len(names) == 0 && stage != "" {
 		return "", exit.Usagef("--stage: %s has no stage %q", r.Name, stage)
