@@ -339,6 +339,12 @@ func TestPackagesShareAGuard(t *testing.T) {
 	}
 	s.unassign("shop/one", "shop/three")
 	s.unguarded()
+	s.eventually("nothing is left in the agent's folder", func() error {
+		if _, err := os.Stat(filepath.Join(s.dir, "guards.json")); !os.IsNotExist(err) {
+			return fmt.Errorf("the notes are there: %v", err)
+		}
+		return nil
+	})
 }
 
 // TestGuardsStayWithinWhatAnAPIServerTakes: of a thousand packages with long names and sources, each policy is accepted.

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -293,9 +295,9 @@ func (g *guards) write(ctx context.Context, gvrs [2]schema.GroupVersionResource,
 			if err := g.api.Erase(ctx, gvrs[i], name); err != nil {
 				return fmt.Errorf("taking away %s %s, which keeps others from changing what no package holds so any more: %w", guardKinds[i].Kind, name, err)
 			}
-			delete(g.notes, name)
 		}
 	}
+	maps.DeleteFunc(g.notes, func(name string, _ [2]guardNote) bool { return !keep[name] })
 	return g.keepNotes()
 }
 
@@ -362,8 +364,14 @@ func (g *guards) putBack(one guard, key bundle.Key, found metav1.Object) {
 	}
 }
 
-// keepNotes keeps what was learnt, so that the next start does not write what stands.
+// keepNotes keeps what was learnt, so that the next start does not write what stands. Where there are no guards nothing is left.
 func (g *guards) keepNotes() error {
+	if len(g.notes) == 0 {
+		if err := os.Remove(g.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
 	raw, err := json.Marshal(g.notes)
 	if err != nil {
 		return err
