@@ -143,3 +143,27 @@ func (f *Factory) list(cmd *cobra.Command, list *metav1.PartialObjectMetadataLis
 	}
 	return names, noFiles
 }
+
+// CompleteListed completes the one argument of a verb by what list returns, of which name is the name.
+func CompleteListed[T any](f *Factory, list func(context.Context, *Hub) ([]T, error), name func(T) string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, noFiles
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+		defer cancel()
+		hub, err := f.Connect()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		all, err := list(ctx, hub)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		names := make([]string, len(all))
+		for i, one := range all {
+			names[i] = name(one)
+		}
+		return names, noFiles
+	}
+}

@@ -22,8 +22,8 @@ const createExamples = `  # a cluster with a Ready node, in about five seconds (
   # a control plane alone, which needs no root
   umbel local create dev --nodes=0`
 
-// CreateOptions are the arguments of `umbel local create`.
-type CreateOptions struct {
+// SpecOptions are the arguments of `umbel local create` and `umbel local scale`.
+type SpecOptions struct {
 	*client.Factory
 	Spec local.Spec
 	// Timeout is how long the whole may take.
@@ -31,11 +31,11 @@ type CreateOptions struct {
 }
 
 // NewCreateCmd returns the command `umbel local create`; runF replaces what it runs, for tests.
-func NewCreateCmd(f *client.Factory, runF func(context.Context, *CreateOptions) error) *cobra.Command {
+func NewCreateCmd(f *client.Factory, runF func(context.Context, *SpecOptions) error) *cobra.Command {
 	if runF == nil {
 		runF = runCreate
 	}
-	o := &CreateOptions{Factory: f}
+	o := &SpecOptions{Factory: f}
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a cluster, or heal one",
@@ -58,10 +58,13 @@ func NewCreateCmd(f *client.Factory, runF func(context.Context, *CreateOptions) 
 	return cmd
 }
 
-func runCreate(ctx context.Context, o *CreateOptions) error {
+func runCreate(ctx context.Context, o *SpecOptions) error { return o.bring(ctx, (*local.Local).Create) }
+
+// bring brings the cluster to what is asked for.
+func (o *SpecOptions) bring(ctx context.Context, up func(*local.Local, context.Context, local.Spec, local.Progress) (local.Cluster, error)) error {
 	return bring(ctx, o.Factory, o.Spec.Name, o.Timeout,
 		func(ctx context.Context, clusters *local.Local, progress local.Progress) (local.Cluster, error) {
-			return clusters.Create(ctx, o.Spec, progress)
+			return up(clusters, ctx, o.Spec, progress)
 		})
 }
 

@@ -34,7 +34,7 @@ func TestCreateReadsItsArguments(t *testing.T) {
 		{"two names", []string{"dev", "prod"}, local.Spec{}, exit.Misuse},
 	} {
 		var got local.Spec
-		cmd := NewCreateCmd(client.New(output.System()), func(_ context.Context, o *CreateOptions) error {
+		cmd := NewCreateCmd(client.New(output.System()), func(_ context.Context, o *SpecOptions) error {
 			got = o.Spec
 			return nil
 		})

@@ -19,20 +19,12 @@ const scaleExamples = `  # three nodes, whether there are fewer or more now
   # wait longer for pods whose PodDisruptionBudget holds them
   umbel local scale dev --nodes=1 --timeout=10m`
 
-// ScaleOptions are the arguments of `umbel local scale`.
-type ScaleOptions struct {
-	*client.Factory
-	Spec local.Spec
-	// Timeout is how long the whole may take.
-	Timeout time.Duration
-}
-
 // NewScaleCmd returns the command `umbel local scale`; runF replaces what it runs, for tests.
-func NewScaleCmd(f *client.Factory, runF func(context.Context, *ScaleOptions) error) *cobra.Command {
+func NewScaleCmd(f *client.Factory, runF func(context.Context, *SpecOptions) error) *cobra.Command {
 	if runF == nil {
 		runF = runScale
 	}
-	o := &ScaleOptions{Factory: f}
+	o := &SpecOptions{Factory: f}
 	cmd := &cobra.Command{
 		Use:   "scale NAME --nodes=NUMBER",
 		Short: "Give a cluster more nodes, or fewer",
@@ -57,9 +49,4 @@ func NewScaleCmd(f *client.Factory, runF func(context.Context, *ScaleOptions) er
 	return cmd
 }
 
-func runScale(ctx context.Context, o *ScaleOptions) error {
-	return bring(ctx, o.Factory, o.Spec.Name, o.Timeout,
-		func(ctx context.Context, clusters *local.Local, progress local.Progress) (local.Cluster, error) {
-			return clusters.Scale(ctx, o.Spec, progress)
-		})
-}
+func runScale(ctx context.Context, o *SpecOptions) error { return o.bring(ctx, (*local.Local).Scale) }

@@ -41,24 +41,7 @@ func list(ctx context.Context, hub *client.Hub) ([]v1alpha1.Provider, error) {
 
 // complete completes the name of a Provider.
 func complete(f *client.Factory) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		hub, err := f.Connect()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		all, err := list(cmd.Context(), hub)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		names := make([]string, len(all))
-		for i, p := range all {
-			names[i] = p.Name
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
+	return client.CompleteListed(f, list, func(p v1alpha1.Provider) string { return p.Name })
 }
 
 // checkName says what is wrong with the name of a Provider.

@@ -41,7 +41,7 @@ type named struct {
 }
 
 // list returns the tokens that the hub has, by name. One that cannot be read is an error that names it.
-func list(ctx context.Context, hub kube.Client) ([]named, error) {
+func list(ctx context.Context, hub *client.Hub) ([]named, error) {
 	var secrets corev1.SecretList
 	err := hub.List(ctx, &secrets, kube.InNamespace(v1alpha1.SystemNamespace), kube.MatchingFields{"type": v1alpha1.JoinTokenType})
 	if err != nil {
@@ -65,24 +65,7 @@ func list(ctx context.Context, hub kube.Client) ([]named, error) {
 
 // complete completes the name of a token.
 func complete(f *client.Factory) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		hub, err := f.Connect()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		tokens, err := list(cmd.Context(), hub)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		names := make([]string, len(tokens))
-		for i, t := range tokens {
-			names[i] = t.name
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
+	return client.CompleteListed(f, list, func(t named) string { return t.name })
 }
 
 // checkName says what is wrong with the name of a token.

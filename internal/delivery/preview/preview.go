@@ -286,13 +286,7 @@ func (l *look) object(ctx context.Context, o Object) error {
 	change := Change{Object: o.ID.String(), File: o.File}
 	mapping, err := l.mapping(o.ID)
 	if err != nil {
-		change.Action = Add
-		if gk := (schema.GroupKind{Group: o.ID.Group(), Kind: o.ID.Kind}); l.defines[gk] {
-			change.Note = "its kind comes with this package: the API server cannot check it yet"
-		} else {
-			change.Problem = fmt.Sprintf("the cluster has no kind %s in %s", o.ID.Kind, o.ID.APIVersion)
-		}
-		l.add(change)
+		l.add(l.unserved(change, o))
 		return nil
 	}
 	at := l.dynamic.Resource(mapping.Resource).Namespace(namespaceOf(mapping, o.ID))
@@ -334,6 +328,22 @@ func (l *look) object(ctx context.Context, o Object) error {
 	if err != nil {
 		return l.told(change, err, say)
 	}
+	return l.differs(change, now, then)
+}
+
+// unserved is the change of an object whose kind the cluster does not have.
+func (l *look) unserved(change Change, o Object) Change {
+	change.Action = Add
+	if gk := (schema.GroupKind{Group: o.ID.Group(), Kind: o.ID.Kind}); l.defines[gk] {
+		change.Note = "its kind comes with this package: the API server cannot check it yet"
+	} else {
+		change.Problem = fmt.Sprintf("the cluster has no kind %s in %s", o.ID.Kind, o.ID.APIVersion)
+	}
+	return change
+}
+
+// differs takes in what an object is, nil when there is none, and what it would be.
+func (l *look) differs(change Change, now, then *unstructured.Unstructured) (err error) {
 	if now == nil {
 		change.Action = Add
 		l.add(change)
@@ -341,7 +351,7 @@ func (l *look) object(ctx context.Context, o Object) error {
 	}
 	change.Action = Update
 	if change.Diff, err = Difference(now, then); err != nil {
-		return fmt.Errorf("%s: %w", o.ID, err)
+		return fmt.Errorf("%s: %w", change.Object, err)
 	}
 	if change.Diff == "" {
 		l.mu.Lock()

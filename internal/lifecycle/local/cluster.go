@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
 )
 
@@ -76,8 +77,7 @@ func (l *Local) List(ctx context.Context) ([]Cluster, error) {
 func (l *Local) describe(r record) (Cluster, error) {
 	dir := l.dir(r.Name)
 	main := r.place(dir, 0)
-	spec := main.spec(main, l.needs.Binaries, machine.Host{})
-	plane, err := spec.ControlPlane()
+	plane, err := l.plane(main)
 	if err != nil {
 		return Cluster{}, err
 	}
@@ -86,11 +86,11 @@ func (l *Local) describe(r record) (Cluster, error) {
 		Nodes:       r.Nodes,
 		Server:      plane.URL(),
 		Kubeconfig:  filepath.Join(dir, "kubeconfig"),
-		ServiceCIDR: spec.ServiceCIDR.String(),
+		ServiceCIDR: r.services().String(),
 		Dir:         dir,
 	}
 	if r.Fleet != nil {
-		cluster.PodCIDR = spec.PodCIDR.String()
+		cluster.PodCIDR = r.pods().String()
 		cluster.Link = r.Fleet.Link(main.node())
 		cluster.Namespace = r.Fleet.Namespace(main.node())
 	}
@@ -107,6 +107,11 @@ func (l *Local) describe(r record) (Cluster, error) {
 		cluster.Machines = append(cluster.Machines, m)
 	}
 	return cluster, nil
+}
+
+// plane returns the control plane of a cluster, by the place where that is.
+func (l *Local) plane(main place) (*controlplane.ControlPlane, error) {
+	return main.spec(main, l.needs.Binaries, machine.Host{}).ControlPlane()
 }
 
 func stateOf(p place) (State, int, error) {

@@ -54,7 +54,7 @@ func (h *healing) installDNS(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := dynamic.NewForConfig(h.client)
+	client, err := dynamic.NewForConfig(h.config)
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,8 @@
 // Package local answers: how does a real Kubernetes cluster come to be on this computer, and end without a trace?
 //
 // It reads and writes the data folder's local/NAME, where all of a cluster is, and makes on the host what the cluster
-// needs: a cgroup, a network namespace and a link (see package network), and the machine that runs in them (see package
-// machine). Callers are `umbel local` and `umbel up`. It joins nothing to a fleet: that is for `umbel join`, which takes
+// needs: for each node a cgroup, a network namespace and a link (see package network), and the machine that runs in them (see
+// package machine). The main machine has the control plane; those of further nodes are in local/NAME/machines. Callers are `umbel local` and `umbel up`. It joins nothing to a fleet: that is for `umbel join`, which takes
 // a cluster of ours by its kubeconfig like any other.
 //
 // Create works in these steps; each finds out what is there already, so that it heals what a crash, a kill or a reboot
@@ -12,6 +12,7 @@
 //  2. unless the machine runs: write keys and configuration, make cgroup and network anew, launch the machine
 //  3. wait for the API; grant the first roles
 //  4. import the images; install the cluster's DNS; meanwhile wait for the node to be Ready
+//  5. with the API there: end the machines that the record does not know any more, and bring up those of further nodes in the same way
 //
 // Laws, with their reasons:
 //

@@ -51,7 +51,8 @@ type healing struct {
 
 	main   *raising
 	plane  *controlplane.ControlPlane
-	client *rest.Config
+	config *rest.Config
+	client kubernetes.Interface
 }
 
 func (h *healing) run(ctx context.Context) error {
@@ -110,23 +111,22 @@ func (h *healing) raiseMain(ctx context.Context) error {
 	if h.plane, err = h.main.spec.ControlPlane(); err != nil {
 		return err
 	}
-	h.client, err = h.plane.BootstrapConfig()
+	if h.config, err = h.plane.BootstrapConfig(); err != nil {
+		return err
+	}
+	h.client, err = kubernetes.NewForConfig(h.config)
 	return err
 }
 
 // further has the nodes beside the first as the record says: those that are missing start, and those that it does not know any
 // more end. The API must serve.
 func (h *healing) further(ctx context.Context, serves <-chan struct{}) error {
-	client, err := kubernetes.NewForConfig(h.client)
-	if err != nil {
-		return err
-	}
 	strays, err := h.local.strays(h.record)
 	if err != nil {
 		return err
 	}
 	for _, stray := range strays {
-		if err := h.local.discard(ctx, stray, client); err != nil {
+		if err := h.local.discard(ctx, stray, h.client); err != nil {
 			return err
 		}
 	}
@@ -136,7 +136,7 @@ func (h *healing) further(ctx context.Context, serves <-chan struct{}) error {
 		group.Go(func() error {
 			return h.step(StepFurther+place.node(), func() error {
 				m := &raising{local: h.local, place: place, main: h.main.place}
-				return m.further(ctx, client, h.client, serves)
+				return m.further(ctx, h.client, serves)
 			})
 		})
 	}
@@ -154,7 +154,7 @@ func linkKubeconfig(dir string) error {
 
 // waitForAPI returns when the API is ready and the first roles are granted.
 func (h *healing) waitForAPI(ctx context.Context) error {
-	impatient := rest.CopyConfig(h.client)
+	impatient := rest.CopyConfig(h.config)
 	impatient.Timeout = time.Second
 	client, err := discovery.NewDiscoveryClientForConfig(impatient)
 	if err != nil {

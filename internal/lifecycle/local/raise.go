@@ -12,8 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
-	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
 	"umbel.dev/umbel/internal/lifecycle/local/network"
@@ -92,7 +90,7 @@ func (m *raising) trustRegistries() error {
 }
 
 // further brings up a machine whose control plane is on another, and serves.
-func (m *raising) further(ctx context.Context, client kubernetes.Interface, config *rest.Config, serves <-chan struct{}) error {
+func (m *raising) further(ctx context.Context, client kubernetes.Interface, serves <-chan struct{}) error {
 	if err := m.register(ctx, client); err != nil {
 		return err
 	}
@@ -102,7 +100,7 @@ func (m *raising) further(ctx context.Context, client kubernetes.Interface, conf
 	if err := m.importImages(ctx, serves); err != nil {
 		return err
 	}
-	return m.waitForNode(ctx, config)
+	return m.waitForNode(ctx, client)
 }
 
 // register makes the Node before its kubelet does, since the controller manager would give it any range that is free, and this
@@ -121,14 +119,10 @@ func (m *raising) register(ctx context.Context, client kubernetes.Interface) err
 }
 
 // waitForNode returns when the kubelet of this machine, not of the one before, has said that the node is Ready.
-func (m *raising) waitForNode(ctx context.Context, config *rest.Config) error {
-	client, err := corev1client.NewForConfig(config)
-	if err != nil {
-		return err
-	}
+func (m *raising) waitForNode(ctx context.Context, client kubernetes.Interface) error {
 	one := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", m.spec.Node).String()}
 	for ctx.Err() == nil {
-		events, err := client.Nodes().Watch(ctx, one)
+		events, err := client.CoreV1().Nodes().Watch(ctx, one)
 		if err != nil {
 			return err
 		}

@@ -15,8 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/kubectl/pkg/drain"
-
-	"umbel.dev/umbel/internal/lifecycle/local/machine"
 )
 
 // StepDrain is what Progress is told while the pods of a node go elsewhere, with the name of the node.
@@ -75,8 +73,7 @@ func (l *Local) Scale(ctx context.Context, spec Spec, progress Progress) (Cluste
 
 // drain evicts the pods of the nodes from that number on.
 func (l *Local) drain(ctx context.Context, r record, from int, progress Progress) (err error) {
-	main := r.place(l.dir(r.Name), 0)
-	plane, err := main.spec(main, l.needs.Binaries, machine.Host{}).ControlPlane()
+	plane, err := l.plane(r.place(l.dir(r.Name), 0))
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,7 @@
 // Package machine answers: what is inside of one local machine, and how does it begin and end?
 //
 // A machine is a set of Linux namespaces (network, mount, PID, UTS, IPC) in which etcd, the control plane, containerd,
-// the kubelet and kube-proxy run as on a computer of their own. It reads a Spec, which package local writes; it alone
+// the kubelet and kube-proxy run as on a computer of their own; the machine of a further node has no control plane. It reads a Spec, which package local writes; it alone
 // writes what is below the cluster's folder while it runs. A cluster without nodes needs no namespaces: there the same
 // code supervises a control plane on loopback ports.
 //
