@@ -152,3 +152,43 @@ func TestAChartInGit(t *testing.T) {
 	}
 	h.must(client.IgnoreNotFound(h.Delete(t.Context(), h.pkg("app"))))
 }
+
+// TestAChartWhoseRepositoryIsAway: a hub that starts while nobody answers there renders for a new cluster with the values that the
+// Package has, and changes nothing for those that have theirs.
+func TestAChartWhoseRepositoryIsAway(t *testing.T) {
+	h := newHub(t)
+	eu, us := h.cluster("eu", map[string]string{"region": "eu"}), h.cluster("us", map[string]string{"region": "us"})
+	h.place("prod", eu)
+	chart := sourcetest.Tarball(t, "shop", shopChart("1.0.0"))
+	repository := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/index.yaml" {
+			_, _ = w.Write(chart)
+			return
+		}
+		_, _ = w.Write([]byte("entries: {shop: [{version: 1.0.0, urls: [shop-1.0.0.tgz]}]}"))
+	}))
+	t.Cleanup(repository.Close)
+	p := &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: "app"}}
+	p.Spec.PlacementRef.Name = "prod"
+	p.Spec.Source.Helm = &v1alpha1.HelmSource{URL: repository.URL, Chart: "shop", PollInterval: &metav1.Duration{Duration: 3600e9}}
+	p.Spec.Helm = &v1alpha1.HelmOptions{Values: &runtime.RawExtension{Raw: []byte(`{"greeting": "hi ${cluster.labels.region}", "size": "large"}`)}}
+	h.must(h.Create(t.Context(), p))
+	key := v1alpha1.KeyOf(h.namespace, "app")
+	h.waitTold(eu, key, `"size":"large","text":"hi eu"`)
+	h.eventually("the status", func() string {
+		if release := h.pkg("app").Status.Release; release == "" {
+			return "it names no release"
+		}
+		return ""
+	})
+	_, held, _ := strings.Cut(h.told(eu, key), " ")
+	h.stop()
+	repository.Close()
+	h.place("prod", eu, us)
+	h.start()
+	h.waitFor("app", v1alpha1.ConditionFetched, "False FetchFailed")
+	h.waitTold(us, key, `"size":"large","text":"hi us"`)
+	if _, got, _ := strings.Cut(h.told(eu, key), " "); got != held {
+		t.Errorf("the cluster that had it is told %s, instead of %s", got, held)
+	}
+}

@@ -114,6 +114,7 @@ type visit struct {
 	team         Team
 	members      []Member
 	dependencies []Dependency
+	unasked      bool   // this process has not asked the source yet
 	commit       string // what the source points at; empty when that is not known, or not to be used
 	head         source.Revision
 	signed       *v1alpha1.Verified // the head, where it has to be and is

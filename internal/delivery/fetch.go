@@ -24,6 +24,7 @@ const (
 // end is the occasion for the next pass.
 func (c *Controller) fetch(_ context.Context, v *visit) error {
 	if v.seen.Bar != (Bar{}) {
+		v.unasked = true
 		return nil
 	}
 	if inline := v.pkg.Spec.Source.Inline; inline != nil {
@@ -57,7 +58,7 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 	if fresh {
 		v.again(head.At.Add(every).Sub(now))
 	}
-	if head.At.IsZero() {
+	if v.unasked = head.At.IsZero(); v.unasked {
 		return nil
 	}
 	if head.Err != nil {

@@ -82,9 +82,7 @@ func makerOf(by renderer, files fs.FS, folder string, pkg *v1alpha1.Package, opt
 
 // sameValues says whether the last rendering was made with the values that there are now. A hub that started lately does not
 // know, and renders once more.
-func (v *visit) sameValues() bool {
-	return v.memo.valued.digest == "" || v.memo.valued.digest == v.memo.fed.values
-}
+func (v *visit) sameValues() bool { return v.memo.valued.digest == v.memo.fed.values }
 
 func manifests(inline *v1alpha1.InlineSource) [][]byte {
 	manifests := make([][]byte, len(inline.Objects))

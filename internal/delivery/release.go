@@ -52,8 +52,8 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 	if v.inputs, err = Inputs(v.pkg.Spec.Variants); err != nil {
 		return fmt.Errorf("reading the variants of package %s: %w", v.key, err)
 	}
-	current := v.seen.Release
-	if commit == "" {
+	current, away := v.seen.Release, commit == ""
+	if away {
 		// The source cannot be read now. New clusters still get the revision that the others have.
 		if current == nil || !SameSource(current.Spec.Source, from) || doubtOf(v.pkg) == DoubtAll || !v.seen.verified(current) {
 			return nil
@@ -62,7 +62,7 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 	}
 	commit = c.unchanged(v, commit)
 	whole := true
-	if current != nil && SameSource(current.Spec.Source, from) && current.Spec.Revision == commit && current.Spec.Inputs == v.inputs && v.sameValues() {
+	if current != nil && SameSource(current.Spec.Source, from) && current.Spec.Revision == commit && current.Spec.Inputs == v.inputs && (away || v.sameValues()) {
 		classes, missing := Classes(current.Spec.Variables, v.selected())
 		if whole, err = c.stored(ctx, v); err != nil {
 			v.storeFailed(err)

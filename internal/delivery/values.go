@@ -36,11 +36,16 @@ type valued struct {
 // values finds out with which values a chart is rendered. ConfigMaps and Secrets are read anew after each fetch, which is as
 // often as the source is asked.
 func (c *Controller) values(ctx context.Context, v *visit) error {
-	if v.commit == "" || v.pkg.Spec.Helm == nil && v.pkg.Spec.Source.Helm == nil {
+	if v.pkg.Spec.Helm == nil && v.pkg.Spec.Source.Helm == nil {
 		v.memo.valued = valued{options: optionsOf(v.pkg)}
 		return nil
 	}
-	if known := &v.memo.valued; known.digest != "" && known.generation == v.pkg.Generation && known.at.Equal(v.fetched) {
+	if v.unasked { // the pass after the first fetch finds them out
+		v.valuesUnknown = true
+		return nil
+	}
+	// Of a source that cannot be read now they are needed all the same: for a cluster that comes meanwhile.
+	if known := &v.memo.valued; known.digest != "" && known.generation == v.pkg.Generation && (v.commit == "" || known.at.Equal(v.fetched)) {
 		return nil
 	}
 	options, err := chartOptions(ctx, c.live, v.pkg) // past the cache
