@@ -160,6 +160,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 			c.forget(key)
 			return ctrl.Result{}, nil
 		}
+		c.desired.giveUp(key)
 		return ctrl.Result{}, fmt.Errorf("reading package %s: %w", key, err)
 	}
 	v := &visit{key: key, pkg: &pkg, memo: c.memo(key, pkg.UID)}
@@ -171,6 +172,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 	}()
 	for _, step := range c.steps(&pkg) {
 		if err := step(ctx, v); err != nil {
+			c.desired.giveUp(key)
 			if apierrors.IsConflict(err) {
 				return ctrl.Result{}, nil // the newer version is on its way through the watch
 			}

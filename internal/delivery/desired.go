@@ -26,9 +26,10 @@ type Desired struct {
 	mu       sync.RWMutex
 	views    map[v1alpha1.PackageKey]*view
 	clusters map[v1alpha1.ClusterName]Cluster
-	// pending are the Packages that were there at the start and have no view yet; nil before they are known.
-	pending     map[v1alpha1.PackageKey]bool
-	subscribers map[v1alpha1.ClusterName]map[chan struct{}]bool
+	// pending are the Packages that were there at the start and were not looked at yet; nil before they are known. Until then
+	// early are those that were.
+	pending, early map[v1alpha1.PackageKey]bool
+	subscribers    map[v1alpha1.ClusterName]map[chan struct{}]bool
 }
 
 // view is what was seen of a Package, with the messages that go to clusters, one for each variant.
@@ -41,6 +42,7 @@ func newDesired(c cache.Cache) *Desired {
 	return &Desired{
 		cache:       c,
 		views:       map[v1alpha1.PackageKey]*view{},
+		early:       map[v1alpha1.PackageKey]bool{},
 		clusters:    map[v1alpha1.ClusterName]Cluster{},
 		subscribers: map[v1alpha1.ClusterName]map[chan struct{}]bool{},
 	}
@@ -83,10 +85,11 @@ func (d *Desired) expect(packages []v1alpha1.Package) {
 	d.pending = map[v1alpha1.PackageKey]bool{}
 	for i := range packages {
 		key := v1alpha1.KeyOf(packages[i].Namespace, packages[i].Name)
-		if d.views[key] == nil {
+		if !d.early[key] {
 			d.pending[key] = true
 		}
 	}
+	d.early = nil
 	d.becameReady()
 }
 
@@ -172,9 +175,17 @@ func (d *Desired) publish(key v1alpha1.PackageKey, seen Seen) {
 		samePlacement(before.Placement, after.Placement) {
 		return
 	}
-	for cluster := range d.subscribers {
-		if before == nil || !samePolicy || !before.Plans.Equal(after.Plans) || concerns(before.Seen, after.Seen, d.clusters[cluster]) {
-			d.notify(cluster)
+	var was Seen
+	if before != nil {
+		was = before.Seen
+	}
+	sameTerms := samePolicy && was.Plans.Equal(after.Plans)
+	for name := range d.subscribers {
+		cluster := d.clusters[name]
+		actionBefore, variantBefore := Assign(was, cluster)
+		actionAfter, variantAfter := Assign(after.Seen, cluster)
+		if actionBefore != actionAfter || variantBefore != variantAfter || actionAfter == Deliver && !sameTerms {
+			d.notify(name)
 		}
 	}
 }
@@ -242,13 +253,6 @@ func samePlacement(a, b *v1alpha1.Placement) bool {
 			slices.Equal(a.Status.Clusters, b.Status.Clusters) && slices.Equal(a.Status.Undecided, b.Status.Undecided))
 }
 
-// concerns says whether the answer for the cluster differs.
-func concerns(before, after Seen, cluster Cluster) bool {
-	actionBefore, variantBefore := Assign(before, cluster)
-	actionAfter, variantAfter := Assign(after, cluster)
-	return actionBefore != actionAfter || variantBefore != variantAfter
-}
-
 // forget drops the view of a Package that is gone.
 func (d *Desired) forget(key v1alpha1.PackageKey) {
 	d.mu.Lock()
@@ -257,8 +261,18 @@ func (d *Desired) forget(key v1alpha1.PackageKey) {
 	d.settled(key)
 }
 
+// giveUp notes that a Package cannot be looked at now. Nobody waits for that: what clusters hold of it they keep until it can.
+func (d *Desired) giveUp(key v1alpha1.PackageKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.settled(key)
+}
+
 // settled notes that a Package has been looked at. The caller holds mu.
 func (d *Desired) settled(key v1alpha1.PackageKey) {
+	if d.early != nil {
+		d.early[key] = true
+	}
 	if d.pending[key] {
 		delete(d.pending, key)
 		d.becameReady()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	toolscache "k8s.io/client-go/tools/cache"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -62,10 +63,20 @@ func TestDesired(t *testing.T) {
 		d.expect([]v1alpha1.Package{
 			{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "first"}}, {ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "web"}},
 		})
-	}, early, early, true, true) // the first view of a Package may concern anybody
+	}, early, early, false, false) // a Package that nobody has to do with
 	step("the other too: ready", func() {
 		d.publish("a/web", Seen{Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion})
 	}, "ready=true assign=[a/web=web-1@0] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[]", true, true)
+	step("how agents treat a Package concerns those that have it", func() {
+		on := Seen{Placement: placement(1, 1, "True", "eu"), Release: byRegion}
+		d.publish("a/here", on)
+		token(eu)
+		token(us) // it removes what is not for it
+		spec := v1alpha1.PackageSpec{Deletes: &v1alpha1.PackageDeletes{Budget: new(intstr.FromInt32(3))}}
+		on.Policy = PolicyOf(&spec, Team{})
+		d.publish("a/here", on)
+	}, "ready=true assign=[a/here=web-1@0 a/web=web-1@0] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[a/here]", true, false)
+	step("a Package is gone", func() { d.forget("a/here") }, "ready=true assign=[a/web=web-1@0] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[]", false, false)
 	step("the same again tells nobody", func() {
 		d.publish("a/web", Seen{Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion.DeepCopy()})
 	}, "ready=true assign=[a/web=web-1@0] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[]", false, false)
@@ -105,6 +116,32 @@ func TestDesired(t *testing.T) {
 	cancel()
 	cancel()
 	step("after the subscription ended", func() { d.observe(memberCluster("eu", nil)) }, nothing, nothing, false, false)
+}
+
+// TestOnePackageHoldsNobodyUp: one that cannot be looked at, and one that goes at the very moment of the start.
+func TestOnePackageHoldsNobodyUp(t *testing.T) {
+	d := newDesired(nil)
+	named := func(name string) v1alpha1.Package {
+		return v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: name}}
+	}
+	d.observe(memberCluster("eu", nil))
+	d.forget("a/gone")
+	d.giveUp("a/ill")
+	d.expect([]v1alpha1.Package{named("gone"), named("ill"), named("late"), named("web")})
+	d.publish("a/web", Seen{Placement: placement(1, 1, "True", "eu"), Release: plain()})
+	if _, isReady := d.For("eu"); isReady {
+		t.Error("it is ready before all were looked at")
+	}
+	d.giveUp("a/late")
+	if got, want := answer(t, d, "eu"), fmt.Sprintf("ready=true assign=[a/web=%s@0] remove=[]", plain().Name); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	changed, cancel := d.Subscribe("eu")
+	defer cancel()
+	d.publish("a/ill", Seen{Placement: placement(1, 1, "True", "eu"), Release: plain()})
+	if set, _ := d.For("eu"); len(set.Assign) != 2 || !token(changed) {
+		t.Error("a Package that can be looked at later is told to nobody")
+	}
 }
 
 func TestDesiredIsReadyWithoutPackages(t *testing.T) {

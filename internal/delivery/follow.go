@@ -62,43 +62,38 @@ func (f *follower) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	}
 	key := v1alpha1.KeyOf(req.Namespace, req.Name)
 	var pkg v1alpha1.Package
-	if err := f.controller.client.Get(ctx, req.NamespacedName, &pkg); err != nil {
-		if apierrors.IsNotFound(err) {
-			f.controller.desired.forget(key)
-			return ctrl.Result{}, nil
-		}
-		return ctrl.Result{}, fmt.Errorf("reading package %s: %w", key, err)
+	err := f.controller.client.Get(ctx, req.NamespacedName, &pkg)
+	if apierrors.IsNotFound(err) {
+		f.controller.desired.forget(key)
+		return ctrl.Result{}, nil
 	}
 	v := &visit{key: key, pkg: &pkg, memo: &memo{platforms: f.asked(pkg.UID)}}
-	v.seen.Deleting = !pkg.DeletionTimestamp.IsZero()
-	if err := f.controller.observePlacement(ctx, v); err != nil {
-		return ctrl.Result{}, err
+	if err == nil {
+		err = f.look(ctx, v)
 	}
-	if err := f.controller.observeTeam(ctx, v); err != nil {
-		return ctrl.Result{}, err
+	if err != nil {
+		f.controller.desired.giveUp(key)
+		return ctrl.Result{}, fmt.Errorf("following package %s: %w", key, err)
 	}
-	f.hasAsked(&pkg)
-	if err := f.controller.observeRelease(ctx, v); err != nil {
-		return ctrl.Result{}, err
-	}
-	var err error
-	if v.members, err = membersOf(ctx, f.controller.client, v); err != nil {
-		return ctrl.Result{}, err
-	}
-	if err := f.controller.stage(ctx, v); err != nil {
-		return ctrl.Result{}, err
-	}
-	if err := f.controller.observeDependencies(ctx, v); err != nil {
-		return ctrl.Result{}, err
-	}
-	if err := f.controller.observePlans(ctx, v); err != nil {
-		return ctrl.Result{}, err
-	}
-	again := time.Duration(0)
 	if len(v.seen.Waits) > 0 {
-		again = followWaits // what is waited for may come without a change of this Package
+		return ctrl.Result{RequeueAfter: followWaits}, nil // what is waited for may come without a change of this Package
 	}
-	return ctrl.Result{RequeueAfter: again}, f.controller.publish(ctx, v)
+	return ctrl.Result{}, nil
+}
+
+// look takes the steps of a pass that write nothing.
+func (f *follower) look(ctx context.Context, v *visit) error {
+	c := f.controller
+	if err := c.observe(ctx, v); err != nil {
+		return err
+	}
+	f.hasAsked(v.pkg)
+	for _, step := range []func(context.Context, *visit) error{c.stage, c.observeDependencies, c.observePlans, c.publish} {
+		if err := step(ctx, v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // asked is for which generation of a Package the API was asked whose it is; 0 when it was not.
