@@ -26,11 +26,22 @@ type Member struct {
 // Tally is how far a Package is on its clusters.
 type Tally struct {
 	Counts v1alpha1.ClusterCounts
-	// Names of the clusters, sorted.
-	failing, unknown, progressing, holding []v1alpha1.ClusterName
-	// failure is what the first failing cluster says, held what the first one says at which deletes wait for a word, and slow
-	// what the first one says that is not healthy yet.
-	failure, held, slow string
+	// holding are those at which deletes wait for a word.
+	failing, unknown, progressing, holding group
+}
+
+// group is clusters of one state, and what the first of them by its name says.
+type group struct {
+	names []v1alpha1.ClusterName // sorted, once all are there
+	first v1alpha1.ClusterName
+	says  string
+}
+
+func (g *group) add(member Member, says func(Member) string) {
+	if len(g.names) == 0 || member.Name < g.first {
+		g.first, g.says = member.Name, says(member)
+	}
+	g.names = append(g.names, member.Name)
 }
 
 // state of one selected cluster.
@@ -66,8 +77,8 @@ func Count(seen Seen, members []Member, before v1alpha1.ClusterCounts) Tally {
 	t.Counts.Selected = int32(len(seen.Placement.Status.Clusters))
 	t.Counts.Unknown += int32(absent)
 	t.Counts.Summary = fmt.Sprintf("%d/%d", t.Counts.Ready, t.Counts.Selected)
-	for _, names := range [][]v1alpha1.ClusterName{t.failing, t.unknown, t.progressing, t.holding} {
-		slices.Sort(names)
+	for _, group := range []*group{&t.failing, &t.unknown, &t.progressing, &t.holding} {
+		slices.Sort(group.names)
 	}
 	return t
 }
@@ -78,25 +89,16 @@ func (t *Tally) add(member Member, s state) {
 		t.Counts.Ready++
 	case failing:
 		t.Counts.Failing++
-		if len(t.failing) == 0 || member.Name < slices.Min(t.failing) {
-			t.failure = failureOf(member)
-		}
-		t.failing = append(t.failing, member.Name)
+		t.failing.add(member, failureOf)
 	case unknown:
 		t.Counts.Unknown++
-		t.unknown = append(t.unknown, member.Name)
+		t.unknown.add(member, func(Member) string { return "" })
 	case waits:
 		t.Counts.Progressing++
-		if len(t.holding) == 0 || member.Name < slices.Min(t.holding) {
-			t.held = member.Holds.DeletesHeld.Describe(member.Holds.Release)
-		}
-		t.holding = append(t.holding, member.Name)
+		t.holding.add(member, func(m Member) string { return m.Holds.DeletesHeld.Describe(m.Holds.Release) })
 	default:
 		t.Counts.Progressing++
-		if h := member.Holds; h != nil && h.Phase == v1alpha1.PackageApplied && (len(t.progressing) == 0 || member.Name < slices.Min(t.progressing)) {
-			t.slow = h.Message
-		}
-		t.progressing = append(t.progressing, member.Name)
+		t.progressing.add(member, slownessOf)
 	}
 }
 
@@ -152,6 +154,14 @@ func failureOf(member Member) string {
 	return cmp.Or(member.Holds.Message, "it gives no reason")
 }
 
+// slownessOf says what a cluster that has applied the package waits for, since it is not healthy yet.
+func slownessOf(member Member) string {
+	if h := member.Holds; h != nil && h.Phase == v1alpha1.PackageApplied {
+		return h.Message
+	}
+	return ""
+}
+
 // Delivered makes the condition of a tally.
 func Delivered(seen Seen, t Tally) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionDelivered, Status: metav1.ConditionFalse}
@@ -178,23 +188,23 @@ func Delivered(seen Seen, t Tally) metav1.Condition {
 		c.Message = fmt.Sprintf("%s on %s; %s; %s", shortRevision(seen.Release), t.Counts.Summary, seen.Withheld.describe(), v1alpha1.ApproveDeletes(keyOf(seen.Release)))
 	case seen.Staged != nil && seen.Staged.Reason != "":
 		c.Reason, c.Message = seen.Staged.Reason, seen.Staged.Message
-		if len(t.failing) > 0 {
-			c.Message += fmt.Sprintf("; failing: %s (%s: %s)", names(t.failing), t.failing[0], t.failure)
+		if len(t.failing.names) > 0 {
+			c.Message += fmt.Sprintf("; failing: %s (%s: %s)", names(t.failing.names), t.failing.first, t.failing.says)
 		}
-	case len(t.failing) > 0:
+	case len(t.failing.names) > 0:
 		c.Reason = v1alpha1.ReasonClustersFailing
 		c.Message = fmt.Sprintf("%s on %s; failing: %s (%s: %s)", shortRevision(seen.Release), t.Counts.Summary,
-			names(t.failing), t.failing[0], t.failure)
-	case len(t.holding) > 0:
+			names(t.failing.names), t.failing.first, t.failing.says)
+	case len(t.holding.names) > 0:
 		c.Reason = v1alpha1.ReasonDeletesHeld
-		c.Message = fmt.Sprintf("%s on %s; %s: %s; %s", shortRevision(seen.Release), t.Counts.Summary, names(t.holding), t.held, v1alpha1.ApproveDeletes(keyOf(seen.Release)))
-	case len(t.progressing) > 0 || t.Counts.Removing > 0:
+		c.Message = fmt.Sprintf("%s on %s; %s: %s; %s", shortRevision(seen.Release), t.Counts.Summary, names(t.holding.names), t.holding.says, v1alpha1.ApproveDeletes(keyOf(seen.Release)))
+	case len(t.progressing.names) > 0 || t.Counts.Removing > 0:
 		c.Reason = v1alpha1.ReasonDelivering
 		c.Message = fmt.Sprintf("%s on %s", shortRevision(seen.Release), t.Counts.Summary)
-		if len(t.progressing) > 0 {
-			c.Message += "; at work: " + names(t.progressing)
-			if t.slow != "" {
-				c.Message += fmt.Sprintf(" (%s: %s)", t.progressing[0], t.slow)
+		if len(t.progressing.names) > 0 {
+			c.Message += "; at work: " + names(t.progressing.names)
+			if t.progressing.says != "" {
+				c.Message += fmt.Sprintf(" (%s: %s)", t.progressing.first, t.progressing.says)
 			}
 		}
 		if t.Counts.Removing > 0 {
@@ -207,8 +217,8 @@ func Delivered(seen Seen, t Tally) metav1.Condition {
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonDelivered
 		c.Message = fmt.Sprintf("%s on %s clusters", shortRevision(seen.Release), t.Counts.Summary)
 	}
-	if len(t.unknown) > 0 {
-		c.Message += "; not connected: " + names(t.unknown)
+	if len(t.unknown.names) > 0 {
+		c.Message += "; not connected: " + names(t.unknown.names)
 	}
 	return c
 }

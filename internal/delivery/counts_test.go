@@ -59,6 +59,9 @@ func TestCountAndDelivered(t *testing.T) {
 		{reason: "applied and not healthy yet", seen: Seen{Placement: onAB, Release: plain()}, members: []Member{member("a", applied), member("b", holds(v1alpha1.PackageApplied, func(p *v1alpha1.MemberPackage) {
 			p.Healthy = 1
 		}))}, counts: v1alpha1.ClusterCounts{Summary: "1/2", Selected: 2, Ready: 1, Progressing: 1}, want: "False Delivering 0123456789ab on 1/2; at work: b"},
+		{reason: "what one says is not put into the mouth of another", seen: Seen{Placement: onAB, Release: plain()}, members: []Member{
+			member("b", holds(v1alpha1.PackageApplied, func(p *v1alpha1.MemberPackage) { p.Healthy, p.Message = 1, "1 of 2 is healthy" })), member("a", nil),
+		}, counts: v1alpha1.ClusterCounts{Summary: "0/2", Selected: 2, Progressing: 2}, want: "False Delivering 0123456789ab on 0/2; at work: a, b"},
 		{reason: "one fails, with its reason", seen: Seen{Placement: onAB, Release: plain()}, members: []Member{member("b", failed), offline(member("a", applied))},
 			counts: v1alpha1.ClusterCounts{Summary: "0/2", Selected: 2, Failing: 1, Unknown: 1},
 			want:   "False ClustersFailing 0123456789ab on 0/2; failing: b (b: web.yaml Deployment.apps shop/web: spec.replicas: invalid); not connected: a"},

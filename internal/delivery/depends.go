@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,6 +35,10 @@ func Waits(dependencies []Dependency, seen Seen, members []Member) map[v1alpha1.
 		return nil
 	}
 	waits := map[v1alpha1.ClusterName]string{}
+	missing := make([]func() func(v1alpha1.ClusterName) string, len(dependencies))
+	for i := range dependencies {
+		missing[i] = sync.OnceValue(dependencies[i].missing)
+	}
 	for _, member := range members {
 		if !selects(seen.Placement, member.Name) {
 			continue
@@ -46,8 +51,8 @@ func Waits(dependencies []Dependency, seen Seen, members []Member) map[v1alpha1.
 		if want == nil || member.Holds != nil && member.Holds.Digest == want.Digest {
 			continue
 		}
-		for _, d := range dependencies {
-			if why := d.missing(member.Name); why != "" {
+		for _, lacks := range missing {
+			if why := lacks()(member.Name); why != "" {
 				waits[member.Name] = why
 				break
 			}
@@ -56,17 +61,38 @@ func Waits(dependencies []Dependency, seen Seen, members []Member) map[v1alpha1.
 	return waits
 }
 
-// missing says what a dependency lacks for a cluster, or nothing.
-func (d Dependency) missing(cluster v1alpha1.ClusterName) string {
+// missing returns what says what a dependency lacks for a cluster, or nothing. All of its clusters are looked at once, however
+// many others wait.
+func (d Dependency) missing() func(v1alpha1.ClusterName) string {
+	everywhere := func(why string) func(v1alpha1.ClusterName) string {
+		return func(v1alpha1.ClusterName) string { return why }
+	}
 	switch {
 	case d.Wrong != "":
-		return d.Wrong
+		return everywhere(d.Wrong)
 	case d.Seen.Placement == nil || d.Seen.Release == nil:
-		return fmt.Sprintf("package %s has not been delivered anywhere yet", d.Key)
-	case d.Selector == nil:
-		return d.missingOn(cluster)
+		return everywhere(fmt.Sprintf("package %s has not been delivered anywhere yet", d.Key))
+	case d.Selector != nil:
+		return everywhere(d.missingAcross())
 	}
-	var away []v1alpha1.ClusterName
+	healthy := make(map[v1alpha1.ClusterName]bool, len(d.Members))
+	for _, member := range d.Members {
+		healthy[member.Name] = stateOf(d.Seen, member) == ready
+	}
+	return func(cluster v1alpha1.ClusterName) string {
+		switch {
+		case !selects(d.Seen.Placement, cluster):
+			return fmt.Sprintf("package %s does not go to cluster %s", d.Key, cluster)
+		case !healthy[cluster]:
+			return fmt.Sprintf("package %s is not healthy on cluster %s", d.Key, cluster)
+		}
+		return ""
+	}
+}
+
+// missingAcross says what a dependency lacks on the clusters that its selector selects.
+func (d Dependency) missingAcross() string {
+	var away, ill []v1alpha1.ClusterName
 	healthy := 0
 	for _, member := range d.Members {
 		if !selects(d.Seen.Placement, member.Name) || !d.Selector.Matches(labels.Set(member.Labels)) {
@@ -78,28 +104,19 @@ func (d Dependency) missing(cluster v1alpha1.ClusterName) string {
 		case unknown:
 			away = append(away, member.Name) // one that is away blocks nobody
 		default:
-			return fmt.Sprintf("package %s is not healthy on cluster %s", d.Key, member.Name)
+			ill = append(ill, member.Name)
 		}
 	}
-	if healthy > 0 {
+	slices.Sort(away)
+	switch {
+	case len(ill) > 0:
+		return fmt.Sprintf("package %s is not healthy on cluster %s", d.Key, slices.Min(ill)) // the same one each time
+	case healthy > 0:
 		return ""
-	}
-	if len(away) > 0 {
+	case len(away) > 0:
 		return fmt.Sprintf("package %s: of the clusters with %s none is connected (%s)", d.Key, d.Selector, names(away))
 	}
 	return fmt.Sprintf("package %s is on no cluster with %s", d.Key, d.Selector)
-}
-
-func (d Dependency) missingOn(cluster v1alpha1.ClusterName) string {
-	if !selects(d.Seen.Placement, cluster) {
-		return fmt.Sprintf("package %s does not go to cluster %s", d.Key, cluster)
-	}
-	for _, member := range d.Members {
-		if member.Name == cluster && stateOf(d.Seen, member) == ready {
-			return ""
-		}
-	}
-	return fmt.Sprintf("package %s is not healthy on cluster %s", d.Key, cluster)
 }
 
 // Cycle returns the way from a Package back to itself, or nil.

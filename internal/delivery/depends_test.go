@@ -1,6 +1,8 @@
 package delivery
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +94,42 @@ func TestWaits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// counting is a selector that counts whom it was asked about.
+type counting struct {
+	labels.Selector
+	asked *int
+}
+
+func (c counting) Matches(set labels.Labels) bool {
+	*c.asked++
+	return c.Selector.Matches(set)
+}
+
+// TestWaitingCostsOneLook: a thousand clusters that wait for a thousand others look at each of those once; and of several that
+// are ill the same one is named, in whatever order they come.
+func TestWaitingCostsOneLook(t *testing.T) {
+	var clusters []v1alpha1.ClusterName
+	var waiting, others []Member
+	for i := range 1000 {
+		name := fmt.Sprintf("c-%04d", i)
+		clusters = append(clusters, v1alpha1.ClusterName(name))
+		waiting = append(waiting, member(name, nil))
+		others = append(others, in(member(name, holds(v1alpha1.PackageApplied, nil)), "eu"))
+	}
+	ill := holds(v1alpha1.PackageApplied, func(p *v1alpha1.MemberPackage) { p.Healthy = 1 })
+	others[700].Holds, others[30].Holds = ill, ill
+	slices.Reverse(others)
+	on, asked := Seen{Placement: placement(1, 1, "True", clusters...), Release: plain()}, 0
+	across := Dependency{Key: "shop/db", Seen: on, Members: others, Selector: counting{labels.SelectorFromSet(labels.Set{"region": "eu"}), &asked}}
+	waits := Waits([]Dependency{across}, on, waiting)
+	if len(waits) != 1000 || waits["c-0999"] != "package shop/db is not healthy on cluster c-0030" {
+		t.Errorf("%d wait, the last one since %s", len(waits), waits["c-0999"])
+	}
+	if asked > 1000 {
+		t.Errorf("the selector was asked %d times about 1000 clusters", asked)
 	}
 }
 

@@ -53,16 +53,14 @@ func Withhold(seen Seen, members []Member, deletes *v1alpha1.PackageDeletes) Wit
 	if seen.Deleting || decisionOf(seen.Placement) != decided {
 		return Withheld{}
 	}
-	var approved *v1alpha1.RemovalApproval
-	limit := budget.Default()
-	if deletes != nil {
-		approved = deletes.ApprovedRemoval
-		if deletes.ClusterBudget != nil {
-			limit = budgetOf(deletes.ClusterBudget)
-		}
+	limit, approved := budget.Default(), map[v1alpha1.ClusterName]bool{}
+	if deletes != nil && deletes.ClusterBudget != nil {
+		limit = budgetOf(deletes.ClusterBudget)
 	}
-	if approved != nil && (approved.Placement != seen.Placement.Name || approved.Generation != seen.Placement.Generation) {
-		approved = nil
+	if deletes != nil && isFor(deletes.ApprovedRemoval, seen.Placement) {
+		for _, cluster := range deletes.ApprovedRemoval.Clusters {
+			approved[cluster] = true
+		}
 	}
 	var w Withheld
 	for _, member := range members {
@@ -70,7 +68,7 @@ func Withhold(seen Seen, members []Member, deletes *v1alpha1.PackageDeletes) Wit
 			continue
 		}
 		w.holds++
-		if selects(seen.Placement, member.Name) || doubts(seen.Placement, member.Name) || approved != nil && slices.Contains(approved.Clusters, member.Name) {
+		if selects(seen.Placement, member.Name) || doubts(seen.Placement, member.Name) || approved[member.Name] {
 			continue
 		}
 		w.clusters = append(w.clusters, member.Name)
@@ -81,4 +79,9 @@ func Withhold(seen Seen, members []Member, deletes *v1alpha1.PackageDeletes) Wit
 	}
 	slices.Sort(w.clusters)
 	return w
+}
+
+// isFor says whether an approval is for a Placement as its spec is now.
+func isFor(approval *v1alpha1.RemovalApproval, placement *v1alpha1.Placement) bool {
+	return approval != nil && approval.Placement == placement.Name && approval.Generation == placement.Generation
 }
