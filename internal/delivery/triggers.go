@@ -210,7 +210,8 @@ func ofPlan(_ context.Context, object client.Object) []reconcile.Request {
 }
 
 // ofMember asks again for the Packages that a change of a cluster concerns: those whose state there differs, and,
-// where labels or the connection differ, those whose Placement selects it.
+// where labels or the connection differ, those whose Placement selects it. At the start every Package is looked at anyway, and not
+// once more for each cluster.
 func (c *Controller) ofMember() handler.EventHandler {
 	changed := func(ctx context.Context, before, after *v1alpha1.MemberCluster, q queue) {
 		gather := max(gather, time.Duration(c.desired.known())*gatherEach)
@@ -228,7 +229,7 @@ func (c *Controller) ofMember() handler.EventHandler {
 	}
 	return handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
-			if after, ok := e.Object.(*v1alpha1.MemberCluster); ok {
+			if after, ok := e.Object.(*v1alpha1.MemberCluster); ok && !e.IsInInitialList {
 				changed(ctx, &v1alpha1.MemberCluster{}, after, q)
 			}
 		},

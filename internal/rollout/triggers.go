@@ -136,22 +136,13 @@ func (c *Controller) ofPlacement(ctx context.Context, placement client.Object) [
 	return requests
 }
 
-// ofMember asks for a look at the Packages that a change of a cluster concerns: those that it holds, and says something new
-// of, and when it comes or goes those as well that are about to be told.
+// ofMember asks for a look at the Packages that a change of a cluster concerns: those that it holds, or held, and says something
+// new of, and when it comes or goes those as well that are about to be told. At the start every Package is looked at anyway.
 func (c *Controller) ofMember() handler.EventHandler {
-	ask := func(m *v1alpha1.MemberCluster, q queue, concerned func(v1alpha1.PackageKey) bool) {
-		for _, p := range m.Status.Packages {
-			if concerned(p.Package) {
-				namespace, name := p.Package.Split()
-				q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}, gather)
-			}
-		}
-	}
-	every := func(v1alpha1.PackageKey) bool { return true }
 	return handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
-			if m, ok := e.Object.(*v1alpha1.MemberCluster); ok {
-				ask(m, q, every)
+			if m, ok := e.Object.(*v1alpha1.MemberCluster); ok && !e.IsInInitialList {
+				askSaid(nil, m.Status.Packages, q)
 				c.askSelecting(ctx, m, q)
 			}
 		},
@@ -161,9 +152,7 @@ func (c *Controller) ofMember() handler.EventHandler {
 			if !ok || !too {
 				return
 			}
-			ask(after, q, func(key v1alpha1.PackageKey) bool {
-				return !equality.Semantic.DeepEqual(held(before, key), held(after, key))
-			})
+			askSaid(before.Status.Packages, after.Status.Packages, q)
 			if connected(before) != connected(after) || !equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
 				before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() {
 				c.askSelecting(ctx, after, q)
@@ -174,6 +163,28 @@ func (c *Controller) ofMember() handler.EventHandler {
 				c.askSelecting(ctx, m, q)
 			}
 		},
+	}
+}
+
+// askSaid asks for a look at the Packages of which a cluster says something else than before.
+func askSaid(before, after []v1alpha1.MemberPackage, q queue) {
+	said := make(map[v1alpha1.PackageKey]*v1alpha1.MemberPackage, len(before))
+	for i := range before {
+		said[before[i].Package] = &before[i]
+	}
+	ask := func(key v1alpha1.PackageKey) {
+		namespace, name := key.Split()
+		q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}, gather)
+	}
+	for i := range after {
+		key := after[i].Package
+		if !equality.Semantic.DeepEqual(said[key], &after[i]) {
+			ask(key)
+		}
+		delete(said, key)
+	}
+	for key := range said { // it says nothing of them any more
+		ask(key)
 	}
 }
 
