@@ -122,8 +122,7 @@ func (c *Controller) start(ctx context.Context, v *visit) error {
 	}
 	status, err := Begin(r, c.clusters(v, r.Spec.Release), c.told(v), c.now())
 	if err != nil {
-		c.events.Eventf(r, nil, corev1.EventTypeWarning, "Invalid", "Begin", "%s", err)
-		return c.write(ctx, r, invalid(r, err, metav1.NewTime(c.now().Truncate(time.Second))), nil)
+		return c.write(ctx, r, invalid(r, err, metav1.NewTime(c.now().Truncate(time.Second))), []News{{"Invalid", err.Error()}})
 	}
 	return c.write(ctx, r, status, []News{{"Began", fmt.Sprintf("Began to roll %s out to %s", r.Spec.Release, many(int(status.Clusters)))}})
 }
@@ -179,7 +178,7 @@ func (c *Controller) write(ctx context.Context, r *v1alpha1.Rollout, status v1al
 	}
 	for _, n := range news {
 		kind := corev1.EventTypeNormal
-		if n.Reason == "Halted" || n.Reason == v1alpha1.ReasonRolledBack {
+		if n.Reason == "Halted" || n.Reason == "Invalid" || n.Reason == v1alpha1.ReasonRolledBack {
 			kind = corev1.EventTypeWarning
 		}
 		c.events.Eventf(r, nil, kind, n.Reason, "Rollout", "%s", n.Note)
