@@ -10,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -86,6 +88,34 @@ func TestAStoreKeepsWhatWasUsedLast(t *testing.T) {
 }
 
 // TestCompressions: plain, with gzip and with zstd, known by their first bytes.
+// TestATreeWaitsForNoOther: a large archive that is being opened holds up those of it alone.
+func TestATreeWaitsForNoOther(t *testing.T) {
+	var trees archive.Trees
+	opening, done := make(chan struct{}), make(chan struct{})
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() {
+		if _, err := trees.Get("large", func() (*archive.Files, error) {
+			close(opening)
+			select {
+			case <-done:
+			case <-time.After(30 * time.Second):
+				t.Error("another one was not opened meanwhile")
+			}
+			return archive.NewFiles(), nil
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+	<-opening
+	small, err := trees.Get("small", func() (*archive.Files, error) { return archive.NewFiles(), nil })
+	close(done)
+	again, failed := trees.Get("small", func() (*archive.Files, error) { return nil, errors.New("it is open") })
+	if err != nil || failed != nil || again != small {
+		t.Errorf("got %v and %v: %v", err, failed, again == small)
+	}
+}
+
 func TestCompressions(t *testing.T) {
 	want := map[string]string{"a.yaml": "a"}
 	var plain, compressed bytes.Buffer

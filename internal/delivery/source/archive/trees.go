@@ -9,23 +9,39 @@ import (
 // value is ready for use.
 type Trees struct {
 	mu    sync.Mutex
-	known map[string]weak.Pointer[Files]
+	known map[string]*opened
 }
 
-// Get returns the Files of a name, opened by a function when nobody has them. They must not be changed.
+// opened is one that is open, or is being opened.
+type opened struct {
+	mu    sync.Mutex
+	files weak.Pointer[Files]
+}
+
+// Get returns the Files of a name, opened by a function when nobody has them: those who want the same wait for the one who opens
+// it, and nobody else does. They must not be changed.
 func (t *Trees) Get(name string, open func() (*Files, error)) (*Files, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock() // those who want the same wait for the one who opens it
-	if files := t.known[name].Value(); files != nil {
+	one := t.one(name)
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	if files := one.files.Value(); files != nil {
 		return files, nil
 	}
 	files, err := open()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		one.files = weak.Make(files)
 	}
+	return files, err
+}
+
+func (t *Trees) one(name string) *opened {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.known == nil || len(t.known) > 1000 {
-		t.known = map[string]weak.Pointer[Files]{}
+		t.known = map[string]*opened{}
 	}
-	t.known[name] = weak.Make(files)
-	return files, nil
+	if t.known[name] == nil {
+		t.known[name] = &opened{}
+	}
+	return t.known[name]
 }
