@@ -76,10 +76,7 @@ func (f *Fetcher) Head(ref Ref, notBefore time.Time) (head Head, fresh bool) {
 	}
 	if !state.running || state.began.Before(notBefore) {
 		state.wanted = true
-		select {
-		case f.wake <- struct{}{}:
-		default:
-		}
+		f.rouse()
 	}
 	return state.head, false
 }
@@ -88,17 +85,9 @@ func (f *Fetcher) Head(ref Ref, notBefore time.Time) (head Head, fresh bool) {
 func (f *Fetcher) Start(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
-	slots := make(chan struct{}, f.needs.Parallel)
 	for {
 		for _, ref := range f.due() {
-			running.Go(func() {
-				select {
-				case slots <- struct{}{}:
-					defer func() { <-slots }()
-					f.fetch(ctx, ref)
-				case <-ctx.Done():
-				}
-			})
+			running.Go(func() { f.fetch(ctx, ref) })
 		}
 		select {
 		case <-f.wake:
@@ -108,27 +97,41 @@ func (f *Fetcher) Start(ctx context.Context) error {
 	}
 }
 
-// due takes the Refs that have to be fetched and are not being fetched.
+// due takes the Refs that have to be fetched and are not being fetched, as many as there is room for. Those that failed the last
+// time have half of it: servers that do not answer, however many there are, hold up no other one.
 func (f *Fetcher) due() []Ref {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	room, second := f.needs.Parallel, max(1, f.needs.Parallel/2)
+	for _, state := range f.refs {
+		if state.running {
+			room--
+			second -= state.failures()
+		}
+	}
 	var due []Ref
 	for ref, state := range f.refs {
-		if state.wanted && !state.running {
-			state.wanted, state.running = false, true
-			state.began = f.needs.Now()
-			due = append(due, ref)
+		if !state.wanted || state.running || room <= 0 || second < state.failures() {
+			continue
 		}
+		room--
+		second -= state.failures()
+		state.wanted, state.running, state.began = false, true, f.needs.Now()
+		due = append(due, ref)
 	}
 	return due
 }
 
+// failures is 1 when the last fetch failed, and 0 when it did not.
+func (s *refState) failures() int {
+	if s.head.Err != nil {
+		return 1
+	}
+	return 0
+}
+
 // fetch fetches one Ref and tells of it.
 func (f *Fetcher) fetch(ctx context.Context, ref Ref) {
-	f.mu.Lock()
-	began := f.needs.Now() // the wait for a slot is not part of it
-	f.refs[ref].began = began
-	f.mu.Unlock()
 	limited, cancel := context.WithTimeout(ctx, f.needs.Timeout)
 	defer cancel()
 	revision, err := f.resolve(limited, ref)
@@ -136,21 +139,24 @@ func (f *Fetcher) fetch(ctx context.Context, ref Ref) {
 	f.mu.Lock()
 	state := f.refs[ref]
 	state.running = false
-	state.head.At, state.head.Err = began, err
+	state.head.At, state.head.Err = state.began, err
 	if err == nil {
 		state.head.Revision = revision
 	}
-	head, again := state.head, state.wanted
+	head := state.head
 	f.mu.Unlock()
+	f.rouse()
 
 	f.needs.Log.Debug("fetched", "url", Redact(ref.URL), "version", ref.Version(), "revision", head.ID, "error", head.Err)
-	if again {
-		select {
-		case f.wake <- struct{}{}:
-		default:
-		}
-	}
 	f.needs.Fetched(ctx, ref)
+}
+
+// rouse has somebody look at what is due: something is asked for, or there is room.
+func (f *Fetcher) rouse() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
 }
 
 // resolve asks the Reader of the Ref's kind.
