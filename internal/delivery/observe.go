@@ -112,19 +112,20 @@ func membersOf(ctx context.Context, from client.Reader, v *visit) ([]Member, err
 	}
 	var members []Member
 	for i := range list.Items {
-		member := memberOf(&list.Items[i], v.key)
-		if member.Holds != nil || v.seen.Placement != nil && selects(v.seen.Placement, member.Name) {
-			members = append(members, member)
+		cluster := &list.Items[i]
+		holds := holding(cluster, v.key)
+		if holds != nil || v.seen.Placement != nil && selects(v.seen.Placement, v1alpha1.ClusterName(cluster.Name)) {
+			members = append(members, memberOf(cluster, holds)) // of a few of thousands
 		}
 	}
 	return members, nil
 }
 
-func memberOf(cluster *v1alpha1.MemberCluster, key v1alpha1.PackageKey) Member {
+func memberOf(cluster *v1alpha1.MemberCluster, holds *v1alpha1.MemberPackage) Member {
 	return Member{
 		Cluster:   ClusterOf(cluster),
 		Connected: meta.IsStatusConditionTrue(cluster.Status.Conditions, v1alpha1.ConditionConnected),
-		Holds:     holding(cluster, key),
+		Holds:     holds,
 	}
 }
 

@@ -41,7 +41,7 @@ func (w Withheld) describe() string {
 func MembersOf(clusters []v1alpha1.MemberCluster, key v1alpha1.PackageKey) []Member {
 	members := make([]Member, len(clusters))
 	for i := range clusters {
-		members[i] = memberOf(&clusters[i], key)
+		members[i] = memberOf(&clusters[i], holding(&clusters[i], key))
 	}
 	return members
 }
