@@ -102,7 +102,9 @@ func (h *hub) start() {
 		h.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(h.t.Context())
-	h.cache = render.NewCache(nil)
+	if h.cache, err = render.NewCache(render.CacheConfig{Dir: filepath.Join(h.dir, "rendered")}); err != nil {
+		h.t.Fatal(err)
+	}
 	needs := delivery.Needs{Dir: h.dir, LocalSources: []string{os.TempDir()}, Content: h.store, Renders: h.cache, Sealer: h.sealer, Log: h.logs.logger(), Now: time.Now}
 	if h.desired, err = delivery.Setup(ctx, mgr, needs); err != nil {
 		h.t.Fatal(err)

@@ -15,16 +15,16 @@ import (
 type fed struct {
 	source v1alpha1.Source
 	commit string
-	values string        // the digest of those of a chart
-	trace  *source.Trace // nil when nothing was read
-	same   string        // another commit that has the same to read
+	values string         // the digest of those of a chart
+	record *source.Record // of what was read; nil when that is not known
+	same   string         // another commit that has the same to read
 }
 
 // unchanged returns the commit that was rendered last instead of a newer one, when the newer one has everything that the
 // rendering read, or looked for and did not find, just the same.
 func (c *Controller) unchanged(v *visit, commit string) string {
 	last := &v.memo.fed
-	if last.trace == nil || last.commit == commit || last.values != v.memo.valued.digest || !SameSource(last.source, v.pkg.Spec.Source) {
+	if last.record == nil || last.commit == commit || last.values != v.memo.valued.digest || !SameSource(last.source, v.pkg.Spec.Source) {
 		return commit
 	}
 	if last.same == commit {
@@ -35,11 +35,20 @@ func (c *Controller) unchanged(v *visit, commit string) string {
 		return commit
 	}
 	files, err := c.fetcher.Tree(at.ref, commit, at.folder)
-	if err != nil || !last.trace.Same(files) {
+	if err != nil || !last.record.Same(files) {
 		return commit // the rendering finds out what is wrong, or new
 	}
 	last.same = commit
 	return last.commit
+}
+
+// recordOf is what a rendering read. The trace itself holds all of that.
+func recordOf(trace *source.Trace) *source.Record {
+	if trace == nil {
+		return nil
+	}
+	record, _ := trace.Record()
+	return record
 }
 
 // open finds what a revision of the source holds, and returns what renders it, and what that has read when it has.

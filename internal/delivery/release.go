@@ -140,7 +140,7 @@ func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) 
 		return nil
 	}
 	same := v.sameValues()
-	v.memo.fed = fed{source: Released(v.pkg.Spec.Source), commit: commit, values: v.memo.valued.digest, trace: trace}
+	v.memo.fed = fed{source: Released(v.pkg.Spec.Source), commit: commit, values: v.memo.valued.digest, record: recordOf(trace)}
 	classes, missing := Classes(family.Variables, v.selected())
 	if len(classes) > maxVariants {
 		v.renderFailed(commit, family.Variables, fmt.Errorf("the selected clusters need %d variants, at most %d are made: use fewer variables, or labels with fewer values", len(classes), maxVariants))

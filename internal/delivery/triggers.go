@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -58,7 +59,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 		needs.Now = time.Now
 	}
 	if needs.Renders == nil {
-		needs.Renders = render.NewCache(nil)
+		var err error
+		if needs.Renders, err = render.NewCache(render.CacheConfig{Dir: filepath.Join(needs.Dir, "rendered"), Log: needs.Log}); err != nil {
+			return nil, err
+		}
 	}
 	c := &Controller{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder("umbel-delivery"),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -250,9 +251,14 @@ func (h *hub) addDecisions(ctx context.Context) error {
 func (h *hub) addScopes(context.Context) error { return scope.Setup(h.manager) }
 
 func (h *hub) addDelivery(ctx context.Context) (err error) {
+	renders, err := render.NewCache(render.CacheConfig{
+		Dir: filepath.Join(Dir(h.Home), "rendered"), Workers: h.workers(ctx), Made: newRelief(ctx, debug.FreeOSMemory).made, Log: h.Log,
+	})
+	if err != nil {
+		return err
+	}
 	needs := delivery.Needs{
-		Dir: Dir(h.Home), LocalSources: h.LocalSources, Content: h.store, Sealer: h.authority, Log: h.Log, Now: time.Now,
-		Renders: render.NewCache(h.workers(ctx)),
+		Dir: Dir(h.Home), LocalSources: h.LocalSources, Content: h.store, Sealer: h.authority, Log: h.Log, Now: time.Now, Renders: renders,
 	}
 	if h.replicas != nil {
 		needs.Elected = h.manager.Elected()

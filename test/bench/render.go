@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -30,9 +31,17 @@ func measureRender(ctx context.Context, _ *rig.Fleet, r *report.Report) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	program := filepath.Join(rig.Root(), "build", "bin", "umbel")
-	cache := render.NewCache(render.NewWorkers(ctx, func() *exec.Cmd {
+	dir, err := os.MkdirTemp("", "umbel-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // what stays of it is of no use, and in nobody's way
+	cache, err := render.NewCache(render.CacheConfig{Dir: dir, Workers: render.NewWorkers(ctx, func() *exec.Cmd {
 		return exec.Command(program, "hub", "render-worker")
-	}, render.DefaultLimits, runtime.GOMAXPROCS(0)))
+	}, render.DefaultLimits, runtime.GOMAXPROCS(0))})
+	if err != nil {
+		return err
+	}
 	files := monorepo()
 	for _, commit := range []struct {
 		name, changed, to string

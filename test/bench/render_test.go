@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"testing"
 	"testing/fstest"
 
@@ -10,7 +11,11 @@ import (
 // TestEachClassIsRenderedOnce counts what the benchmark measures: 100 Packages for 1,000 clusters in 20 classes are 100
 // folders and 2,000 outputs, and not 100,000; a commit renders what it feeds.
 func TestEachClassIsRenderedOnce(t *testing.T) {
-	cache, files := render.NewCache(nil), monorepo()
+	cache, err := render.NewCache(render.CacheConfig{Dir: filepath.Join(t.TempDir(), "rendered")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := monorepo()
 	for _, commit := range []struct {
 		reason, changed  string
 		name             string

@@ -8,15 +8,21 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"os"
 	"path"
+	"slices"
 	"sync"
 
 	"umbel.dev/umbel/internal/delivery/source"
 )
 
 const (
-	// cacheBytes is how much content the cache keeps, as JSON. In memory it is a few times that where there are variables.
-	cacheBytes = 64 << 20
+	// cacheBytes is how much the cache keeps on the disk.
+	cacheBytes = 256 << 20
+	// cacheLeast is what the smallest result counts for: its file takes some blocks of the disk, and its place in the cache some
+	// memory. So there are at most 16,384 results.
+	cacheLeast = 16 << 10
 	// cacheOutputs is how many outputs are remembered, by their digests.
 	cacheOutputs = 50_000
 	// cacheKept is how many results are kept for one folder and choice: of revisions that are in turn, such as two branches.
@@ -33,17 +39,35 @@ type Output struct {
 // Cache keeps what was rendered, by all of what it was made of. A result is used again when every file, folder and absence
 // that was looked at to make it is the same in another revision, and the choice is the same; so a commit renders only what
 // it feeds, be it in another folder. It keeps nothing that failed.
+//
+// What was rendered lies on the disk. In memory there is of each result what it was made of and the digest of its file: with it a
+// hub's memory does not grow with the objects of its sources. A file that is gone, or not what was written, is rendered anew.
 type Cache struct {
+	config    CacheConfig
+	limit     int64 // of bytes
 	read      reader
 	readChart chartReader
 
 	mu      sync.Mutex
-	results map[string][]*list.Element // of *result, by folder and choice, the newest last
+	results map[digest][]*list.Element // of *result, by folder and choice, the newest last
 	order   *list.List                 // of *result, the last used in front
 	bytes   int64
-	outputs map[string]*list.Element // of remembered
+	outputs map[digest]*list.Element // of remembered
 	used    *list.List
 	counts  Counts
+}
+
+// CacheConfig is what a Cache needs.
+type CacheConfig struct {
+	// Dir is a folder that the Cache has for itself: what stands in it is removed. It holds what Packages hold, Secrets of charts
+	// included, so nobody else can read it.
+	Dir string
+	// Workers render. Without them it is done in this process, without limits.
+	Workers *Workers
+	// Made is told of everything that is made how large it is, in bytes. It must not block. The default is to tell nobody.
+	Made func(bytes int64)
+	// Log gets what could not be kept or read. The default is to discard it.
+	Log *slog.Logger
 }
 
 // Counts are what a Cache was asked for.
@@ -54,25 +78,46 @@ type Counts struct {
 	Outputs, OutputsSaved int
 }
 
+// digest names something by all that it is made of.
+type digest [sha256.Size]byte
+
 type result struct {
-	key      string
-	trace    *source.Trace
-	rendered *Rendered
-	bytes    int64
+	key    digest
+	record *source.Record
+	origin string
+	file   stored
 }
 
+// counts is what a result takes of what a cache may keep.
+func (r *result) counts() int64 { return max(r.file.size, cacheLeast) }
+
 type remembered struct {
-	key    string
+	key    digest
 	output Output
 }
 
-// NewCache returns an empty Cache. Without workers it renders in this process, without limits.
-func NewCache(workers *Workers) *Cache {
-	read, chart := reader(read), chartReader(readChart)
-	if workers != nil {
-		read, chart = workers.read, workers.readChart
+// NewCache returns an empty Cache.
+func NewCache(config CacheConfig) (*Cache, error) {
+	if err := os.RemoveAll(config.Dir); err != nil {
+		return nil, fmt.Errorf("removing what was rendered before: %w", err)
 	}
-	return &Cache{read: read, readChart: chart, results: map[string][]*list.Element{}, order: list.New(), outputs: map[string]*list.Element{}, used: list.New()}
+	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the folder for what is rendered: %w", err)
+	}
+	if config.Made == nil {
+		config.Made = func(int64) {}
+	}
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	read, chart := reader(read), chartReader(readChart)
+	if config.Workers != nil {
+		read, chart = config.Workers.read, config.Workers.readChart
+	}
+	return &Cache{
+		config: config, limit: cacheBytes, read: read, readChart: chart,
+		results: map[digest][]*list.Element{}, order: list.New(), outputs: map[digest]*list.Element{}, used: list.New(),
+	}, nil
 }
 
 // Counts returns what it was asked for so far.
@@ -101,76 +146,97 @@ func (c *Cache) Chart(files fs.FS, folder string, o ChartOptions) Maker {
 // kept is a Maker whose results are kept by a name, what it looked at, and the choice.
 func (c *Cache) kept(name string, files fs.FS, makes func(fs.FS) Maker) Maker {
 	return func(choice Choice) (*Rendered, error) {
-		key := fmt.Sprintf("%q %q", name, choice.Components)
-		if len(choice.Values) > 0 {
-			key += fmt.Sprintf(" %q", choice.Values)
-		}
+		key := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", name, choice.Components, choice.Values))
 		if known := c.find(key, files); known != nil {
 			return known, nil
 		}
 		trace := source.NewTrace(files)
 		rendered, err := makes(trace)(choice)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.counts.Sources++
+		c.count(func(counts *Counts) { counts.Sources++ })
 		if err != nil {
 			return nil, err
 		}
-		if digest, known := trace.Digest(); known {
-			rendered.origin = key + " " + digest
-			c.keep(&result{key: key, trace: trace, rendered: rendered, bytes: rendered.bytes()})
+		if record, known := trace.Record(); known {
+			rendered.origin = hex.EncodeToString(key[:]) + " " + record.Digest()
+			c.keep(&result{key: key, record: record, origin: rendered.origin}, rendered)
 		}
 		return rendered, nil
 	}
 }
 
 // find looks for a result that was made of what the files hold now.
-func (c *Cache) find(key string, files fs.FS) *Rendered {
-	c.mu.Lock()
-	candidates := make([]*result, 0, cacheKept)
-	for _, element := range c.results[key] {
-		candidates = append(candidates, element.Value.(*result))
-	}
-	c.mu.Unlock()
-	for i := len(candidates) - 1; i >= 0; i-- {
-		candidate := candidates[i]
-		if !candidate.trace.Same(files) {
+func (c *Cache) find(key digest, files fs.FS) *Rendered {
+	for _, candidate := range slices.Backward(c.candidates(key)) {
+		if !candidate.record.Same(files) {
 			continue
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.counts.SourcesSaved++
-		for _, element := range c.results[key] {
-			if element.Value.(*result) == candidate {
-				c.order.MoveToFront(element)
-			}
+		rendered, err := candidate.file.load()
+		if !c.hit(candidate, err) {
+			continue
 		}
-		return candidate.rendered
+		rendered.origin = candidate.origin
+		c.config.Made(candidate.file.size)
+		return rendered
 	}
 	return nil
 }
 
-// keep adds a result, and lets go of what is too much. The caller holds mu.
-func (c *Cache) keep(r *result) {
+func (c *Cache) candidates(key digest) []*result {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	candidates := make([]*result, len(c.results[key]))
+	for i, element := range c.results[key] {
+		candidates[i] = element.Value.(*result)
+	}
+	return candidates
+}
+
+// hit notes that a result was used, or lets go of it when its file could not be.
+func (c *Cache) hit(r *result, err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.IndexFunc(c.results[r.key], func(e *list.Element) bool { return e.Value.(*result) == r })
+	switch {
+	case err == nil && i >= 0:
+		c.order.MoveToFront(c.results[r.key][i])
+	case i >= 0: // otherwise somebody else let go of it meanwhile
+		c.config.Log.Warn("what was rendered is rendered anew, since its file cannot be used", "error", err)
+		c.drop(c.results[r.key][i])
+	}
+	if err == nil {
+		c.counts.SourcesSaved++
+	}
+	return err == nil
+}
+
+// keep adds a result, and lets go of what is too much. What cannot be written is not kept.
+func (c *Cache) keep(r *result, rendered *Rendered) {
+	var err error
+	if r.file, err = store(c.config.Dir, rendered); err != nil {
+		c.config.Log.Warn("what was rendered is not kept, and will be rendered anew", "error", err)
+		return
+	}
+	c.config.Made(r.file.size)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.results[r.key] = append(c.results[r.key], c.order.PushFront(r))
-	c.bytes += r.bytes
+	c.bytes += r.counts()
 	if kept := c.results[r.key]; len(kept) > cacheKept {
 		c.drop(kept[0])
 	}
-	for c.bytes > cacheBytes && c.order.Len() > 1 {
+	for c.bytes > c.limit && c.order.Len() > 1 {
 		c.drop(c.order.Back())
 	}
 }
 
+// drop lets go of a result. The caller holds mu.
 func (c *Cache) drop(element *list.Element) {
 	r := c.order.Remove(element).(*result)
-	c.bytes -= r.bytes
-	var rest []*list.Element
-	for _, other := range c.results[r.key] {
-		if other != element {
-			rest = append(rest, other)
-		}
+	c.bytes -= r.counts()
+	if err := r.file.remove(); err != nil {
+		c.config.Log.Warn("what was rendered before stays on the disk until the next start", "error", err)
 	}
+	rest := slices.DeleteFunc(c.results[r.key], func(other *list.Element) bool { return other == element })
 	if c.results[r.key] = rest; len(rest) == 0 {
 		delete(c.results, r.key)
 	}
@@ -195,7 +261,8 @@ func (c *Cache) Output(f *Family, values []string, place string, kept func(Outpu
 	}
 	c.count(func(counts *Counts) { counts.Outputs++ })
 	output, err := make()
-	if err == nil && key != "" {
+	c.config.Made(output.Size)
+	if err == nil && key != (digest{}) {
 		c.remember(key, output)
 	}
 	return output, err
@@ -207,18 +274,18 @@ func (c *Cache) count(change func(*Counts)) {
 	change(&c.counts)
 }
 
-func (c *Cache) output(key string) (output Output, is bool) {
+func (c *Cache) output(key digest) (output Output, is bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	element, is := c.outputs[key]
-	if !is || key == "" {
+	if !is {
 		return Output{}, false
 	}
 	c.used.MoveToFront(element)
 	return element.Value.(remembered).output, true
 }
 
-func (c *Cache) remember(key string, output Output) {
+func (c *Cache) remember(key digest, output Output) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if element, is := c.outputs[key]; is {
@@ -230,49 +297,15 @@ func (c *Cache) remember(key string, output Output) {
 	}
 }
 
-// key names all that an output is made of, and where it goes; empty when that is not known.
-func (f *Family) key(values []string, place string) (string, error) {
+// key names all that an output is made of, and where it goes; zero when that is not known.
+func (f *Family) key(values []string, place string) (digest, error) {
 	rendered, own, err := f.pick(values)
 	if err != nil || rendered.origin == "" {
-		return "", err
+		return digest{}, err
 	}
 	inputs, err := json.Marshal([]any{place, rendered.origin, rendered.Variables, own, rendered.given})
 	if err != nil {
-		return "", errors.Join(errors.New("naming what an output is made of"), err)
+		return digest{}, errors.Join(errors.New("naming what an output is made of"), err)
 	}
-	sum := sha256.Sum256(inputs)
-	return hex.EncodeToString(sum[:]), nil
-}
-
-// bytes is the size of the objects as JSON, about.
-func (r *Rendered) bytes() int64 {
-	var sum int64
-	for _, o := range r.objects {
-		sum += int64(len(o.raw))
-		if o.raw == nil {
-			sum += sizeOf(o.fields)
-		}
-	}
-	return sum
-}
-
-func sizeOf(value any) int64 {
-	switch value := value.(type) {
-	case map[string]any:
-		sum := int64(2)
-		for key, item := range value {
-			sum += int64(len(key)) + 4 + sizeOf(item)
-		}
-		return sum
-	case []any:
-		sum := int64(2)
-		for _, item := range value {
-			sum += sizeOf(item) + 1
-		}
-		return sum
-	case string:
-		return int64(len(value)) + 2
-	default:
-		return 8
-	}
+	return sha256.Sum256(inputs), nil
 }

@@ -190,7 +190,7 @@ func TestChartsThatAreRefused(t *testing.T) {
 // TestAChartInAWorker: a process of its own makes the same of a chart, and a chart without end ends it and nothing else. What was
 // made is kept by all that it was made of, the values too.
 func TestAChartInAWorker(t *testing.T) {
-	cache := NewCache(workers(t, testLimits))
+	cache := newCache(t, workers(t, testLimits))
 	hook := map[string]string{"templates/a.yaml": chartConfigMap, "templates/test.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: try, annotations: {helm.sh/hook: test}}\n"}
 	want := objectsOf(t, chartFiles(hook), options("greeting: hi"))
 	for _, o := range []ChartOptions{options("greeting: hi"), options("greeting: hi"), options("greeting: other")} {
@@ -211,7 +211,7 @@ func TestAChartInAWorker(t *testing.T) {
 	}
 	short := testLimits
 	short.Time = 300 * time.Millisecond
-	cache = NewCache(workers(t, short))
+	cache = newCache(t, workers(t, short))
 	endless := map[string]string{"templates/a.yaml": `{{ range until 100000 }}{{ range until 100000 }}{{ range until 100000 }}{{ end }}{{ end }}{{ end }}`}
 	if _, err := cache.Chart(chartFiles(endless), ".", options())(Choice{}); err == nil {
 		t.Error("a chart without end came to its end")

@@ -67,20 +67,39 @@ func (w *working) do(files *remoteFiles, j job) *outcome {
 	if err != nil {
 		return &outcome{Err: err.Error()}
 	}
-	done := &outcome{LeftOut: found.left}
-	left := j.Limits.Output
-	for _, o := range found.objects {
+	if err := w.send(found.objects, j.Limits.Output); err != nil {
+		return &outcome{Err: err.Error()}
+	}
+	return &outcome{LeftOut: found.left}
+}
+
+// sendAt is how many bytes of objects are sent at once: whoever reads them holds as much of them twice, and no more.
+const sendAt = 256 << 10
+
+// send sends objects of so many bytes at most, and lets go of them.
+func (w *working) send(objects []object, limit int64) error {
+	var batch []sentObject
+	bytes, left := 0, limit
+	for i, o := range objects {
 		raw, err := json.Marshal(o.fields)
 		if err != nil {
-			return &outcome{Err: fmt.Sprintf("%s: %v", o.place, err)}
+			return fmt.Errorf("%s: %w", o.place, err)
 		}
 		if left -= int64(len(raw)); left < 0 {
-			return &outcome{Err: fmt.Sprintf("%s: %s: with it there are more than %d MiB of objects, which is more than a Package may have: make several of it",
-				o.place, identify(o.fields), j.Limits.Output>>20)}
+			return fmt.Errorf("%s: %s: with it there are more than %d MiB of objects, which is more than a Package may have: make several of it",
+				o.place, identify(o.fields), limit>>20)
 		}
-		done.Objects = append(done.Objects, sentObject{File: o.place.file, Document: o.place.document, Line: o.place.line, Fields: raw})
+		objects[i].fields = nil
+		batch = append(batch, sentObject{File: o.place.file, Document: o.place.document, Line: o.place.line, Fields: raw})
+		if bytes += len(raw); bytes < sendAt && i < len(objects)-1 {
+			continue
+		}
+		if err := w.say(said{Objects: batch}); err != nil {
+			return fmt.Errorf("handing over what was rendered: %w", err)
+		}
+		batch, bytes = nil, 0
 	}
-	return done
+	return nil
 }
 
 // watchMemory says when the process has more than that, until stop is called.

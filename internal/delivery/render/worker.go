@@ -74,18 +74,21 @@ type job struct {
 	Limits     Limits
 }
 
-// said is what a worker says: that it wants to look at something, that it is done, or that it has too much memory.
+// said is what a worker says: that it wants to look at something, some of the objects, that it is done, or that it has too much
+// memory.
 type said struct {
 	Look    *asked
+	Objects []sentObject
 	Done    *outcome
 	TooMuch bool
 }
 
 // outcome is what came of a job.
 type outcome struct {
-	Objects []sentObject
 	LeftOut []string
 	Err     string
+
+	objects []object // that came before it
 }
 
 // sentObject is an object on its way from a worker.
@@ -101,7 +104,7 @@ func (w *Workers) read(files fs.FS, folder string, components []string) ([]objec
 	if err != nil {
 		return nil, err
 	}
-	return received(done)
+	return done.objects, nil
 }
 
 // readChart is a chartReader.
@@ -110,8 +113,7 @@ func (w *Workers) readChart(files fs.FS, folder string, o ChartOptions) (charted
 	if err != nil {
 		return charted{}, err
 	}
-	objects, err := received(done)
-	return charted{objects, done.LeftOut}, err
+	return charted{done.objects, done.LeftOut}, nil
 }
 
 // render has a job done when it is its turn.
@@ -128,16 +130,15 @@ func (w *Workers) render(files fs.FS, j job) (*outcome, error) {
 	return done, nil
 }
 
-// received unpacks the objects that a worker sent.
-func received(done *outcome) ([]object, error) {
-	objects := make([]object, len(done.Objects))
-	for i, sent := range done.Objects {
-		value, err := decode(sent.Fields)
+// received unpacks objects that a worker sent.
+func received(objects []object, sent []sentObject) ([]object, error) {
+	for _, o := range sent {
+		value, err := decode(o.Fields)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", sent.File, err)
+			return nil, fmt.Errorf("%s: %w", o.File, err)
 		}
 		fields, _ := value.(map[string]any)
-		objects[i] = object{place: place{file: sent.File, document: sent.Document, line: sent.Line}, fields: fields}
+		objects = append(objects, object{place: place{file: o.File, document: o.Document, line: o.Line}, fields: fields})
 	}
 	return objects, nil
 }
@@ -250,20 +251,25 @@ func (w *worker) converse(files fs.FS, j job) (*outcome, error) {
 	if err := w.send.Encode(j); err != nil {
 		return nil, err
 	}
+	var objects []object
 	for {
 		var message said
-		if err := w.receive.Decode(&message); err != nil {
-			return nil, err
-		}
+		err := w.receive.Decode(&message)
 		switch {
+		case err != nil:
 		case message.TooMuch:
-			return nil, errTooMuch
+			err = errTooMuch
 		case message.Done != nil:
+			message.Done.objects = objects
 			return message.Done, nil
-		case message.Look == nil:
-			return nil, errors.New("it says nothing that is known")
+		case len(message.Objects) > 0:
+			objects, err = received(objects, message.Objects)
+		case message.Look != nil:
+			err = w.send.Encode(answerTo(files, *message.Look))
+		default:
+			err = errors.New("it says nothing that is known")
 		}
-		if err := w.send.Encode(answerTo(files, *message.Look)); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -39,7 +39,7 @@ func workers(t *testing.T, limits Limits) *Workers {
 
 // TestAWorkerGivesTheSame: what a process of its own makes of a source, objects or error, is what this one makes of it.
 func TestAWorkerGivesTheSame(t *testing.T) {
-	cache := NewCache(workers(t, testLimits))
+	cache := newCache(t, workers(t, testLimits))
 	for reason, files := range map[string]map[string]string{
 		"plain files":             {"a.yaml": config("a") + "---\n" + config("b") + "data: {n: '1', big: '9007199254740993'}\nx: {i: 9007199254740993, f: 1.50}\n", "b/c.json": `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"}}`},
 		"a kustomization":         {"kustomization.yaml": "namePrefix: x-\nresources: [a.yaml, deep]\n", "a.yaml": config("a"), "deep/kustomization.yaml": "resources: [b.yaml]\n", "deep/b.yaml": config("b")},

@@ -13,8 +13,8 @@ import (
 	"sync"
 )
 
-// Trace is a file system that remembers what was asked of another one. If a tree of a later revision gives the same answers,
-// whatever was made of this one would come out the same.
+// Trace is a file system that notes what is asked of another one. It holds that one with all that it has read, so it lives as
+// long as something is made of it; what stays is its Record.
 type Trace struct {
 	files fs.FS
 
@@ -45,19 +45,6 @@ type Fingerprints interface {
 // NewTrace returns a file system that answers as files does.
 func NewTrace(files fs.FS) *Trace {
 	return &Trace{files: files, asked: map[question]string{}}
-}
-
-// Same says whether another file system would have answered everything that was asked the same. What cannot be read is not
-// the same.
-func (t *Trace) Same(other fs.FS) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for q, was := range t.asked {
-		if now, known := answer(other, q); !known || now != was {
-			return false
-		}
-	}
-	return true
 }
 
 // unknown is what is remembered of an answer that says nothing: nothing is the same as it.
@@ -153,21 +140,21 @@ func (t *Trace) Fingerprint(name string) (string, error) {
 	return digest(content), nil
 }
 
-// Digest names all that was asked and answered, in hex. Without an answer to one of the questions there is none.
-func (t *Trace) Digest() (digest string, known bool) {
+// Record returns what was asked and answered so far. Where an answer says nothing there is none.
+func (t *Trace) Record() (record *Record, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	questions := slices.SortedFunc(maps.Keys(t.asked), func(a, b question) int {
-		return cmp.Or(cmp.Compare(a.what, b.what), cmp.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.what, b.what))
 	})
-	sum := sha256.New()
+	answers := newAnswers()
 	for _, q := range questions {
 		if t.asked[q] == unknown {
-			return "", false
+			return nil, false
 		}
-		fmt.Fprintf(sum, "%d %q %q\n", q.what, q.name, t.asked[q])
+		answers.add(q, t.asked[q])
 	}
-	return hex.EncodeToString(sum.Sum(nil)), true
+	return &Record{questions: pack(questions), answers: answers.sum()}, true
 }
 
 // Open implements fs.FS. What is opened may be read or listed.

@@ -230,6 +230,6 @@ func (m *mirror) tree(hash string, left *source.Limits) (*Tree, error) {
 	}
 	return &Tree{
 		storage: storage, left: left, modified: commit.Committer.When, broken: func() { m.broken.Store(true) },
-		trees: map[string]*object.Tree{".": root},
+		folders: map[string]*folder{".": newFolder(root)},
 	}, nil
 }

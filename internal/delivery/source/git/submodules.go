@@ -75,7 +75,7 @@ func (t *Tree) submoduleAt(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if entry := entryOf(parent, path.Base(name)); entry != nil && entry.Mode == filemode.Submodule {
+	if entry := parent.entry(path.Base(name)); entry != nil && entry.Mode == filemode.Submodule {
 		return entry.Hash.String(), nil
 	}
 	return "", nil

@@ -24,8 +24,8 @@ import (
 // Those that were are folders. It is for one goroutine.
 type Tree struct {
 	storage  *filesystem.Storage
-	trees    map[string]*object.Tree // folders read so far, by path
-	left     *source.Limits          // of it and its submodules
+	folders  map[string]*folder // read so far, by path
+	left     *source.Limits     // of it and its submodules
 	modified time.Time
 	broken   func()
 
@@ -34,16 +34,39 @@ type Tree struct {
 	entered    map[string]*Tree                // those that were opened
 }
 
-// folder returns the tree of a folder.
-func (t *Tree) folder(name string) (*object.Tree, error) {
-	if tree := t.trees[name]; tree != nil {
-		return tree, nil
+// folder is a folder of a Tree. A folder may have tens of thousands of entries, each of which is looked for.
+type folder struct {
+	entries []object.TreeEntry
+	byName  map[string]int // the first of each name
+}
+
+func newFolder(tree *object.Tree) *folder {
+	f := &folder{entries: tree.Entries, byName: make(map[string]int, len(tree.Entries))}
+	for i, entry := range slices.Backward(f.entries) {
+		f.byName[entry.Name] = i
+	}
+	return f
+}
+
+// entry returns the entry of a name; nil when there is none.
+func (f *folder) entry(name string) *object.TreeEntry {
+	i, has := f.byName[name]
+	if !has {
+		return nil
+	}
+	return &f.entries[i]
+}
+
+// folder returns what a folder holds.
+func (t *Tree) folder(name string) (*folder, error) {
+	if known := t.folders[name]; known != nil {
+		return known, nil
 	}
 	parent, err := t.folder(path.Dir(name))
 	if err != nil {
 		return nil, err
 	}
-	entry := entryOf(parent, path.Base(name))
+	entry := parent.entry(path.Base(name))
 	if entry == nil || entry.Mode != filemode.Dir {
 		return nil, fs.ErrNotExist
 	}
@@ -52,16 +75,8 @@ func (t *Tree) folder(name string) (*object.Tree, error) {
 		t.broken()
 		return nil, fmt.Errorf("%w: %w", errUnreadable, err) // not "does not exist": the parent names it
 	}
-	t.trees[name] = tree
-	return tree, nil
-}
-
-func entryOf(tree *object.Tree, name string) *object.TreeEntry {
-	i := slices.IndexFunc(tree.Entries, func(e object.TreeEntry) bool { return e.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return &tree.Entries[i]
+	t.folders[name] = newFolder(tree)
+	return t.folders[name], nil
 }
 
 // Stat describes a file or a folder without following links.
@@ -83,7 +98,7 @@ func (t *Tree) Stat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
-	entry := entryOf(parent, path.Base(name))
+	entry := parent.entry(path.Base(name))
 	if entry == nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
 	}
@@ -102,8 +117,12 @@ func (t *Tree) info(folder string, entry object.TreeEntry) info {
 		i.mode = fs.ModeIrregular | 0o444
 	default:
 		i.mode = 0o444
-		if size, err := t.storage.EncodedObjectSize(entry.Hash); err == nil {
-			i.size = size
+		i.size = func() int64 {
+			size, err := t.storage.EncodedObjectSize(entry.Hash)
+			if err != nil {
+				return 0
+			}
+			return size
 		}
 	}
 	return i
@@ -119,12 +138,12 @@ func (t *Tree) ReadDir(name string) ([]fs.DirEntry, error) {
 	} else if sub != nil {
 		return sub.ReadDir(rest)
 	}
-	tree, err := t.folder(name)
+	listed, err := t.folder(name)
 	if err != nil {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
 	}
-	entries := make([]fs.DirEntry, len(tree.Entries))
-	for i, entry := range tree.Entries {
+	entries := make([]fs.DirEntry, len(listed.entries))
+	for i, entry := range listed.entries {
 		entries[i] = fs.FileInfoToDirEntry(t.info(name, entry))
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
@@ -154,7 +173,7 @@ func (t *Tree) read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	entry := entryOf(parent, path.Base(name))
+	entry := parent.entry(path.Base(name))
 	if entry == nil {
 		return nil, fs.ErrNotExist
 	}
@@ -214,7 +233,7 @@ func (t *Tree) Fingerprint(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	entry := entryOf(parent, path.Base(name))
+	entry := parent.entry(path.Base(name))
 	if entry == nil {
 		return "", fs.ErrNotExist
 	}
@@ -243,17 +262,23 @@ func (t *Tree) Open(name string) (fs.File, error) {
 
 type info struct {
 	name     string
-	size     int64
+	size     func() int64 // reads the mirror, and few ask; nil for what has none
 	mode     fs.FileMode
 	modified time.Time
 }
 
 func (i info) Name() string       { return i.name }
-func (i info) Size() int64        { return i.size }
 func (i info) Mode() fs.FileMode  { return i.mode }
 func (i info) ModTime() time.Time { return i.modified }
 func (i info) IsDir() bool        { return i.mode.IsDir() }
 func (i info) Sys() any           { return nil }
+
+func (i info) Size() int64 {
+	if i.size == nil {
+		return 0
+	}
+	return i.size()
+}
 
 type openFile struct {
 	*bytes.Reader
