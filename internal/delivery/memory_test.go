@@ -11,8 +11,8 @@ import (
 )
 
 // TestAHubHoldsNoObjects: what a hub has in memory does not grow with the objects that Packages hold, be they in one Package or in
-// many: neither what was rendered, nor what was read to render it, nor the repository that it was read from. It was 2,600 bytes
-// for each object of one Package, and more for one of many.
+// many: neither what was rendered, nor what was read to render it, nor the repository that it was read from. It was 2,400 bytes
+// for each object.
 func TestAHubHoldsNoObjects(t *testing.T) {
 	h := newHub(t)
 	eu := h.cluster("eu", nil)

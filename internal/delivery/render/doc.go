@@ -16,13 +16,16 @@
 //  6. All that is done for each choice that the Package's variants make (variants.go). Family.For puts the values of one class of
 //     clusters in, and leaves out what is not wanted there.
 //
-// Steps 1 and 2 run in a process of its own where there are Workers, and what came of them is kept by all that was looked at (cache.go).
+// Steps 1 and 2 run in a process of its own where there are Workers, and what came of all but the last is kept by all that was looked
+// at (cache.go), on the disk (stored.go).
 //
 // Laws:
 //   - Either everything or an error: no file, document or entry is skipped because it cannot be understood. (What
 //     leaves out an object would delete it in the members.)
 //   - No object at all is an error (ErrEmpty).
 //   - Nothing that a source says can take more time or memory than a rendering may have, or hold up another one.
+//   - What is kept is used when it is what was written, by its digest. Otherwise it is rendered anew.
+//   - The memory of a hub does not grow with the objects that were rendered.
 //   - Errors name file, document, line, object and field, as far as each is known.
 //   - The same files and values give the same objects. What is not in them cannot be reached: remote bases, charts that a
 //     kustomization asks for, plugins and functions of templates that make something up are refused, with the file and the entry.

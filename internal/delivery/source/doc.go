@@ -10,7 +10,7 @@
 //     now? What that revision holds is in the Reader's cache then.
 //  3. When it ends, well or not, whoever gave the callback Fetched hears of it and asks again.
 //     It is asked for what that is signed with (Evidence) by who wants to know; package signature says what that proves.
-//  4. Tree opens a revision as a read-only file system. A Trace around it remembers what was asked, and says of the tree of a
+//  4. Tree opens a revision as a read-only file system. A Trace around it notes what was asked; its Record says of the tree of a
 //     later revision whether it would have given the same answers.
 //
 // Laws:
