@@ -133,13 +133,14 @@ failSwapOn: false
 makeIPTablesUtilChains: false
 volumePluginDir: /var/lib/kubelet/volumeplugins
 # The images that were imported could not be pulled again, and the disk is the host's: neither is the kubelet's to judge.
+# What has to be free is an amount: of a large disk a hundredth is more than a cluster needs.
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 evictionHard:
   memory.available: 100Mi
-  nodefs.available: 1%%
-  nodefs.inodesFree: 1%%
-  imagefs.available: 1%%
+  nodefs.available: 200Mi
+  nodefs.inodesFree: 10k
+  imagefs.available: 200Mi
 `, s.kube("pki/ca.crt"), s.kube("kubelet.crt"), s.kube("kubelet.key"), containerdSocket, s.DNSAddress(),
 		s.etc("resolv.conf"), s.Host.CgroupRoot, s.Host.PodCgroups, enforce, oomScore)
 }
