@@ -74,7 +74,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 		return nil, err
 	}
 	c.fetcher = source.New(source.Needs{
-		Readers: readers, Credentials: c.credentials, Log: needs.Log, Now: needs.Now, Fetched: c.fetched,
+		Readers: readers, Credentials: c.credentials, Log: needs.Log, Now: needs.Now, Fetched: c.fetched, Used: c.used,
 	})
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return nil, err
@@ -155,6 +155,21 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 }
 
 func sourceIndex(ref source.Ref) string { return fmt.Sprintf("%#v", ref) }
+
+// used are the sources of all Packages.
+func (c *Controller) used(ctx context.Context) ([]source.Ref, error) {
+	var packages v1alpha1.PackageList
+	if err := c.client.List(ctx, &packages, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing packages: %w", err)
+	}
+	var refs []source.Ref
+	for i := range packages.Items {
+		if at, ok := placeOf(packages.Items[i].Namespace, packages.Items[i].Spec.Source); ok {
+			refs = append(refs, at.ref)
+		}
+	}
+	return refs, nil
+}
 
 // fetched asks again for the Packages of a source.
 func (c *Controller) fetched(ctx context.Context, ref source.Ref) {

@@ -12,6 +12,7 @@
 //     It is asked for what that is signed with (Evidence) by who wants to know; package signature says what that proves.
 //  4. Tree opens a revision as a read-only file system. A Trace around it notes what was asked; its Record says of the tree of a
 //     later revision whether it would have given the same answers.
+//  5. Every minute the Readers tidy what they fetched (keep.go), and what no Package names any more goes an hour after its last use.
 //
 // Laws:
 //   - A failure is an answer of its own, with a reason, and never looks like an empty source. What was fetched stays readable,

@@ -22,6 +22,8 @@ type Needs struct {
 	Parallel int
 	// Fetched is called after each fetch, from its goroutine. It must not block.
 	Fetched func(context.Context, Ref)
+	// Used lists the Refs that are needed. Without it nothing is tidied.
+	Used func(context.Context) ([]Ref, error)
 	// Log gets what was fetched.
 	Log *slog.Logger
 	// Now is the clock. The default is time.Now.
@@ -85,6 +87,9 @@ func (f *Fetcher) Head(ref Ref, notBefore time.Time) (head Head, fresh bool) {
 func (f *Fetcher) Start(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
+	if f.needs.Used != nil {
+		running.Go(func() { f.keep(ctx) })
+	}
 	for {
 		for _, ref := range f.due() {
 			running.Go(func() { f.fetch(ctx, ref) })

@@ -91,6 +91,17 @@ type Reader interface {
 	Tree(ref Ref, revision string) (fs.FS, error)
 }
 
+// UnusedStay is how long what was fetched stays after its last use, when no Ref needs it any more.
+const UnusedStay = time.Hour
+
+// Keeper is a Reader whose folder wants to be kept in order.
+type Keeper interface {
+	// Tidy makes what was fetched quick to read, and deletes what is of none of the Refs that are used and was not used lately. It
+	// may be repeated and cut off anywhere. It is called by one goroutine, and blocks for as long as its disk needs; the other
+	// methods go on meanwhile.
+	Tidy(ctx context.Context, used []Ref, now time.Time) error
+}
+
 // Head is what a Ref pointed at, and when.
 type Head struct {
 	// Revision is the last one that was found, also after a failure; zero when there was none.

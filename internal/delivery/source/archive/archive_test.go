@@ -28,7 +28,7 @@ func digestOf(blob []byte) string {
 
 func open(t *testing.T) *archive.Store {
 	t.Helper()
-	store, err := archive.Open(t.TempDir(), source.Ref{URL: "oci://h/a"})
+	store, err := archive.NewStores(t.TempDir()).Open(source.Ref{URL: "oci://h/a"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,4 +175,41 @@ func FuzzUnpack(f *testing.F) {
 			t.Fatalf("%d bytes came out", total)
 		}
 	})
+}
+
+// TestStoresOfNobody are deleted, and those in use are not.
+func TestStoresOfNobody(t *testing.T) {
+	dir := t.TempDir()
+	stores := archive.NewStores(dir)
+	used, left := source.Ref{URL: "oci://h/used"}, source.Ref{URL: "oci://h/left"}
+	blob := []byte("content")
+	digest := digestOf(blob)
+	has := func(ref source.Ref) bool {
+		t.Helper()
+		store, err := archive.NewStores(dir).Open(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store.Has(digest)
+	}
+	for _, ref := range []source.Ref{used, left} {
+		store, err := stores.Open(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Put(digest, bytes.NewReader(blob), 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := stores.Sweep([]source.Ref{used}, time.Now().Add(59*time.Minute)); err != nil || !has(used) || !has(left) {
+		t.Errorf("what was opened lately is gone: %v", err)
+	}
+	for range 2 { // the second time what has() made of it goes
+		if err := stores.Sweep([]source.Ref{used}, time.Now().Add(61*time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !has(used) || has(left) {
+		t.Errorf("after an hour: used %v, left %v", has(used), has(left))
+	}
 }

@@ -32,16 +32,6 @@ var ErrDamaged = errors.New("is not what its digest stands for")
 
 var wholeDigest = regexp.MustCompile(`^sha256:([0-9a-f]{64})$`)
 
-// Open returns the Store of a source in a folder of Stores. Who names another Secret, or none, has another one.
-func Open(root string, ref source.Ref) (*Store, error) {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", ref.URL, ref.Chart, ref.Secret))
-	s := &Store{filepath.Join(root, hex.EncodeToString(sum[:10]))}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of what is fetched: %w", err)
-	}
-	return s, nil
-}
-
 // Dir is its folder.
 func (s *Store) Dir() string { return s.dir }
 

@@ -5,9 +5,17 @@
 // folder of mirrors: one bare repository for each URL and Secret. It runs no hook and makes no checkout.
 //
 //  1. A remote is asked for its references, over one connection (remote.go, ssh.go).
+//
 //  2. When the commit is not in the mirror yet, its objects are asked for over the same connection, beyond what the mirror has.
+//
 //  3. Tree opens a commit of the mirror as a read-only file system. Files are read when they are asked for, so one folder of a
 //     large repository costs what that folder costs.
+//
+//  4. Each fetch brings a pack, and whoever opens a mirror reads the indexes of all. Where they are many, one is made of the small
+//     ones every minute (packs.go, join.go). Those that it is in place of are shown to nobody from then on, and deleted when nobody
+//     can be reading them any more.
+//
+//  5. A mirror that no Package names, nor the submodule of one, is deleted an hour after its last use (tidy.go).
 //
 // Laws:
 //   - The last good commit stays readable in the mirror, whatever becomes of the remote.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
 
@@ -74,13 +75,21 @@ func (r *Reader) Tree(ref source.Ref, commit string) (fs.FS, error) {
 	return r.tree(ref, commit, nil)
 }
 
+// mirror returns the one of a Ref, and notes that it is used.
 func (r *Reader) mirror(ref source.Ref) *mirror {
 	dir := mirrorDir(r.config.Dir, ref)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	now := time.Now()
+	_ = os.Chtimes(dir, now, now) // it may not be there yet, and then it is made now
+	return r.at(dir)
+}
+
+// at returns the mirror of a folder. The caller holds mu.
+func (r *Reader) at(dir string) *mirror {
 	m := r.mirrors[dir]
 	if m == nil {
-		m = &mirror{dir: dir, limit: r.config.Limits.Fetch}
+		m = &mirror{dir: dir, limit: r.config.Limits.Fetch, packs: packs{dir: dir}}
 		r.mirrors[dir] = m
 	}
 	return m

@@ -27,6 +27,7 @@ import (
 type mirror struct {
 	dir   string
 	limit int64 // bytes of a fetch
+	packs packs
 	// mu is held by the fetch under way. Trees are read without it: objects are only ever added.
 	mu sync.Mutex
 	// broken is set when something in it could not be read; the next fetch begins anew.
@@ -40,7 +41,7 @@ var errUnreadable = errors.New("the mirror cannot be read and will be made anew"
 
 // open returns the storage of the mirror. It is opened for each use, so that an idle mirror costs no memory.
 func (m *mirror) open() *filesystem.Storage {
-	return filesystem.NewStorage(osfs.New(m.dir), cache.NewObjectLRU(16*cache.MiByte))
+	return filesystem.NewStorage(shown{osfs.New(m.dir), &m.packs}, cache.NewObjectLRU(16*cache.MiByte))
 }
 
 // update makes sure that the mirror has the commit that the Ref points at, and returns it. The caller holds mu.

@@ -160,6 +160,9 @@ func (r *Reader) fetchWithin(ctx context.Context, ref source.Ref, commit string,
 			credentials = source.Credentials{}
 		}
 		if _, err = r.resolve(ctx, sub, credentials); err == nil {
+			err = r.belongs(sub, ref)
+		}
+		if err == nil {
 			err = r.fetchWithin(ctx, sub, sub.Name, credentials, n)
 		}
 		if err != nil {

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"strings"
 	"sync"
+	"time"
 
 	"umbel.dev/umbel/internal/delivery/source"
 	"umbel.dev/umbel/internal/delivery/source/archive"
@@ -31,7 +33,10 @@ type Reader struct {
 	indexes map[indexKey]*index
 }
 
-var _ source.Reader = (*Reader)(nil)
+var (
+	_ source.Reader = (*Reader)(nil)
+	_ source.Keeper = (*Reader)(nil)
+)
 
 // New returns a Reader.
 func New(config Config) *Reader {
@@ -79,7 +84,7 @@ func (r *Reader) Tree(ref source.Ref, revision string) (fs.FS, error) {
 	if !found {
 		return nil, fmt.Errorf("%q is no revision of a chart", revision)
 	}
-	store, err := archive.Open(r.config.Dir, ref)
+	store, err := r.registries.Stores().Open(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +95,18 @@ func (r *Reader) Tree(ref source.Ref, revision string) (fs.FS, error) {
 		}
 		return files.Inside()
 	})
+}
+
+// Tidy implements source.Keeper.
+func (r *Reader) Tidy(ctx context.Context, used []source.Ref, now time.Time) error {
+	needed := map[indexKey]bool{}
+	for _, ref := range used {
+		needed[indexKey{ref.URL, ref.Chart, ref.Secret}] = true
+	}
+	r.mu.Lock()
+	maps.DeleteFunc(r.indexes, func(key indexKey, _ *index) bool { return !needed[key] }) // it is asked for again
+	r.mu.Unlock()
+	return r.registries.Tidy(ctx, used, now)
 }
 
 func (r *Reader) unpack(ref source.Ref, store *archive.Store, digest string) (*archive.Files, error) {

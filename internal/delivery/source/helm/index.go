@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/internal/delivery/source"
-	"umbel.dev/umbel/internal/delivery/source/archive"
 )
 
 const (
@@ -131,7 +130,7 @@ func (r *Reader) versions(ctx context.Context, v *visit) ([]version, error) {
 
 // chart brings the archive of a version, and returns its digest.
 func (r *Reader) chart(ctx context.Context, v *visit, version version) (string, error) {
-	store, err := archive.Open(r.config.Dir, v.ref)
+	store, err := r.registries.Stores().Open(v.ref)
 	if err != nil {
 		return "", err
 	}

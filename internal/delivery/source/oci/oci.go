@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"strings"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
@@ -39,17 +40,21 @@ type Config struct {
 // Reader reads OCI artifacts. It is a source.Reader.
 type Reader struct {
 	config Config
+	stores *archive.Stores
 	trees  archive.Trees
 }
 
-var _ source.Reader = (*Reader)(nil)
+var (
+	_ source.Reader = (*Reader)(nil)
+	_ source.Keeper = (*Reader)(nil)
+)
 
 // New returns a Reader.
 func New(config Config) *Reader {
 	if config.Limits == (source.Limits{}) {
 		config.Limits = source.DefaultLimits
 	}
-	return &Reader{config: config}
+	return &Reader{config: config, stores: archive.NewStores(config.Dir)}
 }
 
 // Resolve implements source.Reader.
@@ -111,7 +116,7 @@ func tagOf(ctx context.Context, repository *remote.Repository, ref source.Ref) (
 
 // fetch brings the manifest and the layers of an artifact.
 func (r *Reader) fetch(ctx context.Context, repository *remote.Repository, ref source.Ref, found ocispec.Descriptor) error {
-	store, err := archive.Open(r.config.Dir, ref)
+	store, err := r.stores.Open(ref)
 	if err != nil {
 		return err
 	}
@@ -165,12 +170,20 @@ func read(raw []byte) (*ocispec.Manifest, error) {
 
 // Tree implements source.Reader.
 func (r *Reader) Tree(ref source.Ref, revision string) (fs.FS, error) {
-	store, err := archive.Open(r.config.Dir, ref)
+	store, err := r.stores.Open(ref)
 	if err != nil {
 		return nil, err
 	}
 	return r.trees.Get(store.Dir()+" "+revision, func() (*archive.Files, error) { return unpack(store, revision, r.config.Limits) })
 }
+
+// Tidy implements source.Keeper.
+func (r *Reader) Tidy(_ context.Context, used []source.Ref, now time.Time) error {
+	return r.stores.Sweep(used, now)
+}
+
+// Stores are where artifacts are kept.
+func (r *Reader) Stores() *archive.Stores { return r.stores }
 
 // dial prepares for speaking with a registry, and returns what ends that.
 func dial(ref source.Ref, with source.Credentials, limit int64) (*remote.Repository, func(), error) {

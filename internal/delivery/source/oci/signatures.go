@@ -18,7 +18,6 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 
 	"umbel.dev/umbel/internal/delivery/source"
-	"umbel.dev/umbel/internal/delivery/source/archive"
 )
 
 const (
@@ -105,7 +104,7 @@ func signaturesOf(ctx context.Context, repository *remote.Repository, at ocispec
 }
 
 func (r *Reader) signaturesFile(ref source.Ref, digest string) (string, error) {
-	store, err := archive.Open(r.config.Dir, ref)
+	store, err := r.stores.Open(ref)
 	if err != nil {
 		return "", err
 	}
