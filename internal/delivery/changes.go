@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
-	"maps"
 	"slices"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -18,10 +17,23 @@ const (
 	maxCompared = 200
 	// maxDeletes is how many deleted objects a Release names.
 	maxDeletes = 10
+	// maxListed is how many bytes of listings are kept, beside the two that are being compared. One of 10,000 objects takes two MB.
+	maxListed = 16 << 20
+	// eachListed is what an object takes of a listing beside its names.
+	eachListed = 160
 )
 
 // listing is the objects of a content, each with a hash of what it says.
 type listing map[bundle.Key]uint64
+
+// size is about how many bytes a listing takes.
+func (l listing) size() int {
+	bytes := 0
+	for key := range l {
+		bytes += eachListed + len(key.Group) + len(key.Kind) + len(key.Namespace) + len(key.Name)
+	}
+	return bytes
+}
 
 // compare notes in a Release that is about to be made what it adds, changes and deletes, compared to the current one. What cannot
 // be read is not said: it stops no Release, since it is the agents that hold deletes back.
@@ -34,19 +46,19 @@ func (c *Controller) compare(ctx context.Context, v *visit, spec *v1alpha1.Relea
 		return
 	}
 	spec.Against = before.Name
-	contents := contents{content: c.content, repository: spec.Repository, seed: maphash.MakeSeed(), known: map[string]listing{}}
-	gone := map[bundle.Key]bool{}
+	contents := contents{content: c.content, repository: spec.Repository, seed: maphash.MakeSeed(), most: maxListed}
+	var gone departed
 	for _, class := range classesBefore(spec.Variables, &before.Spec, v.selected()) {
 		variant := variantOf(spec, class.values)
-		if variant == nil || len(contents.known) >= maxCompared {
+		if variant == nil || contents.reads >= maxCompared {
 			continue
 		}
-		if err := contents.compare(ctx, variant, class.had, gone); err != nil {
+		if err := contents.compare(ctx, variant, class.had, &gone); err != nil {
 			variant.Changes = nil
 			c.log.Warn("what a release changes is not known", "package", v.key, "against", before.Name, "error", err)
 		}
 	}
-	spec.Deletes = firstNames(gone)
+	spec.Deletes = gone.names()
 }
 
 // classBefore is clusters that get the same content, and the different ones that they had.
@@ -79,16 +91,26 @@ func classesBefore(variables []string, before *v1alpha1.ReleaseSpec, clusters []
 	return all
 }
 
-// contents reads contents, each once.
+// contents reads contents, and keeps the listings of those that were used last: those that many clusters had are not read for
+// each class of them, and a Release with many variants does not fill the memory.
 type contents struct {
 	content    Content
 	repository string // of the Package, whatever the Release
 	seed       maphash.Seed
-	known      map[string]listing // by digest
+	most       int // bytes of listings that are kept
+	kept       []kept
+	reads      int
+}
+
+// kept is a listing that was read, the one that was used longest ago first.
+type kept struct {
+	digest  string
+	objects listing
+	bytes   int
 }
 
 // compare notes what a variant does to clusters that had any of some contents, and what goes.
-func (c *contents) compare(ctx context.Context, variant *v1alpha1.Variant, had []*v1alpha1.Variant, gone map[bundle.Key]bool) error {
+func (c *contents) compare(ctx context.Context, variant *v1alpha1.Variant, had []*v1alpha1.Variant, gone *departed) error {
 	now, err := c.read(ctx, variant)
 	if err != nil {
 		return err
@@ -103,16 +125,19 @@ func (c *contents) compare(ctx context.Context, variant *v1alpha1.Variant, had [
 			variant.Changes = &changes
 		}
 		for _, key := range deleted {
-			gone[key] = true
+			gone.add(key)
 		}
 	}
 	return nil
 }
 
 func (c *contents) read(ctx context.Context, variant *v1alpha1.Variant) (listing, error) {
-	if found := c.known[variant.Digest]; found != nil {
-		return found, nil
+	if i := slices.IndexFunc(c.kept, func(k kept) bool { return k.digest == variant.Digest }); i >= 0 {
+		found := c.kept[i]
+		c.kept = append(slices.Delete(c.kept, i, i+1), found)
+		return found.objects, nil
 	}
+	c.reads++
 	blob, err := c.content.Pull(ctx, c.repository, variant.Digest, variant.Size)
 	if err != nil {
 		return nil, fmt.Errorf("reading content %s: %w", variant.Digest, err)
@@ -124,8 +149,21 @@ func (c *contents) read(ctx context.Context, variant *v1alpha1.Variant) (listing
 		}
 		found[it.ID.Key()] = maphash.Bytes(c.seed, it.Object)
 	}
-	c.known[variant.Digest] = found
+	c.keep(kept{variant.Digest, found, found.size()})
 	return found, nil
+}
+
+// keep keeps a listing, and lets go of those that were used longest ago as long as there are too many bytes of them. One that
+// is larger than all that may be kept is not.
+func (c *contents) keep(one kept) {
+	c.kept = append(c.kept, one)
+	bytes := 0
+	for _, k := range c.kept {
+		bytes += k.bytes
+	}
+	for ; bytes > c.most; c.kept = slices.Delete(c.kept, 0, 1) {
+		bytes -= c.kept[0].bytes
+	}
 }
 
 // Compare counts what is added, changed and deleted between two contents, and returns what is deleted.
@@ -152,14 +190,28 @@ func Compare(was, now listing) (changes v1alpha1.Changes, deleted []bundle.Key) 
 	return changes, deleted
 }
 
-// firstNames names a few objects, protected ones first.
-func firstNames(keys map[bundle.Key]bool) []string {
+// departed is the first few of the objects that go, those that are protected and others.
+type departed struct{ protected, others []bundle.Key }
+
+func (d *departed) add(key bundle.Key) {
+	some := &d.others
+	if budget.Protects(key) {
+		some = &d.protected
+	}
+	at, there := slices.BinarySearchFunc(*some, key, bundle.Key.Compare)
+	if there || at >= maxDeletes {
+		return
+	}
+	*some = slices.Insert(*some, at, key)
+	*some = (*some)[:min(len(*some), maxDeletes)]
+}
+
+// names names them, protected ones first.
+func (d *departed) names() []string {
 	var names []string
-	for _, protected := range []bool{true, false} {
-		for _, key := range slices.SortedFunc(maps.Keys(keys), bundle.Key.Compare) {
-			if budget.Protects(key) == protected && len(names) < maxDeletes {
-				names = append(names, key.String())
-			}
+	for _, key := range slices.Concat(d.protected, d.others) {
+		if len(names) < maxDeletes {
+			names = append(names, key.String())
 		}
 	}
 	return names
