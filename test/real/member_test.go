@@ -19,7 +19,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
@@ -32,8 +31,6 @@ import (
 	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
-
-const packageLabel = "umbel.dev/package"
 
 // member is an API server with the engine of an agent, and nothing else: no controllers, so that what they would do to
 // namespaces the test does.
@@ -139,7 +136,8 @@ func (m *member) holds(pkg, release, digest string) {
 // object is an object of a Package on the member.
 type object struct {
 	bundle.ID
-	at dynamic.ResourceInterface
+	at    dynamic.ResourceInterface
+	given map[string]any // as the release has it
 }
 
 // lasting says whether to delete the object would take others along.
@@ -153,6 +151,7 @@ func (m *member) objects(blob []byte) []object {
 		mapping, err := m.mapping(item.ID)
 		m.must(err)
 		o := object{ID: item.ID, at: m.dynamic.Resource(mapping.Resource)}
+		m.must(json.Unmarshal(item.Object, &o.given))
 		if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
 			namespace := item.ID.Namespace
 			if namespace == "" {
@@ -176,16 +175,16 @@ func (m *member) mapping(id bundle.ID) (*meta.RESTMapping, error) {
 	return mapping, err
 }
 
-// states are the uid and the resource version of every object.
-func (m *member) states(all []object) map[bundle.ID][2]string {
+// states are all objects as they are now.
+func (m *member) states(all []object) map[bundle.ID]*unstructured.Unstructured {
 	m.t.Helper()
-	states := map[bundle.ID][2]string{}
+	states := map[bundle.ID]*unstructured.Unstructured{}
 	for _, o := range all {
 		live, err := o.at.Get(m.t.Context(), o.Name, metav1.GetOptions{})
 		if err != nil {
 			m.t.Fatalf("%s: %s: %v", m.about, o.ID, err)
 		}
-		states[o.ID] = [2]string{string(live.GetUID()), live.GetResourceVersion()}
+		states[o.ID] = live
 	}
 	return states
 }
@@ -251,38 +250,6 @@ func (m *member) define(id bundle.ID) {
 	_, err := crds.Create(m.t.Context(), crd, metav1.CreateOptions{})
 	m.must(err)
 	m.eventually("the kind "+id.Kind, func() error { _, err := m.mapping(id); return err })
-}
-
-// drift deletes every second object, and takes the others out of the Package's hands.
-func (m *member) drift(all []object) {
-	m.t.Helper()
-	for i, o := range all {
-		if i%2 == 0 && !o.lasting() {
-			m.must(o.at.Delete(m.t.Context(), o.Name, metav1.DeleteOptions{}))
-			continue
-		}
-		patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:null}}}`, packageLabel)
-		_, err := o.at.Patch(m.t.Context(), o.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "somebody"})
-		m.must(err)
-	}
-}
-
-// isBack waits until every object is as it was, as the one that was deleted or as another.
-func (m *member) isBack(all []object, before map[bundle.ID][2]string) {
-	m.t.Helper()
-	for i, o := range all {
-		m.eventually(o.ID.String()+" is back", func() error {
-			live, err := o.at.Get(m.t.Context(), o.Name, metav1.GetOptions{})
-			if err != nil {
-				return err
-			}
-			deleted := i%2 == 0 && !o.lasting()
-			if live.GetLabels()[packageLabel] == "" || (string(live.GetUID()) != before[o.ID][0]) != deleted {
-				return fmt.Errorf("labels %v, uid %s, was %s", live.GetLabels(), live.GetUID(), before[o.ID][0])
-			}
-			return nil
-		})
-	}
 }
 
 // letsGo takes a Package away and waits until all of it is gone.

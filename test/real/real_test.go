@@ -66,7 +66,7 @@ func TestEveryFileIsRenderedOrHasAReason(t *testing.T) {
 func TestAllOfIt(t *testing.T) {
 	m := newMember(t)
 	files := os.DirFS(data)
-	total := 0
+	manners := map[string]int{}
 	for _, p := range Packages {
 		if p.Refused != "" {
 			continue
@@ -91,17 +91,25 @@ func TestAllOfIt(t *testing.T) {
 		before, writes := m.states(all), m.writes.Load()
 		m.holds(key, "two", digest)
 		for id, state := range m.states(all) {
-			if state != before[id] {
+			if state.GetResourceVersion() != before[id].GetResourceVersion() {
 				t.Errorf("%s: %s was written by a sync that changes nothing", p.Name, id)
 			}
 		}
 		if more := m.writes.Load() - writes; more != 0 {
 			t.Errorf("%s: a sync that changes nothing sent %d writes", p.Name, more)
 		}
-		m.drift(all)
-		m.isBack(all, before)
+		drift := m.drift(all)
+		m.isBack(all, before, drift)
 		m.letsGo(key, all)
-		total += len(all)
+		for _, o := range all {
+			manners[drift[o.ID]]++
+			if drift[o.ID] == unlabeled && len(leaves(o.given)) > 0 {
+				t.Errorf("%s: of %s nothing that the release says could be changed", p.Name, o.ID)
+			}
+		}
 	}
-	t.Logf("%d Packages, %d objects", len(Packages), total)
+	t.Logf("%d Packages; objects by how they drifted: %v", len(Packages), manners)
+	if manners[deleted] < 100 || manners[changed] < 100 {
+		t.Errorf("objects by how they drifted: %v, want a hundred at least of either", manners)
+	}
 }
