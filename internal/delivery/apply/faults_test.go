@@ -33,7 +33,8 @@ type fault struct {
 	answer func(r *http.Request, next http.RoundTripper) (*http.Response, error)
 }
 
-func reads(r *http.Request) bool { return r.Method == http.MethodGet }
+func reads(r *http.Request) bool  { return r.Method == http.MethodGet }
+func writes(r *http.Request) bool { return r.Method != http.MethodGet }
 func discovers(r *http.Request) bool {
 	return reads(r) && (r.URL.Path == "/api" || r.URL.Path == "/apis" || isGroup(r.URL.Path))
 }
@@ -165,68 +166,94 @@ var faults = []fault{
 	{"discovery is not found", discovers, says(http.StatusNotFound, "text/plain", "404 page not found")},
 	{"watches tell that all is gone", follows, gone},
 	{"watches break off", follows, says(http.StatusOK, "application/json", `{"type":"MODIF`)},
+	{"writes are forbidden", writes, status(http.StatusForbidden, metav1.StatusReasonForbidden)},
+	{"writes are not found", writes, status(http.StatusNotFound, metav1.StatusReasonNotFound)},
+	{"writes fail", writes, status(http.StatusInternalServerError, metav1.StatusReasonInternalError)},
+	{"writes are done, and their answers lost", writes, func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if response, err := next.RoundTrip(r); err == nil {
+			_ = response.Body.Close()
+		}
+		return nil, errors.New("connection reset")
+	}},
+	{"writes are done, and their answers break off", writes, altered(func(b []byte) []byte { return b[:len(b)/2] })},
+	{"writes are done, and their answers are empty objects", writes, altered(func([]byte) []byte { return []byte("{}") })},
 }
 
-// moments are when a fault begins: before the engine starts anew, as it does, and at a later read of a rollout.
-var moments = []struct {
-	name    string
-	restart bool
-	after   int64 // reads of the rollout that go through
-}{
-	{"before a restart", true, 0},
-	{"at the first read", false, 0},
-	{"after a few reads", false, 3},
-	{"in the middle", false, 8},
-	{"towards the end", false, 15},
-}
+// moments are when a fault begins: so many requests that it is about go through before.
+var moments = []int64{0, 1, 2, 4, 8, 16}
 
-// TestFaultsDeleteNothing injects every fault at every moment of a rollout of a release that deletes nothing, on a real API
-// server. Whatever the agent is told instead of the truth, the API server deletes nothing, by the agent's requests and by its own
-// watch; and once the fault is over, the release is there.
+// TestFaultsDeleteNothing injects every fault at a hundred points and more of a rollout of a release that deletes nothing, on a
+// real API server: under an agent that starts, and under one that is at work. Whatever the agent is told instead of the truth, the
+// API server deletes nothing, by the agent's requests and by its own watch; and once the fault is over, the release is there. A
+// point is one where the fault was met: there are no more of it after the first moment that the rollout does not come to.
 func TestFaultsDeleteNothing(t *testing.T) {
 	s := newStation(t)
-	deletes := s.countDeletes()
-	var asked atomic.Int64
-	round, points := 0, 0
+	n := &nothingDeleted{station: s, deletes: s.countDeletes()}
 	s.start()
 	for _, f := range faults {
-		for _, m := range moments {
-			points++
-			round++
-			name := fmt.Sprintf("r%03d", round)
-			var reads, active atomic.Int64
-			meddle := func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-				if r.Method == http.MethodDelete {
-					asked.Add(1)
+		points := 0
+		for _, restart := range []bool{true, false} {
+			for _, after := range moments {
+				if !n.at(f, after, restart) {
+					break
 				}
-				if active.Load() == 1 && f.about(r) && reads.Add(1) > m.after {
-					return f.answer(r, next)
-				}
-				return next.RoundTrip(r)
-			}
-			s.meddle.Store(&meddle)
-			active.Store(1)
-			if m.restart {
-				s.stop()
-				s.start()
-			} else {
-				s.engine.watches.anew() // lists and watches are asked again
-			}
-			s.assign(s.rollout(name))
-			s.settles("shop/web", name)
-			active.Store(0)
-			s.stop() // what the fault left behind is no excuse for what comes after
-			s.start()
-			s.reaches("shop/web", name, wire.PackageStatus_APPLIED)
-			if n := deletes(); n > 0 || asked.Load() > 0 {
-				t.Fatalf("%s, %s: %d deletes were asked for, and %d objects deleted", f.name, m.name, asked.Load(), n)
+				points++
 			}
 		}
+		if points == 0 {
+			t.Errorf("%s: no rollout met it", f.name)
+		}
+		t.Logf("%s: %d points", f.name, points)
+		n.points += points
 	}
-	if points < 100 {
-		t.Errorf("%d points, want at least 100", points)
+	if n.points < 100 {
+		t.Errorf("%d points, want at least 100", n.points)
 	}
-	t.Logf("%d faults at %d moments: %d points", len(faults), len(moments), points)
+	t.Logf("%d faults, %d points", len(faults), n.points)
+}
+
+// nothingDeleted is a station with rollouts under faults, and the count of what is deleted in it.
+type nothingDeleted struct {
+	*station
+	deletes func() int64
+	asked   atomic.Int64 // deletes that the agent asked for
+	rounds  int
+	points  int
+}
+
+// at rolls a release out under a fault from a moment on, and says whether the fault was met.
+func (s *nothingDeleted) at(f fault, after int64, restart bool) bool {
+	s.t.Helper()
+	s.rounds++
+	name := fmt.Sprintf("r%03d", s.rounds)
+	var about atomic.Int64
+	var over atomic.Bool
+	meddle := func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if r.Method == http.MethodDelete {
+			s.asked.Add(1)
+		}
+		if !over.Load() && f.about(r) && about.Add(1) > after {
+			return f.answer(r, next)
+		}
+		return next.RoundTrip(r)
+	}
+	s.meddle.Store(&meddle)
+	if restart {
+		s.stop()
+		s.start()
+	} else {
+		s.engine.watches.anew() // lists and watches are asked again
+	}
+	s.assign(s.rollout(name))
+	s.settles("shop/web", name)
+	over.Store(true)
+	s.stop() // what the fault left behind is no excuse for what comes after
+	s.start()
+	s.reaches("shop/web", name, wire.PackageStatus_APPLIED)
+	if n := s.deletes(); n > 0 || s.asked.Load() > 0 {
+		s.t.Fatalf("%s, from the request after %d on, at a start %t: %d deletes were asked for, and %d objects deleted", f.name, after, restart, s.asked.Load(), n)
+	}
+	return about.Load() > after
 }
 
 // rollout is a release that has the objects that all releases have, changed.
@@ -347,7 +374,7 @@ func TestNothingIsPrunedWhileReadsLie(t *testing.T) {
 	deletes := s.countDeletes()
 	s.start()
 	for i, f := range faults {
-		if f.name == "watches tell that all is gone" || f.name == "watches break off" || strings.Contains(f.name, "list") {
+		if f.name == "watches tell that all is gone" || f.name == "watches break off" || strings.Contains(f.name, "list") || strings.HasPrefix(f.name, "writes") {
 			continue // what is pruned is not read from them
 		}
 		one, two := fmt.Sprintf("one-%d", i), fmt.Sprintf("two-%d", i)
