@@ -71,12 +71,14 @@ type Controller struct {
 	content Content
 	fetcher *source.Fetcher
 	renders *render.Cache
-	desired *Desired
-	sealer  Sealer
-	log     *slog.Logger
-	now     func() time.Time
-	started time.Time
-	queue   queueRef
+	// renderings are those under way.
+	renderings *renderings
+	desired    *Desired
+	sealer     Sealer
+	log        *slog.Logger
+	now        func() time.Time
+	started    time.Time
+	queue      queueRef
 
 	mu    sync.Mutex
 	memos map[v1alpha1.PackageKey]*memo
@@ -92,6 +94,9 @@ type memo struct {
 	release   *v1alpha1.Release    // the last one that was created here, until the cache has it
 	verified  string               // the Release whose content was found in the registry
 	tried     attempt              // what was rendered last and made no new Release
+	rendering *rendering           // under way, or ended and not looked at yet
+	late      bool                 // the last one was of an older commit
+	unread    error                // why the last one could not read its source
 	unplanned *v1alpha1.Release    // what was rendered last, and waits for a Plan
 	files     map[string]string    // variable of the current Release -> a file that refers to it
 	retired   string               // the Release after which old ones were dropped
@@ -124,6 +129,7 @@ type visit struct {
 	inputs       string             // what the variants say, as Inputs gives it
 
 	valuesUnknown bool // those of a chart: it is not rendered
+	renders       bool // it is being rendered, or waits for that
 
 	conditions []metav1.Condition // what this pass found, one of each type
 	requeue    time.Duration
@@ -156,6 +162,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 	key := v1alpha1.KeyOf(req.Namespace, req.Name)
 	var pkg v1alpha1.Package
 	if err := c.client.Get(ctx, req.NamespacedName, &pkg); err != nil {
+		c.renderings.pass(key)
 		if apierrors.IsNotFound(err) {
 			c.forget(key)
 			return ctrl.Result{}, nil
@@ -166,6 +173,9 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 	v := &visit{key: key, pkg: &pkg, memo: c.memo(key, pkg.UID)}
 	before := pkg.Status.DeepCopy()
 	defer func() {
+		if !v.renders {
+			c.renderings.pass(key)
+		}
 		if failed := c.conclude(ctx, v, before); failed != nil {
 			result, err = ctrl.Result{}, failed
 		}

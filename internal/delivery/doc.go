@@ -11,8 +11,9 @@
 //  3. Fetch the source, in the background, when it is due or asked for. What stands in the Package itself is there.
 //     What has to be signed and is not, by somebody who may, is not used, and a Release that it was made of is not told.
 //  4. Render the commit once per class of clusters: those whose labels give the variables of the manifests the same
-//     values. What the current Release has already is not rendered again.
-//  5. Push what is new by digest and create a Release, which never changes, sealed. Publish again. A Release that this hub did
+//     values, and push what is new by digest; in the background, a few Packages at a time (renderings.go). What the current
+//     Release has already is not rendered again.
+//  5. When that has ended, create a Release of it, which never changes, sealed. Publish again. A Release that this hub did
 //     not seal is told to nobody.
 //  6. Count the clusters by state, and write the status once.
 //

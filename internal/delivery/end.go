@@ -22,6 +22,9 @@ func (c *Controller) retire(ctx context.Context, v *visit) error {
 	if current == nil || v.memo.retired == current.Name {
 		return nil
 	}
+	if v.memo.rendering != nil {
+		return nil // what it stores may be what an old Release has, and then it has to stay; its end is the occasion
+	}
 	var list v1alpha1.ReleaseList
 	if err := c.client.List(ctx, &list, client.InNamespace(v.pkg.Namespace), client.MatchingFields{releaseByPackage: v.pkg.Name}); err != nil {
 		return fmt.Errorf("listing the releases of package %s: %w", v.key, err)
@@ -108,6 +111,16 @@ func (c *Controller) wait(ctx context.Context, v *visit) error {
 	if condition, waits := Deleting(members); waits {
 		v.set(condition) // the change of the cluster that is listed is the occasion for the next pass
 		return nil
+	}
+	if c.renderings.under(v.key) {
+		return nil // what it stores has to go as well; its end is the occasion for the next pass
+	}
+	if r := c.ended(v); r != nil { // no Release refers to what it stored
+		for _, variant := range r.variants {
+			if err := c.content.Delete(ctx, Repository(v.key), variant.Digest); err != nil {
+				return fmt.Errorf("deleting what was rendered of package %s: %w", v.key, err)
+			}
+		}
 	}
 	return c.letGo(ctx, v)
 }

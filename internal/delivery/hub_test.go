@@ -51,7 +51,8 @@ type hub struct {
 	cache     *render.Cache
 	desired   *delivery.Desired
 	hooks     http.Handler
-	sealer    delivery.Sealer // of Releases; nil has none
+	sealer    delivery.Sealer                         // of Releases; nil has none
+	content   func(delivery.Content) delivery.Content // puts something between the hub and its registry; nil puts nothing
 	logs      *lines
 	stop      func()
 }
@@ -106,6 +107,9 @@ func (h *hub) start() {
 		h.t.Fatal(err)
 	}
 	needs := delivery.Needs{Dir: h.dir, LocalSources: []string{os.TempDir()}, Content: h.store, Renders: h.cache, Sealer: h.sealer, Log: h.logs.logger(), Now: time.Now}
+	if h.content != nil {
+		needs.Content = h.content(h.store)
+	}
 	if h.desired, err = delivery.Setup(ctx, mgr, needs); err != nil {
 		h.t.Fatal(err)
 	}

@@ -52,8 +52,7 @@ func recordOf(trace *source.Trace) *source.Record {
 }
 
 // open finds what a revision of the source holds, and returns what renders it, and what that has read when it has.
-func (c *Controller) open(v *visit, commit string) (render.Maker, *source.Trace, error) {
-	pkg := v.pkg
+func (c *Controller) open(pkg *v1alpha1.Package, commit string, options render.ChartOptions) (render.Maker, *source.Trace, error) {
 	if inline := pkg.Spec.Source.Inline; inline != nil {
 		return render.Inline(manifests(inline)), nil, nil
 	}
@@ -63,7 +62,7 @@ func (c *Controller) open(v *visit, commit string) (render.Maker, *source.Trace,
 		return nil, nil, err
 	}
 	trace := source.NewTrace(files)
-	makes, err := makerOf(c.renders, trace, folderOf(at), pkg, v.memo.valued.options)
+	makes, err := makerOf(c.renders, trace, folderOf(at), pkg, options)
 	return makes, trace, err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,10 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"umbel.dev/umbel/api/v1alpha1"
-	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/source"
-	"umbel.dev/umbel/internal/delivery/variable"
 )
 
 // maxLeftOut bounds what a Release names of what is left out.
@@ -44,6 +41,7 @@ type attempt struct {
 
 // render sees to it that the current Release is what the source says now, with a variant for every selected cluster.
 func (c *Controller) render(ctx context.Context, v *visit) error {
+	ended := c.ended(v)
 	if v.valuesUnknown || v.seen.Bar != (Bar{}) {
 		return nil
 	}
@@ -82,7 +80,7 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 		}
 		return nil
 	}
-	return c.renderCommit(ctx, v, commit)
+	return c.rendered(ctx, v, ended, commit)
 }
 
 // tried says whether this very rendering was done already and made no Release.
@@ -126,158 +124,18 @@ func (v *visit) storeFailed(err error) {
 	v.again(retryStore)
 }
 
-// renderCommit renders, and makes a Release of what is new.
-func (c *Controller) renderCommit(ctx context.Context, v *visit, commit string) error {
-	makes, trace, err := c.open(v, commit)
-	if err != nil {
-		c.mirrorFailed(v, err)
-		return nil
-	}
-	c.log.Debug("rendering", "package", v.key, "revision", commit)
-	family, err := familyOf(v, makes)
-	if err != nil {
-		v.renderFailed(commit, nil, err)
-		return nil
-	}
-	same := v.sameValues()
-	v.memo.fed = fed{source: Released(v.pkg.Spec.Source), commit: commit, values: v.memo.valued.digest, record: recordOf(trace)}
-	classes, missing := Classes(family.Variables, v.selected())
-	if len(classes) > maxVariants {
-		v.renderFailed(commit, family.Variables, fmt.Errorf("the selected clusters need %d variants, at most %d are made: use fewer variables, or labels with fewer values", len(classes), maxVariants))
-		return nil
-	}
-	spec := v1alpha1.ReleaseSpec{
-		PackageRef: v1alpha1.LocalReference{Name: v.pkg.Name},
-		Source:     Released(v.pkg.Spec.Source),
-		Revision:   commit,
-		Inputs:     v.inputs,
-		Repository: Repository(v.key),
-		Variables:  family.Variables,
-		LeftOut:    family.LeftOut(maxLeftOut),
-	}
-	for _, class := range classes {
-		variant, err := c.store(ctx, spec.Repository, family, class)
-		switch lacking := lackingFor(class, err); {
-		case err == nil:
-			spec.Variants = append(spec.Variants, *variant)
-		case len(lacking) > 0:
-			missing = append(missing, lacking...)
-		default:
-			if stored := (*storeError)(nil); errors.As(err, &stored) {
-				v.storeFailed(err)
-				return nil
-			}
-			v.renderFailed(commit, family.Variables, err)
-			return nil
-		}
-	}
-	if err := v.team.tooLarge(v.pkg.Namespace, spec.Variants); err != nil {
-		v.renderFailed(commit, family.Variables, err)
-		return nil
-	}
-	v.memo.files = map[string]string{}
-	for _, variable := range family.Variables {
-		v.memo.files[variable] = family.File(variable)
-	}
-	condition := renderedCondition(&spec, missing, v.memo.files)
-	v.set(condition)
-	current := v.seen.Release
-	if current != nil && SameSource(current.Spec.Source, spec.Source) && slices.Equal(current.Spec.Variables, spec.Variables) {
-		if current.Spec.Revision == spec.Revision && current.Spec.Inputs == spec.Inputs && same {
-			spec.Variants = Widen(spec.Variants, current.Spec.Variants)
-		}
-		if sameContent(&current.Spec, spec.Variants) {
-			v.memo.verified, v.memo.unplanned, v.gives = current.Name, nil, true
-			v.remember(commit, family.Variables, condition)
-			return nil
-		}
-	}
-	if len(spec.Variants) == 0 {
-		v.remember(commit, family.Variables, condition)
-		return nil // every object waits for a cluster to say what its variables are
-	}
-	c.compare(ctx, v, &spec)
-	admitted, err := c.release(ctx, v, spec)
-	if err == nil && !admitted {
-		v.remember(commit, family.Variables, condition)
-	}
-	return err
-}
-
-// familyOf renders what the selected clusters need.
-func familyOf(v *visit, makes render.Maker) (*render.Family, error) {
-	variants, err := variantsOf(v.pkg.Spec.Variants)
-	if err != nil {
-		return nil, err
-	}
-	var clusters []variable.Cluster
-	for _, cluster := range v.selected() {
-		clusters = append(clusters, cluster.facts())
-	}
-	return render.Variants(makes, variants, clusters)
-}
-
-// sameContent says whether the Release has these very variants.
-func sameContent(release *v1alpha1.ReleaseSpec, variants []v1alpha1.Variant) bool {
-	return !slices.ContainsFunc(variants, func(want v1alpha1.Variant) bool {
-		have := variantOf(release, want.Values)
-		return have == nil || have.Digest != want.Digest
-	})
-}
-
-// storeError says that the registry did not take something.
-type storeError struct{ error }
-
-// store puts the content for one class into the registry, unless it is known to be there.
-func (c *Controller) store(ctx context.Context, repository string, family *render.Family, class Class) (*v1alpha1.Variant, error) {
-	kept := func(output render.Output) (bool, error) {
-		has, err := c.content.Has(ctx, repository, output.Digest, output.Size)
-		if err != nil {
-			return false, &storeError{err}
-		}
-		return has, nil
-	}
-	output, err := c.renders.Output(family, class.Values, repository, kept, func() (render.Output, error) {
-		return c.push(ctx, repository, family, class)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &v1alpha1.Variant{Values: class.Values, Digest: output.Digest, Size: output.Size, Objects: output.Objects}, nil
-}
-
-// push makes the content for one class and puts it into the registry.
-func (c *Controller) push(ctx context.Context, repository string, family *render.Family, class Class) (render.Output, error) {
-	entries, err := family.For(class.Values)
-	var blob []byte
-	if err == nil {
-		blob, err = bundle.Encode(entries)
-	}
-	switch {
-	case err != nil && len(class.Clusters) > 0:
-		return render.Output{}, fmt.Errorf("for cluster %s: %w", names(class.Clusters), err)
-	case err != nil:
-		return render.Output{}, err
-	}
-	digest, err := c.content.Push(ctx, repository, bundle.MediaType, blob)
-	if err != nil {
-		return render.Output{}, &storeError{err}
-	}
-	return render.Output{Digest: digest, Size: int64(len(blob)), Objects: int32(len(entries))}, nil
-}
-
 // remember keeps the outcome of a rendering that made no Release.
-func (v *visit) remember(commit string, variables []string, condition metav1.Condition) {
+func (v *visit) remember(r *rendering, condition metav1.Condition) {
 	v.memo.tried = attempt{
-		source: Released(v.pkg.Spec.Source), inputs: v.inputs, values: v.memo.valued.digest, commit: commit, release: v.pkg.Status.Release,
-		variables: variables, classes: classesKey(variables, v.selected()), limit: v.team.limit(), rendered: condition, gives: v.gives,
+		source: Released(r.pkg.Spec.Source), inputs: r.inputs, values: r.valued.digest, commit: r.commit, release: v.pkg.Status.Release,
+		variables: r.variables, classes: classesKey(r.variables, r.selected), limit: v.team.limit(), rendered: condition, gives: v.gives,
 	}
 }
 
-func (v *visit) renderFailed(commit string, variables []string, err error) {
+func (v *visit) renderFailed(r *rendering, err error) {
 	condition := metav1.Condition{
 		Type: v1alpha1.ConditionRendered, Status: metav1.ConditionFalse,
-		Reason: v1alpha1.ReasonRenderFailed, Message: fmt.Sprintf("%s: %s", revisionOf(v.pkg.Spec.Source, commit), err),
+		Reason: v1alpha1.ReasonRenderFailed, Message: fmt.Sprintf("%s: %s", revisionOf(r.pkg.Spec.Source, r.commit), err),
 	}
 	if errors.Is(err, render.ErrEmpty) {
 		condition.Reason = v1alpha1.ReasonEmptyRender
@@ -288,7 +146,7 @@ func (v *visit) renderFailed(commit string, variables []string, err error) {
 	condition.Message = v.andStays(condition.Message)
 	condition.Message = condition.Message[:min(len(condition.Message), 32<<10)]
 	v.set(condition)
-	v.remember(commit, variables, condition)
+	v.remember(r, condition)
 }
 
 // renderedCondition says what came of a rendering that worked. Clusters that lack a value keep what they hold.

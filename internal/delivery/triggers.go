@@ -69,6 +69,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 		content: needs.Content, desired: newDesired(mgr.GetCache()), renders: needs.Renders, log: needs.Log,
 		sealer: needs.Sealer, now: needs.Now, started: needs.Now(), memos: map[v1alpha1.PackageKey]*memo{},
 	}
+	c.renderings = newRenderings(atOnce, c.again)
 	readers, err := readers(needs)
 	if err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return nil, err
 	}
-	for _, runnable := range []manager.Runnable{c.fetcher, c.desired} {
+	for _, runnable := range []manager.Runnable{c.fetcher, c.renderings, c.desired} {
 		if err := mgr.Add(runnable); err != nil {
 			return nil, fmt.Errorf("setting up delivery: %w", err)
 		}
@@ -169,6 +170,15 @@ func (c *Controller) used(ctx context.Context) ([]source.Ref, error) {
 		}
 	}
 	return refs, nil
+}
+
+// again asks for a pass over a Package.
+func (c *Controller) again(key v1alpha1.PackageKey) {
+	c.queue.mu.Lock()
+	defer c.queue.mu.Unlock()
+	if c.queue.queue != nil { // otherwise nothing runs yet, and everything will
+		c.queue.queue.Add(request(key))
+	}
 }
 
 // fetched asks again for the Packages of a source.

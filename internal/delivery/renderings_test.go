@@ -1,0 +1,74 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// TestRenderings: a bounded number is under way, the others are called in their order, and a place that is not taken goes on to the
+// next.
+func TestRenderings(t *testing.T) {
+	asked := make(chan v1alpha1.PackageKey, 100)
+	r := newRenderings(2, func(key v1alpha1.PackageKey) { asked <- key })
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := r.Start(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	defer running.Wait()
+	defer cancel()
+	ends := map[v1alpha1.PackageKey]chan struct{}{}
+	begin := func(key v1alpha1.PackageKey) bool {
+		end := make(chan struct{})
+		if !r.begin(key, func(context.Context) { <-end }) {
+			return false
+		}
+		ends[key] = end
+		return true
+	}
+	var log []string
+	note := func(format string, args ...any) { log = append(log, fmt.Sprintf(format, args...)) }
+	for _, key := range []v1alpha1.PackageKey{"a", "b", "c", "d", "c", "e", "a"} {
+		note("%s begins: %v", key, begin(key))
+	}
+	close(ends["a"])
+	note("asked for %s and %s", <-asked, <-asked) // the next one, and the one that ended
+	note("e begins, in a pass before it is called: %v", begin("e"))
+	note("c begins: %v, and is under way: %v", begin("c"), r.under("c"))
+	close(ends["b"])
+	note("asked for %s and %s", <-asked, <-asked)
+	r.pass("a") // which has no place
+	r.pass("d") // whose pass found nothing to render
+	note("asked for %s", <-asked)
+	note("e begins: %v", begin("e"))
+	close(ends["c"])
+	close(ends["e"])
+	last := map[v1alpha1.PackageKey]bool{<-asked: true, <-asked: true}
+	note("asked for c: %v, for e: %v", last["c"], last["e"])
+	note("d begins: %v", begin("d"))
+	close(ends["d"])
+	note("asked for %s", <-asked)
+	want := []string{
+		"a begins: true", "b begins: true", "c begins: false", "d begins: false", "c begins: false", "e begins: false", "a begins: false",
+		"asked for c and a",
+		"e begins, in a pass before it is called: false",
+		"c begins: true, and is under way: true",
+		"asked for d and b",
+		"asked for e",
+		"e begins: true",
+		"asked for c: true, for e: true",
+		"d begins: true",
+		"asked for d",
+	}
+	if diff := cmp.Diff(want, log); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
