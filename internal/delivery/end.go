@@ -104,7 +104,7 @@ func (c *Controller) wait(ctx context.Context, v *visit) error {
 	}
 	// Past the cache. A cluster is told to hold a Package only once its status lists it, and none is told since this
 	// Package was published as being deleted: whoever is not listed now never will be.
-	members, err := membersOf(ctx, c.live, v)
+	members, err := membersPast(ctx, c.live, v)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -12,15 +11,13 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
-
-// followWaits is how soon a replica looks again at what a Package waits for.
-const followWaits = 3 * time.Second
 
 // follower keeps the views of Packages on a replica of the hub that does not lead: it reads what the leader wrote, and
 // writes nothing. So every replica can say what its members are to hold.
@@ -46,6 +43,8 @@ func setupFollower(mgr ctrl.Manager, c *Controller, elected <-chan struct{}) err
 		Watches(&v1alpha1.Release{}, handler.EnqueueRequestsFromMapFunc(ofRelease)).
 		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(ofRollout)).
 		Watches(&v1alpha1.Plan{}, handler.EnqueueRequestsFromMapFunc(ofPlan)).
+		Watches(&v1alpha1.Package{}, handler.EnqueueRequestsFromMapFunc(c.ofDependency)).
+		Watches(&v1alpha1.MemberCluster{}, c.ofMember(f.concerned)).
 		Complete(f)
 	if err != nil {
 		return fmt.Errorf("setting up the follower of delivery: %w", err)
@@ -75,10 +74,26 @@ func (f *follower) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		f.controller.desired.giveUp(key)
 		return ctrl.Result{}, fmt.Errorf("following package %s: %w", key, err)
 	}
-	if len(v.seen.Waits) > 0 {
-		return ctrl.Result{RequeueAfter: followWaits}, nil // what is waited for may come without a change of this Package
-	}
 	return ctrl.Result{}, nil
+}
+
+// concerned are the Packages that wait for others, or for a Plan, where the state of one of those on a cluster differs: what clusters
+// say of other Packages changes nothing of what they are told.
+func (f *follower) concerned(ctx context.Context, before, after *v1alpha1.MemberCluster) (keys []v1alpha1.PackageKey) {
+	select {
+	case <-f.elected:
+		return nil
+	default:
+	}
+	for _, key := range f.controller.concerned(ctx, before, after) {
+		namespace, name := key.Split()
+		var pkg v1alpha1.Package
+		err := f.controller.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &pkg, client.UnsafeDisableDeepCopy)
+		if err == nil && (len(pkg.Spec.DependsOn) > 0 || pkg.Spec.Plan == v1alpha1.PlanRequired) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // look takes the steps of a pass that write nothing.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -74,12 +75,27 @@ func newHub(t *testing.T) *hub {
 func scheme(t *testing.T) *runtime.Scheme {
 	t.Helper()
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, eventsv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, eventsv1.AddToScheme, coordinationv1.AddToScheme} {
 		if err := add(s); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return s
+}
+
+// manager returns one of this namespace.
+func (h *hub) manager(options ctrl.Options) ctrl.Manager {
+	h.t.Helper()
+	again := true
+	options.Scheme = scheme(h.t)
+	options.Metrics = metricsserver.Options{BindAddress: "0"}
+	options.Cache = cache.Options{DefaultNamespaces: map[string]cache.Config{h.namespace: {}}}
+	options.Controller = ctrlconfig.Controller{SkipNameValidation: &again, UsePriorityQueue: new(false)} // as in hub
+	mgr, err := ctrl.NewManager(h.config, options)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return mgr
 }
 
 // start runs the controller. After stop it may be started again, on the same data.
@@ -92,16 +108,7 @@ func (h *hub) start() {
 	if h.store, err = content.NewStore("http://registry.umbel", content.InProcess(registry)); err != nil {
 		h.t.Fatal(err)
 	}
-	again := true
-	mgr, err := ctrl.NewManager(h.config, ctrl.Options{
-		Scheme:     scheme(h.t),
-		Metrics:    metricsserver.Options{BindAddress: "0"},
-		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{h.namespace: {}}},
-		Controller: ctrlconfig.Controller{SkipNameValidation: &again, UsePriorityQueue: new(false)}, // as in hub
-	})
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	mgr := h.manager(ctrl.Options{})
 	ctx, cancel := context.WithCancel(h.t.Context())
 	if h.cache, err = render.NewCache(render.CacheConfig{Dir: filepath.Join(h.dir, "rendered")}); err != nil {
 		h.t.Fatal(err)

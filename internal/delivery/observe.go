@@ -104,21 +104,43 @@ func (c *Controller) observeRelease(ctx context.Context, v *visit) error {
 	return nil
 }
 
-// membersOf reads the clusters that have to do with the Package.
+// pageOfClusters is how many clusters the API is asked for at once, past the cache.
+const pageOfClusters = 500
+
+// membersOf reads the clusters that have to do with the Package, as the cache has them.
 func membersOf(ctx context.Context, from client.Reader, v *visit) ([]Member, error) {
 	var list v1alpha1.MemberClusterList
 	if err := from.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing clusters for package %s: %w", v.key, err)
 	}
-	var members []Member
-	for i := range list.Items {
-		cluster := &list.Items[i]
+	return v.membersIn(nil, list.Items), nil
+}
+
+// membersPast reads them past the cache, in pages: they may be thousands, and each says what it holds.
+func membersPast(ctx context.Context, from client.Reader, v *visit) (members []Member, err error) {
+	var list v1alpha1.MemberClusterList
+	for {
+		if err := from.List(ctx, &list, client.Limit(pageOfClusters), client.Continue(list.Continue)); err != nil {
+			return nil, fmt.Errorf("listing clusters for package %s: %w", v.key, err)
+		}
+		members = v.membersIn(members, list.Items)
+		if list.Continue == "" {
+			return members, nil
+		}
+		list.Items = nil // what was found in them is still used
+	}
+}
+
+// membersIn adds those of some clusters that have to do with the Package.
+func (v *visit) membersIn(members []Member, clusters []v1alpha1.MemberCluster) []Member {
+	for i := range clusters {
+		cluster := &clusters[i]
 		holds := holding(cluster, v.key)
 		if holds != nil || v.seen.Placement != nil && selects(v.seen.Placement, v1alpha1.ClusterName(cluster.Name)) {
 			members = append(members, memberOf(cluster, holds)) // of a few of thousands
 		}
 	}
-	return members, nil
+	return members
 }
 
 func memberOf(cluster *v1alpha1.MemberCluster, holds *v1alpha1.MemberPackage) Member {

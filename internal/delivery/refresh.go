@@ -1,9 +1,12 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -30,16 +33,47 @@ type refresher struct {
 	now    func() time.Time
 }
 
-// refresh asks for the fetch of repositories, for the Packages of a namespace or of all. Of those that share a version of a
-// source one is asked: the end of its fetch wakes the others.
+// asked is a version of a source in a namespace.
+type asked struct {
+	ref       source.Ref
+	namespace string
+}
+
+// refresh asks for the fetch of repositories, for the Packages of a namespace or of all. Of those of a namespace that share a version
+// of a source one that can be asked is: the end of its fetch wakes the others. One that cannot be holds up no other.
 func (r *refresher) refresh(ctx context.Context, namespace string, repositories []string) (int, error) {
-	asked, concerned := map[source.Ref]bool{}, map[types.NamespacedName]bool{}
+	concerned, err := r.concerned(ctx, namespace, repositories)
+	if err != nil {
+		return 0, err
+	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{
 		v1alpha1.RefreshAnnotation: r.now().UTC().Format(time.RFC3339Nano),
 	}}})
 	if err != nil {
 		return 0, err
 	}
+	done, failed := map[asked]bool{}, map[asked]error{}
+	for i := range concerned {
+		pkg := &concerned[i]
+		at, ok := placeOf(pkg.Namespace, pkg.Spec.Source)
+		ask := asked{at.ref, pkg.Namespace}
+		if !ok || done[ask] || !pkg.DeletionTimestamp.IsZero() {
+			continue
+		}
+		shell := &v1alpha1.Package{}
+		shell.Namespace, shell.Name = pkg.Namespace, pkg.Name
+		if err := r.client.Patch(ctx, shell, client.RawPatch(types.MergePatchType, patch)); client.IgnoreNotFound(err) != nil {
+			failed[ask] = fmt.Errorf("asking package %s/%s to look at its source: %w", pkg.Namespace, pkg.Name, err)
+			continue
+		}
+		done[ask] = true
+		delete(failed, ask)
+	}
+	return len(concerned), errors.Join(slices.Collect(maps.Values(failed))...)
+}
+
+// concerned are the Packages of repositories, each once, the oldest first.
+func (r *refresher) concerned(ctx context.Context, namespace string, repositories []string) (concerned []v1alpha1.Package, err error) {
 	keys := map[string]bool{}
 	for _, repository := range repositories {
 		keys[webhook.Key(repository)] = true
@@ -49,25 +83,14 @@ func (r *refresher) refresh(ctx context.Context, namespace string, repositories 
 		var packages v1alpha1.PackageList
 		err := r.client.List(ctx, &packages, client.InNamespace(namespace), client.MatchingFields{packageByRepository: key}, client.UnsafeDisableDeepCopy)
 		if err != nil {
-			return 0, fmt.Errorf("listing the packages of a repository: %w", err)
+			return nil, fmt.Errorf("listing the packages of a repository: %w", err)
 		}
-		slices.SortFunc(packages.Items, func(a, b v1alpha1.Package) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
-		for i := range packages.Items {
-			pkg := &packages.Items[i]
-			concerned[client.ObjectKeyFromObject(pkg)] = true
-			at, ok := placeOf(pkg.Namespace, pkg.Spec.Source)
-			if !ok || asked[at.ref] || !pkg.DeletionTimestamp.IsZero() {
-				continue
-			}
-			asked[at.ref] = true
-			shell := &v1alpha1.Package{}
-			shell.Namespace, shell.Name = pkg.Namespace, pkg.Name
-			if err := r.client.Patch(ctx, shell, client.RawPatch(types.MergePatchType, patch)); client.IgnoreNotFound(err) != nil {
-				return 0, fmt.Errorf("asking package %s/%s to look at its source: %w", pkg.Namespace, pkg.Name, err)
-			}
-		}
+		concerned = append(concerned, packages.Items...)
 	}
-	return len(concerned), nil
+	slices.SortFunc(concerned, func(a, b v1alpha1.Package) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return concerned, nil
 }
 
 // repositoryIndex is by what a push finds the Packages of a repository.

@@ -288,6 +288,14 @@ func TestAMonorepo(t *testing.T) {
 // push tells the hub of a push, as GitLab does, by a receiver of this namespace.
 func (h *hub) push(repository string) {
 	h.t.Helper()
+	if answer := h.pushed(repository); answer.Code != http.StatusAccepted {
+		h.t.Fatalf("the push was answered %d: %s", answer.Code, answer.Body)
+	}
+}
+
+// pushed does so and returns what the hub answers.
+func (h *hub) pushed(repository string) *httptest.ResponseRecorder {
+	h.t.Helper()
 	const token = "a-token-that-nobody-guesses"
 	h.secret("pushes", map[string]string{"token": token}, func(s *corev1.Secret) { s.Labels = map[string]string{v1alpha1.WebhookLabel: "gitlab"} })
 	body := fmt.Sprintf(`{"event_name": "push", "project": {"git_http_url": %q}}`, repository)
@@ -296,9 +304,7 @@ func (h *hub) push(repository string) {
 	request.Header.Set("X-Gitlab-Event", "Push Hook")
 	answer := httptest.NewRecorder()
 	h.hooks.ServeHTTP(answer, request)
-	if answer.Code != http.StatusAccepted {
-		h.t.Fatalf("the push was answered %d: %s", answer.Code, answer.Body)
-	}
+	return answer
 }
 
 // TestAPush: what is polled once an hour is delivered on a push, and a push of another repository asks nobody.
@@ -318,4 +324,35 @@ func TestAPush(t *testing.T) {
 	}
 	h.push(strings.TrimSuffix(url, ".git") + ".git/")
 	h.waitTold(eu, key, `"two"`)
+}
+
+// TestAPushOfAPackageThatCannotBeTouched: the others of its repository hear of it all the same.
+func TestAPushOfAPackageThatCannotBeTouched(t *testing.T) {
+	h := newHub(t)
+	eu := h.cluster("eu", nil)
+	h.place("prod", eu)
+	repo := sourcetest.New(t)
+	repo.Commit(map[string]string{"a.yaml": configMap("a", "one")})
+	repo.Git("branch", "side")
+	url := repo.Serve(nil)
+	h.create("barred", url, ".", "prod") // the oldest of its version, and of all
+	same := h.create("same", url, ".", "prod")
+	h.waitTold(eu, same, `"one"`)
+	h.refuse("barred")
+	repo.Commit(map[string]string{"a.yaml": configMap("a", "two")})
+	h.push(url)
+	h.waitTold(eu, same, `"two"`)
+
+	h.must(h.Delete(t.Context(), h.pkg("same")))
+	h.obeys(eu)
+	h.waitGone("same")
+	h.create("side", url, ".", "prod")
+	h.change("side", func(p *v1alpha1.Package) { p.Spec.Source.Git.Ref = "side" })
+	side := v1alpha1.KeyOf(h.namespace, "side")
+	h.waitTold(eu, side, `"one"`)
+	repo.Git("branch", "-f", "side", "main")
+	if answer := h.pushed(url); answer.Code != http.StatusServiceUnavailable {
+		t.Errorf("a push of which one version cannot be asked for was answered %d: %s", answer.Code, answer.Body)
+	}
+	h.waitTold(eu, side, `"two"`)
 }

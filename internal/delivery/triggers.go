@@ -100,7 +100,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(ofRollout)).
 		Watches(&v1alpha1.Plan{}, handler.EnqueueRequestsFromMapFunc(ofPlan)).
 		Watches(&v1alpha1.Package{}, handler.EnqueueRequestsFromMapFunc(c.ofDependency)).
-		Watches(&v1alpha1.MemberCluster{}, c.ofMember()).
+		Watches(&v1alpha1.MemberCluster{}, c.ofMember(c.concerned)).
 		WatchesRawSource(ctrlsource.Func(func(_ context.Context, q queue) error {
 			c.queue.mu.Lock()
 			defer c.queue.mu.Unlock()
@@ -238,22 +238,13 @@ func ofPlan(_ context.Context, object client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: plan.Namespace, Name: plan.Spec.PackageRef.Name}}}
 }
 
-// ofMember asks again for the Packages that a change of a cluster concerns: those whose state there differs, and,
-// where labels or the connection differ, those whose Placement selects it. At the start every Package is looked at anyway, and not
+// ofMember asks again for the Packages that a change of a cluster concerns. At the start every Package is looked at anyway, and not
 // once more for each cluster.
-func (c *Controller) ofMember() handler.EventHandler {
+func (c *Controller) ofMember(concerned func(ctx context.Context, before, after *v1alpha1.MemberCluster) []v1alpha1.PackageKey) handler.EventHandler {
 	changed := func(ctx context.Context, before, after *v1alpha1.MemberCluster, q queue) {
 		gather := max(gather, time.Duration(c.desired.known())*gatherEach)
-		for key := range changedPackages(before, after) {
+		for _, key := range concerned(ctx, before, after) {
 			q.AddAfter(request(key), gather)
-			for _, dependent := range c.dependents(ctx, key) {
-				q.AddAfter(request(dependent), gather)
-			}
-		}
-		if !sameMember(before, after) {
-			for _, key := range c.desired.selecting(v1alpha1.ClusterName(after.Name)) {
-				q.AddAfter(request(key), gather)
-			}
 		}
 	}
 	return handler.Funcs{
@@ -277,6 +268,18 @@ func (c *Controller) ofMember() handler.EventHandler {
 			}
 		},
 	}
+}
+
+// concerned are the Packages whose state on a cluster differs, those that depend on them and, where its labels or its connection
+// differ, those whose Placement selects it.
+func (c *Controller) concerned(ctx context.Context, before, after *v1alpha1.MemberCluster) (keys []v1alpha1.PackageKey) {
+	for key := range changedPackages(before, after) {
+		keys = append(append(keys, key), c.dependents(ctx, key)...)
+	}
+	if !sameMember(before, after) {
+		keys = append(keys, c.desired.selecting(v1alpha1.ClusterName(after.Name))...)
+	}
+	return keys
 }
 
 func request(key v1alpha1.PackageKey) reconcile.Request {

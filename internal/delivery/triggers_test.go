@@ -24,7 +24,7 @@ func TestTheClustersOfAStartAskForNothing(t *testing.T) {
 	c, asked := &Controller{desired: newDesired(nil)}, &askedFor{}
 	m := memberCluster("eu", nil)
 	m.Status.Packages = []v1alpha1.MemberPackage{{Package: "a/web"}}
-	c.ofMember().Create(t.Context(), event.CreateEvent{Object: m, IsInInitialList: true}, asked)
+	c.ofMember(c.concerned).Create(t.Context(), event.CreateEvent{Object: m, IsInInitialList: true}, asked)
 	if asked.times != 0 {
 		t.Errorf("asked %d times", asked.times)
 	}
