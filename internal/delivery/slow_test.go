@@ -3,12 +3,14 @@ package delivery_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/source/sourcetest"
 )
 
 // slowContent takes nothing of Packages whose names begin with slow until it is let.
@@ -115,4 +117,58 @@ func TestADeletedPackageThatIsBeingRendered(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// turns lets each push wait for its turn.
+type turns struct {
+	delivery.Content
+	began, let chan struct{}
+}
+
+func (c *turns) Push(ctx context.Context, repository, mediaType string, blob []byte) (string, error) {
+	select {
+	case c.began <- struct{}{}:
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	select {
+	case <-c.let:
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	return c.Content.Push(ctx, repository, mediaType, blob)
+}
+
+// TestCommitsThatComeFasterThanTheyAreRendered: a release is made all the same, and not of each commit that was overtaken.
+func TestCommitsThatComeFasterThanTheyAreRendered(t *testing.T) {
+	h := newHub(t)
+	slow := &turns{began: make(chan struct{}), let: make(chan struct{})}
+	h.content = func(c delivery.Content) delivery.Content {
+		slow.Content = c
+		return slow
+	}
+	h.stop()
+	h.start()
+	eu := h.cluster("eu", nil)
+	h.place("prod", eu)
+	repo := sourcetest.New(t)
+	commits := []string{repo.Commit(map[string]string{"a.yaml": configMap("a", "0")})}
+	key := h.create("app", repo.URL(), ".", "prod")
+	for i := 1; i <= 4; i++ {
+		<-slow.began
+		commits = append(commits, repo.Commit(map[string]string{"a.yaml": configMap("a", fmt.Sprint(i))}))
+		h.refresh("app")
+		h.waitFor("app", v1alpha1.ConditionFetched, "True Fetched", commits[i][:12])
+		slow.let <- struct{}{}
+	}
+	<-slow.began
+	slow.let <- struct{}{}
+	h.waitTold(eu, key, `"4"`)
+	var made []string
+	for _, release := range h.releases() {
+		made = append(made, release.Spec.Revision)
+	}
+	if !slices.Contains(made, commits[1]) || !slices.Contains(made, commits[4]) || len(made) == len(commits) {
+		t.Errorf("releases were made of %v, want some of %v, the second and the last among them", made, commits)
+	}
 }
