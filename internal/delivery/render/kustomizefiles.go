@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"umbel.dev/umbel/internal/delivery/sealed"
+	"umbel.dev/umbel/internal/delivery/source"
 )
 
 // errReadOnly is what kustomize gets when it tries to write, which only remote sources make it do.
@@ -177,7 +178,7 @@ func (k *kustomizeFiles) Open(name string) (filesys.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openFile{Reader: bytes.NewReader(content), info: info}, nil
+	return readOnly{source.OpenFile(info, content)}, nil
 }
 
 // Glob matches file names within one folder.
@@ -209,13 +210,9 @@ func (k *kustomizeFiles) MkdirAll(string) error               { return errReadOn
 func (k *kustomizeFiles) RemoveAll(string) error              { return errReadOnly }
 func (k *kustomizeFiles) WriteFile(string, []byte) error      { return errReadOnly }
 
-type openFile struct {
-	*bytes.Reader
-	info fs.FileInfo
-}
+// readOnly is an open file that takes no bytes.
+type readOnly struct{ *source.File }
 
-func (f openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f openFile) Write([]byte) (int, error)  { return 0, errReadOnly }
-func (f openFile) Close() error               { return nil }
+func (readOnly) Write([]byte) (int, error) { return 0, errReadOnly }
 
 func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,11 +1,10 @@
 package render
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"io/fs"
-	"time"
+
+	"umbel.dev/umbel/internal/delivery/source"
 )
 
 // What can be looked at: what a file holds, what is in a folder, whether something is there, where a link leads.
@@ -100,10 +99,10 @@ func (r *remoteFiles) Open(name string) (fs.File, error) {
 	}
 	if info.IsDir() {
 		entries, err := r.ReadDir(name)
-		return &remoteFolder{info: info, entries: entries}, err
+		return source.OpenFolder(info, entries), err
 	}
 	content, err := r.ReadFile(name)
-	return openFile{Reader: bytes.NewReader(content), info: info}, err
+	return source.OpenFile(info, content), err
 }
 
 // Stat implements fs.StatFS.
@@ -112,7 +111,7 @@ func (r *remoteFiles) Stat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return remoteInfo{sentEntry{Name: base(name), Mode: got.Mode, Size: got.Size}}, nil
+	return sentEntry{Name: base(name), Mode: got.Mode, Size: got.Size}.info(), nil
 }
 
 // ReadFile implements fs.ReadFileFS.
@@ -129,7 +128,7 @@ func (r *remoteFiles) ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	entries := make([]fs.DirEntry, len(got.Entries))
 	for i, entry := range got.Entries {
-		entries[i] = fs.FileInfoToDirEntry(remoteInfo{entry})
+		entries[i] = fs.FileInfoToDirEntry(entry.info())
 	}
 	return entries, nil
 }
@@ -152,33 +151,7 @@ func base(name string) string {
 	return name
 }
 
-type remoteInfo struct{ about sentEntry }
-
-func (i remoteInfo) Name() string       { return i.about.Name }
-func (i remoteInfo) Size() int64        { return i.about.Size }
-func (i remoteInfo) Mode() fs.FileMode  { return i.about.Mode }
-func (i remoteInfo) ModTime() time.Time { return time.Time{} }
-func (i remoteInfo) IsDir() bool        { return i.about.Mode.IsDir() }
-func (i remoteInfo) Sys() any           { return nil }
-
-type remoteFolder struct {
-	info    fs.FileInfo
-	entries []fs.DirEntry
-}
-
-func (d *remoteFolder) Stat() (fs.FileInfo, error) { return d.info, nil }
-func (d *remoteFolder) Read([]byte) (int, error)   { return 0, errors.New("is a folder") }
-func (d *remoteFolder) Close() error               { return nil }
-
-// ReadDir implements fs.ReadDirFile.
-func (d *remoteFolder) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n <= 0 {
-		n = len(d.entries)
-	} else if len(d.entries) == 0 {
-		return nil, io.EOF
-	}
-	n = min(n, len(d.entries))
-	entries := d.entries[:n]
-	d.entries = d.entries[n:]
-	return entries, nil
+// info describes an entry. The time is not sent: nothing that is rendered depends on it.
+func (e sentEntry) info() source.Info {
+	return source.Info{Base: e.Name, Is: e.Mode, Bytes: func() int64 { return e.Size }}
 }

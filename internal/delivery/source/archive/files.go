@@ -6,12 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
-	"time"
+
+	"umbel.dev/umbel/internal/delivery/source"
 )
 
 // Files is a file system in memory. Once it is filled it may be read from many goroutines.
@@ -80,7 +80,7 @@ func (f *Files) Stat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return info{e}, nil
+	return e.info(), nil
 }
 
 // ReadDir lists a folder in the order of the names.
@@ -94,7 +94,7 @@ func (f *Files) ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	entries := make([]fs.DirEntry, len(e.inside))
 	for i, base := range e.inside {
-		entries[i] = fs.FileInfoToDirEntry(info{f.entries[path.Join(name, base)]})
+		entries[i] = fs.FileInfoToDirEntry(f.entries[path.Join(name, base)].info())
 	}
 	return entries, nil
 }
@@ -142,51 +142,17 @@ func (f *Files) Open(name string) (fs.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &openDir{info: info{e}, entries: entries}, nil
+		return source.OpenFolder(e.info(), entries), nil
 	}
 	if _, err := f.readable(name); err != nil {
 		return nil, err
 	}
-	return &openFile{Reader: bytes.NewReader(e.content), info: info{e}}, nil
+	return source.OpenFile(e.info(), e.content), nil
 }
 
-type info struct{ *entry }
-
-func (i info) Name() string       { return i.name }
-func (i info) Size() int64        { return int64(len(i.content)) }
-func (i info) Mode() fs.FileMode  { return i.mode }
-func (i info) ModTime() time.Time { return time.Time{} } // the same files are the same, whenever they were packed
-func (i info) IsDir() bool        { return i.mode.IsDir() }
-func (i info) Sys() any           { return nil }
-
-type openFile struct {
-	*bytes.Reader
-	info fs.FileInfo
-}
-
-func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *openFile) Close() error               { return nil }
-
-type openDir struct {
-	info    fs.FileInfo
-	entries []fs.DirEntry
-}
-
-func (d *openDir) Stat() (fs.FileInfo, error) { return d.info, nil }
-func (d *openDir) Close() error               { return nil }
-func (d *openDir) Read([]byte) (int, error)   { return 0, errors.New("is a folder") }
-
-// ReadDir returns up to n entries, as fs.ReadDirFile says.
-func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n > 0 && len(d.entries) == 0 {
-		return nil, io.EOF
-	}
-	if n <= 0 || n > len(d.entries) {
-		n = len(d.entries)
-	}
-	entries := d.entries[:n]
-	d.entries = d.entries[n:]
-	return entries, nil
+// info describes an entry. It has no time: the same files are the same, whenever they were packed.
+func (e *entry) info() source.Info {
+	return source.Info{Base: e.name, Is: e.mode, Bytes: func() int64 { return int64(len(e.content)) }}
 }
 
 // local makes a name in an archive one of fs.FS, or says that it is none.

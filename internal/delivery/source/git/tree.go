@@ -1,7 +1,6 @@
 package git
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -87,12 +86,12 @@ func (t *Tree) Stat(name string) (fs.FileInfo, error) {
 	if sub, rest, err := t.inside(name); err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 	} else if sub != nil && rest == "." {
-		return info{name: path.Base(name), mode: fs.ModeDir | 0o555, modified: t.modified}, nil
+		return source.Info{Base: path.Base(name), Is: fs.ModeDir | 0o555, Modified: t.modified}, nil
 	} else if sub != nil {
 		return sub.Stat(rest)
 	}
 	if name == "." {
-		return info{name: ".", mode: fs.ModeDir | 0o555, modified: t.modified}, nil
+		return source.Info{Base: ".", Is: fs.ModeDir | 0o555, Modified: t.modified}, nil
 	}
 	parent, err := t.folder(path.Dir(name))
 	if err != nil {
@@ -106,18 +105,18 @@ func (t *Tree) Stat(name string) (fs.FileInfo, error) {
 }
 
 // info describes an entry of a folder.
-func (t *Tree) info(folder string, entry object.TreeEntry) info {
-	i := info{name: entry.Name, modified: t.modified}
+func (t *Tree) info(folder string, entry object.TreeEntry) source.Info {
+	i := source.Info{Base: entry.Name, Modified: t.modified}
 	switch {
 	case t.isFolder(folder, entry):
-		i.mode = fs.ModeDir | 0o555
+		i.Is = fs.ModeDir | 0o555
 	case entry.Mode == filemode.Symlink:
-		i.mode = fs.ModeSymlink | 0o444
+		i.Is = fs.ModeSymlink | 0o444
 	case entry.Mode == filemode.Submodule:
-		i.mode = fs.ModeIrregular | 0o444
+		i.Is = fs.ModeIrregular | 0o444
 	default:
-		i.mode = 0o444
-		i.size = func() int64 {
+		i.Is = 0o444
+		i.Bytes = func() int64 {
 			size, err := t.storage.EncodedObjectSize(entry.Hash)
 			if err != nil {
 				return 0
@@ -251,61 +250,11 @@ func (t *Tree) Open(name string) (fs.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &openDir{info: about, entries: entries}, nil
+		return source.OpenFolder(about, entries), nil
 	}
 	content, err := t.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
-	return &openFile{Reader: bytes.NewReader(content), info: about}, nil
-}
-
-type info struct {
-	name     string
-	size     func() int64 // reads the mirror, and few ask; nil for what has none
-	mode     fs.FileMode
-	modified time.Time
-}
-
-func (i info) Name() string       { return i.name }
-func (i info) Mode() fs.FileMode  { return i.mode }
-func (i info) ModTime() time.Time { return i.modified }
-func (i info) IsDir() bool        { return i.mode.IsDir() }
-func (i info) Sys() any           { return nil }
-
-func (i info) Size() int64 {
-	if i.size == nil {
-		return 0
-	}
-	return i.size()
-}
-
-type openFile struct {
-	*bytes.Reader
-	info fs.FileInfo
-}
-
-func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *openFile) Close() error               { return nil }
-
-type openDir struct {
-	info    fs.FileInfo
-	entries []fs.DirEntry
-}
-
-func (d *openDir) Stat() (fs.FileInfo, error) { return d.info, nil }
-func (d *openDir) Close() error               { return nil }
-func (d *openDir) Read([]byte) (int, error)   { return 0, errors.New("is a folder") }
-
-// ReadDir returns up to n entries, as fs.ReadDirFile says.
-func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n > 0 && len(d.entries) == 0 {
-		return nil, io.EOF
-	}
-	if n <= 0 || n > len(d.entries) {
-		n = len(d.entries)
-	}
-	entries := d.entries[:n]
-	d.entries = d.entries[n:]
-	return entries, nil
+	return source.OpenFile(about, content), nil
 }
