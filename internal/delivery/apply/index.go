@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"iter"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -119,15 +120,22 @@ func (x *index) of(gk schema.GroupKind) []*record {
 	return found
 }
 
-// resources returns the resources that there are records of.
-func (x *index) resources() map[schema.GroupVersionResource]bool {
+// unused returns which of some resources there is no record of. It looks no further than until it has met one of each: it is asked
+// after every release of every package, and most objects of a member are of few kinds.
+func (x *index) unused(of iter.Seq[schema.GroupVersionResource]) map[schema.GroupVersionResource]bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	found := map[schema.GroupVersionResource]bool{}
+	unmet := map[schema.GroupVersionResource]bool{}
+	for gvr := range of {
+		unmet[gvr] = true
+	}
 	for _, r := range x.records {
+		if len(unmet) == 0 {
+			break
+		}
 		r.mu.Lock()
-		found[r.gvr] = true
+		delete(unmet, r.gvr)
 		r.mu.Unlock()
 	}
-	return found
+	return unmet
 }

@@ -3,8 +3,10 @@ package apply
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"umbel.dev/umbel/internal/delivery/bundle"
@@ -46,6 +48,36 @@ func TestRecordsAreFoundByTheirHolders(t *testing.T) {
 			if got != want {
 				t.Fatalf("step %d: %s is said to hold %d, and holds %d", step, u.key, got, want)
 			}
+		}
+	}
+}
+
+// TestUnusedResources: a resource is unused when, and only when, no record is of it, whatever is claimed and dropped.
+func TestUnusedResources(t *testing.T) {
+	const seed = 11
+	random := rand.New(rand.NewPCG(seed, seed))
+	x, u := newIndex(), &unit{key: "a/a"}
+	all := make([]schema.GroupVersionResource, 5)
+	for i := range all {
+		all[i] = schema.GroupVersionResource{Version: "v1", Resource: fmt.Sprint(i)}
+	}
+	for step := range 2000 {
+		kind := random.IntN(len(all))
+		key := bundle.Key{Kind: fmt.Sprint(kind), Name: fmt.Sprint(random.IntN(3))}
+		if r := x.get(key); r != nil {
+			x.drop(r)
+		} else {
+			x.claim(key, all[kind], u)
+		}
+		want := map[schema.GroupVersionResource]bool{}
+		for _, gvr := range all {
+			want[gvr] = true
+		}
+		for _, r := range x.records {
+			delete(want, r.gvr)
+		}
+		if diff := cmp.Diff(want, x.unused(slices.Values(all))); diff != "" {
+			t.Fatalf("step %d (-want +got):\n%s", step, diff)
 		}
 	}
 }

@@ -263,7 +263,10 @@ func (r *record) report(s *wire.PackageStatus, of *unit, found *survey, now time
 		return
 	}
 	// What waits to be deleted is looked after and not counted: it would stand for objects of the release that are not healthy.
-	_, wanted := of.content.Find(r.key)
+	wanted := r.content == of.content
+	if !wanted { // it was not claimed for this release yet, or is not in it
+		_, wanted = of.content.Find(r.key)
+	}
 	if wanted && r.did.hash == r.want().hash && !r.is.Gone {
 		s.Applied++
 	}

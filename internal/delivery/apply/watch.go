@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -136,12 +137,9 @@ func (w *watches) introduce(r *record) {
 func (w *watches) retain() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	needed := w.index.resources()
-	for gvr, k := range w.running {
-		if !needed[gvr] {
-			k.cancel()
-			delete(w.running, gvr)
-		}
+	for gvr := range w.index.unused(maps.Keys(w.running)) {
+		w.running[gvr].cancel()
+		delete(w.running, gvr)
 	}
 }
 
