@@ -75,6 +75,7 @@ type Controller struct {
 	renderings *renderings
 	desired    *Desired
 	sealer     Sealer
+	beliefs    beliefs
 	log        *slog.Logger
 	now        func() time.Time
 	started    time.Time
@@ -89,22 +90,21 @@ type Controller struct {
 type memo struct {
 	uid       types.UID // of the Package; another one of the same name starts anew
 	visited   bool
-	refresh   string               // the value of the refresh annotation that was seen last
-	notOlder  time.Time            // when that was: no older fetch will do
-	release   *v1alpha1.Release    // the last one that was created here, until the cache has it
-	verified  string               // the Release whose content was found in the registry
-	tried     attempt              // what was rendered last and made no new Release
-	rendering *rendering           // under way, or ended and not looked at yet
-	late      bool                 // the last one was of an older commit
-	unread    error                // why the last one could not read its source
-	unplanned *v1alpha1.Release    // what was rendered last, and waits for a Plan
-	files     map[string]string    // variable of the current Release -> a file that refers to it
-	retired   string               // the Release after which old ones were dropped
-	fed       fed                  // what the last rendering read
-	valued    valued               // how a chart is rendered
-	keyring   keyring              // who may sign
-	forged    types.UID            // the Release that was told of last as not being this hub's
-	believed  map[types.UID]string // the version of each Release in which its seal was found to hold
+	refresh   string            // the value of the refresh annotation that was seen last
+	notOlder  time.Time         // when that was: no older fetch will do
+	release   *v1alpha1.Release // the last one that was created here, until the cache has it
+	verified  string            // the Release whose content was found in the registry
+	tried     attempt           // what was rendered last and made no new Release
+	rendering *rendering        // under way, or ended and not looked at yet
+	late      bool              // the last one was of an older commit
+	unread    error             // why the last one could not read its source
+	unplanned *v1alpha1.Release // what was rendered last, and waits for a Plan
+	files     map[string]string // variable of the current Release -> a file that refers to it
+	retired   string            // the Release after which old ones were dropped
+	fed       fed               // what the last rendering read
+	valued    valued            // how a chart is rendered
+	keyring   keyring           // who may sign
+	forged    types.UID         // the Release that was told of last as not being this hub's
 
 	platforms int64 // the generation for which the API said whose the Package is, and not the cache
 }

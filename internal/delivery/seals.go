@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -72,7 +73,7 @@ func (c *Controller) sealed(release *v1alpha1.Release) bool {
 // believes says whether a Release is what this hub made. Who may write Releases may make one, or delete one and make another of
 // its name. What is older than all seals is taken as it is.
 func (c *Controller) believes(v *visit, release *v1alpha1.Release) bool {
-	if c.sealer == nil || v.memo.believed[release.UID] == release.ResourceVersion {
+	if c.sealer == nil || c.beliefs.has(release) {
 		return true
 	}
 	if why := c.disbelief(release); why != nil {
@@ -85,11 +86,34 @@ func (c *Controller) believes(v *visit, release *v1alpha1.Release) bool {
 		}
 		return false
 	}
-	if v.memo.believed == nil || len(v.memo.believed) > keepReleases {
-		v.memo.believed = map[types.UID]string{}
-	}
-	v.memo.believed[release.UID] = release.ResourceVersion
+	c.beliefs.add(release)
 	return true
+}
+
+// beliefs is the version of each Release in which its seal was found to hold. All Packages share it: of one on which many others
+// depend each of them asks, in each of its passes.
+type beliefs struct {
+	mu sync.Mutex
+	of map[types.UID]string
+}
+
+// maxBeliefs is how many are kept: beyond it everything is verified once more.
+const maxBeliefs = 20000
+
+func (b *beliefs) has(release *v1alpha1.Release) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	version, there := b.of[release.UID]
+	return there && version == release.ResourceVersion
+}
+
+func (b *beliefs) add(release *v1alpha1.Release) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.of == nil || len(b.of) >= maxBeliefs {
+		b.of = map[types.UID]string{}
+	}
+	b.of[release.UID] = release.ResourceVersion
 }
 
 // disbelief says why a Release is not what this hub made; nil when it is.
