@@ -34,10 +34,20 @@ func (d *MemberDeletesHeld) Describe(release string) string {
 	return text
 }
 
-// SavePlan is the command that makes a Plan of what a Package changes.
-func SavePlan(key PackageKey) string {
+// SavePlan is the command that makes a Plan of what a Release of a Package changes. It takes no clone of the source.
+func SavePlan(key PackageKey, release string) string {
 	namespace, name := key.Split()
-	return fmt.Sprintf("`umbel plan %s -n %s --save` makes one", name, namespace)
+	return fmt.Sprintf("`umbel plan %s -n %s --release %s --save` makes one", name, namespace, release)
+}
+
+// SavePlanIn returns what SavePlan says in a message of the condition Planned, which names the Release that waits.
+func SavePlanIn(message string, key PackageKey) string {
+	if _, after, found := strings.Cut(message, "`umbel plan "); found {
+		if command, _, whole := strings.Cut(after, "`"); whole {
+			return "`umbel plan " + command + "` makes one"
+		}
+	}
+	return SavePlan(key, "RELEASE")
 }
 
 // ApproveDeletes is the command that lets a Package's deletes happen.

@@ -121,3 +121,17 @@ func (k PackageKey) LabelValue() string {
 	sum := sha256.Sum256([]byte(value))
 	return fmt.Sprintf("%s-%s", strings.TrimRight(value[:54], "-."), hex.EncodeToString(sum[:4]))
 }
+
+// Repository is where the content of the Package is stored. The dot keeps namespace and name apart, since neither has
+// one, and keeps a Package called blobs from being taken for the registry's own folder.
+func (k PackageKey) Repository() string {
+	namespace, name := k.Split()
+	return "packages/" + namespace + "." + name
+}
+
+const (
+	// ContentPath is where the hub serves the contents of Releases to people: behind it come NAMESPACE/NAME/DIGEST.
+	ContentPath = "/content/"
+	// ContentSubresource of a Release is what somebody needs the verb get on to read them.
+	ContentSubresource = "content"
+)

@@ -1,7 +1,10 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 
@@ -26,6 +29,8 @@ type Contents struct {
 type ClassContent struct {
 	Class
 	Entries []bundle.Entry
+	// Digest is what the hub stores it by; empty for one that was rendered here.
+	Digest string
 }
 
 // here renders in this process, and keeps nothing.
@@ -112,10 +117,52 @@ func ContentsFor(given []v1alpha1.PackageVariant, makes render.Maker, clusters [
 		if err != nil {
 			return nil, fmt.Errorf("for cluster %s: %w", names(class.Clusters), err)
 		}
-		contents.Classes = append(contents.Classes, ClassContent{class, entries})
+		contents.Classes = append(contents.Classes, ClassContent{Class: class, Entries: entries})
 	}
 	for _, m := range missing {
 		contents.Without[m.Cluster] = m.tell(files)
 	}
 	return contents, nil
+}
+
+// ContentsOf is what the clusters would get of a Release that stands there. read returns a content of it, which is verified here.
+func ContentsOf(release *v1alpha1.ReleaseSpec, clusters []v1alpha1.MemberCluster, read func(*v1alpha1.Variant) ([]byte, error)) (*Contents, error) {
+	contents, byDigest := &Contents{Without: map[v1alpha1.ClusterName]string{}}, map[string]int{}
+	for i := range clusters {
+		name := v1alpha1.ClusterName(clusters[i].Name)
+		variant := VariantFor(release, ClusterOf(&clusters[i]))
+		if variant == nil {
+			contents.Without[name] = "the release has no content for it: it was rendered before the cluster was as it is"
+			continue
+		}
+		at, known := byDigest[variant.Digest]
+		if !known {
+			entries, err := entriesOf(variant, read)
+			if err != nil {
+				return nil, fmt.Errorf("for cluster %s: %w", name, err)
+			}
+			at, byDigest[variant.Digest] = len(contents.Classes), len(contents.Classes)
+			contents.Classes = append(contents.Classes, ClassContent{Class: Class{Values: variant.Values}, Entries: entries, Digest: variant.Digest})
+		}
+		contents.Classes[at].Clusters = append(contents.Classes[at].Clusters, name)
+	}
+	return contents, nil
+}
+
+func entriesOf(variant *v1alpha1.Variant, read func(*v1alpha1.Variant) ([]byte, error)) ([]bundle.Entry, error) {
+	blob, err := read(variant)
+	if err != nil {
+		return nil, err
+	}
+	if sum := sha256.Sum256(blob); "sha256:"+hex.EncodeToString(sum[:]) != variant.Digest {
+		return nil, fmt.Errorf("what came is not the content %s", variant.Digest)
+	}
+	var entries []bundle.Entry
+	for item, err := range bundle.Decode(bytes.NewReader(blob), bundle.DefaultLimits) {
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, item.Entry)
+	}
+	return entries, nil
 }

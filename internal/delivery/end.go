@@ -117,7 +117,7 @@ func (c *Controller) wait(ctx context.Context, v *visit) error {
 	}
 	if r := c.ended(v); r != nil { // no Release refers to what it stored
 		for _, variant := range r.variants {
-			if err := c.content.Delete(ctx, Repository(v.key), variant.Digest); err != nil {
+			if err := c.content.Delete(ctx, v.key.Repository(), variant.Digest); err != nil {
 				return fmt.Errorf("deleting what was rendered of package %s: %w", v.key, err)
 			}
 		}

@@ -308,10 +308,3 @@ func ReleaseName(spec v1alpha1.ReleaseSpec) (string, error) {
 	sum := sha256.Sum256(content)
 	return spec.PackageRef.Name + "-" + hex.EncodeToString(sum[:4]), nil
 }
-
-// Repository is where the content of a Package is stored. The dot keeps namespace and name apart, since neither has
-// one, and keeps a Package called blobs from being taken for the registry's own folder.
-func Repository(key v1alpha1.PackageKey) string {
-	namespace, name := key.Split()
-	return "packages/" + namespace + "." + name
-}

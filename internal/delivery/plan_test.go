@@ -278,7 +278,7 @@ func TestWidenKeepsTheNewerOfTwo(t *testing.T) {
 func TestRepositoriesDoNotMeet(t *testing.T) {
 	seen := map[string]v1alpha1.PackageKey{}
 	for _, key := range []v1alpha1.PackageKey{"a/b", "a-b/c", "a/b-c", "blobs/blobs", "x/blobs"} {
-		name := Repository(key)
+		name := key.Repository()
 		if other, twice := seen[name]; twice {
 			t.Errorf("%s and %s share %s", key, other, name)
 		}

@@ -171,11 +171,11 @@ func (c *Controller) tellPlans(_ context.Context, v *visit) error {
 	if r := v.memo.unplanned; r != nil {
 		condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonPlanRequired
 		condition.Message = fmt.Sprintf("%s waits as release %s, since nobody has saved a plan of what it changes: %s",
-			revisionOf(r.Spec.Source, r.Spec.Revision), r.Name, v1alpha1.SavePlan(v.key))
+			revisionOf(r.Spec.Source, r.Spec.Revision), r.Name, v1alpha1.SavePlan(v.key, r.Name))
 	} else if clusters := v.seen.unplanned(v.members); len(clusters) > 0 {
 		condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonPlanRequired
 		condition.Message = fmt.Sprintf("%d clusters wait, since no plan says what the release changes there (%s): %s",
-			len(clusters), names(clusters), v1alpha1.SavePlan(v.key))
+			len(clusters), names(clusters), v1alpha1.SavePlan(v.key, v.seen.releaseFor(clusters[0]).Name))
 	}
 	v.set(condition)
 	return nil

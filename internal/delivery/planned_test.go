@@ -72,7 +72,7 @@ func TestAReleaseWaitsForItsPlan(t *testing.T) {
 	h.must(h.Create(t.Context(), p))
 
 	first := h.waits("app")
-	h.waitFor("app", v1alpha1.ConditionReady, "False PlanRequired", "`umbel plan app -n "+h.namespace+" --save` makes one")
+	h.waitFor("app", v1alpha1.ConditionReady, "False PlanRequired", "`umbel plan app -n "+h.namespace+" --release "+first+" --save` makes one")
 	if h.pkg("app").Status.Release != "" || h.told(eu, key) != "keep" {
 		t.Fatalf("without a plan %s is released and eu is told %s", h.pkg("app").Status.Release, h.told(eu, key))
 	}

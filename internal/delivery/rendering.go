@@ -109,7 +109,7 @@ func (c *Controller) work(ctx context.Context, key v1alpha1.PackageKey, r *rende
 		return o
 	}
 	for _, class := range classes {
-		variant, err := c.store(ctx, Repository(key), family, class)
+		variant, err := c.store(ctx, key.Repository(), family, class)
 		switch lacking := lackingFor(class, err); {
 		case err == nil:
 			o.variants = append(o.variants, *variant)
@@ -212,7 +212,7 @@ func (c *Controller) settle(ctx context.Context, v *visit, r *rendering) error {
 		Source:     Released(r.pkg.Spec.Source),
 		Revision:   r.commit,
 		Inputs:     r.inputs,
-		Repository: Repository(v.key),
+		Repository: v.key.Repository(),
 		Variables:  r.variables,
 		LeftOut:    r.leftOut,
 		Variants:   r.variants,

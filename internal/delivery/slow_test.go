@@ -111,7 +111,7 @@ func TestADeletedPackageThatIsBeingRendered(t *testing.T) {
 		t.Errorf("%d releases are left", len(got))
 	}
 	slow.pushed.Range(func(digest, size any) bool {
-		has, err := h.store.Has(t.Context(), delivery.Repository(v1alpha1.KeyOf(h.namespace, "slow-0")), digest.(string), size.(int64))
+		has, err := h.store.Has(t.Context(), v1alpha1.KeyOf(h.namespace, "slow-0").Repository(), digest.(string), size.(int64))
 		if err != nil || has {
 			t.Errorf("its content %s is left in the registry: %v, %v", digest, has, err)
 		}

@@ -222,8 +222,13 @@ func (p *people) mayReach(ctx context.Context, who user.Info, cluster v1alpha1.C
 
 // may says whether the user may do something with members: those of a name, or all of them.
 func (p *people) may(ctx context.Context, who user.Info, what authorizer.AttributesRecord) (bool, error) {
-	what.User, what.ResourceRequest, what.Resource = who, true, "memberclusters"
-	what.APIGroup, what.APIVersion = v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version
+	what.User, what.Resource = who, "memberclusters"
+	return p.can(ctx, what)
+}
+
+// can says whether somebody may do something in the hub's own API, by the word of that API.
+func (p *people) can(ctx context.Context, what authorizer.AttributesRecord) (bool, error) {
+	what.ResourceRequest, what.APIGroup, what.APIVersion = true, v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version
 	decision, _, err := p.authorizer.Authorize(ctx, what)
 	return decision == authorizer.DecisionAllow, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,8 +29,8 @@ func plans(s *story) {
 		}
 	}
 	says(version("1", ""))
-	s.packageSays("planned", v1alpha1.ConditionReady, metav1.ConditionFalse, "`umbel plan planned -n default --save` makes one")
-	s.umbel("plan", "planned", "--save")
+	s.packageSays("planned", v1alpha1.ConditionReady, metav1.ConditionFalse, "`umbel plan planned -n default --release planned-")
+	s.umbel("plan", "planned", "--release", waitingRelease(s.pkg("planned")), "--save")
 	for _, cluster := range everyCluster {
 		s.holds(cluster, "default", "planned", "v", "1")
 	}
@@ -58,4 +59,11 @@ func plans(s *story) {
 	s.packageSays("planned", v1alpha1.ConditionReady, metav1.ConditionTrue)
 	s.deletePackage("planned")
 	s.onHub("get plans.umbel.dev -n default") // they go with their package
+}
+
+// waitingRelease is the one that the condition Planned of a package names.
+func waitingRelease(pkg v1alpha1.Package) string {
+	_, after, _ := strings.Cut(condition(pkg.Status.Conditions, v1alpha1.ConditionPlanned).Message, " waits as release ")
+	name, _, _ := strings.Cut(after, ",")
+	return name
 }

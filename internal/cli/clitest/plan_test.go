@@ -1,17 +1,28 @@
 package clitest_test
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/clitest"
+	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
 
 const planned = `apiVersion: v1
@@ -176,6 +187,76 @@ func TestPlanFarFromTheSource(t *testing.T) {
 	f := newFleet(t)
 	t.Chdir(t.TempDir())
 	f.says(t, "plan shop --save", said{
-		Err: "error: there is no Git working tree here: run this in a clone of https://git.example.com/fleet.git, or name one with --from\n", Code: 1,
+		Err: "error: there is no Git working tree here: run this in a clone of https://git.example.com/fleet.git, name one with --from, or plan what the hub has rendered with --release (`umbel get releases` lists that)\n", Code: 1,
 	})
+}
+
+// TestPlanOfARelease plans what the hub has rendered already, far from the source: what is saved is of the very content that it has.
+func TestPlanOfARelease(t *testing.T) {
+	f := newFleet(t)
+	hub, err := f.factory(nil, nil).Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs := map[string][]byte{}
+	members := doorTo(t, hub)
+	door := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		blob, is := blobs[r.URL.Path]
+		switch {
+		case is:
+			w.Write(blob)
+		case strings.HasPrefix(r.URL.Path, v1alpha1.ContentPath):
+			kubeproxy.WriteError(w, http.StatusForbidden, "user \"ada\" may not read the content")
+		default:
+			members.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(door.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: door.Certificate().Raw})
+	f.openDoor(t, strings.TrimPrefix(door.URL, "https://"), string(ca))
+	release := clitest.ShopRelease()
+	release.Name, release.Spec.Variables, release.Spec.Variants = "shop-waits", nil, nil
+	blob, err := bundle.Encode([]bundle.Entry{{File: "apps/map.yaml", Object: []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"plan-waits","namespace":"team-a"}}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := fmt.Sprintf("sha256:%x", sha256.Sum256(blob))
+	release.Spec.Variants = []v1alpha1.Variant{{Digest: digest, Size: int64(len(blob)), Objects: 1}}
+	forged, unread, others := release.DeepCopy(), release.DeepCopy(), release.DeepCopy()
+	forged.Name, unread.Name, others.Name = "shop-forged", "shop-unread", "other-waits"
+	others.Spec.PackageRef.Name = "other"
+	for _, r := range []*v1alpha1.Release{release, forged, unread, others} {
+		f.create(t, r)
+	}
+	at := func(name string) string { return v1alpha1.ContentPath + "default/" + name + "/" + digest }
+	blobs[at("shop-waits")], blobs[at("shop-forged")] = blob, append([]byte("x"), blob...)
+	t.Chdir(t.TempDir())
+
+	got := f.run(t.Context(), strings.Fields("plan shop --clusters region=eu --release shop-waits --save")...)
+	want := "Package default/shop, from release shop-waits (revision 4f0c2a9e7b1d)\n\n1 cluster: 1 to add, 0 stay (prod-eu)\n  + ConfigMap team-a/plan-waits   (apps/map.yaml)\n"
+	if got.Code != 0 || got.Out != want || !strings.Contains(got.Err, "Saved as plan shop-") {
+		t.Errorf("got code %d: %s%s", got.Code, got.Out, got.Err)
+	}
+	var plans v1alpha1.PlanList
+	if err := f.api.List(t.Context(), &plans); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = f.api.DeleteAllOf(context.WithoutCancel(t.Context()), &v1alpha1.Plan{}, kube.InNamespace("default"))
+	}) // the next test has its own
+	if !slices.ContainsFunc(plans.Items, func(p v1alpha1.Plan) bool { return len(p.Spec.Contents) == 1 && p.Spec.Contents[0].Digest == digest }) {
+		t.Errorf("none of the plans is of what the hub has rendered: %+v", plans.Items)
+	}
+	for args, want := range map[string]string{
+		"--release shop-forged":                 "what came is not the content " + digest,
+		"--release shop-unread":                 "may not read the content",
+		"--release other-waits":                 `release "other-waits" is one of package "other", not of "shop"`,
+		"--release nope":                        `there is no release "nope"`,
+		"--release shop-waits --ref main":       "--release goes without -f, --from and --ref",
+		"--release shop-waits --from . -o json": "--release goes without -f, --from and --ref",
+	} {
+		if got := f.run(t.Context(), strings.Fields("plan shop --clusters region=eu "+args)...); got.Code == 0 || !strings.Contains(got.Err, want) {
+			t.Errorf("%s: code %d, %s", args, got.Code, got.Err)
+		}
+	}
 }

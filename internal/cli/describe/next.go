@@ -67,7 +67,8 @@ func (d *packageDossier) step(reason string) string {
 	case v1alpha1.ReasonNotVerified, v1alpha1.ReasonWentBack:
 		return "have somebody sign whom spec.source." + from.Field + ".verify allows, or add their key there; until then clusters keep what they hold (docs/operate/signatures.md)"
 	case v1alpha1.ReasonPlanRequired:
-		return v1alpha1.SavePlan(v1alpha1.KeyOf(pkg.Namespace, pkg.Name)) + ", in a clone of the source; until then clusters keep what they hold"
+		message := meta.FindStatusCondition(pkg.Status.Conditions, v1alpha1.ConditionPlanned).Message
+		return v1alpha1.SavePlanIn(message, v1alpha1.KeyOf(pkg.Namespace, pkg.Name)) + "; until then clusters keep what they hold"
 	case v1alpha1.ReasonWaiting, v1alpha1.ReasonDependencyTimeout:
 		return "`umbel describe package NAME` of a package that DependenciesReady names says why it is not healthy; spec.dependsOn says for which this one waits"
 	case v1alpha1.ReasonRollingOut, v1alpha1.ReasonRolloutHalted, v1alpha1.ReasonRolledBack:

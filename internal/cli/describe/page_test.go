@@ -45,6 +45,7 @@ func TestPage(t *testing.T) {
 	} {
 		meta.SetStatusCondition(&unplaced.Status.Conditions, clitest.Condition(kind, metav1.ConditionFalse, reason, "it is so"))
 	}
+	meta.FindStatusCondition(unplaced.Status.Conditions, v1alpha1.ConditionPlanned).Message += ": " + v1alpha1.SavePlan("default/shop", "shop-99887766")
 	meta.SetStatusCondition(&unplaced.Status.Conditions, clitest.Condition(v1alpha1.ConditionDelivered, metav1.ConditionUnknown, v1alpha1.ReasonPlacementNotFound, "without a placement nobody can say"))
 	slices.SortFunc(unplaced.Status.Conditions, func(a, b metav1.Condition) int { return strings.Compare(a.Type, b.Type) })
 	cases := []struct {

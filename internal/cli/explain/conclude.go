@@ -92,7 +92,7 @@ func (a *Account) reason(stages ...Stage) string {
 func next(a *Account, s *Scene) []string {
 	if step := a.first(Approval, fail); step != nil {
 		if step.Check == v1alpha1.ConditionPlanned {
-			return []string{v1alpha1.SavePlan(a.Package) + ", in a clone of the source"}
+			return []string{v1alpha1.SavePlanIn(step.Message, a.Package) + ", of what the hub has rendered already"}
 		}
 		return []string{v1alpha1.ApproveDeletes(a.Package)}
 	}

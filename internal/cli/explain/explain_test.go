@@ -55,12 +55,12 @@ func TestAccounts(t *testing.T) {
 		{reason: "a newer release waits for a plan", golden: "plan-required.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Package.Spec.Plan = v1alpha1.PlanRequired
 			meta.SetStatusCondition(&s.Package.Status.Conditions, clitest.Condition(v1alpha1.ConditionPlanned, metav1.ConditionFalse, v1alpha1.ReasonPlanRequired,
-				"commit 4f0c2a9e7b1e waits as release shop-99887766, since nobody has saved a plan of what it changes"))
+				"commit 4f0c2a9e7b1e waits as release shop-99887766, since nobody has saved a plan of what it changes: "+v1alpha1.SavePlan("default/shop", "shop-99887766")))
 		})},
 		{reason: "the first release waits for a plan", golden: "plan-required-first.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Package.Spec.Plan, s.Package.Status.Release, s.Cluster.Status.Packages = v1alpha1.PlanRequired, "", nil
 			meta.SetStatusCondition(&s.Package.Status.Conditions, clitest.Condition(v1alpha1.ConditionPlanned, metav1.ConditionFalse, v1alpha1.ReasonPlanRequired,
-				"commit 4f0c2a9e7b1e waits as release shop-99887766, since nobody has saved a plan of what it changes"))
+				"commit 4f0c2a9e7b1e waits as release shop-99887766, since nobody has saved a plan of what it changes: "+v1alpha1.SavePlan("default/shop", "shop-99887766")))
 		})},
 		{reason: "the cluster waits for another package", golden: "dependency.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Package.Spec.DependsOn, s.Cluster.Status.Packages = []v1alpha1.PackageDependency{{Name: "database"}}, nil

@@ -35,8 +35,9 @@ const (
 const long = `Show what a change would do to the clusters of a package, before it is committed: each cluster is asked what would become of
 its objects, by a dry run of what its agent would apply, and clusters for which that is the same are shown together.
 
-What is looked at is the working tree that the command runs in, another folder (--from), a commit of it (--ref), or a package in a
-file (-f). You need to be able to read and to apply the objects on the clusters; nothing is changed anywhere.
+What is looked at is the working tree that the command runs in, another folder (--from), a commit of it (--ref), a package in a
+file (-f), or a release that the hub has rendered already, such as one that waits for a plan (--release): that takes no clone of the
+source, and the verb get on releases/content. You need to be able to read and to apply the objects on the clusters; nothing is changed anywhere.
 
 It ends with code 1 when the plan lacks something: a cluster that could not be asked, or would not take all of it.`
 
@@ -52,6 +53,9 @@ const examples = `  # what do the changes in this working tree do?
   # this is right: let the package change that, and nothing else (spec.plan: Required)
   umbel plan shop --ref main --save
 
+  # this release waits for a plan: what would it do, and yes, that is right
+  umbel plan shop --release shop-1a2b3c4d --save
+
   # for programs
   umbel plan shop -o json`
 
@@ -62,6 +66,8 @@ type Options struct {
 	Name string
 	// From is the folder, Ref the commit, and File the file with a Package.
 	From, Ref, File string
+	// Release is one that stands on the hub, to be planned as it is.
+	Release string
 	// Clusters restricts which clusters are asked.
 	Clusters string
 	// Timeout is how long a cluster may take.
@@ -93,11 +99,13 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	flags.StringVar(&o.From, "from", "", "`FOLDER` that stands for the root of the source (default: the Git working tree here)")
 	flags.StringVar(&o.Ref, "ref", "", "`COMMIT`, branch or tag of the Git repository there, instead of the files as they are")
 	flags.StringVarP(&o.File, "filename", "f", "", "`FILE` with the package as it would be")
+	flags.StringVar(&o.Release, "release", "", "`RELEASE` of the package, as the hub has rendered it, instead of files")
 	flags.StringVar(&o.Clusters, "clusters", "", "ask only clusters with these `LABELS`, of those that the package is for")
 	span.Var(flags, &o.Timeout, "timeout", "`DURATION` that a cluster may take to answer")
 	flags.BoolVar(&o.Save, "save", false, "keep the plan on the hub: a package whose spec.plan is Required changes what a saved plan says, and nothing else")
 	flags.BoolVar(&o.Exit, "exit-code", false, fmt.Sprintf("end with code %d when something would change", Changes))
 	output.AddFlag(cmd, &o.Format, Markdown, output.JSON, output.YAML)
+	_ = cmd.RegisterFlagCompletionFunc("release", f.CompleteName(kinds.Releases))
 	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters)) // it fails for a flag that does not exist only
 	return cmd
 }
@@ -124,6 +132,8 @@ func (o *Options) complete(args []string) error {
 		return exit.Usagef("say which package: NAME, or -f FILE")
 	case o.File != "" && len(args) > 0:
 		return exit.Usagef("the package comes from its NAME on the hub or from -f FILE, not from both")
+	case o.Release != "" && (o.File != "" || o.From != "" || o.Ref != ""):
+		return exit.Usagef("a release is planned as the hub has rendered it: --release goes without -f, --from and --ref")
 	}
 	if len(args) == 1 {
 		o.Name = strings.TrimPrefix(args[0], "package/")
@@ -140,16 +150,16 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
-	source, err := o.open(ctx, hub, pkg)
+	render := o.render
+	if o.Release != "" {
+		render = o.released
+	}
+	from, err := render(ctx, hub, pkg, selected)
 	if err != nil {
 		return err
 	}
-	defer source.close()
-	contents, err := delivery.ContentsFor(pkg.Spec.Variants, source.makes, selected)
-	if err != nil {
-		return fmt.Errorf("rendering %s: %w", source.name, err)
-	}
-	plan := &Plan{Package: v1alpha1.KeyOf(pkg.Namespace, pkg.Name), Source: source.name}
+	contents := from.contents
+	plan := &Plan{Package: v1alpha1.KeyOf(pkg.Namespace, pkg.Name), Source: from.name}
 	for cluster, why := range contents.Without {
 		plan.Without = append(plan.Without, Unasked{cluster, why})
 	}
@@ -168,6 +178,26 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 		return o.save(ctx, hub, plan, contents)
 	}
 	return o.show(plan)
+}
+
+// rendered is what clusters would get, and what that was made of, for people.
+type rendered struct {
+	name     string
+	contents *delivery.Contents
+}
+
+// render makes what clusters would get of files.
+func (o *Options) render(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Package, selected []v1alpha1.MemberCluster) (*rendered, error) {
+	source, err := o.open(ctx, hub, pkg)
+	if err != nil {
+		return nil, err
+	}
+	defer source.close()
+	contents, err := delivery.ContentsFor(pkg.Spec.Variants, source.makes, selected)
+	if err != nil {
+		return nil, fmt.Errorf("rendering %s: %w", source.name, err)
+	}
+	return &rendered{source.name, contents}, nil
 }
 
 // pkg is the Package as it is on the hub, or as it would be.

@@ -97,12 +97,10 @@ func (p *Plan) keep(contents *delivery.Contents) (*v1alpha1.Plan, error) {
 		},
 	}
 	for _, class := range contents.Classes {
-		blob, err := bundle.Encode(class.Entries)
+		digest, err := digestOf(class)
 		if err != nil {
 			return nil, err
 		}
-		sum := sha256.Sum256(blob)
-		digest := "sha256:" + hex.EncodeToString(sum[:])
 		at := slices.IndexFunc(saved.Spec.Contents, func(c v1alpha1.PlannedContent) bool { return c.Digest == digest })
 		if at < 0 {
 			at = len(saved.Spec.Contents)
@@ -122,6 +120,19 @@ func (p *Plan) keep(contents *delivery.Contents) (*v1alpha1.Plan, error) {
 		*deletes = slices.Compact(*deletes)
 	}
 	return saved, nil
+}
+
+// digestOf is what the hub knows a content by, or will.
+func digestOf(class delivery.ClassContent) (string, error) {
+	if class.Digest != "" {
+		return class.Digest, nil
+	}
+	blob, err := bundle.Encode(class.Entries)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(blob)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }
 
 // summary says in a line what changes.

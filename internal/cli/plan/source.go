@@ -70,7 +70,7 @@ func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Packa
 	case from.Inline == nil:
 		root, name, err := o.root(ctx)
 		if errors.Is(err, errNoTree) {
-			return nil, fmt.Errorf("%w: run this in a clone of %s, or name one with --from", err, from.Git.URL)
+			return nil, fmt.Errorf("%w: run this in a clone of %s, name one with --from, or plan what the hub has rendered with --release (`umbel get releases` lists that)", err, from.Git.URL)
 		}
 		if err != nil {
 			return nil, err

@@ -27,7 +27,7 @@ func (u *unit) asPlanned(ctx context.Context, target disk.Release, c *disk.Conte
 	if o.Next == nil || *o.Next != target || u.mayGoOn(o) {
 		return nil
 	}
-	again := v1alpha1.SavePlan(u.key)
+	again := v1alpha1.SavePlan(u.key, target.Release)
 	policy := u.policy()
 	planned := policy.GetPlanned()
 	if len(planned) != len((&preview.Preview{}).Hash()) {
@@ -54,7 +54,7 @@ func (u *unit) differs(target disk.Release, found *preview.Preview, policy *wire
 	}
 	if found.Hash() != policy.GetPlanned() || !within(found.Deletes(), policy.GetPlannedDeletes()) {
 		return fmt.Errorf("release %s was not begun: the cluster is not as it was when its plan was made, and it would %s now; when that is right, %s",
-			target.Release, inWords(found.Changes), v1alpha1.SavePlan(u.key))
+			target.Release, inWords(found.Changes), v1alpha1.SavePlan(u.key, target.Release))
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func TestOnlyWhatIsPlanned(t *testing.T) {
 
 	first := s.release("planned/web", "one", a("1"), old)
 	s.assign(treated(first, &wire.Policy{Planned: "none"}))
-	s.refuses("one", "no plan says what it changes on this cluster, and `umbel plan web -n planned --save` makes one")
+	s.refuses("one", "no plan says what it changes on this cluster, and `umbel plan web -n planned --release one --save` makes one")
 	s.lacks("a")
 	s.assign(treated(first, s.sees(a("1"), old)))
 	s.reaches("planned/web", "one", wire.PackageStatus_APPLIED)
