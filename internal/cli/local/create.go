@@ -72,7 +72,7 @@ func (o *SpecOptions) bring(ctx context.Context, up func(*local.Local, context.C
 func bring(ctx context.Context, f *client.Factory, name string, timeout time.Duration,
 	up func(context.Context, *local.Local, local.Progress) (local.Cluster, error),
 ) error {
-	clusters, err := open(f)
+	clusters, err := Open(f)
 	if err != nil {
 		return err
 	}

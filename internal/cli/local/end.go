@@ -88,7 +88,7 @@ func newNamesCmd(f *client.Factory, runF func(context.Context, *NamesOptions) er
 
 // each does verb to every cluster that is named; one that cannot be done does not keep the others from it.
 func (o *NamesOptions) each(verb string, do func(*local.Local, string) error) error {
-	clusters, err := open(o.Factory)
+	clusters, err := Open(o.Factory)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func NewListCmd(f *client.Factory, runF func(context.Context, *ListOptions) erro
 }
 
 func runList(ctx context.Context, o *ListOptions) error {
-	clusters, err := open(o.Factory)
+	clusters, err := Open(o.Factory)
 	if err != nil {
 		return err
 	}

@@ -31,8 +31,8 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	return cmd
 }
 
-// open returns the clusters of the data folder.
-func open(f *client.Factory) (*local.Local, error) {
+// Open returns the clusters of the data folder.
+func Open(f *client.Factory) (*local.Local, error) {
 	programs, err := client.Programs()
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func showing(f *client.Factory, name string, run func(local.Progress) error) err
 // completeNames completes the names of local clusters.
 func completeNames(f *client.Factory) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		clusters, err := open(f)
+		clusters, err := Open(f)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}

@@ -21,6 +21,16 @@ const (
 	Scheduler         Component = "kube-scheduler"
 )
 
+// Reach is how an API server reaches a Service.
+type Reach string
+
+const (
+	// ByAddress dials its cluster IP: where the API server runs is a kube-proxy.
+	ByAddress Reach = ""
+	// ByEndpoint dials one of its pods: where the API server runs is no node.
+	ByEndpoint Reach = "Endpoint"
+)
+
 // Ports are the TCP ports that a control plane listens on. Etcd and EtcdPeer are on 127.0.0.1.
 type Ports struct {
 	API      int `json:"api"`
@@ -42,6 +52,8 @@ type Config struct {
 	// ServiceCIDR and PodCIDR are the ranges of cluster IPs and pods. PodCIDR may be zero where there are no nodes.
 	ServiceCIDR netip.Prefix
 	PodCIDR     netip.Prefix
+	// Services says how the API server reaches them, for webhooks and aggregated APIs.
+	Services Reach
 	// Hosts are further names and addresses that the API's certificate is valid for.
 	Hosts      []string
 	Components []Component

@@ -101,18 +101,18 @@ func (c *ControlPlane) CA() (*identity.CA, error) {
 	return identity.ParseCA(pair)
 }
 
-// WriteKubeconfig issues a client certificate for a year (unless request has a TTL) and writes a kubeconfig with it.
-func (c *ControlPlane) WriteKubeconfig(path string, request identity.Request) error {
+// Kubeconfig issues a client certificate for a year (unless request has a TTL) and returns a kubeconfig with it.
+func (c *ControlPlane) Kubeconfig(request identity.Request) ([]byte, error) {
 	ca, err := c.CA()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if request.TTL == 0 {
 		request.TTL = leafTTL
 	}
 	pair, err := ca.IssueClient(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	name := c.config.Name
 	content, err := clientcmd.Write(clientcmdapi.Config{
@@ -128,7 +128,16 @@ func (c *ControlPlane) WriteKubeconfig(path string, request identity.Request) er
 		CurrentContext: name,
 	})
 	if err != nil {
-		return fmt.Errorf("encoding kubeconfig %s: %w", path, err)
+		return nil, fmt.Errorf("encoding a kubeconfig of cluster %q for %s: %w", name, request.CommonName, err)
+	}
+	return content, nil
+}
+
+// WriteKubeconfig writes what Kubeconfig returns.
+func (c *ControlPlane) WriteKubeconfig(path string, request identity.Request) error {
+	content, err := c.Kubeconfig(request)
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("making the folder of a kubeconfig: %w", err)

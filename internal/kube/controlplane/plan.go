@@ -70,6 +70,9 @@ func (c *ControlPlane) apiserverFlags() []string {
 		"--proxy-client-cert-file=" + c.pki("front-proxy-client.crt"),
 		"--proxy-client-key-file=" + c.pki("front-proxy-client.key"),
 	}
+	if c.config.Services == ByEndpoint {
+		flags = append(flags, "--enable-aggregator-routing=true") // it says so of webhooks as well
+	}
 	if c.config.Address.IsLoopback() {
 		// An EndpointSlice may not hold a loopback address, and no pod is there to use it.
 		flags = append(flags, "--endpoint-reconciler-type=none")

@@ -19,7 +19,9 @@ const (
 
 // Cluster is a local cluster as people see it.
 type Cluster struct {
-	Name  string `json:"name"`
+	Name string `json:"name"`
+	// Owner says whose cluster it is; empty for one that was made by `umbel local create` or `umbel up`.
+	Owner string `json:"owner,omitempty"`
 	State State  `json:"state"`
 	Nodes int    `json:"nodes"`
 	// Server is the URL of the API, which the host reaches.
@@ -83,7 +85,8 @@ func (l *Local) describe(r record) (Cluster, error) {
 	}
 	cluster := Cluster{
 		Name:        r.Name,
-		Nodes:       r.Nodes,
+		Owner:       r.Owner,
+		Nodes:       max(r.Nodes, len(r.Members)),
 		Server:      plane.URL(),
 		Kubeconfig:  filepath.Join(dir, "kubeconfig"),
 		ServiceCIDR: r.services().String(),
@@ -91,22 +94,28 @@ func (l *Local) describe(r record) (Cluster, error) {
 	}
 	if r.Fleet != nil {
 		cluster.PodCIDR = r.pods().String()
-		cluster.Link = r.Fleet.Link(main.node())
-		cluster.Namespace = r.Fleet.Namespace(main.node())
+		cluster.Link = r.Fleet.Link(main.host())
+		cluster.Namespace = r.Fleet.Namespace(main.host())
 	}
 	if cluster.State, cluster.PID, err = stateOf(main); err != nil {
 		return Cluster{}, err
 	}
 	for _, p := range r.places(dir)[1:] {
-		m := Machine{
-			Node: p.node(), Address: p.address().String(), Link: r.Fleet.Link(p.node()), Namespace: r.Fleet.Namespace(p.node()), Dir: p.dir,
-		}
-		if m.State, m.PID, err = stateOf(p); err != nil {
+		m, err := p.describe()
+		if err != nil {
 			return Cluster{}, err
 		}
 		cluster.Machines = append(cluster.Machines, m)
 	}
 	return cluster, nil
+}
+
+// describe returns the machine. The cluster must have a fleet.
+func (p place) describe() (m Machine, err error) {
+	fleet := p.cluster.Fleet
+	m = Machine{Node: p.node(), Address: p.address().String(), Link: fleet.Link(p.host()), Namespace: fleet.Namespace(p.host()), Dir: p.dir}
+	m.State, m.PID, err = stateOf(p)
+	return m, err
 }
 
 // plane returns the control plane of a cluster, by the place where that is.

@@ -122,10 +122,13 @@ func (l *Local) Create(ctx context.Context, spec Spec, progress Progress) (Clust
 		return Cluster{}, err
 	}
 	defer unlock()
-	r, err := l.ensureRecord(spec)
+	r, err := l.ensureRecord(record{Name: spec.Name, Nodes: spec.Nodes})
 	if err != nil {
 		_ = os.Remove(l.dir(spec.Name)) // fails unless we made it just now, and it is empty
 		return Cluster{}, err
+	}
+	if r.hosted() {
+		return Cluster{}, &OwnedError{Name: r.Name, Owner: r.Owner}
 	}
 	if r.Nodes != spec.Nodes {
 		return Cluster{}, &NodesError{Name: spec.Name, Has: r.Nodes, Wanted: spec.Nodes}
@@ -152,6 +155,9 @@ func (l *Local) Stop(ctx context.Context, name string) error {
 	r, err := l.record(name)
 	if err != nil {
 		return err
+	}
+	if r.hosted() {
+		return &OwnedError{Name: r.Name, Owner: r.Owner}
 	}
 	if err := l.end(ctx, r, unix.SIGTERM); err != nil {
 		return fmt.Errorf("stopping local cluster %q: %w", name, err)
@@ -185,7 +191,7 @@ func (l *Local) Delete(ctx context.Context, name string) error {
 // deletionSignal is SIGKILL where the kernel ends a whole machine by it. Without a PID namespace, the processes end a
 // moment after what supervises them, and might still write into a folder that is being removed.
 func deletionSignal(r record) unix.Signal {
-	if r.Nodes > 0 {
+	if r.Fleet != nil {
 		return unix.SIGKILL
 	}
 	return unix.SIGTERM

@@ -2,6 +2,7 @@ package local
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -145,16 +146,25 @@ func TestFreeIndex(t *testing.T) {
 	for index := 1; index <= maxClusters; index++ {
 		all = append(all, record{Index: index})
 	}
+	prefix := netip.MustParsePrefix
 	for _, c := range []struct {
 		reason  string
+		own     Ranges
 		records []record
 		want    int // zero for an error
 	}{
-		{"the first", nil, 1},
-		{"a gap is filled", []record{{Index: 1}, {Index: 3}}, 2},
-		{"all are taken", all, 0},
+		{"the first", Ranges{}, nil, 1},
+		{"a gap is filled", Ranges{}, []record{{Index: 1}, {Index: 3}}, 2},
+		{"all are taken", Ranges{}, all, 0},
+		{"somebody asked for what the first would have", Ranges{}, []record{{Name: "b", Index: 9, Ranges: Ranges{Pods: prefix("10.65.0.0/16")}}}, 2},
+		{"somebody asked for what the first would have, for services", Ranges{}, []record{{Name: "b", Index: 9, Ranges: Ranges{Services: prefix("10.129.0.0/20")}}}, 2},
+		{"ranges of its own", Ranges{Pods: prefix("10.20.0.0/16"), Services: prefix("10.21.0.0/16")}, []record{{Name: "b", Index: 1}}, 2},
+		{"another one's pods", Ranges{Pods: prefix("10.66.0.0/16"), Services: prefix("10.21.0.0/16")}, []record{{Name: "b", Index: 2}}, 0},
+		{"its own pods", Ranges{Pods: prefix("10.20.0.0/16"), Services: prefix("10.20.4.0/24")}, nil, 0},
+		{"the machines' network", Ranges{Pods: prefix("10.203.0.0/16"), Services: prefix("10.21.0.0/16")}, nil, 0},
 	} {
-		got, err := freeIndex(c.records)
+		fleet := network.Fleet(3)
+		got, err := freeIndex(record{Name: "a", Fleet: &fleet, Ranges: c.own}, c.records)
 		if got != c.want || (err != nil) != (c.want == 0) {
 			t.Errorf("%s: got %d, %v, want %d", c.reason, got, err, c.want)
 		}

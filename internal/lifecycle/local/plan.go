@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -32,6 +33,13 @@ type record struct {
 	Fleet *network.Fleet `json:"fleet,omitempty"`
 	// Ports are those on the loopback of a cluster without nodes; a machine has the standard ones.
 	Ports *controlplane.Ports `json:"ports,omitempty"`
+
+	// Owner says whose hosted cluster it is; empty for any other. Its main machine has the control plane and is no node, and its
+	// nodes are the Members.
+	Owner   string   `json:"owner,omitempty"`
+	Members []member `json:"members,omitempty"`
+	// Ranges are what it has instead of those that follow from Index; zero prefixes where it has not.
+	Ranges Ranges `json:"ranges,omitzero"`
 }
 
 const (
@@ -56,21 +64,37 @@ func (s Spec) Validate() error {
 	return nil
 }
 
-// freeIndex returns the lowest index that none of the records has.
-func freeIndex(records []record) (int, error) {
-	for index := 1; index <= maxClusters; index++ {
-		if !slices.ContainsFunc(records, func(r record) bool { return r.Index == index }) {
-			return index, nil
+// freeIndex returns the lowest index that none of the records has, and with which r's ranges overlap nobody's.
+func freeIndex(r record, records []record) (int, error) {
+	var overlap error
+	for r.Index = 1; r.Index <= maxClusters; r.Index++ {
+		if slices.ContainsFunc(records, func(other record) bool { return other.Index == r.Index }) {
+			continue
 		}
+		if overlap = r.overlap(records); overlap == nil {
+			return r.Index, nil
+		}
+		if r.Ranges.Pods.IsValid() && r.Ranges.Services.IsValid() {
+			break // they do not depend on the index
+		}
+	}
+	if overlap != nil {
+		return 0, overlap
 	}
 	return 0, fmt.Errorf("all %d address ranges of this fleet are in use: delete a cluster first", maxClusters)
 }
 
 func (r record) services() netip.Prefix {
+	if r.Ranges.Services.IsValid() {
+		return r.Ranges.Services
+	}
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(128 + r.Index), 0, 0}), 16)
 }
 
 func (r record) pods() netip.Prefix {
+	if r.Ranges.Pods.IsValid() {
+		return r.Ranges.Pods
+	}
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(64 + r.Index), 0, 0}), 16)
 }
 
@@ -79,6 +103,9 @@ func (r record) places(dir string) []place {
 	all := []place{r.place(dir, 0)}
 	for number := 1; number < r.Nodes; number++ {
 		all = append(all, r.place(dir, number))
+	}
+	for _, m := range r.Members {
+		all = append(all, r.member(dir, m))
 	}
 	return all
 }
@@ -99,11 +126,15 @@ const machinesDir = "machines"
 type place struct {
 	cluster record
 	number  int
+	name    string // of the node, where that does not follow from the number
 	dir     string
 }
 
+// host is by what this computer knows the machine: its links, namespaces and cgroups are called so.
+func (p place) host() string { return fmt.Sprintf("%s-%d", p.cluster.Name, p.number) }
+
 // node is the name of the machine's node.
-func (p place) node() string { return fmt.Sprintf("%s-%d", p.cluster.Name, p.number) }
+func (p place) node() string { return cmp.Or(p.name, p.host()) }
 
 func (p place) address() netip.Addr {
 	if p.cluster.Fleet == nil {
@@ -121,7 +152,7 @@ func (p place) pods() netip.Prefix {
 
 // network returns the network of the machine. The cluster must have a fleet.
 func (p place) network() network.Machine {
-	m := network.Machine{Fleet: *p.cluster.Fleet, Node: p.node(), Address: p.address(), Services: p.cluster.services()}
+	m := network.Machine{Fleet: *p.cluster.Fleet, Node: p.host(), Address: p.address(), Services: p.cluster.services()}
 	for number := range MaxNodes {
 		if peer := p.cluster.place("", number); number != p.number {
 			m.Peers = append(m.Peers, network.Peer{Address: peer.address(), Pods: peer.pods()})
@@ -132,7 +163,7 @@ func (p place) network() network.Machine {
 
 // cgroup is the path of the machine's cgroup in each hierarchy. It has no parent that it shares with other machines:
 // nobody could tell when to remove that.
-func (p place) cgroup() string { return "/" + p.cluster.Fleet.Namespace(p.node()) }
+func (p place) cgroup() string { return "/" + p.cluster.Fleet.Namespace(p.host()) }
 
 // spec returns the machine. The paths of the binaries are absolute, and main is the place with the control plane.
 func (p place) spec(main place, binaries Binaries, host machine.Host) machine.Spec {
@@ -144,15 +175,17 @@ func (p place) spec(main place, binaries Binaries, host machine.Host) machine.Sp
 		Address:     p.address(),
 		Ports:       standardPorts,
 		PodCIDR:     p.cluster.pods(),
-		NodePods:    p.pods(),
 		ServiceCIDR: p.cluster.services(),
 		Host:        host,
 	}
 	if p.number > 0 {
 		spec.Main = &machine.Main{Dir: main.dir, Address: main.address()}
 	}
-	if p.cluster.Nodes > 0 {
+	if p.cluster.Fleet != nil {
 		spec.Node = p.node()
+	}
+	if p.number > 0 || !p.cluster.hosted() {
+		spec.NodePods = p.pods()
 	}
 	if p.cluster.Ports != nil {
 		spec.Ports = *p.cluster.Ports

@@ -78,7 +78,7 @@ func (m *raising) launch(ctx context.Context) error {
 
 // trustRegistries lets the machine pull from the registries that are known now.
 func (m *raising) trustRegistries() error {
-	if m.place.cluster.Nodes == 0 {
+	if m.place.cluster.Fleet == nil {
 		return nil
 	}
 	for _, registry := range m.local.needs.Registries {
@@ -110,6 +110,9 @@ func (m *raising) register(ctx context.Context, client kubernetes.Interface) err
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: m.place.node()},
 		Spec:       corev1.NodeSpec{PodCIDR: pods, PodCIDRs: []string{pods}},
+	}
+	if m.place.cluster.hosted() {
+		node.Spec.ProviderID = ProviderID(m.place.cluster.Name, node.Name)
 	}
 	_, err := client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {

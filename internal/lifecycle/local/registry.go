@@ -35,7 +35,7 @@ func (l *Local) TrustRegistry(registry Registry) error {
 		return err
 	}
 	for _, r := range records {
-		if r.Nodes == 0 {
+		if r.Fleet == nil {
 			continue
 		}
 		for _, place := range r.places(l.dir(r.Name)) {

@@ -51,6 +51,9 @@ func (l *Local) Scale(ctx context.Context, spec Spec, progress Progress) (Cluste
 	if err != nil {
 		return Cluster{}, err
 	}
+	if r.hosted() {
+		return Cluster{}, &OwnedError{Name: r.Name, Owner: r.Owner}
+	}
 	if (r.Nodes == 0) != (spec.Nodes == 0) {
 		return Cluster{}, &NodesError{Name: r.Name, Has: r.Nodes, Wanted: spec.Nodes}
 	}
@@ -137,6 +140,9 @@ func cordon(h *drain.Helper, places []place, unschedulable bool) error {
 
 // strays returns the machines that a cluster has, and its record does not know any more.
 func (l *Local) strays(r record) ([]place, error) {
+	if r.hosted() {
+		return nil, nil // a machine's folder goes before its name leaves the record
+	}
 	dir := l.dir(r.Name)
 	entries, err := os.ReadDir(filepath.Join(dir, machinesDir))
 	if errors.Is(err, fs.ErrNotExist) {

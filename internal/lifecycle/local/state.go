@@ -71,8 +71,8 @@ func (l *Local) record(name string) (record, error) {
 
 // ensureRecord returns the record of the cluster, and makes it where there is none: index, bridge and ports are then
 // the cluster's for good. The cluster's lock must be held.
-func (l *Local) ensureRecord(spec Spec) (record, error) {
-	existing, err := l.record(spec.Name)
+func (l *Local) ensureRecord(r record) (record, error) {
+	existing, err := l.record(r.Name)
 	var missing *NotFoundError
 	if err == nil || !errors.As(err, &missing) {
 		return existing, err
@@ -87,21 +87,21 @@ func (l *Local) ensureRecord(spec Spec) (record, error) {
 	if err != nil {
 		return record{}, err
 	}
-	r := record{Name: spec.Name, Nodes: spec.Nodes}
-	if r.Index, err = freeIndex(records); err != nil {
+	if r.Nodes > 0 || r.hosted() {
+		fleet, err := network.Claim(l.needs.Home, fleetOf(records))
+		if err != nil {
+			return record{}, err
+		}
+		r.Fleet = &fleet
+	}
+	if r.Index, err = freeIndex(r, records); err != nil {
 		return record{}, err
 	}
-	if r.Nodes == 0 {
+	if r.Fleet == nil {
 		if r.Ports, err = freePorts(); err != nil {
 			return record{}, err
 		}
-		return r, l.save(r)
 	}
-	fleet, err := network.Claim(l.needs.Home, fleetOf(records))
-	if err != nil {
-		return record{}, err
-	}
-	r.Fleet = &fleet
 	return r, l.save(r)
 }
 
@@ -122,12 +122,23 @@ func (l *Local) save(r record) error {
 	return renameio.WriteFile(filepath.Join(l.dir(r.Name), recordFile), append(content, '\n'), 0o644)
 }
 
+// BusyError says that somebody else is at work on a cluster.
+type BusyError struct{ Name string }
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("another umbel command is at work on local cluster %q: try again when it is done", e.Name)
+}
+
 // lockCluster locks the folder of a cluster, which must exist, against other commands.
 func (l *Local) lockCluster(name string) (unlock func(), err error) {
-	unlock, err = lock(l.dir(name), unix.LOCK_EX|unix.LOCK_NB)
+	return l.lockAs(name, unix.LOCK_EX)
+}
+
+func (l *Local) lockAs(name string, how int) (unlock func(), err error) {
+	unlock, err = lock(l.dir(name), how|unix.LOCK_NB)
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
-		return nil, fmt.Errorf("another umbel command is at work on local cluster %q: try again when it is done", name)
+		return nil, &BusyError{Name: name}
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, &NotFoundError{Name: name, Home: l.needs.Home}
 	}

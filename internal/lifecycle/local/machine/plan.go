@@ -12,7 +12,7 @@ const containerdSocket = "/run/containerd/containerd.sock"
 
 // Files returns the configuration files of the node's own processes: content by absolute path on the host.
 func (s Spec) Files() map[string]string {
-	if s.Node == "" {
+	if !s.kubelet() {
 		return nil
 	}
 	return map[string]string{
@@ -28,7 +28,7 @@ func (s Spec) Files() map[string]string {
 // Processes returns what runs in the machine, in the order in which it starts.
 func (s Spec) Processes() ([]process.Process, error) {
 	plane, err := s.planeProcesses()
-	if err != nil || s.Node == "" {
+	if err != nil || !s.kubelet() {
 		return plane, err
 	}
 	containerd := process.Process{

@@ -35,10 +35,15 @@ func (s Spec) Prepare() error {
 			return fmt.Errorf("preparing machine %q: %w", s.Node, err)
 		}
 	}
-	if s.Node != "" {
-		if err := s.prepareNode(); err != nil {
-			return fmt.Errorf("preparing machine %q: %w", s.Node, err)
-		}
+	prepare := func() error { return nil }
+	switch {
+	case s.kubelet():
+		prepare = s.prepareNode
+	case s.Node != "":
+		prepare = s.prepareVar
+	}
+	if err := prepare(); err != nil {
+		return fmt.Errorf("preparing machine %q: %w", s.Node, err)
 	}
 	return s.Save()
 }

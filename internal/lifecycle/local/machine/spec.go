@@ -29,7 +29,8 @@ type Spec struct {
 	Ports       controlplane.Ports `json:"ports"`
 	ServiceCIDR netip.Prefix       `json:"serviceCIDR"`
 	PodCIDR     netip.Prefix       `json:"podCIDR"`
-	// NodePods is the part of PodCIDR whose addresses the pods of this node have.
+	// NodePods is the part of PodCIDR whose addresses the pods of this node have. Without one there are none: the machine has the
+	// control plane, and no kubelet.
 	NodePods netip.Prefix `json:"nodePods"`
 	Host     Host         `json:"host"`
 }
@@ -71,6 +72,9 @@ const PauseImage = "registry.umbel.dev/pause:v1"
 // host, below var/ of its folder.
 const RegistriesDir = "lib/registries"
 
+// kubelet says whether the machine is a node.
+func (s Spec) kubelet() bool { return s.Node != "" && s.NodePods.IsValid() }
+
 // ControlPlane returns the control plane of the cluster.
 func (s Spec) ControlPlane() (*controlplane.ControlPlane, error) {
 	main := Main{Dir: s.Dir, Address: s.Address}
@@ -81,7 +85,12 @@ func (s Spec) ControlPlane() (*controlplane.ControlPlane, error) {
 	if s.Node != "" {
 		components = append(components, controlplane.Scheduler)
 	}
+	services := controlplane.ByAddress
+	if s.Node != "" && !s.kubelet() {
+		services = controlplane.ByEndpoint
+	}
 	return controlplane.New(controlplane.Config{
+		Services:    services,
 		Name:        s.Cluster,
 		Dir:         filepath.Join(main.Dir, "kube"),
 		Binary:      s.Kube,

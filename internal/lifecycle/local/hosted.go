@@ -1,0 +1,322 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/kube/controlplane"
+	"umbel.dev/umbel/internal/lifecycle/local/machine"
+)
+
+// Hosted is a cluster that is made of its parts, one by one, by somebody who keeps them going: first a place, then the control
+// plane in a machine without a node, then machines that are nodes.
+type Hosted struct {
+	Name string
+	// Owner tells this cluster from others of the same name. Whoever names another one is refused.
+	Owner string
+	// Ranges are the addresses that are asked for. They are looked at when the place is claimed, and at no other time.
+	Ranges Ranges
+}
+
+// OwnedError says that a cluster is somebody else's.
+type OwnedError struct{ Name, Owner string }
+
+func (e *OwnedError) Error() string {
+	if e.Owner == "" {
+		return fmt.Sprintf("the name %q is taken: this computer has a cluster that `umbel local` made: take another name, or `umbel local delete %s`", e.Name, e.Name)
+	}
+	return fmt.Sprintf("the local cluster %q is that of the Cluster %s: `umbel cluster` changes it", e.Name, e.Owner)
+}
+
+// Claim gives the cluster its place: a name and addresses that no other cluster of this computer has. It may be repeated.
+func (l *Local) Claim(ctx context.Context, h Hosted) (Ranges, error) {
+	if err := (Spec{Name: h.Name}).Validate(); err != nil {
+		return Ranges{}, err
+	}
+	if err := h.Ranges.Validate(); err != nil {
+		return Ranges{}, err
+	}
+	if err := CheckNodes(); err != nil {
+		return Ranges{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Ranges{}, err
+	}
+	if err := os.MkdirAll(l.dir(h.Name), 0o755); err != nil {
+		return Ranges{}, fmt.Errorf("making the folder of cluster %q: %w", h.Name, err)
+	}
+	unlock, err := l.lockAs(h.Name, unix.LOCK_SH) // the root's lock keeps two claims apart
+	if err != nil {
+		return Ranges{}, err
+	}
+	defer unlock()
+	r, err := l.ensureRecord(record{Name: h.Name, Owner: h.Owner, Ranges: h.Ranges})
+	if err != nil {
+		_ = os.Remove(l.dir(h.Name)) // fails unless we made it just now, and it is empty
+		return Ranges{}, err
+	}
+	if r.Owner != h.Owner {
+		return Ranges{}, &OwnedError{Name: r.Name, Owner: r.Owner}
+	}
+	return Ranges{Pods: r.pods(), Services: r.services()}, nil
+}
+
+// owned returns the record of a cluster that has its place, and is h's.
+func (l *Local) owned(h Hosted) (record, error) {
+	r, err := l.record(h.Name)
+	if err == nil && r.Owner != h.Owner {
+		err = &OwnedError{Name: r.Name, Owner: r.Owner}
+	}
+	return r, err
+}
+
+// Plane is a hosted control plane.
+type Plane struct {
+	// PID is the first process of its machine, 0 when that does not run.
+	PID int
+	// Address is where the API is served.
+	Address netip.AddrPort
+	// ControlPlane is what it is made of.
+	ControlPlane *controlplane.ControlPlane
+}
+
+// Client returns credentials of the API's administrators that are valid for an hour.
+func (p Plane) Client() (*rest.Config, error) { return p.ControlPlane.BootstrapConfig() }
+
+// Kubeconfig returns one for an administrator of that name, who may log in for so long.
+func (p Plane) Kubeconfig(name string, life time.Duration) ([]byte, error) {
+	return p.ControlPlane.Kubeconfig(identity.Request{CommonName: name, Organizations: []string{v1alpha1.AdminGroup}, TTL: life})
+}
+
+// Plane returns the control plane of a cluster that has its place, whether it runs or not.
+func (l *Local) Plane(h Hosted) (Plane, error) {
+	r, err := l.owned(h)
+	if err != nil {
+		return Plane{}, err
+	}
+	return l.planeOf(r)
+}
+
+func (l *Local) planeOf(r record) (Plane, error) {
+	main := r.place(l.dir(r.Name), 0)
+	plane, err := l.plane(main)
+	if err != nil {
+		return Plane{}, err
+	}
+	pid, err := machine.PID(main.dir)
+	return Plane{PID: pid, Address: netip.AddrPortFrom(main.address(), uint16(standardPorts.API)), ControlPlane: plane}, err
+}
+
+// RaisePlane brings the control plane up, whatever is left of it, and returns when its API serves. The cluster must have its place.
+func (l *Local) RaisePlane(ctx context.Context, h Hosted) (Plane, error) {
+	unlock, err := l.lockCluster(h.Name)
+	if err != nil {
+		return Plane{}, err
+	}
+	defer unlock()
+	r, err := l.owned(h)
+	if err != nil {
+		return Plane{}, err
+	}
+	raise := &healing{local: l, record: r, dir: l.dir(r.Name), progress: func(string) func(error) { return func(error) {} }}
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{{StepMachine, raise.raiseMain}, {StepAPI, raise.waitForAPI}, {StepDNS, raise.installDNS}} {
+		if err := raise.step(step.name, func() error { return step.do(ctx) }); err != nil {
+			return Plane{}, err
+		}
+	}
+	return l.planeOf(r)
+}
+
+// EndPlane ends the machine of the control plane. What the API held stays until the cluster is deleted.
+func (l *Local) EndPlane(ctx context.Context, h Hosted) error {
+	unlock, err := l.lockCluster(h.Name)
+	if isNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r, err := l.owned(h)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	return r.place(l.dir(r.Name), 0).end(ctx, unix.SIGKILL)
+}
+
+// Version returns which Kubernetes the clusters of this computer are.
+func (l *Local) Version(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, l.needs.Binaries.Kube, "version").Output()
+	if err != nil {
+		return "", fmt.Errorf("asking %s which Kubernetes it is: %w", l.needs.Binaries.Kube, err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// ProviderID is by what the Node of a machine is known.
+func ProviderID(cluster, node string) string { return "umbel://" + cluster + "/" + node }
+
+// RaiseMachine brings a machine up whose node has that name, whatever is left of it, and returns its address when its kubelet has
+// been started. The control plane must serve.
+func (l *Local) RaiseMachine(ctx context.Context, h Hosted, node string) (Machine, error) {
+	unlock, err := l.lockAs(h.Name, unix.LOCK_SH) // machines are raised side by side
+	if err != nil {
+		return Machine{}, err
+	}
+	defer unlock()
+	r, err := l.owned(h)
+	if err != nil {
+		return Machine{}, err
+	}
+	plane, err := l.planeOf(r)
+	if err != nil {
+		return Machine{}, err
+	}
+	config, err := plane.Client()
+	if err != nil {
+		return Machine{}, err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return Machine{}, err
+	}
+	p, err := l.admit(h, node)
+	if err != nil {
+		return Machine{}, err
+	}
+	raise := &raising{local: l, place: p, main: r.place(l.dir(r.Name), 0)}
+	if err := raise.register(ctx, client); err != nil {
+		return Machine{}, err
+	}
+	if err := raise.ensure(ctx); err != nil {
+		return Machine{}, err
+	}
+	serves := make(chan struct{})
+	close(serves)
+	if err := raise.importImages(ctx, serves); err != nil {
+		return Machine{}, err
+	}
+	return p.describe()
+}
+
+// Machine returns a machine of a cluster, whether it runs or not; *NotFoundError when it never had one of that name.
+func (l *Local) Machine(h Hosted, node string) (Machine, error) {
+	r, err := l.owned(h)
+	if err != nil {
+		return Machine{}, err
+	}
+	m, ok := r.find(node)
+	if !ok {
+		return Machine{}, &NotFoundError{Name: node, Home: l.needs.Home}
+	}
+	return r.member(l.dir(r.Name), m).describe()
+}
+
+// admit returns the place of a node, and gives it one unless it has one.
+func (l *Local) admit(h Hosted, node string) (place, error) {
+	unlock, err := lock(l.root(), unix.LOCK_EX)
+	if err != nil {
+		return place{}, err
+	}
+	defer unlock()
+	r, err := l.owned(h)
+	if err != nil {
+		return place{}, err
+	}
+	m, ok := r.find(node)
+	if !ok {
+		if m, err = r.admit(node); err != nil {
+			return place{}, err
+		}
+		r.Members = append(r.Members, m)
+		if err := l.save(r); err != nil {
+			return place{}, err
+		}
+	}
+	return r.member(l.dir(r.Name), m), nil
+}
+
+// EndMachine ends a machine and removes all of it. Its Node stays, for whoever asked for the machine. It is idempotent.
+func (l *Local) EndMachine(ctx context.Context, h Hosted, node string) error {
+	unlock, err := l.lockAs(h.Name, unix.LOCK_SH)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	defer unlock()
+	r, err := l.owned(h)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	m, ok := r.find(node)
+	if !ok {
+		return nil
+	}
+	p := r.member(l.dir(r.Name), m)
+	if err := p.end(ctx, unix.SIGKILL); err != nil {
+		return fmt.Errorf("ending the machine of node %s: %w", node, err)
+	}
+	if err := os.RemoveAll(p.dir); err != nil { // before its number can be another's
+		return fmt.Errorf("removing the machine of node %s: %w", node, err)
+	}
+	return l.dismiss(h, node)
+}
+
+// dismiss takes a node out of the record.
+func (l *Local) dismiss(h Hosted, node string) error {
+	unlock, err := lock(l.root(), unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r, err := l.owned(h)
+	if err != nil {
+		return err
+	}
+	r.Members = slices.DeleteFunc(r.Members, func(m member) bool { return m.Node == node })
+	return l.save(r)
+}
+
+// Release ends all that is left of a cluster and gives its place back. It is idempotent; what is somebody else's stays.
+func (l *Local) Release(ctx context.Context, h Hosted) error {
+	_, err := l.owned(h)
+	if isOwned(err) {
+		return nil
+	}
+	if ignoreNotFound(err) != nil {
+		return err
+	}
+	return ignoreNotFound(l.Delete(ctx, h.Name)) // what a deletion of before may have left has no record any more
+}
+
+func isNotFound(err error) bool {
+	_, ok := errors.AsType[*NotFoundError](err)
+	return ok
+}
+
+func isOwned(err error) bool {
+	_, ok := errors.AsType[*OwnedError](err)
+	return ok
+}
+
+func ignoreNotFound(err error) error {
+	if isNotFound(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,116 @@
+package local
+
+import (
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"umbel.dev/umbel/internal/lifecycle/local/machine"
+	"umbel.dev/umbel/internal/lifecycle/local/network"
+)
+
+func TestRangesValidate(t *testing.T) {
+	prefix := netip.MustParsePrefix
+	for _, c := range []struct {
+		reason string
+		ranges Ranges
+		want   string
+	}{
+		{"none", Ranges{}, ""},
+		{"both", Ranges{Pods: prefix("10.1.0.0/16"), Services: prefix("10.2.0.0/20")}, ""},
+		{"pods that machines cannot share", Ranges{Pods: prefix("10.1.0.0/24")}, "is to be a /16"},
+		{"an address in the middle", Ranges{Pods: prefix("10.1.2.0/16")}, "no IPv4 network"},
+		{"the other family", Ranges{Services: prefix("fd00::/108")}, "no IPv4 network"},
+		{"no place for the DNS", Ranges{Services: prefix("10.2.0.0/29")}, "too small"},
+	} {
+		err := c.ranges.Validate()
+		if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.reason, err, c.want)
+		}
+	}
+}
+
+// TestMachinesOfAHostedCluster: what a machine is follows from its number, also when its name is somebody else's choice.
+func TestMachinesOfAHostedCluster(t *testing.T) {
+	fleet := network.Fleet(3)
+	r := record{Name: "dev", Owner: "default/dev", Index: 2, Fleet: &fleet}
+	for _, name := range []string{"dev-a", "dev-b", "dev-c"} {
+		m, err := r.admit(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Members = append(r.Members, m)
+	}
+	r.Members = append(r.Members[:1], r.Members[2:]...) // dev-b goes
+	again, err := r.admit("dev-d")
+	if diff := cmp.Diff(member{Number: 2, Node: "dev-d"}, again); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	main := r.place("/d", 0)
+	plane := main.spec(main, Binaries{}, machine.Host{})
+	if plane.NodePods.IsValid() || plane.Node == "" || plane.Main != nil {
+		t.Errorf("the machine of the control plane is a node, or has no namespaces: %+v", plane)
+	}
+	third := r.member("/d", r.Members[1])
+	spec := third.spec(main, Binaries{}, machine.Host{})
+	if spec.Node != "dev-c" || spec.NodePods != netip.MustParsePrefix("10.66.3.0/24") || spec.Main == nil || spec.Main.Address != plane.Address {
+		t.Errorf("machine 3 is %+v", spec)
+	}
+	if third.host() != "dev-3" || third.network().Node != "dev-3" || third.cgroup() != "/umbel3-dev-3" {
+		t.Errorf("this computer knows machine 3 as %s, %s and %s", third.host(), third.network().Node, third.cgroup())
+	}
+	for number := len(r.Members) + 1; number < MaxNodes; number++ {
+		m, err := r.admit("more" + strings.Repeat("x", number))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Members = append(r.Members, m)
+	}
+	if _, err := r.admit("one-more"); err == nil || !strings.Contains(err.Error(), "31 machines") {
+		t.Errorf("a machine too many: got %v", err)
+	}
+}
+
+// TestAnothersClusterIsLeftAlone: of two owners of one name the second is refused, and takes nothing away.
+func TestAnothersClusterIsLeftAlone(t *testing.T) {
+	l := newLocal(t)
+	fleet := network.Fleet(3)
+	for _, r := range []record{{Name: "dev", Owner: "default/dev", Index: 1, Fleet: &fleet}, {Name: "old", Nodes: 1, Index: 2, Fleet: &fleet}} {
+		if err := os.MkdirAll(l.dir(r.Name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.save(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"dev": "that of the Cluster default/dev", "old": "`umbel local` made"} {
+		h := Hosted{Name: name, Owner: "team/" + name}
+		for what, err := range map[string]error{
+			"raising a machine": second(l.RaiseMachine(t.Context(), h, "n")), "raising the plane": second(l.RaisePlane(t.Context(), h)),
+			"ending the plane": l.EndPlane(t.Context(), h), "ending a machine": l.EndMachine(t.Context(), h, "n"),
+		} {
+			if !isOwned(err) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s of %s: got %v", what, name, err)
+			}
+		}
+		if err := l.Release(t.Context(), h); err != nil {
+			t.Errorf("releasing %s: %v", name, err)
+		}
+		if _, err := l.record(name); err != nil {
+			t.Errorf("somebody else's release took %s away: %v", name, err)
+		}
+	}
+	none := func(string) func(error) { return func(error) {} }
+	for what, err := range map[string]error{
+		"create": second(l.Create(t.Context(), Spec{Name: "dev"}, none)), "scale": second(l.Scale(t.Context(), Spec{Name: "dev", Nodes: 2}, none)), "stop": l.Stop(t.Context(), "dev"),
+	} {
+		if !isOwned(err) {
+			t.Errorf("umbel local %s of a hosted cluster: got %v", what, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -1,0 +1,116 @@
+package local
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+)
+
+// Ranges are the addresses of a cluster's pods and Services. A prefix that is not given is chosen.
+type Ranges struct {
+	Pods     netip.Prefix `json:"pods,omitzero"`
+	Services netip.Prefix `json:"services,omitzero"`
+}
+
+// podBits is the size of every cluster's range of pods: a /24 for each machine follows from the machine's number.
+const podBits = 16
+
+// leastServices is the smallest range of Services: its tenth address is the cluster's DNS.
+const leastServices = 24
+
+// Validate says what is wrong with ranges.
+func (r Ranges) Validate() error {
+	for what, prefix := range map[string]netip.Prefix{"pods": r.Pods, "services": r.Services} {
+		if prefix.IsValid() && (!prefix.Addr().Is4() || prefix != prefix.Masked()) {
+			return fmt.Errorf("the range of %s %s is no IPv4 network: write its first address, such as 10.64.0.0/16", what, prefix)
+		}
+	}
+	if r.Pods.IsValid() && r.Pods.Bits() != podBits {
+		return fmt.Errorf("the range of pods %s is to be a /%d: each machine has a part of it", r.Pods, podBits)
+	}
+	if r.Services.IsValid() && r.Services.Bits() > leastServices {
+		return fmt.Errorf("the range of services %s is too small: a /%d at least", r.Services, leastServices)
+	}
+	return nil
+}
+
+// OverlapError says that two ranges of addresses have addresses in common.
+type OverlapError struct {
+	Range, Other netip.Prefix
+	// Of says whose Other is.
+	Of string
+}
+
+func (e *OverlapError) Error() string {
+	return fmt.Sprintf("the range %s overlaps %s, which is %s: take another", e.Range, e.Other, e.Of)
+}
+
+// named is a range and what it is.
+type named struct {
+	prefix netip.Prefix
+	of     string
+}
+
+func (r record) ranges() []named {
+	return []named{{r.pods(), fmt.Sprintf("the pods of cluster %q", r.Name)}, {r.services(), fmt.Sprintf("the services of cluster %q", r.Name)}}
+}
+
+// overlap says which range of the cluster is somebody else's on this computer.
+func (r record) overlap(records []record) error {
+	var taken []named
+	for _, other := range records {
+		if other.Name != r.Name {
+			taken = append(taken, other.ranges()...)
+		}
+	}
+	if r.Fleet != nil {
+		taken = append(taken, named{r.Fleet.Prefix(), "the network of this computer's machines"})
+	}
+	for _, own := range r.ranges() {
+		for _, other := range taken {
+			if own.prefix.Overlaps(other.prefix) {
+				return &OverlapError{Range: own.prefix, Other: other.prefix, Of: other.of}
+			}
+		}
+		taken = append(taken, own)
+	}
+	return nil
+}
+
+// member is a node of a hosted cluster: a machine with a number, from which its addresses follow, and a name that it was given.
+type member struct {
+	Number int    `json:"number"`
+	Node   string `json:"node"`
+}
+
+// hosted says whether the control plane has a machine of its own.
+func (r record) hosted() bool { return r.Owner != "" }
+
+// member returns where a node of a hosted cluster is.
+func (r record) member(dir string, m member) place {
+	return place{cluster: r, number: m.Number, name: m.Node, dir: filepath.Join(dir, machinesDir, m.Node)}
+}
+
+// find returns the member of that name.
+func (r record) find(node string) (member, bool) {
+	for _, m := range r.Members {
+		if m.Node == node {
+			return m, true
+		}
+	}
+	return member{}, false
+}
+
+// admit gives a node the lowest number that no other has.
+func (r record) admit(node string) (member, error) {
+	taken := map[int]bool{}
+	for _, m := range r.Members {
+		taken[m.Number] = true
+	}
+	for number := 1; number < MaxNodes; number++ {
+		if !taken[number] {
+			return member{Number: number, Node: node}, nil
+		}
+	}
+	return member{}, fmt.Errorf("cluster %q has %d machines, as many as there can be", r.Name, MaxNodes-1)
+}
