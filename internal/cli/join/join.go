@@ -23,6 +23,7 @@ import (
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/cli/span"
+	"umbel.dev/umbel/internal/lifecycle/enrol"
 	"umbel.dev/umbel/internal/tunnel"
 )
 
@@ -215,7 +216,7 @@ func (o *Options) survey(ctx context.Context, target *member) (found, error) {
 
 // enter makes the cluster known to the hub and returns what to install there.
 func (o *Options) enter(ctx context.Context, hub kube.Client, here found) (installation, error) {
-	boot, image, err := hubInfo(ctx, hub)
+	boot, image, err := enrol.HubInfo(ctx, hub)
 	if err != nil {
 		return installation{}, err
 	}
@@ -231,8 +232,8 @@ func (o *Options) enter(ctx context.Context, hub kube.Client, here found) (insta
 		return installation{}, err
 	}
 	boot.Token = here.boot.Token // has served: its key is what the agent is known by
-	if todo == enrol {
-		if boot.Token, err = o.token(ctx, hub, here.boot.Token); err != nil {
+	if todo == admit {
+		if boot.Token, err = enrol.Token(ctx, hub, o.Name, here.boot.Token, o.Now()); err != nil {
 			return installation{}, err
 		}
 	}

@@ -1,16 +1,12 @@
 package join
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"text/template"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -20,14 +16,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/tools/clientcmd"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
-	"umbel.dev/umbel/deploy"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/lifecycle/enrol"
 )
 
 // stateClaim is the claim of the volume for the agent's state.
@@ -117,37 +112,7 @@ type installation struct {
 // manifests returns what is installed on a member, in the order in which it is applied. Without an image there is no
 // Deployment.
 func (to installation) manifests() ([]*unstructured.Unstructured, error) {
-	raw, err := json.Marshal(to.boot)
-	if err != nil {
-		return nil, err
-	}
-	quote := func(v any) (string, error) {
-		quoted, err := json.Marshal(v)
-		return string(quoted), err
-	}
-	tmpl, err := template.New("agent.yaml").Funcs(template.FuncMap{"json": quote}).Parse(deploy.Agent)
-	if err != nil {
-		return nil, err
-	}
-	var text bytes.Buffer
-	if err := tmpl.Execute(&text, map[string]string{
-		"AdminGroup": v1alpha1.AdminGroup, "Bootstrap": string(raw), "BootstrapSum": identity.HashToken(string(raw)),
-		"Image": to.image, "StorageClass": to.class,
-	}); err != nil {
-		return nil, err
-	}
-	var objects []*unstructured.Unstructured
-	for decoder := yaml.NewYAMLOrJSONDecoder(&text, 4096); ; {
-		o := &unstructured.Unstructured{}
-		if err := decoder.Decode(&o.Object); errors.Is(err, io.EOF) {
-			return objects, nil
-		} else if err != nil {
-			return nil, fmt.Errorf("reading deploy/agent.yaml: %w", err)
-		}
-		if len(o.Object) > 0 {
-			objects = append(objects, o)
-		}
-	}
+	return enrol.Agent{Boot: to.boot, Image: to.image, StorageClass: to.class}.Manifests()
 }
 
 // install applies the manifests. It returns the new generation of a Deployment that was there and was changed, else 0.

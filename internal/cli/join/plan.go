@@ -19,8 +19,8 @@ import (
 type course string
 
 const (
-	// enrol makes the cluster a member, or takes a member up that no agent has come for: with a token.
-	enrol course = "enrol"
+	// admit makes the cluster a member, or takes a member up that no agent has come for: with a token.
+	admit course = "enrol"
 	// renew brings the agent of a cluster that is a member already up to date. Its key proves who it is; no token is made.
 	renew course = "renew"
 )
@@ -58,7 +58,7 @@ func decide(name v1alpha1.ClusterName, member *v1alpha1.MemberCluster, here foun
 	case member != nil && member.Status.Identity != nil:
 		return renew, nil
 	}
-	return enrol, nil
+	return admit, nil
 }
 
 // chooseProxy returns the proxy by which the agent reaches the hub: the one that is asked for, or else the one that it has.

@@ -36,15 +36,15 @@ func TestDecide(t *testing.T) {
 		want   course
 		says   []string
 	}{
-		{"a new member", nil, fresh, enrol, nil},
-		{"its agent was installed for a hub that knows nothing of it any more", nil, installed, enrol, nil},
-		{"no agent has come", waiting, fresh, enrol, nil},
-		{"no agent has come, though it is installed", waiting, installed, enrol, nil},
+		{"a new member", nil, fresh, admit, nil},
+		{"its agent was installed for a hub that knows nothing of it any more", nil, installed, admit, nil},
+		{"no agent has come", waiting, fresh, admit, nil},
+		{"no agent has come, though it is installed", waiting, installed, admit, nil},
 		{"its key is pinned: the agent is who it says", pinned, installed, renew, nil},
 		{"another cluster has the name", pinned, fresh, "", []string{"prod-eu", "taken", ours[:12], "umbel leave prod-eu --force"}},
 		{"another member wants the name too", pinned, elsewhere, "", []string{"taken"}},
 		{"a member wants a second name", nil, elsewhere, "", []string{`"dev"`, "192.0.2.1:7443", "umbel leave dev"}},
-		{"a cluster whose agents are processes may have several", nil, beside, enrol, nil},
+		{"a cluster whose agents are processes may have several", nil, beside, admit, nil},
 		{"it is leaving", leaving, installed, "", []string{"leaving", "umbel describe cluster prod-eu"}},
 	} {
 		t.Run(c.reason, func(t *testing.T) {

@@ -30,7 +30,7 @@ import (
 // +kubebuilder:rbac:groups="",namespace=umbel-system,resources=secrets,verbs=get;create;update;delete
 
 // ForceDetachAnnotation on a MemberCluster that is being deleted lets it go without its agent's word.
-const ForceDetachAnnotation = "umbel.dev/force-detach"
+const ForceDetachAnnotation = v1alpha1.ForceDetachAnnotation
 
 // coalesce is how long news of a member wait for more of them.
 const coalesce = 50 * time.Millisecond

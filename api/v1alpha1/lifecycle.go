@@ -1,0 +1,25 @@
+package v1alpha1
+
+import "strings"
+
+const (
+	// JoinAnnotation on a Cluster of Cluster API, with the value "true", has it become a member of the fleet by itself, with its
+	// name and its labels.
+	JoinAnnotation = "umbel.dev/join"
+
+	// ManagedAnnotation on a MemberCluster says which Cluster of Cluster API it is, as NAMESPACE/NAME: the hub makes and ends it.
+	// A member without it is attached: somebody else's cluster, with an agent.
+	ManagedAnnotation = "umbel.dev/managed-cluster"
+
+	// ForceDetachAnnotation on a MemberCluster that is being deleted lets it go without its agent's word.
+	ForceDetachAnnotation = "umbel.dev/force-detach"
+
+	// AgentBootstrapSecret is where an agent that runs as a pod finds what it was given to find its hub.
+	AgentBootstrapSecret = "umbel-agent-bootstrap"
+)
+
+// SplitManaged reads a ManagedAnnotation.
+func SplitManaged(value string) (namespace, name string, ok bool) {
+	namespace, name, ok = strings.Cut(value, "/")
+	return namespace, name, ok && namespace != "" && name != ""
+}

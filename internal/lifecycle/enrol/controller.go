@@ -1,0 +1,237 @@
+package enrol
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/identity"
+)
+
+const (
+	fieldOwner = "umbel-lifecycle"
+	// again is when a cluster whose agent has not come is looked at.
+	again = 10 * time.Second
+	// patience is how long a new cluster may take for each answer.
+	patience = 10 * time.Second
+)
+
+var clusterKind = schema.GroupVersionKind{Group: group, Version: "v1beta2", Kind: "Cluster"}
+
+// controller makes Clusters members.
+type controller struct {
+	client client.Client
+	now    func() time.Time
+	events events.EventRecorder
+}
+
+// Setup adds the controller to a manager whose client reads Secrets from the API.
+func Setup(m ctrl.Manager, now func() time.Time) error {
+	c := &controller{client: m.GetClient(), now: now, events: m.GetEventRecorder("umbel-enrol")}
+	kind := &unstructured.Unstructured{}
+	kind.SetGroupVersionKind(clusterKind)
+	err := ctrl.NewControllerManagedBy(m).Named("enrol").For(kind).
+		Watches(&v1alpha1.MemberCluster{}, handler.EnqueueRequestsFromMapFunc(managed)).
+		Complete(c)
+	if err != nil {
+		return fmt.Errorf("setting up what makes clusters members: %w", err)
+	}
+	return nil
+}
+
+// managed returns the Cluster that a member is.
+func managed(_ context.Context, member client.Object) []reconcile.Request {
+	namespace, name, ok := v1alpha1.SplitManaged(member.GetAnnotations()[v1alpha1.ManagedAnnotation])
+	if !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: namespace, Name: name}}}
+}
+
+// Reconcile makes a Cluster a member, or has the fleet forget it.
+func (c *controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	cluster := &unstructured.Unstructured{}
+	cluster.SetGroupVersionKind(clusterKind)
+	if err := c.client.Get(ctx, req.NamespacedName, cluster); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	switch decide(cluster) {
+	case forget:
+		return c.forget(ctx, cluster)
+	case join:
+		return c.join(ctx, cluster)
+	}
+	return ctrl.Result{}, nil
+}
+
+func (c *controller) join(ctx context.Context, cluster *unstructured.Unstructured) (ctrl.Result, error) {
+	member, err := c.member(ctx, cluster.GetName())
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := checkMember(cluster, member); err != nil {
+		c.events.Eventf(cluster, nil, corev1.EventTypeWarning, "NameTaken", "Join", "%s", err)
+		return ctrl.Result{RequeueAfter: again}, nil
+	}
+	if member != nil && !member.DeletionTimestamp.IsZero() {
+		return ctrl.Result{RequeueAfter: again}, nil // somebody has it leave, and it would come again at once
+	}
+	before := cluster.DeepCopy()
+	if controllerutil.AddFinalizer(cluster, finalizer) {
+		if err := c.client.Patch(ctx, cluster, client.MergeFrom(before)); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+	}
+	if member, err = c.register(ctx, cluster); err != nil {
+		return ctrl.Result{}, err
+	}
+	if member.Status.Identity != nil {
+		return ctrl.Result{}, nil
+	}
+	if err := c.install(ctx, cluster); err != nil {
+		return ctrl.Result{}, fmt.Errorf("putting the agent into cluster %s: %w", cluster.GetName(), err)
+	}
+	return ctrl.Result{RequeueAfter: again}, nil
+}
+
+// member returns the member of that name, nil when there is none.
+func (c *controller) member(ctx context.Context, name string) (*v1alpha1.MemberCluster, error) {
+	member := &v1alpha1.MemberCluster{}
+	err := c.client.Get(ctx, client.ObjectKey{Name: name}, member)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return member, err
+}
+
+// register makes the MemberCluster, and gives it the Cluster's labels.
+func (c *controller) register(ctx context.Context, cluster *unstructured.Unstructured) (*v1alpha1.MemberCluster, error) {
+	object := &unstructured.Unstructured{}
+	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MemberCluster"))
+	object.SetName(cluster.GetName())
+	object.SetLabels(labelsOf(cluster))
+	object.SetAnnotations(map[string]string{v1alpha1.ManagedAnnotation: identityOf(cluster)})
+	err := c.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(fieldOwner), client.ForceOwnership)
+	if err != nil {
+		return nil, fmt.Errorf("making cluster %s a member: %w", cluster.GetName(), err)
+	}
+	member := &v1alpha1.MemberCluster{}
+	raw, err := object.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return member, json.Unmarshal(raw, member)
+}
+
+// install puts the agent into the cluster, unless one is there that can still come.
+func (c *controller) install(ctx context.Context, cluster *unstructured.Unstructured) error {
+	target, err := c.reach(ctx, cluster)
+	if err != nil || target == nil {
+		return err
+	}
+	given, err := c.given(ctx, target)
+	if err != nil {
+		return err
+	}
+	name := v1alpha1.ClusterName(cluster.GetName())
+	if good, err := c.good(ctx, name, given); err != nil || good {
+		return err
+	}
+	boot, image, err := HubInfo(ctx, c.client)
+	if err != nil {
+		return err
+	}
+	boot.Cluster = name
+	if boot.Token, err = Token(ctx, c.client, name, given, c.now()); err != nil {
+		return err
+	}
+	objects, err := Agent{Boot: boot, Image: image}.Manifests()
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		kind, name := o.GetKind(), o.GetName()
+		if err := target.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), client.FieldOwner("umbel-join"), client.ForceOwnership); err != nil {
+			return fmt.Errorf("installing %s %s: %w", kind, name, err)
+		}
+	}
+	return nil
+}
+
+// reach returns a client of the cluster, nil when its kubeconfig is not there yet.
+func (c *controller) reach(ctx context.Context, cluster *unstructured.Unstructured) (client.Client, error) {
+	secret := &corev1.Secret{}
+	err := c.client.Get(ctx, client.ObjectKey{Namespace: cluster.GetNamespace(), Name: cluster.GetName() + "-kubeconfig"}, secret)
+	if err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig(secret.Data["value"])
+	if err != nil {
+		return nil, fmt.Errorf("the kubeconfig in Secret %s cannot be read", secret.Name) // what is in it is not told
+	}
+	config.Timeout = patience
+	return client.New(config, client.Options{})
+}
+
+// given returns the token that the cluster's agent has, empty when there is none.
+func (c *controller) given(ctx context.Context, target client.Client) (string, error) {
+	secret := &corev1.Secret{}
+	err := target.Get(ctx, client.ObjectKey{Namespace: v1alpha1.AgentNamespace, Name: v1alpha1.AgentBootstrapSecret}, secret)
+	if err != nil {
+		return "", client.IgnoreNotFound(err)
+	}
+	var boot v1alpha1.Bootstrap
+	if json.Unmarshal(secret.Data["bootstrap.json"], &boot) != nil {
+		return "", nil // no agent can read it either: it is written anew
+	}
+	return boot.Token, nil
+}
+
+// good says whether an agent with that token is let in.
+func (c *controller) good(ctx context.Context, name v1alpha1.ClusterName, token string) (bool, error) {
+	secret := &corev1.Secret{}
+	err := c.client.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(name)}, secret)
+	if err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	until, err := time.Parse(time.RFC3339, string(secret.Data[v1alpha1.JoinTokenExpires]))
+	return err == nil && c.now().Before(until) && identity.TokenMatches(token, string(secret.Data[v1alpha1.JoinTokenHash])), nil
+}
+
+// forget has the fleet forget the member of a Cluster that is gone, and lets that go.
+func (c *controller) forget(ctx context.Context, cluster *unstructured.Unstructured) (ctrl.Result, error) {
+	member, err := c.member(ctx, cluster.GetName())
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	var taken *takenError
+	if member != nil && !errors.As(checkMember(cluster, member), &taken) {
+		before := member.DeepCopy()
+		metav1.SetMetaDataAnnotation(&member.ObjectMeta, v1alpha1.ForceDetachAnnotation, "true")
+		if err := c.client.Patch(ctx, member, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+			return ctrl.Result{}, err
+		}
+		if err := c.client.Delete(ctx, member); client.IgnoreNotFound(err) != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	before := cluster.DeepCopy()
+	controllerutil.RemoveFinalizer(cluster, finalizer)
+	return ctrl.Result{}, client.IgnoreNotFound(c.client.Patch(ctx, cluster, client.MergeFrom(before)))
+}
