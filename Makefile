@@ -187,7 +187,7 @@ generate: $(BIN)/controller-gen $(BIN)/protoc-gen-go ## deep copies, CRDs, the h
 
 .PHONY: check-generate
 check-generate: generate ## fail when what is generated is not what is committed
-	@git diff --exit-code -- api deploy/crds deploy/chart/files || { echo "generated files differ: run 'make generate' and commit" >&2; exit 1; }
+	@git diff --exit-code -- api deploy/crds deploy/infrastructure deploy/chart/files || { echo "generated files differ: run 'make generate' and commit" >&2; exit 1; }
 
 $(BIN)/controller-gen $(BIN)/protoc-gen-go $(BIN)/staticcheck: tools/go.mod tools/go.sum
 	@mkdir -p $(BIN)

@@ -17,6 +17,12 @@ var CRDs embed.FS
 //go:embed multicluster/*.yaml
 var Multicluster embed.FS
 
+// Infrastructure holds the CustomResourceDefinitions of infrastructure.umbel.dev as YAML files below infrastructure/. They are
+// installed while there is the Provider local.
+//
+//go:embed infrastructure/*.yaml
+var Infrastructure embed.FS
+
 // Their files in Multicluster.
 const (
 	ClusterProfileCRD    = "multicluster/multicluster.x-k8s.io_clusterprofiles.yaml"

@@ -6,6 +6,9 @@ const (
 	// CoreProvider is the name of the Provider that is Cluster API itself. The hub makes it when there is another one.
 	CoreProvider = "cluster-api"
 
+	// LocalProvider is the name of the Provider that is Umbel's own, of clusters on the hub's machine. It has no program of its own.
+	LocalProvider = "local"
+
 	// ProviderLabel stands on the kinds and webhooks that the hub brought into its API for a Provider. Its value is the
 	// Provider's name. What has no such label is somebody else's.
 	ProviderLabel = "umbel.dev/provider"

@@ -289,7 +289,13 @@ func (h *hub) addUpgrade(context.Context) error {
 
 // addLifecycle runs nothing until somebody adds a Provider.
 func (h *hub) addLifecycle(context.Context) error {
-	return capi.Setup(h.manager, capi.Needs{Dir: ProvidersDir(h.Home), Programs: h.Programs, Config: h.config, Beside: h.collector, Log: h.Log})
+	own, err := h.ownProviders()
+	if err != nil {
+		return err
+	}
+	return capi.Setup(h.manager, capi.Needs{
+		Dir: ProvidersDir(h.Home), Programs: h.Programs, Config: h.config, Beside: h.collector, Own: own, Log: h.Log,
+	})
 }
 
 func (h *hub) addGateway(ctx context.Context) error {

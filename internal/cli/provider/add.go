@@ -29,10 +29,15 @@ and webhooks count; their Deployment does not, and cert-manager is not needed. W
 flags of Cluster API's managers by which it finds the hub's API and serves its webhooks. No secret belongs there: the arguments can
 be read in the Provider.
 
+The provider local is Umbel's own: it needs no files, and makes clusters on the hub's machine (` + "`umbel cluster`" + `).
+
 To add a provider again with other files or arguments has it started anew with these.`
 
 const addExamples = `  # Cluster API's own provider for development, with clusters that live in memory
   umbel provider add dev --command build/bin/capd --components build/bin/capd.yaml -- --feature-gates=ClusterTopology=true
+
+  # Umbel's own, which makes clusters on the hub's machine
+  umbel provider add local
 
   # does it serve?
   umbel provider list`
@@ -47,7 +52,7 @@ type addOptions struct {
 func newAddCmd(f *client.Factory) *cobra.Command {
 	o := &addOptions{Factory: f}
 	cmd := &cobra.Command{
-		Use:               "add NAME --command PROGRAM --components FILE [-- ARG...]",
+		Use:               "add NAME [--command PROGRAM --components FILE] [-- ARG...]",
 		Short:             "Have the hub run a provider",
 		Long:              addLong,
 		Example:           addExamples,
@@ -78,6 +83,12 @@ func (o *addOptions) complete(args []string, dash int) error {
 	if o.name == v1alpha1.CoreProvider {
 		return exit.Usagef("%s is Cluster API itself: the hub runs it as soon as there is another provider", o.name)
 	}
+	if o.name == v1alpha1.LocalProvider {
+		if o.command != "" || o.components != "" {
+			return exit.Usagef("%s is Umbel's own provider, of clusters on the hub's machine: it needs neither --command nor --components", o.name)
+		}
+		return nil
+	}
 	if o.command == "" || o.components == "" {
 		return exit.Usagef("say which program (--command) and which manifests (--components): its project releases both")
 	}
@@ -85,6 +96,9 @@ func (o *addOptions) complete(args []string, dash int) error {
 }
 
 func (o *addOptions) run(ctx context.Context, hub *client.Hub) error {
+	if o.name == v1alpha1.LocalProvider {
+		return o.put(ctx, hub, "")
+	}
 	if _, err := hubs.ReadState(o.Home); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("no hub is in the data folder %s: run this on the hub's machine, with its --home", o.Home)
@@ -105,9 +119,14 @@ func (o *addOptions) run(ctx context.Context, hub *client.Hub) error {
 	if err := renameio.WriteFile(folder.Components(), manifests, 0o600); err != nil {
 		return fmt.Errorf("copying the manifests: %w", err)
 	}
+	return o.put(ctx, hub, capi.Digest(program, manifests))
+}
+
+// put makes the Provider, or changes it.
+func (o *addOptions) put(ctx context.Context, hub *client.Hub, digest string) error {
 	provider := &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: o.name}}
 	done, err := controllerutil.CreateOrUpdate(ctx, hub, provider, func() error {
-		provider.Spec.Args, provider.Spec.Digest = o.args, capi.Digest(program, manifests)
+		provider.Spec.Args, provider.Spec.Digest = o.args, digest
 		return nil
 	})
 	if err != nil {

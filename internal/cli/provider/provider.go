@@ -25,7 +25,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Long: "Providers of Cluster API that the hub runs, each as a process of its own.\n\n" +
 			"The first one has the hub run Cluster API itself as well, which is listed as " + v1alpha1.CoreProvider + ". Without any the hub runs nothing of it.",
 	}
-	cmd.AddCommand(newAddCmd(f), newListCmd(f), newRemoveCmd(f))
+	cmd.AddCommand(newAddCmd(f), newListCmd(f), newRemoveCmd(f), newServeCmd(f))
 	return cmd
 }
 

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -43,7 +44,20 @@ type Needs struct {
 	Config *rest.Config
 	// Beside are processes that Cluster API needs beside itself: a Kubernetes has them, an API that the hub brought has not.
 	Beside []process.Process
-	Log    *slog.Logger
+	// Own are providers that the hub brings itself, by the names of their Providers.
+	Own map[string]Own
+	Log *slog.Logger
+}
+
+// Own is a provider that the hub brings itself: nobody has to add its files.
+type Own struct {
+	// Program is started with Args, and with --kubeconfig and --health-addr.
+	Program string
+	Args    []string
+	// Components are its kinds.
+	Components []byte
+	// Shipped are objects of Cluster API that its program makes in the hub's namespace, with its label. They go with it.
+	Shipped []schema.GroupVersionKind
 }
 
 // Controller runs what Providers ask for.
@@ -235,7 +249,7 @@ func (c *Controller) launch(ctx context.Context, provider *v1alpha1.Provider, at
 		all = append(all, c.Beside...)
 	}
 	all = append(all, process.Process{
-		Name: provider.Name, Path: c.program(provider.Name), Args: flags(provider.Name, provider.Spec, at), Ready: answers(at.healthPort),
+		Name: provider.Name, Path: c.program(provider.Name), Args: c.flags(provider, at), Ready: answers(at.healthPort),
 		Env: []string{"POD_IP=127.0.0.1", "POD_NAMESPACE=" + v1alpha1.SystemNamespace}, // as a pod would be told
 	})
 	supervisor, err := process.New(process.Config{Processes: all, LogDir: folder.logs(), Log: c.Log})
@@ -243,6 +257,13 @@ func (c *Controller) launch(ctx context.Context, provider *v1alpha1.Provider, at
 		return err
 	}
 	return c.processes.start(ctx, provider.Name, &run{spec: *provider.Spec.DeepCopy(), supervisor: supervisor, logFile: folder.logFile(provider.Name)})
+}
+
+func (c *Controller) flags(provider *v1alpha1.Provider, at start) []string {
+	if own, ok := c.Own[provider.Name]; ok {
+		return ownFlags(own, provider.Spec, at)
+	}
+	return flags(provider.Name, provider.Spec, at)
 }
 
 // there returns those of these kinds that are in the API.

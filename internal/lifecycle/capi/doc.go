@@ -1,6 +1,6 @@
 // Package capi answers: how does Cluster API come to run on the hub, and which of its providers?
 //
-// It reads Providers, and what lies in a folder of each on the hub's machine: the program, and the manifests that its project
+// It reads Providers, what the hub brings itself (Own), and what lies in a folder of each on the hub's machine: the program, and the manifests that its project
 // releases. It alone writes Provider.status, the kinds (CustomResourceDefinitions) and webhooks of what it runs, and that
 // folder's certificates. It runs on the hub, on the replica that leads. What a Cluster becomes is Cluster API's business.
 //

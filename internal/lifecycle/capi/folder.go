@@ -51,6 +51,9 @@ func (n Needs) program(provider string) string {
 	if provider == v1alpha1.CoreProvider {
 		return filepath.Join(n.Programs, coreProgram)
 	}
+	if own, ok := n.Own[provider]; ok {
+		return own.Program
+	}
 	return FolderOf(n.Dir, provider).Program()
 }
 
@@ -64,6 +67,9 @@ func (n Needs) manifests(ctx context.Context, provider string, spec v1alpha1.Pro
 			return nil, fmt.Errorf("asking Cluster API for its manifests: %w: `make capi` builds it", err)
 		}
 		return Parse(raw)
+	}
+	if own, ok := n.Own[provider]; ok {
+		return Parse(own.Components)
 	}
 	folder := FolderOf(n.Dir, provider)
 	program, missing := os.ReadFile(folder.Program())

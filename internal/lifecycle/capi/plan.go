@@ -149,6 +149,12 @@ func flags(provider string, spec v1alpha1.ProviderSpec, at start) []string {
 	return args
 }
 
+// ownFlags returns what a provider that the hub brings is started with: it has no webhooks, and nobody else runs it.
+func ownFlags(own Own, spec v1alpha1.ProviderSpec, at start) []string {
+	args := append(append([]string{}, own.Args...), spec.Args...)
+	return append(args, "--kubeconfig="+at.kubeconfig, fmt.Sprintf("--health-addr=127.0.0.1:%d", at.healthPort))
+}
+
 // start is where a process finds its papers, and serves.
 type start struct {
 	kubeconfig, certs       string

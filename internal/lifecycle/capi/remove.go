@@ -10,7 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/selection"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -25,6 +27,16 @@ var (
 		{Group: "admissionregistration.k8s.io", Version: "v1", Kind: validatingKind},
 	}
 )
+
+// notShipped leaves out what a provider of ours brought: it needs nobody to end it.
+var notShipped = client.MatchingLabelsSelector{Selector: must(labels.NewRequirement(v1alpha1.ProviderLabel, selection.DoesNotExist, nil))}
+
+func must(r *labels.Requirement, err error) labels.Selector {
+	if err != nil {
+		panic(err) // the label is a constant
+	}
+	return labels.NewSelector().Add(*r)
+}
 
 // remove lets a provider go once nothing is left that needs it. Until then it runs on: it alone can end what is left.
 func (c *Controller) remove(ctx context.Context, provider *v1alpha1.Provider) (ctrl.Result, error) {
@@ -43,6 +55,11 @@ func (c *Controller) remove(ctx context.Context, provider *v1alpha1.Provider) (c
 		return ctrl.Result{RequeueAfter: later}, c.say(ctx, provider, metav1.Condition{
 			Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInUse, Message: "it goes when these are gone: " + strings.Join(left, ", "),
 		})
+	}
+	for _, kind := range c.Own[provider.Name].Shipped {
+		if err := c.deleteOwn(ctx, kind, provider.Name, client.InNamespace(v1alpha1.SystemNamespace)); err != nil && !meta.IsNoMatchError(err) {
+			return ctrl.Result{}, err
+		}
 	}
 	for _, kind := range append(append([]schema.GroupVersionKind{}, hooks...), crds) { // no kind goes while a webhook could refuse it
 		if err := c.deleteOwn(ctx, kind, provider.Name); err != nil {
@@ -100,7 +117,7 @@ func (c *Controller) some(ctx context.Context, crd *unstructured.Unstructured) (
 	}
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(schema.GroupVersionKind{Group: group, Version: stored[len(stored)-1], Kind: kind + "List"})
-	if err := c.live.List(ctx, list, client.Limit(3)); err != nil {
+	if err := c.live.List(ctx, list, client.Limit(3), notShipped); err != nil {
 		if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 			return "", nil // the kind is gone already
 		}
@@ -121,10 +138,10 @@ func (c *Controller) some(ctx context.Context, crd *unstructured.Unstructured) (
 }
 
 // deleteOwn deletes what the hub brought into its API for a provider.
-func (c *Controller) deleteOwn(ctx context.Context, kind schema.GroupVersionKind, provider string) error {
+func (c *Controller) deleteOwn(ctx context.Context, kind schema.GroupVersionKind, provider string, in ...client.DeleteAllOfOption) error {
 	own := &metav1.PartialObjectMetadata{}
 	own.SetGroupVersionKind(kind)
-	if err := c.client.DeleteAllOf(ctx, own, client.MatchingLabels{v1alpha1.ProviderLabel: provider}); err != nil {
+	if err := c.client.DeleteAllOf(ctx, own, append(in, client.MatchingLabels{v1alpha1.ProviderLabel: provider})...); err != nil {
 		return fmt.Errorf("removing the %ss of provider %s: %w", kind.Kind, provider, err)
 	}
 	return nil

@@ -1,0 +1,59 @@
+package provider
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/local"
+	"umbel.dev/umbel/internal/lifecycle/enrol"
+	"umbel.dev/umbel/internal/lifecycle/hosted"
+)
+
+// newServeCmd returns the hidden command that is the process of the Provider local. The hub starts it.
+func newServeCmd(f *client.Factory) *cobra.Command {
+	var health string
+	cmd := &cobra.Command{
+		Use:    "serve",
+		Short:  "Make the clusters of this machine that Cluster API asks for; the hub starts it",
+		Hidden: true,
+		Args:   exit.Takes(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			clusters, err := local.Open(f)
+			if err != nil {
+				return err
+			}
+			version, err := clusters.Version(cmd.Context())
+			if err != nil {
+				return err
+			}
+			config, err := clientcmd.BuildConfigFromFlags("", f.Kubeconfig)
+			if err != nil {
+				return fmt.Errorf("reading how the hub's API is reached: %w", err)
+			}
+			config.QPS = -1 // the API server's priority and fairness decides
+			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+			ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
+			m, err := hosted.NewManager(hosted.Needs{
+				Config: config, Health: health, Host: clusters, Version: version, Now: time.Now,
+				Log: log,
+			})
+			if err != nil {
+				return err
+			}
+			if err := enrol.Setup(m, time.Now); err != nil {
+				return err
+			}
+			return m.Start(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&health, "health-addr", "", "`HOST:PORT` on which it says whether it is at work")
+	return cmd
+}

@@ -1,0 +1,151 @@
+package hosted
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
+	"umbel.dev/umbel/internal/lifecycle/local"
+)
+
+// What Cluster API's contract v1beta2 says of its own kinds. These few fields are read as they are: its module of types would
+// bring newer versions of what Kubernetes' own modules are made of.
+
+// Group is that of Cluster API's kinds.
+const Group = "cluster.x-k8s.io"
+
+var (
+	clusterKind = schema.GroupVersionKind{Group: Group, Version: "v1beta2", Kind: "Cluster"}
+	machineKind = schema.GroupVersionKind{Group: Group, Version: "v1beta2", Kind: "Machine"}
+	placeKind   = infra.GroupVersion.WithKind("HostedCluster")
+	planeKind   = infra.GroupVersion.WithKind("HostedControlPlane")
+)
+
+const (
+	clusterLabel         = Group + "/cluster-name"
+	pausedAnnotation     = Group + "/paused"
+	managedByAnnotation  = Group + "/managed-by"
+	secretType           = corev1.SecretType(Group + "/secret")
+	secretValue          = "value"
+	secretFormat         = "format"
+	kubeconfigSuffix     = "-kubeconfig"
+	failureDomain        = "this-machine"
+	bootstrapFormat      = "umbel-local"
+	kubeconfigUser       = "umbel:cluster-api"
+	validUntilAnnotation = "infrastructure.umbel.dev/valid-until"
+)
+
+func newObject(kind schema.GroupVersionKind) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{}
+	o.SetGroupVersionKind(kind)
+	return o
+}
+
+// family is what an object of ours belongs to. What is not there is nil.
+type family struct {
+	cluster *unstructured.Unstructured
+	machine *unstructured.Unstructured
+	// name is that of the Cluster, which an object knows before and after that is there.
+	name string
+}
+
+// familyOf returns the Cluster of an object, and the Machine that owns it.
+func familyOf(ctx context.Context, c client.Reader, object client.Object) (family, error) {
+	f := family{name: object.GetLabels()[clusterLabel]}
+	for _, ref := range object.GetOwnerReferences() {
+		group, err := schema.ParseGroupVersion(ref.APIVersion)
+		if err != nil || group.Group != Group {
+			continue
+		}
+		switch ref.Kind {
+		case clusterKind.Kind:
+			f.name = ref.Name
+			if f.cluster, err = get(ctx, c, clusterKind, client.ObjectKey{Namespace: object.GetNamespace(), Name: ref.Name}); err != nil {
+				return f, err
+			}
+		case machineKind.Kind:
+			if f.machine, err = get(ctx, c, machineKind, client.ObjectKey{Namespace: object.GetNamespace(), Name: ref.Name}); err != nil {
+				return f, err
+			}
+		}
+	}
+	if f.machine == nil || f.name == "" {
+		return f, nil
+	}
+	var err error
+	f.cluster, err = get(ctx, c, clusterKind, client.ObjectKey{Namespace: object.GetNamespace(), Name: f.name})
+	return f, err
+}
+
+func get(ctx context.Context, c client.Reader, kind schema.GroupVersionKind, key client.ObjectKey) (*unstructured.Unstructured, error) {
+	o := newObject(kind)
+	err := c.Get(ctx, key, o)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s %s: %w", kind.Kind, key, err)
+	}
+	return o, nil
+}
+
+// hosted is the cluster as package local knows it.
+func (f family) hosted(namespace string) local.Hosted {
+	return local.Hosted{Name: f.name, Owner: namespace + "/" + f.name}
+}
+
+func field[T any](o *unstructured.Unstructured, path ...string) T {
+	var none T
+	if o == nil {
+		return none
+	}
+	value, _, err := unstructured.NestedFieldNoCopy(o.Object, path...)
+	if err != nil {
+		return none
+	}
+	typed, ok := value.(T)
+	if !ok {
+		return none
+	}
+	return typed
+}
+
+// provisioned says whether the Cluster has its infrastructure, initialized whether its API has served.
+func (f family) provisioned() bool {
+	return field[bool](f.cluster, "status", "initialization", "infrastructureProvisioned")
+}
+
+func (f family) initialized() bool {
+	return field[bool](f.cluster, "status", "initialization", "controlPlaneInitialized")
+}
+
+// paused says whether an object is to be left alone.
+func (f family) paused(object client.Object) bool {
+	_, paused := object.GetAnnotations()[pausedAnnotation]
+	return paused || field[bool](f.cluster, "spec", "paused")
+}
+
+// ranges are the addresses that the Cluster asks for.
+func (f family) ranges() (local.Ranges, error) {
+	var ranges local.Ranges
+	for kind, into := range map[string]*netip.Prefix{"pods": &ranges.Pods, "services": &ranges.Services} {
+		blocks := field[[]any](f.cluster, "spec", "clusterNetwork", kind, "cidrBlocks")
+		if len(blocks) == 0 {
+			continue
+		}
+		text, _ := blocks[0].(string)
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil || len(blocks) > 1 {
+			return ranges, &refusal{fmt.Sprintf("spec.clusterNetwork.%s.cidrBlocks of the Cluster is %v: it is to be one IPv4 network, or none, and one is chosen", kind, blocks)}
+		}
+		*into = prefix
+	}
+	return ranges, nil
+}

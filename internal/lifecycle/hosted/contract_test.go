@@ -1,0 +1,664 @@
+package hosted
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
+	"umbel.dev/umbel/deploy"
+	"umbel.dev/umbel/internal/kube/controlplane"
+	"umbel.dev/umbel/internal/kube/kubetest"
+	"umbel.dev/umbel/internal/kube/process"
+	"umbel.dev/umbel/internal/lifecycle/capi"
+	"umbel.dev/umbel/internal/lifecycle/local"
+)
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	os.Exit(kubetest.Main(m))
+}
+
+// computer is the machine that clusters are made on. Its control plane is a real one, on the loopback; its machines and places are
+// notes only: real ones are namespaces, which the stories of test/e2e make.
+type computer struct {
+	plane local.Plane
+
+	mu     sync.Mutex
+	placed map[string]string // owner by name
+	nodes  []string
+	broken error // what raising a control plane comes to
+	raises int
+}
+
+func (c *computer) Claim(_ context.Context, h local.Hosted) (local.Ranges, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := h.Ranges.Validate(); err != nil {
+		return local.Ranges{}, err
+	}
+	if owner, taken := c.placed[h.Name]; taken && owner != h.Owner {
+		return local.Ranges{}, &local.OwnedError{Name: h.Name, Owner: owner}
+	}
+	c.placed[h.Name] = h.Owner
+	return local.Ranges{Pods: netip.MustParsePrefix("10.65.0.0/16"), Services: netip.MustParsePrefix("10.129.0.0/16")}, nil
+}
+
+func (c *computer) Release(_ context.Context, h local.Hosted) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.placed[h.Name] == h.Owner {
+		delete(c.placed, h.Name)
+	}
+	return nil
+}
+
+func (c *computer) Plane(local.Hosted) (local.Plane, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.plane
+	if c.broken != nil || c.raises == 0 {
+		p.PID = 0
+	}
+	return p, nil
+}
+
+func (c *computer) RaisePlane(_ context.Context, h local.Hosted) (local.Plane, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken != nil {
+		return local.Plane{}, c.broken
+	}
+	c.raises++
+	return c.plane, nil
+}
+
+func (c *computer) EndPlane(context.Context, local.Hosted) error { return nil }
+
+func (c *computer) Machine(_ local.Hosted, node string) (local.Machine, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.nodes, node) {
+		return local.Machine{}, &local.NotFoundError{Name: node}
+	}
+	return local.Machine{Node: node, Address: "10.203.1.11", PID: 7}, nil
+}
+
+func (c *computer) RaiseMachine(_ context.Context, h local.Hosted, node string) (local.Machine, error) {
+	c.mu.Lock()
+	c.nodes = append(c.nodes, node)
+	c.mu.Unlock()
+	return c.Machine(h, node)
+}
+
+func (c *computer) EndMachine(_ context.Context, _ local.Hosted, node string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes = slices.DeleteFunc(c.nodes, func(n string) bool { return n == node })
+	return nil
+}
+
+func (c *computer) breaks(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broken = err
+}
+
+func (c *computer) places() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []string
+	for name, owner := range c.placed {
+		all = append(all, name+" of "+owner)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// world is a hub's API with Cluster API's kinds and the provider; Cluster API's part is played by the tests, so that each step can
+// be looked at.
+type world struct {
+	*testing.T
+	client.Client
+	host    *computer
+	version string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	config := kubetest.Start(t)
+	scheme, err := NewScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	installKinds(t, c)
+	plane, version := runPlane(t)
+	w := &world{T: t, Client: c, version: version, host: &computer{plane: plane, placed: map[string]string{"taken": "other/taken"}}}
+	m, err := NewManager(Needs{Config: config, Health: "0", Host: w.host, Version: version, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// installKinds brings our kinds and Cluster API's into the API; what converts between its versions is not there.
+func installKinds(t *testing.T, c client.Client) {
+	t.Helper()
+	kube, err := kubetest.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(kube), "umbel-capi"), "components").Output()
+	if err != nil {
+		t.Fatalf("%v: `make capi` builds it", err)
+	}
+	kinds, err := capi.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.Glob(deploy.Infrastructure, "infrastructure/*.yaml")
+	if err != nil || len(files) != 8 {
+		t.Fatalf("found the kinds %v (%v)", files, err)
+	}
+	for _, file := range files {
+		raw, err := fs.ReadFile(deploy.Infrastructure, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := capi.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds = append(kinds, own...)
+	}
+	for _, kind := range kinds {
+		if kind.GetKind() != "CustomResourceDefinition" {
+			continue
+		}
+		unstructured.RemoveNestedField(kind.Object, "spec", "conversion")
+		if err := c.Create(t.Context(), kind); err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatalf("installing %s: %v", kind.GetName(), err)
+		}
+	}
+	eventually(t, "the kinds are served", func(ctx context.Context) error {
+		list := &unstructured.UnstructuredList{}
+		for _, gvk := range []string{"Cluster", "Machine"} {
+			list.SetGroupVersionKind(clusterKind.GroupVersion().WithKind(gvk + "List"))
+			if err := c.List(ctx, list); err != nil {
+				return err
+			}
+		}
+		return errors.Join(c.List(ctx, &infra.HostedClusterList{}), c.List(ctx, &infra.HostedControlPlaneList{}), c.List(ctx, &infra.LocalMachineList{}), c.List(ctx, &infra.LocalBootstrapList{}))
+	})
+}
+
+func freePorts() (ports [3]int, err error) {
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return ports, err
+		}
+		defer l.Close() //nolint:errcheck // held until all are found
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return ports, nil
+}
+
+// runPlane runs a real etcd and API server, on the loopback.
+func runPlane(t *testing.T) (local.Plane, string) {
+	t.Helper()
+	binary, err := kubetest.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, err := exec.CommandContext(t.Context(), binary, "version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports, err := freePorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	plane, err := controlplane.New(controlplane.Config{
+		Name: "dev", Dir: dir, Binary: binary, Address: netip.MustParseAddr("127.0.0.1"),
+		Ports: controlplane.Ports{API: ports[0], Etcd: ports[1], EtcdPeer: ports[2]}, ServiceCIDR: netip.MustParsePrefix("10.129.0.0/16"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := plane.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	supervisor, err := process.New(process.Config{Processes: plane.Processes(), LogDir: filepath.Join(dir, "logs"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- supervisor.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		<-ended
+	})
+	ready, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := errors.Join(supervisor.WaitReady(ready), plane.Bootstrap(ready)); err != nil {
+		t.Fatal(err)
+	}
+	return local.Plane{PID: 1, Address: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(ports[0])), ControlPlane: plane}, strings.TrimSpace(string(version))
+}
+
+func eventually(t *testing.T, what string, check func(context.Context) error) {
+	t.Helper()
+	var last error
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		last = check(ctx)
+		return last == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("%s: %v (last: %v)", what, err, last)
+	}
+}
+
+// cluster makes a Cluster whose parts have its name.
+func (w *world) cluster(name string, spec map[string]any) *unstructured.Unstructured {
+	w.Helper()
+	o := newObject(clusterKind)
+	o.SetNamespace(metav1.NamespaceDefault)
+	o.SetName(name)
+	all := map[string]any{
+		"infrastructureRef": map[string]any{"apiGroup": infra.GroupVersion.Group, "kind": "HostedCluster", "name": name},
+		"controlPlaneRef":   map[string]any{"apiGroup": infra.GroupVersion.Group, "kind": "HostedControlPlane", "name": name},
+	}
+	for k, v := range spec {
+		all[k] = v
+	}
+	o.Object["spec"] = all
+	w.create(o)
+	return o
+}
+
+func (w *world) create(o client.Object) {
+	w.Helper()
+	if err := w.Create(w.Context(), o); err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() {
+		ctx := context.WithoutCancel(w.Context())
+		_ = w.Patch(ctx, o, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`)))
+		_ = w.Client.Delete(ctx, o)
+	})
+}
+
+// owned gives an object its owner, as Cluster API does, and the label of its cluster.
+func owned(o client.Object, cluster string, owners ...*unstructured.Unstructured) client.Object {
+	o.SetNamespace(metav1.NamespaceDefault)
+	o.SetLabels(map[string]string{clusterLabel: cluster})
+	for _, owner := range owners {
+		o.SetOwnerReferences(append(o.GetOwnerReferences(), metav1.OwnerReference{
+			APIVersion: owner.GetAPIVersion(), Kind: owner.GetKind(), Name: owner.GetName(), UID: owner.GetUID(),
+		}))
+	}
+	return o
+}
+
+func named(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name} }
+
+// status writes what Cluster API says.
+func (w *world) status(o *unstructured.Unstructured, status string) {
+	w.Helper()
+	if err := w.Status().Patch(w.Context(), o, client.RawPatch("application/merge-patch+json", []byte(`{"status":`+status+`}`))); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// says waits until an object has a condition, for a reason and with a message that has a part.
+func (w *world) says(o client.Object, kind, reason, part string) {
+	w.Helper()
+	eventually(w.T, fmt.Sprintf("%T %s says %s: %s", o, o.GetName(), reason, part), func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+			return err
+		}
+		c := meta.FindStatusCondition(conditions(o), kind)
+		if c == nil || c.Reason != reason || !strings.Contains(c.Message, part) {
+			return fmt.Errorf("it says %+v", c)
+		}
+		return nil
+	})
+}
+
+func conditions(o client.Object) []metav1.Condition {
+	switch o := o.(type) {
+	case *infra.HostedCluster:
+		return o.Status.Conditions
+	case *infra.HostedControlPlane:
+		return o.Status.Conditions
+	case *infra.LocalMachine:
+		return o.Status.Conditions
+	case *infra.LocalBootstrap:
+		return o.Status.Conditions
+	}
+	return nil
+}
+
+// TestTheContract goes through what Cluster API's contract v1beta2 asks of a provider, in the order in which a cluster comes to be
+// and ends.
+func TestTheContract(t *testing.T) {
+	w := newWorld(t)
+	cluster := w.cluster("dev", nil)
+
+	place := &infra.HostedCluster{ObjectMeta: named("dev")}
+	w.create(owned(place, "dev"))
+	w.says(place, infra.ConditionReady, infra.ReasonWaiting, "ownerReferences")
+	if len(w.host.places()) != 1 || len(place.Finalizers) != 0 || place.Status.Initialization != nil {
+		t.Errorf("before Cluster API said whose it is: %v, %+v", w.host.places(), place)
+	}
+	owned(place, "dev", cluster)
+	if err := w.Update(t.Context(), place); err != nil {
+		t.Fatal(err)
+	}
+	w.says(place, infra.ConditionReady, infra.ReasonWaiting, "its control plane has not served yet")
+	if place.Status.Pods != "10.65.0.0/16" || place.Status.Services != "10.129.0.0/16" || !controllerutil.ContainsFinalizer(place, infra.Finalizer) {
+		t.Errorf("the place is %+v", place)
+	}
+
+	w.host.breaks(errors.New("etcd does not start"))
+	plane := &infra.HostedControlPlane{ObjectMeta: named("dev"), Spec: infra.HostedControlPlaneSpec{Version: w.version}}
+	w.create(owned(plane, "dev", cluster))
+	w.says(plane, infra.ConditionAvailable, infra.ReasonFailing, "etcd does not start")
+	if plane.Status.Initialization != nil || plane.Spec.ControlPlaneEndpoint != nil || *plane.Status.ReadyReplicas != 0 {
+		t.Errorf("a control plane that did not come up is %+v", plane)
+	}
+	w.host.breaks(nil)
+	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "its API serves at https://127.0.0.1")
+	w.initialized(plane)
+	w.kubeconfig(plane)
+
+	w.says(place, infra.ConditionReady, infra.ReasonServing, "")
+	if !*place.Status.Initialization.Provisioned || len(place.Status.FailureDomains) != 1 || place.Status.FailureDomains[0].Name != "this-machine" || !*place.Status.FailureDomains[0].ControlPlane {
+		t.Errorf("the place is %+v", place.Status)
+	}
+	w.status(cluster, `{"initialization":{"infrastructureProvisioned":true}}`)
+	w.machine(cluster)
+
+	// What Cluster API waited for never becomes false again.
+	w.host.breaks(errors.New("the disk is full"))
+	w.says(plane, infra.ConditionAvailable, infra.ReasonFailing, "the disk is full")
+	if !*plane.Status.Initialization.ControlPlaneInitialized || *plane.Status.AvailableReplicas != 0 {
+		t.Errorf("a control plane that went is %+v", plane.Status)
+	}
+	w.host.breaks(nil)
+	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "")
+
+	w.end(plane, place)
+}
+
+// initialized looks at what Cluster API reads of a control plane that serves.
+func (w *world) initialized(plane *infra.HostedControlPlane) {
+	w.Helper()
+	s := plane.Status
+	if !*s.Initialization.ControlPlaneInitialized || !*s.ExternalManagedControlPlane || s.Version != w.version {
+		w.Errorf("the control plane is %+v", s)
+	}
+	for name, n := range map[string]*int32{"replicas": s.Replicas, "readyReplicas": s.ReadyReplicas, "availableReplicas": s.AvailableReplicas, "upToDateReplicas": s.UpToDateReplicas} {
+		if n == nil || *n != 1 {
+			w.Errorf("status.%s is %v", name, n)
+		}
+	}
+	if len(s.Versions) != 1 || s.Versions[0].Version != w.version || *s.Versions[0].Replicas != 1 {
+		w.Errorf("status.versions is %+v", s.Versions)
+	}
+	at := plane.Spec.ControlPlaneEndpoint
+	if at == nil || at.Host != "127.0.0.1" || at.Port != int32(w.host.plane.Address.Port()) {
+		w.Errorf("spec.controlPlaneEndpoint is %+v", at)
+	}
+}
+
+// kubeconfig looks at the Secret by which Cluster API reaches the cluster, and uses it.
+func (w *world) kubeconfig(plane *infra.HostedControlPlane) {
+	w.Helper()
+	secret := &corev1.Secret{}
+	if err := w.Get(w.Context(), client.ObjectKey{Namespace: plane.Namespace, Name: "dev-kubeconfig"}, secret); err != nil {
+		w.Fatal(err)
+	}
+	if secret.Type != "cluster.x-k8s.io/secret" || secret.Labels[clusterLabel] != "dev" || !metav1.IsControlledBy(secret, plane) {
+		w.Errorf("the Secret is %s %v of %v", secret.Type, secret.Labels, secret.OwnerReferences)
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig(secret.Data["value"])
+	if err != nil {
+		w.Fatal(err)
+	}
+	c, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if _, err := c.CoreV1().Namespaces().Get(w.Context(), "kube-system", metav1.GetOptions{}); err != nil {
+		w.Errorf("with the kubeconfig: %v", err)
+	}
+	// One that is soon over is made anew.
+	before := secret.Data["value"]
+	secret.Annotations[validUntilAnnotation] = time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	if err := w.Update(w.Context(), secret); err != nil {
+		w.Fatal(err)
+	}
+	eventually(w.T, "the kubeconfig is renewed", func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
+			return err
+		}
+		if string(secret.Data["value"]) == string(before) {
+			return errors.New("it is as before")
+		}
+		return nil
+	})
+}
+
+// machine has a machine come up, step by step.
+func (w *world) machine(cluster *unstructured.Unstructured) {
+	w.Helper()
+	owner := newObject(machineKind)
+	owned(owner, "dev", cluster)
+	owner.SetName("dev-a")
+	ref := func(kind string) map[string]any {
+		return map[string]any{"apiGroup": infra.GroupVersion.Group, "kind": kind, "name": "dev-a"}
+	}
+	owner.Object["spec"] = map[string]any{
+		"clusterName": "dev", "version": w.version, "bootstrap": map[string]any{"configRef": ref("LocalBootstrap")}, "infrastructureRef": ref("LocalMachine"),
+	}
+	w.create(owner)
+	bootstrap, m := &infra.LocalBootstrap{ObjectMeta: named("dev-a")}, &infra.LocalMachine{ObjectMeta: named("dev-a")}
+	w.create(owned(bootstrap, "dev", owner))
+	w.create(owned(m, "dev", owner))
+	w.says(bootstrap, infra.ConditionReady, infra.ReasonWaiting, "has not served yet")
+	w.says(m, infra.ConditionReady, infra.ReasonWaiting, "no bootstrap data")
+	if bootstrap.Status.DataSecretName != "" || m.Spec.ProviderID != "" || len(m.Finalizers) != 0 {
+		w.Errorf("before the API has served: %+v, %+v", bootstrap.Status, m)
+	}
+
+	w.status(cluster, `{"initialization":{"controlPlaneInitialized":true}}`)
+	w.says(bootstrap, infra.ConditionReady, infra.ReasonServing, "")
+	secret := &corev1.Secret{}
+	if err := w.Get(w.Context(), client.ObjectKey{Namespace: bootstrap.Namespace, Name: bootstrap.Status.DataSecretName}, secret); err != nil {
+		w.Fatal(err)
+	}
+	if !*bootstrap.Status.Initialization.DataSecretCreated || secret.Type != "cluster.x-k8s.io/secret" || secret.Labels[clusterLabel] != "dev" ||
+		string(secret.Data["value"]) != `{"cluster":"dev"}` || !metav1.IsControlledBy(secret, bootstrap) {
+		w.Errorf("the bootstrap data are %+v of %+v", secret, bootstrap.Status)
+	}
+
+	if err := w.Patch(w.Context(), owner, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"bootstrap":{"dataSecretName":"dev-a"}}}`))); err != nil {
+		w.Fatal(err)
+	}
+	w.says(m, infra.ConditionReady, infra.ReasonServing, "")
+	if m.Spec.ProviderID != "umbel://dev/dev-a" || !*m.Status.Initialization.Provisioned || m.Status.FailureDomain != "this-machine" ||
+		len(m.Status.Addresses) != 2 || m.Status.Addresses[0] != (infra.MachineAddress{Type: "InternalIP", Address: "10.203.1.11"}) {
+		w.Errorf("the machine is %+v", m)
+	}
+}
+
+// end deletes all, in the wrong order: the place is last nevertheless.
+func (w *world) end(plane *infra.HostedControlPlane, place *infra.HostedCluster) {
+	w.Helper()
+	for _, o := range []client.Object{place, plane} {
+		if err := w.Client.Delete(w.Context(), o); err != nil {
+			w.Fatal(err)
+		}
+	}
+	w.says(place, infra.ConditionReady, infra.ReasonEnding, "dev-a")
+	if places := w.host.places(); len(places) != 2 {
+		w.Errorf("while a machine is there the places are %v", places)
+	}
+	m := &infra.LocalMachine{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "dev-a"}}
+	if err := w.Client.Delete(w.Context(), m); err != nil {
+		w.Fatal(err)
+	}
+	for _, o := range []client.Object{m, plane, place} {
+		eventually(w.T, fmt.Sprintf("%T is gone", o), func(ctx context.Context) error {
+			if err := w.Get(ctx, client.ObjectKeyFromObject(o), o); !apierrors.IsNotFound(err) {
+				return fmt.Errorf("it is there (%w)", err)
+			}
+			return nil
+		})
+	}
+	if places := w.host.places(); len(places) != 1 || len(w.host.nodes) != 0 {
+		w.Errorf("left are the places %v and the machines %v", places, w.host.nodes)
+	}
+}
+
+// TestWhatIsLeftAlone: what is paused, or somebody else's, is not touched at all.
+func TestWhatIsLeftAlone(t *testing.T) {
+	w := newWorld(t)
+	asleep := w.cluster("asleep", map[string]any{"paused": true})
+	place := &infra.HostedCluster{ObjectMeta: named("asleep")}
+	w.create(owned(place, "asleep", asleep))
+	w.says(place, infra.ConditionPaused, infra.ReasonPaused, "spec.paused")
+
+	awake := w.cluster("awake", nil)
+	alone := &infra.HostedCluster{ObjectMeta: metav1.ObjectMeta{Name: "awake", Annotations: map[string]string{pausedAnnotation: ""}}}
+	w.create(owned(alone, "awake", awake))
+	w.says(alone, infra.ConditionPaused, infra.ReasonPaused, "annotation")
+
+	theirs := &infra.HostedCluster{ObjectMeta: metav1.ObjectMeta{Name: "theirs", Annotations: map[string]string{managedByAnnotation: "a person"}}}
+	w.create(owned(theirs, "theirs", w.cluster("theirs", nil)))
+
+	// When the one that was paused goes on, the others have been looked at as well.
+	if err := w.Patch(t.Context(), asleep, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"paused":false}}`))); err != nil {
+		t.Fatal(err)
+	}
+	w.says(place, infra.ConditionPaused, infra.ReasonNotPaused, "")
+	w.says(place, infra.ConditionReady, infra.ReasonWaiting, "its control plane has not served yet")
+	for _, o := range []*infra.HostedCluster{alone, theirs} {
+		if err := w.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			t.Fatal(err)
+		}
+		if len(o.Finalizers) != 0 || o.Status.Pods != "" {
+			t.Errorf("%s was touched: %+v", o.Name, o)
+		}
+	}
+	if len(theirs.Status.Conditions) != 0 {
+		t.Errorf("something was said of what is somebody else's: %+v", theirs.Status)
+	}
+	if places := w.host.places(); len(places) != 2 {
+		t.Errorf("the places are %v", places)
+	}
+}
+
+// TestWhatCannotBeMade is said, with what to change, and made when that has been changed.
+func TestWhatCannotBeMade(t *testing.T) {
+	w := newWorld(t)
+	network := func(pods ...any) map[string]any {
+		return map[string]any{"clusterNetwork": map[string]any{"pods": map[string]any{"cidrBlocks": pods}}}
+	}
+	for _, c := range []struct {
+		name, reason, want string
+		spec               map[string]any
+	}{
+		{"taken", infra.ReasonRefused, "that of the Cluster other/taken", nil},
+		{"two", infra.ReasonRefused, "one IPv4 network", network("10.1.0.0/16", "fd00::/48")},
+		{"small", infra.ReasonFailing, "is to be a /16", network("10.1.0.0/24")},
+	} {
+		place := &infra.HostedCluster{ObjectMeta: named(c.name)}
+		w.create(owned(place, c.name, w.cluster(c.name, c.spec)))
+		w.says(place, infra.ConditionReady, c.reason, c.want)
+		if place.Status.Initialization != nil {
+			t.Errorf("%s: it is provisioned all the same", c.name)
+		}
+	}
+	cluster := w.cluster("old", nil)
+	w.create(owned(&infra.HostedCluster{ObjectMeta: named("old")}, "old", cluster))
+	plane := &infra.HostedControlPlane{ObjectMeta: named("old"), Spec: infra.HostedControlPlaneSpec{Version: "v1.29.0"}}
+	w.create(owned(plane, "old", cluster))
+	w.says(plane, infra.ConditionAvailable, infra.ReasonRefused, "Kubernetes v1.29.0 cannot be had on this machine, which has "+w.version)
+	if err := w.Patch(t.Context(), plane, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"version":"`+w.version+`"}}`))); err != nil {
+		t.Fatal(err)
+	}
+	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "")
+
+	three := &infra.HostedControlPlane{ObjectMeta: named("three"), Spec: infra.HostedControlPlaneSpec{Version: w.version, Replicas: new(int32(3))}}
+	if err := w.Create(t.Context(), owned(three, "three")); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "a hosted control plane has one member") {
+		t.Errorf("three members: got %v", err)
+	}
+	w.kinds()
+}
+
+// kinds checks the labels by which Cluster API knows which contract a kind keeps, and in which versions.
+func (w *world) kinds() {
+	w.Helper()
+	kinds := &metav1.PartialObjectMetadataList{}
+	kinds.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinitionList"})
+	if err := w.List(w.Context(), kinds); err != nil {
+		w.Fatal(err)
+	}
+	ours := 0
+	for _, kind := range kinds.Items {
+		if !strings.HasSuffix(kind.Name, "."+infra.GroupVersion.Group) {
+			continue
+		}
+		ours++
+		if kind.Labels["cluster.x-k8s.io/v1beta2"] != "v1alpha1" {
+			w.Errorf("%s has the labels %v", kind.Name, kind.Labels)
+		}
+	}
+	if ours != 8 {
+		w.Errorf("there are %d kinds of ours", ours)
+	}
+}

@@ -1,0 +1,133 @@
+package hosted
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
+	"umbel.dev/umbel/internal/lifecycle/local"
+)
+
+// machines are nodes.
+type machines interface {
+	// Machine returns a machine, whether it runs or not; *local.NotFoundError when there never was one of that name.
+	Machine(h local.Hosted, node string) (local.Machine, error)
+	// RaiseMachine brings it up, whatever is left of it, and returns when its kubelet has been started.
+	RaiseMachine(ctx context.Context, h local.Hosted, node string) (local.Machine, error)
+	// EndMachine ends it and removes all of it. It is no error when there is none.
+	EndMachine(ctx context.Context, h local.Hosted, node string) error
+}
+
+// machineController keeps LocalMachines running.
+type machineController struct {
+	frame
+	host    machines
+	version string
+	raised  *raised
+}
+
+func (c *machineController) setup(m ctrl.Manager) error {
+	kind := &infra.LocalMachine{TypeMeta: metav1.TypeMeta{APIVersion: infra.GroupVersion.String(), Kind: "LocalMachine"}}
+	return c.watching(m, "localmachine", kind, clusterKind, machineKind).Complete(c)
+}
+
+// Reconcile has a machine run, or end.
+func (c *machineController) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	object := &infra.LocalMachine{}
+	if err := c.client.Get(ctx, req.NamespacedName, object); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	f, err := familyOf(ctx, c.client, object)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	before := object.DeepCopy()
+	if f.paused(object) {
+		setPaused(&object.Status.Conditions, object.Generation)
+		return ctrl.Result{}, c.say(ctx, before, object)
+	}
+	if !object.DeletionTimestamp.IsZero() {
+		return c.end(ctx, object, f)
+	}
+	ready, after := waiting(f.waits(needMachine, needCluster, needPlace, needData, needAPI)), time.Duration(0)
+	if ready.Message == "" {
+		if err := c.keep(ctx, object); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+		ready, err = c.run(ctx, object, f)
+		after = later
+		if busy(err) {
+			return ctrl.Result{RequeueAfter: soon}, nil
+		}
+		if err != nil {
+			ready, after = failure(err)
+		}
+		before.Spec, before.ObjectMeta = object.Spec, object.ObjectMeta
+	}
+	set(&object.Status.Conditions, infra.ConditionReady, ready, object.Generation)
+	return ctrl.Result{RequeueAfter: after}, c.say(ctx, before, object)
+}
+
+// run has the machine run, and says by what it is known.
+func (c *machineController) run(ctx context.Context, object *infra.LocalMachine, f family) (metav1.Condition, error) {
+	if err := checkVersion(field[string](f.machine, "spec", "version"), c.version); err != nil {
+		return metav1.Condition{}, err
+	}
+	h := f.hosted(object.Namespace)
+	m, err := c.host.Machine(h, object.Name)
+	if _, missing := errors.AsType[*local.NotFoundError](err); err != nil && !missing {
+		return metav1.Condition{}, err
+	}
+	if !c.raised.is(object.UID, m.PID) {
+		raising, cancel := context.WithTimeout(ctx, raiseTime)
+		defer cancel()
+		if m, err = c.host.RaiseMachine(raising, h, object.Name); err != nil {
+			return metav1.Condition{}, err
+		}
+		c.raised.set(object.UID, m.PID)
+	}
+	if err := c.identify(ctx, object, local.ProviderID(h.Name, object.Name)); err != nil {
+		return metav1.Condition{}, err
+	}
+	object.Status.Initialization = &infra.Provisioning{Provisioned: new(true)}
+	object.Status.FailureDomain = failureDomain
+	object.Status.Addresses = []infra.MachineAddress{{Type: "InternalIP", Address: m.Address}, {Type: "Hostname", Address: m.Node}}
+	return serving("it runs; `ip netns exec " + m.Namespace + "` is inside of it"), nil
+}
+
+// identify writes the provider ID into the spec, once.
+func (c *machineController) identify(ctx context.Context, object *infra.LocalMachine, id string) error {
+	if object.Spec.ProviderID == id {
+		return nil
+	}
+	changed := object.DeepCopy()
+	changed.Spec.ProviderID = id
+	if err := c.client.Patch(ctx, changed, client.MergeFrom(object)); err != nil {
+		return fmt.Errorf("writing the provider ID: %w", err)
+	}
+	object.Spec, object.ObjectMeta = changed.Spec, changed.ObjectMeta
+	return nil
+}
+
+// end ends the machine.
+func (c *machineController) end(ctx context.Context, object *infra.LocalMachine, f family) (ctrl.Result, error) {
+	before := object.DeepCopy()
+	c.raised.forget(object.UID)
+	if f.name != "" {
+		if err := c.host.EndMachine(ctx, f.hosted(object.Namespace), object.Name); err != nil {
+			if busy(err) {
+				return ctrl.Result{RequeueAfter: soon}, nil
+			}
+			said, after := failure(fmt.Errorf("ending the machine: %w", err))
+			set(&object.Status.Conditions, infra.ConditionReady, said, object.Generation)
+			return ctrl.Result{RequeueAfter: after}, c.say(ctx, before, object)
+		}
+	}
+	return ctrl.Result{}, c.let(ctx, object)
+}

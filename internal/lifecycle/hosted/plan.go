@@ -1,0 +1,115 @@
+package hosted
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
+	"umbel.dev/umbel/internal/lifecycle/local"
+)
+
+// refusal is what cannot be made as it is asked for.
+type refusal struct{ message string }
+
+func (r *refusal) Error() string { return r.message }
+
+const (
+	// soon is when something is looked at again that somebody else is at work on, again when what failed is tried anew, and
+	// later when what runs is looked at.
+	soon, again, later = time.Second, 5 * time.Second, 10 * time.Second
+
+	// kubeconfigLife is how long Cluster API's way into a cluster is valid. It is renewed when half of that is over.
+	kubeconfigLife = 24 * time.Hour
+)
+
+// waits is what an object is told when something else has to be there first, empty when nothing has.
+func (f family) waits(needs ...need) string {
+	for _, n := range needs {
+		if message := n(f); message != "" {
+			return message
+		}
+	}
+	return ""
+}
+
+// need is something that has to be there first: what it says is empty when it is.
+type need func(family) string
+
+func needCluster(f family) string {
+	if f.cluster == nil {
+		return "Cluster API has not said yet which Cluster it is of (metadata.ownerReferences)"
+	}
+	return ""
+}
+
+func needMachine(f family) string {
+	if f.machine == nil {
+		return "Cluster API has not said yet which Machine it is of (metadata.ownerReferences)"
+	}
+	return ""
+}
+
+func needPlace(f family) string {
+	if !f.provisioned() {
+		return fmt.Sprintf("Cluster %s has no place yet: its HostedCluster says why", f.name)
+	}
+	return ""
+}
+
+func needAPI(f family) string {
+	if !f.initialized() {
+		return fmt.Sprintf("the API of Cluster %s has not served yet: its HostedControlPlane says why", f.name)
+	}
+	return ""
+}
+
+func needData(f family) string {
+	if field[string](f.machine, "spec", "bootstrap", "dataSecretName") == "" {
+		return fmt.Sprintf("Machine %s has no bootstrap data yet (spec.bootstrap.dataSecretName)", f.machine.GetName())
+	}
+	return ""
+}
+
+// checkVersion refuses a version of Kubernetes that this computer does not have.
+func checkVersion(wanted, has string) error {
+	if wanted != "" && wanted != has {
+		return &refusal{fmt.Sprintf("Kubernetes %s cannot be had on this machine, which has %s: set the Cluster's version to that", wanted, has)}
+	}
+	return nil
+}
+
+// failure says of an object why it is not as it should be, and when to try again.
+func failure(err error) (metav1.Condition, time.Duration) {
+	reason := infra.ReasonFailing
+	if refused(err) {
+		reason = infra.ReasonRefused
+	}
+	return metav1.Condition{Status: metav1.ConditionFalse, Reason: reason, Message: err.Error()}, again
+}
+
+// refused says whether somebody has to change something before it can work.
+func refused(err error) bool {
+	var (
+		own     *refusal
+		owned   *local.OwnedError
+		overlap *local.OverlapError
+		root    *local.RootError
+		missing *local.MissingError
+	)
+	return errors.As(err, &own) || errors.As(err, &owned) || errors.As(err, &overlap) || errors.As(err, &root) || errors.As(err, &missing)
+}
+
+func waiting(message string) metav1.Condition {
+	return metav1.Condition{Status: metav1.ConditionFalse, Reason: infra.ReasonWaiting, Message: message}
+}
+
+func serving(message string) metav1.Condition {
+	return metav1.Condition{Status: metav1.ConditionTrue, Reason: infra.ReasonServing, Message: message}
+}
+
+func ending(message string) metav1.Condition {
+	return metav1.Condition{Status: metav1.ConditionFalse, Reason: infra.ReasonEnding, Message: message}
+}

@@ -1,0 +1,236 @@
+package hosted
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
+	"umbel.dev/umbel/internal/lifecycle/local"
+)
+
+// planes are control planes.
+type planes interface {
+	// Plane returns the control plane of a cluster that has its place, whether it runs or not.
+	Plane(h local.Hosted) (local.Plane, error)
+	// RaisePlane brings it up, whatever is left of it, and returns when its API serves.
+	RaisePlane(ctx context.Context, h local.Hosted) (local.Plane, error)
+	// EndPlane ends it. It is no error when there is none.
+	EndPlane(ctx context.Context, h local.Hosted) error
+}
+
+// raiseTime is how long a control plane, or a machine, may take to come up before others have their turn, and lookTime how long
+// an API may take to say which version it is.
+const raiseTime, lookTime = 2 * time.Minute, 5 * time.Second
+
+// planeController keeps HostedControlPlanes serving.
+type planeController struct {
+	frame
+	host    planes
+	version string
+	raised  *raised
+}
+
+func (c *planeController) setup(m ctrl.Manager) error {
+	kind := &infra.HostedControlPlane{TypeMeta: metav1.TypeMeta{APIVersion: infra.GroupVersion.String(), Kind: "HostedControlPlane"}}
+	return c.watching(m, "hostedcontrolplane", kind, clusterKind).
+		Watches(&infra.HostedCluster{}, handler.EnqueueRequestsFromMapFunc(c.related(kind.Kind, placeKind))).
+		Complete(c)
+}
+
+// Reconcile has a control plane serve, or end.
+func (c *planeController) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	object := &infra.HostedControlPlane{}
+	if err := c.client.Get(ctx, req.NamespacedName, object); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	f, err := familyOf(ctx, c.client, object)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	before := object.DeepCopy()
+	if f.paused(object) {
+		setPaused(&object.Status.Conditions, object.Generation)
+		return ctrl.Result{}, c.say(ctx, before, object)
+	}
+	if !object.DeletionTimestamp.IsZero() {
+		return c.end(ctx, object, f)
+	}
+	placed, err := c.placed(ctx, object.Namespace, f)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	available, after := waiting(f.waits(needCluster, placed)), time.Duration(0)
+	if available.Message == "" {
+		if err := c.keep(ctx, object); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+		available, after, err = c.serve(ctx, object, f)
+		if busy(err) || apierrors.IsConflict(err) {
+			return ctrl.Result{RequeueAfter: soon}, nil
+		}
+		if err != nil {
+			available, after = failure(err)
+		}
+		before.Spec, before.ObjectMeta = object.Spec, object.ObjectMeta
+	}
+	c.count(object, available.Status == metav1.ConditionTrue)
+	set(&object.Status.Conditions, infra.ConditionAvailable, available, object.Generation)
+	return ctrl.Result{RequeueAfter: after}, c.say(ctx, before, object)
+}
+
+// placed returns the need for a place: one that Cluster API knows of, or one that was claimed and waits for the control plane.
+func (c *planeController) placed(ctx context.Context, namespace string, f family) (need, error) {
+	var all infra.HostedClusterList
+	if err := c.client.List(ctx, &all, client.InNamespace(namespace), client.MatchingLabels{clusterLabel: f.name}); err != nil {
+		return nil, fmt.Errorf("looking for the place of cluster %s: %w", f.name, err)
+	}
+	for _, place := range all.Items {
+		if place.Status.Pods != "" {
+			return func(family) string { return "" }, nil
+		}
+	}
+	return needPlace, nil
+}
+
+// serve has the control plane run, and hands Cluster API what it needs of it.
+func (c *planeController) serve(ctx context.Context, object *infra.HostedControlPlane, f family) (metav1.Condition, time.Duration, error) {
+	if err := checkVersion(object.Spec.Version, c.version); err != nil {
+		return metav1.Condition{}, 0, err
+	}
+	h := f.hosted(object.Namespace)
+	plane, err := c.host.Plane(h)
+	if err != nil {
+		return metav1.Condition{}, 0, err
+	}
+	if !c.raised.is(object.UID, plane.PID) {
+		raising, cancel := context.WithTimeout(ctx, raiseTime)
+		defer cancel()
+		if plane, err = c.host.RaisePlane(raising, h); err != nil {
+			return metav1.Condition{}, 0, err
+		}
+		c.raised.set(object.UID, plane.PID)
+	}
+	version, err := ask(ctx, plane)
+	if err != nil {
+		return metav1.Condition{}, 0, err
+	}
+	if err := c.hand(ctx, object, f, plane); err != nil {
+		return metav1.Condition{}, 0, err
+	}
+	if err := c.locate(ctx, object, plane); err != nil {
+		return metav1.Condition{}, 0, err
+	}
+	object.Status.Version = version
+	object.Status.Versions = []infra.ServedVersion{{Version: version, Replicas: new(int32(1))}}
+	object.Status.Initialization = &infra.ControlPlaneInitialization{ControlPlaneInitialized: new(true)}
+	return serving("its API serves at https://" + plane.Address.String()), later, nil
+}
+
+// ask returns which version the API of a control plane says it is.
+func ask(ctx context.Context, plane local.Plane) (string, error) {
+	config, err := plane.Client()
+	if err != nil {
+		return "", err
+	}
+	config.Timeout = lookTime
+	api, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return "", err
+	}
+	answer, err := api.ServerVersion()
+	if err != nil {
+		return "", fmt.Errorf("asking its API at %s: %w", config.Host, errors.Join(err, ctx.Err()))
+	}
+	return answer.GitVersion, nil
+}
+
+// locate writes where the API is into the spec, once.
+func (c *planeController) locate(ctx context.Context, object *infra.HostedControlPlane, plane local.Plane) error {
+	at := infra.Endpoint{Host: plane.Address.Addr().String(), Port: int32(plane.Address.Port())}
+	if object.Spec.ControlPlaneEndpoint != nil && *object.Spec.ControlPlaneEndpoint == at {
+		return nil
+	}
+	changed := object.DeepCopy()
+	changed.Spec.ControlPlaneEndpoint = &at
+	if err := c.client.Patch(ctx, changed, client.MergeFrom(object)); err != nil {
+		return fmt.Errorf("writing where the API is: %w", err)
+	}
+	object.Spec, object.ObjectMeta = changed.Spec, changed.ObjectMeta
+	return nil
+}
+
+// hand keeps the Secret by which Cluster API reaches the cluster.
+func (c *planeController) hand(ctx context.Context, object *infra.HostedControlPlane, f family, plane local.Plane) error {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: object.Namespace, Name: f.name + kubeconfigSuffix}}
+	err := c.client.Get(ctx, client.ObjectKeyFromObject(secret), secret)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading the Secret %s: %w", secret.Name, err)
+	}
+	if err == nil && !metav1.IsControlledBy(secret, object) {
+		return &refusal{fmt.Sprintf("the Secret %s is somebody else's: the control plane's kubeconfig is to be there", secret.Name)}
+	}
+	until, _ := time.Parse(time.RFC3339, secret.Annotations[validUntilAnnotation]) // zero for none: long over
+	if until.Sub(c.now()) > kubeconfigLife/2 {
+		return nil
+	}
+	content, err := plane.Kubeconfig(kubeconfigUser, kubeconfigLife)
+	if err != nil {
+		return err
+	}
+	fresh := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: secret.Namespace, Name: secret.Name, ResourceVersion: secret.ResourceVersion,
+			Labels:          map[string]string{clusterLabel: f.name},
+			Annotations:     map[string]string{validUntilAnnotation: c.now().Add(kubeconfigLife).UTC().Format(time.RFC3339)},
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(object, infra.GroupVersion.WithKind("HostedControlPlane"))},
+		},
+		Type: secretType, Data: map[string][]byte{secretValue: content},
+	}
+	if fresh.ResourceVersion == "" {
+		err = c.client.Create(ctx, fresh)
+	} else {
+		err = c.client.Update(ctx, fresh)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the Secret %s: %w", secret.Name, err)
+	}
+	return nil
+}
+
+// count says how many members there are: what Cluster API waits for before it scales machines.
+func (c *planeController) count(object *infra.HostedControlPlane, serves bool) {
+	n := int32(0)
+	if serves {
+		n = 1
+	}
+	s := &object.Status
+	s.Replicas, s.ReadyReplicas, s.AvailableReplicas, s.UpToDateReplicas = new(n), new(n), new(n), new(n)
+	s.ExternalManagedControlPlane = new(true)
+}
+
+// end ends the control plane.
+func (c *planeController) end(ctx context.Context, object *infra.HostedControlPlane, f family) (ctrl.Result, error) {
+	before := object.DeepCopy()
+	c.raised.forget(object.UID)
+	if f.name != "" {
+		if err := c.host.EndPlane(ctx, f.hosted(object.Namespace)); err != nil {
+			if busy(err) {
+				return ctrl.Result{RequeueAfter: soon}, nil
+			}
+			said, after := failure(fmt.Errorf("ending the control plane: %w", err))
+			set(&object.Status.Conditions, infra.ConditionAvailable, said, object.Generation)
+			return ctrl.Result{RequeueAfter: after}, c.say(ctx, before, object)
+		}
+	}
+	return ctrl.Result{}, c.let(ctx, object)
+}
