@@ -11,6 +11,7 @@ import (
 	"umbel.dev/umbel/internal/cli/backup"
 	"umbel.dev/umbel/internal/cli/ca"
 	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/cluster"
 	"umbel.dev/umbel/internal/cli/consent"
 	"umbel.dev/umbel/internal/cli/deletes"
 	"umbel.dev/umbel/internal/cli/describe"
@@ -77,7 +78,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 		}
 	}
 	add(fleetGroup, get.NewCmd(f), describe.NewCmd(f), explain.NewCmd(f), plan.NewCmd(f), refresh.NewCmd(f))
-	add(memberGroup, join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
+	add(memberGroup, cluster.NewCmd(f), join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f, deletes.NewApproveCmd(f))...)
 	add(fleetGroup, deletes.NewUndoCmd(f))
 	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f), drift.NewCmd(f), secrets.NewCmd(f))

@@ -50,7 +50,7 @@ func TestProvidersOfClusterAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commands := providersPage(t)
+	commands := runbook(t, "providers.md")
 	run := func(containing string) {
 		t.Helper()
 		for _, command := range commands {
@@ -124,10 +124,10 @@ func TestProvidersOfClusterAPI(t *testing.T) {
 	}
 }
 
-// providersPage returns the commands of the runbook.
-func providersPage(t *testing.T) []string {
+// runbook returns the commands of a page of docs/operate.
+func runbook(t *testing.T, name string) []string {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/operate/providers.md")
+	page, err := os.ReadFile(filepath.Join("../../docs/operate", name))
 	if err != nil {
 		t.Fatal(err)
 	}

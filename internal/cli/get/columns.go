@@ -37,6 +37,7 @@ var clusterColumns = columns[v1alpha1.MemberCluster]{
 	wide: []column[v1alpha1.MemberCluster]{
 		{"AGENT", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return output.Text(c.Status.AgentVersion) }},
 		{"LAST SEEN", view.Moment.LastSeen},
+		{"LIFECYCLE", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return output.Text(lifecycle(c)) }},
 		{"LABELS", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell {
 			return output.Text(view.Labels(c.Labels))
 		}},
@@ -47,6 +48,14 @@ var clusterColumns = columns[v1alpha1.MemberCluster]{
 			return output.Text(view.Message(c.Status.Conditions))
 		}},
 	},
+}
+
+// lifecycle says whether the hub makes and ends a cluster, or is joined by one of somebody else's.
+func lifecycle(c *v1alpha1.MemberCluster) string {
+	if _, managed := c.Annotations[v1alpha1.ManagedAnnotation]; managed {
+		return "managed"
+	}
+	return "attached"
 }
 
 var packageColumns = columns[v1alpha1.Package]{

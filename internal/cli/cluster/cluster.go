@@ -1,0 +1,121 @@
+// Package cluster answers: which clusters does the hub make, and how do they do? It holds `umbel cluster create`, `scale`,
+// `delete`, `get` and `describe`.
+//
+// A cluster that the hub makes is a Cluster of Cluster API, in a namespace of the hub. What it is made of, its ClusterClass
+// says; who makes it, a provider (`umbel provider`). It becomes a member of the fleet by itself (internal/lifecycle/enrol). These
+// commands write Clusters and nothing else.
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+)
+
+// NewCmd returns the command `umbel cluster`.
+func NewCmd(f *client.Factory) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cluster",
+		Short: "Make, scale and end clusters",
+		Long: "Make, scale and end clusters by the hub. They are made by providers (`umbel provider`) after a class, and become members of the fleet\n" +
+			"by themselves. Clusters that others made are attached with `umbel join`; `umbel get clusters` lists both.",
+	}
+	cmd.AddCommand(newCreateCmd(f), newScaleCmd(f), newDeleteCmd(f), newGetCmd(f), newDescribeCmd(f))
+	return cmd
+}
+
+// poll is between two looks at how far a cluster is: what is looked at are several objects of several kinds.
+const poll = 300 * time.Millisecond
+
+func kind(name string) schema.GroupVersionKind {
+	return schema.GroupVersionKind{Group: "cluster.x-k8s.io", Version: "v1beta2", Kind: name}
+}
+
+// errNoAPI says that nothing here makes clusters.
+var errNoAPI = fmt.Errorf("this hub makes no clusters yet: `umbel provider add %s` has it make them on its own machine; docs/operate/providers.md has others", v1alpha1.LocalProvider)
+
+// explain says what the lack of a kind means.
+func explain(err error) error {
+	if meta.IsNoMatchError(err) {
+		return errNoAPI
+	}
+	return err
+}
+
+// list returns the objects of a kind of Cluster API, by namespace and name.
+func list(ctx context.Context, hub kube.Reader, of schema.GroupVersionKind, in ...kube.ListOption) ([]unstructured.Unstructured, error) {
+	all := &unstructured.UnstructuredList{}
+	of.Kind += "List"
+	all.SetGroupVersionKind(of)
+	if err := hub.List(ctx, all, in...); err != nil {
+		return nil, explain(err)
+	}
+	slices.SortFunc(all.Items, func(a, b unstructured.Unstructured) int {
+		return strings.Compare(a.GetNamespace()+"/"+a.GetName(), b.GetNamespace()+"/"+b.GetName())
+	})
+	return all.Items, nil
+}
+
+// find returns the Cluster of a name, and says where to look when there is none.
+func find(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (*unstructured.Unstructured, error) {
+	cluster := &unstructured.Unstructured{}
+	cluster.SetGroupVersionKind(kind("Cluster"))
+	err := hub.Get(ctx, key, cluster)
+	if !apierrors.IsNotFound(err) {
+		return cluster, explain(err)
+	}
+	member := &v1alpha1.MemberCluster{}
+	if hub.Get(ctx, kube.ObjectKey{Name: key.Name}, member) != nil {
+		return nil, fmt.Errorf("the hub makes no cluster %q in namespace %s: `umbel cluster get -A` lists those that it makes", key.Name, key.Namespace)
+	}
+	if namespace, _, ok := v1alpha1.SplitManaged(member.Annotations[v1alpha1.ManagedAnnotation]); ok {
+		return nil, fmt.Errorf("cluster %q is in namespace %s: name that with -n %s", key.Name, namespace, namespace)
+	}
+	return nil, fmt.Errorf("cluster %q is attached, and not made by this hub: `umbel leave %s` takes it out of the fleet", key.Name, key.Name)
+}
+
+// complete completes the name of a Cluster.
+func complete(f *client.Factory) cobra.CompletionFunc {
+	return client.CompleteListed(f, func(ctx context.Context, hub *client.Hub) ([]unstructured.Unstructured, error) {
+		return list(ctx, hub, kind("Cluster"), kube.InNamespace(f.Namespace))
+	}, func(c unstructured.Unstructured) string { return c.GetName() })
+}
+
+func text(o *unstructured.Unstructured, path ...string) string {
+	s, _, _ := unstructured.NestedString(o.Object, path...)
+	return s
+}
+
+func number(o *unstructured.Unstructured, path ...string) int64 {
+	n, _, _ := unstructured.NestedInt64(o.Object, path...)
+	return n
+}
+
+// condition is what an object says of itself.
+type condition struct{ status, message string }
+
+// conditionOf returns a condition of an object, Unknown when it says nothing.
+func conditionOf(o *unstructured.Unstructured, name string) condition {
+	all, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	for _, one := range all {
+		c, _ := one.(map[string]any)
+		if c["type"] == name {
+			status, _ := c["status"].(string)
+			message, _ := c["message"].(string)
+			return condition{status, strings.Join(strings.Fields(strings.ReplaceAll(message, "* ", "")), " ")}
+		}
+	}
+	return condition{status: "Unknown"}
+}

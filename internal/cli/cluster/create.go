@@ -1,0 +1,137 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/cli/span"
+)
+
+const createExamples = `  # a cluster on the hub's machine, once ` + "`umbel provider add local`" + ` has been run there
+  umbel cluster create dev --workers 1 --labels env=dev
+
+  # what would be made?
+  umbel cluster create dev --class local --version 1.36 --workers 3 --dry-run`
+
+// createOptions are the arguments of `umbel cluster create`.
+type createOptions struct {
+	*client.Factory
+	wish    wish
+	dryRun  bool
+	timeout time.Duration
+}
+
+func newCreateCmd(f *client.Factory) *cobra.Command {
+	o := &createOptions{Factory: f}
+	cmd := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Make a cluster",
+		Long: "Make a cluster after a class, and return when its machines are there and it is a member of the fleet.\n\n" +
+			"What is in the way is said before anything is made. When the command is interrupted the cluster goes on to be made: `umbel cluster\n" +
+			"describe` shows how far it is.",
+		Example:           createExamples,
+		Args:              exit.Takes("NAME"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.wish.name, o.wish.namespace = args[0], f.Namespace
+			return f.OnHub(cmd.Context(), o.run)
+		},
+	}
+	f.AddNamespaceFlag(cmd)
+	cmd.Flags().StringVar(&o.wish.class, "class", v1alpha1.LocalProvider, "`CLASS`: a ClusterClass of the hub")
+	cmd.Flags().StringVar(&o.wish.version, "version", "", "`VERSION` of Kubernetes, such as 1.36 (default: the newest that the class has)")
+	cmd.Flags().IntVar(&o.wish.workers, "workers", 1, "`NUMBER` of machines for pods")
+	cmd.Flags().StringToStringVarP(&o.wish.labels, "labels", "l", nil, "`KEY=VALUE,...` for placements to select by, such as env=prod,region=eu")
+	cmd.Flags().StringVar(&o.wish.pods, "pods", "", "`CIDR` of the pods' addresses (default: one that is free)")
+	cmd.Flags().StringVar(&o.wish.services, "services", "", "`CIDR` of the services' addresses (default: one that is free)")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "look whether it can be made, print the objects, and make nothing")
+	o.timeout = 5 * time.Minute
+	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` to wait for the cluster")
+	_ = cmd.RegisterFlagCompletionFunc("class", client.CompleteListed(f, func(ctx context.Context, hub *client.Hub) ([]string, error) {
+		s, err := survey(ctx, hub, wish{namespace: f.Namespace})
+		var names []string
+		for _, c := range s.classes {
+			names = append(names, c.GetName())
+		}
+		return names, err
+	}, func(name string) string { return name })) // it fails for a flag that does not exist only
+	return cmd
+}
+
+func (o *createOptions) run(ctx context.Context, hub *client.Hub) error {
+	s, err := survey(ctx, hub, o.wish)
+	if err != nil {
+		return err
+	}
+	ordered, err := preflight(o.wish, s)
+	if err != nil {
+		return fmt.Errorf("cluster %q cannot be made: %w", o.wish.name, err)
+	}
+	cluster := ordered.object()
+	if o.dryRun {
+		if err := hub.Create(ctx, cluster.DeepCopy(), kube.DryRunAll); err != nil {
+			return fmt.Errorf("cluster %q cannot be made: %w", o.wish.name, err)
+		}
+		return output.Encode(o.Out, output.YAML, cluster.Object)
+	}
+	if err := hub.Create(ctx, cluster.DeepCopy()); err != nil {
+		return fmt.Errorf("cluster %q cannot be made: %w", o.wish.name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	view := progress.On(o.Streams, o.Now)
+	defer view.Close()
+	key := kube.ObjectKey{Namespace: o.wish.namespace, Name: o.wish.name}
+	if err := follow(ctx, hub, view, key, placeStage, planeStage, workersStage); err != nil {
+		return err
+	}
+	if o.wish.workers == 0 {
+		view.Close()
+		o.Note("Its agent comes when it has machines: `umbel cluster scale %s --workers 1 -n %s`", key.Name, key.Namespace)
+		return nil
+	}
+	return joined(ctx, hub, view, key.Name)
+}
+
+// survey reads what a wish is held against.
+func survey(ctx context.Context, hub kube.Reader, w wish) (s seen, err error) {
+	if s.clusters, err = list(ctx, hub, kind("Cluster")); err != nil {
+		return s, err
+	}
+	namespaces := []string{v1alpha1.SystemNamespace}
+	if w.namespace != v1alpha1.SystemNamespace {
+		namespaces = append(namespaces, w.namespace)
+	}
+	for _, namespace := range namespaces {
+		classes, err := list(ctx, hub, kind("ClusterClass"), kube.InNamespace(namespace))
+		if err != nil {
+			return s, err
+		}
+		s.classes = append(s.classes, classes...)
+	}
+	hosted := schema.GroupVersionKind{Group: "infrastructure.umbel.dev", Version: "v1alpha1", Kind: "HostedCluster"}
+	if s.places, err = list(ctx, hub, hosted); err != nil && err != errNoAPI { // there are other providers
+		return s, err
+	}
+	if w.name == "" {
+		return s, nil
+	}
+	member := &v1alpha1.MemberCluster{}
+	err = hub.Get(ctx, kube.ObjectKey{Name: w.name}, member)
+	if apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+		return s, nil
+	}
+	s.member = member
+	return s, err
+}

@@ -1,0 +1,218 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+)
+
+func newDescribeCmd(f *client.Factory) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "describe NAME",
+		Short:             "Show what a cluster is made of, and how each part does",
+		Long:              "Show what a cluster is made of, as a tree: control plane, pools, machines, and its place in the fleet; and how each part does.",
+		Example:           "  umbel cluster describe dev",
+		Args:              exit.Takes("NAME"),
+		ValidArgsFunction: complete(f),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.OnHub(cmd.Context(), func(ctx context.Context, hub *client.Hub) error {
+				root, err := grow(ctx, hub, kube.ObjectKey{Namespace: f.Namespace, Name: args[0]})
+				if err != nil {
+					return err
+				}
+				return root.write(f.Out)
+			})
+		},
+	}
+	f.AddNamespaceFlag(cmd)
+	return cmd
+}
+
+// node is a part of a cluster.
+type node struct {
+	name     string
+	state    string
+	message  string
+	children []*node
+}
+
+// write draws the tree: a line for each part, what it is, how it does, and why.
+func (n *node) write(out io.Writer) error {
+	var b strings.Builder
+	width := n.width(0)
+	n.draw(&b, "", "", width)
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func (n *node) width(depth int) int {
+	widest := 3*depth + len(n.name)
+	for _, c := range n.children {
+		widest = max(widest, c.width(depth+1))
+	}
+	return widest
+}
+
+func (n *node) draw(b *strings.Builder, first, rest string, width int) {
+	line := fmt.Sprintf("%s%s", first, n.name)
+	pad := strings.Repeat(" ", max(0, width-len([]rune(line))))
+	fmt.Fprintln(b, strings.TrimRight(fmt.Sprintf("%s%s   %-12s %s", line, pad, n.state, n.message), " "))
+	for i, c := range n.children {
+		if i == len(n.children)-1 {
+			c.draw(b, rest+"└─ ", rest+"   ", width)
+			continue
+		}
+		c.draw(b, rest+"├─ ", rest+"│  ", width)
+	}
+}
+
+// grow reads a cluster and what it is made of.
+func grow(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (*node, error) {
+	cluster, err := find(ctx, hub, key)
+	if err != nil {
+		return nil, err
+	}
+	of := []kube.ListOption{kube.InNamespace(key.Namespace), kube.MatchingLabels{"cluster.x-k8s.io/cluster-name": key.Name}}
+	deployments, err := list(ctx, hub, kind("MachineDeployment"), of...)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := list(ctx, hub, kind("Machine"), of...)
+	if err != nil {
+		return nil, err
+	}
+	root := clusterNode(cluster)
+	for _, part := range []struct{ ref, condition string }{{"infrastructureRef", "Ready"}, {"controlPlaneRef", "Available"}} {
+		n, err := refNode(ctx, hub, cluster, part.ref, part.condition)
+		if err != nil {
+			return nil, err
+		}
+		if n != nil {
+			root.children = append(root.children, n)
+		}
+	}
+	root.children = append(root.children, workerNodes(deployments, machines)...)
+	member := &v1alpha1.MemberCluster{}
+	if err := hub.Get(ctx, kube.ObjectKey{Name: key.Name}, member); kube.IgnoreNotFound(err) != nil {
+		return nil, err
+	}
+	if member.Annotations[v1alpha1.ManagedAnnotation] == key.Namespace+"/"+key.Name {
+		root.children = append(root.children, memberNode(member))
+	}
+	return root, nil
+}
+
+func clusterNode(c *unstructured.Unstructured) *node {
+	available := conditionOf(c, "Available")
+	n := &node{name: "Cluster " + c.GetNamespace() + "/" + c.GetName(), state: text(c, "status", "phase"), message: available.message}
+	if available.status == "True" {
+		n.state, n.message = "Available", fmt.Sprintf("Kubernetes %s, class %s", text(c, "spec", "topology", "version"), text(c, "spec", "topology", "classRef", "name"))
+	}
+	if c.GetDeletionTimestamp() != nil {
+		n.state, n.message = "Deleting", blocked(c)
+	}
+	return n
+}
+
+// refNode returns what a Cluster refers to, nil when it refers to nothing yet.
+func refNode(ctx context.Context, hub kube.Reader, c *unstructured.Unstructured, ref, saying string) (*node, error) {
+	kindName, name := text(c, "spec", ref, "kind"), text(c, "spec", ref, "name")
+	if name == "" {
+		return nil, nil
+	}
+	o := &unstructured.Unstructured{}
+	group := text(c, "spec", ref, "apiGroup")
+	o.SetGroupVersionKind(schema.GroupVersionKind{Group: group, Version: versionOf(ctx, hub, group, kindName), Kind: kindName})
+	err := hub.Get(ctx, kube.ObjectKey{Namespace: c.GetNamespace(), Name: name}, o)
+	if kube.IgnoreNotFound(err) != nil && !meta.IsNoMatchError(err) {
+		return nil, err
+	}
+	if err != nil {
+		return &node{name: kindName + " " + name, state: "Missing"}, nil
+	}
+	said := conditionOf(o, saying)
+	return &node{name: kindName + " " + name, state: stateOf(o, saying, said.status), message: said.message}, nil
+}
+
+// versionOf returns the version of a provider's kind that keeps the newest contract, as its CRD says.
+func versionOf(ctx context.Context, hub kube.Reader, group, kindName string) string {
+	crd := &unstructured.Unstructured{}
+	crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+	plural, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: group, Version: "v1", Kind: kindName})
+	if hub.Get(ctx, kube.ObjectKey{Name: plural.Resource + "." + group}, crd) == nil {
+		for _, contract := range []string{"cluster.x-k8s.io/v1beta2", "cluster.x-k8s.io/v1beta1"} {
+			if versions := strings.Split(crd.GetLabels()[contract], "_"); versions[0] != "" {
+				return versions[len(versions)-1]
+			}
+		}
+	}
+	return "v1beta2"
+}
+
+func stateOf(o *unstructured.Unstructured, saying, status string) string {
+	switch {
+	case o.GetDeletionTimestamp() != nil:
+		return "Deleting"
+	case status == "True":
+		return saying
+	}
+	return "Not" + saying
+}
+
+func workerNodes(deployments, machines []unstructured.Unstructured) []*node {
+	var nodes []*node
+	for _, d := range deployments {
+		n := &node{
+			name:  "MachineDeployment " + d.GetName(),
+			state: fmt.Sprintf("%d/%d", number(&d, "status", "availableReplicas"), number(&d, "spec", "replicas")),
+		}
+		if c := conditionOf(&d, "Available"); c.status != "True" {
+			n.message = c.message
+		}
+		for _, m := range machines {
+			if m.GetLabels()["cluster.x-k8s.io/deployment-name"] == d.GetName() {
+				n.children = append(n.children, machineNode(&m))
+			}
+		}
+		nodes = append(nodes, n)
+	}
+	for _, m := range machines {
+		if m.GetLabels()["cluster.x-k8s.io/deployment-name"] == "" {
+			nodes = append(nodes, machineNode(&m))
+		}
+	}
+	return nodes
+}
+
+func machineNode(m *unstructured.Unstructured) *node {
+	n := &node{name: "Machine " + m.GetName(), state: text(m, "status", "phase")}
+	if c := conditionOf(m, "Ready"); c.status != "True" {
+		n.message = c.message
+	}
+	if c := conditionOf(m, "Deleting"); c.status == "True" {
+		n.message = c.message
+	}
+	return n
+}
+
+func memberNode(member *v1alpha1.MemberCluster) *node {
+	n := &node{name: "MemberCluster " + member.Name, state: "NotConnected"}
+	if c := meta.FindStatusCondition(member.Status.Conditions, v1alpha1.ConditionConnected); c != nil {
+		n.message = c.Message
+		if c.Status == "True" {
+			n.state = "Connected"
+		}
+	}
+	return n
+}

@@ -1,0 +1,272 @@
+package cluster
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// wish is what somebody wants of a new cluster.
+type wish struct {
+	namespace, name string
+	// class is the name of a ClusterClass, version a Kubernetes such as 1.36 (empty: the newest).
+	class, version string
+	workers        int
+	labels         map[string]string
+	// pods and services are ranges of addresses; empty ones are chosen.
+	pods, services string
+}
+
+// seen is what there is on the hub when a cluster is wished for.
+type seen struct {
+	// classes are the ClusterClasses in the hub's namespace and in that of the wish.
+	classes []unstructured.Unstructured
+	// clusters are all Clusters.
+	clusters []unstructured.Unstructured
+	// places are the HostedClusters: clusters on the hub's machine, and their addresses.
+	places []unstructured.Unstructured
+	// member is what the fleet has under the name, nil for nothing.
+	member *v1alpha1.MemberCluster
+}
+
+// order is what a wish comes to.
+type order struct {
+	wish
+	classNamespace string
+	// workerClass is that of the machines.
+	workerClass string
+}
+
+const (
+	// poolName is that of a cluster's first machines.
+	poolName = "workers"
+	// maxLocalName is how long the name of a cluster on the hub's machine may be: links and namespaces are called so.
+	maxLocalName = 40
+)
+
+var versionForm = regexp.MustCompile(`^v?1\.[0-9]+(\.[0-9]+(-[0-9A-Za-z.+-]+)?)?$`)
+
+// preflight says what is in the way of a wish, all of it, and otherwise what to order.
+func preflight(w wish, s seen) (order, error) {
+	o := order{wish: w}
+	problems := []error{checkName(w, s), checkRanges(w, s)}
+	class, err := chooseClass(w, s.classes)
+	if err != nil {
+		return o, errors.Join(append(problems, err)...)
+	}
+	o.classNamespace = class.GetNamespace()
+	o.version, err = chooseVersion(w, class)
+	problems = append(problems, err)
+	o.workerClass, err = chooseWorkers(w, class)
+	return o, errors.Join(append(problems, err)...)
+}
+
+func checkName(w wish, s seen) error {
+	switch {
+	case !v1alpha1.ValidClusterName(v1alpha1.ClusterName(w.name)):
+		return fmt.Errorf("name %q: lower case letters, digits and '-', at most 63 characters, with a letter or digit at both ends", w.name)
+	case w.class == v1alpha1.LocalProvider && len(w.name) > maxLocalName:
+		return fmt.Errorf("name %q: of a cluster on the hub's machine it has at most %d characters", w.name, maxLocalName)
+	}
+	for _, other := range s.clusters {
+		if other.GetName() == w.name {
+			return fmt.Errorf("the name %q is taken by the Cluster of that name in namespace %s: `umbel cluster describe %s -n %s` shows it; take another name",
+				w.name, other.GetNamespace(), w.name, other.GetNamespace())
+		}
+	}
+	if s.member != nil {
+		return fmt.Errorf("the name %q is taken by a cluster that is attached to the fleet: take another name, or `umbel leave %s` first", w.name, w.name)
+	}
+	return nil
+}
+
+func chooseClass(w wish, classes []unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	var names []string
+	var chosen *unstructured.Unstructured
+	for i, c := range classes {
+		names = append(names, c.GetName())
+		if c.GetName() == w.class && (chosen == nil || c.GetNamespace() == w.namespace) {
+			chosen = &classes[i]
+		}
+	}
+	slices.Sort(names)
+	switch {
+	case chosen != nil:
+		return chosen, nil
+	case w.class == v1alpha1.LocalProvider:
+		return nil, fmt.Errorf("class %q is not there: `umbel provider add %s` brings it, and takes some seconds", w.class, v1alpha1.LocalProvider)
+	case len(names) == 0:
+		return nil, fmt.Errorf("class %q is not there, and no other ClusterClass in the namespaces %s and %s", w.class, w.namespace, v1alpha1.SystemNamespace)
+	}
+	return nil, fmt.Errorf("class %q is not there: there are %s", w.class, strings.Join(slices.Compact(names), ", "))
+}
+
+// chooseVersion returns the newest version of a class that the wish can mean.
+func chooseVersion(w wish, class *unstructured.Unstructured) (string, error) {
+	has, _, _ := unstructured.NestedStringSlice(class.Object, "spec", "kubernetesVersions") // from the older to the newer
+	wanted := "v" + strings.TrimPrefix(w.version, "v")
+	if w.version != "" && !versionForm.MatchString(w.version) {
+		return "", fmt.Errorf("version %q is none of Kubernetes: such as 1.36, or v1.36.2", w.version)
+	}
+	if len(has) == 0 {
+		if strings.Count(wanted, ".") < 2 {
+			return "", fmt.Errorf("class %q does not say which versions it has: give one in full, such as --version v1.36.2", w.class)
+		}
+		return wanted, nil
+	}
+	if w.version == "" {
+		return has[len(has)-1], nil
+	}
+	for _, version := range slices.Backward(has) {
+		if version == wanted || strings.HasPrefix(version, wanted+".") {
+			return version, nil
+		}
+	}
+	return "", fmt.Errorf("kubernetes %s is not to be had with class %q, which has %s", wanted, w.class, strings.Join(has, ", "))
+}
+
+// chooseWorkers returns the class of a cluster's machines: the first one.
+func chooseWorkers(w wish, class *unstructured.Unstructured) (string, error) {
+	pools, _, _ := unstructured.NestedSlice(class.Object, "spec", "workers", "machineDeployments")
+	if w.workers < 0 {
+		return "", fmt.Errorf("workers is %d: 0 or more", w.workers)
+	}
+	if len(pools) == 0 {
+		if w.workers > 0 {
+			return "", fmt.Errorf("class %q has no machines: make the cluster with --workers 0", w.class)
+		}
+		return "", nil
+	}
+	pool, _ := pools[0].(map[string]any)
+	name, _ := pool["class"].(string)
+	return name, nil
+}
+
+// checkRanges refuses addresses that another cluster has.
+func checkRanges(w wish, s seen) error {
+	var problems []error
+	taken := rangesOf(s)
+	for _, own := range []struct{ what, text string }{{"pods", w.pods}, {"services", w.services}} {
+		if own.text == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(own.text)
+		if err != nil || prefix != prefix.Masked() {
+			problems = append(problems, fmt.Errorf("--%s %q is no network: write its first address and its size, such as 10.64.0.0/16", own.what, own.text))
+			continue
+		}
+		for _, other := range taken {
+			if other.prefix.Overlaps(prefix) {
+				problems = append(problems, fmt.Errorf("--%s %s overlaps %s, which is %s: take another", own.what, prefix, other.prefix, other.of))
+				break
+			}
+		}
+		taken = append(taken, occupied{prefix, "asked for as the " + own.what + " of this cluster"})
+	}
+	return errors.Join(problems...)
+}
+
+// occupied is a range that somebody has.
+type occupied struct {
+	prefix netip.Prefix
+	of     string
+}
+
+// rangesOf returns the addresses of the clusters that there are.
+func rangesOf(s seen) []occupied {
+	var all []occupied
+	add := func(text, of string) {
+		if prefix, err := netip.ParsePrefix(text); err == nil {
+			all = append(all, occupied{prefix, of})
+		}
+	}
+	for _, c := range s.clusters {
+		for _, what := range []string{"pods", "services"} {
+			blocks, _, _ := unstructured.NestedStringSlice(c.Object, "spec", "clusterNetwork", what, "cidrBlocks")
+			for _, block := range blocks {
+				add(block, fmt.Sprintf("the %s of cluster %s", what, c.GetName()))
+			}
+		}
+	}
+	for _, p := range s.places {
+		name := cmp.Or(p.GetLabels()["cluster.x-k8s.io/cluster-name"], p.GetName())
+		for _, what := range []string{"pods", "services"} {
+			add(text(&p, "status", what), fmt.Sprintf("the %s of cluster %s", what, name))
+		}
+	}
+	return all
+}
+
+// object returns the Cluster that is ordered.
+func (o order) object() *unstructured.Unstructured {
+	labels := map[string]any{}
+	for k, v := range o.labels {
+		labels[k] = v
+	}
+	topology := map[string]any{
+		"classRef": map[string]any{"name": o.class, "namespace": o.classNamespace},
+		"version":  o.version,
+	}
+	if o.workerClass != "" {
+		topology["workers"] = map[string]any{"machineDeployments": []any{
+			map[string]any{"class": o.workerClass, "name": poolName, "replicas": int64(o.workers)},
+		}}
+	}
+	spec := map[string]any{"topology": topology}
+	network := map[string]any{}
+	for what, block := range map[string]string{"pods": o.pods, "services": o.services} {
+		if block != "" {
+			network[what] = map[string]any{"cidrBlocks": []any{block}}
+		}
+	}
+	if len(network) > 0 {
+		spec["clusterNetwork"] = network
+	}
+	metadata := map[string]any{
+		"name": o.name, "namespace": o.namespace, "annotations": map[string]any{v1alpha1.JoinAnnotation: "true"},
+	}
+	if len(labels) > 0 {
+		metadata["labels"] = labels
+	}
+	cluster := &unstructured.Unstructured{Object: map[string]any{"metadata": metadata, "spec": spec}}
+	cluster.SetGroupVersionKind(kind("Cluster"))
+	return cluster
+}
+
+// pools returns the names of a cluster's pools of machines, and how many each has.
+func pools(cluster *unstructured.Unstructured) (names []string, replicas map[string]int64) {
+	replicas = map[string]int64{}
+	all, _, _ := unstructured.NestedSlice(cluster.Object, "spec", "topology", "workers", "machineDeployments")
+	for _, one := range all {
+		pool, _ := one.(map[string]any)
+		name, _ := pool["name"].(string)
+		n, _ := pool["replicas"].(int64)
+		names, replicas[name] = append(names, name), n
+	}
+	return names, replicas
+}
+
+// choosePool returns the place of a pool among those of a cluster. No name means the only one.
+func choosePool(cluster *unstructured.Unstructured, name string) (int, error) {
+	names, _ := pools(cluster)
+	i := slices.Index(names, name)
+	switch {
+	case len(names) == 0:
+		return 0, fmt.Errorf("cluster %q has no machines of its own: it was made without, or without a class", cluster.GetName())
+	case name == "" && len(names) == 1:
+		return 0, nil
+	case name == "":
+		return 0, fmt.Errorf("cluster %q has the pools %s: say which one with --pool", cluster.GetName(), strings.Join(names, ", "))
+	case i < 0:
+		return 0, fmt.Errorf("cluster %q has no pool %q: it has %s", cluster.GetName(), name, strings.Join(names, ", "))
+	}
+	return i, nil
+}

@@ -1,0 +1,182 @@
+package cluster
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+func object(kindName, namespace, name string, content map[string]any) unstructured.Unstructured {
+	o := unstructured.Unstructured{Object: content}
+	o.SetGroupVersionKind(kind(kindName))
+	o.SetNamespace(namespace)
+	o.SetName(name)
+	return o
+}
+
+func classWith(name string, pools []any, versions ...any) unstructured.Unstructured {
+	return object("ClusterClass", v1alpha1.SystemNamespace, name, map[string]any{"spec": map[string]any{
+		"kubernetesVersions": versions, "workers": map[string]any{"machineDeployments": pools},
+	}})
+}
+
+// hubHas is a hub with two classes, a cluster, and its place on the hub's machine.
+func hubHas() seen {
+	worker := []any{map[string]any{"class": "worker"}}
+	return seen{
+		classes: []unstructured.Unstructured{
+			classWith("local", worker, "v1.35.2", "v1.36.1", "v1.36.3"), classWith("any", worker), classWith("bare", nil, "v1.36.3"),
+		},
+		clusters: []unstructured.Unstructured{object("Cluster", "team", "one", map[string]any{"spec": map[string]any{"clusterNetwork": map[string]any{
+			"pods": map[string]any{"cidrBlocks": []any{"10.20.0.0/16"}},
+		}}})},
+		places: []unstructured.Unstructured{object("HostedCluster", "team", "one-abc", map[string]any{"status": map[string]any{"pods": "10.20.0.0/16", "services": "10.130.0.0/16"}})},
+	}
+}
+
+func TestPreflight(t *testing.T) {
+	for _, c := range []struct {
+		reason  string
+		wish    wish
+		member  bool
+		version string   // that is ordered
+		want    []string // parts of the error; none when nothing is in the way
+	}{
+		{"the newest", wish{name: "dev", class: "local", workers: 1}, false, "v1.36.3", nil},
+		{"the newest of a minor", wish{name: "dev", class: "local", version: "1.35"}, false, "v1.35.2", nil},
+		{"of 1.36, and not of 1.3", wish{name: "dev", class: "local", version: "1.3"}, false, "", []string{"kubernetes v1.3 is not to be had", "v1.35.2, v1.36.1, v1.36.3"}},
+		{"a version in full", wish{name: "dev", class: "local", version: "v1.36.1"}, false, "v1.36.1", nil},
+		{"a version that is none", wish{name: "dev", class: "local", version: "latest"}, false, "", []string{`version "latest" is none`}},
+		{"a class that does not say", wish{name: "dev", class: "any", version: "1.36"}, false, "", []string{"give one in full"}},
+		{"a class that does not say, in full", wish{name: "dev", class: "any", version: "1.36.2"}, false, "v1.36.2", nil},
+		{"no such class", wish{name: "dev", class: "aws"}, false, "", []string{`class "aws" is not there: there are any, bare, local`}},
+		{"no machines", wish{name: "dev", class: "bare", workers: 1}, false, "", []string{"has no machines"}},
+		{"no machines wanted", wish{name: "dev", class: "bare"}, false, "v1.36.3", nil},
+		{"fewer than none", wish{name: "dev", class: "local", workers: -1}, false, "", []string{"workers is -1"}},
+		{"a Cluster's name", wish{name: "one", class: "local"}, false, "", []string{"taken by the Cluster of that name in namespace team"}},
+		{"a member's name", wish{name: "dev", class: "local"}, true, "", []string{"attached to the fleet"}},
+		{"capitals", wish{name: "Dev", class: "local"}, false, "", []string{`name "Dev"`}},
+		{"too long for a link", wish{name: strings.Repeat("x", 41), class: "local"}, false, "", []string{"at most 40"}},
+		{"as long elsewhere", wish{name: strings.Repeat("x", 41), class: "any", version: "1.36.2"}, false, "v1.36.2", nil},
+		{"addresses of its own", wish{name: "dev", class: "local", pods: "10.30.0.0/16", services: "10.31.0.0/16"}, false, "v1.36.3", nil},
+		{"another one's pods", wish{name: "dev", class: "local", pods: "10.20.4.0/24"}, false, "", []string{"--pods 10.20.4.0/24 overlaps 10.20.0.0/16, which is the pods of cluster one"}},
+		{"a place's services", wish{name: "dev", class: "local", services: "10.128.0.0/9"}, false, "", []string{"overlaps 10.130.0.0/16"}},
+		{"its own", wish{name: "dev", class: "local", pods: "10.30.0.0/16", services: "10.30.0.0/20"}, false, "", []string{"the pods of this cluster"}},
+		{"no network", wish{name: "dev", class: "local", pods: "10.30.1.0/16"}, false, "", []string{"is no network"}},
+		{"all that is in the way", wish{name: "one", class: "local", version: "1.2", pods: "x"}, false, "", []string{"is taken", "not to be had", "is no network"}},
+	} {
+		s := hubHas()
+		if c.member {
+			s.member = &v1alpha1.MemberCluster{}
+		}
+		c.wish.namespace = "default"
+		got, err := preflight(c.wish, s)
+		if (err == nil) != (c.want == nil) || err == nil && got.version != c.version {
+			t.Errorf("%s: got %q, %v, want %q", c.reason, got.version, err, c.version)
+		}
+		for _, part := range c.want {
+			if err == nil || !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: got %v, want %q", c.reason, err, part)
+			}
+		}
+	}
+	_, err := preflight(wish{name: "dev", namespace: "default", class: "local"}, seen{})
+	if err == nil || !strings.Contains(err.Error(), "`umbel provider add local` brings it") {
+		t.Errorf("without any class: got %v", err)
+	}
+}
+
+func TestTheClusterThatIsOrdered(t *testing.T) {
+	o, err := preflight(wish{namespace: "team", name: "dev", class: "local", version: "1.36", workers: 2, labels: map[string]string{"env": "dev"}, pods: "10.30.0.0/16"}, hubHas())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster",
+		"metadata": map[string]any{
+			"namespace": "team", "name": "dev", "labels": map[string]any{"env": "dev"}, "annotations": map[string]any{"umbel.dev/join": "true"},
+		},
+		"spec": map[string]any{
+			"clusterNetwork": map[string]any{"pods": map[string]any{"cidrBlocks": []any{"10.30.0.0/16"}}},
+			"topology": map[string]any{
+				"classRef": map[string]any{"name": "local", "namespace": "umbel-system"}, "version": "v1.36.3",
+				"workers": map[string]any{"machineDeployments": []any{map[string]any{"class": "worker", "name": "workers", "replicas": int64(2)}}},
+			},
+		},
+	}
+	if diff := cmp.Diff(want, o.object().Object); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestChoosePool(t *testing.T) {
+	with := func(names ...string) *unstructured.Unstructured {
+		var all []any
+		for _, name := range names {
+			all = append(all, map[string]any{"name": name, "replicas": int64(1)})
+		}
+		o := object("Cluster", "default", "dev", map[string]any{"spec": map[string]any{"topology": map[string]any{"workers": map[string]any{"machineDeployments": all}}}})
+		return &o
+	}
+	for _, c := range []struct {
+		reason  string
+		cluster *unstructured.Unstructured
+		pool    string
+		want    int
+		err     string
+	}{
+		{"the only one", with("a"), "", 0, ""},
+		{"the second", with("a", "b"), "b", 1, ""},
+		{"which?", with("a", "b"), "", 0, "has the pools a, b"},
+		{"none of that name", with("a"), "b", 0, `no pool "b"`},
+		{"none at all", with(), "", 0, "no machines of its own"},
+	} {
+		got, err := choosePool(c.cluster, c.pool)
+		if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: got %d, %v, want %d, %q", c.reason, got, err, c.want, c.err)
+		}
+	}
+}
+
+func TestTheTree(t *testing.T) {
+	said := func(kind, status, message string) []any {
+		return []any{map[string]any{"type": kind, "status": status, "message": message}}
+	}
+	cluster := object("Cluster", "default", "dev", map[string]any{
+		"spec":   map[string]any{"topology": map[string]any{"version": "v1.36.3", "classRef": map[string]any{"name": "local"}}},
+		"status": map[string]any{"phase": "Provisioned", "conditions": said("Available", "False", "* WorkersAvailable: 1 of 2\n  * Machine dev-b is not there")},
+	})
+	root := clusterNode(&cluster)
+	deployment := object("MachineDeployment", "default", "dev-workers", map[string]any{
+		"spec": map[string]any{"replicas": int64(2)}, "status": map[string]any{"availableReplicas": int64(1), "conditions": said("Available", "False", "1 available replicas, at least 2 required")},
+	})
+	var machines []unstructured.Unstructured
+	for name, status := range map[string]string{"dev-a": "True", "dev-b": "False"} {
+		m := object("Machine", "default", name, map[string]any{"status": map[string]any{"phase": "Running", "conditions": said("Ready", status, "* NodeHealthy: the kubelet stopped posting")}})
+		m.SetLabels(map[string]string{"cluster.x-k8s.io/deployment-name": "dev-workers"})
+		machines = append(machines, m)
+	}
+	if machines[0].GetName() != "dev-a" {
+		machines[0], machines[1] = machines[1], machines[0]
+	}
+	root.children = append(root.children, &node{name: "HostedControlPlane dev-x", state: "Available", message: "its API serves"})
+	root.children = append(root.children, workerNodes([]unstructured.Unstructured{deployment}, machines)...)
+	var got bytes.Buffer
+	if err := root.write(&got); err != nil {
+		t.Fatal(err)
+	}
+	const want = `Cluster default/dev                Provisioned  WorkersAvailable: 1 of 2 Machine dev-b is not there
+├─ HostedControlPlane dev-x        Available    its API serves
+└─ MachineDeployment dev-workers   1/2          1 available replicas, at least 2 required
+   ├─ Machine dev-a                Running
+   └─ Machine dev-b                Running      NodeHealthy: the kubelet stopped posting
+`
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,74 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/cli/span"
+)
+
+// scaleOptions are the arguments of `umbel cluster scale`.
+type scaleOptions struct {
+	*client.Factory
+	name, pool string
+	workers    int
+	timeout    time.Duration
+}
+
+func newScaleCmd(f *client.Factory) *cobra.Command {
+	o := &scaleOptions{Factory: f}
+	cmd := &cobra.Command{
+		Use:   "scale NAME --workers NUMBER",
+		Short: "Give a cluster more machines, or fewer",
+		Long: "Give a cluster more machines, or fewer, and return when it has them.\n\n" +
+			"A machine that goes is drained first, as the PodDisruptionBudgets of its pods allow.",
+		Example:           "  umbel cluster scale dev --workers 3",
+		Args:              exit.Takes("NAME"),
+		ValidArgsFunction: complete(f),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.name = args[0]
+			if o.workers < 0 {
+				return exit.Usagef("--workers is %d: 0 or more", o.workers)
+			}
+			return f.OnHub(cmd.Context(), o.run)
+		},
+	}
+	f.AddNamespaceFlag(cmd)
+	cmd.Flags().IntVar(&o.workers, "workers", 1, "`NUMBER` of machines")
+	cmd.Flags().StringVar(&o.pool, "pool", "", "`POOL` of machines, where there are several")
+	_ = cmd.MarkFlagRequired("workers")                                 // it fails for a flag that does not exist only
+	_ = cmd.RegisterFlagCompletionFunc("pool", cobra.NoFileCompletions) // likewise
+	o.timeout = 5 * time.Minute
+	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` to wait for the machines")
+	return cmd
+}
+
+func (o *scaleOptions) run(ctx context.Context, hub *client.Hub) error {
+	key := kube.ObjectKey{Namespace: o.Namespace, Name: o.name}
+	cluster, err := find(ctx, hub, key)
+	if err != nil {
+		return err
+	}
+	i, err := choosePool(cluster, o.pool)
+	if err != nil {
+		return err
+	}
+	// The version of what was read is tested: the pools might be others by now.
+	patch := fmt.Sprintf(`[{"op":"test","path":"/metadata/resourceVersion","value":%q},{"op":"add","path":"/spec/topology/workers/machineDeployments/%d/replicas","value":%d}]`,
+		cluster.GetResourceVersion(), i, o.workers)
+	if err := hub.Patch(ctx, cluster, kube.RawPatch("application/json-patch+json", []byte(patch))); err != nil {
+		return fmt.Errorf("scaling cluster %s: %w", o.name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	view := progress.On(o.Streams, o.Now)
+	defer view.Close()
+	return follow(ctx, hub, view, key, workersStage)
+}

@@ -1,0 +1,117 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/progress"
+)
+
+// stage is one step of the way to a cluster: what it is called, and how far it is.
+type stage struct {
+	name string
+	// reached says whether it is, and otherwise what is known of it.
+	reached func(cluster *unstructured.Unstructured) (bool, string)
+}
+
+var (
+	placeStage = stage{"infrastructure", func(c *unstructured.Unstructured) (bool, string) {
+		done, _, _ := unstructured.NestedBool(c.Object, "status", "initialization", "infrastructureProvisioned")
+		if reconciled := conditionOf(c, "TopologyReconciled"); reconciled.status == "False" {
+			return done, reconciled.message
+		}
+		return done, conditionOf(c, "InfrastructureReady").message
+	}}
+	planeStage = stage{"control plane", func(c *unstructured.Unstructured) (bool, string) {
+		done, _, _ := unstructured.NestedBool(c.Object, "status", "initialization", "controlPlaneInitialized")
+		return done, conditionOf(c, "ControlPlaneAvailable").message
+	}}
+	workersStage = stage{"machines", func(c *unstructured.Unstructured) (bool, string) {
+		_, replicas := pools(c)
+		var wanted int64
+		for _, n := range replicas {
+			wanted += n
+		}
+		has, there := number(c, "status", "workers", "availableReplicas"), number(c, "status", "workers", "replicas")
+		return has == wanted && there == wanted, fmt.Sprintf("%d of %d are available", has, wanted)
+	}}
+)
+
+// follow shows how a cluster comes to be, until it is through all stages.
+func follow(ctx context.Context, hub *client.Hub, view *progress.View, key kube.ObjectKey, stages ...stage) error {
+	for _, s := range stages {
+		err := view.Run(key.Name+": "+s.name, func(step *progress.Step) error {
+			return until(ctx, func(ctx context.Context) (bool, string, error) {
+				cluster, err := find(ctx, hub, key)
+				if err != nil {
+					return false, "", err
+				}
+				done, said := s.reached(cluster)
+				step.Note("%s", said)
+				return done, said, nil
+			})
+		})
+		if err != nil {
+			return fmt.Errorf("cluster %s is not as it is to be: %s: %w; it goes on by itself, and `umbel cluster describe %s -n %s` shows how far it is",
+				key.Name, s.name, err, key.Name, key.Namespace)
+		}
+	}
+	return nil
+}
+
+// joined waits until the cluster is connected as a member.
+func joined(ctx context.Context, hub *client.Hub, view *progress.View, name string) error {
+	return view.Run(name+": member of the fleet", func(step *progress.Step) error {
+		return until(ctx, func(ctx context.Context) (bool, string, error) {
+			member := &v1alpha1.MemberCluster{}
+			err := hub.Get(ctx, kube.ObjectKey{Name: name}, member)
+			if apierrors.IsNotFound(err) {
+				return false, "the fleet does not know it yet", nil
+			}
+			if err != nil {
+				return false, "", err
+			}
+			connected := meta.FindStatusCondition(member.Status.Conditions, v1alpha1.ConditionConnected)
+			if connected == nil {
+				return false, "its agent has not come yet", nil
+			}
+			step.Note("%s", connected.Message)
+			return meta.IsStatusConditionTrue(member.Status.Conditions, v1alpha1.ConditionConnected), connected.Message, nil
+		})
+	})
+}
+
+// until asks again and again until it is so. When ctx ends, the error says what was known last.
+func until(ctx context.Context, is func(context.Context) (bool, string, error)) error {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	said := ""
+	for {
+		done, now, err := is(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			return err
+		case err == nil && done:
+			return nil
+		case err == nil:
+			said = now
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return fmt.Errorf("not in time: %s", said)
+			}
+			return ctx.Err()
+		}
+	}
+}

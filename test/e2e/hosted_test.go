@@ -1,0 +1,177 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"umbel.dev/umbel/internal/hub"
+	"umbel.dev/umbel/internal/lifecycle/local"
+	"umbel.dev/umbel/test/rig"
+)
+
+// TestClustersByClusterAPI is the runbook docs/operate/clusters.md: the hub makes a cluster on its own machine, by its ClusterClass;
+// it joins, a pod runs on it, it grows; and when it is deleted nothing of it is left. In the middle of making it the provider dies.
+func TestClustersByClusterAPI(t *testing.T) {
+	if err := local.CheckNodes(); err != nil {
+		t.Fatal(err)
+	}
+	s := newStory(t, "--cluster", "edge", "--example=none")
+	page := runbook(t, "clusters.md")
+	run := func(containing string) string {
+		t.Helper()
+		for _, command := range page {
+			if strings.Contains(command, containing) {
+				return s.shell(command)
+			}
+		}
+		t.Fatalf("no command of docs/operate/clusters.md has %q in it", containing)
+		return ""
+	}
+	if _, err := s.Umbel(t.Context(), "cluster", "create", "dev"); err == nil || !strings.Contains(err.Error(), "umbel provider add local") {
+		t.Errorf("without a provider: got %v", err)
+	}
+	run("provider add local")
+	s.eventually("the class is there", func(ctx context.Context) error {
+		out, err := s.Umbel(ctx, "cluster", "create", "dev", "--dry-run")
+		if err == nil && !strings.Contains(out, "kind: Cluster") {
+			err = fmt.Errorf("it says %s", out)
+		}
+		return err
+	})
+	for name, want := range map[string]string{
+		"edge": "attached to the fleet", "dev --class nope": "there are local", "dev --version 1.35": "is not to be had", "dev --pods=10.9.9.9/16": "is no network",
+	} {
+		if _, err := s.Umbel(t.Context(), append([]string{"cluster", "create"}, strings.Fields(name)...)...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("cluster create %s: got %v, want %q", name, err, want)
+		}
+	}
+
+	made := make(chan error, 1)
+	begun := time.Now()
+	go func() {
+		_, err := s.Shell(t.Context(), line(page, "cluster create dev"))
+		made <- err
+	}()
+	s.eventually("its control plane is begun", func(context.Context) error {
+		_, err := os.Stat(filepath.Join(s.Home, "local", "dev", "machine.json"))
+		return err
+	})
+	s.killProvider()
+	if err := <-made; err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("made in %s, though its provider was killed meanwhile", time.Since(begun).Round(100*time.Millisecond))
+	if out := run("cluster describe dev"); !strings.Contains(out, "MemberCluster dev") || !strings.Contains(out, "Connected") {
+		t.Errorf("the tree of the cluster is\n%s", out)
+	}
+	if out := s.umbel("get", "clusters", "-o", "wide"); strings.Count(out, "managed") != 1 || strings.Count(out, "attached") != 1 || !strings.Contains(out, "env=dev") {
+		t.Errorf("which is which?\n%s", out)
+	}
+	s.runsAPod("dev")
+	run("cluster scale dev")
+	if out := s.umbel("kubectl", "dev", "--", "get", "nodes", "--no-headers"); strings.Count(out, " Ready ") != 2 {
+		t.Errorf("with two machines it has the nodes\n%s", out)
+	}
+
+	begun = time.Now()
+	run("cluster delete dev")
+	t.Logf("ended in %s", time.Since(begun).Round(100*time.Millisecond))
+	s.nothingLeft()
+	run("provider remove local")
+}
+
+func line(page []string, containing string) string {
+	for _, command := range page {
+		if strings.Contains(command, containing) {
+			return command
+		}
+	}
+	return "false"
+}
+
+// killProvider kills the process of the Provider local, and waits until there is another one.
+func (s *story) killProvider() {
+	s.Helper()
+	pids, err := s.Processes(s.Home, "provider", "serve")
+	if err != nil || len(pids) != 1 {
+		s.Fatalf("the provider runs as %v (%v)", pids, err)
+	}
+	process, err := os.FindProcess(pids[0])
+	if err == nil {
+		err = process.Kill()
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.eventually("the provider is back", func(context.Context) error {
+		again, err := s.Processes(s.Home, "provider", "serve")
+		if err == nil && (len(again) != 1 || again[0] == pids[0]) {
+			err = fmt.Errorf("it runs as %v", again)
+		}
+		return err
+	})
+}
+
+// runsAPod runs a pod on a cluster, of an image that every node has.
+func (s *story) runsAPod(cluster string) {
+	s.Helper()
+	raw, err := yaml.Marshal(&corev1.Pod{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "here"},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "pause", Image: "registry.umbel.dev/pause:v1"}}},
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+	file := filepath.Join(s.TempDir(), "pod.yaml")
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		s.Fatal(err)
+	}
+	s.eventually("the pod can be made", func(ctx context.Context) error { // its namespace's account may take a moment
+		_, err := s.Umbel(ctx, "kubectl", cluster, "--", "apply", "-f", file)
+		return err
+	})
+	s.umbel("kubectl", cluster, "--", "wait", "pod/here", "--for=condition=Ready", "--timeout=60s")
+}
+
+// nothingLeft looks for what a deleted cluster dev may have left.
+func (s *story) nothingLeft() {
+	s.Helper()
+	if _, err := os.Stat(filepath.Join(s.Home, "local", "dev")); !errors.Is(err, os.ErrNotExist) {
+		s.Errorf("its folder is there (%v)", err)
+	}
+	if pids, err := s.Processes(filepath.Join(s.Home, "local", "dev")); err != nil || len(pids) > 0 {
+		s.Errorf("its processes are there: %v (%v)", pids, err)
+	}
+	namespaces, err := os.ReadDir("/run/netns")
+	if err != nil {
+		s.Fatal(err)
+	}
+	out := s.umbel("local", "list", "-o", "json")
+	bridge, _, _ := strings.Cut(strings.SplitN(out, `"namespace": "`, 2)[1], "-")
+	for _, n := range namespaces {
+		if strings.HasPrefix(n.Name(), bridge+"-dev-") {
+			s.Errorf("its namespace %s is there", n.Name())
+		}
+	}
+	for _, kind := range []string{"clusters.cluster.x-k8s.io", "machines.cluster.x-k8s.io", "localmachines", "hostedclusters", "hostedcontrolplanes", "secrets"} {
+		out := s.shell(rig.Binary("umbel-kube") + " kubectl --kubeconfig=" + hub.AdminKubeconfig(s.Home) + " get " + kind + " -n default -o name")
+		if strings.Contains(out, "dev") {
+			s.Errorf("its %s are there: %s", kind, out)
+		}
+	}
+	if out := s.umbel("get", "clusters", "-o", "name"); strings.Contains(out, "/dev") {
+		s.Errorf("the fleet has it still: %s", out)
+	}
+}
