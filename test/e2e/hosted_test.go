@@ -4,11 +4,13 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,7 +24,8 @@ import (
 )
 
 // TestClustersByClusterAPI is the runbook docs/operate/clusters.md: the hub makes a cluster on its own machine, by its ClusterClass;
-// it joins, a pod runs on it, it grows; and when it is deleted nothing of it is left. In the middle of making it the provider dies.
+// it joins, a pod runs on it, it comes back from a power cut with its data, it grows; and when it is deleted nothing of it is left. In
+// the middle of making it the provider dies.
 func TestClustersByClusterAPI(t *testing.T) {
 	if err := local.CheckNodes(); err != nil {
 		t.Fatal(err)
@@ -79,7 +82,10 @@ func TestClustersByClusterAPI(t *testing.T) {
 	if out := s.umbel("get", "clusters", "-o", "wide"); strings.Count(out, "managed") != 1 || strings.Count(out, "attached") != 1 || !strings.Contains(out, "env=dev") {
 		t.Errorf("which is which?\n%s", out)
 	}
-	s.runsAPod("dev")
+	s.runsAPod("dev", "before")
+	s.powerCut("dev")
+	s.runsAPod("dev", "after")
+	s.umbel("kubectl", "dev", "--", "get", "pod/before")
 	run("cluster scale dev")
 	if out := s.umbel("kubectl", "dev", "--", "get", "nodes", "--no-headers"); strings.Count(out, " Ready ") != 2 {
 		t.Errorf("with two machines it has the nodes\n%s", out)
@@ -124,11 +130,60 @@ func (s *story) killProvider() {
 	})
 }
 
+// powerCut kills all machines of a cluster at once, and waits until each is there again.
+func (s *story) powerCut(cluster string) {
+	s.Helper()
+	before, err := s.inits(s.ctx, cluster)
+	if err != nil || len(before) != 2 {
+		s.Fatalf("the machines of %s run as %v (%v)", cluster, before, err)
+	}
+	for _, pid := range before {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			s.Fatal(err)
+		}
+	}
+	s.eventually("its machines are back", func(ctx context.Context) error {
+		now, err := s.inits(ctx, cluster)
+		if err != nil {
+			return err
+		}
+		for i, pid := range now {
+			if pid == 0 || pid == before[i] {
+				return fmt.Errorf("they were %v, and are %v", before, now)
+			}
+		}
+		return nil
+	})
+}
+
+// inits returns the first processes of a cluster's machines, 0 for one that does not run; that of the control plane is first.
+func (s *story) inits(ctx context.Context, cluster string) ([]int, error) {
+	out, err := s.Umbel(ctx, "local", "list", "-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	var all []local.Cluster
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		return nil, err
+	}
+	for _, c := range all {
+		if c.Name != cluster {
+			continue
+		}
+		pids := []int{c.PID}
+		for _, m := range c.Machines {
+			pids = append(pids, m.PID)
+		}
+		return pids, nil
+	}
+	return nil, fmt.Errorf("there is no cluster %s", cluster)
+}
+
 // runsAPod runs a pod on a cluster, of an image that every node has.
-func (s *story) runsAPod(cluster string) {
+func (s *story) runsAPod(cluster, name string) {
 	s.Helper()
 	raw, err := yaml.Marshal(&corev1.Pod{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "here"},
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "pause", Image: "registry.umbel.dev/pause:v1"}}},
 	})
 	if err != nil {
@@ -142,7 +197,7 @@ func (s *story) runsAPod(cluster string) {
 		_, err := s.Umbel(ctx, "kubectl", cluster, "--", "apply", "-f", file)
 		return err
 	})
-	s.umbel("kubectl", cluster, "--", "wait", "pod/here", "--for=condition=Ready", "--timeout=60s")
+	s.umbel("kubectl", cluster, "--", "wait", "pod/"+name, "--for=condition=Ready", "--timeout=60s")
 }
 
 // nothingLeft looks for what a deleted cluster dev may have left.
