@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,7 +77,7 @@ func (o *createOptions) run(ctx context.Context, hub *client.Hub) error {
 	}
 	ordered, err := preflight(o.wish, s)
 	if err != nil {
-		return fmt.Errorf("cluster %q cannot be made: %w", o.wish.name, err)
+		return fmt.Errorf("cluster %q cannot be made: %s", o.wish.name, strings.ReplaceAll(err.Error(), "\n", "; and "))
 	}
 	cluster := ordered.object()
 	if o.dryRun {

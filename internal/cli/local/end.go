@@ -23,7 +23,7 @@ type NamesOptions struct {
 func NewDeleteCmd(f *client.Factory, runF func(context.Context, *NamesOptions) error) *cobra.Command {
 	if runF == nil {
 		runF = func(ctx context.Context, o *NamesOptions) error {
-			return o.each("delete", func(clusters *local.Local, name string) error { return clusters.Delete(ctx, name) })
+			return o.each("delete", func(clusters *local.Local, name string) error { return clusters.DeleteOwn(ctx, name) })
 		}
 	}
 	cmd := newNamesCmd(f, runF)

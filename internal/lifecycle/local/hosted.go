@@ -304,6 +304,18 @@ func (l *Local) Release(ctx context.Context, h Hosted) error {
 	return ignoreNotFound(l.Delete(ctx, h.Name)) // what a deletion of before may have left has no record any more
 }
 
+// DeleteOwn deletes a cluster that nobody owns. One that somebody keeps going would be made anew, and empty.
+func (l *Local) DeleteOwn(ctx context.Context, name string) error {
+	r, err := l.record(name)
+	if ignoreNotFound(err) != nil {
+		return err
+	}
+	if r.hosted() {
+		return &OwnedError{Name: r.Name, Owner: r.Owner}
+	}
+	return l.Delete(ctx, name)
+}
+
 func isNotFound(err error) bool {
 	_, ok := errors.AsType[*NotFoundError](err)
 	return ok

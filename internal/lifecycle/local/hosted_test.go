@@ -106,6 +106,7 @@ func TestAnothersClusterIsLeftAlone(t *testing.T) {
 	none := func(string) func(error) { return func(error) {} }
 	for what, err := range map[string]error{
 		"create": second(l.Create(t.Context(), Spec{Name: "dev"}, none)), "scale": second(l.Scale(t.Context(), Spec{Name: "dev", Nodes: 2}, none)), "stop": l.Stop(t.Context(), "dev"),
+		"delete": l.DeleteOwn(t.Context(), "dev"),
 	} {
 		if !isOwned(err) {
 			t.Errorf("umbel local %s of a hosted cluster: got %v", what, err)
