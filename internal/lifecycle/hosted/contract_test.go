@@ -352,6 +352,15 @@ func (w *world) status(o *unstructured.Unstructured, status string) {
 	}
 }
 
+// poke has an object looked at now, and not seconds later.
+func (w *world) poke(o client.Object) {
+	w.Helper()
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{"poked":%q}}}`, time.Now())
+	if err := w.Patch(w.Context(), o, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+		w.Fatal(err)
+	}
+}
+
 // says waits until an object has a condition, for a reason and with a message that has a part.
 func (w *world) says(o client.Object, kind, reason, part string) {
 	w.Helper()
@@ -410,6 +419,7 @@ func TestTheContract(t *testing.T) {
 		t.Errorf("a control plane that did not come up is %+v", plane)
 	}
 	w.host.breaks(nil)
+	w.poke(plane)
 	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "its API serves at https://127.0.0.1")
 	w.initialized(plane)
 	w.kubeconfig(plane)
@@ -423,11 +433,13 @@ func TestTheContract(t *testing.T) {
 
 	// What Cluster API waited for never becomes false again.
 	w.host.breaks(errors.New("the disk is full"))
+	w.poke(plane)
 	w.says(plane, infra.ConditionAvailable, infra.ReasonFailing, "the disk is full")
 	if !*plane.Status.Initialization.ControlPlaneInitialized || *plane.Status.AvailableReplicas != 0 {
 		t.Errorf("a control plane that went is %+v", plane.Status)
 	}
 	w.host.breaks(nil)
+	w.poke(plane)
 	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "")
 
 	w.end(plane, place)
@@ -481,6 +493,7 @@ func (w *world) kubeconfig(plane *infra.HostedControlPlane) {
 	if err := w.Update(w.Context(), secret); err != nil {
 		w.Fatal(err)
 	}
+	w.poke(plane)
 	eventually(w.T, "the kubeconfig is renewed", func(ctx context.Context) error {
 		if err := w.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
 			return err
