@@ -68,7 +68,7 @@ func (x Policy_DriftMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Policy_DriftMode.Descriptor instead.
 func (Policy_DriftMode) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{9, 0}
+	return file_session_proto_rawDescGZIP(), []int{10, 0}
 }
 
 type PackageStatus_Phase int32
@@ -123,7 +123,7 @@ func (x PackageStatus_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PackageStatus_Phase.Descriptor instead.
 func (PackageStatus_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{23, 0}
+	return file_session_proto_rawDescGZIP(), []int{24, 0}
 }
 
 type Drift_Action int32
@@ -178,7 +178,7 @@ func (x Drift_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Drift_Action.Descriptor instead.
 func (Drift_Action) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{26, 0}
+	return file_session_proto_rawDescGZIP(), []int{27, 0}
 }
 
 type UpgradeState_Phase int32
@@ -241,7 +241,7 @@ func (x UpgradeState_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UpgradeState_Phase.Descriptor instead.
 func (UpgradeState_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{38, 0}
+	return file_session_proto_rawDescGZIP(), []int{39, 0}
 }
 
 // FromAgent is every message that an agent sends.
@@ -436,6 +436,7 @@ type FromHub struct {
 	//	*FromHub_Detach
 	//	*FromHub_Trust
 	//	*FromHub_Upgrade
+	//	*FromHub_Word
 	Message       isFromHub_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -550,6 +551,15 @@ func (x *FromHub) GetUpgrade() *Upgrade {
 	return nil
 }
 
+func (x *FromHub) GetWord() *Word {
+	if x != nil {
+		if x, ok := x.Message.(*FromHub_Word); ok {
+			return x.Word
+		}
+	}
+	return nil
+}
+
 type isFromHub_Message interface {
 	isFromHub_Message()
 }
@@ -586,6 +596,10 @@ type FromHub_Upgrade struct {
 	Upgrade *Upgrade `protobuf:"bytes,8,opt,name=upgrade,proto3,oneof"`
 }
 
+type FromHub_Word struct {
+	Word *Word `protobuf:"bytes,9,opt,name=word,proto3,oneof"`
+}
+
 func (*FromHub_Welcome) isFromHub_Message() {}
 
 func (*FromHub_Refusal) isFromHub_Message() {}
@@ -601,6 +615,72 @@ func (*FromHub_Detach) isFromHub_Message() {}
 func (*FromHub_Trust) isFromHub_Message() {}
 
 func (*FromHub_Upgrade) isFromHub_Message() {}
+
+func (*FromHub_Word) isFromHub_Message() {}
+
+// Word is a message under the hub's seal: to an agent that drew a nonce, the hub says all but Welcome and Probe so. What is
+// signed names the cluster, the nonce and how many words there were before. Package internal/identity/seal has its form.
+type Word struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// message is a FromHub, in the bytes that were signed.
+	Message []byte `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// certificates and signature are as in Seal.
+	Certificates  [][]byte `protobuf:"bytes,2,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	Signature     []byte   `protobuf:"bytes,3,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Word) Reset() {
+	*x = Word{}
+	mi := &file_session_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Word) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Word) ProtoMessage() {}
+
+func (x *Word) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Word.ProtoReflect.Descriptor instead.
+func (*Word) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Word) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *Word) GetCertificates() [][]byte {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+func (x *Word) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
 
 // Hello opens a session: who the agent is and what it holds, so that the hub sends only what differs.
 type Hello struct {
@@ -623,14 +703,16 @@ type Hello struct {
 	// upgrade is what became of the last Upgrade, when there was one.
 	Upgrade *UpgradeState `protobuf:"bytes,10,opt,name=upgrade,proto3" json:"upgrade,omitempty"`
 	// epoch is the highest that a hub of this membership has said, see Welcome.
-	Epoch         uint64 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch uint64 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// nonce was drawn for this session: the hub answers with Words. An agent that does not know of them sends none.
+	Nonce         []byte `protobuf:"bytes,11,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_session_proto_msgTypes[2]
+	mi := &file_session_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +724,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[2]
+	mi := &file_session_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +737,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{2}
+	return file_session_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Hello) GetProtocol() uint32 {
@@ -728,6 +810,13 @@ func (x *Hello) GetEpoch() uint64 {
 	return 0
 }
 
+func (x *Hello) GetNonce() []byte {
+	if x != nil {
+		return x.Nonce
+	}
+	return nil
+}
+
 // Welcome accepts a session.
 type Welcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -747,7 +836,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_session_proto_msgTypes[3]
+	mi := &file_session_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +848,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[3]
+	mi := &file_session_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +861,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{3}
+	return file_session_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Welcome) GetProtocol() uint32 {
@@ -828,7 +917,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_session_proto_msgTypes[4]
+	mi := &file_session_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +929,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[4]
+	mi := &file_session_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +942,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{4}
+	return file_session_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Refusal) GetReason() string {
@@ -901,7 +990,7 @@ type DesiredState struct {
 
 func (x *DesiredState) Reset() {
 	*x = DesiredState{}
-	mi := &file_session_proto_msgTypes[5]
+	mi := &file_session_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1002,7 @@ func (x *DesiredState) String() string {
 func (*DesiredState) ProtoMessage() {}
 
 func (x *DesiredState) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[5]
+	mi := &file_session_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1015,7 @@ func (x *DesiredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DesiredState.ProtoReflect.Descriptor instead.
 func (*DesiredState) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{5}
+	return file_session_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DesiredState) GetVersion() uint64 {
@@ -985,7 +1074,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_session_proto_msgTypes[6]
+	mi := &file_session_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1086,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[6]
+	mi := &file_session_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1099,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{6}
+	return file_session_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Assignment) GetPackage() string {
@@ -1095,7 +1184,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_session_proto_msgTypes[7]
+	mi := &file_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1196,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[7]
+	mi := &file_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1209,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{7}
+	return file_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Content) GetRepository() string {
@@ -1165,7 +1254,7 @@ type Seal struct {
 
 func (x *Seal) Reset() {
 	*x = Seal{}
-	mi := &file_session_proto_msgTypes[8]
+	mi := &file_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1266,7 @@ func (x *Seal) String() string {
 func (*Seal) ProtoMessage() {}
 
 func (x *Seal) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[8]
+	mi := &file_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1279,7 @@ func (x *Seal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seal.ProtoReflect.Descriptor instead.
 func (*Seal) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{8}
+	return file_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Seal) GetCertificates() [][]byte {
@@ -1273,7 +1362,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1374,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1387,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{9}
+	return file_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Policy) GetDeleteBudget() *Budget {
@@ -1375,7 +1464,7 @@ type ServiceAccount struct {
 
 func (x *ServiceAccount) Reset() {
 	*x = ServiceAccount{}
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1476,7 @@ func (x *ServiceAccount) String() string {
 func (*ServiceAccount) ProtoMessage() {}
 
 func (x *ServiceAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1489,7 @@ func (x *ServiceAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceAccount.ProtoReflect.Descriptor instead.
 func (*ServiceAccount) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{10}
+	return file_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ServiceAccount) GetNamespace() string {
@@ -1431,7 +1520,7 @@ type Budget struct {
 
 func (x *Budget) Reset() {
 	*x = Budget{}
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1532,7 @@ func (x *Budget) String() string {
 func (*Budget) ProtoMessage() {}
 
 func (x *Budget) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1545,7 @@ func (x *Budget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Budget.ProtoReflect.Descriptor instead.
 func (*Budget) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{11}
+	return file_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Budget) GetLimit() isBudget_Limit {
@@ -1515,7 +1604,7 @@ type DeleteApproval struct {
 
 func (x *DeleteApproval) Reset() {
 	*x = DeleteApproval{}
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1616,7 @@ func (x *DeleteApproval) String() string {
 func (*DeleteApproval) ProtoMessage() {}
 
 func (x *DeleteApproval) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1629,7 @@ func (x *DeleteApproval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteApproval.ProtoReflect.Descriptor instead.
 func (*DeleteApproval) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{12}
+	return file_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeleteApproval) GetRelease() string {
@@ -1588,7 +1677,7 @@ type DriftIgnore struct {
 
 func (x *DriftIgnore) Reset() {
 	*x = DriftIgnore{}
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1689,7 @@ func (x *DriftIgnore) String() string {
 func (*DriftIgnore) ProtoMessage() {}
 
 func (x *DriftIgnore) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1702,7 @@ func (x *DriftIgnore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftIgnore.ProtoReflect.Descriptor instead.
 func (*DriftIgnore) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{13}
+	return file_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DriftIgnore) GetGroup() string {
@@ -1672,7 +1761,7 @@ type Prevention struct {
 
 func (x *Prevention) Reset() {
 	*x = Prevention{}
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1773,7 @@ func (x *Prevention) String() string {
 func (*Prevention) ProtoMessage() {}
 
 func (x *Prevention) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1786,7 @@ func (x *Prevention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prevention.ProtoReflect.Descriptor instead.
 func (*Prevention) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{14}
+	return file_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Prevention) GetUsers() []string {
@@ -1736,7 +1825,7 @@ type HealthRule struct {
 
 func (x *HealthRule) Reset() {
 	*x = HealthRule{}
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1837,7 @@ func (x *HealthRule) String() string {
 func (*HealthRule) ProtoMessage() {}
 
 func (x *HealthRule) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1850,7 @@ func (x *HealthRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRule.ProtoReflect.Descriptor instead.
 func (*HealthRule) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{15}
+	return file_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HealthRule) GetGroup() string {
@@ -1818,7 +1907,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +1919,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +1932,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{16}
+	return file_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Ack) GetVersion() uint64 {
@@ -1878,7 +1967,7 @@ type StatusReport struct {
 
 func (x *StatusReport) Reset() {
 	*x = StatusReport{}
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1890,7 +1979,7 @@ func (x *StatusReport) String() string {
 func (*StatusReport) ProtoMessage() {}
 
 func (x *StatusReport) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1903,7 +1992,7 @@ func (x *StatusReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReport.ProtoReflect.Descriptor instead.
 func (*StatusReport) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{17}
+	return file_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StatusReport) GetPackages() []*PackageStatus {
@@ -1951,7 +2040,7 @@ type Deletions struct {
 
 func (x *Deletions) Reset() {
 	*x = Deletions{}
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1963,7 +2052,7 @@ func (x *Deletions) String() string {
 func (*Deletions) ProtoMessage() {}
 
 func (x *Deletions) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1976,7 +2065,7 @@ func (x *Deletions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletions.ProtoReflect.Descriptor instead.
 func (*Deletions) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{18}
+	return file_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Deletions) GetItems() []*Deletion {
@@ -2008,7 +2097,7 @@ type Deletion struct {
 
 func (x *Deletion) Reset() {
 	*x = Deletion{}
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2109,7 @@ func (x *Deletion) String() string {
 func (*Deletion) ProtoMessage() {}
 
 func (x *Deletion) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,7 +2122,7 @@ func (x *Deletion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletion.ProtoReflect.Descriptor instead.
 func (*Deletion) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{19}
+	return file_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Deletion) GetId() string {
@@ -2121,7 +2210,7 @@ type Undo struct {
 
 func (x *Undo) Reset() {
 	*x = Undo{}
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2133,7 +2222,7 @@ func (x *Undo) String() string {
 func (*Undo) ProtoMessage() {}
 
 func (x *Undo) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2146,7 +2235,7 @@ func (x *Undo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Undo.ProtoReflect.Descriptor instead.
 func (*Undo) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{20}
+	return file_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Undo) GetDone() bool {
@@ -2187,7 +2276,7 @@ type ClusterProperties struct {
 
 func (x *ClusterProperties) Reset() {
 	*x = ClusterProperties{}
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2199,7 +2288,7 @@ func (x *ClusterProperties) String() string {
 func (*ClusterProperties) ProtoMessage() {}
 
 func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2212,7 +2301,7 @@ func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperties.ProtoReflect.Descriptor instead.
 func (*ClusterProperties) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{21}
+	return file_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ClusterProperties) GetItems() []*ClusterProperty {
@@ -2233,7 +2322,7 @@ type ClusterProperty struct {
 
 func (x *ClusterProperty) Reset() {
 	*x = ClusterProperty{}
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2245,7 +2334,7 @@ func (x *ClusterProperty) String() string {
 func (*ClusterProperty) ProtoMessage() {}
 
 func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2258,7 +2347,7 @@ func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperty.ProtoReflect.Descriptor instead.
 func (*ClusterProperty) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{22}
+	return file_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ClusterProperty) GetName() string {
@@ -2309,7 +2398,7 @@ type PackageStatus struct {
 
 func (x *PackageStatus) Reset() {
 	*x = PackageStatus{}
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2321,7 +2410,7 @@ func (x *PackageStatus) String() string {
 func (*PackageStatus) ProtoMessage() {}
 
 func (x *PackageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2334,7 +2423,7 @@ func (x *PackageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageStatus.ProtoReflect.Descriptor instead.
 func (*PackageStatus) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{23}
+	return file_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PackageStatus) GetPackage() string {
@@ -2475,7 +2564,7 @@ type Contest struct {
 
 func (x *Contest) Reset() {
 	*x = Contest{}
-	mi := &file_session_proto_msgTypes[24]
+	mi := &file_session_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2487,7 +2576,7 @@ func (x *Contest) String() string {
 func (*Contest) ProtoMessage() {}
 
 func (x *Contest) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[24]
+	mi := &file_session_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2500,7 +2589,7 @@ func (x *Contest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contest.ProtoReflect.Descriptor instead.
 func (*Contest) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{24}
+	return file_session_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Contest) GetObject() string {
@@ -2537,7 +2626,7 @@ type DeletesHeld struct {
 
 func (x *DeletesHeld) Reset() {
 	*x = DeletesHeld{}
-	mi := &file_session_proto_msgTypes[25]
+	mi := &file_session_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2549,7 +2638,7 @@ func (x *DeletesHeld) String() string {
 func (*DeletesHeld) ProtoMessage() {}
 
 func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[25]
+	mi := &file_session_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2562,7 +2651,7 @@ func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletesHeld.ProtoReflect.Descriptor instead.
 func (*DeletesHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{25}
+	return file_session_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeletesHeld) GetObjects() uint32 {
@@ -2627,7 +2716,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_session_proto_msgTypes[26]
+	mi := &file_session_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +2728,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[26]
+	mi := &file_session_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +2741,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{26}
+	return file_session_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Drift) GetObject() string {
@@ -2716,7 +2805,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_session_proto_msgTypes[27]
+	mi := &file_session_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2728,7 +2817,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[27]
+	mi := &file_session_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2741,7 +2830,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{27}
+	return file_session_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Failure) GetObject() string {
@@ -2776,7 +2865,7 @@ type LastRepair struct {
 
 func (x *LastRepair) Reset() {
 	*x = LastRepair{}
-	mi := &file_session_proto_msgTypes[28]
+	mi := &file_session_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +2877,7 @@ func (x *LastRepair) String() string {
 func (*LastRepair) ProtoMessage() {}
 
 func (x *LastRepair) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[28]
+	mi := &file_session_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +2890,7 @@ func (x *LastRepair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastRepair.ProtoReflect.Descriptor instead.
 func (*LastRepair) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{28}
+	return file_session_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LastRepair) GetObject() string {
@@ -2830,7 +2919,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_session_proto_msgTypes[29]
+	mi := &file_session_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2842,7 +2931,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[29]
+	mi := &file_session_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2855,7 +2944,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{29}
+	return file_session_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Probe) GetNonce() uint64 {
@@ -2884,7 +2973,7 @@ type ProbeAnswer struct {
 
 func (x *ProbeAnswer) Reset() {
 	*x = ProbeAnswer{}
-	mi := &file_session_proto_msgTypes[30]
+	mi := &file_session_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2896,7 +2985,7 @@ func (x *ProbeAnswer) String() string {
 func (*ProbeAnswer) ProtoMessage() {}
 
 func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[30]
+	mi := &file_session_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2909,7 +2998,7 @@ func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeAnswer.ProtoReflect.Descriptor instead.
 func (*ProbeAnswer) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{30}
+	return file_session_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ProbeAnswer) GetNonce() uint64 {
@@ -2937,7 +3026,7 @@ type CertificateRequest struct {
 
 func (x *CertificateRequest) Reset() {
 	*x = CertificateRequest{}
-	mi := &file_session_proto_msgTypes[31]
+	mi := &file_session_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2949,7 +3038,7 @@ func (x *CertificateRequest) String() string {
 func (*CertificateRequest) ProtoMessage() {}
 
 func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[31]
+	mi := &file_session_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2962,7 +3051,7 @@ func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateRequest.ProtoReflect.Descriptor instead.
 func (*CertificateRequest) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{31}
+	return file_session_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CertificateRequest) GetCsr() []byte {
@@ -2985,7 +3074,7 @@ type CertificateIssued struct {
 
 func (x *CertificateIssued) Reset() {
 	*x = CertificateIssued{}
-	mi := &file_session_proto_msgTypes[32]
+	mi := &file_session_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3086,7 @@ func (x *CertificateIssued) String() string {
 func (*CertificateIssued) ProtoMessage() {}
 
 func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[32]
+	mi := &file_session_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,7 +3099,7 @@ func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateIssued.ProtoReflect.Descriptor instead.
 func (*CertificateIssued) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{32}
+	return file_session_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CertificateIssued) GetCertificatePem() []byte {
@@ -3038,7 +3127,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_session_proto_msgTypes[33]
+	mi := &file_session_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3050,7 +3139,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[33]
+	mi := &file_session_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3063,7 +3152,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{33}
+	return file_session_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Detach) GetPrune() bool {
@@ -3083,7 +3172,7 @@ type Detached struct {
 
 func (x *Detached) Reset() {
 	*x = Detached{}
-	mi := &file_session_proto_msgTypes[34]
+	mi := &file_session_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +3184,7 @@ func (x *Detached) String() string {
 func (*Detached) ProtoMessage() {}
 
 func (x *Detached) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[34]
+	mi := &file_session_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +3197,7 @@ func (x *Detached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detached.ProtoReflect.Descriptor instead.
 func (*Detached) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{34}
+	return file_session_proto_rawDescGZIP(), []int{35}
 }
 
 // TrustBundle is by which certificate authorities the agent is to know its hub from now on. It is told when the agent does
@@ -3126,7 +3215,7 @@ type TrustBundle struct {
 
 func (x *TrustBundle) Reset() {
 	*x = TrustBundle{}
-	mi := &file_session_proto_msgTypes[35]
+	mi := &file_session_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3138,7 +3227,7 @@ func (x *TrustBundle) String() string {
 func (*TrustBundle) ProtoMessage() {}
 
 func (x *TrustBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[35]
+	mi := &file_session_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3151,7 +3240,7 @@ func (x *TrustBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustBundle.ProtoReflect.Descriptor instead.
 func (*TrustBundle) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{35}
+	return file_session_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TrustBundle) GetTrustPem() []byte {
@@ -3179,7 +3268,7 @@ type TrustHeld struct {
 
 func (x *TrustHeld) Reset() {
 	*x = TrustHeld{}
-	mi := &file_session_proto_msgTypes[36]
+	mi := &file_session_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3191,7 +3280,7 @@ func (x *TrustHeld) String() string {
 func (*TrustHeld) ProtoMessage() {}
 
 func (x *TrustHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[36]
+	mi := &file_session_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3204,7 +3293,7 @@ func (x *TrustHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustHeld.ProtoReflect.Descriptor instead.
 func (*TrustHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{36}
+	return file_session_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TrustHeld) GetDigest() string {
@@ -3230,7 +3319,7 @@ type Upgrade struct {
 
 func (x *Upgrade) Reset() {
 	*x = Upgrade{}
-	mi := &file_session_proto_msgTypes[37]
+	mi := &file_session_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3242,7 +3331,7 @@ func (x *Upgrade) String() string {
 func (*Upgrade) ProtoMessage() {}
 
 func (x *Upgrade) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[37]
+	mi := &file_session_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3255,7 +3344,7 @@ func (x *Upgrade) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upgrade.ProtoReflect.Descriptor instead.
 func (*Upgrade) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{37}
+	return file_session_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Upgrade) GetBuild() string {
@@ -3293,7 +3382,7 @@ type UpgradeState struct {
 
 func (x *UpgradeState) Reset() {
 	*x = UpgradeState{}
-	mi := &file_session_proto_msgTypes[38]
+	mi := &file_session_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3305,7 +3394,7 @@ func (x *UpgradeState) String() string {
 func (*UpgradeState) ProtoMessage() {}
 
 func (x *UpgradeState) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[38]
+	mi := &file_session_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3318,7 +3407,7 @@ func (x *UpgradeState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeState.ProtoReflect.Descriptor instead.
 func (*UpgradeState) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{38}
+	return file_session_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *UpgradeState) GetBuild() string {
@@ -3364,7 +3453,7 @@ const file_session_proto_rawDesc = "" +
 	"\n" +
 	"trust_held\x18\a \x01(\v2\x18.umbel.wire.v1.TrustHeldH\x00R\ttrustHeld\x127\n" +
 	"\aupgrade\x18\b \x01(\v2\x1b.umbel.wire.v1.UpgradeStateH\x00R\aupgradeB\t\n" +
-	"\amessage\"\xc2\x03\n" +
+	"\amessage\"\xed\x03\n" +
 	"\aFromHub\x122\n" +
 	"\awelcome\x18\x01 \x01(\v2\x16.umbel.wire.v1.WelcomeH\x00R\awelcome\x122\n" +
 	"\arefusal\x18\x02 \x01(\v2\x16.umbel.wire.v1.RefusalH\x00R\arefusal\x127\n" +
@@ -3373,8 +3462,13 @@ const file_session_proto_rawDesc = "" +
 	"\vcertificate\x18\x05 \x01(\v2 .umbel.wire.v1.CertificateIssuedH\x00R\vcertificate\x12/\n" +
 	"\x06detach\x18\x06 \x01(\v2\x15.umbel.wire.v1.DetachH\x00R\x06detach\x122\n" +
 	"\x05trust\x18\a \x01(\v2\x1a.umbel.wire.v1.TrustBundleH\x00R\x05trust\x122\n" +
-	"\aupgrade\x18\b \x01(\v2\x16.umbel.wire.v1.UpgradeH\x00R\aupgradeB\t\n" +
-	"\amessage\"\xe3\x02\n" +
+	"\aupgrade\x18\b \x01(\v2\x16.umbel.wire.v1.UpgradeH\x00R\aupgrade\x12)\n" +
+	"\x04word\x18\t \x01(\v2\x13.umbel.wire.v1.WordH\x00R\x04wordB\t\n" +
+	"\amessage\"b\n" +
+	"\x04Word\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\fR\amessage\x12\"\n" +
+	"\fcertificates\x18\x02 \x03(\fR\fcertificates\x12\x1c\n" +
+	"\tsignature\x18\x03 \x01(\fR\tsignature\"\xf9\x02\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12!\n" +
 	"\fmin_protocol\x18\x02 \x01(\rR\vminProtocol\x12#\n" +
@@ -3386,7 +3480,8 @@ const file_session_proto_rawDesc = "" +
 	"\x05image\x18\b \x01(\tR\x05image\x125\n" +
 	"\aupgrade\x18\n" +
 	" \x01(\v2\x1b.umbel.wire.v1.UpgradeStateR\aupgrade\x12\x14\n" +
-	"\x05epoch\x18\t \x01(\x04R\x05epoch\"\xc0\x01\n" +
+	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05nonce\x18\v \x01(\fR\x05nonce\"\xc0\x01\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x1f\n" +
 	"\vhub_version\x18\x02 \x01(\tR\n" +
@@ -3633,7 +3728,7 @@ func file_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_session_proto_goTypes = []any{
 	(Policy_DriftMode)(0),      // 0: umbel.wire.v1.Policy.DriftMode
 	(PackageStatus_Phase)(0),   // 1: umbel.wire.v1.PackageStatus.Phase
@@ -3641,94 +3736,96 @@ var file_session_proto_goTypes = []any{
 	(UpgradeState_Phase)(0),    // 3: umbel.wire.v1.UpgradeState.Phase
 	(*FromAgent)(nil),          // 4: umbel.wire.v1.FromAgent
 	(*FromHub)(nil),            // 5: umbel.wire.v1.FromHub
-	(*Hello)(nil),              // 6: umbel.wire.v1.Hello
-	(*Welcome)(nil),            // 7: umbel.wire.v1.Welcome
-	(*Refusal)(nil),            // 8: umbel.wire.v1.Refusal
-	(*DesiredState)(nil),       // 9: umbel.wire.v1.DesiredState
-	(*Assignment)(nil),         // 10: umbel.wire.v1.Assignment
-	(*Content)(nil),            // 11: umbel.wire.v1.Content
-	(*Seal)(nil),               // 12: umbel.wire.v1.Seal
-	(*Policy)(nil),             // 13: umbel.wire.v1.Policy
-	(*ServiceAccount)(nil),     // 14: umbel.wire.v1.ServiceAccount
-	(*Budget)(nil),             // 15: umbel.wire.v1.Budget
-	(*DeleteApproval)(nil),     // 16: umbel.wire.v1.DeleteApproval
-	(*DriftIgnore)(nil),        // 17: umbel.wire.v1.DriftIgnore
-	(*Prevention)(nil),         // 18: umbel.wire.v1.Prevention
-	(*HealthRule)(nil),         // 19: umbel.wire.v1.HealthRule
-	(*Ack)(nil),                // 20: umbel.wire.v1.Ack
-	(*StatusReport)(nil),       // 21: umbel.wire.v1.StatusReport
-	(*Deletions)(nil),          // 22: umbel.wire.v1.Deletions
-	(*Deletion)(nil),           // 23: umbel.wire.v1.Deletion
-	(*Undo)(nil),               // 24: umbel.wire.v1.Undo
-	(*ClusterProperties)(nil),  // 25: umbel.wire.v1.ClusterProperties
-	(*ClusterProperty)(nil),    // 26: umbel.wire.v1.ClusterProperty
-	(*PackageStatus)(nil),      // 27: umbel.wire.v1.PackageStatus
-	(*Contest)(nil),            // 28: umbel.wire.v1.Contest
-	(*DeletesHeld)(nil),        // 29: umbel.wire.v1.DeletesHeld
-	(*Drift)(nil),              // 30: umbel.wire.v1.Drift
-	(*Failure)(nil),            // 31: umbel.wire.v1.Failure
-	(*LastRepair)(nil),         // 32: umbel.wire.v1.LastRepair
-	(*Probe)(nil),              // 33: umbel.wire.v1.Probe
-	(*ProbeAnswer)(nil),        // 34: umbel.wire.v1.ProbeAnswer
-	(*CertificateRequest)(nil), // 35: umbel.wire.v1.CertificateRequest
-	(*CertificateIssued)(nil),  // 36: umbel.wire.v1.CertificateIssued
-	(*Detach)(nil),             // 37: umbel.wire.v1.Detach
-	(*Detached)(nil),           // 38: umbel.wire.v1.Detached
-	(*TrustBundle)(nil),        // 39: umbel.wire.v1.TrustBundle
-	(*TrustHeld)(nil),          // 40: umbel.wire.v1.TrustHeld
-	(*Upgrade)(nil),            // 41: umbel.wire.v1.Upgrade
-	(*UpgradeState)(nil),       // 42: umbel.wire.v1.UpgradeState
+	(*Word)(nil),               // 6: umbel.wire.v1.Word
+	(*Hello)(nil),              // 7: umbel.wire.v1.Hello
+	(*Welcome)(nil),            // 8: umbel.wire.v1.Welcome
+	(*Refusal)(nil),            // 9: umbel.wire.v1.Refusal
+	(*DesiredState)(nil),       // 10: umbel.wire.v1.DesiredState
+	(*Assignment)(nil),         // 11: umbel.wire.v1.Assignment
+	(*Content)(nil),            // 12: umbel.wire.v1.Content
+	(*Seal)(nil),               // 13: umbel.wire.v1.Seal
+	(*Policy)(nil),             // 14: umbel.wire.v1.Policy
+	(*ServiceAccount)(nil),     // 15: umbel.wire.v1.ServiceAccount
+	(*Budget)(nil),             // 16: umbel.wire.v1.Budget
+	(*DeleteApproval)(nil),     // 17: umbel.wire.v1.DeleteApproval
+	(*DriftIgnore)(nil),        // 18: umbel.wire.v1.DriftIgnore
+	(*Prevention)(nil),         // 19: umbel.wire.v1.Prevention
+	(*HealthRule)(nil),         // 20: umbel.wire.v1.HealthRule
+	(*Ack)(nil),                // 21: umbel.wire.v1.Ack
+	(*StatusReport)(nil),       // 22: umbel.wire.v1.StatusReport
+	(*Deletions)(nil),          // 23: umbel.wire.v1.Deletions
+	(*Deletion)(nil),           // 24: umbel.wire.v1.Deletion
+	(*Undo)(nil),               // 25: umbel.wire.v1.Undo
+	(*ClusterProperties)(nil),  // 26: umbel.wire.v1.ClusterProperties
+	(*ClusterProperty)(nil),    // 27: umbel.wire.v1.ClusterProperty
+	(*PackageStatus)(nil),      // 28: umbel.wire.v1.PackageStatus
+	(*Contest)(nil),            // 29: umbel.wire.v1.Contest
+	(*DeletesHeld)(nil),        // 30: umbel.wire.v1.DeletesHeld
+	(*Drift)(nil),              // 31: umbel.wire.v1.Drift
+	(*Failure)(nil),            // 32: umbel.wire.v1.Failure
+	(*LastRepair)(nil),         // 33: umbel.wire.v1.LastRepair
+	(*Probe)(nil),              // 34: umbel.wire.v1.Probe
+	(*ProbeAnswer)(nil),        // 35: umbel.wire.v1.ProbeAnswer
+	(*CertificateRequest)(nil), // 36: umbel.wire.v1.CertificateRequest
+	(*CertificateIssued)(nil),  // 37: umbel.wire.v1.CertificateIssued
+	(*Detach)(nil),             // 38: umbel.wire.v1.Detach
+	(*Detached)(nil),           // 39: umbel.wire.v1.Detached
+	(*TrustBundle)(nil),        // 40: umbel.wire.v1.TrustBundle
+	(*TrustHeld)(nil),          // 41: umbel.wire.v1.TrustHeld
+	(*Upgrade)(nil),            // 42: umbel.wire.v1.Upgrade
+	(*UpgradeState)(nil),       // 43: umbel.wire.v1.UpgradeState
 }
 var file_session_proto_depIdxs = []int32{
-	6,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
-	20, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
-	21, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
-	34, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
-	35, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
-	38, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
-	40, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
-	42, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
-	7,  // 8: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
-	8,  // 9: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
-	9,  // 10: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
-	33, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
-	36, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
-	37, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
-	39, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
-	41, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
-	27, // 16: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
-	42, // 17: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
-	41, // 18: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
-	10, // 19: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
-	13, // 20: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
-	11, // 21: umbel.wire.v1.Assignment.content:type_name -> umbel.wire.v1.Content
-	12, // 22: umbel.wire.v1.Assignment.seal:type_name -> umbel.wire.v1.Seal
-	15, // 23: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
-	16, // 24: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
-	0,  // 25: umbel.wire.v1.Policy.drift_mode:type_name -> umbel.wire.v1.Policy.DriftMode
-	17, // 26: umbel.wire.v1.Policy.drift_ignore:type_name -> umbel.wire.v1.DriftIgnore
-	18, // 27: umbel.wire.v1.Policy.prevention:type_name -> umbel.wire.v1.Prevention
-	19, // 28: umbel.wire.v1.Policy.health:type_name -> umbel.wire.v1.HealthRule
-	14, // 29: umbel.wire.v1.Policy.acts_as:type_name -> umbel.wire.v1.ServiceAccount
-	27, // 30: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
-	25, // 31: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
-	22, // 32: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
-	23, // 33: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
-	24, // 34: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
-	26, // 35: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
-	1,  // 36: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
-	31, // 37: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
-	32, // 38: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
-	29, // 39: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
-	30, // 40: umbel.wire.v1.PackageStatus.drifts:type_name -> umbel.wire.v1.Drift
-	28, // 41: umbel.wire.v1.PackageStatus.contested:type_name -> umbel.wire.v1.Contest
-	2,  // 42: umbel.wire.v1.Drift.action:type_name -> umbel.wire.v1.Drift.Action
-	3,  // 43: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	7,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
+	21, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
+	22, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
+	35, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
+	36, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
+	39, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
+	41, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
+	43, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	8,  // 8: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
+	9,  // 9: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
+	10, // 10: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
+	34, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
+	37, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
+	38, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
+	40, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
+	42, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
+	6,  // 16: umbel.wire.v1.FromHub.word:type_name -> umbel.wire.v1.Word
+	28, // 17: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
+	43, // 18: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	42, // 19: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
+	11, // 20: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
+	14, // 21: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
+	12, // 22: umbel.wire.v1.Assignment.content:type_name -> umbel.wire.v1.Content
+	13, // 23: umbel.wire.v1.Assignment.seal:type_name -> umbel.wire.v1.Seal
+	16, // 24: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
+	17, // 25: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
+	0,  // 26: umbel.wire.v1.Policy.drift_mode:type_name -> umbel.wire.v1.Policy.DriftMode
+	18, // 27: umbel.wire.v1.Policy.drift_ignore:type_name -> umbel.wire.v1.DriftIgnore
+	19, // 28: umbel.wire.v1.Policy.prevention:type_name -> umbel.wire.v1.Prevention
+	20, // 29: umbel.wire.v1.Policy.health:type_name -> umbel.wire.v1.HealthRule
+	15, // 30: umbel.wire.v1.Policy.acts_as:type_name -> umbel.wire.v1.ServiceAccount
+	28, // 31: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
+	26, // 32: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
+	23, // 33: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
+	24, // 34: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
+	25, // 35: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
+	27, // 36: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
+	1,  // 37: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
+	32, // 38: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
+	33, // 39: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
+	30, // 40: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
+	31, // 41: umbel.wire.v1.PackageStatus.drifts:type_name -> umbel.wire.v1.Drift
+	29, // 42: umbel.wire.v1.PackageStatus.contested:type_name -> umbel.wire.v1.Contest
+	2,  // 43: umbel.wire.v1.Drift.action:type_name -> umbel.wire.v1.Drift.Action
+	3,  // 44: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_session_proto_init() }
@@ -3755,10 +3852,11 @@ func file_session_proto_init() {
 		(*FromHub_Detach)(nil),
 		(*FromHub_Trust)(nil),
 		(*FromHub_Upgrade)(nil),
+		(*FromHub_Word)(nil),
 	}
-	file_session_proto_msgTypes[3].OneofWrappers = []any{}
 	file_session_proto_msgTypes[4].OneofWrappers = []any{}
-	file_session_proto_msgTypes[11].OneofWrappers = []any{
+	file_session_proto_msgTypes[5].OneofWrappers = []any{}
+	file_session_proto_msgTypes[12].OneofWrappers = []any{
 		(*Budget_Count)(nil),
 		(*Budget_Percent)(nil),
 	}
@@ -3768,7 +3866,7 @@ func file_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_proto_rawDesc), len(file_session_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -49,12 +49,16 @@ func TestTheFence(t *testing.T) {
 			t.Errorf("after %d it is %d", epoch, f.Latest())
 		}
 	}
-	if again := openFence(dir, boot, log).Latest(); again != 5 {
-		t.Errorf("started again it is %d", again)
+	if f.Sealed() {
+		t.Error("it says that the hub sealed something")
+	}
+	f.Seals()
+	if again := openFence(dir, boot, log); again.Latest() != 5 || !again.Sealed() {
+		t.Errorf("started again it is %d, and the hub sealed: %t", again.Latest(), again.Sealed())
 	}
 	boot.Token = "another"
-	if joined := openFence(dir, boot, log).Latest(); joined != 0 {
-		t.Errorf("joined anew it is %d", joined)
+	if joined := openFence(dir, boot, log); joined.Latest() != 0 || joined.Sealed() {
+		t.Errorf("joined anew it is %d, and the hub sealed: %t", joined.Latest(), joined.Sealed())
 	}
 	if err := os.WriteFile(filepath.Join(dir, fenceName), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)

@@ -19,8 +19,8 @@ type countingSealer struct {
 	wrong error
 }
 
-func (a *countingSealer) Signed(*seal.Statement, *seal.Seal) error { a.times++; return a.wrong }
-func (a *countingSealer) Sealing() time.Time                       { return time.Time{} }
+func (a *countingSealer) Signed(seal.Said, *seal.Seal) error { a.times++; return a.wrong }
+func (a *countingSealer) Sealing() time.Time                 { return time.Time{} }
 
 // TestASealIsVerifiedOncePerVersion: however many Packages ask for a Release that they depend on, its signature is checked once
 // for each version of it; one that does not hold is never taken for one that does, before it was found out or after.

@@ -18,9 +18,9 @@ import (
 // Sealer signs what this hub says. *trust.Authority is one.
 type Sealer interface {
 	// Sign signs a statement. Each time gives another signature.
-	Sign(*seal.Statement) (*seal.Seal, error)
+	Sign(seal.Said) (*seal.Seal, error)
 	// Signed says why a statement is not one that this hub signed, now or earlier; nil when it is.
-	Signed(*seal.Statement, *seal.Seal) error
+	Signed(seal.Said, *seal.Seal) error
 	// Current says whether what signs now has made the seal, so that it will count for longest.
 	Current(*seal.Seal) bool
 	// Sealing is since when this hub signs.

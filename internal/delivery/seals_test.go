@@ -47,8 +47,8 @@ func newAuthority(t *testing.T, earlier ...*authority) *authority {
 	return a
 }
 
-func (a *authority) Sign(s *seal.Statement) (*seal.Seal, error) { return a.Signer.Sign(s, nil) }
-func (a *authority) Signed(s *seal.Statement, sealed *seal.Seal) error {
+func (a *authority) Sign(s seal.Said) (*seal.Seal, error) { return a.Signer.Sign(s, nil) }
+func (a *authority) Signed(s seal.Said, sealed *seal.Seal) error {
 	return sealed.Verify(s, a.accepted)
 }
 func (a *authority) Sealing() time.Time { return a.since }

@@ -20,6 +20,7 @@ import (
 	"umbel.dev/umbel/internal/gateway/members"
 	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/identity/seal"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel"
 )
@@ -221,7 +222,7 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 	var accepting sync.WaitGroup
 	accepting.Go(func() { g.acceptStreams(ctx, tun, member.Cluster) })
 	log.Info("an agent is in session", "key", member.Fingerprint[:12])
-	trusted := &trusted{authority: g.Authority, issuer: member.Issuer}
+	trusted := &trusted{g.Authority, member.Issuer, member.Cluster}
 	presence.Presented(trust.Fingerprint(member.Issuer))
 	err := session.RunHub(ctx, control, session.HubConfig{
 		Version: g.Version, Fleet: g.Fleet,
@@ -299,6 +300,13 @@ func (g *Gateway) renew(member identity.Member, csr []byte) (certificatePEM []by
 type trusted struct {
 	authority *trust.Authority
 	issuer    *x509.Certificate // of the certificate that the agent has
+	cluster   v1alpha1.ClusterName
+}
+
+// Seal implements session.Trust.
+func (t *trusted) Seal(word seal.Word) (*seal.Seal, error) {
+	word.Cluster = string(t.cluster)
+	return t.authority.Sign(&word)
 }
 
 // Bundle implements session.Trust.

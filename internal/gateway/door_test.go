@@ -24,6 +24,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/identity/seal"
 	"umbel.dev/umbel/internal/kube/kubetest"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel"
@@ -113,6 +114,9 @@ func (never) Request() ([]byte, error)  { return nil, errors.New("not renewed") 
 func (never) Install(_, _ []byte) error { return errors.New("not renewed") }
 func (never) Trust([]byte) error        { return nil }
 func (never) Trusts() string            { return "" }
+func (never) Verify(seal.Word, *seal.Seal) error {
+	return nil
+}
 
 // person makes a ServiceAccount on the hub and returns how it reaches the member through the hub. proxy says whether
 // the hub lets it.

@@ -111,7 +111,8 @@ func (g *Gateway) issue(ctx context.Context, body io.Reader, peer string) (sessi
 		g.issued(request.Cluster, request.Fingerprint, peer, granted.paper.NotAfter)
 		g.members.Issued(request.Cluster, granted.uid, granted.paper)
 		g.Log.Info("a certificate was issued", "member", request.Cluster, "key", request.Fingerprint[:12], "notAfter", granted.paper.NotAfter)
-		return session.JoinResponse{Certificate: string(granted.certificate), Trust: string(g.Authority.Bundle())}, nil
+		response := session.JoinResponse{Certificate: string(granted.certificate), Trust: string(g.Authority.Bundle())}
+		return response.Sealed(&trusted{authority: g.Authority, cluster: request.Cluster}, ask.CSR)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/identity/seal"
 	"umbel.dev/umbel/internal/tunnel"
 )
 
@@ -82,6 +83,8 @@ type Credentials interface {
 	// Trust keeps a bundle of the hub's CAs. It is idempotent, and uses the bundle also when it returns an error because it
 	// cannot be kept.
 	Trust(bundlePEM []byte) error
+	// Verify says why a word is not one of the hub to this agent, by the CAs of that bundle; nil when it is.
+	Verify(word seal.Word, sealed *seal.Seal) error
 	// Trusts returns the digest of the bundle that is in use; empty before one came from the hub.
 	Trusts() string
 }
@@ -120,6 +123,7 @@ type agentEnd struct {
 	word     time.Time   // when the hub said something last
 	heard    *time.Timer // fires after silence
 	renewal  renewal
+	words    words
 
 	probe struct {
 		checked  chan checkResult
@@ -161,7 +165,7 @@ func RunAgent(ctx context.Context, stream net.Conn, config AgentConfig) error {
 	}
 	a.probe.checked, a.detach.done = make(chan checkResult, 1), make(chan struct{}, 1)
 	reader := bufio.NewReaderSize(stream, 4096)
-	if err := a.open(reader); err != nil {
+	if err := a.begin(reader); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -176,24 +180,32 @@ func RunAgent(ctx context.Context, stream net.Conn, config AgentConfig) error {
 	return err
 }
 
-// open says Hello and waits for the answer.
-func (a *agentEnd) open(reader *bufio.Reader) error {
+// begin says Hello and waits for the answer.
+func (a *agentEnd) begin(reader *bufio.Reader) error {
+	a.words.nonce = seal.NewNonce()
 	hello := &wire.Hello{
 		Protocol: wire.Protocol, MinProtocol: wire.MinProtocol, AgentVersion: a.Version, Packages: fit(a.Packages.Held()),
-		Trust: a.Credentials.Trusts(), Epoch: a.latest(),
+		Trust: a.Credentials.Trusts(), Epoch: a.latest(), Nonce: a.words.nonce,
 	}
 	if a.Upgrades != nil {
 		a.Upgrades.Introduce(hello)
 	}
-	welcome, refusal, err := greet(a.stream, reader, hello)
+	answer, err := greet(a.stream, reader, hello)
 	if err != nil {
 		return err
 	}
-	if refusal != nil {
+	if answer, err = a.believe(answer); err != nil {
+		return err
+	}
+	if refusal := answer.GetRefusal(); refusal != nil {
 		if order := refusal.GetUpgrade(); order != nil && a.Upgrades != nil && a.obeys(refusal) {
 			a.Upgrades.Order(order)
 		}
 		return &Refused{Reason: refusal.GetReason(), Message: refusal.GetMessage()}
+	}
+	welcome := answer.GetWelcome()
+	if welcome == nil {
+		return errFirst
 	}
 	if err := a.pass(welcome); err != nil {
 		return err
@@ -212,20 +224,23 @@ func (a *agentEnd) expect(millis uint32) {
 	}
 }
 
-// greet says hello and returns the hub's answer: Welcome or Refusal.
-func greet(stream net.Conn, reader *bufio.Reader, hello *wire.Hello) (*wire.Welcome, *wire.Refusal, error) {
+// errFirst says that a hub does not begin as hubs do.
+var errFirst = errors.New("the hub's first message is neither Welcome nor Refusal")
+
+// greet says hello and returns the hub's answer: Welcome or Refusal, or either in a Word.
+func greet(stream net.Conn, reader *bufio.Reader, hello *wire.Hello) (*wire.FromHub, error) {
 	if err := send(stream, &wire.FromAgent{Message: &wire.FromAgent_Hello{Hello: hello}}, helloTimeout); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	stream.SetReadDeadline(time.Now().Add(helloTimeout))
 	var answer wire.FromHub
 	if err := ReadFrame(reader, &answer); err != nil {
-		return nil, nil, fmt.Errorf("waiting for the hub's welcome: %w", ended(err))
+		return nil, fmt.Errorf("waiting for the hub's welcome: %w", ended(err))
 	}
-	if answer.GetWelcome() == nil && answer.GetRefusal() == nil {
-		return nil, nil, errors.New("the hub's first message is neither Welcome nor Refusal")
+	if answer.GetWelcome() == nil && answer.GetRefusal() == nil && answer.GetWord() == nil {
+		return nil, errFirst
 	}
-	return answer.GetWelcome(), answer.GetRefusal(), nil
+	return &answer, nil
 }
 
 // fit makes what the agent holds fit into a frame: when it does not, what it holds matters more than how it fares.
@@ -307,6 +322,10 @@ func (a *agentEnd) hear(ctx context.Context, d delivery[*wire.FromHub]) error {
 }
 
 func (a *agentEnd) handle(ctx context.Context, message *wire.FromHub) error {
+	message, err := a.believe(message)
+	if err != nil {
+		return err
+	}
 	switch m := message.GetMessage().(type) {
 	case *wire.FromHub_Probe:
 		a.probe.nonce = m.Probe.GetNonce()

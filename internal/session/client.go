@@ -15,6 +15,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/identity/seal"
 	"umbel.dev/umbel/internal/tunnel"
 )
 
@@ -115,6 +116,12 @@ type credentials struct {
 
 // Request implements Credentials.
 func (c credentials) Request() ([]byte, error) { return identity.NewMemberRequest(c.cluster, c.Key()) }
+
+// Verify implements Credentials.
+func (c credentials) Verify(word seal.Word, sealed *seal.Seal) error {
+	word.Cluster = string(c.cluster)
+	return sealed.Verify(&word, c.Roots())
+}
 
 // hubAddr is the hub's address as a net.Addr.
 type hubAddr string
@@ -239,11 +246,34 @@ func (c *Client) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := c.believe(csr, response); err != nil {
+		return err
+	}
 	if err := c.keyring.Install([]byte(response.Certificate), []byte(response.Trust)); err != nil {
 		return err
 	}
 	c.reissue = false
 	c.config.Log.Info("the hub issued a certificate", "notAfter", c.keyring.Certificate().NotAfter)
+	return nil
+}
+
+// believe says why the answer to a request for a certificate is not the hub's; nil when it is. A hub of before seals none, and an agent
+// that never met a later one takes that.
+func (c *Client) believe(csr []byte, response JoinResponse) error {
+	fence := c.config.Agent.Fence
+	if response.Seal == nil && (fence == nil || !fence.Sealed()) {
+		return nil
+	}
+	if response.Seal == nil {
+		return fmt.Errorf("the certificate that hub %s issued is not taken: %w", c.config.Bootstrap.Address, errUnsealed)
+	}
+	word := response.word(csr)
+	if err := c.config.Agent.Credentials.Verify(word, response.Seal); err != nil {
+		return fmt.Errorf("the certificate that hub %s issued is not taken: %w: %w", c.config.Bootstrap.Address, ErrNotTheHub, err)
+	}
+	if fence != nil {
+		fence.Seals()
+	}
 	return nil
 }
 

@@ -23,6 +23,8 @@
 //
 // Laws, with their reasons:
 //
+//   - What the hub says is under its seal (words.go), but for Welcome and Probe: signed for one agent, its nonce of this session, and
+//     the place among what was said before. The line alone is believed only where the hub has never sealed anything (ADR 0042).
 //   - Absence says nothing. The hub names what is to be pruned; a package that it does not name stays, whatever else
 //     happens, because a hub that knows little must not take anything away.
 //   - An agent goes for good when it has let go and the hub has said that it is no member (ReasonNoMember); neither alone

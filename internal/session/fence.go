@@ -26,6 +26,11 @@ type Fence interface {
 	// Advance keeps a higher one. It is told at each session's begin, is idempotent, and keeps then what it could not before: an
 	// agent is not kept out because its disk is full.
 	Advance(epoch uint64)
+	// Sealed says whether the hub has ever sealed what it said: from then on what is under no seal is not followed. It does
+	// not block.
+	Sealed() bool
+	// Seals remembers that it did, as Advance keeps an epoch.
+	Seals()
 }
 
 // latest returns what the agent says of the epoch.

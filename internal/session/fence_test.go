@@ -8,11 +8,18 @@ import (
 )
 
 // remembered is a Fence in memory.
-type remembered struct{ epoch uint64 }
+type remembered struct {
+	epoch  uint64
+	sealed bool
+}
 
 func (r *remembered) Latest() uint64 { return r.epoch }
 
 func (r *remembered) Advance(epoch uint64) { r.epoch = epoch }
+
+func (r *remembered) Sealed() bool { return r.sealed }
+
+func (r *remembered) Seals() { r.sealed = true }
 
 // TestAnAgentPasses hubs that are no older copies. It decides so itself: an older copy may be of a version that does not.
 func TestAnAgentPasses(t *testing.T) {
@@ -30,7 +37,7 @@ func TestAnAgentPasses(t *testing.T) {
 		{"the copy that is older than it", 9, said(5), ErrSuperseded, 9},
 		{"one of a version that knows no epochs", 9, nil, nil, 9},
 	} {
-		fence := &remembered{c.known}
+		fence := &remembered{epoch: c.known}
 		a := &agentEnd{AgentConfig: AgentConfig{Fence: fence}}
 		if err := a.pass(&wire.Welcome{Epoch: c.said}); !errors.Is(err, c.want) || fence.epoch != c.after {
 			t.Errorf("%s: %v, and then it is %d", c.reason, err, fence.epoch)

@@ -11,6 +11,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/identity/seal"
 	"umbel.dev/umbel/internal/tunnel"
 )
 
@@ -61,6 +62,8 @@ type Trust interface {
 	Bundle() (*wire.TrustBundle, string)
 	// Changed returns a channel that is closed when Bundle has another answer.
 	Changed() <-chan struct{}
+	// Seal signs a word to this agent, whose cluster it is to say. It does not block.
+	Seal(word seal.Word) (*seal.Seal, error)
 }
 
 // Issue returns a certificate for the key of a request (PKCS #10, DER), and the bundle of the hub's CAs, both in PEM.
@@ -100,6 +103,7 @@ type hubEnd struct {
 	HubConfig
 	stream net.Conn
 	held   Holdings
+	words  words
 
 	version  uint64             // of the last DesiredState
 	inFlight *wire.DesiredState // sent and not acknowledged
@@ -149,6 +153,7 @@ func RunHub(ctx context.Context, stream net.Conn, config HubConfig) error {
 
 // open answers Hello.
 func (h *hubEnd) open(hello *wire.Hello) error {
+	h.words.nonce = hello.GetNonce()
 	err := checkHello(hello)
 	if err != nil {
 		return errors.Join(err, refuse(h.stream, "BadHello", err.Error()))
@@ -163,7 +168,7 @@ func (h *hubEnd) open(hello *wire.Hello) error {
 		case refusal.Upgrade = <-h.Upgrade: // the way out for an agent that is too old
 		default:
 		}
-		return errors.Join(err, sendRefusal(h.stream, refusal))
+		return errors.Join(err, h.send(&wire.FromHub{Message: &wire.FromHub_Refusal{Refusal: refusal}}))
 	}
 	h.held = HoldingsOf(hello)
 	h.answered = time.Now()
@@ -401,5 +406,9 @@ func (h *hubEnd) retryTimer() <-chan time.Time {
 }
 
 func (h *hubEnd) send(message *wire.FromHub) error {
+	message, err := h.word(message)
+	if err != nil {
+		return err
+	}
 	return send(h.stream, message, missedProbes*h.interval)
 }

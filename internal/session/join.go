@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/identity/seal"
 	"umbel.dev/umbel/internal/tunnel"
 )
 
@@ -35,6 +37,21 @@ type JoinRequest struct {
 type JoinResponse struct {
 	Certificate string `json:"certificate"`
 	Trust       string `json:"trust"`
+	// Seal is the hub's: who knows its CA already takes no other bundle from somebody who stands between.
+	Seal *seal.Seal `json:"seal,omitempty"`
+}
+
+// word is what is sealed of an answer. A request is signed with new random numbers each time, so no answer is one to two requests.
+func (r JoinResponse) word(csr []byte) seal.Word {
+	nonce := sha256.Sum256(csr)
+	return seal.Word{Nonce: nonce[:], Message: []byte(r.Certificate + "\n" + r.Trust)}
+}
+
+// Sealed is the answer with the hub's seal.
+func (r JoinResponse) Sealed(by Trust, csr []byte) (JoinResponse, error) {
+	var err error
+	r.Seal, err = by.Seal(r.word(csr))
+	return r, err
 }
 
 // JoinRefusal says why there is none.

@@ -80,12 +80,12 @@ func TestNoUpgradeByAnOlderCopy(t *testing.T) {
 		said   *uint64
 		want   int
 	}{
-		{"its hub was never restored", &remembered{0}, said(0), 1},
-		{"so, and says no epoch", &remembered{0}, nil, 1},
-		{"its hub, which was restored", &remembered{9}, said(9), 1},
-		{"a hub that was restored since", &remembered{9}, said(12), 1},
-		{"an older copy", &remembered{9}, said(5), 0},
-		{"one that says no epoch may be an older copy", &remembered{9}, nil, 0},
+		{"its hub was never restored", &remembered{epoch: 0}, said(0), 1},
+		{"so, and says no epoch", &remembered{epoch: 0}, nil, 1},
+		{"its hub, which was restored", &remembered{epoch: 9}, said(9), 1},
+		{"a hub that was restored since", &remembered{epoch: 9}, said(12), 1},
+		{"an older copy", &remembered{epoch: 9}, said(5), 0},
+		{"one that says no epoch may be an older copy", &remembered{epoch: 9}, nil, 0},
 		{"without a fence", nil, said(5), 1},
 	} {
 		t.Run(c.reason, func(t *testing.T) {
@@ -118,9 +118,9 @@ func TestAnOlderCopySaysSo(t *testing.T) {
 		s.hub.Upgrade = upgrade
 		go func() { s.hubErr <- RunHub(ctx, s.hubEnd, s.hub) }()
 		hello := &wire.Hello{Protocol: 9, MinProtocol: 8, Epoch: 9}
-		_, refusal, err := greet(s.agentEnd, bufio.NewReader(s.agentEnd), hello)
-		if err != nil || refusal.GetReason() != "HubSuperseded" || refusal.GetUpgrade() != nil {
-			t.Errorf("the agent was told %v, %v", refusal, err)
+		answer, err := greet(s.agentEnd, bufio.NewReader(s.agentEnd), hello)
+		if refusal := answer.GetRefusal(); err != nil || refusal.GetReason() != "HubSuperseded" || refusal.GetUpgrade() != nil {
+			t.Errorf("the agent was told %v, %v", answer, err)
 		}
 		if err := <-s.hubErr; !errors.Is(err, ErrSuperseded) {
 			t.Errorf("the hub's end: %v", err)

@@ -43,11 +43,11 @@ func (c *Client) Rehearse(ctx context.Context) error {
 func (c *Client) rehearse(ctx context.Context, stream net.Conn) error {
 	reader := bufio.NewReaderSize(stream, 512)
 	hello := &wire.Hello{Protocol: wire.Protocol, MinProtocol: wire.MinProtocol, AgentVersion: c.config.Agent.Version}
-	_, refusal, err := greet(stream, reader, hello)
+	answer, err := greet(stream, reader, hello)
 	if err != nil {
 		return err
 	}
-	if refusal != nil {
+	if refusal := answer.GetRefusal(); refusal != nil {
 		return &Refused{Reason: refusal.GetReason(), Message: refusal.GetMessage()}
 	}
 	if err := awaitProbe(stream, reader); err != nil {

@@ -25,8 +25,8 @@ func (s *state) signing(now time.Time) (*state, error) {
 	return &after, nil
 }
 
-// Sign seals what the hub says of a Release.
-func (a *Authority) Sign(statement *seal.Statement) (*seal.Seal, error) {
+// Sign seals what the hub says: of a Release, or to an agent.
+func (a *Authority) Sign(statement seal.Said) (*seal.Seal, error) {
 	s := a.current()
 	return s.signer.Sign(statement, s.endorsements)
 }
@@ -42,7 +42,7 @@ func (a *Authority) Current(sealed *seal.Seal) bool {
 
 // Signed says why a statement is not one of this hub; nil when it is. What was signed by the word of a CA that is retired counts,
 // of one whose key was stolen nothing does.
-func (a *Authority) Signed(statement *seal.Statement, sealed *seal.Seal) error {
+func (a *Authority) Signed(statement seal.Said, sealed *seal.Seal) error {
 	s := a.current()
 	own := x509.NewCertPool()
 	for _, ca := range slices.Concat(s.issuers(), s.retired) {

@@ -1,4 +1,4 @@
-// Package seal answers: did the hub make this Release, as it is?
+// Package seal answers: did the hub make this Release, as it is? Did it say this, to this agent and now?
 //
 // A hub signs each Release when it has rendered it. The signature goes with the Release through the hub's API, every replica and
 // the session to the agent, which verifies it before it keeps an order: whoever may write Releases, or the registry, or is
@@ -10,6 +10,9 @@
 //  3. Of the content of one variant, Prove makes what an agent needs: the root, and the few hashes that lead from the content to
 //     it. A Release may have thousands of variants, and an agent gets one.
 //  4. Verify follows that way back, to a CA that is trusted.
+//
+// What the hub says to an agent in a session is a Word, signed by the same key: a package's account and policy, that it is to go, the
+// agent's program, the CAs. It counts once, for the session whose nonce it names.
 //
 // Laws:
 //   - The root of trust is the fleet's CA, by which an agent knows its hub anyway: it rotates, is endorsed and is distrusted with

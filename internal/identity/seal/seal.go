@@ -34,11 +34,22 @@ func (s *Statement) bytes() []byte {
 		s.Package, s.Release, s.Revision, s.Repository, s.Verified, s.Variants, s.Root[:])
 }
 
+func (s *Statement) about() []string {
+	return []string{fmt.Sprintf("package %q", s.Package), fmt.Sprintf("release %q", s.Release), fmt.Sprintf("revision %q", s.Revision)}
+}
+
+// Said is what a hub signs: a Statement or a Word. No two have the same text, of whichever kind they are.
+type Said interface {
+	bytes() []byte
+	// about is what people are told of it.
+	about() []string
+}
+
 // Seal is a signature, and by whose word it counts.
 type Seal struct {
 	// Certificates lead from the one of the key that signed to a CA of the fleet, in DER.
 	Certificates [][]byte `json:"certificates"`
-	// Signature of a Statement: ECDSA with SHA-256, in ASN.1.
+	// Signature of a Statement or a Word: ECDSA with SHA-256, in ASN.1.
 	Signature []byte `json:"signature"`
 }
 
@@ -94,13 +105,13 @@ func (s *Signer) KeyPair() (identity.KeyPair, error) {
 // Certificate is the Signer's.
 func (s *Signer) Certificate() *x509.Certificate { return s.certificate }
 
-// Sign signs a statement. The endorsements lead from the CA of the Signer to earlier ones, so that who knows one of those
+// Sign signs what a hub says. The endorsements lead from the CA of the Signer to earlier ones, so that who knows one of those
 // believes it too.
-func (s *Signer) Sign(statement *Statement, endorsements []*x509.Certificate) (*Seal, error) {
-	sum := sha256.Sum256(statement.bytes())
+func (s *Signer) Sign(said Said, endorsements []*x509.Certificate) (*Seal, error) {
+	sum := sha256.Sum256(said.bytes())
 	signature, err := ecdsa.SignASN1(rand.Reader, s.key, sum[:])
 	if err != nil {
-		return nil, fmt.Errorf("signing release %s of package %s: %w", statement.Release, statement.Package, err)
+		return nil, fmt.Errorf("signing %s: %w", strings.Join(said.about(), ", "), err)
 	}
 	sealed := &Seal{Certificates: [][]byte{s.certificate.Raw}, Signature: signature}
 	for _, endorsement := range endorsements {
@@ -121,8 +132,8 @@ func (s *Seal) By() (*x509.Certificate, error) {
 	return certificate, nil
 }
 
-// Verify says why a statement does not count for who trusts these CAs; nil when it does.
-func (s *Seal) Verify(statement *Statement, trusted *x509.CertPool) error {
+// Verify says why what was said does not count for who trusts these CAs; nil when it does.
+func (s *Seal) Verify(said Said, trusted *x509.CertPool) error {
 	by, err := s.By()
 	if err != nil {
 		return err
@@ -143,8 +154,8 @@ func (s *Seal) Verify(statement *Statement, trusted *x509.CertPool) error {
 		return fmt.Errorf("its signer %q is none of a hub that is trusted here: %w", by.Subject.CommonName, err)
 	}
 	key, ok := by.PublicKey.(*ecdsa.PublicKey)
-	if sum := sha256.Sum256(statement.bytes()); !ok || !ecdsa.VerifyASN1(key, sum[:], s.Signature) {
-		return fmt.Errorf("the hub signed something else: %s", strings.Join(strings.Split(strings.TrimSpace(string(statement.bytes())), "\n")[1:4], ", "))
+	if sum := sha256.Sum256(said.bytes()); !ok || !ecdsa.VerifyASN1(key, sum[:], s.Signature) {
+		return fmt.Errorf("the hub signed something else: %s", strings.Join(said.about(), ", "))
 	}
 	return nil
 }
