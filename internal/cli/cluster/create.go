@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
@@ -128,6 +129,12 @@ func survey(ctx context.Context, hub kube.Reader, w wish) (s seen, err error) {
 	if w.name == "" {
 		return s, nil
 	}
+	info := &corev1.ConfigMap{}
+	err = hub.Get(ctx, kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubInfoConfigMap}, info)
+	if kube.IgnoreNotFound(err) != nil {
+		return s, err
+	}
+	s.hub = info.Data[v1alpha1.HubInfoAddress]
 	member := &v1alpha1.MemberCluster{}
 	err = hub.Get(ctx, kube.ObjectKey{Name: w.name}, member)
 	if apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {

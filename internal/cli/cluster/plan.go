@@ -35,6 +35,8 @@ type seen struct {
 	places []unstructured.Unstructured
 	// member is what the fleet has under the name, nil for nothing.
 	member *v1alpha1.MemberCluster
+	// hub is what members dial, as HOST:PORT; empty when that is not known.
+	hub string
 }
 
 // order is what a wish comes to.
@@ -57,7 +59,7 @@ var versionForm = regexp.MustCompile(`^v?1\.[0-9]+(\.[0-9]+(-[0-9A-Za-z.+-]+)?)?
 // preflight says what is in the way of a wish, all of it, and otherwise what to order.
 func preflight(w wish, s seen) (order, error) {
 	o := order{wish: w}
-	problems := []error{checkName(w, s), checkRanges(w, s)}
+	problems := []error{checkName(w, s), checkRanges(w, s), checkHub(w, s)}
 	class, err := chooseClass(w, s.classes)
 	if err != nil {
 		return o, errors.Join(append(problems, err)...)
@@ -84,6 +86,16 @@ func checkName(w wish, s seen) error {
 	}
 	if s.member != nil {
 		return fmt.Errorf("the name %q is taken by a cluster that is attached to the fleet: take another name, or `umbel leave %s` first", w.name, w.name)
+	}
+	return nil
+}
+
+// checkHub refuses a cluster whose agent could not come: a machine's loopback is its own.
+func checkHub(w wish, s seen) error {
+	at, err := netip.ParseAddrPort(s.hub)
+	loopback := err == nil && at.Addr().IsLoopback() || strings.HasPrefix(s.hub, "localhost:")
+	if loopback && w.class == v1alpha1.LocalProvider {
+		return fmt.Errorf("members dial this hub at %s, which machines of a cluster cannot reach: `umbel up` starts one that they can", s.hub)
 	}
 	return nil
 }

@@ -85,6 +85,17 @@ func TestPreflight(t *testing.T) {
 			}
 		}
 	}
+	for hub, reached := range map[string]bool{"127.0.0.1:7443": false, "localhost:7443": false, "[::1]:7443": false, "10.203.0.1:7443": true, "hub.example.com:443": true} {
+		s := hubHas()
+		s.hub = hub
+		_, err := preflight(wish{name: "dev", namespace: "default", class: "local"}, s)
+		if (err == nil) != reached {
+			t.Errorf("members dial %s: got %v", hub, err)
+		}
+		if _, err := preflight(wish{name: "dev", namespace: "default", class: "any", version: "1.36.2"}, s); err != nil {
+			t.Errorf("members dial %s, elsewhere: got %v", hub, err)
+		}
+	}
 	_, err := preflight(wish{name: "dev", namespace: "default", class: "local"}, seen{})
 	if err == nil || !strings.Contains(err.Error(), "`umbel provider add local` brings it") {
 		t.Errorf("without any class: got %v", err)
