@@ -15,11 +15,13 @@ import (
 // countingSealer is a Sealer that counts how often it is asked whether a statement is its own.
 type countingSealer struct {
 	Sealer
-	times int
-	wrong error
+	times   int
+	wrong   error
+	changed chan struct{}
 }
 
 func (a *countingSealer) Signed(seal.Said, *seal.Seal) error { a.times++; return a.wrong }
+func (a *countingSealer) Changed() <-chan struct{}           { return a.changed }
 func (a *countingSealer) Sealing() time.Time                 { return time.Time{} }
 
 // TestASealIsVerifiedOncePerVersion: however many Packages ask for a Release that they depend on, its signature is checked once
@@ -62,9 +64,29 @@ func TestASealIsVerifiedOncePerVersion(t *testing.T) {
 	for i := range maxBeliefs {
 		r := r.DeepCopy()
 		r.UID = types.UID(time.Duration(i).String())
-		c.beliefs.add(r)
+		c.beliefs.add(sealer.changed, r)
 	}
 	if n := len(c.beliefs.of); n > maxBeliefs {
 		t.Errorf("%d are remembered, more than %d", n, maxBeliefs)
+	}
+}
+
+// TestNothingIsBelievedByAKeyThatWasStolen: what was found to hold before the hub's CA was another one is looked at again, also where
+// that began before and ends after.
+func TestNothingIsBelievedByAKeyThatWasStolen(t *testing.T) {
+	var b beliefs
+	before, after := make(chan struct{}), make(chan struct{})
+	r := release("one", nil, nil)
+	r.UID, r.ResourceVersion = types.UID("u"), "1"
+	if b.has(before, r) {
+		t.Fatal("it is believed from the start")
+	}
+	b.add(before, r)
+	if !b.has(before, r) || b.has(after, r) {
+		t.Fatal("want it to be believed under the CA before, and not under the one after")
+	}
+	b.add(before, r) // verified before the change
+	if b.has(after, r) {
+		t.Fatal("it is believed under the CA after")
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
@@ -25,6 +26,8 @@ type Sealer interface {
 	Current(*seal.Seal) bool
 	// Sealing is since when this hub signs.
 	Sealing() time.Time
+	// Changed returns a channel that is closed when Signed or Current may have other answers, and another one from then on.
+	Changed() <-chan struct{}
 }
 
 // statementOf is what the hub says of a Release.
@@ -73,7 +76,11 @@ func (c *Controller) sealed(release *v1alpha1.Release) bool {
 // believes says whether a Release is what this hub made. Who may write Releases may make one, or delete one and make another of
 // its name. What is older than all seals is taken as it is.
 func (c *Controller) believes(v *visit, release *v1alpha1.Release) bool {
-	if c.sealer == nil || c.beliefs.has(release) {
+	if c.sealer == nil {
+		return true
+	}
+	under := c.sealer.Changed()
+	if c.beliefs.has(under, release) {
 		return true
 	}
 	if why := c.disbelief(release); why != nil {
@@ -86,30 +93,38 @@ func (c *Controller) believes(v *visit, release *v1alpha1.Release) bool {
 		}
 		return false
 	}
-	c.beliefs.add(release)
+	c.beliefs.add(under, release)
 	return true
 }
 
 // beliefs is the version of each Release in which its seal was found to hold. All Packages share it: of one on which many others
-// depend each of them asks, in each of its passes.
+// depend each of them asks, in each of its passes. What was found before the hub's CA
+// changed is worth nothing: the key that signed may be known as stolen since.
 type beliefs struct {
-	mu sync.Mutex
-	of map[types.UID]string
+	mu    sync.Mutex
+	under <-chan struct{} // of the sealer as it was asked
+	of    map[types.UID]string
 }
 
 // maxBeliefs is how many are kept: beyond it everything is verified once more.
 const maxBeliefs = 20000
 
-func (b *beliefs) has(release *v1alpha1.Release) bool {
+func (b *beliefs) has(under <-chan struct{}, release *v1alpha1.Release) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.under != under {
+		b.under, b.of = under, nil
+	}
 	version, there := b.of[release.UID]
 	return there && version == release.ResourceVersion
 }
 
-func (b *beliefs) add(release *v1alpha1.Release) {
+func (b *beliefs) add(under <-chan struct{}, release *v1alpha1.Release) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.under != under {
+		return
+	}
 	if b.of == nil || len(b.of) >= maxBeliefs {
 		b.of = map[types.UID]string{}
 	}
@@ -145,7 +160,13 @@ func (c *Controller) seal(ctx context.Context, v *visit) error {
 			sealed[release] = release
 			continue
 		}
-		marked, err := c.mark(ctx, release, release.Annotations[v1alpha1.VerifiedAnnotation])
+		marked, err := c.marked(release, release.Annotations[v1alpha1.VerifiedAnnotation])
+		if err == nil {
+			err = c.disbelief(release) // after it was signed: what signed last says of whom it was signed before
+		}
+		if err == nil && marked != release {
+			err = c.client.Patch(ctx, marked, client.MergeFrom(release))
+		}
 		if err != nil {
 			return fmt.Errorf("sealing release %s of package %s: %w", release.Name, v.key, err)
 		}
@@ -153,6 +174,29 @@ func (c *Controller) seal(ctx context.Context, v *visit) error {
 	}
 	v.seen.replace(func(release *v1alpha1.Release) *v1alpha1.Release { return sealed[release] })
 	return nil
+}
+
+// sealAnew asks again for all Packages whenever the hub's CA has changed: what clusters may be told has to be sealed by the one that
+// they will know for longest, whether its source ever changes again or not.
+func (c *Controller) sealAnew(ctx context.Context) error {
+	if c.sealer == nil {
+		return nil
+	}
+	for changed := c.sealer.Changed(); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+		changed = c.sealer.Changed()
+		var packages v1alpha1.PackageList
+		if err := c.client.List(ctx, &packages, client.UnsafeDisableDeepCopy); err != nil {
+			return fmt.Errorf("listing the packages whose releases are to be sealed anew: %w", err)
+		}
+		for i := range packages.Items {
+			c.again(v1alpha1.KeyOf(packages.Items[i].Namespace, packages.Items[i].Name))
+		}
+	}
 }
 
 // seals returns what makes the message of a Release's seal, for each of its variants.

@@ -29,10 +29,17 @@ type authority struct {
 
 func newAuthority(t *testing.T, earlier ...*authority) *authority {
 	t.Helper()
-	ca, err := identity.NewCA(fmt.Sprintf("fleet %d", len(earlier)), time.Hour)
+	return newAuthorityAt(t, time.Now(), earlier...)
+}
+
+// newAuthorityAt is one of a hub whose clock is at another time.
+func newAuthorityAt(t *testing.T, now time.Time, earlier ...*authority) *authority {
+	t.Helper()
+	ca, err := identity.NewCAAt(now, fmt.Sprintf("fleet %d", len(earlier)), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ca.Now = func() time.Time { return now }
 	pair, err := ca.IssueSigner("hub")
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +58,8 @@ func (a *authority) Sign(s seal.Said) (*seal.Seal, error) { return a.Signer.Sign
 func (a *authority) Signed(s seal.Said, sealed *seal.Seal) error {
 	return sealed.Verify(s, a.accepted)
 }
-func (a *authority) Sealing() time.Time { return a.since }
+func (a *authority) Sealing() time.Time       { return a.since }
+func (a *authority) Changed() <-chan struct{} { return nil }
 func (a *authority) Current(sealed *seal.Seal) bool {
 	by, err := sealed.By()
 	return err == nil && by.CheckSignatureFrom(a.ca.Certificate()) == nil

@@ -80,7 +80,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return nil, err
 	}
-	for _, runnable := range []manager.Runnable{c.fetcher, c.renderings, c.desired} {
+	for _, runnable := range []manager.Runnable{c.fetcher, c.renderings, c.desired, manager.RunnableFunc(c.sealAnew)} {
 		if err := mgr.Add(runnable); err != nil {
 			return nil, fmt.Errorf("setting up delivery: %w", err)
 		}

@@ -184,7 +184,11 @@ func (ca *CA) IssuePeer(req Request) (KeyPair, error) {
 
 // IssueSigner issues a certificate with a new key for what signs, and does nothing else. It is valid for as long as the CA.
 func (ca *CA) IssueSigner(name string) (KeyPair, error) {
-	return ca.issue(Request{CommonName: name, TTL: ca.cert.NotAfter.Sub(ca.Now())}, x509.ExtKeyUsageCodeSigning)
+	// What it signs is verified as of its first moment, at which the CA has to be valid: a clock that was set back or forth since the CA
+	// was made has no say in it.
+	dated := *ca
+	dated.Now = func() time.Time { return ca.cert.NotBefore.Add(ClockSkew) }
+	return dated.issue(Request{CommonName: name, TTL: ca.cert.NotAfter.Sub(ca.cert.NotBefore)}, x509.ExtKeyUsageCodeSigning)
 }
 
 // Sign issues a certificate for a key that is not ours: public is the requester's. It returns PEM.
