@@ -195,15 +195,22 @@ func TestANamespaceWaitsForAWord(t *testing.T) {
 	s.start()
 	all := &wire.Policy{DeleteBudget: &wire.Budget{Limit: &wire.Budget_Percent{Percent: 100}}}
 	space := fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"%s-more"}}`, s.namespace)
-	s.assign(under(s.release("shop/web", "one", append(s.objects(0, 3, "1"), space)...), all, "all"))
+	claim := fmt.Sprintf(`{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"data","namespace":%q},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}`, s.namespace)
+	group := s.namespace + ".example.com"
+	definition := fmt.Sprintf(`{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"wares.%[1]s"},"spec":{"group":%[1]q,"scope":"Namespaced",`+
+		`"names":{"kind":"Ware","plural":"wares"},"versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object"}}}]}}`, group)
+	s.assign(under(s.release("shop/web", "one", append(s.objects(0, 3, "1"), space, claim, definition)...), all, "all"))
 	s.reaches("shop/web", "one", wire.PackageStatus_APPLIED)
 	two := under(s.release("shop/web", "two", s.objects(0, 2, "1")...), all, "all")
 	s.assign(two)
-	s.holdsBack("shop/web", "two", &wire.DeletesHeld{Objects: 2, Holds: 4, Allowed: 4, Protected: 1})
-	if names := s.status("shop/web").GetDeletesHeld().GetNames(); !strings.HasPrefix(names[0], "Namespace ") {
-		t.Errorf("it names %v", names)
+	s.holdsBack("shop/web", "two", &wire.DeletesHeld{Objects: 4, Holds: 6, Allowed: 6, Protected: 3})
+	names := strings.Join(s.status("shop/web").GetDeletesHeld().GetNames(), "\n")
+	for _, want := range []string{"Namespace " + s.namespace + "-more", "CustomResourceDefinition.apiextensions.k8s.io wares." + group, "PersistentVolumeClaim " + s.namespace + "/data"} {
+		if !strings.Contains(names, want) {
+			t.Errorf("it names %s, and not %s", names, want)
+		}
 	}
-	s.assign(under(two, approving("two", 2, 1), "approved"))
+	s.assign(under(two, approving("two", 4, 3), "approved"))
 	s.holdsBack("shop/web", "two", nil)
 	s.lacks("o-02")
 	s.eventually("the namespace goes", func() error {

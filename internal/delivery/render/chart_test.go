@@ -226,3 +226,23 @@ func TestAChartInAWorker(t *testing.T) {
 		t.Errorf("components for a chart: got %v", err)
 	}
 }
+
+// FuzzChart: whatever templates and values say, a chart gives objects or says why it does not.
+func FuzzChart(f *testing.F) {
+	f.Add(chartConfigMap, "greeting: hi")
+	f.Add(`{{ define "a" }}{{ end }}{{ .Values.a.b.c }}{{ index .Values "a" "b" }}`, "")
+	f.Add("{{ toYaml .Values | nindent 0 }}", "apiVersion: v1\nkind: List\nitems: [{}]")
+	f.Add(`{{ .Files.Get "../values.yaml" }}{{ lookup "v1" "Secret" "" "" }}{{ env "HOME" }}`, "a: &a [*a]")
+	f.Add("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, annotations: {helm.sh/hook: {{ .Values.hook }}}}", "hook: pre-install,test")
+	f.Fuzz(func(t *testing.T, template, values string) {
+		for _, long := range []string{"range", "repeat", "until", "seq", "gen", "bcrypt", "derive", "htpasswd", "tpl", "include", "template"} {
+			if strings.Contains(template, long) {
+				return // what takes long is ended by the limits of a worker, which this process is not
+			}
+		}
+		rendered, err := Chart(chartFiles(map[string]string{"templates/a.yaml": template}), ".", options(values))(Choice{})
+		if err == nil && rendered.Len() == 0 {
+			t.Error("no object and no error")
+		}
+	})
+}

@@ -108,6 +108,17 @@ func aliases(levels int) string {
 	return text.String()
 }
 
+// TestMemoryIsWhatRunsOut: with time enough, what ends a rendering is its limit of memory.
+func TestMemoryIsWhatRunsOut(t *testing.T) {
+	limits := testLimits
+	limits.Time, limits.Memory = time.Minute, 128<<20
+	doubled := map[string]string{"templates/a.yaml": `{{ $x := "y" }}{{ range until 40 }}{{ $x = cat $x $x }}{{ end }}{{ $x | len }}`}
+	_, err := newCache(t, workers(t, limits)).Chart(chartFiles(doubled), ".", options())(Choice{})
+	if err == nil || !strings.Contains(err.Error(), "MiB of memory") {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
 // TestWhatWouldTakeTooMuch tries to take all time and all memory of the hub. It ends with an error, and those who come after
 // it, or are at work beside it, notice nothing.
 func TestWhatWouldTakeTooMuch(t *testing.T) {

@@ -41,17 +41,13 @@ func submodules(ref source.Ref, tree *Tree) (map[string]source.Ref, error) {
 	if err != nil {
 		return nil, err
 	}
-	said := config.NewModules()
-	if err := said.Unmarshal(text); err != nil {
+	said, err := modulesIn(text)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", modulesFile, err)
 	}
 	found := map[string]source.Ref{}
-	for _, name := range slices.Sorted(maps.Keys(said.Submodules)) {
-		module := said.Submodules[name]
+	for _, module := range said {
 		at := path.Clean(module.Path)
-		if !fs.ValidPath(at) || at == "." {
-			return nil, fmt.Errorf("%s: submodule %q has the path %q, which is none in the repository", modulesFile, name, module.Path)
-		}
 		hash, err := tree.submoduleAt(at)
 		if err != nil {
 			return nil, err
@@ -60,10 +56,27 @@ func submodules(ref source.Ref, tree *Tree) (map[string]source.Ref, error) {
 			continue // it is named, and not there
 		}
 		if found[at], err = within(ref, module.URL, hash); err != nil {
-			return nil, fmt.Errorf("%s: submodule %q: %w", modulesFile, name, err)
+			return nil, fmt.Errorf("%s: submodule %q: %w", modulesFile, module.Name, err)
 		}
 	}
 	return found, nil
+}
+
+// modulesIn are those that a .gitmodules names, by their names.
+func modulesIn(text []byte) ([]*config.Submodule, error) {
+	said := config.NewModules()
+	if err := said.Unmarshal(text); err != nil {
+		return nil, err
+	}
+	var all []*config.Submodule
+	for _, name := range slices.Sorted(maps.Keys(said.Submodules)) {
+		module := said.Submodules[name]
+		if at := path.Clean(module.Path); !fs.ValidPath(at) || at == "." {
+			return nil, fmt.Errorf("submodule %q has the path %q, which is none in the repository", name, module.Path)
+		}
+		all = append(all, module)
+	}
+	return all, nil
 }
 
 // submoduleAt is the commit that stands at a path; empty when something else does, or nothing.

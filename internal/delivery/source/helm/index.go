@@ -112,13 +112,10 @@ func (r *Reader) versions(ctx context.Context, v *visit) ([]version, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
-	var whole struct {
-		Entries map[string][]version `json:"entries"`
+	versions, err := versionsIn(raw, v.ref.Chart)
+	if err != nil {
+		return nil, err
 	}
-	if err := yaml.Unmarshal(raw, &whole); err != nil {
-		return nil, errors.New("index.yaml is no index of a repository of charts")
-	}
-	versions := whole.Entries[v.ref.Chart]
 	if len(versions) == 0 {
 		return nil, source.RefNotFound(v.ref, "the repository has no chart %q (spec.source.helm.chart)", v.ref.Chart)
 	}
@@ -126,6 +123,17 @@ func (r *Reader) versions(ctx context.Context, v *visit) ([]version, error) {
 	r.indexes[key] = &index{answer.Header.Get("Etag"), versions}
 	r.mu.Unlock()
 	return versions, nil
+}
+
+// versionsIn are those of a chart that an index has.
+func versionsIn(index []byte, chart string) ([]version, error) {
+	var whole struct {
+		Entries map[string][]version `json:"entries"`
+	}
+	if err := yaml.Unmarshal(index, &whole); err != nil {
+		return nil, errors.New("index.yaml is no index of a repository of charts")
+	}
+	return whole.Entries[chart], nil
 }
 
 // chart brings the archive of a version, and returns its digest.

@@ -165,6 +165,11 @@ func read(raw []byte) (*ocispec.Manifest, error) {
 	if err := json.Unmarshal(raw, &manifest); err != nil {
 		return nil, errors.New("the manifest is no JSON that can be read")
 	}
+	for _, layer := range manifest.Layers {
+		if layer.Size < 0 { // it would make room for the others
+			return nil, fmt.Errorf("the manifest says of layer %s that it has %d bytes", layer.Digest, layer.Size)
+		}
+	}
 	return &manifest, nil
 }
 
