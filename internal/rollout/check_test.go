@@ -59,9 +59,14 @@ func (c *checker) checks(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutSta
 		}
 	}
 	c.frozen(r, before, after)
+	c.late(r, before, after, seen)
+	if len(moved) > 0 {
+		c.stopped(r, before, after, seen)
+	}
 	for i := range after.Stages {
 		name := after.Stages[i].Name
 		c.bake(r, before, after, i, seen)
+		c.goesOn(r, before, after, i, seen)
 		if len(moved[name]) > 0 {
 			c.budget(r, &after.Stages[i], moved[name], seen)
 			c.gates(r, before, after, i, seen)
@@ -80,6 +85,110 @@ func (c *checker) frozen(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutSta
 				c.fails("%s: cluster %s was of stage %s and is not any more", r.Name, name, s.Name)
 			}
 		}
+	}
+}
+
+// late: who was not there when the rollout began is of no stage before it is complete, or at once of the stage that selects
+// him, as the strategy says.
+func (c *checker) late(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutStatus, seen []Cluster) {
+	if before.Completed != nil {
+		return
+	}
+	stages, _ := sorter(&r.Spec.Strategy)
+	was, is := stagesOf(before), stagesOf(after)
+	inStage := r.Spec.Strategy.LateJoiners == v1alpha1.JoinInStage
+	for _, one := range seen {
+		stage, listed := is[one.Name]
+		_, known := was[one.Name]
+		switch {
+		case known || after.Completed != nil:
+		case listed && !inStage:
+			c.fails("%s: %s joined late and is of stage %s before the end", r.Name, one.Name, stage)
+		case listed && stage != stages(&one):
+			c.fails("%s: %s joined and is of stage %s, it should be of %s", r.Name, one.Name, stage, stages(&one))
+		case !listed && inStage && !c.undecided && after.Phase == v1alpha1.RolloutRunning && r.Spec.Purpose == v1alpha1.RolloutForward:
+			c.fails("%s: %s joined and is not of stage %s", r.Name, one.Name, stages(&one))
+		}
+	}
+}
+
+// stagesOf says of which stage each cluster is that a status lists.
+func stagesOf(status *v1alpha1.RolloutStatus) map[v1alpha1.ClusterName]string {
+	of := map[v1alpha1.ClusterName]string{}
+	for _, s := range status.Stages {
+		for _, name := range slices.Concat(s.Waiting, s.Moved) {
+			of[name] = s.Name
+		}
+	}
+	return of
+}
+
+// stopped: nobody moves while somebody paused it, ended it, or wants to go back; nor once too many clusters failed, before
+// somebody lets them try again.
+func (c *checker) stopped(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutStatus, seen []Cluster) {
+	if r.Spec.Intent != v1alpha1.IntentRun {
+		c.fails("%s: clusters move, and somebody wants it to %s", r.Name, r.Spec.Intent)
+	}
+	if before.Completed != nil || r.Spec.Purpose == v1alpha1.RolloutBack {
+		return
+	}
+	if before.Phase == v1alpha1.RolloutHalted && r.Spec.Attempt <= before.Attempt {
+		c.fails("%s: clusters move, and it was halted", r.Name)
+	}
+	failed := 0
+	for _, one := range seen {
+		healthy, asked := one.State == Well && one.Content, one.State != Away && one.State != Unfit
+		if asked && !healthy && !slices.Contains(r.Spec.Excused, one.Name) && !slices.Contains(before.Ailing, one.Name) && !c.hasTime(r, after, one.Name) {
+			failed++
+		}
+	}
+	if allowed := share(r.Spec.Strategy.MaxFailures, int(before.Clusters), 0); failed > allowed {
+		c.fails("%s: clusters move, and %d failed, %d may", r.Name, failed, allowed)
+	}
+}
+
+// goesOn: a stage that nobody promoted is done, or goes on from its canaries, when clusters are well with the release: one at
+// the least, and as many canaries as there should be and can be. It is done when somebody approved what comes after it.
+func (c *checker) goesOn(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutStatus, i int, seen []Cluster) {
+	is, was := after.Stages[i], v1alpha1.StageStatus{Step: v1alpha1.StageWaiting}
+	if i < len(before.Stages) {
+		was = before.Stages[i]
+	}
+	rule := r.Spec.Strategy.Stage(is.Name)
+	done := was.Step != v1alpha1.StageDone && is.Step == v1alpha1.StageDone
+	tried := rule.Canary != nil && (was.Step == v1alpha1.StageWaiting || was.Step == v1alpha1.StageCanary) &&
+		(is.Step == v1alpha1.StageMoving || is.Step == v1alpha1.StageDone)
+	if !done && !tried || is.Began == nil || r.Spec.Purpose == v1alpha1.RolloutBack || slices.Contains(r.Spec.Promoted, is.Name) {
+		return // where nobody had to move, nothing began
+	}
+	agreed := v1alpha1.RolloutApproval{Stage: is.Name, Point: v1alpha1.ApproveAfter}
+	if done && slices.Contains(rule.Approvals, v1alpha1.ApproveAfter) && !slices.Contains(r.Spec.Approvals, agreed) {
+		c.fails("%s: stage %s is done and nobody approved what comes after it", r.Name, is.Name)
+	}
+	well, others, untried := 0, 0, 0
+	listed := stagesOf(&v1alpha1.RolloutStatus{Stages: []v1alpha1.StageStatus{was, is}})
+	if after.Completed != nil && r.Spec.Strategy.LateJoiners != v1alpha1.JoinInStage { // those that joined are listed now
+		listed = stagesOf(&v1alpha1.RolloutStatus{Stages: []v1alpha1.StageStatus{was}})
+	}
+	for _, one := range seen {
+		_, ours := listed[one.Name]
+		switch {
+		case !ours:
+		case one.State == Well && one.Content:
+			well++
+		case slices.Contains(r.Spec.Excused, one.Name):
+		default:
+			others++
+			if one.State != Away && one.State != Unfit && !slices.Contains(was.Moved, one.Name) {
+				untried++
+			}
+		}
+	}
+	if well == 0 && others > 0 {
+		c.fails("%s: stage %s goes on and none of its clusters is well with the release", r.Name, is.Name)
+	}
+	if wanted := max(1, ceil(rule.Canary, int(is.Clusters))); tried && well < wanted && untried > 0 {
+		c.fails("%s: stage %s goes on and %d canaries are well, %d are wanted", r.Name, is.Name, well, wanted)
 	}
 }
 
