@@ -1,12 +1,17 @@
 package cli_test
 
 import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -46,6 +51,7 @@ var (
 	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	unsaid  = regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
 	command = regexp.MustCompile("(?m)^umbel [^\n]*|`umbel [^`]*`")
+	advised = regexp.MustCompile("(?m)^  umbel [^\n]*|`umbel [^`]*`") // an example of a help is indented
 )
 
 // TestLinksLeadSomewhere: every link of the docs to a page or a heading of a page.
@@ -88,25 +94,8 @@ func TestCommandsOfTheDocsExist(t *testing.T) {
 	seen := 0
 	for path, text := range pages(t) {
 		for _, found := range command.FindAllString(text, -1) {
-			words := strings.Fields(strings.Split(strings.Trim(found, "`"), " | ")[0])[1:]
-			top := cli.NewRoot(client.New(output.Streams{Out: io.Discard, Err: io.Discard}))
-			cmd, rest, err := top.Find(words)
-			if err == nil && cmd.HasSubCommands() && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
-				err = cmd.ValidateArgs(rest[:1])
-			}
-			if err != nil {
+			if err := exists(found); err != nil {
 				t.Errorf("%s: %s: %v", path, found, err)
-				continue
-			}
-			for _, word := range rest {
-				if word == "--" || strings.HasPrefix(word, "#") || cmd.Name() == "kubectl" {
-					break
-				}
-				name, ok := strings.CutPrefix(word, "--")
-				name = strings.Trim(strings.FieldsFunc(name+"=", func(r rune) bool { return r == '=' || r == '`' || r == ',' })[0], "\"'])")
-				if ok && name != "help" && cmd.Flag(name) == nil {
-					t.Errorf("%s: %s: there is no --%s", path, found, name)
-				}
 			}
 			seen++
 		}
@@ -114,6 +103,90 @@ func TestCommandsOfTheDocsExist(t *testing.T) {
 	if seen < 200 {
 		t.Errorf("only %d commands were found", seen)
 	}
+}
+
+// TestCommandsThatUmbelAdvisesExist: each command in what the programs write and in the examples of their help, with its flags.
+func TestCommandsThatUmbelAdvisesExist(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir(root+"internal", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, text := range literals(file) {
+			for _, found := range advised.FindAllString(text, -1) {
+				if err := exists(strings.TrimSpace(found)); err != nil {
+					t.Errorf("%s: %s: %v", strings.TrimPrefix(path, root), found, err)
+				}
+				seen++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen < 400 {
+		t.Errorf("only %d commands were found", seen)
+	}
+}
+
+// literals are the strings of a file. Those that are put together with + are one, with %v for what is not written there.
+func literals(file *ast.File) (texts []string) {
+	var whole func(ast.Expr) string
+	whole = func(expr ast.Expr) string {
+		switch e := expr.(type) {
+		case *ast.BasicLit:
+			if text, err := strconv.Unquote(e.Value); err == nil && e.Kind == token.STRING {
+				return text
+			}
+		case *ast.BinaryExpr:
+			return whole(e.X) + whole(e.Y)
+		}
+		return "%v"
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch e := n.(type) {
+		case *ast.BasicLit:
+			texts = append(texts, whole(e))
+		case *ast.BinaryExpr:
+			texts = append(texts, whole(e))
+			return e.Op != token.ADD
+		}
+		return true
+	})
+	return texts
+}
+
+// exists says what is wrong with a command line.
+func exists(line string) error {
+	words := strings.Fields(strings.Split(strings.Trim(line, "`"), " | ")[0])[1:]
+	top := cli.NewRoot(client.New(output.Streams{Out: io.Discard, Err: io.Discard}))
+	cmd, rest, err := top.Find(words)
+	if err == nil && cmd.HasSubCommands() && len(rest) > 0 && !strings.ContainsAny(rest[0][:1], "-%") {
+		err = cmd.ValidateArgs(rest[:1])
+	}
+	if err != nil {
+		return err
+	}
+	passedOn := cmd.CommandPath() == "umbel kubectl"
+	if passedOn && len(rest) > 1 && rest[1] != "--" {
+		return fmt.Errorf("%q would be the cluster: write CLUSTER -- and then what kubectl gets", rest[0])
+	}
+	for _, word := range rest {
+		if word == "--" || strings.HasPrefix(word, "#") || passedOn {
+			break
+		}
+		name, ok := strings.CutPrefix(word, "--")
+		name = strings.Trim(strings.FieldsFunc(name+"=", func(r rune) bool { return r == '=' || r == '`' || r == ',' })[0], "\"'])")
+		if ok && name != "help" && cmd.Flag(name) == nil {
+			return fmt.Errorf("there is no --%s", name)
+		}
+	}
+	return nil
 }
 
 // TestFieldsAreDocumented: the page of each kind names every field of its spec.

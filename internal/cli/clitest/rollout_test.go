@@ -141,7 +141,7 @@ func TestRolloutMisused(t *testing.T) {
 	for args, want := range map[string]string{
 		"rollout status":                         "error: ",
 		"rollout status cluster/dev":             "error: cluster/dev is a cluster: name a package\n",
-		"rollout status shop -w -o json":         "error: -o json shows one state",
+		"rollout status shop -w -o json":         "error: -o json shows one state: leave --watch out; kubectl watches Rollouts on the hub's API: `kubectl get rollouts.umbel.dev -n default --watch -o json`\n",
 		"rollout status shop -o name":            "\"name\" is not one of json, yaml, wide",
 		"rollout approve shop --stage moon":      "error: --stage: shop-2 has no stage \"moon\": its stages are dev, prod\n",
 		"rollout approve shop --point During":    "error: --point is Before or After, not \"During\"\n",

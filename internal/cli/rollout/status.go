@@ -51,7 +51,8 @@ func (o *status) run(ctx context.Context, hub *client.Hub, arg string) error {
 	}
 	machine := o.format == output.JSON || o.format == output.YAML
 	if o.watch && machine {
-		return exit.Usagef("-o %s shows one state: leave --watch out, or `umbel kubectl get rollouts --watch -o %s`", o.format, o.format)
+		return exit.Usagef("-o %s shows one state: leave --watch out; kubectl watches Rollouts on the hub's API: `kubectl get rollouts.umbel.dev -n %s --watch -o %s`",
+			o.format, o.Namespace, o.format)
 	}
 	r, err := newest(ctx, hub, o.Namespace, name)
 	if err != nil {
