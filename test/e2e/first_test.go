@@ -46,8 +46,14 @@ func firstDelivery(s *story) {
 			wait()
 		}
 		out := s.shell(block)
-		if i == 2 && !strings.Contains(out, "hello is on its way to prod-eu") {
-			s.Errorf("nobody says why it is not on prod-eu:\n%s", out)
+		if i == 2 {
+			for _, said := range []string{
+				"hello is on its way to prod-eu", "stage prod waits for somebody to approve that it begins", "`umbel rollout approve hello` lets it go on",
+			} {
+				if !strings.Contains(out, said) {
+					s.Errorf("nobody says %q of prod-eu:\n%s", said, out)
+				}
+			}
 		}
 	}
 	s.lacks("dev", "default", "greeting")

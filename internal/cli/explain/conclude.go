@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -133,6 +134,8 @@ func advise(step *Step, s *Scene) string {
 		return ""
 	case step.Check == v1alpha1.ConditionDependencies:
 		return "`umbel describe package NAME` of a package that the message names says why it is not healthy; spec.dependsOn says for which this one waits"
+	case step.Stage == Rollout && s.Rollout != nil && awaitsApproval(s.Rollout):
+		return fmt.Sprintf("`umbel rollout approve %s%s` lets it go on", s.Package.Name, namespaced(s.Package.Namespace))
 	case step.Stage == Rollout:
 		return fmt.Sprintf("`umbel rollout status %s%s` says what the rollout waits for", s.Package.Name, namespaced(s.Package.Namespace))
 	case step.Check == "spec.placementRef":
@@ -160,6 +163,12 @@ func advise(step *Step, s *Scene) string {
 		return fmt.Sprintf("correct what the message names and commit, or look on the cluster: `umbel kubectl %s -- get events -A`; nothing is pruned while something fails", cluster)
 	}
 	return ""
+}
+
+// awaitsApproval says whether a rollout goes on when somebody approves that it does.
+func awaitsApproval(r *v1alpha1.Rollout) bool {
+	c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionProgressing)
+	return c != nil && c.Reason == v1alpha1.ReasonAwaitingApproval
 }
 
 // aLabel is how a variable begins that is a label.

@@ -31,6 +31,22 @@ func sceneOf(cluster string, change func(*Scene)) *Scene {
 	return s
 }
 
+// rollsOut gives the package a rollout to a newer release, which has reached the cluster dev.
+func rollsOut(s *Scene, progressing metav1.Condition) {
+	s.Package.Spec.Rollout, s.Package.Status.Release, s.Release.Name = &v1alpha1.RolloutStrategy{}, "shop-newer", "shop-newer"
+	s.Release.Spec.Variants[1].Digest = "sha256:11"
+	s.Rollout = &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shop-2"}}
+	s.Rollout.Spec.Release, s.Rollout.Spec.Previous = "shop-newer", clitest.Release
+	s.Rollout.Status = v1alpha1.RolloutStatus{
+		Phase:      v1alpha1.RolloutRunning,
+		Conditions: []metav1.Condition{progressing},
+		Stages: []v1alpha1.StageStatus{
+			{Name: "test", Step: v1alpha1.StageMoving, Moved: []v1alpha1.ClusterName{"dev"}},
+			{Name: "production", Step: v1alpha1.StageWaiting, Waiting: []v1alpha1.ClusterName{"prod-eu", "prod-us"}},
+		},
+	}
+}
+
 func number(n int32) *int32 { return &n }
 
 func TestAccounts(t *testing.T) {
@@ -132,18 +148,11 @@ func TestAccounts(t *testing.T) {
 			s.Cluster.Status.Packages[0].DeletesHeld = &v1alpha1.MemberDeletesHeld{Objects: 2, Holds: 4, Allowed: 1, Names: []string{"ConfigMap shop/a", "ConfigMap shop/b"}}
 		})},
 		{reason: "its turn in a rollout has not come", golden: "rollout.txt", scene: sceneOf("prod-eu", func(s *Scene) {
-			s.Package.Spec.Rollout, s.Package.Status.Release, s.Release.Name = &v1alpha1.RolloutStrategy{}, "shop-newer", "shop-newer"
-			s.Release.Spec.Variants[1].Digest = "sha256:11"
-			s.Rollout = &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shop-2"}}
-			s.Rollout.Spec.Release, s.Rollout.Spec.Previous = "shop-newer", clitest.Release
-			s.Rollout.Status = v1alpha1.RolloutStatus{
-				Phase:      v1alpha1.RolloutRunning,
-				Conditions: []metav1.Condition{clitest.Condition(v1alpha1.ConditionProgressing, metav1.ConditionTrue, "Baking", "stage test bakes for 10m")},
-				Stages: []v1alpha1.StageStatus{
-					{Name: "test", Step: v1alpha1.StageMoving, Moved: []v1alpha1.ClusterName{"dev"}},
-					{Name: "production", Step: v1alpha1.StageWaiting, Waiting: []v1alpha1.ClusterName{"prod-eu", "prod-us"}},
-				},
-			}
+			rollsOut(s, clitest.Condition(v1alpha1.ConditionProgressing, metav1.ConditionTrue, v1alpha1.ReasonBaking, "stage test bakes for 10m"))
+		})},
+		{reason: "its turn in a rollout is to be approved", golden: "rollout-approval.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			rollsOut(s, clitest.Condition(v1alpha1.ConditionProgressing, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval,
+				"stage production waits for somebody to approve that it begins: `umbel rollout approve`"))
 		})},
 		{reason: "no rollout has begun yet", golden: "rollout-none.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Package.Spec.Rollout = &v1alpha1.RolloutStrategy{}
