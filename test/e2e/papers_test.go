@@ -19,6 +19,7 @@ import (
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/hub"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/identity/seal"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel"
 )
@@ -52,6 +53,7 @@ func (idle) RenewAt() time.Time                              { return time.Now()
 func (idle) Request() ([]byte, error)                        { return nil, errors.New("nothing is renewed") }
 func (idle) Install(_, _ []byte) error                       { return errors.New("nothing is kept") }
 func (idle) Trust([]byte) error                              { return nil }
+func (idle) Verify(seal.Word, *seal.Seal) error              { return nil } // it is refused before anything is said
 func (idle) Trusts() string                                  { return "" }
 
 // knocks comes to the hub as an agent with these papers, and returns how it is refused.
