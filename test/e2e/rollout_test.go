@@ -64,6 +64,61 @@ func TestRollout(t *testing.T) {
 			s.try(block, len(block))
 		}
 	})
+	s.with("a release that is ill where it came first goes no further", illReleases)
+}
+
+// illReleases are two that are applied as they should be, and are not healthy: one by the Package's own rule, at once, the other
+// because no pod of its Deployment starts in clusters without nodes, when its time is over. Production keeps what it has.
+func illReleases(s *story) {
+	s.manners("good", "")
+	s.rolledOutOf("manners", 1, v1alpha1.RolloutCompleted)
+	s.manners("bad", "")
+	s.rolledOutOf("manners", 2, v1alpha1.RolloutRolledBack)
+	s.rolledOutOf("manners", 3, v1alpha1.RolloutCompleted)
+	s.manners("fair", `      - apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: manners, namespace: default}
+        spec:
+          selector: {matchLabels: {app: manners}}
+          template: {metadata: {labels: {app: manners}}, spec: {containers: [{name: web, image: registry.umbel.dev/coredns:v1}]}}
+`)
+	s.rolledOutOf("manners", 4, v1alpha1.RolloutRolledBack)
+	s.rolledOutOf("manners", 5, v1alpha1.RolloutCompleted)
+	for _, cluster := range []string{"dev", "prod-1", "prod-2", "prod-3"} {
+		s.holds(cluster, "default", "manners", "are", "good")
+	}
+	for _, number := range []int64{2, 4} {
+		if r := s.rolloutOf("manners", number); r.Status.Moved != 1 {
+			s.Errorf("rollout %d reached %d clusters, want dev alone: %+v", number, r.Status.Moved, r.Status)
+		}
+	}
+}
+
+// manners asks for a release of a Package that says itself what is ill.
+func (s *story) manners(are, more string) {
+	s.Helper()
+	err := s.manifest(`apiVersion: umbel.dev/v1alpha1
+kind: Package
+metadata: {name: manners, namespace: default}
+spec:
+  placementRef: {name: all}
+  deletes: {budget: 100%}
+  health:
+  - {kind: ConfigMap, healthy: self.data.are != 'bad', failed: self.data.are == 'bad'}
+  rollout:
+    stages:
+    - {name: dev, clusterSelector: {matchLabels: {env: dev}}}
+    - {name: prod}
+    progressDeadline: 10s
+    onFailure: Rollback
+  source:
+    inline:
+      objects:
+      - {apiVersion: v1, kind: ConfigMap, metadata: {name: manners, namespace: default}, data: {are: ` + are + `}}
+` + more)
+	if err != nil {
+		s.Fatal(err)
+	}
 }
 
 // motd asks for a release of the package motd, with a text and perhaps more objects.
@@ -96,13 +151,16 @@ spec:
 	}
 }
 
-// rollout returns one of the package motd; an empty one when there is none.
-func (s *story) rollout(number int64) *v1alpha1.Rollout {
+// rollout returns one of the package motd.
+func (s *story) rollout(number int64) *v1alpha1.Rollout { return s.rolloutOf("motd", number) }
+
+// rolloutOf returns one of a package; an empty one when there is none.
+func (s *story) rolloutOf(pkg string, number int64) *v1alpha1.Rollout {
 	s.Helper()
 	r := &v1alpha1.Rollout{}
 	hub, err := s.Hub()
 	if err == nil {
-		err = client.IgnoreNotFound(hub.Get(s.ctx, client.ObjectKey{Namespace: "default", Name: v1alpha1.RolloutName("motd", number)}, r))
+		err = client.IgnoreNotFound(hub.Get(s.ctx, client.ObjectKey{Namespace: "default", Name: v1alpha1.RolloutName(pkg, number)}, r))
 	}
 	if err != nil {
 		s.T.Log(err) // the hub is being started again
@@ -110,11 +168,15 @@ func (s *story) rollout(number int64) *v1alpha1.Rollout {
 	return r
 }
 
-// rolledOut waits until a rollout is in a phase.
+// rolledOut waits until a rollout of the package motd is in a phase.
 func (s *story) rolledOut(number int64, phase v1alpha1.RolloutPhase) {
+	s.rolledOutOf("motd", number, phase)
+}
+
+func (s *story) rolledOutOf(pkg string, number int64, phase v1alpha1.RolloutPhase) {
 	s.Helper()
-	s.eventually(fmt.Sprintf("rollout %d is %s", number, phase), func(context.Context) error {
-		if r := s.rollout(number); r.Status.Phase != phase {
+	s.eventually(fmt.Sprintf("rollout %d of %s is %s", number, pkg, phase), func(context.Context) error {
+		if r := s.rolloutOf(pkg, number); r.Status.Phase != phase {
 			return fmt.Errorf("it is %s: %+v", r.Status.Phase, r.Status.Conditions)
 		}
 		return nil
