@@ -311,6 +311,18 @@ func (h *hub) waitTold(cluster v1alpha1.ClusterName, key v1alpha1.PackageKey, te
 	})
 }
 
+// released returns the Release that a Package is at, once the status says it: clusters are told before it is written.
+func (h *hub) released(name string) (release string) {
+	h.t.Helper()
+	h.eventually("the status of "+name+" names a release", func() string {
+		if release = h.pkg(name).Status.Release; release == "" {
+			return "it names none"
+		}
+		return ""
+	})
+	return release
+}
+
 // waitGone waits until a Package is let go.
 func (h *hub) waitGone(name string) {
 	h.t.Helper()

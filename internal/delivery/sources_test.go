@@ -344,6 +344,7 @@ func TestAPushOfAPackageThatCannotBeTouched(t *testing.T) {
 	h.waitTold(eu, same, `"two"`)
 
 	h.must(h.Delete(t.Context(), h.pkg("same")))
+	h.waitTold(eu, same, "remove")
 	h.obeys(eu)
 	h.waitGone("same")
 	h.create("side", url, ".", "prod")

@@ -69,7 +69,7 @@ func TestANamespaceSaysWhoseItsPackagesAre(t *testing.T) {
 		}
 	}
 	h.eventually("the agent is told to act as the team", told("shop/deployer"))
-	release := h.pkg("web").Status.Release
+	release := h.released("web")
 	h.annotate(map[string]string{v1alpha1.ActsAsAnnotation: "shop/other"})
 	h.eventually("another account is told", told("shop/other"))
 

@@ -25,18 +25,6 @@ func (h *hub) keys(name string, entries map[string]string) {
 	}
 }
 
-// released returns the Release that a Package is at, once the status says it: clusters are told before it is written.
-func (h *hub) released(name string) (release string) {
-	h.t.Helper()
-	h.eventually("the release of "+name, func() string {
-		if release = h.pkg(name).Status.Release; release == "" {
-			return "there is none"
-		}
-		return ""
-	})
-	return release
-}
-
 func signedGit(url string, mode v1alpha1.GitVerificationMode) *v1alpha1.GitSource {
 	return &v1alpha1.GitSource{URL: url, Verify: &v1alpha1.GitVerification{
 		Mode: mode, Verification: v1alpha1.Verification{KeysFrom: []v1alpha1.KeysReference{{Kind: "ConfigMap", Name: "signers"}}},
@@ -46,8 +34,9 @@ func signedGit(url string, mode v1alpha1.GitVerificationMode) *v1alpha1.GitSourc
 // marked says whether the Release that a Package is at is marked as verified, and by whom.
 func (h *hub) marked(name string) string {
 	h.t.Helper()
+	current := h.released(name)
 	for _, release := range h.releases() {
-		if release.Name == h.pkg(name).Status.Release {
+		if release.Name == current {
 			if verified := release.Verified(); verified != nil && verified.Under != "" {
 				return verified.Revision + " by " + verified.By
 			}

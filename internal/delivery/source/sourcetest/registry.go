@@ -110,6 +110,27 @@ func (r *Registry) Push(repository string, layers []Layer, tags ...string) strin
 	return d.Digest.String()
 }
 
+// PushRaw gives a tag to a manifest as it is, and keeps blobs for it.
+func (r *Registry) PushRaw(repository, tag string, manifest []byte, blobs ...[]byte) {
+	r.t.Helper()
+	ctx := context.WithoutCancel(r.t.Context())
+	to, err := remote.NewRepository(r.Host + "/" + repository)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	to.Client, to.PlainHTTP = &http.Client{Transport: content.InProcess(r.inside)}, true
+	for _, blob := range blobs {
+		d := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: digest.FromBytes(blob), Size: int64(len(blob))}
+		if err := to.Blobs().Push(ctx, d, bytes.NewReader(blob)); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(manifest), Size: int64(len(manifest))}
+	if err := to.Manifests().PushReference(ctx, d, bytes.NewReader(manifest), tag); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // Tarball packs files into a tar archive below a folder, with gzip; an empty folder is none.
 func Tarball(t testing.TB, folder string, files map[string]string) []byte {
 	t.Helper()
