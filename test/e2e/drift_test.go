@@ -10,6 +10,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
@@ -52,7 +54,7 @@ func drift(s *story) {
 	}
 	s.describes("drifting", "pod web-", "container web: ErrImageNeverPull")
 
-	s.onHub(`patch package drifting --type=merge -p '{"spec":{"drift":{"ignore":[{"target":{"kind":"Deployment"},"jsonPointers":["/spec/replicas"]}],"prevention":"Deny","allow":{"groups":["system:masters"]}}}}'`)
+	s.onHub(`patch package drifting --type=merge -p '{"spec":{"drift":{"ignore":[{"target":{"kind":"Deployment"},"jsonPointers":["/spec/replicas"]}],"prevention":"Deny","allow":{"users":["drifter"]}}}}'`)
 	client := s.clients("prod-eu")
 	s.eventually("the replicas are nobody's", func(ctx context.Context) error {
 		d, err := client.AppsV1().Deployments("drifting").Get(ctx, "web", metav1.GetOptions{})
@@ -61,9 +63,10 @@ func drift(s *story) {
 		}
 		return unowned(d)
 	})
+	drifter := s.drifter("prod-eu")
 	patch := func(name, data string) {
 		s.Helper()
-		_, err := client.CoreV1().ConfigMaps("drifting").Patch(s.ctx, name, types.MergePatchType, []byte(data), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+		_, err := drifter.CoreV1().ConfigMaps("drifting").Patch(s.ctx, name, types.MergePatchType, []byte(data), metav1.PatchOptions{FieldManager: "kubectl-edit"})
 		if err != nil {
 			s.Fatal(err)
 		}
@@ -93,6 +96,22 @@ func drift(s *story) {
 	})
 	s.deletePackage("drifting")
 	s.hasNamespace("prod-eu", "drifting", false)
+}
+
+// drifter is who the package lets change what it holds, with the rights of an administrator.
+func (s *story) drifter(cluster string) *kubernetes.Clientset {
+	s.Helper()
+	config, err := s.Member(cluster)
+	if err != nil {
+		s.Fatal(err)
+	}
+	config = rest.CopyConfig(config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: "drifter", Groups: []string{"umbel:admins"}}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return client
 }
 
 // unowned says whether the agent has given the replicas up, with what they were.
