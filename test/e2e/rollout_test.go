@@ -68,7 +68,7 @@ func TestRollout(t *testing.T) {
 }
 
 // illReleases are two that are applied as they should be, and are not healthy: one by the Package's own rule, at once, the other
-// because no pod of its Deployment starts in clusters without nodes, when its time is over. Production keeps what it has.
+// because no pod of its StatefulSet starts in clusters without nodes, when its time is over. Production keeps what it has.
 func illReleases(s *story) {
 	s.manners("good", "")
 	s.rolledOutOf("manners", 1, v1alpha1.RolloutCompleted)
@@ -76,12 +76,9 @@ func illReleases(s *story) {
 	s.rolledOutOf("manners", 2, v1alpha1.RolloutRolledBack)
 	s.rolledOutOf("manners", 3, v1alpha1.RolloutCompleted)
 	s.manners("fair", `      - apiVersion: apps/v1
-        kind: Deployment
+        kind: StatefulSet
         metadata: {name: manners, namespace: default}
-        spec:
-          selector: {matchLabels: {app: manners}}
-          template: {metadata: {labels: {app: manners}}, spec: {containers: [{name: web, image: registry.umbel.dev/coredns:v1}]}}
-`)
+        spec: `+workload+"\n")
 	s.rolledOutOf("manners", 4, v1alpha1.RolloutRolledBack)
 	s.rolledOutOf("manners", 5, v1alpha1.RolloutCompleted)
 	for _, cluster := range []string{"dev", "prod-1", "prod-2", "prod-3"} {
@@ -94,6 +91,8 @@ func illReleases(s *story) {
 	}
 }
 
+const workload = `{selector: {matchLabels: {app: manners}}, template: {metadata: {labels: {app: manners}}, spec: {containers: [{name: web, image: registry.umbel.dev/coredns:v1}]}}}`
+
 // manners asks for a release of a Package that says itself what is ill.
 func (s *story) manners(are, more string) {
 	s.Helper()
@@ -104,7 +103,7 @@ spec:
   placementRef: {name: all}
   deletes: {budget: 100%}
   health:
-  - {kind: ConfigMap, healthy: self.data.are != 'bad', failed: self.data.are == 'bad'}
+  - {group: apps, kind: Deployment, healthy: self.metadata.annotations.are != 'bad', failed: self.metadata.annotations.are == 'bad'}
   rollout:
     stages:
     - {name: dev, clusterSelector: {matchLabels: {env: dev}}}
@@ -115,7 +114,10 @@ spec:
     inline:
       objects:
       - {apiVersion: v1, kind: ConfigMap, metadata: {name: manners, namespace: default}, data: {are: ` + are + `}}
-` + more)
+      - apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: manners, namespace: default, annotations: {are: ` + are + `}}
+        spec: ` + workload + "\n" + more)
 	if err != nil {
 		s.Fatal(err)
 	}
