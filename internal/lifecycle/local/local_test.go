@@ -264,14 +264,15 @@ func TestHealingTrustsTheHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.needs.Registries = []Registry{{Host: "10.200.0.1:7443", CAFile: ca}}
-	for nodes, want := range map[int]bool{0: false, 1: true} {
-		m := &raising{local: l, place: record{Nodes: nodes}.place(t.TempDir(), 0)}
+	for _, cluster := range []record{{}, {Nodes: 1, Fleet: new(network.Fleet)}} {
+		want := cluster.Nodes > 0
+		m := &raising{local: l, place: cluster.place(t.TempDir(), 0)}
 		if err := m.trustRegistries(); err != nil {
 			t.Fatal(err)
 		}
 		_, err := os.Stat(filepath.Join(m.place.dir, "var/lib/registries/10.200.0.1:7443/hosts.toml"))
 		if got := err == nil; got != want {
-			t.Errorf("with %d nodes it trusts the hub: %t, want %t", nodes, got, want)
+			t.Errorf("with %d nodes it trusts the hub: %t, want %t", cluster.Nodes, got, want)
 		}
 	}
 }
