@@ -15,70 +15,68 @@ import (
 //
 //	cosign sign --yes --key cosign.key --tlog-upload=false --registry-cacert ca.crt HOST/fleet/shop@DIGEST
 //
-// What it left in the registry then lies in testdata, with the public half of the key.
+// cosign 3 with --use-signing-config=false as well. What each left in the registry then lies in testdata, with the public half of
+// its key.
 const (
 	signedFile   = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: default}\ndata: {a: signed}\n"
 	signedDigest = "sha256:46ec89cd6570b9e9b39b933b123058d8d4a306841c6a9523af970288466c23bf"
 )
 
-// TestWhatARealCosignSigned: it is found beside its artifact, holds with its key and with no other, and for no other artifact.
+// TestWhatARealCosignSigned: it is found where cosign 2 and 3 keep it, holds with its key and with no other, and for no other
+// artifact.
 func TestWhatARealCosignSigned(t *testing.T) {
-	const version = "cosign-v2.4.3"
-	file := func(name string) []byte {
-		t.Helper()
-		raw, err := os.ReadFile(filepath.Join("testdata", version, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return raw
-	}
-	registry := sourcetest.NewRegistry(t, "")
-	push := func(text, tag string) string {
-		return registry.Push("fleet/shop", []sourcetest.Layer{{MediaType: "application/yaml", Blob: []byte(text), Annotations: titled("a.yaml", "")}}, tag)
-	}
-	digest := push(signedFile, "latest")
-	if digest != signedDigest {
-		t.Fatalf("the artifact has digest %s, and not that of the one that was signed", digest)
-	}
-	beside := strings.Replace(digest, ":", "-", 1) + ".sig"
-	registry.PushRaw("fleet/shop", beside, file("manifest.json"), file("payload.json"), file("config.json"))
-	reader := newReader(t, source.DefaultLimits).(interface {
-		source.Reader
-		source.Witness
-	})
-	signed := func(tag string) (string, []source.Signature) {
-		t.Helper()
-		ref := source.Ref{Kind: source.OCI, URL: "oci://" + registry.Host + "/fleet/shop", Name: tag, Signed: true}
-		revision, err := reader.Resolve(t.Context(), ref, source.Credentials{CA: registry.CA})
-		if err != nil {
-			t.Fatal(err)
-		}
-		evidence, err := reader.Evidence(ref, revision)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return revision.ID, evidence.Signatures
-	}
-	keys := func(public string) *signature.Keys {
-		t.Helper()
-		keys, err := signature.Parse(map[string][]byte{"cosign.pub": []byte(public)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return keys
-	}
-	theirs := keys(string(file("cosign.pub")))
-	id, signatures := signed("latest")
-	if by, err := theirs.Artifact(id, signatures); err != nil || !strings.HasPrefix(by.String(), "cosign SHA256:") {
-		t.Errorf("with its key: signed by %q, %v", by, err)
-	}
-	if _, err := keys(sourcetest.NewCosign(t, "ecdsa").Public()).Artifact(id, signatures); err == nil || !strings.Contains(err.Error(), "by none of the keys") {
-		t.Errorf("with another key: %v", err)
-	}
-	other := push(strings.Replace(signedFile, "signed", "forged", 1), "other")
-	registry.PushRaw("fleet/shop", strings.Replace(other, ":", "-", 1)+".sig", file("manifest.json"), file("payload.json"), file("config.json"))
-	id, signatures = signed("other")
-	if _, err := theirs.Artifact(id, signatures); err == nil || !strings.Contains(err.Error(), "signed another artifact") {
-		t.Errorf("of another artifact: %v", err)
+	for version, tag := range map[string]string{
+		"cosign-v2.4.3": strings.Replace(signedDigest, ":", "-", 1) + ".sig", // beside the artifact
+		"cosign-v3.0.2": "unnamed",                                           // it refers to the artifact
+	} {
+		t.Run(version, func(t *testing.T) {
+			file := func(name string) []byte {
+				t.Helper()
+				raw, err := os.ReadFile(filepath.Join("testdata", version, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return raw
+			}
+			registry := sourcetest.NewRegistry(t, "")
+			digest := registry.Push("fleet/shop", []sourcetest.Layer{{MediaType: "application/yaml", Blob: []byte(signedFile), Annotations: titled("a.yaml", "")}}, "latest")
+			if digest != signedDigest {
+				t.Fatalf("the artifact has digest %s, and not that of the one that was signed", digest)
+			}
+			registry.PushRaw("fleet/shop", tag, file("manifest.json"), file("payload.json"), file("config.json"))
+			reader := newReader(t, source.DefaultLimits).(interface {
+				source.Reader
+				source.Witness
+			})
+			ref := source.Ref{Kind: source.OCI, URL: "oci://" + registry.Host + "/fleet/shop", Name: "latest", Signed: true}
+			revision, err := reader.Resolve(t.Context(), ref, source.Credentials{CA: registry.CA})
+			if err != nil {
+				t.Fatal(err)
+			}
+			evidence, err := reader.Evidence(ref, revision)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other := "sha256:" + strings.Repeat("ab", 32)
+			theirs, another := string(file("cosign.pub")), sourcetest.NewCosign(t, "ecdsa").Public()
+			for _, tc := range []struct{ reason, key, digest, want string }{
+				{"with its key", theirs, revision.ID, "cosign SHA256:"},
+				{"with another key", another, revision.ID, "by none of the keys"},
+				{"of another artifact", theirs, other, "signed another artifact"},
+			} {
+				keys, err := signature.Parse(map[string][]byte{"cosign.pub": []byte(tc.key)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				by, err := keys.Artifact(tc.digest, evidence.Signatures)
+				got := by.String()
+				if err != nil {
+					got = err.Error()
+				}
+				if !strings.Contains(got, tc.want) {
+					t.Errorf("%s: %s, want %q", tc.reason, got, tc.want)
+				}
+			}
+		})
 	}
 }
