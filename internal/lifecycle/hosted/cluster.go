@@ -45,18 +45,14 @@ func (c *clusterController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if _, others := object.Annotations[managedByAnnotation]; others {
 		return ctrl.Result{}, nil
 	}
-	f, err := familyOf(ctx, c.client, object)
-	if err != nil {
+	f, alone, err := c.meet(ctx, object, &object.Status.Conditions)
+	if alone || err != nil {
 		return ctrl.Result{}, err
-	}
-	before := object.DeepCopy()
-	if f.paused(object) {
-		setPaused(&object.Status.Conditions, object.Generation)
-		return ctrl.Result{}, c.say(ctx, before, object)
 	}
 	if !object.DeletionTimestamp.IsZero() {
 		return c.end(ctx, object, f)
 	}
+	before := object.DeepCopy()
 	ready, after := waiting(f.waits(needCluster)), time.Duration(0)
 	if f.cluster != nil {
 		if err := c.keep(ctx, object); err != nil {

@@ -43,18 +43,14 @@ func (c *machineController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if err := c.client.Get(ctx, req.NamespacedName, object); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	f, err := familyOf(ctx, c.client, object)
-	if err != nil {
+	f, alone, err := c.meet(ctx, object, &object.Status.Conditions)
+	if alone || err != nil {
 		return ctrl.Result{}, err
-	}
-	before := object.DeepCopy()
-	if f.paused(object) {
-		setPaused(&object.Status.Conditions, object.Generation)
-		return ctrl.Result{}, c.say(ctx, before, object)
 	}
 	if !object.DeletionTimestamp.IsZero() {
 		return c.end(ctx, object, f)
 	}
+	before := object.DeepCopy()
 	ready, after := waiting(f.waits(needMachine, needCluster, needPlace, needData, needAPI)), time.Duration(0)
 	if ready.Message == "" {
 		if err := c.keep(ctx, object); err != nil {

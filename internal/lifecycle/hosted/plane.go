@@ -53,18 +53,14 @@ func (c *planeController) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if err := c.client.Get(ctx, req.NamespacedName, object); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	f, err := familyOf(ctx, c.client, object)
-	if err != nil {
+	f, alone, err := c.meet(ctx, object, &object.Status.Conditions)
+	if alone || err != nil {
 		return ctrl.Result{}, err
-	}
-	before := object.DeepCopy()
-	if f.paused(object) {
-		setPaused(&object.Status.Conditions, object.Generation)
-		return ctrl.Result{}, c.say(ctx, before, object)
 	}
 	if !object.DeletionTimestamp.IsZero() {
 		return c.end(ctx, object, f)
 	}
+	before := object.DeepCopy()
 	placed, err := c.placed(ctx, object.Namespace, f)
 	if err != nil {
 		return ctrl.Result{}, err

@@ -142,6 +142,17 @@ func owns(owner, object client.Object) bool {
 	return false
 }
 
+// meet returns what an object, whose conditions these are, belongs to. One that is paused says so, and is left alone.
+func (f frame) meet(ctx context.Context, object client.Object, conditions *[]metav1.Condition) (belongs family, alone bool, err error) {
+	belongs, err = familyOf(ctx, f.client, object)
+	if err != nil || !belongs.paused(object) {
+		return belongs, false, err
+	}
+	before := object.DeepCopyObject().(client.Object)
+	setPaused(conditions, object.GetGeneration())
+	return belongs, true, f.say(ctx, before, object)
+}
+
 // keep adds the finalizer, so that nothing is made that nobody would end.
 func (f frame) keep(ctx context.Context, object client.Object) error {
 	before := object.DeepCopyObject().(client.Object)
