@@ -9,7 +9,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -51,17 +50,12 @@ func (o *Options) shelf(ctx context.Context, hub *client.Hub) (func(context.Cont
 	if err != nil {
 		return nil, err
 	}
-	config, err := door.Config(own)
-	if err != nil {
-		return nil, err
-	}
-	config.UserAgent = "umbel"
-	web, err := rest.HTTPClientFor(config)
+	web, url, err := door.Web(own)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, release *v1alpha1.Release, v *v1alpha1.Variant) ([]byte, error) {
-		at := config.Host + v1alpha1.ContentPath + release.Namespace + "/" + release.Name + "/" + v.Digest
+		at := url + v1alpha1.ContentPath + release.Namespace + "/" + release.Name + "/" + v.Digest
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 		if err != nil {
 			return nil, err

@@ -14,6 +14,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 
 	corev1 "k8s.io/api/core/v1"
@@ -110,11 +111,17 @@ func (d Door) Kubeconfig(hub *clientcmdapi.Config, cluster v1alpha1.ClusterName)
 	return config
 }
 
-// Config returns how the door itself is reached, with the credentials of the hub's kubeconfig. Its Host has no path.
-func (d Door) Config(hub *clientcmdapi.Config) (*rest.Config, error) {
+// Web returns how the door itself is asked, with the credentials of the hub's kubeconfig, and its URL, without a path.
+func (d Door) Web(hub *clientcmdapi.Config) (web *http.Client, url string, err error) {
 	kubeconfig := d.Kubeconfig(hub, "door")
 	kubeconfig.Clusters["door"].Server = "https://" + d.Address
-	return clientcmd.NewDefaultClientConfig(*kubeconfig, nil).ClientConfig()
+	config, err := clientcmd.NewDefaultClientConfig(*kubeconfig, nil).ClientConfig()
+	if err != nil {
+		return nil, "", err
+	}
+	config.UserAgent = "umbel"
+	web, err = rest.HTTPClientFor(config)
+	return web, config.Host, err
 }
 
 // Open returns an error with the age of the last sign of life when nobody would answer for the cluster. When it is the

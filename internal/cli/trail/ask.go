@@ -9,7 +9,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/cli/client"
@@ -26,16 +25,11 @@ func Ask(ctx context.Context, f *client.Factory, hub *client.Hub, query audit.Qu
 	if err != nil {
 		return nil, err
 	}
-	config, err := door.Config(own)
+	web, url, err := door.Web(own)
 	if err != nil {
 		return nil, err
 	}
-	config.UserAgent = "umbel"
-	web, err := rest.HTTPClientFor(config)
-	if err != nil {
-		return nil, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Host+audit.Path+"?"+query.Values().Encode(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+audit.Path+"?"+query.Values().Encode(), nil)
 	if err != nil {
 		return nil, err
 	}
