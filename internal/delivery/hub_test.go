@@ -53,16 +53,22 @@ type hub struct {
 	desired   *delivery.Desired
 	hooks     http.Handler
 	sealer    delivery.Sealer                         // of Releases; nil has none
-	content   func(delivery.Content) delivery.Content // puts something between the hub and its registry; nil puts nothing
+	content   func(delivery.Content) delivery.Content // puts something between the hub and its registry
 	logs      *lines
 	stop      func()
 }
 
 func newHub(t *testing.T) *hub {
 	t.Helper()
+	return newHubWith(t, func(c delivery.Content) delivery.Content { return c })
+}
+
+// newHubWith is one that has something between it and its registry.
+func newHubWith(t *testing.T, content func(delivery.Content) delivery.Content) *hub {
+	t.Helper()
 	config := kubetest.Start(t)
 	kubetest.InstallCRDs(t, config)
-	h := &hub{t: t, config: config, namespace: kubetest.Namespace(t, config), dir: t.TempDir(), logs: &lines{}}
+	h := &hub{t: t, config: config, namespace: kubetest.Namespace(t, config), dir: t.TempDir(), content: content, logs: &lines{}}
 	var err error
 	if h.Client, err = client.New(config, client.Options{Scheme: scheme(t)}); err != nil {
 		t.Fatal(err)
@@ -113,10 +119,7 @@ func (h *hub) start() {
 	if h.cache, err = render.NewCache(render.CacheConfig{Dir: filepath.Join(h.dir, "rendered")}); err != nil {
 		h.t.Fatal(err)
 	}
-	needs := delivery.Needs{Dir: h.dir, LocalSources: []string{os.TempDir()}, Content: h.store, Renders: h.cache, Sealer: h.sealer, Log: h.logs.logger(), Now: time.Now}
-	if h.content != nil {
-		needs.Content = h.content(h.store)
-	}
+	needs := delivery.Needs{Dir: h.dir, LocalSources: []string{os.TempDir()}, Content: h.content(h.store), Renders: h.cache, Sealer: h.sealer, Log: h.logs.logger(), Now: time.Now}
 	if h.desired, err = delivery.Setup(ctx, mgr, needs); err != nil {
 		h.t.Fatal(err)
 	}

@@ -43,14 +43,11 @@ func (c *slowContent) waiting() (n int) {
 // TestRenderingsThatTakeLong hold up nobody: however many there are, other Packages are counted, removed and told of. None is lost,
 // also where the hub dies meanwhile.
 func TestRenderingsThatTakeLong(t *testing.T) {
-	h := newHub(t)
 	slow := &slowContent{let: make(chan struct{})}
-	h.content = func(c delivery.Content) delivery.Content {
+	h := newHubWith(t, func(c delivery.Content) delivery.Content {
 		slow.Content = c
 		return slow
-	}
-	h.stop()
-	h.start()
+	})
 	eu := h.cluster("eu", nil)
 	h.place("prod", eu)
 	key := v1alpha1.KeyOf(h.namespace, "quick")
@@ -90,14 +87,11 @@ func TestRenderingsThatTakeLong(t *testing.T) {
 
 // TestADeletedPackageThatIsBeingRendered goes once it has been, with what was stored of it.
 func TestADeletedPackageThatIsBeingRendered(t *testing.T) {
-	h := newHub(t)
 	slow := &slowContent{let: make(chan struct{})}
-	h.content = func(c delivery.Content) delivery.Content {
+	h := newHubWith(t, func(c delivery.Content) delivery.Content {
 		slow.Content = c
 		return slow
-	}
-	h.stop()
-	h.start()
+	})
 	h.place("prod", h.cluster("eu", nil))
 	h.must(h.Create(t.Context(), h.inline("slow-0", "prod", item("a", "1"))))
 	h.eventually("a rendering", func() string { return map[bool]string{true: "none is under way"}[slow.waiting() == 0] })
@@ -141,14 +135,11 @@ func (c *turns) Push(ctx context.Context, repository, mediaType string, blob []b
 
 // TestCommitsThatComeFasterThanTheyAreRendered: a release is made all the same, and not of each commit that was overtaken.
 func TestCommitsThatComeFasterThanTheyAreRendered(t *testing.T) {
-	h := newHub(t)
 	slow := &turns{began: make(chan struct{}), let: make(chan struct{})}
-	h.content = func(c delivery.Content) delivery.Content {
+	h := newHubWith(t, func(c delivery.Content) delivery.Content {
 		slow.Content = c
 		return slow
-	}
-	h.stop()
-	h.start()
+	})
 	eu := h.cluster("eu", nil)
 	h.place("prod", eu)
 	repo := sourcetest.New(t)
