@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,13 +13,13 @@ import (
 func TestRelief(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		given := 0
-		r := newRelief(ctx, func() { given++ })
-		after := func(reason string, pause time.Duration, want int) {
+		var given atomic.Int64 // to wait for a bubble is not to have seen what its ended goroutines wrote
+		r := newRelief(ctx, func() { given.Add(1) })
+		after := func(reason string, pause time.Duration, want int64) {
 			t.Helper()
 			time.Sleep(pause)
 			synctest.Wait()
-			if given != want {
+			if given := given.Load(); given != want {
 				t.Errorf("%s: memory was given back %d times, want %d", reason, given, want)
 			}
 		}
