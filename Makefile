@@ -120,24 +120,20 @@ $(BIN)/gitopsengine: $(PEER_SOURCES)
 	@cd test/peers/gitopsengine && $(GO_BUILD) -ldflags '-s -w' -o $@ .
 
 .PHONY: test
-test: deps build lint check-generate unit simulate race e2e ## everything that has to hold before a change lands
+test: deps build lint check-generate unit simulate e2e ## everything that has to hold before a change lands
 
+# What is internal runs under the race detector, and not once more without it.
 .PHONY: unit
-unit: kube dex peers capd ## tests of single packages, against a real API server where they need one
+unit: kube dex peers capd ## tests of single packages, under the race detector, against a real API server where they need one
 	@scripts/install-deps.sh unit
-	go test -timeout 20m ./...
+	@scripts/install-deps.sh race
+	CGO_ENABLED=1 go test -race -timeout 20m ./internal/...
+	go test -timeout 20m $$(go list ./... | grep -v '^umbel.dev/umbel/internal/')
 
 SCHEDULES ?= 100000
 .PHONY: simulate
 simulate: ## play SCHEDULES random schedules of rollouts, and check every step; ROLLOUT_SEED=N plays one again and shows its log
 	ROLLOUT_SCHEDULES=$(SCHEDULES) go test -count 1 -timeout 30m -run '^TestSimulation' -v ./internal/rollout
-
-RACE := ./internal/...
-.PHONY: race
-race: kube dex capd ## the unit tests under the race detector (installs gcc where it is missing)
-	@scripts/install-deps.sh race
-	@scripts/install-deps.sh unit
-	CGO_ENABLED=1 go test -race $(RACE)
 
 .PHONY: e2e
 e2e: deps build dex sops capd $(BIN)/helm ## the main job and the laws, on real clusters and bad lines
