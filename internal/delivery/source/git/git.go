@@ -58,14 +58,18 @@ func (r *Reader) Resolve(ctx context.Context, ref source.Ref, with source.Creden
 	return revision, err
 }
 
-// resolve fetches one repository. Fetches of one mirror come one after the other.
+// resolve fetches one repository. Fetches of one mirror come one after the other, and wait for that no longer than they may take.
 func (r *Reader) resolve(ctx context.Context, ref source.Ref, with source.Credentials) (source.Revision, error) {
 	if err := permit(ref, r.config.Local); err != nil {
 		return source.Revision{}, err
 	}
 	m := r.mirror(ref)
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	select {
+	case m.fetching <- struct{}{}:
+		defer func() { <-m.fetching }()
+	case <-ctx.Done():
+		return source.Revision{}, ctx.Err()
+	}
 	revision, err := m.update(ctx, ref, with)
 	return revision, explain(ref, err)
 }
@@ -89,7 +93,7 @@ func (r *Reader) mirror(ref source.Ref) *mirror {
 func (r *Reader) at(dir string) *mirror {
 	m := r.mirrors[dir]
 	if m == nil {
-		m = &mirror{dir: dir, limit: r.config.Limits.Fetch, packs: packs{dir: dir}}
+		m = &mirror{dir: dir, limit: r.config.Limits.Fetch, packs: packs{dir: dir}, fetching: make(chan struct{}, 1)}
 		r.mirrors[dir] = m
 	}
 	return m

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/go-git/go-billy/v5/osfs"
@@ -28,8 +27,8 @@ type mirror struct {
 	dir   string
 	limit int64 // bytes of a fetch
 	packs packs
-	// mu is held by the fetch under way. Trees are read without it: objects are only ever added.
-	mu sync.Mutex
+	// fetching has room for the one fetch that is under way. Trees are read meanwhile: no object is ever taken away.
+	fetching chan struct{}
 	// broken is set when something in it could not be read; the next fetch begins anew.
 	broken atomic.Bool
 }
@@ -44,7 +43,7 @@ func (m *mirror) open() *filesystem.Storage {
 	return filesystem.NewStorage(shown{osfs.New(m.dir), &m.packs}, cache.NewObjectLRU(16*cache.MiByte))
 }
 
-// update makes sure that the mirror has the commit that the Ref points at, and returns it. The caller holds mu.
+// update makes sure that the mirror has the commit that the Ref points at, and returns it. The caller has the room in fetching.
 func (m *mirror) update(ctx context.Context, ref source.Ref, with source.Credentials) (source.Revision, error) {
 	if m.broken.Swap(false) {
 		if err := os.RemoveAll(m.dir); err != nil {

@@ -15,6 +15,8 @@ import (
 	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/google/renameio/v2"
+
+	"umbel.dev/umbel/internal/delivery/source"
 )
 
 // Folders in a mirror beside those of Git: of the pack that is being made, and of notes which packs a pack is in place of.
@@ -86,6 +88,9 @@ func (s shown) ReadDir(name string) ([]fs.FileInfo, error) {
 // tidy makes few packs of many. It may be cut off anywhere: a pack is complete before it gets its name, and others are deleted
 // long after that. What is fetched meanwhile goes on.
 func (p *packs) tidy(now time.Time) error {
+	if err := p.leftovers(now); err != nil {
+		return fmt.Errorf("deleting what fetches that were cut off left in mirror %s: %w", filepath.Base(p.dir), err)
+	}
 	hidden, err := p.letGo(now)
 	if err != nil {
 		return fmt.Errorf("deleting packs of mirror %s that were replaced: %w", filepath.Base(p.dir), err)
@@ -104,6 +109,24 @@ func (p *packs) tidy(now time.Time) error {
 	}
 	if err := p.join(parts, now); err != nil {
 		return fmt.Errorf("making one pack of %d in mirror %s: %w", len(parts), filepath.Base(p.dir), err)
+	}
+	return nil
+}
+
+// leftovers deletes what fetches were writing when the hub ended.
+func (p *packs) leftovers(now time.Time) error {
+	files, err := filepath.Glob(filepath.Join(p.folder(), "tmp_pack_*")) // as go-git calls them
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err == nil && now.Sub(info.ModTime()) > source.UnusedStay {
+			err = os.Remove(file)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }

@@ -3,9 +3,11 @@ package git_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,8 +44,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// packed is the repository of a mirror that a test fills itself.
-var packed = source.Ref{Kind: source.Git, URL: "https://git.example.org/many.git", Name: "main"}
+// packed is the repository of a mirror that a test fills itself. Nobody is asked for it: its protocol is not spoken.
+var packed = source.Ref{Kind: source.Git, URL: "ftp://git.example.org/many.git", Name: "main"}
 
 // TestAPackForEachFetch is of a repository with a commit all the time: its mirror has few packs, whoever reads meanwhile is not
 // disturbed, and everything stays readable, also for git itself.
@@ -242,6 +244,63 @@ func TestADamagedPack(t *testing.T) {
 	}
 }
 
+// TestWhatAFetchLeftThatWasCutOff goes an hour later, and not while it may be one that is under way.
+func TestWhatAFetchLeftThatWasCutOff(t *testing.T) {
+	dir, _ := mirrorOf(t, 1)
+	reader, err := git.New(git.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(mirrorIn(t, dir), "objects", "pack", "tmp_pack_123")
+	if err := os.WriteFile(left, []byte("PACK"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, after := range []time.Duration{0, 59 * time.Minute} {
+		if err := reader.Tidy(t.Context(), []source.Ref{packed}, time.Now().Add(after)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(left); err != nil {
+			t.Errorf("after %s: %v", after, err)
+		}
+	}
+	if err := reader.Tidy(t.Context(), []source.Ref{packed}, time.Now().Add(61*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("after an hour: %v", err)
+	}
+}
+
+// TestAFetchWaitsNoLongerThanItMay for another one of its mirror, whose server does not answer.
+func TestAFetchWaitsNoLongerThanItMay(t *testing.T) {
+	asked := make(chan struct{})
+	url := sourcetest.New(t).Serve(func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			asked <- struct{}{}
+			<-r.Context().Done()
+		})
+	})
+	reader, err := git.New(git.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var first sync.WaitGroup
+	first.Go(func() {
+		if _, err := reader.Resolve(ctx, refOf(url, "main"), source.Credentials{}); err == nil {
+			t.Error("a server that does not answer gave a commit")
+		}
+	})
+	defer first.Wait()
+	defer cancel()
+	<-asked
+	short, over := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer over()
+	if _, err := reader.Resolve(short, refOf(url, "side"), source.Credentials{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestMirrorsOfNobody are deleted, and those in use are not.
 func TestMirrorsOfNobody(t *testing.T) {
 	library, app, other := sourcetest.New(t), sourcetest.New(t), sourcetest.New(t)
@@ -349,10 +408,8 @@ func mirrorOf(t testing.TB, fetches int) (dir string, commits []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stopped, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := reader.Resolve(stopped, packed, source.Credentials{}); err == nil {
-		t.Fatal("a fetch without time fetched something")
+	if _, err := reader.Resolve(t.Context(), packed, source.Credentials{}); err == nil {
+		t.Fatal("there is something to fetch")
 	}
 	storage := filesystem.NewStorage(osfs.New(mirrorIn(t, dir)), cache.NewObjectLRUDefault())
 	for i := range fetches {

@@ -92,10 +92,12 @@ func (r *Reader) letGo(name string, now time.Time) (bool, error) {
 		return false, err
 	}
 	if m := r.mirrors[name]; m != nil {
-		if !m.mu.TryLock() {
+		select {
+		case m.fetching <- struct{}{}:
+			defer func() { <-m.fetching }()
+		default:
 			return false, nil // a fetch is under way
 		}
-		defer m.mu.Unlock()
 	}
 	delete(r.mirrors, name)
 	return true, os.Rename(name, name+gone)
