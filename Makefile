@@ -65,6 +65,15 @@ $(BIN)/umbel-dex: $(wildcard tools/dex/*)
 	@echo "building umbel-dex; the first time this takes a minute"
 	@cd tools/dex && $(GO_BUILD) -ldflags '-s -w' -o $@ .
 
+# The registry of tests is the reference implementation, without the storage of its clouds.
+.PHONY: registry
+registry: $(BIN)/umbel-registry ## umbel-registry, the OCI registry that tests keep artifacts and charts in
+
+$(BIN)/umbel-registry: $(wildcard tools/registry/*)
+	@mkdir -p $(BIN)
+	@echo "building umbel-registry; the first time this takes a minute"
+	@cd tools/registry && $(GO_BUILD) -ldflags '-s -w' -o $@ .
+
 # SOPS and age-keygen, for tests alone: they bring the clients of every cloud along.
 .PHONY: sops
 sops: $(BIN)/sops $(BIN)/age-keygen ## sops and age-keygen, with which tests encrypt as people do
@@ -124,7 +133,7 @@ test: deps build lint check-generate unit simulate e2e ## everything that has to
 
 # What is internal runs under the race detector, and not once more without it.
 .PHONY: unit
-unit: kube dex peers capd ## tests of single packages, under the race detector, against a real API server where they need one
+unit: kube dex registry helm peers capd ## tests of single packages, under the race detector, against a real API server where they need one
 	@scripts/install-deps.sh unit
 	@scripts/install-deps.sh race
 	CGO_ENABLED=1 go test -race -timeout 20m ./internal/...
@@ -136,7 +145,7 @@ simulate: ## play SCHEDULES random schedules of rollouts, and check every step; 
 	ROLLOUT_SCHEDULES=$(SCHEDULES) go test -count 1 -timeout 30m -run '^TestSimulation' -v ./internal/rollout
 
 .PHONY: e2e
-e2e: deps build dex sops capd $(BIN)/helm ## the main job and the laws, on real clusters and bad lines
+e2e: deps build dex sops capd helm ## the main job and the laws, on real clusters and bad lines
 	go test -tags e2e -count 1 -timeout 45m -p 1 ./test/e2e/ ./test/net/...
 
 .PHONY: bench
@@ -189,7 +198,10 @@ $(BIN)/controller-gen $(BIN)/protoc-gen-go $(BIN)/staticcheck: tools/go.mod tool
 	@mkdir -p $(BIN)
 	@cd tools && go build -trimpath -o $(BIN)/ sigs.k8s.io/controller-tools/cmd/controller-gen google.golang.org/protobuf/cmd/protoc-gen-go honnef.co/go/tools/cmd/staticcheck
 
-# Helm itself, for the tests of the hub's chart.
+# Helm itself: tests install the hub's chart with it, and pack and push charts as people do.
+.PHONY: helm
+helm: $(BIN)/helm ## helm, with which tests pack, push and install charts
+
 $(BIN)/helm: tools/go.mod tools/go.sum
 	@mkdir -p $(BIN)
 	@cd tools && go build -trimpath -o $@ helm.sh/helm/v4/cmd/helm

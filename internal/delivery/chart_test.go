@@ -1,8 +1,6 @@
 package delivery_test
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -36,25 +34,27 @@ func (h *hub) configMap(name string, data map[string]string) {
 	}
 }
 
+// charts starts a Helm repository, and makes the Secret that opens it.
+func (h *hub) charts() (*sourcetest.Charts, *v1alpha1.LocalReference) {
+	h.t.Helper()
+	repository := sourcetest.NewCharts(h.t)
+	right, _ := repository.Credentials()
+	h.secret("charts", map[string]string{"username": right.Username, "password": right.Password, "ca.crt": string(right.CA)}, nil)
+	return repository, &v1alpha1.LocalReference{Name: "charts"}
+}
+
 // TestAChart: from a repository over HTTP, with values from everywhere, on two clusters that differ.
 func TestAChart(t *testing.T) {
 	h := newHub(t)
 	eu, us := h.cluster("eu", map[string]string{"region": "eu"}), h.cluster("us", map[string]string{"region": "us"})
 	h.place("prod", eu, us)
-	charts := map[string][]byte{"/shop-1.0.0.tgz": sourcetest.Tarball(t, "shop", shopChart("1.0.0")), "/shop-1.1.0.tgz": sourcetest.Tarball(t, "shop", shopChart("1.1.0"))}
-	index := "entries: {shop: [{version: 1.0.0, urls: [shop-1.0.0.tgz]}, {version: 2.0.0, urls: [shop-2.0.0.tgz]}]}"
-	repository := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		content := charts[r.URL.Path]
-		if r.URL.Path == "/index.yaml" {
-			content = []byte(index)
-		}
-		_, _ = w.Write(content)
-	}))
-	t.Cleanup(repository.Close)
+	repository, secret := h.charts()
+	repository.Add("shop", shopChart("1.0.0"), []string{"1.0.0"})
+	repository.Add("shop", shopChart("2.0.0"), []string{"2.0.0"})
 	h.secret("secret-values", map[string]string{"values.yaml": "password: " + sourcetest.Canary + "\n"}, nil)
 	p := &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: "app"}}
 	p.Spec.PlacementRef.Name = "prod"
-	p.Spec.Source.Helm = &v1alpha1.HelmSource{URL: repository.URL, Chart: "shop", Version: ">=1 <2", PollInterval: &metav1.Duration{Duration: 3600e9}}
+	p.Spec.Source.Helm = &v1alpha1.HelmSource{URL: repository.URL, Chart: "shop", Version: ">=1 <2", SecretRef: secret, PollInterval: &metav1.Duration{Duration: 3600e9}}
 	p.Spec.Helm = &v1alpha1.HelmOptions{
 		ReleaseName: "web", Namespace: "shops",
 		ValuesFrom: []v1alpha1.HelmValuesReference{{Kind: "ConfigMap", Name: "sizes", Key: "size.yaml"}, {Kind: "Secret", Name: "secret-values"}},
@@ -74,7 +74,7 @@ func TestAChart(t *testing.T) {
 	h.waitFor("app", v1alpha1.ConditionRendered, "True Rendered", "chart shop 1.0.0 gives 1 objects, different by cluster.labels.region; left out: Pod try (hook test)")
 
 	// A new version, and new values: each is a Release. A hub that starts again makes none.
-	index = strings.Replace(index, "{version: 2.0.0", "{version: 1.1.0, urls: [shop-1.1.0.tgz]}, {version: 2.0.0", 1)
+	repository.Add("shop", shopChart("1.1.0"), []string{"1.1.0"})
 	h.refresh("app")
 	h.waitTold(eu, key, `"version":"1.1.0"`)
 	h.configMap("sizes", map[string]string{"size.yaml": "size: huge"})
@@ -159,18 +159,11 @@ func TestAChartWhoseRepositoryIsAway(t *testing.T) {
 	h := newHub(t)
 	eu, us := h.cluster("eu", map[string]string{"region": "eu"}), h.cluster("us", map[string]string{"region": "us"})
 	h.place("prod", eu)
-	chart := sourcetest.Tarball(t, "shop", shopChart("1.0.0"))
-	repository := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/index.yaml" {
-			_, _ = w.Write(chart)
-			return
-		}
-		_, _ = w.Write([]byte("entries: {shop: [{version: 1.0.0, urls: [shop-1.0.0.tgz]}]}"))
-	}))
-	t.Cleanup(repository.Close)
+	repository, secret := h.charts()
+	repository.Add("shop", shopChart("1.0.0"), []string{"1.0.0"})
 	p := &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: "app"}}
 	p.Spec.PlacementRef.Name = "prod"
-	p.Spec.Source.Helm = &v1alpha1.HelmSource{URL: repository.URL, Chart: "shop", PollInterval: &metav1.Duration{Duration: 3600e9}}
+	p.Spec.Source.Helm = &v1alpha1.HelmSource{URL: repository.URL, Chart: "shop", SecretRef: secret, PollInterval: &metav1.Duration{Duration: 3600e9}}
 	p.Spec.Helm = &v1alpha1.HelmOptions{Values: &runtime.RawExtension{Raw: []byte(`{"greeting": "hi ${cluster.labels.region}", "size": "large"}`)}}
 	h.must(h.Create(t.Context(), p))
 	key := v1alpha1.KeyOf(h.namespace, "app")
@@ -183,7 +176,7 @@ func TestAChartWhoseRepositoryIsAway(t *testing.T) {
 	})
 	_, held, _ := strings.Cut(h.told(eu, key), " ")
 	h.stop()
-	repository.Close()
+	repository.Stop()
 	h.place("prod", eu, us)
 	h.start()
 	h.waitFor("app", v1alpha1.ConditionFetched, "False FetchFailed")

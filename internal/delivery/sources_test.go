@@ -187,7 +187,7 @@ func TestAnArtifact(t *testing.T) {
 	h := newHub(t)
 	eu := h.cluster("eu", map[string]string{"region": "eu"})
 	h.place("prod", eu)
-	registry := sourcetest.NewRegistry(t, sourcetest.Basic("ada", sourcetest.Canary))
+	registry := sourcetest.NewRegistry(t, sourcetest.Password)
 	push := func(value string, tags ...string) string {
 		return registry.Push("fleet/shop", []sourcetest.Layer{{
 			MediaType: "application/vnd.cncf.flux.content.v1.tar+gzip", Blob: sourcetest.Tarball(t, "", map[string]string{"deploy/a.yaml": configMap("a", value)}),

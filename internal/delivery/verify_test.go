@@ -209,7 +209,7 @@ func TestSignedArtifacts(t *testing.T) {
 	h := newHub(t)
 	eu := h.cluster("eu", nil)
 	h.place("prod", eu)
-	registry := sourcetest.NewRegistry(t, "")
+	registry := sourcetest.NewRegistry(t, sourcetest.Open)
 	ada, eve := sourcetest.NewCosign(t, "ecdsa"), sourcetest.NewCosign(t, "ecdsa")
 	h.keys("signers", map[string]string{"cosign.pub": ada.Public()})
 	h.secret("registry", map[string]string{"ca.crt": string(registry.CA)}, nil)
@@ -243,11 +243,7 @@ func TestSignedArtifacts(t *testing.T) {
 	h.refresh("app")
 	h.waitTold(eu, key, `"three"`)
 
-	chart := registry.Push("charts/web", []sourcetest.Layer{{
-		MediaType: "application/vnd.cncf.helm.chart.content.v1.tar+gzip", Blob: sourcetest.Tarball(t, "web", map[string]string{
-			"Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n", "templates/a.yaml": configMap("b", "charted"),
-		}),
-	}}, "1.0.0")
+	chart := registry.PushChart("charts", "web", "1.0.0", map[string]string{"templates/a.yaml": configMap("b", "charted")})
 	other := h.from("web", "prod", v1alpha1.Source{Helm: &v1alpha1.HelmSource{
 		URL: "oci://" + registry.Host + "/charts", Chart: "web", SecretRef: &v1alpha1.LocalReference{Name: "registry"}, Verify: verify,
 	}})

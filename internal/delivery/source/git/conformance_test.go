@@ -73,6 +73,6 @@ func TestConformance(t *testing.T) {
 		},
 		"ssh": func(t *testing.T) sourcetest.Remote { return overSSH(t) },
 	} {
-		t.Run(name, func(t *testing.T) { sourcetest.Conformance(t, newReader, remote) })
+		t.Run(name, func(t *testing.T) { sourcetest.Conformance(t, sourcetest.Setup{Reader: newReader, Remote: remote}) })
 	}
 }

@@ -1,16 +1,14 @@
 package helm_test
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
+	"time"
 
 	"umbel.dev/umbel/internal/delivery/source"
 	"umbel.dev/umbel/internal/delivery/source/helm"
@@ -28,120 +26,81 @@ func ref(url, version string) source.Ref {
 	return source.Ref{Kind: source.Helm, URL: url, Chart: "shop", Range: version, Secret: "team/charts"}
 }
 
-// repository is one of charts over HTTP.
-type repository struct {
-	t      *testing.T
-	server *httptest.Server
+// repository is a Helm repository with one chart.
+type repository struct{ *sourcetest.Charts }
 
-	mu       sync.Mutex
-	charts   map[string][]byte // by path
-	index    string
-	fetched  []string
-	elsewise string // where the index says that charts are; empty for beside it
-	digest   func([]byte) string
+func (r repository) Publish(version string, files map[string]string) {
+	r.Add("shop", files, []string{version})
 }
 
-func newRepository(t *testing.T) *repository {
-	r := &repository{t: t, charts: map[string][]byte{}, index: "apiVersion: v1\nentries:\n  shop:\n", digest: func(chart []byte) string {
-		sum := sha256.Sum256(chart)
-		return hex.EncodeToString(sum[:])
-	}}
-	r.server = httptest.NewUnstartedServer(sourcetest.Locked(sourcetest.Basic("ada", sourcetest.Canary))(r))
-	r.server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	r.server.StartTLS()
-	t.Cleanup(r.server.Close)
-	return r
+func (r repository) Ref(version string) source.Ref { return ref(r.URL, version) }
+
+// registry is an OCI registry with one chart.
+type registry struct{ *sourcetest.Registry }
+
+func (r registry) Publish(version string, files map[string]string) {
+	r.PushChart("charts", "shop", version, files)
 }
 
-func (r *repository) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	name := strings.TrimPrefix(req.URL.Path, "/charts/")
-	content := r.charts[name]
-	if name == "index.yaml" {
-		content = []byte(r.index)
-	}
-	if content == nil {
-		http.NotFound(w, req)
-		return
-	}
-	etag := `"` + r.digest(content) + `"`
-	w.Header().Set("Etag", etag)
-	if req.Header.Get("If-None-Match") == etag {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	r.fetched = append(r.fetched, name)
-	_, _ = w.Write(content)
-}
-
-func (r *repository) Publish(version string, files map[string]string) {
-	chart := sourcetest.Tarball(r.t, "shop", files)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	name := "shop-" + version + ".tgz"
-	r.charts[name] = chart
-	r.index += fmt.Sprintf("  - {version: %q, digest: %q, urls: [%q]}\n", version, r.digest(chart), r.elsewise+name)
-}
-
-func (r *repository) Ref(version string) source.Ref { return ref(r.server.URL+"/charts", version) }
-
-func (r *repository) Credentials() (right, wrong source.Credentials) {
-	ca := sourcetest.CA(r.server)
-	return source.Credentials{Username: "ada", Password: sourcetest.Canary, CA: ca}, source.Credentials{Username: "ada", Password: sourcetest.Canary + "x", CA: ca}
-}
-
-func (r *repository) Stop() { r.server.Close() }
-
-// registry is one of charts over OCI, as `helm push` makes them.
-type registry struct {
-	*sourcetest.Registry
-	t *testing.T
-}
-
-func (r *registry) Publish(version string, files map[string]string) {
-	r.Push("charts/shop", []sourcetest.Layer{
-		{MediaType: "application/vnd.cncf.helm.chart.provenance.v1.prov", Blob: []byte("signed")},
-		{MediaType: "application/vnd.cncf.helm.chart.content.v1.tar+gzip", Blob: sourcetest.Tarball(r.t, "shop", files)},
-	}, version)
-}
-
-func (r *registry) Ref(version string) source.Ref { return ref("oci://"+r.Host+"/charts", version) }
-
-func (r *registry) Credentials() (right, wrong source.Credentials) {
-	return source.Credentials{Username: "ada", Password: sourcetest.Canary, CA: r.CA}, source.Credentials{Username: "ada", Password: sourcetest.Canary + "x", CA: r.CA}
-}
+func (r registry) Ref(version string) source.Ref { return ref("oci://"+r.Host+"/charts", version) }
 
 func TestConformance(t *testing.T) {
-	t.Run("http", func(t *testing.T) {
-		sourcetest.Conformance(t, newReader, func(t *testing.T) sourcetest.Remote { return newRepository(t) })
-	})
-	t.Run("oci", func(t *testing.T) {
-		sourcetest.Conformance(t, newReader, func(t *testing.T) sourcetest.Remote {
-			return &registry{sourcetest.NewRegistry(t, sourcetest.Basic("ada", sourcetest.Canary)), t}
+	for name, remote := range map[string]func(*testing.T) sourcetest.Remote{
+		"http": func(t *testing.T) sourcetest.Remote { return repository{sourcetest.NewCharts(t)} },
+		"oci": func(t *testing.T) sourcetest.Remote {
+			return registry{sourcetest.NewRegistry(t, sourcetest.Password)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sourcetest.Conformance(t, sourcetest.Setup{Reader: newReader, Remote: remote, Adds: []string{sourcetest.ChartFile}})
 		})
-	})
+	}
 }
 
-// TestNothingIsFetchedTwice: an index that did not change and a chart that is here are not sent again.
+// TestNothingIsFetchedTwice: an index that did not change and a chart that is here are not sent again, also by a server that says of
+// a file no more than when it was written.
 func TestNothingIsFetchedTwice(t *testing.T) {
-	r := newRepository(t)
-	r.Publish("1.0.0", map[string]string{"Chart.yaml": "name: shop"})
+	r := repository{sourcetest.NewCharts(t)}
 	reader := newReader(t, source.Limits{})
 	right, _ := r.Credentials()
-	for range 3 {
-		if _, err := reader.Resolve(t.Context(), r.Ref(""), right); err != nil {
-			t.Fatal(err)
+	ask := func(want string) {
+		t.Helper()
+		at, err := reader.Resolve(t.Context(), r.Ref(""), right)
+		if err != nil || at.Name != want {
+			t.Fatalf("got %+v, %v; want %s", at, err, want)
 		}
 	}
-	if got := strings.Join(r.fetched, " "); got != "index.yaml shop-1.0.0.tgz" {
-		t.Errorf("fetched %s, want the index and the chart once", got)
+	r.Publish("1.0.0", nil)
+	r.age(t, time.Hour)
+	for range 3 {
+		ask("1.0.0")
+	}
+	r.Publish("1.1.0", nil) // a moment ago: who looks again within that second must not miss what comes after
+	ask("1.1.0")
+	r.Publish("1.2.0", nil)
+	ask("1.2.0")
+	r.age(t, time.Minute)
+	for range 3 {
+		ask("1.2.0")
+	}
+	const want = "index.yaml shop-1.0.0.tgz index.yaml shop-1.1.0.tgz index.yaml shop-1.2.0.tgz index.yaml"
+	if got := r.Sent(); got != want {
+		t.Errorf("fetched %s, want %s", got, want)
 	}
 }
 
-// TestARepositoryThatLies: about a chart's digest, and about where it is.
+// age makes an index that was written so long ago.
+func (r repository) age(t *testing.T, by time.Duration) {
+	t.Helper()
+	at := time.Now().Add(-by)
+	if err := os.Chtimes(filepath.Join(r.Dir, "index.yaml"), at, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestARepositoryThatLies: about where a chart is, about its digest, and about what there is.
 func TestARepositoryThatLies(t *testing.T) {
-	r := newRepository(t)
+	r := repository{sourcetest.NewCharts(t)}
 	right, _ := r.Credentials()
 	var heard []string
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -149,16 +108,20 @@ func TestARepositoryThatLies(t *testing.T) {
 		http.NotFound(w, req)
 	}))
 	defer other.Close()
-	r.elsewise = other.URL + "/"
-	r.Publish("1.0.0", map[string]string{"Chart.yaml": "name: shop"})
+	r.Add("shop", nil, []string{"1.0.0"}, "--url", other.URL)
 	if _, err := newReader(t, source.Limits{}).Resolve(t.Context(), r.Ref(""), right); err == nil {
 		t.Error("a chart that is not there was read")
 	}
 	if got := strings.Join(heard, "|"); got != "" || len(heard) != 1 {
 		t.Errorf("another host was told %q in %d requests, want no credentials in one", got, len(heard))
 	}
-	r.elsewise, r.digest = "", func([]byte) string { return strings.Repeat("ab", 32) }
-	r.Publish("1.1.0", map[string]string{"Chart.yaml": "name: shop"})
+
+	// Somebody packs a version again, and forgets the index.
+	r.Publish("1.1.0", map[string]string{"values.yaml": "a: 1"})
+	again := filepath.Join(sourcetest.NewHelm(t).Package("shop", map[string]string{"values.yaml": "a: 2"}, "1.1.0"), "shop-1.1.0.tgz")
+	if err := os.Rename(again, filepath.Join(r.Dir, "shop-1.1.0.tgz")); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := newReader(t, source.Limits{}).Resolve(t.Context(), r.Ref(""), right); err == nil || !strings.Contains(err.Error(), "is not the one that the index names") {
 		t.Errorf("another archive than the index names: got %v", err)
 	}
@@ -166,5 +129,23 @@ func TestARepositoryThatLies(t *testing.T) {
 	unknown.Chart = "nothing"
 	if _, err := newReader(t, source.Limits{}).Resolve(t.Context(), unknown, right); err == nil || !strings.Contains(err.Error(), `no chart "nothing"`) {
 		t.Errorf("a chart that is not in the index: got %v", err)
+	}
+}
+
+// TestAnIndexOfThousands: of many versions the newest one that is allowed is found, and it alone is fetched.
+func TestAnIndexOfThousands(t *testing.T) {
+	r := repository{sourcetest.NewCharts(t)}
+	right, _ := r.Credentials()
+	var versions []string
+	for i := range 2000 {
+		versions = append(versions, fmt.Sprintf("%d.%d.0", i/1000, i%1000))
+	}
+	r.Add("shop", nil, versions)
+	at, err := newReader(t, source.Limits{}).Resolve(t.Context(), r.Ref("<1"), right)
+	if err != nil || at.Name != "0.999.0" {
+		t.Errorf("got %+v, %v; want 0.999.0", at, err)
+	}
+	if got := r.Sent(); got != "index.yaml shop-0.999.0.tgz" {
+		t.Errorf("fetched %s", got)
 	}
 }

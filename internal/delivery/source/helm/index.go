@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -30,6 +31,7 @@ type indexKey struct{ url, chart, secret string }
 // index is what a repository said of one chart.
 type index struct {
 	etag     string // of the whole, to ask whether it changed
+	modified string // the same, where a server has no etag
 	versions []version
 }
 
@@ -96,11 +98,7 @@ func (r *Reader) versions(ctx context.Context, v *visit) ([]version, error) {
 	r.mu.Lock()
 	known := r.indexes[key]
 	r.mu.Unlock()
-	etag := ""
-	if known != nil {
-		etag = known.etag
-	}
-	answer, err := v.get(ctx, v.base.ResolveReference(&url.URL{Path: "index.yaml"}), etag)
+	answer, err := v.get(ctx, v.base.ResolveReference(&url.URL{Path: "index.yaml"}), known)
 	if err != nil {
 		return nil, err
 	}
@@ -120,9 +118,22 @@ func (r *Reader) versions(ctx context.Context, v *visit) ([]version, error) {
 		return nil, source.RefNotFound(v.ref, "the repository has no chart %q (spec.source.helm.chart)", v.ref.Chart)
 	}
 	r.mu.Lock()
-	r.indexes[key] = &index{answer.Header.Get("Etag"), versions}
+	r.indexes[key] = &index{answer.Header.Get("Etag"), modified(answer.Header), versions}
 	r.mu.Unlock()
 	return versions, nil
+}
+
+// modified is when a server wrote what it sends, if that tells it from what it writes later: it counts in seconds, and may write
+// again in the one that it answers in (RFC 9110, 8.8.2.2).
+func modified(answer http.Header) string {
+	written, err := http.ParseTime(answer.Get("Last-Modified"))
+	if err != nil {
+		return ""
+	}
+	if sent, err := http.ParseTime(answer.Get("Date")); err != nil || sent.Sub(written) <= time.Second {
+		return ""
+	}
+	return answer.Get("Last-Modified")
 }
 
 // versionsIn are those of a chart that an index has.
@@ -152,7 +163,7 @@ func (r *Reader) chart(ctx context.Context, v *visit, version version) (string, 
 	if err != nil {
 		return "", fmt.Errorf("the index says of chart %s %s that it is at %q", v.ref.Chart, version.Version, version.URLs[0])
 	}
-	answer, err := v.get(ctx, at, "")
+	answer, err := v.get(ctx, at, nil)
 	if err != nil {
 		return "", err
 	}
@@ -169,8 +180,9 @@ func (r *Reader) chart(ctx context.Context, v *visit, version version) (string, 
 	return "sha256:" + digest, store.Put("sha256:"+digest, bytes.NewReader(raw), maxChart)
 }
 
-// get asks for something, with the credentials where it is the repository's own host that is asked.
-func (v *visit) get(ctx context.Context, at *url.URL, etag string) (*http.Response, error) {
+// get asks for something, if it is no longer what is known of it, with the credentials where it is the repository's own host that
+// is asked.
+func (v *visit) get(ctx context.Context, at *url.URL, known *index) (*http.Response, error) {
 	if at.Scheme != "http" && at.Scheme != "https" {
 		return nil, fmt.Errorf("%s:// is not spoken", at.Scheme)
 	}
@@ -178,8 +190,12 @@ func (v *visit) get(ctx context.Context, at *url.URL, etag string) (*http.Respon
 	if err != nil {
 		return nil, err
 	}
-	if etag != "" {
-		request.Header.Set("If-None-Match", etag)
+	switch {
+	case known == nil:
+	case known.etag != "":
+		request.Header.Set("If-None-Match", known.etag)
+	case known.modified != "":
+		request.Header.Set("If-Modified-Since", known.modified)
 	}
 	if at.Scheme == v.base.Scheme && at.Host == v.base.Host {
 		switch {

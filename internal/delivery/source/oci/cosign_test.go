@@ -38,7 +38,7 @@ func TestWhatARealCosignSigned(t *testing.T) {
 				}
 				return raw
 			}
-			registry := sourcetest.NewRegistry(t, "")
+			registry := sourcetest.NewRegistry(t, sourcetest.Open)
 			digest := registry.Push("fleet/shop", []sourcetest.Layer{{MediaType: "application/yaml", Blob: []byte(signedFile), Annotations: titled("a.yaml", "")}}, "latest")
 			if digest != signedDigest {
 				t.Fatalf("the artifact has digest %s, and not that of the one that was signed", digest)

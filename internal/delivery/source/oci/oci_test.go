@@ -3,11 +3,17 @@ package oci_test
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -25,8 +31,7 @@ func newReader(t *testing.T, limits source.Limits) source.Reader {
 
 type published struct {
 	*sourcetest.Registry
-	t            *testing.T
-	right, wrong source.Credentials
+	t *testing.T
 }
 
 func (p *published) Publish(version string, files map[string]string) {
@@ -40,17 +45,16 @@ func (p *published) Ref(version string) source.Ref {
 	return source.Ref{Kind: source.OCI, URL: "oci://" + p.Host + "/fleet/shop", Name: version, Secret: "team/registry"}
 }
 
-func (p *published) Credentials() (right, wrong source.Credentials) { return p.right, p.wrong }
-
-func publish(t *testing.T) *published {
-	p := &published{Registry: sourcetest.NewRegistry(t, sourcetest.Basic("ada", sourcetest.Canary)), t: t}
-	p.right = source.Credentials{Username: "ada", Password: sourcetest.Canary, CA: p.CA}
-	p.wrong = source.Credentials{Username: "ada", Password: sourcetest.Canary + "x", CA: p.CA}
-	return p
+func publish(t *testing.T, login sourcetest.Login) *published {
+	return &published{sourcetest.NewRegistry(t, login), t}
 }
 
 func TestConformance(t *testing.T) {
-	sourcetest.Conformance(t, newReader, func(t *testing.T) sourcetest.Remote { return publish(t) })
+	for name, login := range map[string]sourcetest.Login{"with a password": sourcetest.Password, "with tokens": sourcetest.Token} {
+		t.Run(name, func(t *testing.T) {
+			sourcetest.Conformance(t, sourcetest.Setup{Reader: newReader, Remote: func(t *testing.T) sourcetest.Remote { return publish(t, login) }})
+		})
+	}
 }
 
 func titled(title string, unpack string) map[string]string {
@@ -63,7 +67,8 @@ func titled(title string, unpack string) map[string]string {
 
 // TestLayers: what several programs make is read as they mean it, and what nobody knows is an error.
 func TestLayers(t *testing.T) {
-	p := publish(t)
+	p := publish(t, sourcetest.Password)
+	right, _ := p.Credentials()
 	link := func() []byte {
 		var packed bytes.Buffer
 		w := tar.NewWriter(&packed)
@@ -108,7 +113,7 @@ func TestLayers(t *testing.T) {
 			p.t = t
 			digest := p.Push("fleet/shop", tc.layers, "it")
 			reader := newReader(t, source.Limits{})
-			at, err := reader.Resolve(t.Context(), p.Ref(digest), p.right)
+			at, err := reader.Resolve(t.Context(), p.Ref(digest), right)
 			if err != nil || at.ID != digest {
 				t.Fatalf("got %+v, %v; want %s", at, err, digest)
 			}
@@ -137,6 +142,90 @@ func TestLayers(t *testing.T) {
 				t.Errorf("files (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestABrokenLayer: of a registry whose disk lost a part of a layer, or has other bytes there, nothing is kept, and what it sends
+// when it is mended is read.
+func TestABrokenLayer(t *testing.T) {
+	p := publish(t, sourcetest.Password)
+	right, _ := p.Credentials()
+	files := map[string]string{"a.yaml": strings.Repeat("a: b\n", 1000)}
+	blob := sourcetest.Tarball(t, "", files)
+	p.Publish("1.0.0", files)
+	layer := p.Blob(digest.FromBytes(blob).String())
+	other := slices.Clone(blob)
+	other[len(other)/2] ^= 1
+	reader := newReader(t, source.Limits{})
+	for reason, content := range map[string][]byte{"half of it": blob[:len(blob)/2], "none of it": {}, "another byte": other} {
+		if err := os.WriteFile(layer, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		at, err := reader.Resolve(t.Context(), p.Ref(""), right)
+		if err == nil || !strings.Contains(err.Error(), "layer sha256:") {
+			t.Errorf("%s: got %+v, %v; want an error that names the layer", reason, at, err)
+		}
+	}
+	if err := os.WriteFile(layer, blob, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at, err := reader.Resolve(t.Context(), p.Ref(""), right)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := reader.Tree(p.Ref(""), at.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := fs.ReadFile(tree, "a.yaml"); err != nil || string(got) != files["a.yaml"] {
+		t.Errorf("a mended registry gives %d bytes, %v", len(got), err)
+	}
+}
+
+// TestTagsByTheThousand: of many tags, most of them no versions, the newest one that is allowed is found; a tag that moves is
+// followed, and a digest is not.
+func TestTagsByTheThousand(t *testing.T) {
+	p := publish(t, sourcetest.Password)
+	right, _ := p.Credentials()
+	push := func(text, tag string) string {
+		return p.Push("fleet/shop", []sourcetest.Layer{{MediaType: fluxLayer, Blob: sourcetest.Tarball(t, "", map[string]string{"a.yaml": text})}}, tag)
+	}
+	first := push("one", "stable")
+	var tags []string
+	for i := range 1000 {
+		tags = append(tags, fmt.Sprintf("main-%d", i), fmt.Sprintf("1.%d.0", i))
+	}
+	p.Tag("fleet/shop", first, tags...)
+	second := push("two", "1.1000.0")
+	third := push("three", "stable")
+	within := p.Ref("")
+	within.Name, within.Range = "", ">=1 <2"
+	reader := newReader(t, source.Limits{})
+	for _, tc := range []struct {
+		ref        source.Ref
+		name, want string
+	}{
+		{within, "1.1000.0", second}, {p.Ref("1.999.0"), "1.999.0", first}, {p.Ref("stable"), "stable", third}, {p.Ref(first), first, first},
+	} {
+		at, err := reader.Resolve(t.Context(), tc.ref, right)
+		if err != nil || at.Name != tc.name || at.ID != tc.want {
+			t.Errorf("%s%s gives %+v, %v; want %s at %s", tc.ref.Name, tc.ref.Range, at, err, tc.name, tc.want)
+		}
+	}
+}
+
+// TestARegistryThatRepeats: what a server answers to wrong credentials is not told.
+func TestARegistryThatRepeats(t *testing.T) {
+	server := httptest.NewServer(sourcetest.Locked("nobody's")(http.NotFoundHandler()))
+	defer server.Close()
+	ref := source.Ref{Kind: source.OCI, URL: "oci+" + server.URL + "/fleet/shop", Name: "latest", Secret: "team/registry"}
+	with := source.Credentials{Username: "ada", Password: sourcetest.Canary}
+	_, err := newReader(t, source.Limits{}).Resolve(t.Context(), ref, with)
+	if known, ok := err.(*source.Error); !ok || known.Reason != v1alpha1.ReasonUnauthorized {
+		t.Fatalf("got %v, want Unauthorized", err)
+	}
+	if told := source.Explain(ref, err, with).Error(); strings.Contains(told, sourcetest.Canary) || strings.Contains(told, sourcetest.Basic("ada", sourcetest.Canary)[6:]) {
+		t.Errorf("the error tells a secret: %s", told)
 	}
 }
 

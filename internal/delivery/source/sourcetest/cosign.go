@@ -1,7 +1,6 @@
 package sourcetest
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -15,16 +14,12 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry/remote"
 
-	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery/source"
 )
 
@@ -107,41 +102,26 @@ func (c *Cosign) Attestation(digest, predicate string) source.Signature {
 // Attach keeps a signature beside an artifact of a repository, where cosign keeps it: under a tag, or, of a bundle, as a referrer.
 func (r *Registry) Attach(repository, artifact string, s source.Signature) {
 	r.t.Helper()
-	ctx := context.WithoutCancel(r.t.Context())
-	to, err := remote.NewRepository(r.Host + "/" + repository)
+	to := r.repository(repository)
+	of, err := to.Resolve(context.WithoutCancel(r.t.Context()), artifact)
 	if err != nil {
 		r.t.Fatal(err)
-	}
-	to.Client, to.PlainHTTP = &http.Client{Transport: content.InProcess(r.inside)}, true
-	of, err := to.Resolve(ctx, artifact)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	blob, layer := s.Payload, ocispec.Descriptor{
-		MediaType:   "application/vnd.dev.cosign.simplesigning.v1+json",
-		Annotations: map[string]string{"dev.cosignproject.cosign/signature": base64.StdEncoding.EncodeToString(s.Signature)},
 	}
 	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: ocispec.DescriptorEmptyJSON}
+	blob, tag := s.Payload, strings.Replace(artifact, ":", "-", 1)+".sig"
+	layer := described("application/vnd.dev.cosign.simplesigning.v1+json", blob)
+	layer.Annotations = map[string]string{"dev.cosignproject.cosign/signature": base64.StdEncoding.EncodeToString(s.Signature)}
 	if s.Bundle != nil {
-		blob, layer = s.Bundle, ocispec.Descriptor{MediaType: "application/vnd.dev.sigstore.bundle.v0.3+json"}
+		blob, tag = s.Bundle, ""
+		layer = described("application/vnd.dev.sigstore.bundle.v0.3+json", blob)
 		manifest.ArtifactType, manifest.Subject = layer.MediaType, &of
 	}
-	layer.Digest, layer.Size = digest.FromBytes(blob), int64(len(blob))
 	manifest.Layers = []ocispec.Descriptor{layer}
-	if err := to.Blobs().Push(ctx, layer, bytes.NewReader(blob)); err != nil {
-		r.t.Fatal(err)
-	}
+	r.pushBlob(to, ocispec.DescriptorEmptyJSON, ocispec.DescriptorEmptyJSON.Data) // of a chart it is not there
+	r.pushBlob(to, layer, blob)
 	raw, err := json.Marshal(manifest)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	d := ocispec.Descriptor{MediaType: manifest.MediaType, ArtifactType: manifest.ArtifactType, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
-	if s.Bundle != nil {
-		err = to.Manifests().Push(ctx, d, bytes.NewReader(raw))
-	} else {
-		err = to.Manifests().PushReference(ctx, d, bytes.NewReader(raw), strings.Replace(artifact, ":", "-", 1)+".sig")
-	}
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	r.pushManifest(to, raw, tag)
 }

@@ -1,5 +1,3 @@
-// Package sourcetest makes real Git repositories for tests, with the git program, on the disk and behind a real HTTP
-// server. It needs git on the PATH and nothing else.
 package sourcetest
 
 import (
@@ -65,18 +63,14 @@ func environment() []string {
 func (r *Repository) Commit(files map[string]string) string {
 	r.t.Helper()
 	r.Git("rm", "-r", "-f", "-q", "--ignore-unmatch", ".")
-	for name, text := range files {
-		r.write(name, text)
-	}
+	r.write(files)
 	return r.commit()
 }
 
 // Change writes the files beside what the working tree holds and commits them. It returns the commit's hash.
 func (r *Repository) Change(files map[string]string) string {
 	r.t.Helper()
-	for name, text := range files {
-		r.write(name, text)
-	}
+	r.write(files)
 	return r.commit()
 }
 
@@ -87,16 +81,7 @@ func (r *Repository) commit() string {
 	return r.Git("rev-parse", "HEAD")
 }
 
-func (r *Repository) write(name, text string) {
-	r.t.Helper()
-	file := filepath.Join(r.Dir, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		r.t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		r.t.Fatal(err)
-	}
-}
+func (r *Repository) write(files map[string]string) { writeFiles(r.t, r.Dir, files) }
 
 // Serve serves the repository over HTTP with `git http-backend`, behind the middleware, and returns its address. Pass
 // nil for none.

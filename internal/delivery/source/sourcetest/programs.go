@@ -1,0 +1,42 @@
+package sourcetest
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// program finds one that make builds: $UMBEL_NAME, else build/bin of the repository.
+func program(t testing.TB, name, target string) string {
+	t.Helper()
+	variable := strings.ToUpper(name)
+	if !strings.HasPrefix(variable, "UMBEL") {
+		variable = "UMBEL_" + variable
+	}
+	variable = strings.ReplaceAll(variable, "-", "_")
+	path := os.Getenv(variable)
+	if path == "" {
+		_, file, _, _ := runtime.Caller(0)
+		path = filepath.Join(filepath.Dir(file), "..", "..", "..", "..", "build", "bin", name)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("no %s at %s: run `make %s`, or set %s to the program", name, path, target, variable)
+	}
+	return path
+}
+
+// writeFiles writes files below a folder.
+func writeFiles(t testing.TB, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
