@@ -5,13 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -39,11 +43,15 @@ type controller struct {
 	client client.Client
 	now    func() time.Time
 	events events.EventRecorder
+
+	mu sync.Mutex
+	// given is what each Cluster's member was given last, by this process: what is the same is not written again.
+	given map[types.UID]map[string]string
 }
 
 // Setup adds the controller to a manager whose client reads Secrets from the API.
 func Setup(m ctrl.Manager, now func() time.Time) error {
-	c := &controller{client: m.GetClient(), now: now, events: m.GetEventRecorder("umbel-enrol")}
+	c := &controller{client: m.GetClient(), now: now, events: m.GetEventRecorder("umbel-enrol"), given: map[types.UID]map[string]string{}}
 	kind := &unstructured.Unstructured{}
 	kind.SetGroupVersionKind(clusterKind)
 	err := ctrl.NewControllerManagedBy(m).Named("enrol").For(kind).
@@ -98,7 +106,7 @@ func (c *controller) join(ctx context.Context, cluster *unstructured.Unstructure
 			return ctrl.Result{}, client.IgnoreNotFound(err)
 		}
 	}
-	if member, err = c.register(ctx, cluster); err != nil {
+	if member, err = c.register(ctx, cluster, member); err != nil {
 		return ctrl.Result{}, err
 	}
 	if member.Status.Identity != nil {
@@ -121,22 +129,33 @@ func (c *controller) member(ctx context.Context, name string) (*v1alpha1.MemberC
 }
 
 // register makes the MemberCluster, and gives it the Cluster's labels.
-func (c *controller) register(ctx context.Context, cluster *unstructured.Unstructured) (*v1alpha1.MemberCluster, error) {
+func (c *controller) register(ctx context.Context, cluster *unstructured.Unstructured, member *v1alpha1.MemberCluster) (*v1alpha1.MemberCluster, error) {
+	labels := labelsOf(cluster)
+	if member != nil && hasAll(member.Labels, labels) && c.gave(cluster.GetUID(), labels) {
+		return member, nil
+	}
 	object := &unstructured.Unstructured{}
 	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MemberCluster"))
 	object.SetName(cluster.GetName())
-	object.SetLabels(labelsOf(cluster))
+	object.SetLabels(labels)
 	object.SetAnnotations(map[string]string{v1alpha1.ManagedAnnotation: identityOf(cluster)})
 	err := c.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(fieldOwner), client.ForceOwnership)
 	if err != nil {
 		return nil, fmt.Errorf("making cluster %s a member: %w", cluster.GetName(), err)
 	}
-	member := &v1alpha1.MemberCluster{}
-	raw, err := object.MarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	return member, json.Unmarshal(raw, member)
+	c.mu.Lock()
+	c.given[cluster.GetUID()] = labels
+	c.mu.Unlock()
+	registered := &v1alpha1.MemberCluster{}
+	return registered, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, registered)
+}
+
+// gave says whether these are the labels that a Cluster's member was given last.
+func (c *controller) gave(cluster types.UID, labels map[string]string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	given, known := c.given[cluster]
+	return known && maps.Equal(given, labels)
 }
 
 // install puts the agent into the cluster, unless one is there that can still come.
@@ -145,7 +164,7 @@ func (c *controller) install(ctx context.Context, cluster *unstructured.Unstruct
 	if err != nil || target == nil {
 		return err
 	}
-	given, err := c.given(ctx, target)
+	given, err := tokenOf(ctx, target)
 	if err != nil {
 		return err
 	}
@@ -189,8 +208,8 @@ func (c *controller) reach(ctx context.Context, cluster *unstructured.Unstructur
 	return client.New(config, client.Options{})
 }
 
-// given returns the token that the cluster's agent has, empty when there is none.
-func (c *controller) given(ctx context.Context, target client.Client) (string, error) {
+// tokenOf returns the token that the cluster's agent has, empty when there is none.
+func tokenOf(ctx context.Context, target client.Client) (string, error) {
 	secret := &corev1.Secret{}
 	err := target.Get(ctx, client.ObjectKey{Namespace: v1alpha1.AgentNamespace, Name: v1alpha1.AgentBootstrapSecret}, secret)
 	if err != nil {
@@ -231,6 +250,9 @@ func (c *controller) forget(ctx context.Context, cluster *unstructured.Unstructu
 			return ctrl.Result{}, err
 		}
 	}
+	c.mu.Lock()
+	delete(c.given, cluster.GetUID())
+	c.mu.Unlock()
 	before := cluster.DeepCopy()
 	controllerutil.RemoveFinalizer(cluster, finalizer)
 	return ctrl.Result{}, client.IgnoreNotFound(c.client.Patch(ctx, cluster, client.MergeFrom(before)))

@@ -64,6 +64,16 @@ func labelsOf(cluster *unstructured.Unstructured) map[string]string {
 	return labels
 }
 
+// hasAll says whether a member has all labels that its Cluster gives it.
+func hasAll(has, wanted map[string]string) bool {
+	for key, value := range wanted {
+		if got, ok := has[key]; !ok || got != value {
+			return false
+		}
+	}
+	return true
+}
+
 // identityOf is how a member says which Cluster it is.
 func identityOf(cluster *unstructured.Unstructured) string {
 	return cluster.GetNamespace() + "/" + cluster.GetName()

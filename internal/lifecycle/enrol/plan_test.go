@@ -72,6 +72,23 @@ func TestLabelsAreThePersonsOwn(t *testing.T) {
 	}
 }
 
+func TestHasAll(t *testing.T) {
+	for _, c := range []struct {
+		reason      string
+		has, wanted map[string]string
+		want        bool
+	}{
+		{"nothing is wanted", nil, nil, true},
+		{"others may be there", map[string]string{"a": "1", "b": "2"}, map[string]string{"a": "1"}, true},
+		{"somebody changed it", map[string]string{"a": "2"}, map[string]string{"a": "1"}, false},
+		{"somebody took it away", nil, map[string]string{"a": ""}, false},
+	} {
+		if got := hasAll(c.has, c.wanted); got != c.want {
+			t.Errorf("%s: got %t", c.reason, got)
+		}
+	}
+}
+
 func TestAMemberOfThatNameIsLeftAlone(t *testing.T) {
 	cluster := newCluster(func(*unstructured.Unstructured) {})
 	member := func(managed string) *v1alpha1.MemberCluster {
