@@ -3,7 +3,6 @@ package sourcetest
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -18,13 +17,28 @@ func program(t testing.TB, name, target string) string {
 	variable = strings.ReplaceAll(variable, "-", "_")
 	path := os.Getenv(variable)
 	if path == "" {
-		_, file, _, _ := runtime.Caller(0)
-		path = filepath.Join(filepath.Dir(file), "..", "..", "..", "..", "build", "bin", name)
+		path = filepath.Join(root(t), "build", "bin", name)
 	}
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("no %s at %s: run `make %s`, or set %s to the program", name, path, target, variable)
 	}
 	return path
+}
+
+// root is the repository: a test runs in the folder of its package.
+func root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := dir; at != filepath.Dir(at); at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
+			return at
+		}
+	}
+	t.Fatalf("no go.mod above %s", dir)
+	return ""
 }
 
 // writeFiles writes files below a folder.
