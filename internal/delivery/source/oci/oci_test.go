@@ -182,9 +182,9 @@ func TestABrokenLayer(t *testing.T) {
 	}
 }
 
-// TestTagsByTheThousand: of many tags, most of them no versions, the newest one that is allowed is found; a tag that moves is
+// TestManyTags: of many tags, most of them no versions, the newest one that is allowed is found; a tag that moves is
 // followed, and a digest is not.
-func TestTagsByTheThousand(t *testing.T) {
+func TestManyTags(t *testing.T) {
 	p := publish(t, sourcetest.Password)
 	right, _ := p.Credentials()
 	push := func(text, tag string) string {
@@ -192,11 +192,11 @@ func TestTagsByTheThousand(t *testing.T) {
 	}
 	first := push("one", "stable")
 	var tags []string
-	for i := range 1000 {
+	for i := range 250 {
 		tags = append(tags, fmt.Sprintf("main-%d", i), fmt.Sprintf("1.%d.0", i))
 	}
 	p.Tag("fleet/shop", first, tags...)
-	second := push("two", "1.1000.0")
+	second := push("two", "1.250.0")
 	third := push("three", "stable")
 	within := p.Ref("")
 	within.Name, within.Range = "", ">=1 <2"
@@ -205,7 +205,7 @@ func TestTagsByTheThousand(t *testing.T) {
 		ref        source.Ref
 		name, want string
 	}{
-		{within, "1.1000.0", second}, {p.Ref("1.999.0"), "1.999.0", first}, {p.Ref("stable"), "stable", third}, {p.Ref(first), first, first},
+		{within, "1.250.0", second}, {p.Ref("1.249.0"), "1.249.0", first}, {p.Ref("stable"), "stable", third}, {p.Ref(first), first, first},
 	} {
 		at, err := reader.Resolve(t.Context(), tc.ref, right)
 		if err != nil || at.Name != tc.name || at.ID != tc.want {

@@ -66,13 +66,12 @@ func (r *Registry) Blob(digest string) string {
 	return r.path("store/docker/registry/v2/blobs/sha256/" + hash[:2] + "/" + hash + "/data")
 }
 
-// Tag gives an artifact many tags, on the registry's disk: each one by a request would take minutes.
+// Tag gives an artifact many tags, on the registry's disk: one by one they would take their time.
 func (r *Registry) Tag(repository, digest string, tags ...string) {
 	r.t.Helper()
 	links := map[string]string{}
 	for _, tag := range tags {
 		links[tag+"/current/link"] = digest
-		links[tag+"/index/sha256/"+strings.TrimPrefix(digest, "sha256:")+"/link"] = digest
 	}
 	writeFiles(r.t, r.path("store/docker/registry/v2/repositories/"+repository+"/_manifests/tags"), links)
 }
