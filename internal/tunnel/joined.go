@@ -2,7 +2,9 @@ package tunnel
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +43,15 @@ func (j *joined) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	n, err := j.Conn.Read(p)
+	for n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := j.woken(); err != nil {
+			return 0, err
+		}
+		if n := j.forgetNow(p); n > 0 {
+			return n, nil
+		}
+		n, err = j.Conn.Read(p)
+	}
 	if n > 0 {
 		j.heard.Store(int64(time.Since(j.began)))
 		if refused := j.incoming.pass(p[:n]); refused != nil {
@@ -51,11 +62,19 @@ func (j *joined) Read(p []byte) (int, error) {
 }
 
 // forget has yamux let go of a stream, and of what it holds of it, although its peer has not. It does so for a reset from the
-// peer alone, so it reads one: when something comes next, which is a probe if nothing else.
+// peer alone, so it reads one: at once, since a peer to which everything was said may say nothing any more.
 func (j *joined) forget(stream uint32) {
 	j.forgetting.Lock()
 	defer j.forgetting.Unlock()
 	j.forgotten = append(j.forgotten, reset(stream)...)
+	_ = j.Conn.SetReadDeadline(time.Unix(1, 0)) // a connection that has none is closed, and forgets everything
+}
+
+// woken goes on after forget has interrupted a read.
+func (j *joined) woken() error {
+	j.forgetting.Lock()
+	defer j.forgetting.Unlock()
+	return j.Conn.SetReadDeadline(time.Time{})
 }
 
 // forgetNow returns what is to be read of forget between two frames.

@@ -96,3 +96,43 @@ func TestWhoGivesUpOpeningAtTheLastMoment(t *testing.T) {
 	}
 	eventually(t, "nothing is left of them", func() bool { return agent.mux.NumStreams() == 0 })
 }
+
+// A stream that is reset is gone at once, also when the peer has said all that it will ever say of it: no probe is needed to have it
+// forgotten, and what the other streams read is whole.
+func TestWhatIsResetIsForgottenAtOnce(t *testing.T) {
+	agent, hub := pair(t, Config{})
+	stays, err := agent.Open(t.Context(), Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stays.Close()
+	there := accept(t, hub, Control)
+	defer there.Close()
+	for i := range 50 {
+		stream, err := agent.Open(t.Context(), Kube)
+		if err != nil {
+			t.Fatal(err)
+		}
+		peer := accept(t, hub, Kube)
+		if _, err := peer.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		// Once the byte is here, so is the word that the stream was accepted, which came before it.
+		if _, err := io.ReadFull(stream, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		stream.Close()
+		if _, err := peer.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+			t.Fatalf("the peer of a stream that was reset reads %v", err)
+		}
+		peer.Close()
+		eventually(t, "nothing is left of it", func() bool { return agent.mux.NumStreams() == 1 && hub.mux.NumStreams() == 1 })
+		if _, err := there.Write([]byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+		var got [1]byte
+		if _, err := io.ReadFull(stays, got[:]); err != nil || got[0] != byte(i) {
+			t.Fatalf("the stream beside it reads %v, %v", got, err)
+		}
+	}
+}
