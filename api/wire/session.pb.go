@@ -618,7 +618,7 @@ func (*FromHub_Upgrade) isFromHub_Message() {}
 
 func (*FromHub_Word) isFromHub_Message() {}
 
-// Word is a message under the hub's seal: to an agent that drew a nonce, the hub says all but Welcome and Probe so. What is
+// Word is a message under the hub's seal: to an agent that drew a nonce, the hub says all but Probe so. What is
 // signed names the cluster, the nonce and how many words there were before. Package internal/identity/seal has its form.
 type Word struct {
 	state protoimpl.MessageState `protogen:"open.v1"`

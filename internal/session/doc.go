@@ -23,7 +23,7 @@
 //
 // Laws, with their reasons:
 //
-//   - What the hub says is under its seal (words.go), but for Welcome and Probe: signed for one agent, its nonce of this session, and
+//   - What the hub says is under its seal (words.go), but for Probe: signed for one agent, its nonce of this session, and
 //     the place among what was said before. The line alone is believed only where the hub has never sealed anything (ADR 0042).
 //   - Absence says nothing. The hub names what is to be pruned; a package that it does not name stays, whatever else
 //     happens, because a hub that knows little must not take anything away.

@@ -23,10 +23,10 @@ var errUnsealed = errors.New("it is under no seal, and this hub sealed what it s
 // ErrNotTheHub: somebody speaks who is connected as the hub is, and is not the hub.
 var ErrNotTheHub = errors.New("what was said under the hub's seal is not what the hub said in this session")
 
-// word puts a message under the hub's seal, for an agent that asked for it. What a Welcome or a Probe says moves nothing, and
-// probes are what there is most of.
+// word puts a message under the hub's seal, for an agent that asked for it. What a Probe says moves nothing, and probes are what
+// there is most of.
 func (h *hubEnd) word(message *wire.FromHub) (*wire.FromHub, error) {
-	if h.Trust == nil || !seal.IsNonce(h.words.nonce) || message.GetWelcome() != nil || message.GetProbe() != nil {
+	if h.Trust == nil || !seal.IsNonce(h.words.nonce) || message.GetProbe() != nil {
 		return message, nil
 	}
 	wire.Stamp(message)
@@ -64,8 +64,19 @@ func (a *agentEnd) believe(message *wire.FromHub) (*wire.FromHub, error) {
 		return &wire.FromHub{}, nil
 	case *wire.FromHub_Refusal:
 		m.Refusal.Upgrade = nil
+	case *wire.FromHub_Welcome:
+		a.greeted(m.Welcome)
 	}
 	return message, nil
+}
+
+// greeted takes out of a Welcome that is under no seal what would outlast the session: an epoch that is too high would keep the agent
+// from its own hub for good. A hub of before, which seals all else, greets so. One that is too low still ends the session.
+func (a *agentEnd) greeted(welcome *wire.Welcome) {
+	welcome.ClusterSet = ""
+	if welcome.GetEpoch() >= a.latest() {
+		welcome.Epoch = nil
+	}
 }
 
 // open returns what is in a word of this session.

@@ -71,9 +71,13 @@ func TestWordsAreSealed(t *testing.T) {
 				s, fence := newStage(t), &remembered{}
 				s.hub.Trust, s.agent.Fence, s.ring.cas = c.hub, fence, cas
 				s.desired.Assign = assigned(assignment("a/web", "1"))
+				s.hub.Fleet = Fleet{Name: "fleet", Epoch: 7}
 				s.start(ctx)
 				s.want([]*wire.Assignment{assignment("a/web", "2")}, "b/db")
 				s.stored("all of it", "1 +a/web@1", "2 +a/web@2")
+				if fence.epoch != 7 {
+					t.Errorf("it keeps epoch %d", fence.epoch)
+				}
 				if fence.sealed != c.want || (s.ring.trusts == "cas") != c.want {
 					t.Errorf("it remembers a seal: %t, and trusts %q", fence.sealed, s.ring.trusts)
 				}
@@ -320,4 +324,85 @@ func TestWhatAJoinBrings(t *testing.T) {
 			t.Errorf("%s: %v, want %v; it remembers a seal: %t", c.reason, err, c.want, fence.sealed)
 		}
 	}
+}
+
+// TestAGreetingThatIsNotTheHubs: nothing of it outlasts the session, and what the hub itself says after it is not followed.
+func TestAGreetingThatIsNotTheHubs(t *testing.T) {
+	by, cas := newNotary(t)
+	epoch := func(epoch uint64) *uint64 { return &epoch }
+	greets := func(said *uint64) *wire.FromHub {
+		return &wire.FromHub{Message: &wire.FromHub_Welcome{Welcome: &wire.Welcome{Protocol: wire.Protocol, ClusterSet: "evil", Epoch: said}}}
+	}
+	good := actingAs(assignment("a/web", "1"), "shop")
+	for _, c := range []struct {
+		reason string
+		greet  *wire.FromHub
+		// skips is how many words of the hub somebody took away.
+		skips  int
+		want   error
+		stored []string
+	}{
+		{"one of a hub of before", greets(epoch(7)), 0, nil, []string{"1 +a/web@1"}},
+		{"one of a hub that knows no epochs", greets(nil), 0, nil, []string{"1 +a/web@1"}},
+		{"an epoch that no hub has", greets(epoch(1 << 40)), 0, nil, []string{"1 +a/web@1"}},
+		{"an older copy", greets(epoch(6)), 0, ErrSuperseded, nil},
+		{"in place of the hub's own", greets(epoch(1 << 40)), 1, ErrNotTheHub, nil},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			story(t, func(t *testing.T, ctx context.Context) {
+				s, fence, fleet := newStage(t), &remembered{sealed: true, epoch: 7}, ""
+				s.agent.Fence, s.ring.cas = fence, cas
+				s.agent.Opened = func(welcome *wire.Welcome) { fleet = welcome.GetClusterSet() }
+				go func() {
+					hello, reader, err := readHello(s.hubEnd)
+					if err != nil {
+						s.hubErr <- err
+						return
+					}
+					go answers(s, reader)
+					h := &hubEnd{HubConfig: HubConfig{Trust: by}, words: words{hello.GetNonce(), uint64(c.skips)}}
+					word, err := h.word(good)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for _, message := range []*wire.FromHub{c.greet, word} {
+						if send(s.hubEnd, message, helloTimeout) != nil {
+							return // the agent has gone
+						}
+					}
+				}()
+				if c.want == nil {
+					go func() { s.agentErr <- RunAgent(ctx, s.agentEnd, s.agent) }()
+				} else if err := RunAgent(ctx, s.agentEnd, s.agent); !errors.Is(err, c.want) {
+					t.Errorf("the agent's end: %v", err)
+				}
+				synctest.Wait()
+				s.stored("what the hub said", c.stored...)
+				if fence.epoch != 7 || fleet != "" {
+					t.Errorf("it keeps epoch %d, and is in the fleet %q", fence.epoch, fleet)
+				}
+			})
+		})
+	}
+}
+
+// TestAGreetingIsAWord of the hub to an agent that draws a nonce, the first one.
+func TestAGreetingIsAWord(t *testing.T) {
+	by, cas := newNotary(t)
+	story(t, func(t *testing.T, ctx context.Context) {
+		s := newStage(t)
+		s.hub.Trust, s.hub.Fleet = by, Fleet{Name: "fleet", Epoch: 7}
+		go func() { s.hubErr <- RunHub(ctx, s.hubEnd, s.hub) }()
+		nonce := seal.NewNonce()
+		answer, err := greet(s.agentEnd, bufio.NewReader(s.agentEnd), &wire.Hello{Protocol: wire.Protocol, MinProtocol: wire.MinProtocol, Nonce: nonce})
+		if err != nil || answer.GetWord() == nil {
+			t.Fatalf("it says %v, %v", answer, err)
+		}
+		a := &agentEnd{AgentConfig: AgentConfig{Credentials: &ring{cas: cas}}, words: words{nonce: nonce}}
+		opened, err := a.believe(answer)
+		if welcome := opened.GetWelcome(); err != nil || welcome.GetEpoch() != 7 || welcome.GetClusterSet() != "fleet" {
+			t.Errorf("it says %v, %v", opened, err)
+		}
+	})
 }
