@@ -5,15 +5,19 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"umbel.dev/umbel/internal/cli/clitest"
 )
 
 func TestCompletion(t *testing.T) {
 	f := newFleet(t)
+	f.rolls(t)
+	f.create(t, clitest.Plan())
 	cases := []struct {
 		args string
 		want []string
 	}{
-		{args: "get", want: []string{"clusters", "packages", "placements", "releases", "scopes"}},
+		{args: "get", want: []string{"clusters", "packages", "placements", "releases", "rollouts", "plans", "scopes"}},
 		{args: "get clusters dev", want: []string{"edge", "prod-eu", "prod-us"}},
 		{args: "describe package -n team-a", want: []string{"broken"}},
 		{args: "kubectl", want: []string{"dev", "edge", "prod-eu", "prod-us"}},
@@ -22,6 +26,8 @@ func TestCompletion(t *testing.T) {
 		{args: "label cluster", want: []string{"dev", "edge", "prod-eu", "prod-us"}},
 		{args: "describe cluster dev", want: nil}, // it takes one
 		{args: "get placements", want: []string{"shops"}},
+		{args: "get rollouts shop-1", want: []string{"shop-2"}},
+		{args: "describe plan", want: []string{"shop-5d41402a"}},
 		{args: "get cluster/dev", want: []string{"cluster/edge", "cluster/prod-eu", "cluster/prod-us"}},
 		{args: "get clusters -o", want: []string{"wide", "json", "yaml", "name"}},
 		{args: "get packages -n", want: []string{"default", "kube-node-lease", "kube-public", "kube-system", "team-a", "umbel-system"}},

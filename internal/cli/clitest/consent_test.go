@@ -44,7 +44,7 @@ func TestConsent(t *testing.T) {
 		{"suspend membercluster.umbel.dev/new", said{Out: "cluster/new suspended\n"}, "Suspended"},
 		{"resume cluster/new", said{Out: "cluster/new resumed\n"}, "Admitted"},
 		{"deny scope.umbel.dev/new", said{Err: "error: scope.umbel.dev/new is a scope: name a cluster\n", Code: 2}, ""},
-		{"leave pod/new", said{Err: "error: there is no kind \"pod\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp)\n", Code: 2}, ""},
+		{"leave pod/new", said{Err: "error: there is no kind \"pod\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), rollouts (ro), plans, scopes (scp)\n", Code: 2}, ""},
 		{"kubectl membercluster.umbel.dev/nope get pods", said{Err: "error: there is no cluster \"nope\": `umbel get clusters` lists them\n", Code: 1}, ""},
 		{"leave membercluster.umbel.dev/nope", said{Err: "error: there is no cluster \"nope\": `umbel get clusters` lists them\n", Code: 1}, ""},
 		{"approve nope", said{Err: "error: there is no cluster \"nope\": `umbel get clusters` lists them\n", Code: 1}, ""},

@@ -12,6 +12,7 @@ import (
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/clitest"
 )
 
 func TestGet(t *testing.T) {
@@ -71,27 +72,23 @@ func TestGet(t *testing.T) {
 		},
 		{
 			reason: "a kind that does not exist", args: "get pakages",
-			want: said{Err: "error: there is no kind \"pakages\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); to read it from clusters add --all-clusters or --clusters SELECTOR\n", Code: 2},
+			want: said{Err: "error: there is no kind \"pakages\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), rollouts (ro), plans, scopes (scp); to read it from clusters add --all-clusters or --clusters SELECTOR\n", Code: 2},
 		},
 		{
 			reason: "a kind of clusters, without saying of which", args: "get pods -A",
-			want: said{Err: "error: there is no kind \"pods\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); to read it from clusters add --all-clusters or --clusters SELECTOR\n", Code: 2},
+			want: said{Err: "error: there is no kind \"pods\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), rollouts (ro), plans, scopes (scp); to read it from clusters add --all-clusters or --clusters SELECTOR\n", Code: 2},
 		},
 		{
-			reason: "rollouts belong to packages", args: "get rollouts",
-			want: said{Err: "error: there is no kind \"rollouts\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); `umbel rollout history PACKAGE` shows the rollouts of a package\n", Code: 2},
-		},
-		{
-			reason: "a kind that kubectl shows", args: "get plans",
-			want: said{Err: "error: there is no kind \"plans\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); kubectl reads Plans from the hub's API: `kubectl get plans.umbel.dev -A`, and `umbel plan PACKAGE` makes one\n", Code: 2},
+			reason: "rollouts, where there are none", args: "get rollouts",
+			want: said{Err: "No resources found in default namespace.\n"},
 		},
 		{
 			reason: "a kind that another command shows", args: "get agentupgrades",
-			want: said{Err: "error: there is no kind \"agentupgrades\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); `umbel upgrade status` shows the upgrade of the agents\n", Code: 2},
+			want: said{Err: "error: there is no kind \"agentupgrades\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), rollouts (ro), plans, scopes (scp); `umbel upgrade status` shows the upgrade of the agents\n", Code: 2},
 		},
 		{
 			reason: "a kind that kubectl reads", args: "get clusterprofiles.multicluster.x-k8s.io",
-			want: said{Err: "error: there is no kind \"clusterprofiles.multicluster.x-k8s.io\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp); kubectl reads ClusterProfiles from the hub's API: `kubectl get clusterprofiles -n umbel-system`\n", Code: 2},
+			want: said{Err: "error: there is no kind \"clusterprofiles.multicluster.x-k8s.io\": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), rollouts (ro), plans, scopes (scp); kubectl reads ClusterProfiles from the hub's API: `kubectl get clusterprofiles -n umbel-system`\n", Code: 2},
 		},
 		{
 			reason: "a format that does not exist", args: "get clusters -o xml",
@@ -112,6 +109,40 @@ func TestGet(t *testing.T) {
 				t.Errorf("umbel %s (-want +got):\n%s", c.args, diff)
 			}
 		})
+	}
+}
+
+// TestGetRolloutsAndPlans in every form that they have, and by selector.
+func TestGetRolloutsAndPlans(t *testing.T) {
+	f := newFleet(t)
+	f.rolls(t)
+	plan := clitest.Plan()
+	plan.Labels = map[string]string{"ticket": "4711"}
+	f.create(t, plan)
+	for name, args := range map[string]string{
+		"get-rollouts.txt": "get rollouts", "get-rollouts-wide.txt": "get ro -A -o wide", "get-plans.txt": "get plans", "get-plans-wide.txt": "get plan -A -o wide",
+		"describe-rollout.txt": "describe rollout shop-2", "describe-plan.txt": "describe plan/" + plan.Name, "describe-plan-wide.txt": "describe plan -o wide " + plan.Name,
+	} {
+		f.golden(t, name, args)
+	}
+	f.says(t, "get rollouts shop-2 -o name", said{Out: "rollout.umbel.dev/shop-2\n"})
+	f.says(t, "get plans -A -o name -l ticket=4711", said{Out: "plan.umbel.dev/" + plan.Name + "\n"})
+	f.says(t, "get plans -l ticket=1", said{Err: "No resources found in default namespace.\n"})
+	f.says(t, "get rollout shop-9", said{Code: 1, Err: "error: there is no rollout \"shop-9\" in namespace \"default\": `umbel get rollouts -A` lists all\n"})
+	f.says(t, "describe plan nope", said{Code: 1, Err: "error: there is no plan \"nope\" in namespace \"default\": `umbel get plans -A` lists all\n"})
+	var one v1alpha1.Plan
+	read(t, f.run(t.Context(), "get", "plan", plan.Name, "-o", "json"), &one)
+	if one.Kind != "Plan" || one.Spec.Summary != plan.Spec.Summary || one.ManagedFields != nil {
+		t.Errorf("got %+v, want the Plan as the API has it, without managed fields", one)
+	}
+	var several struct{ Items []v1alpha1.Rollout }
+	read(t, f.run(t.Context(), "get", "rollouts", "-o", "json"), &several)
+	if len(several.Items) != 2 || several.Items[1].Spec.Release != clitest.Release {
+		t.Errorf("got %+v, want both rollouts, the newest last", several.Items)
+	}
+	f.heard(t, 3*time.Minute)
+	if got := f.run(t.Context(), "get", "rollouts", "--no-headers"); strings.Contains(got.Out, " Running ") || !strings.Contains(got.Out, "Unknown (was Running)") || !strings.Contains(got.Out, "Completed") {
+		t.Errorf("with a silent hub what has not ended is not known: %+v", got)
 	}
 }
 

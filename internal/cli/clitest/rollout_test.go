@@ -3,10 +3,8 @@ package clitest_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -20,41 +18,9 @@ func (f *fleet) rolls(t *testing.T) {
 	if err := f.api.Get(t.Context(), kube.ObjectKey{Namespace: "default", Name: "shop"}, &pkg); err != nil {
 		t.Fatal(err)
 	}
-	ten := intstr.FromInt32(1)
-	strategy := v1alpha1.RolloutStrategy{Stages: []v1alpha1.RolloutStage{
-		{Name: "dev", ClusterSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "dev"}}},
-		{Name: "prod", MaxUnavailable: &ten, Approvals: []v1alpha1.ApprovalPoint{v1alpha1.ApproveBefore, v1alpha1.ApproveAfter}},
-	}}
-	ago := func(d time.Duration) *metav1.Time { return &metav1.Time{Time: f.now.Add(-d)} }
-	first := v1alpha1.RolloutStatus{
-		Phase: v1alpha1.RolloutCompleted, Began: ago(26 * time.Hour), Completed: ago(25 * time.Hour), Successor: "shop-2", Clusters: 3, Moved: 3, Available: 3,
-		Stages: []v1alpha1.StageStatus{{Name: "dev", Step: v1alpha1.StageDone, Clusters: 1, Done: 1}, {Name: "prod", Step: v1alpha1.StageDone, Clusters: 2, Done: 2}},
-	}
-	second := v1alpha1.RolloutStatus{
-		Phase: v1alpha1.RolloutRunning, Began: ago(12 * time.Minute), Clusters: 3, Moved: 2, Available: 1, Unavailable: 1, Failed: 1,
-		Failures: []v1alpha1.RolloutFailure{{Cluster: "prod-eu", Message: "Deployment.apps shop/web: image cannot be pulled"}},
-		Conditions: []metav1.Condition{
-			clitest.Condition(v1alpha1.ConditionProgressing, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, "stage prod waits for somebody to approve that it begins: `umbel rollout approve`"),
-		},
-		Stages: []v1alpha1.StageStatus{
-			{Name: "dev", Step: v1alpha1.StageDone, Clusters: 1, Done: 1, Moved: []v1alpha1.ClusterName{"dev"}},
-			{Name: "prod", Step: v1alpha1.StageMoving, Clusters: 2, Done: 1, Moved: []v1alpha1.ClusterName{"prod-eu"}, Waiting: []v1alpha1.ClusterName{"prod-us"}},
-		},
-		Moving: []v1alpha1.MovingClusters{{Since: *ago(time.Minute), Clusters: []v1alpha1.ClusterName{"prod-eu"}}},
-	}
-	for number, one := range []struct {
-		spec   v1alpha1.RolloutSpec
-		status v1alpha1.RolloutStatus
-	}{
-		{v1alpha1.RolloutSpec{Release: "shop-00112233", Newest: "shop-00112233"}, first},
-		{v1alpha1.RolloutSpec{Release: clitest.Release, Newest: clitest.Release, Previous: "shop-00112233"}, second},
-	} {
-		one.spec.PackageRef.Name, one.spec.Number, one.spec.Purpose, one.spec.Strategy = "shop", int64(number+1), v1alpha1.RolloutForward, strategy
-		r := &v1alpha1.Rollout{Spec: one.spec}
-		r.Namespace, r.Name = "default", v1alpha1.RolloutName("shop", one.spec.Number)
+	for _, r := range clitest.Rollouts(f.now) {
 		r.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(&pkg, v1alpha1.GroupVersion.WithKind("Package"))}
-		f.create(t, r)
-		f.becomes(t, r.Name, func(s *v1alpha1.RolloutStatus) { *s = one.status })
+		f.create(t, &r)
 	}
 }
 

@@ -63,7 +63,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	o := &Options{Factory: f}
 	cmd := &cobra.Command{
 		Use:               "describe KIND NAME",
-		Short:             "Tell all about a cluster, package, placement, release or scope, and what to do next",
+		Short:             "Tell all about one object of the hub, such as a cluster or a package, and what to do next",
 		Long:              "Tell all about one object of the hub. The kinds are " + kinds.List() + ".",
 		Example:           examples,
 		SuggestFor:        []string{"status", "show"},
@@ -121,6 +121,10 @@ func (o *Options) read(ctx context.Context, hub *client.Hub, moment view.Moment)
 		return r.placement(ctx, namespaced)
 	case kinds.Scopes:
 		return r.scope(ctx, o.Name)
+	case kinds.Rollouts:
+		return r.rollout(ctx, namespaced)
+	case kinds.Plans:
+		return r.plan(ctx, namespaced)
 	}
 	return r.release(ctx, namespaced)
 }

@@ -159,6 +159,24 @@ func (r *reader) release(ctx context.Context, key kube.ObjectKey) (*releaseDossi
 	return about, nil
 }
 
+func (r *reader) rollout(ctx context.Context, key kube.ObjectKey) (*rolloutDossier, error) {
+	about := &rolloutDossier{Rollout: &v1alpha1.Rollout{}, Hub: hubStateOf(r.moment)}
+	if err := r.get(ctx, kinds.Rollouts, key, about.Rollout); err != nil {
+		return nil, err
+	}
+	about.Events = r.events(ctx, about.Rollout)
+	return about, nil
+}
+
+func (r *reader) plan(ctx context.Context, key kube.ObjectKey) (*planDossier, error) {
+	about := &planDossier{Plan: &v1alpha1.Plan{}}
+	if err := r.get(ctx, kinds.Plans, key, about.Plan); err != nil {
+		return nil, err
+	}
+	about.Events = r.events(ctx, about.Plan)
+	return about, nil
+}
+
 func (r *reader) get(ctx context.Context, kind kinds.Kind, key kube.ObjectKey, into kube.Object) error {
 	if err := r.hub.Get(ctx, key, into); err != nil {
 		return err

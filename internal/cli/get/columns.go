@@ -123,6 +123,51 @@ var releaseColumns = columns[v1alpha1.Release]{
 	},
 }
 
+var rolloutColumns = columns[v1alpha1.Rollout]{
+	always: []column[v1alpha1.Rollout]{
+		{"NAME", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell { return output.Text(r.Name) }},
+		{"PACKAGE", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell { return output.Text(r.Spec.PackageRef.Name) }},
+		{"RELEASE", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell { return output.Text(r.Spec.Release) }},
+		{"PHASE", view.Moment.RolloutPhase},
+		{"MOVED", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell {
+			return output.Text(fmt.Sprintf("%d/%d", r.Status.Moved, r.Status.Clusters))
+		}},
+		{"FAILED", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell {
+			return output.Text(strconv.Itoa(int(r.Status.Failed)))
+		}},
+		{"AGE", func(m view.Moment, r *v1alpha1.Rollout) output.Cell { return m.Age(r.CreationTimestamp) }},
+	},
+	wide: []column[v1alpha1.Rollout]{
+		{"PURPOSE", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell { return output.Text(string(r.Spec.Purpose)) }},
+		{"PREVIOUS", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell { return output.Text(r.Spec.Previous) }},
+		{"HEALTHY", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell {
+			return output.Text(strconv.Itoa(int(r.Status.Available)))
+		}},
+		{"OFFLINE", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell {
+			return output.Text(strconv.Itoa(int(r.Status.Offline)))
+		}},
+		{"MESSAGE", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell { return output.Text(view.RolloutMessage(r)) }},
+	},
+}
+
+var planColumns = columns[v1alpha1.Plan]{
+	always: []column[v1alpha1.Plan]{
+		{"NAME", func(_ view.Moment, p *v1alpha1.Plan) output.Cell { return output.Text(p.Name) }},
+		{"PACKAGE", func(_ view.Moment, p *v1alpha1.Plan) output.Cell { return output.Text(p.Spec.PackageRef.Name) }},
+		{"CLUSTERS", func(_ view.Moment, p *v1alpha1.Plan) output.Cell {
+			return output.Text(strconv.Itoa(int(p.Spec.Clusters)))
+		}},
+		{"CHANGES", func(_ view.Moment, p *v1alpha1.Plan) output.Cell { return output.Text(p.Spec.Summary) }},
+		{"AGE", func(m view.Moment, p *v1alpha1.Plan) output.Cell { return m.Age(p.CreationTimestamp) }},
+	},
+	wide: []column[v1alpha1.Plan]{
+		{"CONTENTS", func(_ view.Moment, p *v1alpha1.Plan) output.Cell {
+			return output.Text(strconv.Itoa(len(p.Spec.Contents)))
+		}},
+		{"SOURCE", func(_ view.Moment, p *v1alpha1.Plan) output.Cell { return output.Text(p.Spec.Source) }},
+	},
+}
+
 var scopeColumns = columns[v1alpha1.Scope]{
 	always: []column[v1alpha1.Scope]{
 		{"NAME", func(_ view.Moment, s *v1alpha1.Scope) output.Cell { return output.Text(s.Name) }},

@@ -1,9 +1,11 @@
 package get
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,6 +29,9 @@ const examples = `  # all clusters, and whether they are as they should be
 
   # packages of every namespace, and then each change
   umbel get packages -A --watch
+
+  # the rollouts that go on, and what they wait for
+  umbel get rollouts -A -o wide
 
   # one package as the API has it
   umbel get package shop -o yaml
@@ -68,7 +73,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	o := &Options{Factory: f}
 	cmd := &cobra.Command{
 		Use:   "get KIND [NAME...]",
-		Short: "List clusters, packages, placements, releases or scopes; or what clusters hold",
+		Short: "List clusters, packages, rollouts and other objects of the hub; or what clusters hold",
 		Long: "List objects of the hub. The kinds are " + kinds.List() + ".\n\n" +
 			"A status is as old as the hub's last word on it: what has not been confirmed lately reads Unknown.\n\n" +
 			"With --clusters or --all-clusters, list objects of any kind that the clusters have, as they are there now. Each cluster is asked\n" +
@@ -124,10 +129,6 @@ func elsewhere(args []string, err error) error {
 	switch word, _, _ = strings.Cut(word, "."); strings.TrimSuffix(word, "s") {
 	case "agentupgrade":
 		return exit.Usagef("%w; `umbel upgrade status` shows the upgrade of the agents", err)
-	case "rollout":
-		return exit.Usagef("%w; `umbel rollout history PACKAGE` shows the rollouts of a package", err)
-	case "plan":
-		return exit.Usagef("%w; kubectl reads Plans from the hub's API: `kubectl get plans.umbel.dev -A`, and `umbel plan PACKAGE` makes one", err)
 	case "clusterprofile":
 		return exit.Usagef("%w; kubectl reads ClusterProfiles from the hub's API: `kubectl get clusterprofiles -n %s`", err, v1alpha1.SystemNamespace)
 	case "placementdecision":
@@ -162,7 +163,7 @@ func (o *Options) moment(ctx context.Context, hub *client.Hub) view.Moment {
 }
 
 func (o *Options) showsStatus() bool {
-	return o.Kind != kinds.Releases && o.Format != output.Name
+	return o.Kind != kinds.Releases && o.Kind != kinds.Plans && o.Format != output.Name
 }
 
 // fetch reads the objects. Of names, those that exist are returned beside the error for those that do not.
@@ -172,7 +173,11 @@ func (o *Options) fetch(ctx context.Context, hub *client.Hub) (*unstructured.Uns
 		return list, hub.ListClusters(ctx, list, o.selector)
 	}
 	if len(o.Names) == 0 {
-		return list, hub.List(ctx, list, o.scope()...)
+		err := hub.List(ctx, list, o.scope()...)
+		if o.Kind == kinds.Rollouts {
+			slices.SortStableFunc(list.Items, byNumber)
+		}
+		return list, err
 	}
 	var missing []error
 	for _, name := range o.Names {
@@ -185,6 +190,18 @@ func (o *Options) fetch(ctx context.Context, hub *client.Hub) (*unstructured.Uns
 		list.Items = append(list.Items, object)
 	}
 	return list, errors.Join(missing...)
+}
+
+// byNumber sorts the rollouts of a package by age: as a name, shop-10 comes before shop-9.
+func byNumber(a, b unstructured.Unstructured) int {
+	number := func(of unstructured.Unstructured) (string, int64) {
+		pkg, _, _ := unstructured.NestedString(of.Object, "spec", "packageRef", "name") // the API has checked that both are there
+		n, _, _ := unstructured.NestedInt64(of.Object, "spec", "number")
+		return of.GetNamespace() + "/" + pkg, n
+	}
+	pkgA, nA := number(a)
+	pkgB, nB := number(b)
+	return cmp.Or(strings.Compare(pkgA, pkgB), cmp.Compare(nA, nB))
 }
 
 func (o *Options) newList() *unstructured.UnstructuredList {

@@ -29,6 +29,10 @@ func (o *Options) newTable() *table {
 		arrange(t, placementColumns)
 	case kinds.Releases:
 		arrange(t, releaseColumns)
+	case kinds.Rollouts:
+		arrange(t, rolloutColumns)
+	case kinds.Plans:
+		arrange(t, planColumns)
 	case kinds.Scopes:
 		arrange(t, scopeColumns)
 	}

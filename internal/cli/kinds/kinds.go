@@ -27,7 +27,7 @@ const (
 type Kind struct {
 	// Singular and Plural are what Umbel calls it.
 	Singular, Plural string
-	// Short is its short name in the API.
+	// Short is its short name in the API; a kind may have none.
 	Short string
 	// Resource is its plural name in the API.
 	Resource string
@@ -43,11 +43,13 @@ var (
 	Packages   = define("package", "pkg", "Package", Namespaced)
 	Placements = define("placement", "pl", "Placement", Namespaced)
 	Releases   = define("release", "rel", "Release", Namespaced)
+	Rollouts   = define("rollout", "ro", "Rollout", Namespaced)
+	Plans      = define("plan", "", "Plan", Namespaced)
 	Scopes     = define("scope", "scp", "Scope", Cluster)
 )
 
 // All returns every kind, in the order in which people meet them.
-func All() []Kind { return []Kind{Clusters, Packages, Placements, Releases, Scopes} }
+func All() []Kind { return []Kind{Clusters, Packages, Placements, Releases, Rollouts, Plans, Scopes} }
 
 func define(singular, short, kind string, scope Scope) Kind {
 	return Kind{
@@ -113,7 +115,11 @@ func (k Kind) NameOf(arg string) (string, error) {
 func List() string {
 	var words []string
 	for _, kind := range All() {
-		words = append(words, kind.Plural+" ("+kind.Short+")")
+		word := kind.Plural
+		if kind.Short != "" {
+			word += " (" + kind.Short + ")"
+		}
+		words = append(words, word)
 	}
 	return strings.Join(words, ", ")
 }
@@ -138,5 +144,9 @@ func (k Kind) ListGVK() schema.GroupVersionKind {
 }
 
 func (k Kind) words() []string {
-	return []string{k.Singular, k.Plural, k.Short, k.Resource, strings.TrimSuffix(k.Resource, "s")}
+	words := []string{k.Singular, k.Plural, k.Resource, strings.TrimSuffix(k.Resource, "s")}
+	if k.Short != "" {
+		words = append(words, k.Short)
+	}
+	return words
 }

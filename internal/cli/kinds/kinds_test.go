@@ -29,9 +29,9 @@ func TestTarget(t *testing.T) {
 		{reason: "releases", args: []string{"rel", "shop-1a2b3c4d"}, kind: "Release", names: []string{"shop-1a2b3c4d"}},
 		{
 			reason: "a typo", args: []string{"pakages"},
-			err: `there is no kind "pakages": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp)`,
+			err: `there is no kind "pakages": the kinds are clusters (mc), packages (pkg), placements (pl), releases (rel), rollouts (ro), plans, scopes (scp)`,
 		},
-		{reason: "nothing", err: "say which kind: clusters (mc), packages (pkg), placements (pl), releases (rel), scopes (scp)"},
+		{reason: "nothing", err: "say which kind: clusters (mc), packages (pkg), placements (pl), releases (rel), rollouts (ro), plans, scopes (scp)"},
 		{
 			reason: "two kinds at once", args: []string{"pkg/shop", "pl/shops"},
 			err: `after pkg/shop only other packages can follow, as package/NAME; got "pl/shops"`,

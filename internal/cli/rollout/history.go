@@ -11,6 +11,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/view"
 )
 
 func newHistoryCmd(f *client.Factory) *cobra.Command {
@@ -74,21 +75,13 @@ func history(f *client.Factory, all []v1alpha1.Rollout, format output.Format) er
 				took = done.Sub(r.Status.Began.Time).String()
 			}
 		}
-		row := output.Cells(r.Name, r.Spec.Release, string(r.Spec.Purpose), outcome(r), fmt.Sprintf("%d/%d", r.Status.Moved, r.Status.Clusters),
+		row := output.Cells(r.Name, r.Spec.Release, string(r.Spec.Purpose), view.RolloutOutcome(r), fmt.Sprintf("%d/%d", r.Status.Moved, r.Status.Clusters),
 			fmt.Sprint(r.Status.Failed), began, took)
 		if format == output.Wide {
-			row = append(row, output.Cells(r.Spec.Previous, message(r))...)
+			row = append(row, output.Cells(r.Spec.Previous, view.RolloutMessage(r))...)
 		}
 		rows = append(rows, row)
 	}
 	table := output.Table{Headers: headers, Palette: f.Palette(f.Out)}
 	return table.Write(f.Out, rows)
-}
-
-// outcome is the phase, or Completed for one that was and has a successor.
-func outcome(r *v1alpha1.Rollout) string {
-	if r.Status.Completed != nil && r.Status.Phase != v1alpha1.RolloutRolledBack {
-		return string(v1alpha1.RolloutCompleted)
-	}
-	return phase(r)
 }

@@ -16,6 +16,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/view"
 )
 
 type status struct {
@@ -105,28 +106,13 @@ func ended(r *v1alpha1.Rollout) (bool, error) {
 	case r.Status.Phase == v1alpha1.RolloutCompleted:
 		return true, nil
 	case r.Status.Phase == v1alpha1.RolloutHalted, r.Status.Phase == v1alpha1.RolloutAborted:
-		return true, errors.New(message(r))
+		return true, errors.New(view.RolloutMessage(r))
 	}
 	return false, nil
 }
 
 func line(r *v1alpha1.Rollout) string {
-	return fmt.Sprintf("%s %s: %d/%d moved, %d healthy: %s", r.Name, phase(r), r.Status.Moved, r.Status.Clusters, r.Status.Available, message(r))
-}
-
-func phase(r *v1alpha1.Rollout) string {
-	if r.Status.Phase == "" {
-		return "Pending"
-	}
-	return string(r.Status.Phase)
-}
-
-// message says what it does or waits for.
-func message(r *v1alpha1.Rollout) string {
-	if c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionProgressing); c != nil {
-		return c.Message
-	}
-	return "the hub has not begun it yet"
+	return fmt.Sprintf("%s %s: %d/%d moved, %d healthy: %s", r.Name, view.RolloutState(r), r.Status.Moved, r.Status.Clusters, r.Status.Available, view.RolloutMessage(r))
 }
 
 // print shows a rollout for people.
@@ -135,7 +121,7 @@ func (o *status) print(r *v1alpha1.Rollout) error {
 	fmt.Fprintf(o.Out, "Package:   %s/%s\n", r.Namespace, r.Spec.PackageRef.Name)
 	fmt.Fprintf(o.Out, "Rollout:   %s\n", r.Name)
 	fmt.Fprintf(o.Out, "Release:   %s\n", release(r))
-	fmt.Fprintf(o.Out, "State:     %s: %s\n", phase(r), message(r))
+	fmt.Fprintf(o.Out, "State:     %s: %s\n", view.RolloutState(r), view.RolloutMessage(r))
 	if s.Phase == "" {
 		return nil
 	}
