@@ -8,6 +8,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -47,7 +49,8 @@ func Setup(mgr ctrl.Manager, now func() time.Time) error {
 // Reconcile decides one Placement and writes what changed.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var placement v1alpha1.Placement
-	if err := c.client.Get(ctx, req.NamespacedName, &placement); err != nil {
+	// It is read, and what is to change in it is written beside it: ten thousand names are not copied for that of one.
+	if err := c.client.Get(ctx, req.NamespacedName, &placement, client.UnsafeDisableDeepCopy); err != nil {
 		if apierrors.IsNotFound(err) {
 			c.book.forget(req.NamespacedName)
 		}
@@ -60,33 +63,39 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !current {
 		return ctrl.Result{}, nil // what was written last is on its way through the watch
 	}
-	before := placement.Status
-	before.Conditions = slices.Clone(before.Conditions)
-	task := c.book.take(page, c.now())
-	again, err := c.decide(ctx, page, task, &placement)
+	outcome, err := c.decide(ctx, page, c.book.take(page, c.now()), &placement)
 	if err != nil {
 		c.book.lost(page)
 		return ctrl.Result{}, fmt.Errorf("deciding placement %s: %w", req, err)
 	}
-	if unchanged(&before, &placement.Status) {
-		c.book.settled(page, placement.ResourceVersion, again)
-		return c.after(again), nil
-	}
-	basis := placement.ResourceVersion
-	if err := c.client.Status().Update(ctx, &placement); err != nil {
+	version, err := c.write(ctx, &placement, outcome)
+	if err != nil {
 		c.book.lost(page)
 		if apierrors.IsConflict(err) {
 			return ctrl.Result{}, nil // the newer version is on its way through the watch
 		}
 		return ctrl.Result{}, fmt.Errorf("writing the status of placement %s: %w", req, err)
 	}
-	if placement.ResourceVersion == basis {
-		c.book.settled(page, basis, again) // the API found nothing to change
-		return c.after(again), nil
+	if version == placement.ResourceVersion {
+		c.book.settled(page, version, outcome.Again)
+		return c.after(outcome.Again), nil
 	}
-	c.book.wrote(page, basis, placement.ResourceVersion, again)
-	c.tell(&before, &placement)
-	return c.after(again), nil
+	c.book.wrote(page, placement.ResourceVersion, version, outcome.Again)
+	c.tell(&placement, outcome)
+	return c.after(outcome.Again), nil
+}
+
+// write brings a status up to date, and returns the version that it has then: the one it had, where there is nothing to write.
+func (c *Controller) write(ctx context.Context, placement *v1alpha1.Placement, o outcome) (version string, err error) {
+	patch, err := patchOf(placement, o)
+	if err != nil || patch == nil {
+		return placement.ResourceVersion, err
+	}
+	// Nothing but the version is asked for in the answer.
+	answer := metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: placement.Namespace, Name: placement.Name}}
+	answer.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Placement"))
+	err = c.client.Status().Patch(ctx, &answer, client.RawPatch(types.JSONPatchType, patch))
+	return answer.ResourceVersion, err
 }
 
 // after asks to be called again at a time. What the API keeps in whole seconds is not looked at more often than that.
@@ -97,33 +106,29 @@ func (c *Controller) after(again time.Time) ctrl.Result {
 	return ctrl.Result{RequeueAfter: max(again.Sub(c.now()), time.Second)}
 }
 
-// decide puts the decision into the status, and says when to look again. The clusters of an earlier decision stay when there
-// is none.
-func (c *Controller) decide(ctx context.Context, page *page, task task, placement *v1alpha1.Placement) (again time.Time, err error) {
+// decide says what the status of a Placement is to say. The clusters of an earlier decision stay when there is none.
+func (c *Controller) decide(ctx context.Context, page *page, task task, placement *v1alpha1.Placement) (outcome, error) {
 	if page.plan == nil {
-		undecided(placement, page.problem)
-		return time.Time{}, nil
+		return undecided(placement, page.problem), nil
 	}
 	before := decide.BeforeOf(&placement.Status)
-	var decision decide.Decision
 	switch {
 	case task.whole:
 		clusters, err := c.book.clusters(func() ([]decide.Cluster, error) { return c.fleet(ctx) })
 		if err != nil {
-			return time.Time{}, err
+			return outcome{}, err
 		}
-		decision = page.plan.Decide(clusters, before, c.now())
+		return decided(placement, page.plan, page.plan.Decide(clusters, before, c.now())), nil
 	case page.plan.Seats():
-		return page.again, nil // nothing happened that could move anybody
-	default:
-		changes, err := c.changes(ctx, task.changed)
-		if err != nil {
-			return time.Time{}, err
-		}
-		decision = page.plan.Revise(changes, before, c.now())
+		o := outcomeOf(placement)
+		o.Again = page.again
+		return o, nil // nothing happened that could move anybody
 	}
-	decided(placement, page.plan, decision)
-	return decision.Again, nil
+	changes, err := c.changes(ctx, task.changed)
+	if err != nil {
+		return outcome{}, err
+	}
+	return decided(placement, page.plan, page.plan.Revise(changes, before, c.now())), nil
 }
 
 // fleet sees all clusters.

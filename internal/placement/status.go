@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -13,24 +12,50 @@ import (
 	"umbel.dev/umbel/internal/placement/decide"
 )
 
+// outcome is what a status is to say.
+type outcome struct {
+	// Decision is none where nothing could be decided.
+	decide.Decision
+	// status has the clusters of before: who came and who left is in the decision, so that one change of ten thousand names
+	// costs one.
+	status v1alpha1.PlacementStatus
+}
+
+// clusters are the selected ones.
+func (o outcome) clusters() []v1alpha1.ClusterName {
+	if len(o.Came)+len(o.Left) == 0 {
+		return o.status.Clusters
+	}
+	return o.Decision.Clusters()
+}
+
+// outcomeOf returns one that says what the status says already. The Placement is not changed through it.
+func outcomeOf(placement *v1alpha1.Placement) outcome {
+	status := placement.Status
+	status.Conditions = slices.Clone(status.Conditions)
+	return outcome{status: status}
+}
+
 // undecided says why there is no decision. The one before stands.
-func undecided(placement *v1alpha1.Placement, problem error) {
-	condition := metav1.Condition{
+func undecided(placement *v1alpha1.Placement, problem error) outcome {
+	o := outcomeOf(placement)
+	meta.SetStatusCondition(&o.status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionDecided, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInvalidSelector,
 		ObservedGeneration: placement.Generation,
 		Message:            fmt.Sprintf("%s; the last decision stands (%s)", problem, count(len(placement.Status.Clusters))),
-	}
-	meta.SetStatusCondition(&placement.Status.Conditions, condition)
-	conditions.DeriveReady(&placement.Status.Conditions, placement.Generation, v1alpha1.ConditionDecided)
+	})
+	conditions.DeriveReady(&o.status.Conditions, placement.Generation, v1alpha1.ConditionDecided)
+	return o
 }
 
-// decided puts a decision into the status.
-func decided(placement *v1alpha1.Placement, plan *decide.Plan, d decide.Decision) {
-	status := &placement.Status
-	status.Clusters, status.Selected = d.Clusters, int32(len(d.Clusters))
-	status.Leaving, status.Undecided = d.Leaving, d.Undecided
+// decided says what was decided.
+func decided(placement *v1alpha1.Placement, plan *decide.Plan, d decide.Decision) outcome {
+	o := outcomeOf(placement)
+	o.Decision = d
+	status := &o.status
+	status.Selected, status.Leaving, status.Undecided = int32(d.Selected()), d.Leaving, d.Undecided
 	status.ObservedGeneration = placement.Generation
-	message := "selects " + count(len(d.Clusters))
+	message := "selects " + count(d.Selected())
 	if len(d.Undecided) > 0 {
 		message += fmt.Sprintf("; of %d it cannot be told whether they meet the spec, and they keep what they hold: %s", len(d.Undecided), few(d.Undecided))
 	}
@@ -46,20 +71,14 @@ func decided(placement *v1alpha1.Placement, plan *decide.Plan, d decide.Decision
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionSatisfied)
 	}
 	conditions.DeriveReady(&status.Conditions, placement.Generation, from...)
+	return o
 }
 
 func satisfied(generation int64, plan *decide.Plan, d decide.Decision) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionSatisfied, Status: metav1.ConditionTrue, ObservedGeneration: generation,
-		Reason: v1alpha1.ReasonSatisfied, Message: fmt.Sprintf("%d of %d clusters", len(d.Clusters), plan.Number())}
+		Reason: v1alpha1.ReasonSatisfied, Message: fmt.Sprintf("%d of %d clusters", d.Selected(), plan.Number())}
 	if d.Shortfall.Reason != "" {
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, d.Shortfall.Reason, d.Shortfall.Message
 	}
 	return c
-}
-
-// unchanged says whether a status does not have to be written. Ten thousand names are compared as what they are.
-func unchanged(before, after *v1alpha1.PlacementStatus) bool {
-	return before.ObservedGeneration == after.ObservedGeneration && before.Selected == after.Selected &&
-		slices.Equal(before.Clusters, after.Clusters) && slices.Equal(before.Undecided, after.Undecided) &&
-		equality.Semantic.DeepEqual(before.Leaving, after.Leaving) && equality.Semantic.DeepEqual(before.Conditions, after.Conditions)
 }

@@ -12,9 +12,9 @@ import (
 // sane says whether a decision is a sorted list of clusters that may be selected.
 func sane(t *testing.T, d Decision) {
 	t.Helper()
-	for i, name := range d.Clusters {
-		if name == "prod-old" || name == "waits" || i > 0 && d.Clusters[i-1] >= name {
-			t.Errorf("selected %q", d.Clusters)
+	for i, name := range d.Clusters() {
+		if name == "prod-old" || name == "waits" || i > 0 && d.Clusters()[i-1] >= name {
+			t.Errorf("selected %q", d.Clusters())
 		}
 	}
 }
@@ -83,7 +83,7 @@ func FuzzExpression(f *testing.F) {
 		decision := plan.Decide(fleet(), held, noon)
 		sane(t, decision)
 		for _, c := range fleet() {
-			if v := plan.judge(&c); named(held.Clusters, c.Name) && v.doubtful() && !named(decision.Clusters, c.Name) {
+			if v := plan.judge(&c); named(held.Clusters, c.Name) && v.doubtful() && !named(decision.Clusters(), c.Name) {
 				t.Errorf("%s was lost by an error of %q", c.Name, text)
 			}
 			plan.Trace(&c, held)

@@ -170,19 +170,19 @@ func TestOneChangeMovesOne(t *testing.T) {
 			change := w.change()
 			now := plan.Decide(w.list(), last.next(), w.now)
 			var came, left []v1alpha1.ClusterName
-			for _, name := range now.Clusters {
-				if !named(last.Clusters, name) {
+			for _, name := range now.Clusters() {
+				if !named(last.Clusters(), name) {
 					came = append(came, name)
 				}
 			}
-			for _, name := range last.Clusters {
-				if !named(now.Clusters, name) {
+			for _, name := range last.Clusters() {
+				if !named(now.Clusters(), name) {
 					left = append(left, name)
 				}
 			}
 			// A change can open a seat, or several where it is what the spread was waiting for.
-			if free := plan.Number() - len(last.Clusters) + len(left); len(came) > free || len(left) > 1 || len(left) == 1 && left[0] != change.Name {
-				t.Fatalf("%s changed; %v came and %v left, of %v", change.Name, came, left, last.Clusters)
+			if free := plan.Number() - len(last.Clusters()) + len(left); len(came) > free || len(left) > 1 || len(left) == 1 && left[0] != change.Name {
+				t.Fatalf("%s changed; %v came and %v left, of %v", change.Name, came, left, last.Clusters())
 			}
 			last = now
 		}
@@ -202,16 +202,16 @@ func TestNumberAndSpreadHold(t *testing.T) {
 			before := last
 			last = plan.Decide(w.list(), before.next(), w.now)
 			most := int(*spec.NumberOfClusters)
-			if len(last.Clusters) > most {
-				t.Fatalf("selected %v, more than %d", last.Clusters, most)
+			if len(last.Clusters()) > most {
+				t.Fatalf("selected %v, more than %d", last.Clusters(), most)
 			}
-			if len(last.Clusters) < most && last.Shortfall.Reason != v1alpha1.ReasonTooFewClusters {
-				t.Fatalf("selected %d of %d and did not say so: %+v", len(last.Clusters), most, last.Shortfall)
+			if len(last.Clusters()) < most && last.Shortfall.Reason != v1alpha1.ReasonTooFewClusters {
+				t.Fatalf("selected %d of %d and did not say so: %+v", len(last.Clusters()), most, last.Shortfall)
 			}
 			if spec.Spread == nil {
 				continue
 			}
-			counts := w.regions(plan, last.Clusters)
+			counts := w.regions(plan, last.Clusters())
 			skew, distinct := skewOf(counts)
 			short := strings.Contains(last.Shortfall.Message, "skewed")
 			if limit := spec.Spread.MaxSkew; limit != nil && (skew > int(*limit)) != short {
@@ -277,8 +277,8 @@ func TestNothingUnknownMovesAnybody(t *testing.T) {
 			if v.why == isLeaving || v.why == isOutside || v.why == notLabelled || v.why == notSpread || v.why == evicted {
 				continue // for a person's word
 			}
-			if named(last.Clusters, name) != named(now.Clusters, name) || !named(now.Undecided, name) {
-				t.Fatalf("%s: was selected %v, is %v, of undecided %v", name, named(last.Clusters, name), named(now.Clusters, name), now.Undecided)
+			if named(last.Clusters(), name) != named(now.Clusters(), name) || !named(now.Undecided, name) {
+				t.Fatalf("%s: was selected %v, is %v, of undecided %v", name, named(last.Clusters(), name), named(now.Clusters(), name), now.Undecided)
 			}
 		}
 	})

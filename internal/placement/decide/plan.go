@@ -27,19 +27,30 @@ func BeforeOf(status *v1alpha1.PlacementStatus) Before {
 	}
 }
 
-// Decision is which clusters a Placement selects.
+// Decision is which clusters a Placement selects, as what differs from those of before: where ten thousand are selected, a
+// change of one costs what one costs.
 type Decision struct {
-	// Clusters are the selected clusters, sorted. Whoever gets them changes nothing in them: they may be those of before.
-	Clusters []v1alpha1.ClusterName
-	// Leaving are those of them that stay for a while only.
+	// Came are selected now, and Left are not any more; sorted.
+	Came, Left []v1alpha1.ClusterName
+	// Leaving are the selected clusters that stay for a while only.
 	Leaving []v1alpha1.Leaving
-	// Undecided are those of which it could not be told whether they fit, sorted.
+	// Undecided are those of which it could not be told whether they fit, sorted. Whoever gets them changes nothing in them:
+	// they may be those of before.
 	Undecided []v1alpha1.ClusterName
 	// Shortfall says what of the number and the spread cannot be had.
 	Shortfall Shortfall
 	// Again is when to look again although nothing changes; zero when there is no need to.
 	Again time.Time
+
+	before []v1alpha1.ClusterName
 }
+
+// Clusters are the selected clusters, sorted. The list is made when it is asked for, and nothing is changed in it: it may be
+// that of before.
+func (d Decision) Clusters() []v1alpha1.ClusterName { return edit(d.before, d.Left, d.Came) }
+
+// Selected is how many clusters are selected.
+func (d Decision) Selected() int { return len(d.before) + len(d.Came) - len(d.Left) }
 
 // sameSpec says whether what was decided before was decided from this spec.
 type sameSpec bool
@@ -61,10 +72,13 @@ func (p *Plan) Decide(clusters []Cluster, before Before, now time.Time) Decision
 	for i := range clusters {
 		round.weigh(&clusters[i])
 	}
+	var short Shortfall
 	if p.seats != nil {
-		return round.end(p.fill(round))
+		short = p.fill(round)
 	}
-	return round.end(Shortfall{})
+	decided := round.end(short)
+	decided.Came, decided.Left = differ(before.Clusters, round.in)
+	return decided
 }
 
 // Change is what became of one cluster.
@@ -171,11 +185,11 @@ func (r *round) departs(c *Cluster, v verdict) *departure {
 	return &departure{since: since, until: since.Add(after), because: r.plan.because(v, c)}
 }
 
-// end puts the decision together.
+// end puts the decision together, but for who came and who left.
 func (r *round) end(short Shortfall) Decision {
 	slices.Sort(r.in)
 	slices.Sort(r.undecided)
-	d := Decision{Clusters: r.in, Undecided: r.undecided, Leaving: r.departures(), Shortfall: short, Again: short.again}
+	d := Decision{before: r.held, Undecided: r.undecided, Leaving: r.departures(), Shortfall: short, Again: short.again}
 	for at := range r.leaving {
 		d.Again = earlier(d.Again, at.until)
 	}
@@ -222,44 +236,56 @@ func (r *round) merge(before Before, changed map[v1alpha1.ClusterName]bool) Deci
 		}
 	}
 	decided := r.end(Shortfall{})
-	decided.Clusters = replace(before.Clusters, decided.Clusters, changed)
-	decided.Undecided = replace(before.Undecided, decided.Undecided, changed)
+	names := slices.Sorted(maps.Keys(changed))
+	decided.Came, decided.Left = differ(among(before.Clusters, names), r.in)
+	came, left := differ(among(before.Undecided, names), r.undecided)
+	decided.Undecided = edit(before.Undecided, left, came)
 	return decided
 }
 
-// replace returns a sorted list in which those that changed are the ones in now, which is sorted.
-func replace(before, now []v1alpha1.ClusterName, changed map[v1alpha1.ClusterName]bool) []v1alpha1.ClusterName {
-	var gone []v1alpha1.ClusterName
-	same := true
-	for name := range changed {
-		_, was := slices.BinarySearch(before, name)
-		_, is := slices.BinarySearch(now, name)
-		if was {
-			gone = append(gone, name)
+// among returns those of a few names that are in a sorted list.
+func among(sorted, few []v1alpha1.ClusterName) (there []v1alpha1.ClusterName) {
+	for _, name := range few {
+		if named(sorted, name) {
+			there = append(there, name)
 		}
-		same = same && was == is
 	}
-	if same {
-		return before
-	}
-	slices.Sort(gone)
-	list := make([]v1alpha1.ClusterName, 0, len(before)-len(gone)+len(now))
-	for _, name := range gone {
-		i, _ := slices.BinarySearch(before, name)
-		list, before = take(list, before[:i], &now), before[i+1:]
-	}
-	list = take(list, before, &now)
-	return append(list, now...)
+	return there
 }
 
-// take appends a stretch of a sorted list, with those of now in between that belong there.
-func take(list, stretch []v1alpha1.ClusterName, now *[]v1alpha1.ClusterName) []v1alpha1.ClusterName {
-	for len(*now) > 0 && len(stretch) > 0 && (*now)[0] < stretch[len(stretch)-1] {
-		i, _ := slices.BinarySearch(stretch, (*now)[0])
-		list = append(append(list, stretch[:i]...), (*now)[0])
-		stretch, *now = stretch[i:], (*now)[1:]
+// differ says who is in the second of two sorted lists alone, and who in the first alone.
+func differ(before, after []v1alpha1.ClusterName) (came, left []v1alpha1.ClusterName) {
+	for len(before) > 0 && len(after) > 0 {
+		switch strings.Compare(string(before[0]), string(after[0])) {
+		case 0:
+			before, after = before[1:], after[1:]
+		case -1:
+			left, before = append(left, before[0]), before[1:]
+		default:
+			came, after = append(came, after[0]), after[1:]
+		}
 	}
-	return append(list, stretch...)
+	return append(came, after...), append(left, before...)
+}
+
+// edit returns a sorted list without those who left, who are in it, and with those who came, who are not. All are sorted. It
+// is the list itself when nobody did.
+func edit(list, left, came []v1alpha1.ClusterName) []v1alpha1.ClusterName {
+	if len(left) == 0 && len(came) == 0 {
+		return list
+	}
+	edited := make([]v1alpha1.ClusterName, 0, len(list)+len(came)-len(left))
+	for len(list) > 0 || len(came) > 0 {
+		switch {
+		case len(left) > 0 && len(list) > 0 && list[0] == left[0]:
+			list, left = list[1:], left[1:]
+		case len(came) == 0 || len(list) > 0 && list[0] < came[0]:
+			edited, list = append(edited, list[0]), list[1:]
+		default:
+			edited, came = append(edited, came[0]), came[1:]
+		}
+	}
+	return edited
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -125,7 +125,7 @@ func TestNumbersWithoutEnd(t *testing.T) {
 			Status:     v1alpha1.MemberClusterStatus{KubernetesVersion: "v1.36.0", Properties: []v1alpha1.MemberProperty{{Name: "cpu", Value: value}}},
 		})
 		for _, c := range []Cluster{seen, member("a").property("cpu", value)} {
-			if got := compiled(t, spec).Decide([]Cluster{c}, Before{}, noon); len(got.Clusters) > 0 {
+			if got := compiled(t, spec).Decide([]Cluster{c}, Before{}, noon); len(got.Clusters()) > 0 {
 				t.Errorf("%s: got %s", value, got)
 			}
 		}

@@ -68,12 +68,12 @@ func compiled(t testing.TB, spec v1alpha1.PlacementSpec) *Plan {
 
 // next is what the next decision finds of this one.
 func (d Decision) next() Before {
-	return Before{Generation: 1, Clusters: d.Clusters, Undecided: d.Undecided, Leaving: d.Leaving}
+	return Before{Generation: 1, Clusters: d.Clusters(), Undecided: d.Undecided, Leaving: d.Leaving}
 }
 
 // String reads a decision in a line: the selected, (undecided), [who leaves when], {shortfall}.
 func (d Decision) String() string {
-	text := strings.Join(texts(d.Clusters), " ")
+	text := strings.Join(texts(d.Clusters()), " ")
 	if len(d.Undecided) > 0 {
 		text += " (" + strings.Join(texts(d.Undecided), " ") + ")"
 	}

@@ -117,7 +117,7 @@ func TestLotsDiffer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range plan.Decide(fleet, Before{}, noon).Clusters {
+		for _, name := range plan.Decide(fleet, Before{}, noon).Clusters() {
 			chosen[name]++
 		}
 	}

@@ -3,8 +3,8 @@ package publish
 import (
 	"context"
 	"fmt"
+	"slices"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -67,7 +67,7 @@ func shows() predicate.Predicate {
 		after, also := e.ObjectNew.(*v1alpha1.Placement)
 		return !ok || !also || before.Spec.Decisions != after.Spec.Decisions || before.UID != after.UID ||
 			(before.Status.ObservedGeneration == 0) != (after.Status.ObservedGeneration == 0) ||
-			!equality.Semantic.DeepEqual(before.Status.Clusters, after.Status.Clusters)
+			!slices.Equal(before.Status.Clusters, after.Status.Clusters)
 	}}
 }
 
