@@ -38,6 +38,8 @@
 //   - Unknown is never drift: before the first list of a kind has come, nothing of it is judged.
 //   - What the hub did not seal is not taken: the release before stays and is repaired, and the status says why.
 //   - An order on the disk that this agent did not write is not carried out: nothing is applied or deleted because of it.
+//   - A package whose order or inventory cannot be read stands still (unread.go): nothing is guessed, and nothing is pruned that it may
+//     want. The others go on.
 //   - What is on disk is verified by its digest before it is applied; what is damaged is pulled again.
 //   - The agent's own namespace and roles are no package's.
 //   - All that is read and written for a team's package is done as its ServiceAccount (acting.go), and what that may not have

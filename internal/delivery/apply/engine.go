@@ -56,6 +56,7 @@ type Engine struct {
 	deletions *disk.Deletions
 	undos     chan struct{} // something is to come back
 	storing   sync.Mutex    // one change of the desired state at a time, in the order in which they come
+	lost      lost
 }
 
 // DeletedDir is where, in the agent's folder, the objects are kept that were deleted.
@@ -90,48 +91,32 @@ func New(needs Needs) (*Engine, error) {
 	return e, e.open()
 }
 
-// open takes up every package that is on disk. One that cannot be read stops the start: to guess would be to delete.
+// open takes up every package that is on disk. One that cannot be read stands still, and the others go on.
 func (e *Engine) open() error {
 	folders, err := disk.List(e.dir)
 	if err != nil {
 		return err
 	}
 	for _, folder := range folders {
-		order, err := folder.ReadOrder()
-		if err != nil {
-			return err
-		}
-		genuine, err := e.genuine(order)
-		if err != nil {
-			return err
-		}
-		if !genuine && !folder.Is(order.Package) {
-			e.needs.Log.Error("an order was not written by this agent, and names another package: nothing of it is done", "package", order.Package)
+		order, why := e.ordered(folder)
+		if order.Package == "" {
+			e.lose(folder, why)
 			continue
 		}
-		if !genuine {
-			order = disk.Order{Package: order.Package}
-		}
-		u, err := loadUnit(e, folder, order)
-		if err != nil {
-			return err
-		}
-		if !genuine {
-			u.doubt()
-		}
+		u := loadUnit(e, folder, order)
+		u.unread.order = why
+		u.standStill()
 		e.roster.add(u)
-		e.guards.expect(u.key, u.protection())
+		if why == nil {
+			e.guards.expect(u.key, u.protection())
+		}
 	}
 	units := e.roster.all()
 	slices.SortStableFunc(units, func(a, b *unit) int { // the platform's before teams'
 		return cmp.Compare(rank(a), rank(b))
 	})
 	for _, u := range units {
-		for key, it := range u.inventory { // of two that a crash left with the same object, the wrong one gives it up later
-			if r, holder := e.index.claim(key, resourceOf(key, it), u); holder == u {
-				r.recall(it)
-			}
-		}
+		u.reclaim()
 	}
 	return e.close()
 }
@@ -213,14 +198,13 @@ func (e *Engine) assign(a *wire.Assignment) error {
 		u.trust()
 		return u.tell(change)
 	}
-	u, err := loadUnit(e, disk.Open(e.dir, key), disk.Order{Package: key})
-	if err != nil {
-		return fmt.Errorf("opening the folder of package %s: %w", key, err)
-	}
+	u := loadUnit(e, disk.Open(e.dir, key), disk.Order{Package: key})
 	if err := u.tell(change); err != nil {
 		return err
 	}
+	u.standStill()
 	e.roster.add(u)
+	e.find(key)
 	return nil
 }
 
@@ -282,12 +266,12 @@ func (e *Engine) wishes(except *unit) (known []wish, unknown []string) {
 		switch {
 		case !ok && !except.minds(u):
 		case !ok:
-			unknown = append(unknown, string(u.key))
+			unknown = append(unknown, u.described())
 		case content != nil:
 			known = append(known, wish{u, content})
 		}
 	}
-	return known, unknown
+	return known, append(unknown, e.lostOnes()...)
 }
 
 // wake has the packages that wait for others look again, after something of by's has changed.

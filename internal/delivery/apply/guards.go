@@ -29,12 +29,13 @@ import (
 
 // guards has all guards of the member written, put back when somebody changes or deletes one, and taken away.
 type guards struct {
-	api  *member.API
-	file string // what the API server made of them, so that a start writes nothing
-	now  func() time.Time
-	of   *roster
-	told func(v1alpha1.PackageKey) // what is said of a package's guard has changed
-	kick chan struct{}
+	api   *member.API
+	file  string // what the API server made of them, so that a start writes nothing
+	now   func() time.Time
+	of    *roster
+	known func() bool               // whether it is known what every package asks for
+	told  func(v1alpha1.PackageKey) // what is said of a package's guard has changed
+	kick  chan struct{}
 
 	mu    sync.Mutex
 	asked map[v1alpha1.PackageKey]*protection
@@ -72,7 +73,7 @@ func (n guardNote) departed(found metav1.Object) bool {
 // newGuards returns guards that keep their notes in dir. What is asked for at first is known before run.
 func newGuards(e *Engine, dir string) *guards {
 	return &guards{
-		api: e.cast.own, file: filepath.Join(dir, "guards.json"), now: e.needs.Now, of: e.roster, told: e.reports.changed,
+		api: e.cast.own, file: filepath.Join(dir, "guards.json"), now: e.needs.Now, of: e.roster, known: e.allKnown, told: e.reports.changed,
 		kick: make(chan struct{}, 1), asked: map[v1alpha1.PackageKey]*protection{}, turn: 1, moved: make(chan struct{}),
 	}
 }
@@ -206,10 +207,17 @@ func (g *guards) note(which int, err error) error {
 }
 
 // pass looks at all guards once and makes them what they are to be. It says whether they are.
+//
+// As long as it is not known what a package asks for, all stay as they are on the member: one guard is for many packages.
 func (g *guards) pass(ctx context.Context) (ok bool) {
+	known := g.known()
 	g.mu.Lock()
-	asked, turn := maps.Clone(g.asked), g.turn
+	asked, turn, was := maps.Clone(g.asked), g.turn, g.wrong
 	g.mu.Unlock()
+	if !known {
+		g.settle(turn, was)
+		return false
+	}
 	wrong := map[v1alpha1.PackageKey]string{}
 	all := func(why string) {
 		for key := range asked {

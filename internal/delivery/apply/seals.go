@@ -50,10 +50,8 @@ func (e *Engine) mistrusts(key v1alpha1.PackageKey, want *disk.Release, a *wire.
 func (e *Engine) refuse(key v1alpha1.PackageKey, a *wire.Assignment, why error) error {
 	u := e.roster.get(key)
 	if u == nil {
-		var err error
-		if u, err = loadUnit(e, disk.Open(e.dir, key), disk.Order{Package: key}); err != nil {
-			return err
-		}
+		u = loadUnit(e, disk.Open(e.dir, key), disk.Order{Package: key})
+		u.standStill()
 		e.roster.add(u)
 	}
 	keeps := "nothing of it is here, and nothing is applied"

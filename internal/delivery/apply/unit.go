@@ -34,6 +34,7 @@ type unit struct {
 	previous  *disk.Content  // what was wanted before, until the new release is complete
 	inventory disk.Inventory // which objects; what is known of them is in their records
 	standing  standing
+	unread    unread
 
 	ways // how it is treated
 }
@@ -57,18 +58,18 @@ type orders struct {
 	ahead     *disk.Content      // of a release that is here and not begun, since its plan is refused
 }
 
-// loadUnit takes up a package from its folder.
-func loadUnit(e *Engine, folder *disk.Folder, o disk.Order) (*unit, error) {
+// loadUnit takes up a package from its folder. It stands still when its inventory cannot be read.
+func loadUnit(e *Engine, folder *disk.Folder, o disk.Order) *unit {
 	inventory, err := folder.ReadInventory()
 	if err != nil {
-		return nil, err
+		inventory = disk.Inventory{}
 	}
 	return &unit{
 		key: o.Package, engine: e, folder: folder, log: e.needs.Log.With("package", string(o.Package)),
-		kick: make(chan struct{}, 1), moved: make(chan struct{}, 1), inventory: inventory,
+		kick: make(chan struct{}, 1), moved: make(chan struct{}, 1), inventory: inventory, unread: unread{inventory: err},
 		orders:   orders{now: o, since: e.needs.Now()},
 		standing: standing{phase: wire.PackageStatus_APPLYING, refused: refusals{}},
-	}, nil
+	}
 }
 
 // poke sends on a channel of capacity one: that it was sent is all that counts.
@@ -83,10 +84,11 @@ func poke(c chan struct{}) {
 func (u *unit) tell(change func(*disk.Order)) error {
 	u.folder.Lock()
 	defer u.folder.Unlock()
+	u.readOrder() // of one that can be read again, what it was at and whom it acts as counts
 	before := u.asked()
 	after := before
 	change(&after)
-	if after.Equal(before) {
+	if after.Equal(before) && u.orderKnown() {
 		return nil
 	}
 	if err := u.write(after); err != nil {
@@ -98,11 +100,13 @@ func (u *unit) tell(change func(*disk.Order)) error {
 		u.standing.phase, u.standing.message = wire.PackageStatus_APPLYING, "release "+t.Release
 	}
 	u.orders.now, u.orders.since = after, u.engine.needs.Now()
+	u.unread.order = nil
 	if u.orders.interrupt != nil {
 		u.orders.interrupt()
 	}
 	u.mu.Unlock()
 	poke(u.kick)
+	poke(u.engine.guards.kick) // they may have waited to know the order
 	u.engine.wake(u)
 	return nil
 }
@@ -120,6 +124,8 @@ func (u *unit) wanted() (_ *disk.Content, ok bool) {
 	defer u.mu.Unlock()
 	target := u.orders.now.Target()
 	switch {
+	case u.unread.why() != nil:
+		return nil, false
 	case u.orders.now.Removing || target == nil:
 		return nil, true
 	case u.content != nil && u.content.Digest == target.Digest:
@@ -185,7 +191,7 @@ func (u *unit) run(ctx context.Context) {
 func (u *unit) restore(ctx context.Context) error {
 	u.takeUp()
 	o := u.asked()
-	if o.Current == nil || o.Removing {
+	if o.Current == nil || o.Removing || u.unreadable() != nil {
 		return nil
 	}
 	current, err := u.folder.Unpack(u.key, o.Current.Digest)
@@ -269,6 +275,10 @@ func (u *unit) pull(ctx context.Context, want disk.Release) error {
 
 // pass does everything that the order asks for, once. It is complete when nothing is left to do.
 func (u *unit) pass(ctx context.Context) (complete, gone bool) {
+	if err := u.readAgain(); err != nil {
+		u.fail(ctx, err)
+		return false, false
+	}
 	o := u.asked()
 	if o.Removing {
 		return u.removeAll(ctx)

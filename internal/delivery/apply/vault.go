@@ -44,6 +44,9 @@ func (e *Engine) close() error {
 		return nil
 	}
 	for _, u := range e.roster.all() {
+		if !u.orderKnown() {
+			continue // what it says is not to be lost; once it can be read, the hub is asked
+		}
 		if err := u.write(u.asked()); err != nil {
 			return fmt.Errorf("giving the order of package %s a code: %w", u.key, err)
 		}
@@ -64,13 +67,4 @@ func (u *unit) write(o disk.Order) error {
 		o.Code = code
 	}
 	return u.folder.WriteOrder(o)
-}
-
-// doubt says that the order on the disk is somebody else's: nothing of it is done, and nothing that is on the member is deleted,
-// until the hub says anew what is to be.
-func (u *unit) doubt() {
-	u.mu.Lock()
-	u.standing.unbelieved = unbelieved{text: "the order on the agent's disk was written by somebody else: nothing of it is applied or deleted; the hub is asked what is to be here"}
-	u.mu.Unlock()
-	u.log.Error("the order on the disk was not written by this agent: nothing of it is applied or deleted, and the hub is asked")
 }

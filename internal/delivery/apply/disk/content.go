@@ -60,12 +60,12 @@ func (f *Folder) blobPath(digest string) string {
 	return filepath.Join(f.dir, strings.TrimPrefix(digest, "sha256:")+".zst")
 }
 
-// ReadBlob returns the content with the digest, verified; fs.ErrNotExist when it is not here or not whole, so that
+// ReadBlob returns the content with the digest, verified; fs.ErrNotExist when it is not here, not whole or cannot be read, so that
 // it is pulled again.
 func (f *Folder) ReadBlob(digest string) ([]byte, error) {
 	raw, err := os.ReadFile(f.blobPath(digest))
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(fs.ErrNotExist, err)
 	}
 	if err := verify(raw, digest); err != nil {
 		return nil, errors.Join(fs.ErrNotExist, err)

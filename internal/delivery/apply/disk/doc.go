@@ -5,6 +5,7 @@
 //	inventory.jsonl  what may be on the member
 //	journal.jsonl    what was learnt of these objects since the inventory was written
 //	SHA256.zst       content, as pulled and verified
+//	package          whose the folder is, where the package's name is too long for the folder's
 //
 // What was deleted is in a folder of its own (Deletions), since it outlives its package:
 //

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -64,8 +65,8 @@ func in(dir string) *Folder {
 	return &Folder{dir: dir, journal: newJournal(filepath.Join(dir, "journal.jsonl"))}
 }
 
-// List returns the folders in root that have an order. One whose order cannot be read stops it: to guess would be to
-// delete.
+// List returns the folders of packages in root: those that have an order, also one that cannot be read. What in root is no folder
+// is nobody's package.
 func List(root string) ([]*Folder, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
@@ -76,16 +77,13 @@ func List(root string) ([]*Folder, error) {
 	}
 	var folders []*Folder
 	for _, entry := range entries {
-		f := in(filepath.Join(root, entry.Name()))
-		_, err := f.ReadOrder()
-		if errors.Is(err, fs.ErrNotExist) {
-			if err := f.sweep(); err != nil {
-				return nil, err
-			}
+		if !entry.IsDir() {
 			continue
 		}
-		if err != nil {
-			return nil, err
+		f := in(filepath.Join(root, entry.Name()))
+		if _, err := f.ReadOrder(); errors.Is(err, fs.ErrNotExist) {
+			f.sweep()
+			continue
 		}
 		folders = append(folders, f)
 	}
@@ -93,16 +91,46 @@ func List(root string) ([]*Folder, error) {
 }
 
 // sweep deletes a folder that has no order: a crash came before the first was complete, or while the folder was deleted.
-// One whose inventory names something stays, for people to look at.
-func (f *Folder) sweep() error {
-	inventory, err := f.ReadInventory()
-	if err != nil || len(inventory) > 0 {
-		return err
+// One whose inventory names something, or cannot be read, stays for people to look at. What cannot be deleted stays as well, and
+// stops nothing.
+func (f *Folder) sweep() {
+	if inventory, err := f.ReadInventory(); err == nil && len(inventory) == 0 {
+		_ = os.RemoveAll(f.dir)
 	}
-	return os.RemoveAll(f.dir)
 }
 
-// ReadOrder returns the order; fs.ErrNotExist when there is none.
+// nameFile says whose a folder is, where its own name does not.
+const nameFile = "package"
+
+// hashed is a folder's name that may be the beginning of a longer one, with its hash.
+var hashed = regexp.MustCompile(`-[0-9a-f]{8}$`)
+
+// Key returns whose the folder is, without its order; not known where that stands nowhere else.
+func (f *Folder) Key() (key v1alpha1.PackageKey, known bool) {
+	name := filepath.Base(f.dir)
+	if raw, err := os.ReadFile(filepath.Join(f.dir, nameFile)); err == nil && f.Is(v1alpha1.PackageKey(raw)) {
+		return v1alpha1.PackageKey(raw), true
+	}
+	namespace, rest, ok := strings.Cut(name, ".")
+	if !ok || namespace == "" || rest == "" || hashed.MatchString(name) {
+		return "", false
+	}
+	return v1alpha1.PackageKey(namespace + "/" + rest), true
+}
+
+// Sign writes down whose the folder is, unless its name says so, so that this is known also when its order cannot be read.
+func (f *Folder) Sign(key v1alpha1.PackageKey) error {
+	if there, known := f.Key(); known && there == key {
+		return nil
+	}
+	return f.replace(nameFile, []byte(key))
+}
+
+// Name is the folder's, for people to find it.
+func (f *Folder) Name() string { return f.dir }
+
+// ReadOrder returns the order; fs.ErrNotExist when there is none. One that names another package than the folder's, or none, is an
+// error: to guess would be to delete.
 func (f *Folder) ReadOrder() (Order, error) {
 	var o Order
 	path := filepath.Join(f.dir, "order.json")
@@ -113,6 +141,9 @@ func (f *Folder) ReadOrder() (Order, error) {
 	if err := json.Unmarshal(raw, &o); err != nil {
 		return Order{}, fmt.Errorf("reading %s: %w", path, err)
 	}
+	if !f.Is(o.Package) {
+		return Order{}, fmt.Errorf("reading %s: it is an order for package %q, which this is not the folder of", path, o.Package)
+	}
 	return o, nil
 }
 
@@ -122,6 +153,9 @@ func (f *Folder) Is(key v1alpha1.PackageKey) bool { return filepath.Base(f.dir) 
 // WriteOrder makes the folder when it is not there, and keeps the order in it.
 func (f *Folder) WriteOrder(o Order) error {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+		return err
+	}
+	if err := f.Sign(o.Package); err != nil {
 		return err
 	}
 	raw, err := json.Marshal(o)
@@ -180,6 +214,9 @@ func Check(root string) error {
 		return err
 	}
 	for _, entry := range entries {
+		if !entry.IsDir() {
+			continue
+		}
 		f := in(filepath.Join(root, entry.Name()))
 		if _, err := f.ReadOrder(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -1,0 +1,316 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/apply/disk"
+)
+
+// file is one of a package's on the agent's disk.
+func (s *station) file(pkg, name string) string {
+	return filepath.Join(s.dir, "packages", v1alpha1.PackageKey(pkg).LabelValue(), name)
+}
+
+// breakages are ways in which a file cannot be read. Tests run as root, to whom no file is forbidden: reading a folder in its place fails as a
+// broken disk does.
+var breakages = map[string]func(path string) error{
+	"garbage":   func(path string) error { return os.WriteFile(path, []byte("\x00\x00garbage\n"), 0o600) },
+	"truncated": func(path string) error { return cutOff(path) },
+	"empty":     func(path string) error { return os.WriteFile(path, nil, 0o600) },
+	"an empty object": func(path string) error {
+		return os.WriteFile(path, []byte("{}"), 0o600)
+	},
+	"an I/O error": func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
+}
+
+func cutOff(path string) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, raw[:len(raw)/2], 0o600)
+}
+
+// standsStill waits until a package says that it does, and names the file.
+func (s *station) standsStill(pkg, release, file string) {
+	s.t.Helper()
+	s.eventually("the package stands still", func() error {
+		status := s.status(pkg)
+		if status.GetPhase() != wire.PackageStatus_FAILED || status.GetRelease() != release || !strings.Contains(status.GetMessage(), file) ||
+			!strings.Contains(status.GetMessage(), "nothing of the package is applied or deleted") {
+			return fmt.Errorf("it is %v", status)
+		}
+		return nil
+	})
+}
+
+// TestAnOrderThatCannotBeRead stops its own package and nothing else. Nothing is deleted, nothing of it is pruned by others either, the
+// file stays as it is, and the hub's word heals it, as a good copy of the file does.
+func TestAnOrderThatCannotBeRead(t *testing.T) {
+	for name, breaks := range breakages {
+		t.Run(name, func(t *testing.T) {
+			s := newStation(t)
+			s.vault = &box{key: "agent"}
+			s.start()
+			broken, other, gone := s.namespace+"/broken", s.namespace+"/other", s.namespace+"/gone"
+			b1 := s.release(broken, "b1", s.configMap("b", map[string]string{"v": "1"}))
+			s.assign(b1, s.release(other, "o1", s.configMap("o", map[string]string{"v": "1"}), s.configMap("leaves", nil)), s.release(gone, "g1", s.configMap("g", nil)))
+			for pkg, release := range map[string]string{broken: "b1", other: "o1", gone: "g1"} {
+				s.reaches(pkg, release, wire.PackageStatus_APPLIED)
+			}
+			s.stop()
+			file := s.file(broken, "order.json")
+			good, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := breaks(file); err != nil {
+				t.Fatal(err)
+			}
+			bad, _ := os.ReadFile(file)
+
+			uid := s.uid("b")
+			s.start()
+			s.standsStill(broken, "", file)
+			s.remove("o") // the others are repaired
+			s.hasData("o", map[string]string{"v": "1"})
+			s.assign(s.release(other, "o2", s.configMap("o", map[string]string{"v": "2"})))
+			s.hasData("o", map[string]string{"v": "2"})
+			s.unassign(gone)
+			s.eventually("others wait to prune", func() error {
+				for _, pkg := range []string{other, gone} {
+					if m := s.status(pkg).GetMessage(); !strings.Contains(m, broken+" (which cannot be read on the agent's disk)") {
+						return fmt.Errorf("%s says %q", pkg, m)
+					}
+				}
+				return nil
+			})
+			for _, name := range []string{"b", "leaves", "g"} {
+				if _, err := s.getConfigMap(name); err != nil {
+					t.Errorf("it is gone: %v", err)
+				}
+			}
+			if now, _ := os.ReadFile(file); string(now) != string(bad) {
+				t.Errorf("the file was written over: %q, before it was %q", now, bad)
+			}
+
+			if err := errors.Join(os.RemoveAll(file), os.WriteFile(file, good, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			s.reaches(broken, "b1", wire.PackageStatus_APPLIED)
+			s.lacks("leaves")
+			s.lacks("g")
+			if s.uid("b") != uid {
+				t.Error("it was made anew")
+			}
+			if name == "an I/O error" { // nobody can write such a file, the hub neither
+				return
+			}
+			s.stop()
+			if err := breaks(file); err != nil {
+				t.Fatal(err)
+			}
+			s.start()
+			s.standsStill(broken, "", file)
+			s.assign(b1)
+			s.reaches(broken, "b1", wire.PackageStatus_APPLIED)
+			if s.uid("b") != uid {
+				t.Error("it was made anew")
+			}
+			s.unassign(broken, other)
+			s.holdsNothing()
+			s.lacks("b")
+		})
+	}
+}
+
+// TestAnInventoryThatCannotBeRead: what the package put here is not known, so nothing of it is written or deleted, whatever it is told,
+// until the file is back.
+func TestAnInventoryThatCannotBeRead(t *testing.T) {
+	for name, breaks := range breakages {
+		for _, kind := range []string{"inventory.jsonl", "journal.jsonl"} {
+			if name == "empty" || name == "an empty object" || kind == "journal.jsonl" && name != "an I/O error" {
+				continue // an inventory of nothing, and lines of the journal that count for nothing
+			}
+			t.Run(name+" in "+kind, func(t *testing.T) {
+				s := newStation(t)
+				s.start()
+				broken, other := s.namespace+"/broken", s.namespace+"/other"
+				s.assign(s.release(broken, "b1", s.configMap("b", nil), s.configMap("leaves", nil)), s.release(other, "o1", s.configMap("o", nil), s.configMap("p", nil)))
+				s.reaches(broken, "b1", wire.PackageStatus_APPLIED)
+				s.reaches(other, "o1", wire.PackageStatus_APPLIED)
+				s.stop()
+				file := s.file(broken, kind)
+				good, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := breaks(file); err != nil {
+					t.Fatal(err)
+				}
+				s.start()
+				s.standsStill(broken, "b1", file)
+				// Neither a new release nor its end has anything of it deleted.
+				s.assign(s.release(broken, "b2", s.configMap("b", nil)), s.release(other, "o2", s.configMap("o", map[string]string{"v": "2"})))
+				s.standsStill(broken, "b2", file)
+				s.hasData("o", map[string]string{"v": "2"})
+				s.unassign(broken)
+				s.eventually("it cannot go", func() error {
+					if status := s.status(broken); status.GetPhase() != wire.PackageStatus_REMOVING || !strings.Contains(status.GetMessage(), file) {
+						return fmt.Errorf("it is %v", status)
+					}
+					return nil
+				})
+				for _, name := range []string{"b", "leaves", "p"} {
+					if _, err := s.getConfigMap(name); err != nil {
+						t.Errorf("it is gone: %v", err)
+					}
+				}
+				if err := errors.Join(os.RemoveAll(file), os.WriteFile(file, good, 0o600)); err != nil {
+					t.Fatal(err)
+				}
+				for _, name := range []string{"b", "leaves", "p"} {
+					s.lacks(name)
+				}
+				s.reaches(other, "o2", wire.PackageStatus_APPLIED)
+			})
+		}
+	}
+}
+
+// TestContentThatCannotBeRead is pulled again, and meanwhile the release that is on the cluster stays.
+func TestContentThatCannotBeRead(t *testing.T) {
+	for name, breaks := range breakages {
+		if name == "an I/O error" {
+			continue // what cannot be read so cannot be written here either
+		}
+		t.Run(name, func(t *testing.T) {
+			s := newStation(t)
+			s.start()
+			pkg := s.namespace + "/web"
+			a := s.release(pkg, "r1", s.configMap("a", nil))
+			s.assign(a)
+			s.reaches(pkg, "r1", wire.PackageStatus_APPLIED)
+			s.stop()
+			uid := s.uid("a")
+			if err := breaks(s.file(pkg, strings.TrimPrefix(a.GetDigest(), "sha256:")+".zst")); err != nil {
+				t.Fatal(err)
+			}
+			s.start()
+			s.reaches(pkg, "r1", wire.PackageStatus_APPLIED)
+			if s.uid("a") != uid {
+				t.Error("it was made anew")
+			}
+		})
+	}
+}
+
+// TestAFolderThatSaysNotWhoseItIs: a name too long for a label is cut there, so that it stands in a file. Where that is gone as well,
+// nothing of other packages is pruned until the hub names the package.
+func TestAFolderThatSaysNotWhoseItIs(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	long, other := s.namespace+"/"+strings.Repeat("long-", 15)+"name", s.namespace+"/other"
+	l1 := s.release(long, "l1", s.configMap("l", nil))
+	s.assign(l1, s.release(other, "o1", s.configMap("o", nil), s.configMap("leaves", nil)))
+	s.reaches(long, "l1", wire.PackageStatus_APPLIED)
+	s.reaches(other, "o1", wire.PackageStatus_APPLIED)
+	s.stop()
+	file := s.file(long, "order.json")
+	if err := breakages["garbage"](file); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.standsStill(long, "", file)
+	s.stop()
+	if err := os.Remove(s.file(long, "package")); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.assign(s.release(other, "o2", s.configMap("o", map[string]string{"v": "2"})))
+	s.hasData("o", map[string]string{"v": "2"})
+	s.eventually("it waits to prune", func() error {
+		if m := s.status(other).GetMessage(); !strings.Contains(m, filepath.Dir(file)+" (which cannot be read)") {
+			return fmt.Errorf("it says %q", m)
+		}
+		return nil
+	})
+	if _, err := s.getConfigMap("leaves"); err != nil {
+		t.Error(err)
+	}
+	s.assign(l1)
+	s.reaches(long, "l1", wire.PackageStatus_APPLIED)
+	s.lacks("leaves")
+}
+
+// TestNoGuardGoesWithAnOrder: while it is not known what a package asks for, its guard stays.
+func TestNoGuardGoesWithAnOrder(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	pkg, other := s.namespace+"/web", s.namespace+"/other"
+	guarded := under(s.release(pkg, "r1", s.configMap("a", nil)), &wire.Policy{Prevention: &wire.Prevention{Source: "git"}}, "p")
+	s.assign(guarded, s.release(other, "o1", s.configMap("o", nil)))
+	s.reaches(pkg, "r1", wire.PackageStatus_APPLIED)
+	s.reaches(other, "o1", wire.PackageStatus_APPLIED)
+	before := s.guardOf(pkg)
+	s.stop()
+	if err := breakages["truncated"](s.file(pkg, "order.json")); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.standsStill(pkg, "", "order.json")
+	s.assign(s.release(other, "o2", s.configMap("o", map[string]string{"v": "2"})))
+	s.reaches(other, "o2", wire.PackageStatus_APPLIED)
+	if now := s.guardOf(pkg); now != before {
+		t.Errorf("the guard was changed to %s, from %s", now, before)
+	}
+	s.assign(guarded)
+	s.reaches(pkg, "r1", wire.PackageStatus_APPLIED)
+	s.guardOf(pkg)
+	s.unassign(pkg, other)
+	s.holdsNothing()
+}
+
+// TestStrayThingsAmongPackages: what is no package's folder stops nothing, and stays.
+func TestStrayThingsAmongPackages(t *testing.T) {
+	root := t.TempDir()
+	for _, stray := range []string{"a-file", "shop.left/inventory.jsonl"} {
+		path := filepath.Join(root, stray)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("garbage"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	folders, err := disk.List(root)
+	if err != nil || len(folders) > 0 {
+		t.Errorf("%v, %v", folders, err)
+	}
+	for _, stray := range []string{"a-file", "shop.left/inventory.jsonl"} {
+		if _, err := os.Stat(filepath.Join(root, stray)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// guardOf is the guard of a package, by its uid, generation and whose it is.
+func (s *station) guardOf(pkg string) string {
+	s.t.Helper()
+	policy, err := s.client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(s.t.Context(), "umbel-drift-0", metav1.GetOptions{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	labels := policy.Spec.MatchConstraints.ObjectSelector.MatchExpressions[0].Values
+	if !slices.Contains(labels, v1alpha1.PackageKey(pkg).LabelValue()) {
+		s.t.Fatalf("it guards %v", labels)
+	}
+	return fmt.Sprintf("%s/%d %v", policy.UID, policy.Generation, labels)
+}
