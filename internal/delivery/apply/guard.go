@@ -91,7 +91,8 @@ func guardsFor(asked map[v1alpha1.PackageKey]*protection, self string) ([]guard,
 //
 // A dry run changes nothing: `umbel plan` asks what would be. Another request is looked at when none of these made it: the agent,
 // whoever the API server knows it by; the control plane's own controllers, such as the garbage collector and the namespace
-// controller; and kubelets. It is refused unless it is by whom the package names, or the group for emergencies; and a service
+// controller; and kubelets. The selector names no package: an API server reads it anew for every write of anything, and its values
+// one by one. A request that is looked at is refused unless it is by whom the package names, or the group for emergencies; and a service
 // account, which is a controller, may change metadata, such as a finalizer, and nothing beside it. Subresources, the status among
 // them, are no part of it.
 func (g guard) policy(asked map[v1alpha1.PackageKey]*protection, self string) admissionv1.ValidatingAdmissionPolicy {
@@ -112,7 +113,7 @@ func (g guard) policy(asked map[v1alpha1.PackageKey]*protection, self string) ad
 			MatchConstraints: &admissionv1.MatchResources{
 				MatchPolicy: &equivalent,
 				ObjectSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-					{Key: v1alpha1.PackageLabel, Operator: metav1.LabelSelectorOpIn, Values: labels},
+					{Key: v1alpha1.PackageLabel, Operator: metav1.LabelSelectorOpExists},
 				}},
 				ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
 					Operations: []admissionv1.OperationType{admissionv1.Update, admissionv1.Delete},
@@ -125,6 +126,7 @@ func (g guard) policy(asked map[v1alpha1.PackageKey]*protection, self string) ad
 				{Name: "is-not-the-control-plane", Expression: "!request.userInfo.username.startsWith('system:serviceaccount:kube-system:')" +
 					" && !(request.userInfo.username in ['system:apiserver', 'system:kube-controller-manager', 'system:kube-scheduler'])" +
 					" && !('system:nodes' in request.userInfo.groups)"},
+				{Name: "is-of-these-packages", Expression: fmt.Sprintf("[%s, %s].exists(label, label in %s)", labelIn("oldObject"), labelIn("object"), listOf(labels))},
 			},
 			Variables: []admissionv1.Variable{
 				{Name: "rules", Expression: "{" + strings.Join(rules, ", ") + "}"},
