@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -47,6 +48,11 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 		}
 		v.memo.refresh = asked
 	}
+	// Who pushes and then makes a Package means what was pushed, and not what somebody else's Package was answered before.
+	unfetched := meta.FindStatusCondition(v.pkg.Status.Conditions, v1alpha1.ConditionFetched) == nil
+	if created := v.pkg.CreationTimestamp.Time; unfetched && !v.memo.visited && created.Before(now) {
+		v.memo.notOlder = created
+	}
 	v.memo.visited = true
 	head, _ := c.fetcher.Head(at.ref, time.Time{}) // what is known
 	every := pollEvery(v.key, at.poll, head.Err)
@@ -58,7 +64,7 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 	if fresh {
 		v.again(head.At.Add(every).Sub(now))
 	}
-	if v.unasked = head.At.IsZero(); v.unasked {
+	if v.unasked = head.At.IsZero() || unfetched && !fresh; v.unasked {
 		return nil
 	}
 	if head.Err != nil {

@@ -10,8 +10,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -305,6 +307,28 @@ func (h *hub) pushed(repository string) *httptest.ResponseRecorder {
 	answer := httptest.NewRecorder()
 	h.hooks.ServeHTTP(answer, request)
 	return answer
+}
+
+// TestWhatWasPushedBeforeThePackageWasMade: a new Package is answered by a fetch of its own, and not by what another one of the
+// same branch was told up to an hour ago.
+func TestWhatWasPushedBeforeThePackageWasMade(t *testing.T) {
+	h := newHub(t)
+	eu := h.cluster("eu", nil)
+	h.place("prod", eu)
+	repo := sourcetest.New(t)
+	repo.Commit(map[string]string{"old/a.yaml": configMap("a", "one")})
+	url := repo.Serve(nil)
+	h.waitTold(eu, h.create("old", url, "old", "prod"), `"one"`)
+	repo.Change(map[string]string{"new/b.yaml": configMap("b", "two")})
+	time.Sleep(time.Second) // the API tells the second in which an object was made, and no more
+	h.waitTold(eu, h.create("new", url, "new", "prod"), `"two"`)
+	var events eventsv1.EventList
+	h.must(h.List(t.Context(), &events, client.InNamespace(h.namespace)))
+	for _, e := range events.Items {
+		if e.Reason == v1alpha1.ReasonPathNotFound {
+			t.Errorf("an event of %s says %q", e.Regarding.Name, e.Note)
+		}
+	}
 }
 
 // TestAPush: what is polled once an hour is delivered on a push, and a push of another repository asks nobody.
