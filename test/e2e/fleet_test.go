@@ -70,6 +70,7 @@ func TestFleet(t *testing.T) {
 	s.with("deletes are asked for and undone", deletes)
 	s.with("secrets come encrypted, and are told nowhere", secretsPage)
 	s.with("a package changes what somebody has seen, and nothing else", plans)
+	s.with("a package waits for another one in a region, with each release", inOrder)
 	s.with("what others change is told, left or refused, and an ill pod says why", drift)
 	s.with("an object has one package", oneOwner)
 	s.with("a team delivers with its own rights, and no more", tenants)
