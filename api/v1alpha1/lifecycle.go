@@ -11,12 +11,22 @@ const (
 	// A member without it is attached: somebody else's cluster, with an agent.
 	ManagedAnnotation = "umbel.dev/managed-cluster"
 
+	// ProtectedAnnotation on a Cluster of Cluster API, with any value but "false", keeps it from being deleted: the hub's API
+	// refuses that, whoever asks.
+	ProtectedAnnotation = "umbel.dev/protected"
+
 	// ForceDetachAnnotation on a MemberCluster that is being deleted lets it go without its agent's word.
 	ForceDetachAnnotation = "umbel.dev/force-detach"
 
 	// AgentBootstrapSecret is where an agent that runs as a pod finds what it was given to find its hub.
 	AgentBootstrapSecret = "umbel-agent-bootstrap"
 )
+
+// Protected says whether an object with these annotations is kept from being deleted.
+func Protected(annotations map[string]string) bool {
+	value, has := annotations[ProtectedAnnotation]
+	return has && value != "false"
+}
 
 // SplitManaged reads a ManagedAnnotation.
 func SplitManaged(value string) (namespace, name string, ok bool) {

@@ -91,6 +91,13 @@ func TestClustersByClusterAPI(t *testing.T) {
 		t.Errorf("with two machines it has the nodes\n%s", out)
 	}
 
+	run("cluster protect dev")
+	for _, command := range []string{"umbel cluster delete dev --yes", rig.Binary("umbel-kube") + " kubectl --kubeconfig=" + hub.AdminKubeconfig(s.Home) + " delete cluster dev"} {
+		if out, err := s.Shell(t.Context(), command); err == nil || !strings.Contains(out+err.Error(), "umbel cluster unprotect dev -n default") {
+			t.Errorf("while it is protected, %s: got %s, %v", command, out, err)
+		}
+	}
+	run("cluster unprotect dev")
 	begun = time.Now()
 	run("cluster delete dev")
 	t.Logf("ended in %s", time.Since(begun).Round(100*time.Millisecond))

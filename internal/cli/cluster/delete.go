@@ -21,6 +21,7 @@ import (
 type deleteOptions struct {
 	*client.Factory
 	name    string
+	yes     bool
 	timeout time.Duration
 }
 
@@ -40,6 +41,7 @@ func newDeleteCmd(f *client.Factory) *cobra.Command {
 		},
 	}
 	f.AddNamespaceFlag(cmd)
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	o.timeout = 5 * time.Minute
 	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` to wait for its end")
 	return cmd
@@ -48,6 +50,9 @@ func newDeleteCmd(f *client.Factory) *cobra.Command {
 func (o *deleteOptions) run(ctx context.Context, hub *client.Hub) error {
 	cluster, err := find(ctx, hub, kube.ObjectKey{Namespace: o.Namespace, Name: o.name})
 	if err != nil {
+		return err
+	}
+	if err := o.consent(ctx, hub, cluster); err != nil {
 		return err
 	}
 	if err := kube.IgnoreNotFound(hub.Delete(ctx, cluster, kube.Preconditions{UID: new(cluster.GetUID())})); err != nil {

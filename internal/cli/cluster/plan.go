@@ -23,6 +23,8 @@ type wish struct {
 	labels         map[string]string
 	// pods and services are ranges of addresses; empty ones are chosen.
 	pods, services string
+	// protect keeps it from being deleted.
+	protect bool
 }
 
 // seen is what there is on the hub when a cluster is wished for.
@@ -242,9 +244,11 @@ func (o order) object() *unstructured.Unstructured {
 	if len(network) > 0 {
 		spec["clusterNetwork"] = network
 	}
-	metadata := map[string]any{
-		"name": o.name, "namespace": o.namespace, "annotations": map[string]any{v1alpha1.JoinAnnotation: "true"},
+	annotations := map[string]any{v1alpha1.JoinAnnotation: "true"}
+	if o.protect {
+		annotations[v1alpha1.ProtectedAnnotation] = "true"
 	}
+	metadata := map[string]any{"name": o.name, "namespace": o.namespace, "annotations": annotations}
 	if len(labels) > 0 {
 		metadata["labels"] = labels
 	}
