@@ -44,13 +44,14 @@ func (a *Allowance) Explain(err error) error {
 // Transport speaks HTTP with the servers of one fetch.
 type Transport struct {
 	*http.Transport
+	ref       Ref
 	allowance *Allowance
 }
 
 // NewTransport returns one that trusts the authorities of the credentials too, and reads so much in all and no more. Close its
 // idle connections when the fetch is over.
 func NewTransport(ref Ref, with Credentials, allowance *Allowance) (*Transport, error) {
-	t := &Transport{http.DefaultTransport.(*http.Transport).Clone(), allowance}
+	t := &Transport{http.DefaultTransport.(*http.Transport).Clone(), ref, allowance}
 	t.ResponseHeaderTimeout = headerTimeout
 	if len(with.CA) > 0 {
 		pool, err := x509.SystemCertPool()
@@ -65,8 +66,15 @@ func NewTransport(ref Ref, with Credentials, allowance *Allowance) (*Transport, 
 	return t, nil
 }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. A server may lead to another address, and a registry names who gives tokens for it: neither
+// makes a line of an encrypted one that others read credentials on.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme == "http" && r.Header.Get("Authorization") != "" && !loopback(r.URL.Host) {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, NoSecret("%s: the credentials of secret %s are not sent over plain HTTP, to where the server leads: http://%s", Redact(t.ref.URL), t.ref.Secret, r.URL.Host)
+	}
 	answer, err := t.Transport.RoundTrip(r)
 	if err == nil {
 		answer.Body = &countedBody{answer.Body, t.allowance}
