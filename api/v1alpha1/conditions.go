@@ -75,6 +75,9 @@ const (
 	ConditionDependencies = "DependenciesReady"
 	// ConditionPlanned is False while what was rendered last, or a cluster, waits for a Plan. Without spec.plan there is none.
 	ConditionPlanned = "Planned"
+	// ConditionAgents is False while clusters wait for an agent of a later version, since theirs cannot carry the Package out. There is none
+	// otherwise.
+	ConditionAgents = "AgentsReady"
 )
 
 // Reasons of a Package's conditions.
@@ -114,6 +117,8 @@ const (
 
 	ReasonPlanned      = "Planned"      // Planned True
 	ReasonPlanRequired = "PlanRequired" // Planned False: nobody has saved a Plan of this
+
+	ReasonAgentTooOld = "AgentTooOld" // AgentsReady False: the agents do not know what the Package asks for
 
 	ReasonDependenciesHealthy = "DependenciesHealthy" // DependenciesReady True
 	ReasonWaiting             = "Waiting"             // DependenciesReady False: clusters wait for another Package

@@ -192,6 +192,12 @@ type MemberClusterStatus struct {
 	// agentVersion is the version that the agent reports of itself.
 	// +optional
 	AgentVersion string `json:"agentVersion,omitempty"`
+	// agentFeatures are what the agent knows of that earlier versions do not: packages that need more of it wait.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=64
+	// +optional
+	AgentFeatures []string `json:"agentFeatures,omitempty"`
 	// agent is which program the agent is, and how it fares with an upgrade.
 	// +optional
 	Agent *MemberAgent `json:"agent,omitempty"`

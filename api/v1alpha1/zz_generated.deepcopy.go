@@ -824,6 +824,11 @@ func (in *MemberClusterStatus) DeepCopyInto(out *MemberClusterStatus) {
 		*out = new(MemberIdentity)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.AgentFeatures != nil {
+		in, out := &in.AgentFeatures, &out.AgentFeatures
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Agent != nil {
 		in, out := &in.Agent, &out.Agent
 		*out = new(MemberAgent)

@@ -704,6 +704,9 @@ type Hello struct {
 	Upgrade *UpgradeState `protobuf:"bytes,10,opt,name=upgrade,proto3" json:"upgrade,omitempty"`
 	// epoch is the highest that a hub of this membership has said, see Welcome.
 	Epoch uint64 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// features are what the agent knows of that not every version does, and without which it cannot carry some packages out: see
+	// Features. An agent of before names none.
+	Features []string `protobuf:"bytes,12,rep,name=features,proto3" json:"features,omitempty"`
 	// nonce was drawn for this session: the hub answers with Words. An agent that does not know of them sends none.
 	Nonce         []byte `protobuf:"bytes,11,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -808,6 +811,13 @@ func (x *Hello) GetEpoch() uint64 {
 		return x.Epoch
 	}
 	return 0
+}
+
+func (x *Hello) GetFeatures() []string {
+	if x != nil {
+		return x.Features
+	}
+	return nil
 }
 
 func (x *Hello) GetNonce() []byte {
@@ -3468,7 +3478,7 @@ const file_session_proto_rawDesc = "" +
 	"\x04Word\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\fR\amessage\x12\"\n" +
 	"\fcertificates\x18\x02 \x03(\fR\fcertificates\x12\x1c\n" +
-	"\tsignature\x18\x03 \x01(\fR\tsignature\"\xf9\x02\n" +
+	"\tsignature\x18\x03 \x01(\fR\tsignature\"\x95\x03\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12!\n" +
 	"\fmin_protocol\x18\x02 \x01(\rR\vminProtocol\x12#\n" +
@@ -3480,7 +3490,8 @@ const file_session_proto_rawDesc = "" +
 	"\x05image\x18\b \x01(\tR\x05image\x125\n" +
 	"\aupgrade\x18\n" +
 	" \x01(\v2\x1b.umbel.wire.v1.UpgradeStateR\aupgrade\x12\x14\n" +
-	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12\x1a\n" +
+	"\bfeatures\x18\f \x03(\tR\bfeatures\x12\x14\n" +
 	"\x05nonce\x18\v \x01(\fR\x05nonce\"\xc0\x01\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x1f\n" +

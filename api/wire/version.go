@@ -28,6 +28,8 @@ package wire
 //	               know it shows none
 //	               Policy.planned, with which the content is in Assignment.content too: an agent that does not know it finds
 //	               none, and fails, rather than apply what nobody has seen
+//	               Hello.features: an agent that names none is told nothing that needs one; a hub that does not know them tells
+//	               it all the same, and finds out that it fails
 const (
 	Protocol    = 1 + ahead
 	MinProtocol = max(1, Protocol-1)

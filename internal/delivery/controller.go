@@ -198,8 +198,8 @@ func (c *Controller) steps(pkg *v1alpha1.Package) []func(context.Context, *visit
 		return []func(context.Context, *visit) error{c.observe, c.publish, c.count, c.wait}
 	}
 	return []func(context.Context, *visit) error{
-		c.hold, c.observe, c.stage, c.seal, c.observeDependencies, c.observePlans, c.publish, c.fetch, c.verify, c.values, c.render, c.sign,
-		c.stage, c.observeDependencies, c.observePlans, c.publish, c.tellDependencies, c.tellPlans, c.count, c.retire,
+		c.hold, c.observe, c.stage, c.seal, c.observeDependencies, c.observePlans, c.observeAgents, c.publish, c.fetch, c.verify, c.values, c.render, c.sign,
+		c.stage, c.observeDependencies, c.observePlans, c.observeAgents, c.publish, c.tellDependencies, c.tellPlans, c.tellAgents, c.count, c.retire,
 	}
 }
 

@@ -19,6 +19,9 @@ type Member struct {
 	Cluster
 	// Connected: probes come back from it.
 	Connected bool
+	// Agent is the version of its agent, empty as long as none has said anything; Features are what that one knows of.
+	Agent    string
+	Features []string
 	// Holds is what its status lists of the Package; nil when it surely does not hold it.
 	Holds *v1alpha1.MemberPackage
 }

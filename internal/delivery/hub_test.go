@@ -28,6 +28,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/delivery/bundle"
@@ -187,6 +188,7 @@ func (h *hub) says(name v1alpha1.ClusterName, connected metav1.ConditionStatus, 
 		Type: v1alpha1.ConditionConnected, Status: connected, Reason: v1alpha1.ReasonProbeAnswered, Message: "by the test",
 	})
 	m.Status.Packages = packages
+	m.Status.AgentVersion, m.Status.AgentFeatures = "v0.1.0", wire.Features()
 	h.must(h.Status().Update(h.t.Context(), &m))
 }
 

@@ -146,6 +146,8 @@ func (v *visit) membersIn(members []Member, clusters []v1alpha1.MemberCluster) [
 func memberOf(cluster *v1alpha1.MemberCluster, holds *v1alpha1.MemberPackage) Member {
 	return Member{
 		Cluster:   ClusterOf(cluster),
+		Agent:     cluster.Status.AgentVersion,
+		Features:  cluster.Status.AgentFeatures,
 		Connected: meta.IsStatusConditionTrue(cluster.Status.Conditions, v1alpha1.ConditionConnected),
 		Holds:     holds,
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -293,7 +294,8 @@ func sameMember(before, after *v1alpha1.MemberCluster) bool {
 		return meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionConnected)
 	}
 	return connected(before) == connected(after) && maps.Equal(before.Labels, after.Labels) &&
-		maps.Equal(propertiesOf(before), propertiesOf(after)) &&
+		maps.Equal(propertiesOf(before), propertiesOf(after)) && slices.Equal(before.Status.AgentFeatures, after.Status.AgentFeatures) &&
+		(before.Status.AgentVersion == "") == (after.Status.AgentVersion == "") &&
 		before.DeletionTimestamp.IsZero() == after.DeletionTimestamp.IsZero()
 }
 

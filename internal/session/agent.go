@@ -185,7 +185,7 @@ func (a *agentEnd) begin(reader *bufio.Reader) error {
 	a.words.nonce = seal.NewNonce()
 	hello := &wire.Hello{
 		Protocol: wire.Protocol, MinProtocol: wire.MinProtocol, AgentVersion: a.Version, Packages: fit(a.Packages.Held()),
-		Trust: a.Credentials.Trusts(), Epoch: a.latest(), Nonce: a.words.nonce,
+		Trust: a.Credentials.Trusts(), Epoch: a.latest(), Nonce: a.words.nonce, Features: wire.Features(),
 	}
 	if a.Upgrades != nil {
 		a.Upgrades.Introduce(hello)

@@ -69,6 +69,8 @@ func (d *packageDossier) step(reason string) string {
 	case v1alpha1.ReasonPlanRequired:
 		message := meta.FindStatusCondition(pkg.Status.Conditions, v1alpha1.ConditionPlanned).Message
 		return v1alpha1.SavePlanIn(message, v1alpha1.KeyOf(pkg.Namespace, pkg.Name)) + "; until then clusters keep what they hold"
+	case v1alpha1.ReasonAgentTooOld:
+		return "`umbel upgrade agents` brings the agents to the hub's version; until then their clusters keep what they hold"
 	case v1alpha1.ReasonWaiting, v1alpha1.ReasonDependencyTimeout:
 		return "`umbel describe package NAME` of a package that DependenciesReady names says why it is not healthy; spec.dependsOn says for which this one waits"
 	case v1alpha1.ReasonRollingOut, v1alpha1.ReasonRolloutHalted, v1alpha1.ReasonRolledBack:

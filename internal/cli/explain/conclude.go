@@ -132,6 +132,8 @@ func advise(step *Step, s *Scene) string {
 			return fmt.Sprintf("`umbel label cluster %s %s=VALUE` gives the cluster the label that the manifests use", cluster, key)
 		}
 		return ""
+	case step.Check == v1alpha1.ConditionAgents:
+		return "`umbel upgrade agents` brings the agent to the hub's version; until then the cluster keeps what it holds"
 	case step.Check == v1alpha1.ConditionDependencies:
 		return "`umbel describe package NAME` of a package that the message names says why it is not healthy; spec.dependsOn says for which this one waits"
 	case step.Stage == Rollout && s.Rollout != nil && awaitsApproval(s.Rollout):

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/cli/clitest"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/view"
@@ -82,6 +83,15 @@ func TestAccounts(t *testing.T) {
 			s.Package.Spec.DependsOn, s.Cluster.Status.Packages = []v1alpha1.PackageDependency{{Name: "database"}}, nil
 			meta.SetStatusCondition(&s.Package.Status.Conditions, clitest.Condition(v1alpha1.ConditionDependencies, metav1.ConditionFalse, v1alpha1.ReasonWaiting,
 				"1 cluster waits: prod-eu (there is no package default/database (spec.dependsOn))"))
+		})},
+		{reason: "the cluster waits for an agent that is not too old", golden: "agent-too-old.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			s.Cluster.Status.Packages = nil
+			meta.SetStatusCondition(&s.Package.Status.Conditions, clitest.Condition(v1alpha1.ConditionAgents, metav1.ConditionFalse, v1alpha1.ReasonAgentTooOld,
+				"1 clusters keep what they hold, since their agents are too old: prod-eu does not know plans (spec.plan); `umbel upgrade agents` brings them to the hub's version: prod-eu"))
+		})},
+		{reason: "another cluster does", golden: "ready.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			s.Cluster.Status.AgentFeatures = wire.Features()
+			meta.SetStatusCondition(&s.Package.Status.Conditions, clitest.Condition(v1alpha1.ConditionAgents, metav1.ConditionFalse, v1alpha1.ReasonAgentTooOld, "1 clusters keep what they hold"))
 		})},
 		{reason: "more than its namespace allows", golden: "quota.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Cluster.Status.Packages = nil

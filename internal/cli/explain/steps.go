@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/cli/view"
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/placement/decide"
@@ -84,7 +85,7 @@ func Explain(s *Scene, moment view.Moment) *Account {
 	a.render(s)
 	a.placement(s)
 	a.rollout(s)
-	a.waits(s.Package)
+	a.waits(s.Package, s.Cluster)
 	a.approval(s)
 	a.team(s.Package)
 	a.connection(s, moment)
@@ -254,8 +255,13 @@ func (a *Account) rollout(s *Scene) {
 	}
 }
 
-// waits says what clusters wait for: a plan, where one is required, and other packages.
-func (a *Account) waits(pkg *v1alpha1.Package) {
+// knowsAll says whether a cluster's agent knows all that this version's does: then it waits for no later one.
+func knowsAll(cluster *v1alpha1.MemberCluster) bool {
+	return !slices.ContainsFunc(wire.Features(), func(feature string) bool { return !slices.Contains(cluster.Status.AgentFeatures, feature) })
+}
+
+// waits says what clusters wait for: a plan, where one is required, other packages, and an agent that is not too old.
+func (a *Account) waits(pkg *v1alpha1.Package, cluster *v1alpha1.MemberCluster) {
 	if a.first(Placement, fail) != nil {
 		return
 	}
@@ -264,6 +270,9 @@ func (a *Account) waits(pkg *v1alpha1.Package) {
 	}
 	if len(pkg.Spec.DependsOn) > 0 {
 		a.condition(Rollout, pkg, v1alpha1.ConditionDependencies)
+	}
+	if meta.FindStatusCondition(pkg.Status.Conditions, v1alpha1.ConditionAgents) != nil && !knowsAll(cluster) {
+		a.condition(Rollout, pkg, v1alpha1.ConditionAgents)
 	}
 }
 

@@ -1,6 +1,7 @@
 package members
 
 import (
+	"slices"
 	"time"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -17,6 +18,17 @@ func agentOf(before *v1alpha1.MemberAgent, now v1alpha1.MemberAgent, at time.Tim
 		now.Since = before.Since
 	}
 	return &now
+}
+
+// maxFeatures and maxFeature are how many MemberCluster.status has room for, and how long they may be.
+const maxFeatures, maxFeature = 64, 64
+
+// featuresOf are what an agent says that it knows of, each once. What this hub has no room for it does not know either.
+func featuresOf(hello *wire.Hello) []string {
+	features := slices.DeleteFunc(slices.Clone(hello.GetFeatures()), func(name string) bool { return name == "" || len(name) > maxFeature })
+	slices.Sort(features)
+	features = slices.Compact(features)
+	return features[:min(len(features), maxFeatures)]
 }
 
 var upgradePhases = map[wire.UpgradeState_Phase]v1alpha1.UpgradePhase{

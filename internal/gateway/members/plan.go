@@ -28,6 +28,8 @@ type Facts struct {
 	Claimed bool
 
 	AgentVersion, KubernetesVersion string
+	// Features are what the agent knows of.
+	Features []string
 	// Agent is what the agent said of its program; its Since is not set.
 	Agent v1alpha1.MemberAgent
 	// Heard says that Packages is what the member holds; before, nothing is known.
@@ -106,6 +108,7 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 		status.AgentVersion = facts.AgentVersion
 	}
 	if facts.Heard {
+		status.AgentFeatures = facts.Features
 		status.Agent = agentOf(status.Agent, facts.Agent, hub.Now)
 	}
 	if facts.KubernetesVersion != "" {

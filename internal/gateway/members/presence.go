@@ -91,6 +91,7 @@ func (p *Presence) Opened(hello *wire.Hello) {
 		if v := hello.GetKubernetesVersion(); v != "" {
 			f.KubernetesVersion = clip(v, maxVersion)
 		}
+		f.Features = featuresOf(hello)
 		f.Agent = v1alpha1.MemberAgent{
 			Build: clip(hello.GetBuild(), maxVersion), Image: clip(hello.GetImage(), maxImage), Upgrade: upgradeOf(hello.GetUpgrade()),
 		}
