@@ -1,6 +1,8 @@
 package placement
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,15 +13,13 @@ import (
 )
 
 // book is what the controller remembers between decisions, so that a change of one cluster costs what follows from it and
-// not a look at every cluster for every Placement: the specs, read once, and which clusters changed since each was decided.
-// All of it can be made again: a Placement that has no page is decided from all clusters.
+// not a look at every cluster for every Placement: the clusters, the specs, read once, and which clusters changed since each
+// was decided. All of it can be made again: a Placement that has no page is decided from all clusters.
 type book struct {
 	mu    sync.Mutex
 	pages map[types.NamespacedName]*page
-	// fleet is what was seen of all clusters, until one changes; nil then.
-	fleet []decide.Cluster
-	// edition counts the changes, so that a fleet that was read meanwhile is not kept.
-	edition int
+	// fleet is what was seen of all clusters: it is read when the first Placement is decided, and follows their changes.
+	fleet decide.Fleet
 }
 
 // page is what is remembered of one Placement.
@@ -28,6 +28,8 @@ type page struct {
 	generation int64
 	plan       *decide.Plan // nil when the spec is invalid, as problem says
 	problem    error
+	// pool is who could have a seat, where a number of clusters is asked for and one decision was made.
+	pool *decide.Pool
 	// whole: the next decision looks at all clusters, and not at those that changed alone.
 	whole   bool
 	changed map[v1alpha1.ClusterName]bool
@@ -38,8 +40,6 @@ type page struct {
 	basis string
 	// version is the one that was decided last, or what came of it. Another one is somebody else's, and is looked at whole.
 	version string
-	// again is when to look again although nothing changed.
-	again time.Time
 }
 
 func newBook() *book { return &book{pages: map[types.NamespacedName]*page{}} }
@@ -72,23 +72,37 @@ func (b *book) forget(key types.NamespacedName) {
 	delete(b.pages, key)
 }
 
-// task is what a decision has to look at.
-type task struct {
-	whole   bool // all clusters
-	changed map[v1alpha1.ClusterName]bool
-}
-
-// take returns what has to be looked at since the last decision. From now on changes are noted for the next one; whoever
-// took them says with lost, settled or wrote how it went.
-func (b *book) take(p *page, now time.Time) task {
+// see reads the fleet, the first time that it is called. Changes are not noted meanwhile: what is read has them.
+func (b *book) see(read func() (decide.Fleet, error)) (err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := task{whole: p.whole, changed: p.changed}
-	if p.plan != nil && p.plan.Seats() { // where one change can move another cluster
-		t.whole = t.whole || len(t.changed) > 0 || !p.again.IsZero() && !now.Before(p.again)
+	if b.fleet == nil {
+		b.fleet, err = read()
 	}
+	return err
+}
+
+// decide decides a Placement, from what changed since it was decided last where that is enough. From now on changes are noted
+// for the next decision; whoever asked says with lost, settled or wrote how it went.
+func (b *book) decide(p *page, before decide.Before, now time.Time) decide.Decision {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	whole, changed := p.whole, p.changed
 	p.changed, p.whole, p.unsettled = map[v1alpha1.ClusterName]bool{}, false, true
-	return t
+	switch {
+	case p.plan.Seats():
+		if p.pool == nil {
+			p.pool = p.plan.Pool(b.fleet)
+		}
+		return p.pool.Decide(b.fleet, before, now)
+	case whole:
+		return p.plan.Decide(b.fleet, before, now)
+	}
+	var changes []decide.Change
+	for _, name := range slices.Sorted(maps.Keys(changed)) {
+		changes = append(changes, decide.Change{Name: name, Cluster: b.fleet[name]})
+	}
+	return p.plan.Revise(changes, before, now)
 }
 
 // lost has everything looked at the next time: a decision was not written.
@@ -98,39 +112,43 @@ func (b *book) lost(p *page) {
 	p.whole = true
 }
 
-// settled notes that there was nothing to write to this version, and when to look again.
-func (b *book) settled(p *page, version string, again time.Time) {
+// settled notes that there was nothing to write to this version.
+func (b *book) settled(p *page, version string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p.unsettled, p.version, p.again = false, version, again
+	p.unsettled, p.version = false, version
 }
 
 // wrote notes that a decision was written: from which version, and which one came of it.
-func (b *book) wrote(p *page, basis, version string, again time.Time) {
+func (b *book) wrote(p *page, basis, version string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p.basis, p.version, p.again = basis, version, again
+	p.basis, p.version = basis, version
 }
 
-// note notes a change of a cluster, and returns the Placements whose last decision it may make a wrong one. last tells what
-// that was; false when it is not known, and then the Placement has an event of its own to be decided by.
-func (b *book) note(before, after *decide.Cluster, last func(types.NamespacedName) (decide.Before, bool)) []types.NamespacedName {
+// note notes how a cluster is now, nil when it is gone, and returns the Placements whose last decision that may make a wrong
+// one. last tells what that was; false when it is not known, and then the Placement has an event of its own to be decided by.
+func (b *book) note(name v1alpha1.ClusterName, after *decide.Cluster, last func(types.NamespacedName) (decide.Before, bool)) []types.NamespacedName {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fleet == nil {
+		return nil // nothing was decided yet
+	}
+	before := b.fleet[name]
+	if after != nil {
+		b.fleet[name] = after
+	} else {
+		delete(b.fleet, name)
+	}
 	differ := decide.Differences(before, after)
 	if differ == 0 {
 		return nil
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.fleet = nil
-	b.edition++
-	var name v1alpha1.ClusterName
-	if after != nil {
-		name = after.Name
-	} else {
-		name = before.Name
-	}
 	var concerned []types.NamespacedName
 	for key, p := range b.pages {
+		if p.pool != nil {
+			p.pool.Change(before, after)
+		}
 		if p.plan == nil || !p.plan.Minds(differ) {
 			continue
 		}
@@ -144,24 +162,4 @@ func (b *book) note(before, after *decide.Cluster, last func(types.NamespacedNam
 		}
 	}
 	return concerned
-}
-
-// clusters returns what is seen of all clusters, and reads them when one changed since.
-func (b *book) clusters(read func() ([]decide.Cluster, error)) ([]decide.Cluster, error) {
-	b.mu.Lock()
-	fleet, edition := b.fleet, b.edition
-	b.mu.Unlock()
-	if fleet != nil {
-		return fleet, nil
-	}
-	fleet, err := read()
-	if err != nil {
-		return nil, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.edition == edition {
-		b.fleet = fleet
-	}
-	return fleet, nil
 }

@@ -3,8 +3,6 @@ package placement
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -63,7 +61,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !current {
 		return ctrl.Result{}, nil // what was written last is on its way through the watch
 	}
-	outcome, err := c.decide(ctx, page, c.book.take(page, c.now()), &placement)
+	outcome, err := c.decide(ctx, page, &placement)
 	if err != nil {
 		c.book.lost(page)
 		return ctrl.Result{}, fmt.Errorf("deciding placement %s: %w", req, err)
@@ -77,10 +75,10 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, fmt.Errorf("writing the status of placement %s: %w", req, err)
 	}
 	if version == placement.ResourceVersion {
-		c.book.settled(page, version, outcome.Again)
+		c.book.settled(page, version)
 		return c.after(outcome.Again), nil
 	}
-	c.book.wrote(page, placement.ResourceVersion, version, outcome.Again)
+	c.book.wrote(page, placement.ResourceVersion, version)
 	c.tell(&placement, outcome)
 	return c.after(outcome.Again), nil
 }
@@ -107,59 +105,27 @@ func (c *Controller) after(again time.Time) ctrl.Result {
 }
 
 // decide says what the status of a Placement is to say. The clusters of an earlier decision stay when there is none.
-func (c *Controller) decide(ctx context.Context, page *page, task task, placement *v1alpha1.Placement) (outcome, error) {
+func (c *Controller) decide(ctx context.Context, page *page, placement *v1alpha1.Placement) (outcome, error) {
 	if page.plan == nil {
 		return undecided(placement, page.problem), nil
 	}
-	before := decide.BeforeOf(&placement.Status)
-	switch {
-	case task.whole:
-		clusters, err := c.book.clusters(func() ([]decide.Cluster, error) { return c.fleet(ctx) })
-		if err != nil {
-			return outcome{}, err
-		}
-		return decided(placement, page.plan, page.plan.Decide(clusters, before, c.now())), nil
-	case page.plan.Seats():
-		o := outcomeOf(placement)
-		o.Again = page.again
-		return o, nil // nothing happened that could move anybody
-	}
-	changes, err := c.changes(ctx, task.changed)
-	if err != nil {
+	if err := c.book.see(func() (decide.Fleet, error) { return c.fleet(ctx) }); err != nil {
 		return outcome{}, err
 	}
-	return decided(placement, page.plan, page.plan.Revise(changes, before, c.now())), nil
+	return decided(placement, page.plan, c.book.decide(page, decide.BeforeOf(&placement.Status), c.now())), nil
 }
 
 // fleet sees all clusters.
-func (c *Controller) fleet(ctx context.Context) ([]decide.Cluster, error) {
+func (c *Controller) fleet(ctx context.Context) (decide.Fleet, error) {
 	var members v1alpha1.MemberClusterList
 	// The list is read and dropped: ten thousand members are not copied for a decision.
 	if err := c.client.List(ctx, &members, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing clusters: %w", err)
 	}
-	clusters := make([]decide.Cluster, len(members.Items))
+	fleet := make(decide.Fleet, len(members.Items))
 	for i := range members.Items {
-		clusters[i] = decide.See(&members.Items[i])
+		cluster := decide.See(&members.Items[i])
+		fleet[cluster.Name] = &cluster
 	}
-	return clusters, nil
-}
-
-// changes sees the clusters that changed.
-func (c *Controller) changes(ctx context.Context, changed map[v1alpha1.ClusterName]bool) ([]decide.Change, error) {
-	var list []decide.Change
-	for _, name := range slices.Sorted(maps.Keys(changed)) {
-		change := decide.Change{Name: name}
-		var member v1alpha1.MemberCluster
-		err := c.client.Get(ctx, client.ObjectKey{Name: string(name)}, &member, client.UnsafeDisableDeepCopy)
-		if client.IgnoreNotFound(err) != nil {
-			return nil, fmt.Errorf("reading cluster %q: %w", name, err)
-		}
-		if err == nil {
-			cluster := decide.See(&member)
-			change.Cluster = &cluster
-		}
-		list = append(list, change)
-	}
-	return list, nil
+	return fleet, nil
 }

@@ -6,8 +6,8 @@
 //
 //  1. A change of a cluster is compared with the last decision of each Placement (book), which takes under a microsecond for
 //     each. Those that it may make a wrong one are decided again, and no other.
-//  2. Decide, purely (package decide): of the clusters that changed where everybody's place is its own, and of all clusters
-//     where a number of them is asked for, or nothing is remembered.
+//  2. Decide, purely (package decide): of the clusters that changed where everybody's place is its own, of those in line for a
+//     seat where a number of them is asked for, and of all clusters where nothing is remembered.
 //  3. Write what differs from what stands in the status, and no more: of ten thousand names the one that came.
 //  4. Show the decision as PlacementDecisions of SIG-Multicluster (package publish).
 //

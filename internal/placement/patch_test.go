@@ -2,7 +2,6 @@ package placement
 
 import (
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -43,17 +42,18 @@ func TestAPatchIsTheStatus(t *testing.T) {
 }
 
 // someFleet is up to 12 or up to 400 clusters, some of which have not said anything, or do not fit.
-func someFleet(random *rand.Rand) (fleet []decide.Cluster) {
+func someFleet(random *rand.Rand) decide.Fleet {
+	fleet := decide.Fleet{}
 	most := []int{12, 12, 12, 400}[random.IntN(4)]
 	for i := range most {
 		if random.IntN(3) == 0 {
 			continue
 		}
-		c := decide.Cluster{Name: v1alpha1.ClusterName(fmt.Sprintf("c%03d", i)), KubernetesVersion: "v1.36.3"}
+		c := &decide.Cluster{Name: named(i), KubernetesVersion: "v1.36.3"}
 		if version := []string{"", "v1.35.9", "v1.36.3"}[random.IntN(3)]; random.IntN(3) == 0 {
 			c.KubernetesVersion = version
 		}
-		fleet = append(fleet, c)
+		fleet[c.Name] = c
 	}
 	return fleet
 }
@@ -101,9 +101,9 @@ func TestOneNameIsOneEdit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var fleet []decide.Cluster
+	fleet := decide.Fleet{}
 	for i := range 5000 {
-		fleet = append(fleet, decide.Cluster{Name: v1alpha1.ClusterName(fmt.Sprintf("c%05d", i)), Labels: map[string]string{"env": "prod"}})
+		fleet[named(i)] = &decide.Cluster{Name: named(i), Labels: map[string]string{"env": "prod"}}
 	}
 	*p = patched(t, p, decided(p, plan, plan.Decide(fleet, decide.Before{}, noon)))
 	for _, change := range []decide.Change{

@@ -21,13 +21,13 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 // member, its packages above all, concerns none.
 func (c *Controller) concerned() handler.EventHandler {
 	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { c.note(ctx, nil, e.Object, q) },
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { c.note(ctx, e.ObjectOld, e.ObjectNew, q) },
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { c.note(ctx, e.Object, see(e.Object), q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { c.note(ctx, e.ObjectNew, see(e.ObjectNew), q) },
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { c.note(ctx, e.Object, nil, q) },
 	}
 }
 
-func (c *Controller) note(ctx context.Context, before, after client.Object, q queue) {
+func (c *Controller) note(ctx context.Context, member client.Object, now *decide.Cluster, q queue) {
 	last := func(key types.NamespacedName) (decide.Before, bool) {
 		var placement v1alpha1.Placement
 		if err := c.client.Get(ctx, key, &placement, client.UnsafeDisableDeepCopy); err != nil {
@@ -35,15 +35,15 @@ func (c *Controller) note(ctx context.Context, before, after client.Object, q qu
 		}
 		return decide.BeforeOf(&placement.Status), true
 	}
-	for _, key := range c.book.note(see(before), see(after), last) {
+	for _, key := range c.book.note(v1alpha1.ClusterName(member.GetName()), now, last) {
 		q.Add(ctrl.Request{NamespacedName: key})
 	}
 }
 
-// see returns what a decision sees of a member; nil of none.
+// see returns what a decision sees of a member.
 func see(object client.Object) *decide.Cluster {
 	member, ok := object.(*v1alpha1.MemberCluster)
-	if !ok || member == nil {
+	if !ok {
 		return nil
 	}
 	cluster := decide.See(member)

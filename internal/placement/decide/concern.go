@@ -21,6 +21,9 @@ const (
 
 // Differences are the aspects in which two sights of a cluster differ. One that came or went differs in all.
 func Differences(before, after *Cluster) (differ Aspect) {
+	if before == after {
+		return 0
+	}
 	if before == nil || after == nil {
 		return Declared | Said | Reached
 	}
@@ -55,14 +58,8 @@ func (p *Plan) Concerns(before, after *Cluster, last Before) bool {
 	if p.seats == nil {
 		return p.contradicts(before, after, last)
 	}
-	was, is := verdict{why: isLeaving}, verdict{why: isLeaving}
-	if before != nil {
-		was = p.judge(before)
-	}
-	if after != nil {
-		is = p.judge(after)
-	}
-	if was != is {
+	is := p.judge(after)
+	if is != p.judge(before) {
 		return true
 	}
 	if before == nil || after == nil || is.why != fits && !named(last.Clusters, after.Name) {

@@ -9,7 +9,8 @@
 //  3. What follows depends on whether it is selected now. A person's word counts at once: labels, the spec, an Evict taint.
 //     What an agent says counts after a while (spec.stay.whenUnfit), and what cannot be told changes nothing.
 //  4. Where a number of clusters is asked for, those that are selected keep their seats. Free seats go, one by one, to the
-//     best that the spread allows: connected, not avoided by a taint, with the greatest score, and then by lot.
+//     best that the spread allows: connected, not avoided by a taint, with the greatest score, and then by lot. A Pool keeps
+//     those who wait in that order, so that one change costs no look at all of them.
 //
 // Laws:
 //   - Unknown is never empty. An expression that errs of a cluster, or a field that nobody knows, neither selects it nor

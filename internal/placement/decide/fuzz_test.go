@@ -37,7 +37,7 @@ func FuzzSelector(f *testing.F) {
 			}
 			return
 		}
-		sane(t, plan.Decide(fleet(), Before{}, noon))
+		sane(t, plan.Decide(of(fleet()...), Before{}, noon))
 	})
 }
 
@@ -55,7 +55,7 @@ func FuzzField(f *testing.F) {
 			return
 		}
 		c := member("a").property("cpu", said).with(func(c *Cluster) { c.KubernetesVersion, c.AgentVersion = said, said })
-		sane(t, plan.Decide(append(fleet(), c), Before{}, noon))
+		sane(t, plan.Decide(of(append(fleet(), c)...), Before{}, noon))
 		plan.Trace(&c, Before{})
 	})
 }
@@ -80,7 +80,7 @@ func FuzzExpression(f *testing.F) {
 			return
 		}
 		held := Before{Generation: 1, Clusters: []v1alpha1.ClusterName{"dev", "prod-eu"}}
-		decision := plan.Decide(fleet(), held, noon)
+		decision := plan.Decide(of(fleet()...), held, noon)
 		sane(t, decision)
 		for _, c := range fleet() {
 			if v := plan.judge(&c); named(held.Clusters, c.Name) && v.doubtful() && !named(decision.Clusters(), c.Name) {

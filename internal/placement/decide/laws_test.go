@@ -67,15 +67,13 @@ func (w *world) cluster(name v1alpha1.ClusterName) Cluster {
 	return c
 }
 
-// list is the fleet in any order.
-func (w *world) list() []Cluster {
-	var list []Cluster
-	for _, c := range w.fleet {
-		list = append(list, c)
+// all is the fleet as it is now.
+func (w *world) all() Fleet {
+	all := Fleet{}
+	for name, c := range w.fleet {
+		all[name] = &c
 	}
-	slices.SortFunc(list, func(a, b Cluster) int { return strings.Compare(string(a.Name), string(b.Name)) })
-	w.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-	return list
+	return all
 }
 
 // change changes one cluster: it comes, goes, or is another.
@@ -151,11 +149,11 @@ func spared(plan *Plan, w *world, name v1alpha1.ClusterName) verdict {
 func TestTheSameInGivesTheSameOut(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		plan := compiled(t, w.spec(w.IntN(2) == 0))
-		once := plan.Decide(w.list(), Before{}, w.now)
-		if diff := cmp.Diff(once.String(), plan.Decide(w.list(), Before{}, w.now).String()); diff != "" {
+		once := plan.Decide(w.all(), Before{}, w.now)
+		if diff := cmp.Diff(once.String(), plan.Decide(w.all(), Before{}, w.now).String()); diff != "" {
 			t.Fatalf("in another order (-once +again):\n%s", diff)
 		}
-		if diff := cmp.Diff(once.String(), plan.Decide(w.list(), once.next(), w.now).String()); diff != "" {
+		if diff := cmp.Diff(once.String(), plan.Decide(w.all(), once.next(), w.now).String()); diff != "" {
 			t.Fatalf("decided again (-once +again):\n%s", diff)
 		}
 	})
@@ -165,10 +163,10 @@ func TestTheSameInGivesTheSameOut(t *testing.T) {
 func TestOneChangeMovesOne(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		plan := compiled(t, w.spec(true))
-		last := plan.Decide(w.list(), Before{}, w.now)
+		last := plan.Decide(w.all(), Before{}, w.now)
 		for range 30 {
 			change := w.change()
-			now := plan.Decide(w.list(), last.next(), w.now)
+			now := plan.Decide(w.all(), last.next(), w.now)
 			var came, left []v1alpha1.ClusterName
 			for _, name := range now.Clusters() {
 				if !named(last.Clusters(), name) {
@@ -200,7 +198,7 @@ func TestNumberAndSpreadHold(t *testing.T) {
 				w.change()
 			}
 			before := last
-			last = plan.Decide(w.list(), before.next(), w.now)
+			last = plan.Decide(w.all(), before.next(), w.now)
 			most := int(*spec.NumberOfClusters)
 			if len(last.Clusters()) > most {
 				t.Fatalf("selected %v, more than %d", last.Clusters(), most)
@@ -262,7 +260,7 @@ func TestNothingUnknownMovesAnybody(t *testing.T) {
 		spec := w.spec(w.IntN(2) == 0)
 		spec.Expressions = append(spec.Expressions, "cluster.labels.env != ''")
 		plan := compiled(t, spec)
-		last := plan.Decide(w.list(), Before{}, w.now)
+		last := plan.Decide(w.all(), Before{}, w.now)
 		if spec.Fields, spec.Expressions = nil, []string{"cluster.labels.nope == 'x'"}; w.IntN(2) == 0 {
 			for name, c := range w.fleet {
 				c.KubernetesVersion, c.AgentVersion, c.Properties = "", "", nil
@@ -271,7 +269,7 @@ func TestNothingUnknownMovesAnybody(t *testing.T) {
 			spec.Fields, spec.Expressions = []v1alpha1.FieldRequirement{{Field: "kubernetesVersion", Operator: v1alpha1.FieldExists}}, nil
 		}
 		broken := compiled(t, spec)
-		now := broken.Decide(w.list(), last.next(), w.now.Add(time.Hour))
+		now := broken.Decide(w.all(), last.next(), w.now.Add(time.Hour))
 		for name := range w.fleet {
 			v := spared(broken, w, name)
 			if v.why == isLeaving || v.why == isOutside || v.why == notLabelled || v.why == notSpread || v.why == evicted {
@@ -289,7 +287,7 @@ func TestNothingUnknownMovesAnybody(t *testing.T) {
 func TestRevisingIsDeciding(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		plan := compiled(t, w.spec(false))
-		last := plan.Decide(w.list(), Before{}, w.now)
+		last := plan.Decide(w.all(), Before{}, w.now)
 		for range 40 {
 			var changes []Change
 			concerned := false
@@ -310,7 +308,7 @@ func TestRevisingIsDeciding(t *testing.T) {
 			if w.IntN(3) == 0 {
 				w.now = w.now.Add(time.Duration(w.IntN(400)) * time.Second)
 			}
-			all := plan.Decide(w.list(), last.next(), w.now)
+			all := plan.Decide(w.all(), last.next(), w.now)
 			revised := plan.Revise(changes, last.next(), w.now)
 			if diff := cmp.Diff(all.String(), revised.String()); diff != "" || !all.Again.Equal(revised.Again) {
 				t.Fatalf("%v changed (-all +revised):\n%s", changes, diff)
@@ -327,7 +325,7 @@ func TestRevisingIsDeciding(t *testing.T) {
 func TestSeatsAreConcerned(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		plan := compiled(t, w.spec(true))
-		last := plan.Decide(w.list(), Before{}, w.now)
+		last := plan.Decide(w.all(), Before{}, w.now)
 		for range 40 {
 			was := w.snapshot()
 			change := w.change()
@@ -335,7 +333,7 @@ func TestSeatsAreConcerned(t *testing.T) {
 			if c, there := was[change.Name]; there {
 				before = &c
 			}
-			now := plan.Decide(w.list(), last.next(), w.now)
+			now := plan.Decide(w.all(), last.next(), w.now)
 			concerns := (before != nil || change.Cluster != nil) &&
 				plan.Minds(Differences(before, change.Cluster)) && plan.Concerns(before, change.Cluster, last.next())
 			if !concerns && now.String() != last.String() {

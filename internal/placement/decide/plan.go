@@ -66,18 +66,21 @@ func (p *Plan) Number() int {
 	return p.seats.number
 }
 
+// Fleet is all clusters.
+type Fleet map[v1alpha1.ClusterName]*Cluster
+
 // Decide says which clusters are selected, of all that there are.
-func (p *Plan) Decide(clusters []Cluster, before Before, now time.Time) Decision {
-	round := p.begin(before, now)
-	for i := range clusters {
-		round.weigh(&clusters[i])
-	}
-	var short Shortfall
+func (p *Plan) Decide(fleet Fleet, before Before, now time.Time) Decision {
 	if p.seats != nil {
-		short = p.fill(round)
+		return p.Pool(fleet).Decide(fleet, before, now)
 	}
-	decided := round.end(short)
+	round := p.begin(before, now)
+	for _, c := range fleet {
+		round.weigh(c)
+	}
+	decided := round.end(Shortfall{})
 	decided.Came, decided.Left = differ(before.Clusters, round.in)
+	decided.Undecided = slices.Sorted(slices.Values(round.undecided))
 	return decided
 }
 
@@ -114,8 +117,6 @@ type round struct {
 	in        []v1alpha1.ClusterName
 	undecided []v1alpha1.ClusterName
 	leaving   map[departure][]v1alpha1.ClusterName
-	// runners are those who have, or could have, one of a number of seats.
-	runners []*runner
 }
 
 // departure is what clusters that leave at the same time for the same reason share.
@@ -140,29 +141,22 @@ func (p *Plan) begin(before Before, now time.Time) *round {
 	return r
 }
 
-// weigh decides about one cluster, as far as that can be without the others.
+// weigh decides about one cluster, whose place does not depend on the others.
 func (r *round) weigh(c *Cluster) {
 	v := r.plan.judge(c)
 	if v.doubtful() {
 		r.undecided = append(r.undecided, c.Name)
 	}
-	held := false
-	if v.why != fits || r.plan.seats != nil {
-		if held = named(r.held, c.Name); v.why != fits && !held {
-			return
-		}
-	}
-	var leaves *departure
-	if v.why != fits {
-		if leaves = r.departs(c, v); leaves != nil && !r.now.Before(leaves.until) {
-			return
-		}
-	}
-	if r.plan.seats != nil {
-		r.runners = append(r.runners, r.plan.enter(c, held, leaves))
+	if v.why == fits {
+		r.take(c.Name, nil)
 		return
 	}
-	r.take(c.Name, leaves)
+	if !named(r.held, c.Name) {
+		return
+	}
+	if leaves, out := r.departs(c, v); !out {
+		r.take(c.Name, leaves)
+	}
 }
 
 func (r *round) take(cluster v1alpha1.ClusterName, leaves *departure) {
@@ -172,24 +166,27 @@ func (r *round) take(cluster v1alpha1.ClusterName, leaves *departure) {
 	}
 }
 
-// departs says when a selected cluster leaves for what it does not meet; nil when it does not.
-func (r *round) departs(c *Cluster, v verdict) *departure {
+// departs says when a selected cluster leaves for what it does not meet, nil when it does not, and whether it is out now.
+func (r *round) departs(c *Cluster, v verdict) (leaves *departure, out bool) {
 	after, never := r.plan.stay(v, r.same)
-	if never {
-		return nil
+	if never || after <= 0 {
+		return nil, !never
 	}
 	since := r.now
 	if was, ok := r.since[c.Name]; ok && bool(r.same) && was.Before(r.now) {
 		since = was
 	}
-	return &departure{since: since, until: since.Add(after), because: r.plan.because(v, c)}
+	until := since.Add(after)
+	if !r.now.Before(until) {
+		return nil, true
+	}
+	return &departure{since: since, until: until, because: r.plan.because(v, c)}, false
 }
 
-// end puts the decision together, but for who came and who left.
+// end puts the decision together, but for who came, who left, and of whom it cannot be told.
 func (r *round) end(short Shortfall) Decision {
 	slices.Sort(r.in)
-	slices.Sort(r.undecided)
-	d := Decision{before: r.held, Undecided: r.undecided, Leaving: r.departures(), Shortfall: short, Again: short.again}
+	d := Decision{before: r.held, Leaving: r.departures(), Shortfall: short, Again: short.again}
 	for at := range r.leaving {
 		d.Again = earlier(d.Again, at.until)
 	}
@@ -238,6 +235,7 @@ func (r *round) merge(before Before, changed map[v1alpha1.ClusterName]bool) Deci
 	decided := r.end(Shortfall{})
 	names := slices.Sorted(maps.Keys(changed))
 	decided.Came, decided.Left = differ(among(before.Clusters, names), r.in)
+	slices.Sort(r.undecided)
 	came, left := differ(among(before.Undecided, names), r.undecided)
 	decided.Undecided = edit(before.Undecided, left, came)
 	return decided

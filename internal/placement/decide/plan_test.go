@@ -66,7 +66,7 @@ func TestWhoFits(t *testing.T) {
 		{"what costs too much says nothing", expressed("cluster.name != 'dev' || [1,2,3,4,5,6,7,8,9,10].all(a, [1,2,3,4,5,6,7,8,9,10].all(b, [1,2,3,4,5,6,7,8,9,10].all(c, [1,2,3,4,5,6,7,8,9,10].all(d, a + b + c + d > 0))))"), "prod-eu prod-us silent (dev)"},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
-			if got := compiled(t, tc.spec).Decide(fleet(), Before{}, noon).String(); got != tc.want {
+			if got := compiled(t, tc.spec).Decide(of(fleet()...), Before{}, noon).String(); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
@@ -125,11 +125,11 @@ func TestNumbersWithoutEnd(t *testing.T) {
 			Status:     v1alpha1.MemberClusterStatus{KubernetesVersion: "v1.36.0", Properties: []v1alpha1.MemberProperty{{Name: "cpu", Value: value}}},
 		})
 		for _, c := range []Cluster{seen, member("a").property("cpu", value)} {
-			if got := compiled(t, spec).Decide([]Cluster{c}, Before{}, noon); len(got.Clusters()) > 0 {
+			if got := compiled(t, spec).Decide(of(c), Before{}, noon); len(got.Clusters()) > 0 {
 				t.Errorf("%s: got %s", value, got)
 			}
 		}
-		if got := compiled(t, expressed("quantity(cluster.properties.cpu).isGreaterThan(quantity('2'))")).Decide([]Cluster{seen}, Before{}, noon).String(); got != "(a)" {
+		if got := compiled(t, expressed("quantity(cluster.properties.cpu).isGreaterThan(quantity('2'))")).Decide(of(seen), Before{}, noon).String(); got != "(a)" {
 			t.Errorf("%s in an expression: got %q", value, got)
 		}
 		if _, err := Compile(placed(fields("properties.cpu", v1alpha1.FieldAtLeast, value))); err == nil {
@@ -184,7 +184,7 @@ func TestWhoStays(t *testing.T) {
 		{"Evict is more than what is unknown", Cluster{Name: "prod-eu", Labels: prod.Labels}.tainted("disks:Evict"), held, ""},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
-			if got := compiled(t, spec).Decide([]Cluster{tc.cluster}, tc.before, noon).String(); got != tc.want {
+			if got := compiled(t, spec).Decide(of(tc.cluster), tc.before, noon).String(); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
@@ -195,7 +195,7 @@ func TestWhoStays(t *testing.T) {
 func TestABlinkIsForgotten(t *testing.T) {
 	plan := compiled(t, v1alpha1.PlacementSpec{Fields: []v1alpha1.FieldRequirement{{Field: "properties.up", Operator: v1alpha1.FieldExists}}})
 	up, down := member("a").property("up", "1"), member("a")
-	decision := plan.Decide([]Cluster{up}, Before{}, noon)
+	decision := plan.Decide(of(up), Before{}, noon)
 	for _, step := range []struct {
 		reason string
 		at     time.Duration
@@ -211,7 +211,7 @@ func TestABlinkIsForgotten(t *testing.T) {
 		{"the time is over", 12 * time.Minute, down, "", 0},
 		{"it comes too late", 13 * time.Minute, up, "a", 0},
 	} {
-		decision = plan.Decide([]Cluster{step.seen}, decision.next(), noon.Add(step.at))
+		decision = plan.Decide(of(step.seen), decision.next(), noon.Add(step.at))
 		if got := decision.String(); got != step.want {
 			t.Fatalf("%s: got %q, want %q", step.reason, got, step.want)
 		}

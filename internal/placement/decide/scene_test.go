@@ -52,6 +52,15 @@ func (c Cluster) property(name, value string) Cluster {
 	return c
 }
 
+// of is a fleet of these clusters.
+func of(clusters ...Cluster) Fleet {
+	all := Fleet{}
+	for i := range clusters {
+		all[clusters[i].Name] = &clusters[i]
+	}
+	return all
+}
+
 // placed is a Placement called shops with this spec.
 func placed(spec v1alpha1.PlacementSpec) *v1alpha1.Placement {
 	return &v1alpha1.Placement{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shops", Generation: 1}, Spec: spec}

@@ -3,13 +3,11 @@ package decide
 import (
 	"cmp"
 	"fmt"
-	"hash/fnv"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
-
-	"k8s.io/apimachinery/pkg/labels"
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
@@ -24,59 +22,41 @@ type Shortfall struct {
 	again time.Time // when somebody who is away loses the seat
 }
 
-// runner is a cluster that has a seat or could have one.
+// runner is a cluster that has a seat.
 type runner struct {
-	*Cluster
+	candidate
 	value  string // of the label that clusters are spread by
-	held   bool
 	leaves *departure
-	rank   *rank // made when it is asked for
-}
-
-// rank says who comes first: the lower.
-type rank struct {
-	lost    bool
-	avoided int
-	score   int64
-	lot     uint64
-}
-
-func (p *Plan) enter(c *Cluster, held bool, leaves *departure) *runner {
-	r := &runner{Cluster: c, held: held, leaves: leaves}
-	if p.seats.spread != nil {
-		r.value = c.Labels[p.seats.spread.Label]
-	}
-	return r
 }
 
 // contest is the choice of clusters for a number of seats.
 type contest struct {
-	*Plan
-	taken  []*runner
-	free   map[string][]*runner // those without a seat, by value, the best first
-	counts map[string]int       // how many have a seat, for every value that anybody has
+	*Pool
+	held    []v1alpha1.ClusterName // who had a seat before, sorted
+	taken   []*runner
+	counts  map[string]int // how many have a seat, for every value that anybody has
+	next    map[string]int // where in a line the best is who has no seat
+	waiting int            // how many have none
 }
 
-// fill gives the seats to runners, takes the round's decision, and says what is missing.
-func (p *Plan) fill(round *round) Shortfall {
-	c := &contest{Plan: p, free: map[string][]*runner{}, counts: map[string]int{}}
-	for _, r := range round.runners {
-		c.counts[r.value] += 0
-		if r.held {
-			c.taken = append(c.taken, r)
-			c.counts[r.value]++
-			continue
+func (c *contest) take(r *runner) {
+	c.taken = append(c.taken, r)
+	c.counts[r.value]++
+}
+
+// fill gives the seats that are free, takes the round's decision, and says what is missing.
+func (c *contest) fill(round *round) Shortfall {
+	number := c.plan.seats.number
+	if len(c.taken) > number {
+		for _, r := range c.taken {
+			r.rank = c.plan.rank(r.Cluster)
 		}
-		c.free[r.value] = append(c.free[r.value], r)
 	}
-	for len(c.taken) > p.seats.number {
+	for len(c.taken) > number {
 		c.drop()
 	}
 	again := c.replace(round.now)
-	if len(c.taken) < p.seats.number {
-		c.sort()
-		for len(c.taken) < p.seats.number && c.seat(func(*runner) bool { return true }) {
-		}
+	for len(c.taken) < number && c.seat(func(candidate) bool { return true }) {
 	}
 	for _, r := range c.taken {
 		round.take(r.Name, r.leaves)
@@ -86,51 +66,78 @@ func (p *Plan) fill(round *round) Shortfall {
 	return short
 }
 
-// sort puts the best of those without a seat first. It does so once.
-func (c *contest) sort() {
-	for _, waiting := range c.free {
-		slices.SortFunc(waiting, c.compare)
-	}
-}
-
 // seat gives a seat to the best whom the spread and the caller allow, if there is one.
-func (c *contest) seat(may func(*runner) bool) bool {
+func (c *contest) seat(may func(candidate) bool) bool {
+	c.order()
+	allowed := c.allowed()
 	var best *runner
-	for value, waiting := range c.free {
-		if len(waiting) == 0 || !c.allowed(value) || !may(waiting[0]) {
-			continue // the first is connected, if any is
+	for value := range c.lines {
+		if !allowed(c.counts[value]) {
+			continue
 		}
-		if best == nil || c.compare(waiting[0], best) < 0 {
-			best = waiting[0]
+		first, is := c.best(value)
+		if !is || !may(first) { // the first is connected, if any is
+			continue
+		}
+		if best == nil || compare(first, best.candidate) < 0 {
+			best = &runner{candidate: first, value: value}
 		}
 	}
 	if best == nil {
 		return false
 	}
-	c.free[best.value] = c.free[best.value][1:]
-	c.taken = append(c.taken, best)
-	c.counts[best.value]++
+	c.next[best.value]++
+	c.waiting--
+	c.take(best)
 	return true
 }
 
-// allowed says whether the spread lets one more with this value in.
-func (c *contest) allowed(value string) bool {
-	spread := c.seats.spread
-	if spread == nil {
-		return true
+// best is the first in a line who has no seat and had none.
+func (c *contest) best(value string) (first candidate, is bool) {
+	all, at := c.lines[value].all, c.next[value]
+	for at < len(all) && named(c.held, all[at].Name) {
+		at++
 	}
-	if most := spread.MaxSkew; most != nil && c.counts[value]+1-c.least() > int(*most) {
-		return false
+	c.next[value] = at
+	if at == len(all) {
+		return candidate{}, false
 	}
-	if spread.MinValues == nil || c.counts[value] == 0 {
-		return true
-	}
-	// Seats are kept for values that nobody has a seat on yet.
-	wanted := min(int(*spread.MinValues), len(c.counts)) - c.distinct()
-	return c.seats.number-len(c.taken)-1 >= wanted
+	return all[at], true
 }
 
-func (c *contest) least() int { return slices.Min(slices.Collect(maps.Values(c.counts))) }
+// allowed says whether the spread lets one more in where so many have a seat already.
+func (c *contest) allowed() func(count int) bool {
+	spread := c.plan.seats.spread
+	if spread == nil {
+		return func(int) bool { return true }
+	}
+	least, wanted := c.least(), 0
+	if spread.MinValues != nil { // seats are kept for values that nobody has a seat on yet
+		wanted = min(int(*spread.MinValues), len(c.counts)) - c.distinct()
+	}
+	left := c.plan.seats.number - len(c.taken) - 1
+	return func(count int) bool {
+		if most := spread.MaxSkew; most != nil && count+1-least > int(*most) {
+			return false
+		}
+		return spread.MinValues == nil || count == 0 || left >= wanted
+	}
+}
+
+func (c *contest) least() int {
+	least := math.MaxInt
+	for _, count := range c.counts {
+		least = min(least, count)
+	}
+	return least
+}
+
+func (c *contest) most() (most int) {
+	for _, count := range c.counts {
+		most = max(most, count)
+	}
+	return most
+}
 
 // distinct is on how many values there is somebody with a seat.
 func (c *contest) distinct() (values int) {
@@ -157,7 +164,7 @@ func (c *contest) drop() {
 // droppable says whether the spread is not worse without the runner than without another: it is of the most frequent
 // value where there is a maxSkew, and not the last of its value where there are not more than minValues.
 func (c *contest) droppable(r *runner) bool {
-	spread, most := c.seats.spread, slices.Max(slices.Collect(maps.Values(c.counts)))
+	spread, most := c.plan.seats.spread, c.most()
 	switch {
 	case spread == nil:
 		return true
@@ -175,12 +182,12 @@ func (c *contest) keep(a, b *runner) int {
 		}
 		return 1
 	}
-	return c.compare(a, b)
+	return compare(a.candidate, b.candidate)
 }
 
 // replace gives the seats of those who are away for too long to others who are there, and says when to look again.
 func (c *contest) replace(now time.Time) (again time.Time) {
-	after := c.seats.whenUnreachable
+	after := c.plan.seats.whenUnreachable
 	if after == 0 {
 		return time.Time{}
 	}
@@ -198,7 +205,6 @@ func (c *contest) replace(now time.Time) (again time.Time) {
 	if len(late) == 0 {
 		return again
 	}
-	c.sort()
 	slices.SortFunc(late, func(a, b *runner) int {
 		return cmp.Or(a.Lost.Compare(b.Lost), strings.Compare(string(a.Name), string(b.Name)))
 	})
@@ -206,54 +212,12 @@ func (c *contest) replace(now time.Time) (again time.Time) {
 		c.counts[r.value]--
 		at := slices.Index(c.taken, r)
 		c.taken = slices.Delete(c.taken, at, at+1)
-		if !c.seat(func(other *runner) bool { return other.Lost.IsZero() }) {
+		if !c.seat(func(other candidate) bool { return other.Lost.IsZero() }) {
 			c.taken = append(c.taken, r)
 			c.counts[r.value]++
 		}
 	}
 	return again
-}
-
-// compare orders runners, the best first: connected, not avoided, with the greatest score, by lot.
-func (c *contest) compare(a, b *runner) int {
-	one, other := c.rankOf(a), c.rankOf(b)
-	if one.lost != other.lost {
-		if other.lost {
-			return -1
-		}
-		return 1
-	}
-	return cmp.Or(cmp.Compare(one.avoided, other.avoided), cmp.Compare(other.score, one.score),
-		cmp.Compare(one.lot, other.lot), strings.Compare(string(a.Name), string(b.Name)))
-}
-
-func (c *contest) rankOf(r *runner) *rank {
-	if r.rank == nil {
-		r.rank = c.Plan.rank(r.Cluster)
-	}
-	return r.rank
-}
-
-func (p *Plan) rank(c *Cluster) *rank {
-	lot := fnv.New64a()
-	lot.Write([]byte(p.lot + string(c.Name)))
-	r := &rank{lost: !c.Lost.IsZero(), avoided: p.avoided(c), lot: lot.Sum64()}
-	for i := range p.seats.scores {
-		points, _ := p.seats.scores[i].points(c)
-		r.score += points * p.seats.scores[i].weight
-	}
-	return r
-}
-
-// points are what a score gives the cluster before they are weighted. Where it errs there are none.
-func (s *score) points(c *Cluster) (int64, error) {
-	switch {
-	case s.expression != nil:
-		return s.expression.points(c)
-	case s.selector.Matches(labels.Set(c.Labels)):
-		return 100, nil
-	}
-	return 0, nil
 }
 
 // shortfall says what is missing.
@@ -267,18 +231,14 @@ func (c *contest) shortfall() Shortfall {
 		}
 		short.Message += fmt.Sprintf(format, args...)
 	}
-	waiting := 0
-	for _, free := range c.free {
-		waiting += len(free)
-	}
-	switch missing := c.seats.number - len(c.taken); {
-	case missing > 0 && waiting == 0:
-		say(v1alpha1.ReasonTooFewClusters, "%d of %d clusters: no other cluster meets the spec", len(c.taken), c.seats.number)
+	switch missing := c.plan.seats.number - len(c.taken); {
+	case missing > 0 && c.waiting == 0:
+		say(v1alpha1.ReasonTooFewClusters, "%d of %d clusters: no other cluster meets the spec", len(c.taken), c.plan.seats.number)
 	case missing > 0:
 		say(v1alpha1.ReasonTooFewClusters, "%d of %d clusters: %d more meet the spec, and spread keeps them out (%s)",
-			len(c.taken), c.seats.number, waiting, c.lie())
+			len(c.taken), c.plan.seats.number, c.waiting, c.lie())
 	}
-	spread := c.seats.spread
+	spread := c.plan.seats.spread
 	if spread == nil {
 		return short
 	}
@@ -286,7 +246,7 @@ func (c *contest) shortfall() Shortfall {
 		say(v1alpha1.ReasonNotSpread, "they lie on %d values of %s and not on %d (%s); a cluster that was chosen stays", c.distinct(), spread.Label, *least, c.lie())
 	}
 	if most := spread.MaxSkew; most != nil && len(c.counts) > 0 {
-		if skew := slices.Max(slices.Collect(maps.Values(c.counts))) - c.least(); skew > int(*most) {
+		if skew := c.most() - c.least(); skew > int(*most) {
 			say(v1alpha1.ReasonNotSpread, "they are skewed by %d over %s, and maxSkew is %d (%s); a cluster that was chosen stays", skew, spread.Label, *most, c.lie())
 		}
 	}
@@ -304,5 +264,5 @@ func (c *contest) lie() string {
 		}
 		parts = append(parts, fmt.Sprintf("%s %d", value, c.counts[value]))
 	}
-	return c.seats.spread.Label + ": " + strings.Join(parts, ", ")
+	return c.plan.seats.spread.Label + ": " + strings.Join(parts, ", ")
 }

@@ -70,7 +70,7 @@ func TestSeats(t *testing.T) {
 		t.Run(tc.story, func(t *testing.T) {
 			plan, before := compiled(t, tc.spec), Before{}
 			for _, step := range tc.steps {
-				decision := plan.Decide(step.fleet, before, noon)
+				decision := plan.Decide(of(step.fleet...), before, noon)
 				if got := decision.String(); got != step.want {
 					t.Fatalf("%s: got %q, want %q", step.reason, got, step.want)
 				}
@@ -97,7 +97,7 @@ func TestFewerSeats(t *testing.T) {
 		{"where it has to be", 1, &v1alpha1.Spread{Label: "region", MinValues: number(2)}, "b {NotSpread: they lie on 1 values of region and not on 2 (region: eu 1, us 0); a cluster that was chosen stays}"},
 	} {
 		plan := compiled(t, v1alpha1.PlacementSpec{NumberOfClusters: &tc.seats, Spread: tc.spread, Scores: scores})
-		if got := plan.Decide(all, before, noon).String(); got != tc.want {
+		if got := plan.Decide(of(all...), before, noon).String(); got != tc.want {
 			t.Errorf("%s: got %q, want %q", tc.reason, got, tc.want)
 		}
 	}
@@ -117,7 +117,7 @@ func TestLotsDiffer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range plan.Decide(fleet, Before{}, noon).Clusters() {
+		for _, name := range plan.Decide(of(fleet...), Before{}, noon).Clusters() {
 			chosen[name]++
 		}
 	}

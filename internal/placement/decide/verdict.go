@@ -35,10 +35,10 @@ type verdict struct {
 }
 
 // judge says what the spec says of a cluster by itself. Of several things that it does not meet the first in this order
-// counts: what people say of it, what its agent says, what is not known.
+// counts: what people say of it, what its agent says, what is not known. None at all is one that is gone.
 func (p *Plan) judge(c *Cluster) verdict {
 	switch {
-	case c.Standing == Leaving:
+	case c == nil || c.Standing == Leaving:
 		return verdict{why: isLeaving}
 	case c.Standing == Outside:
 		return verdict{why: isOutside}
