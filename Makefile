@@ -2,13 +2,14 @@
 
 KUBE_VERSION := v1.36.3
 KUBE_MODULE  := kube/v1.36
+KUBE_BEFORE  := v1.35.4
 VERSION      := $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
 BIN          := $(CURDIR)/build/bin
 
 export CGO_ENABLED ?= 0
 GO_BUILD   := go build -trimpath
 LDFLAGS    := -s -w -X umbel.dev/umbel/internal/version.Version=$(VERSION)
-KUBE_FLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(KUBE_VERSION) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/component-base/version.gitTreeState=clean
+kube_flags  = -s -w -X k8s.io/component-base/version.gitVersion=$(1) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(1))) -X k8s.io/component-base/version.gitTreeState=clean
 
 .PHONY: help
 help: ## list the targets
@@ -44,7 +45,16 @@ kube: $(BIN)/umbel-kube $(BIN)/umbel-coredns $(BIN)/umbel-pause ## umbel-kube, C
 $(BIN)/umbel-kube: $(filter-out $(KUBE_MODULE)/pause/%,$(KUBE_SOURCES))
 	@mkdir -p $(BIN)
 	@echo "building umbel-kube (etcd and Kubernetes $(KUBE_VERSION)); the first time this takes several minutes"
-	@cd $(KUBE_MODULE) && $(GO_BUILD) -ldflags '$(KUBE_FLAGS)' -o $@ .
+	@cd $(KUBE_MODULE) && $(GO_BUILD) -ldflags '$(call kube_flags,$(KUBE_VERSION))' -o $@ .
+
+# The Kubernetes of the minor before, for clusters that are to be upgraded: the same program, with libraries that are the same where they can be.
+.PHONY: kube-before
+kube-before: $(BIN)/umbel-kube-1.35 ## the Kubernetes of the minor before, which clusters of `umbel cluster` may run as well
+
+$(BIN)/umbel-kube-1.35: $(wildcard kube/v1.35/*)
+	@mkdir -p $(BIN)
+	@echo "building umbel-kube-1.35 (etcd and Kubernetes $(KUBE_BEFORE)); the first time this takes several minutes"
+	@cd kube/v1.35 && $(GO_BUILD) -ldflags '$(call kube_flags,$(KUBE_BEFORE))' -o $@ .
 
 # CoreDNS is a module of its own as well: it wants other versions of Kubernetes' libraries.
 $(BIN)/umbel-coredns: $(wildcard kube/dns/*)
@@ -145,7 +155,7 @@ simulate: ## play SCHEDULES random schedules of rollouts, and check every step; 
 	ROLLOUT_SCHEDULES=$(SCHEDULES) go test -count 1 -timeout 30m -run '^TestSimulation' -v ./internal/rollout
 
 .PHONY: e2e
-e2e: deps build dex sops capd helm ## the main job and the laws, on real clusters and bad lines
+e2e: deps build kube-before dex sops capd helm ## the main job and the laws, on real clusters and bad lines
 	go test -tags e2e -count 1 -timeout 45m -p 1 ./test/e2e/ ./test/net/...
 
 .PHONY: bench

@@ -30,7 +30,7 @@ func newServeCmd(f *client.Factory) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			version, err := clusters.Version(cmd.Context())
+			versions, err := clusters.Versions(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -42,7 +42,7 @@ func newServeCmd(f *client.Factory) *cobra.Command {
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
 			m, err := hosted.NewManager(hosted.Needs{
-				Config: config, Health: health, Host: clusters, Version: version, Now: time.Now,
+				Config: config, Health: health, Host: clusters, Versions: versions, Now: time.Now,
 				Log: log,
 			})
 			if err != nil {

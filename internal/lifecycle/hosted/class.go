@@ -23,14 +23,14 @@ var classManifest string
 
 // class keeps the ClusterClass local, and the templates that it is made of, in the hub's namespace.
 type class struct {
-	client  client.Client
-	version string
-	log     *slog.Logger
+	client   client.Client
+	versions []string
+	log      *slog.Logger
 }
 
 // Start applies the class. While Cluster API's webhooks do not serve, it is refused: it is tried again until that has worked.
 func (c *class) Start(ctx context.Context) error {
-	objects, err := classObjects(c.version)
+	objects, err := classObjects(c.versions)
 	if err != nil {
 		return err
 	}
@@ -63,9 +63,9 @@ func (c *class) apply(ctx context.Context, objects []*unstructured.Unstructured)
 	return nil
 }
 
-// classObjects returns the class of a version of Kubernetes, after the templates that it names.
-func classObjects(version string) ([]*unstructured.Unstructured, error) {
-	text := strings.ReplaceAll(classManifest, "${VERSION}", version)
+// classObjects returns the class of these versions of Kubernetes, after the templates that it names.
+func classObjects(versions []string) ([]*unstructured.Unstructured, error) {
+	text := strings.ReplaceAll(classManifest, "${VERSIONS}", strings.Join(versions, ", "))
 	var objects []*unstructured.Unstructured
 	for decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader([]byte(text)), 4096); ; {
 		o := &unstructured.Unstructured{}

@@ -96,6 +96,7 @@ func (c *computer) RaisePlane(_ context.Context, h local.Hosted) (local.Plane, e
 		return local.Plane{}, c.broken
 	}
 	c.raises++
+	c.plane.Version = h.Version
 	return c.plane, nil
 }
 
@@ -164,7 +165,7 @@ func newWorld(t *testing.T) *world {
 	installKinds(t, c)
 	plane, version := runPlane(t)
 	w := &world{T: t, Client: c, version: version, host: &computer{plane: plane, placed: map[string]string{"taken": "other/taken"}}}
-	m, err := NewManager(Needs{Config: config, Health: "0", Host: w.host, Version: version, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	m, err := NewManager(Needs{Config: config, Health: "0", Host: w.host, Versions: []string{version}, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

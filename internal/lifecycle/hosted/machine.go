@@ -27,9 +27,9 @@ type machines interface {
 // machineController keeps LocalMachines running.
 type machineController struct {
 	frame
-	host    machines
-	version string
-	raised  *raised
+	host     machines
+	versions []string
+	raised   *raised
 }
 
 func (c *machineController) setup(m ctrl.Manager) error {
@@ -72,10 +72,11 @@ func (c *machineController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 
 // run has the machine run, and says by what it is known.
 func (c *machineController) run(ctx context.Context, object *infra.LocalMachine, f family) (metav1.Condition, error) {
-	if err := checkVersion(field[string](f.machine, "spec", "version"), c.version); err != nil {
+	h := f.hosted(object.Namespace)
+	h.Version = field[string](f.machine, "spec", "version")
+	if err := checkVersion(h.Version, c.versions); err != nil {
 		return metav1.Condition{}, err
 	}
-	h := f.hosted(object.Namespace)
 	m, err := c.host.Machine(h, object.Name)
 	if _, missing := errors.AsType[*local.NotFoundError](err); err != nil && !missing {
 		return metav1.Condition{}, err

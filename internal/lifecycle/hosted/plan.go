@@ -3,9 +3,12 @@ package hosted
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/version"
 
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/internal/lifecycle/local"
@@ -74,9 +77,28 @@ func needData(f family) string {
 }
 
 // checkVersion refuses a version of Kubernetes that this computer does not have.
-func checkVersion(wanted, has string) error {
-	if wanted != "" && wanted != has {
-		return &refusal{fmt.Sprintf("Kubernetes %s cannot be had on this machine, which has %s: set the Cluster's version to that", wanted, has)}
+func checkVersion(wanted string, has []string) error {
+	if wanted != "" && !slices.Contains(has, wanted) {
+		return &refusal{fmt.Sprintf("Kubernetes %s cannot be had on this machine, which has %s: set the Cluster's version to one of these", wanted, strings.Join(has, ", "))}
+	}
+	return nil
+}
+
+// checkStep refuses what a control plane's data does not survive: a step back, or one over a minor. What ran is empty for nothing.
+func checkStep(ran, wanted string) error {
+	from, err := version.ParseGeneric(ran)
+	if err != nil {
+		return nil // nothing is kept that another version wrote
+	}
+	to, err := version.ParseGeneric(wanted)
+	if err != nil {
+		return &refusal{fmt.Sprintf("the version %q is none of Kubernetes: %v", wanted, err)}
+	}
+	switch {
+	case to.Major() != from.Major() || to.Minor() < from.Minor():
+		return &refusal{fmt.Sprintf("the control plane has run Kubernetes %s, and cannot go back to %s: its data may be of kinds that the older one does not know; set the Cluster's version to %s", ran, wanted, ran)}
+	case to.Minor() > from.Minor()+1:
+		return &refusal{fmt.Sprintf("from Kubernetes %s to %s is more than one minor: set the Cluster's version to one of 1.%d first", ran, wanted, from.Minor()+1)}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package hosted
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 type planes interface {
 	// Plane returns the control plane of a cluster that has its place, whether it runs or not.
 	Plane(h local.Hosted) (local.Plane, error)
-	// RaisePlane brings it up, whatever is left of it, and returns when its API serves.
+	// RaisePlane brings it up, whatever is left of it, and returns when its API serves the version that h names.
 	RaisePlane(ctx context.Context, h local.Hosted) (local.Plane, error)
 	// EndPlane ends it. It is no error when there is none.
 	EndPlane(ctx context.Context, h local.Hosted) error
@@ -35,9 +36,9 @@ const raiseTime, lookTime = 2 * time.Minute, 5 * time.Second
 // planeController keeps HostedControlPlanes serving.
 type planeController struct {
 	frame
-	host    planes
-	version string
-	raised  *raised
+	host     planes
+	versions []string
+	raised   *raised
 }
 
 func (c *planeController) setup(m ctrl.Manager) error {
@@ -100,15 +101,19 @@ func (c *planeController) placed(ctx context.Context, namespace string, f family
 
 // serve has the control plane run, and hands Cluster API what it needs of it.
 func (c *planeController) serve(ctx context.Context, object *infra.HostedControlPlane, f family) (metav1.Condition, time.Duration, error) {
-	if err := checkVersion(object.Spec.Version, c.version); err != nil {
+	if err := checkVersion(object.Spec.Version, c.versions); err != nil {
 		return metav1.Condition{}, 0, err
 	}
 	h := f.hosted(object.Namespace)
+	h.Version = object.Spec.Version
 	plane, err := c.host.Plane(h)
 	if err != nil {
 		return metav1.Condition{}, 0, err
 	}
-	if !c.raised.is(object.UID, plane.PID) {
+	if err := checkStep(cmp.Or(plane.Version, object.Status.Version), h.Version); err != nil {
+		return metav1.Condition{}, 0, err
+	}
+	if plane.Version != h.Version || !c.raised.is(object.UID, plane.PID) {
 		raising, cancel := context.WithTimeout(ctx, raiseTime)
 		defer cancel()
 		if plane, err = c.host.RaisePlane(raising, h); err != nil {

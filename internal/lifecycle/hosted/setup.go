@@ -49,10 +49,10 @@ type Needs struct {
 	// Health is the address on which it is served whether the process is at work.
 	Health string
 	Host   Host
-	// Version is the Kubernetes that Host has.
-	Version string
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Versions are the Kubernetes that Host has, from the older to the newer.
+	Versions []string
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // NewScheme knows the kinds that the provider works with.
@@ -83,10 +83,10 @@ func NewManager(needs Needs) (ctrl.Manager, error) {
 	frame := frame{client: m.GetClient(), now: needs.Now}
 	err = errors.Join(
 		(&clusterController{frame: frame, host: needs.Host}).setup(m),
-		(&planeController{frame: frame, host: needs.Host, version: needs.Version, raised: newRaised()}).setup(m),
+		(&planeController{frame: frame, host: needs.Host, versions: needs.Versions, raised: newRaised()}).setup(m),
 		(&bootstrapController{frame: frame}).setup(m),
-		(&machineController{frame: frame, host: needs.Host, version: needs.Version, raised: newRaised()}).setup(m),
-		m.Add(&class{client: m.GetClient(), version: needs.Version, log: needs.Log}),
+		(&machineController{frame: frame, host: needs.Host, versions: needs.Versions, raised: newRaised()}).setup(m),
+		m.Add(&class{client: m.GetClient(), versions: needs.Versions, log: needs.Log}),
 	)
 	return m, err
 }

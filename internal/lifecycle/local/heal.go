@@ -47,6 +47,7 @@ type healing struct {
 	local    *Local
 	record   record
 	dir      string
+	version  string // of Kubernetes; empty for the hub's own
 	progress Progress
 
 	main   *raising
@@ -100,7 +101,7 @@ func (h *healing) step(name string, f func() error) error {
 // raiseMain starts the machine with the control plane unless it runs.
 func (h *healing) raiseMain(ctx context.Context) error {
 	place := h.record.place(h.dir, 0)
-	h.main = &raising{local: h.local, place: place, main: place}
+	h.main = &raising{local: h.local, place: place, main: place, version: h.version}
 	if err := h.main.ensure(ctx); err != nil {
 		return err
 	}

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
-	"os/exec"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +28,8 @@ type Hosted struct {
 	Owner string
 	// Ranges are the addresses that are asked for. They are looked at when the place is claimed, and at no other time.
 	Ranges Ranges
+	// Version of Kubernetes that what is raised is to run, one of Versions; empty for the hub's own.
+	Version string
 }
 
 // OwnedError says that a cluster is somebody else's.
@@ -89,6 +90,8 @@ type Plane struct {
 	PID int
 	// Address is where the API is served.
 	Address netip.AddrPort
+	// Version is which Kubernetes its machine was started with last, empty when that is not known.
+	Version string
 	// ControlPlane is what it is made of.
 	ControlPlane *controlplane.ControlPlane
 }
@@ -116,11 +119,16 @@ func (l *Local) planeOf(r record) (Plane, error) {
 	if err != nil {
 		return Plane{}, err
 	}
+	spec, err := machine.Load(main.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Plane{}, err
+	}
 	pid, err := machine.PID(main.dir)
-	return Plane{PID: pid, Address: netip.AddrPortFrom(main.address(), uint16(standardPorts.API)), ControlPlane: plane}, err
+	return Plane{PID: pid, Address: netip.AddrPortFrom(main.address(), uint16(standardPorts.API)), Version: spec.Version, ControlPlane: plane}, err
 }
 
-// RaisePlane brings the control plane up, whatever is left of it, and returns when its API serves. The cluster must have its place.
+// RaisePlane brings the control plane up, whatever is left of it, and returns when its API serves. One that runs another version of
+// Kubernetes starts anew, and keeps its data. The cluster must have its place.
 func (l *Local) RaisePlane(ctx context.Context, h Hosted) (Plane, error) {
 	unlock, err := l.lockCluster(h.Name)
 	if err != nil {
@@ -131,11 +139,11 @@ func (l *Local) RaisePlane(ctx context.Context, h Hosted) (Plane, error) {
 	if err != nil {
 		return Plane{}, err
 	}
-	raise := &healing{local: l, record: r, dir: l.dir(r.Name), progress: func(string) func(error) { return func(error) {} }}
+	raise := &healing{local: l, record: r, dir: l.dir(r.Name), version: h.Version, progress: func(string) func(error) { return func(error) {} }}
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{StepMachine, raise.raiseMain}, {StepAPI, raise.waitForAPI}, {StepDNS, raise.installDNS}} {
+	}{{StepMachine, raise.renew}, {StepMachine, raise.raiseMain}, {StepAPI, raise.waitForAPI}, {StepDNS, raise.installDNS}} {
 		if err := raise.step(step.name, func() error { return step.do(ctx) }); err != nil {
 			return Plane{}, err
 		}
@@ -158,15 +166,6 @@ func (l *Local) EndPlane(ctx context.Context, h Hosted) error {
 		return ignoreNotFound(err)
 	}
 	return r.place(l.dir(r.Name), 0).end(ctx, unix.SIGKILL)
-}
-
-// Version returns which Kubernetes the clusters of this computer are.
-func (l *Local) Version(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, l.needs.Binaries.Kube, "version").Output()
-	if err != nil {
-		return "", fmt.Errorf("asking %s which Kubernetes it is: %w", l.needs.Binaries.Kube, err)
-	}
-	return strings.TrimSpace(string(out)), nil
 }
 
 // ProviderID is by what the Node of a machine is known.
@@ -200,7 +199,7 @@ func (l *Local) RaiseMachine(ctx context.Context, h Hosted, node string) (Machin
 	if err != nil {
 		return Machine{}, err
 	}
-	raise := &raising{local: l, place: p, main: r.place(l.dir(r.Name), 0)}
+	raise := &raising{local: l, place: p, main: r.place(l.dir(r.Name), 0), version: h.Version}
 	if err := raise.register(ctx, client); err != nil {
 		return Machine{}, err
 	}

@@ -52,7 +52,8 @@ func BinariesIn(dir string) Binaries {
 
 // Local makes, heals, lists and deletes the local clusters of one data folder. It is safe for concurrent use.
 type Local struct {
-	needs Needs
+	needs  Needs
+	builds builds
 }
 
 // New returns the Local of needs.Home, which need not exist yet. It checks that the binaries are there.

@@ -22,6 +22,8 @@ type raising struct {
 	local *Local
 	place place
 	main  place // with the control plane; place itself, or another
+	// version of Kubernetes; empty for the hub's own.
+	version string
 
 	spec     machine.Spec
 	launched time.Time // zero if the machine ran already
@@ -68,7 +70,13 @@ func (m *raising) launch(ctx context.Context) error {
 			return err
 		}
 	}
-	m.spec = m.place.spec(m.main, m.local.needs.Binaries, host)
+	binaries := m.local.needs.Binaries
+	var err error
+	if binaries.Kube, err = m.local.kube(ctx, m.version); err != nil {
+		return err
+	}
+	m.spec = m.place.spec(m.main, binaries, host)
+	m.spec.Version = m.version
 	if err := m.spec.Prepare(); err != nil {
 		return err
 	}

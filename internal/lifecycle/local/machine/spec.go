@@ -23,8 +23,10 @@ type Spec struct {
 	// Dir is the machine's folder, absolute and free of symbolic links.
 	Dir string `json:"dir"`
 	// Umbel and Kube are the paths of the umbel and umbel-kube binaries.
-	Umbel       string             `json:"umbel"`
-	Kube        string             `json:"kube"`
+	Umbel string `json:"umbel"`
+	Kube  string `json:"kube"`
+	// Version of Kubernetes that Kube is; empty where nobody asked for one.
+	Version     string             `json:"version,omitempty"`
 	Address     netip.Addr         `json:"address"`
 	Ports       controlplane.Ports `json:"ports"`
 	ServiceCIDR netip.Prefix       `json:"serviceCIDR"`

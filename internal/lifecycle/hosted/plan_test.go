@@ -1,0 +1,39 @@
+package hosted
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCheckStep(t *testing.T) {
+	for _, c := range []struct{ reason, ran, wanted, want string }{
+		{"nothing ran", "", "v1.36.3", ""},
+		{"the same", "v1.36.3", "v1.36.3", ""},
+		{"a newer patch", "v1.36.1", "v1.36.3", ""},
+		{"an older patch", "v1.36.3", "v1.36.1", ""},
+		{"one minor", "v1.35.4", "v1.36.3", ""},
+		{"over a minor", "v1.34.9", "v1.36.3", "more than one minor: set the Cluster's version to one of 1.35 first"},
+		{"back", "v1.36.3", "v1.35.4", "cannot go back to v1.35.4"},
+		{"another major", "v1.36.3", "v2.0.0", "cannot go back"},
+		{"none of Kubernetes", "v1.36.3", "newest", `"newest" is none of Kubernetes`},
+	} {
+		err := checkStep(c.ran, c.wanted)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.reason, err, c.want)
+		}
+		if err != nil && !refused(err) {
+			t.Errorf("%s: nobody would be told that it is for them to change: %v", c.reason, err)
+		}
+	}
+}
+
+func TestTheClassHasAllVersions(t *testing.T) {
+	objects, err := classObjects([]string{"v1.35.4", "v1.36.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	class := objects[len(objects)-1]
+	if has := field[[]any](class, "spec", "kubernetesVersions"); len(has) != 2 || has[0] != "v1.35.4" || has[1] != "v1.36.3" {
+		t.Errorf("it has %v", has)
+	}
+}
