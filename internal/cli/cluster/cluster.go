@@ -1,4 +1,4 @@
-// Package cluster answers: which clusters does the hub make, and how do they do? It holds `umbel cluster create`, `scale`,
+// Package cluster answers: which clusters does the hub make, and how do they do? It holds `umbel cluster create`, `scale`, `upgrade`,
 // `protect`, `delete`, `get` and `describe`.
 //
 // A cluster that the hub makes is a Cluster of Cluster API, in a namespace of the hub. What it is made of, its ClusterClass
@@ -28,11 +28,11 @@ import (
 func NewCmd(f *client.Factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cluster",
-		Short: "Make, scale and end clusters",
-		Long: "Make, scale and end clusters by the hub. They are made by providers (`umbel provider`) after a class, and become members of the fleet\n" +
+		Short: "Make, scale, upgrade and end clusters",
+		Long: "Make, scale, upgrade and end clusters by the hub. They are made by providers (`umbel provider`) after a class, and become members of the fleet\n" +
 			"by themselves. Clusters that others made are attached with `umbel join`; `umbel get clusters` lists both.",
 	}
-	cmd.AddCommand(newCreateCmd(f), newScaleCmd(f), newProtectCmd(f), newUnprotectCmd(f), newDeleteCmd(f), newGetCmd(f), newDescribeCmd(f))
+	cmd.AddCommand(newCreateCmd(f), newScaleCmd(f), newUpgradeCmd(f), newProtectCmd(f), newUnprotectCmd(f), newDeleteCmd(f), newGetCmd(f), newDescribeCmd(f))
 	return cmd
 }
 

@@ -1,0 +1,267 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/retry"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/cli/route"
+	"umbel.dev/umbel/internal/cli/span"
+)
+
+const upgradeExamples = `  # what would be done, and which deprecated APIs are in use?
+  umbel cluster upgrade dev --version 1.36 --dry-run
+
+  # the control plane, and then all pools of machines
+  umbel cluster upgrade dev --version 1.36
+
+  # the control plane now, and the pools one by one when it suits
+  umbel cluster upgrade dev --version 1.36 --control-plane-only
+  umbel cluster upgrade dev --pool workers`
+
+// askTime is how long a cluster's API may take to say which deprecated APIs are in use.
+const askTime = 20 * time.Second
+
+// upgradeOptions are the arguments of `umbel cluster upgrade`.
+type upgradeOptions struct {
+	*client.Factory
+	name            string
+	ascent          ascent
+	planeOnly       bool
+	dryRun, removed bool
+	timeout         time.Duration
+}
+
+func newUpgradeCmd(f *client.Factory) *cobra.Command {
+	o := &upgradeOptions{Factory: f}
+	cmd := &cobra.Command{
+		Use:   "upgrade NAME",
+		Short: "Bring a cluster to another version of Kubernetes",
+		Long: "Bring a cluster to another version of Kubernetes, one minor at a time: the control plane, and then its pools of machines.\n\n" +
+			"Deprecated APIs that are in use are listed before anything is changed; while some are that the new version does not serve, nothing is.\n" +
+			"A machine that goes is drained first, as the PodDisruptionBudgets of its pods allow. Which versions there are, the class of the cluster\n" +
+			"says: `umbel provider list` shows those of this machine.",
+		Example:           upgradeExamples,
+		Args:              exit.Takes("NAME"),
+		ValidArgsFunction: complete(f),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.name = args[0]
+			switch {
+			case o.planeOnly:
+				o.ascent.scope = planeOnly
+			case o.ascent.pool != "":
+				o.ascent.scope = onePool
+			}
+			return f.OnHub(cmd.Context(), o.run)
+		},
+	}
+	f.AddNamespaceFlag(cmd)
+	cmd.Flags().StringVar(&o.ascent.version, "version", "", "`VERSION` of Kubernetes, such as 1.36 (default: the newest of the class that is at most one minor away)")
+	cmd.Flags().BoolVar(&o.planeOnly, "control-plane-only", false, "leave the pools of machines where they are")
+	cmd.Flags().StringVar(&o.ascent.pool, "pool", "", "`POOL` of machines to bring to the version of the control plane, and no other")
+	cmd.Flags().BoolVar(&o.removed, "despite-removed-apis", false, "also when APIs are in use that the new version does not serve")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and do nothing")
+	cmd.MarkFlagsMutuallyExclusive("control-plane-only", "pool")
+	_ = cmd.RegisterFlagCompletionFunc("pool", cobra.NoFileCompletions)    // it fails for a flag that does not exist only
+	_ = cmd.RegisterFlagCompletionFunc("version", cobra.NoFileCompletions) // likewise
+	o.timeout = 15 * time.Minute
+	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` to wait for the new version")
+	return cmd
+}
+
+func (o *upgradeOptions) run(ctx context.Context, hub *client.Hub) error {
+	key := kube.ObjectKey{Namespace: o.Namespace, Name: o.name}
+	c, _, err := o.plan(ctx, hub, key)
+	if err != nil {
+		return err
+	}
+	if c.idle() {
+		o.Note("cluster %s has Kubernetes %s already: nothing to do", o.name, c.to)
+		return nil
+	}
+	if c.from != c.to {
+		if err := o.lookForDeprecated(ctx, hub, c.to); err != nil {
+			return err
+		}
+	}
+	if o.dryRun {
+		_, err := fmt.Fprintln(o.Out, strings.Join(c.lines(), "\n"))
+		return err
+	}
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error { // its status changes all the time
+		again, cluster, err := o.plan(ctx, hub, key)
+		if err != nil {
+			return err
+		}
+		ordered, err := again.order(cluster)
+		if err != nil {
+			return err
+		}
+		return hub.Patch(ctx, ordered, kube.MergeFromWithOptions(cluster, kube.MergeFromWithOptimisticLock{}))
+	})
+	if err != nil {
+		return fmt.Errorf("upgrading cluster %s: %w", o.name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	view := progress.On(o.Streams, o.Now)
+	defer view.Close()
+	stages := []stage{servesStage(c.to)}
+	for _, p := range c.pools {
+		stages = append(stages, poolStage(ctx, hub, key, p.name, c.to))
+	}
+	return follow(ctx, hub, view, key, stages...)
+}
+
+// plan reads what an upgrade begins from, and plans it.
+func (o *upgradeOptions) plan(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (climb, *unstructured.Unstructured, error) {
+	g, err := surveyGround(ctx, hub, key)
+	if err != nil {
+		return climb{}, nil, err
+	}
+	c, err := planUpgrade(o.ascent, g)
+	if err != nil {
+		return c, nil, fmt.Errorf("cluster %q cannot be upgraded: %s", o.name, strings.ReplaceAll(err.Error(), "\n", "; and "))
+	}
+	return c, g.cluster, nil
+}
+
+// surveyGround reads a cluster, its class and its pools.
+func surveyGround(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (g ground, err error) {
+	if g.cluster, err = find(ctx, hub, key); err != nil {
+		return g, err
+	}
+	class := &unstructured.Unstructured{}
+	class.SetGroupVersionKind(kind("ClusterClass"))
+	name := text(g.cluster, "spec", "topology", "classRef", "name")
+	if name == "" {
+		return g, nil
+	}
+	namespace := text(g.cluster, "spec", "topology", "classRef", "namespace")
+	if namespace == "" {
+		namespace = key.Namespace
+	}
+	if err := hub.Get(ctx, kube.ObjectKey{Namespace: namespace, Name: name}, class); err != nil {
+		return g, fmt.Errorf("reading the class of cluster %s: %w", key.Name, err)
+	}
+	g.class = class
+	names, _ := pools(g.cluster)
+	for _, name := range names {
+		deployment, err := poolOf(ctx, hub, key, name)
+		if err != nil {
+			return g, err
+		}
+		if deployment == nil { // it is to be made yet, of the version that the control plane has
+			continue
+		}
+		g.pools = append(g.pools, pool{name: name, version: text(deployment, "spec", "template", "spec", "version"), machines: number(deployment, "spec", "replicas")})
+	}
+	return g, nil
+}
+
+// poolOf returns the MachineDeployment of a pool, nil where there is none yet.
+func poolOf(ctx context.Context, hub kube.Reader, key kube.ObjectKey, name string) (*unstructured.Unstructured, error) {
+	all, err := list(ctx, hub, kind("MachineDeployment"), kube.InNamespace(key.Namespace),
+		kube.MatchingLabels{"cluster.x-k8s.io/cluster-name": key.Name, poolLabel: name})
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return &all[0], nil
+}
+
+// servesStage is reached when all of the control plane serves a version.
+func servesStage(wanted string) stage {
+	return stage{"control plane at " + wanted, func(c *unstructured.Unstructured) (bool, string) {
+		served := serves(c)
+		if len(served) == 1 && served[0] == wanted {
+			return true, ""
+		}
+		if reconciled := conditionOf(c, "TopologyReconciled"); reconciled.status == "False" && reconciled.message != "" {
+			return false, reconciled.message
+		}
+		return false, "it serves " + strings.Join(served, " and ")
+	}}
+}
+
+// poolStage is reached when all machines of a pool are of a version, and at work.
+func poolStage(ctx context.Context, hub kube.Reader, key kube.ObjectKey, name, wanted string) stage {
+	return stage{fmt.Sprintf("pool %s at %s", name, wanted), func(*unstructured.Unstructured) (bool, string) {
+		d, err := poolOf(ctx, hub, key, name)
+		if err != nil || d == nil {
+			return false, "it cannot be read just now"
+		}
+		if has := text(d, "spec", "template", "spec", "version"); has != wanted {
+			return false, "it waits for its turn, at " + has
+		}
+		all, current := number(d, "spec", "replicas"), number(d, "status", "upToDateReplicas")
+		there, available := number(d, "status", "replicas"), number(d, "status", "availableReplicas")
+		observed := number(d, "status", "observedGeneration") == d.GetGeneration()
+		return observed && current == all && there == all && available == all, fmt.Sprintf("%d of %d machines are new, %d are there", current, all, there)
+	}}
+}
+
+// lookForDeprecated lists which deprecated APIs are in use in the cluster, and fails when some are gone in a version.
+func (o *upgradeOptions) lookForDeprecated(ctx context.Context, hub *client.Hub, to string) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	metrics, err := o.metrics(ctx, hub)
+	if err != nil && ctx.Err() == nil && o.removed {
+		o.Note("which deprecated APIs are in use in %s is not known: %v", o.name, err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cluster %q is not upgraded, since it is not known which deprecated APIs are in use: %w; --despite-removed-apis goes on without", o.name, err)
+	}
+	var gone []string
+	all := deprecatedIn(metrics)
+	for _, d := range all {
+		o.Note("in use in %s: %s", o.name, d)
+		if d.gone(to) {
+			gone = append(gone, d.String())
+		}
+	}
+	if len(all) == 0 {
+		o.Note("no deprecated API has been in use in %s since its API server started", o.name)
+	}
+	if len(gone) > 0 && !o.removed {
+		return fmt.Errorf("cluster %q cannot be upgraded: in use are %s; move their users to what takes their place, or say --despite-removed-apis", o.name, strings.Join(gone, "; and "))
+	}
+	return nil
+}
+
+// metrics returns what the API server of the cluster counts, read through the hub.
+func (o *upgradeOptions) metrics(ctx context.Context, hub *client.Hub) (string, error) {
+	own, err := o.LoadKubeconfig()
+	if err != nil {
+		return "", err
+	}
+	door, err := route.Find(ctx, hub, hub.Config)
+	if err != nil {
+		return "", err
+	}
+	config, err := clientcmd.NewDefaultClientConfig(*door.Kubeconfig(own, v1alpha1.ClusterName(o.name)), nil).ClientConfig()
+	if err != nil {
+		return "", err
+	}
+	member, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return "", err
+	}
+	raw, err := member.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+	if err != nil {
+		return "", fmt.Errorf("reading the metrics of its API server through the hub: %w", err)
+	}
+	return string(raw), nil
+}
