@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"encoding/base64"
 	"io"
 	"log/slog"
 	"net/http"
@@ -10,37 +11,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"umbel.dev/umbel/internal/content/registrytest"
 )
 
-// guarded serves a registry to one account.
-func guarded(t *testing.T) *httptest.Server {
-	t.Helper()
-	registry, err := NewRegistry(RegistryConfig{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, password, _ := r.BasicAuth()
-		if user != "hub" || password != "secret" {
-			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
-			http.Error(w, "who are you?", http.StatusUnauthorized)
-			return
-		}
-		registry.ServeHTTP(w, r)
-	}))
-	t.Cleanup(func() {
-		server.Close()
-		if err := registry.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
-}
-
 // account writes Docker's configuration with an account of a registry.
-func account(t *testing.T, host, auth string) {
+func account(t *testing.T, host, password string) {
 	t.Helper()
 	dir := t.TempDir()
+	auth := base64.StdEncoding.EncodeToString([]byte(registrytest.Username + ":" + password))
 	config := `{"auths":{"` + host + `":{"auth":"` + auth + `"}}}`
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -48,14 +27,13 @@ func account(t *testing.T, host, auth string) {
 	t.Setenv("DOCKER_CONFIG", dir)
 }
 
-// What one replica of a hub pushed, another one has, below the path that both were given; members read it through a hub
+// What one replica of a hub pushed to a real registry, another one has, below the path that both were given; members read it through a hub
 // that has the account.
 func TestRemote(t *testing.T) {
-	server := guarded(t)
-	host := strings.TrimPrefix(server.URL, "http://")
-	account(t, host, "aHViOnNlY3JldA==") // hub:secret
+	registry := registrytest.StartPlain(t)
+	account(t, registry.Host, registrytest.Secret)
 	open := func() *Remote {
-		remote, err := OpenRemote(server.URL+"/fleet/one", slog.New(slog.DiscardHandler))
+		remote, err := OpenRemote(registry.URL+"/fleet/one", slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +51,7 @@ func TestRemote(t *testing.T) {
 	if has, err := other.Store().Has(t.Context(), "packages/shop.web", digest, int64(len(blob))); err != nil || !has {
 		t.Errorf("the other replica has it: %v, %v", has, err)
 	}
-	if got, want := other.Store().Name("umbel/agent"), host+"/fleet/one/umbel/agent"; got != want {
+	if got, want := other.Store().Name("umbel/agent"), registry.Host+"/fleet/one/umbel/agent"; got != want {
 		t.Errorf("nodes call a repository %s, want %s", got, want)
 	}
 
@@ -118,9 +96,9 @@ func TestRemote(t *testing.T) {
 
 // A wrong account is the hub's problem: whoever reads through the hub is told so, not asked who he is.
 func TestRemoteWithoutAnAccount(t *testing.T) {
-	server := guarded(t)
-	account(t, strings.TrimPrefix(server.URL, "http://"), "aHViOndyb25n") // hub:wrong
-	remote, err := OpenRemote(server.URL, slog.New(slog.DiscardHandler))
+	registry := registrytest.StartPlain(t)
+	account(t, registry.Host, "wrong")
+	remote, err := OpenRemote(registry.URL, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/content/registrytest"
 	"umbel.dev/umbel/internal/delivery/source/sourcetest"
 )
 
@@ -189,7 +190,7 @@ func TestAnArtifact(t *testing.T) {
 	h := newHub(t)
 	eu := h.cluster("eu", map[string]string{"region": "eu"})
 	h.place("prod", eu)
-	registry := sourcetest.NewRegistry(t, sourcetest.Password)
+	registry := sourcetest.NewRegistry(t, registrytest.Password)
 	push := func(value string, tags ...string) string {
 		return registry.Push("fleet/shop", []sourcetest.Layer{{
 			MediaType: "application/vnd.cncf.flux.content.v1.tar+gzip", Blob: sourcetest.Tarball(t, "", map[string]string{"deploy/a.yaml": configMap("a", value)}),

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/content/registrytest"
 	"umbel.dev/umbel/internal/delivery/source/sourcetest"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
@@ -209,7 +210,7 @@ func TestSignedArtifacts(t *testing.T) {
 	h := newHub(t)
 	eu := h.cluster("eu", nil)
 	h.place("prod", eu)
-	registry := sourcetest.NewRegistry(t, sourcetest.Open)
+	registry := sourcetest.NewRegistry(t, registrytest.Open)
 	ada, eve := sourcetest.NewCosign(t, "ecdsa"), sourcetest.NewCosign(t, "ecdsa")
 	h.keys("signers", map[string]string{"cosign.pub": ada.Public()})
 	h.secret("registry", map[string]string{"ca.crt": string(registry.CA)}, nil)

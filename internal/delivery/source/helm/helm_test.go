@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"umbel.dev/umbel/internal/content/registrytest"
 	"umbel.dev/umbel/internal/delivery/source"
 	"umbel.dev/umbel/internal/delivery/source/helm"
 	"umbel.dev/umbel/internal/delivery/source/sourcetest"
@@ -48,7 +49,7 @@ func TestConformance(t *testing.T) {
 	for name, remote := range map[string]func(*testing.T) sourcetest.Remote{
 		"http": func(t *testing.T) sourcetest.Remote { return repository{sourcetest.NewCharts(t)} },
 		"oci": func(t *testing.T) sourcetest.Remote {
-			return registry{sourcetest.NewRegistry(t, sourcetest.Password)}
+			return registry{sourcetest.NewRegistry(t, registrytest.Password)}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

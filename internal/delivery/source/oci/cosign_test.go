@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"umbel.dev/umbel/internal/content/registrytest"
 	"umbel.dev/umbel/internal/delivery/source"
 	"umbel.dev/umbel/internal/delivery/source/signature"
 	"umbel.dev/umbel/internal/delivery/source/sourcetest"
@@ -38,7 +39,7 @@ func TestWhatARealCosignSigned(t *testing.T) {
 				}
 				return raw
 			}
-			registry := sourcetest.NewRegistry(t, sourcetest.Open)
+			registry := sourcetest.NewRegistry(t, registrytest.Open)
 			digest := registry.Push("fleet/shop", []sourcetest.Layer{{MediaType: "application/yaml", Blob: []byte(signedFile), Annotations: titled("a.yaml", "")}}, "latest")
 			if digest != signedDigest {
 				t.Fatalf("the artifact has digest %s, and not that of the one that was signed", digest)

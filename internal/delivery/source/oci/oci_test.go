@@ -17,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/content/registrytest"
 	"umbel.dev/umbel/internal/delivery/source"
 	"umbel.dev/umbel/internal/delivery/source/oci"
 	"umbel.dev/umbel/internal/delivery/source/sourcetest"
@@ -45,12 +46,12 @@ func (p *published) Ref(version string) source.Ref {
 	return source.Ref{Kind: source.OCI, URL: "oci://" + p.Host + "/fleet/shop", Name: version, Secret: "team/registry"}
 }
 
-func publish(t *testing.T, login sourcetest.Login) *published {
+func publish(t *testing.T, login registrytest.Login) *published {
 	return &published{sourcetest.NewRegistry(t, login), t}
 }
 
 func TestConformance(t *testing.T) {
-	for name, login := range map[string]sourcetest.Login{"with a password": sourcetest.Password, "with tokens": sourcetest.Token} {
+	for name, login := range map[string]registrytest.Login{"with a password": registrytest.Password, "with tokens": registrytest.Token} {
 		t.Run(name, func(t *testing.T) {
 			sourcetest.Conformance(t, sourcetest.Setup{Reader: newReader, Remote: func(t *testing.T) sourcetest.Remote { return publish(t, login) }})
 		})
@@ -67,7 +68,7 @@ func titled(title string, unpack string) map[string]string {
 
 // TestLayers: what several programs make is read as they mean it, and what nobody knows is an error.
 func TestLayers(t *testing.T) {
-	p := publish(t, sourcetest.Password)
+	p := publish(t, registrytest.Password)
 	right, _ := p.Credentials()
 	link := func() []byte {
 		var packed bytes.Buffer
@@ -148,7 +149,7 @@ func TestLayers(t *testing.T) {
 // TestABrokenLayer: of a registry whose disk lost a part of a layer, or has other bytes there, nothing is kept, and what it sends
 // when it is mended is read.
 func TestABrokenLayer(t *testing.T) {
-	p := publish(t, sourcetest.Password)
+	p := publish(t, registrytest.Password)
 	right, _ := p.Credentials()
 	files := map[string]string{"a.yaml": strings.Repeat("a: b\n", 1000)}
 	blob := sourcetest.Tarball(t, "", files)
@@ -185,7 +186,7 @@ func TestABrokenLayer(t *testing.T) {
 // TestManyTags: of many tags, most of them no versions, the newest one that is allowed is found; a tag that moves is
 // followed, and a digest is not.
 func TestManyTags(t *testing.T) {
-	p := publish(t, sourcetest.Password)
+	p := publish(t, registrytest.Password)
 	right, _ := p.Credentials()
 	push := func(text, tag string) string {
 		return p.Push("fleet/shop", []sourcetest.Layer{{MediaType: fluxLayer, Blob: sourcetest.Tarball(t, "", map[string]string{"a.yaml": text})}}, tag)

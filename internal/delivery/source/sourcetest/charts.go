@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 
+	"umbel.dev/umbel/internal/content/registrytest"
 	"umbel.dev/umbel/internal/delivery/source"
 )
 
@@ -37,7 +38,7 @@ func NewHelm(t testing.TB) *Helm {
 // Run runs helm.
 func (h *Helm) Run(args ...string) {
 	h.t.Helper()
-	cmd := exec.CommandContext(h.t.Context(), program(h.t, "helm", "helm"), args...)
+	cmd := exec.CommandContext(h.t.Context(), helmBinary(h.t), args...)
 	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+h.home, "HELM_CONFIG_HOME="+h.home, "HELM_DATA_HOME="+h.home)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		h.t.Fatalf("helm %s: %v\n%s", args[0], err, out)
@@ -65,8 +66,12 @@ func (r *Registry) PushChart(path, name, version string, files map[string]string
 	r.t.Helper()
 	helm := NewHelm(r.t)
 	archive := filepath.Join(helm.Package(name, files, version), name+"-"+version+".tgz")
-	line := []string{"push", archive, "oci://" + r.Host + "/" + path, "--ca-file", r.keep("ca.crt", r.CA)}
-	if r.login != Open {
+	ca := filepath.Join(r.t.TempDir(), "ca.crt")
+	if err := os.WriteFile(ca, r.CA, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	line := []string{"push", archive, "oci://" + r.Host + "/" + path, "--ca-file", ca}
+	if r.Login != registrytest.Open {
 		line = append(line, "--username", account, "--password", Canary)
 	}
 	helm.Run(line...)
@@ -121,8 +126,10 @@ func (c *Charts) Add(name string, files map[string]string, versions []string, fl
 func (c *Charts) Stop() { c.server.Close() }
 
 // Credentials are what the repository takes, and what it does not.
-func (c *Charts) Credentials() (right, wrong source.Credentials) {
-	return source.Credentials{Username: account, Password: Canary, CA: c.CA}, source.Credentials{Username: account, Password: Canary + "x", CA: c.CA}
+func (c *Charts) Credentials() (right, wrong source.Credentials) { return accounts(c.CA) }
+
+func accounts(ca []byte) (right, wrong source.Credentials) {
+	return source.Credentials{Username: account, Password: Canary, CA: ca}, source.Credentials{Username: account, Password: Canary + "x", CA: ca}
 }
 
 // Sent are the files whose content was sent until now, in order.

@@ -8,11 +8,15 @@ import (
 	"testing"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/content/registrytest"
 	"umbel.dev/umbel/internal/delivery/source"
 )
 
 // Canary stands in what must never be told.
-const Canary = "c4n4ry-s3cr3t"
+const Canary = registrytest.Secret
+
+// account is who may sign in, with the Canary for a password.
+const account = registrytest.Username
 
 // Remote is a source of one kind, on a real server, that asks for credentials.
 type Remote interface {

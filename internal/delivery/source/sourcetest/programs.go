@@ -3,24 +3,18 @@ package sourcetest
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
-// program finds one that make builds: $UMBEL_NAME, else build/bin of the repository.
-func program(t testing.TB, name, target string) string {
+// helmBinary is helm: $UMBEL_HELM, else build/bin of the repository.
+func helmBinary(t testing.TB) string {
 	t.Helper()
-	variable := strings.ToUpper(name)
-	if !strings.HasPrefix(variable, "UMBEL") {
-		variable = "UMBEL_" + variable
-	}
-	variable = strings.ReplaceAll(variable, "-", "_")
-	path := os.Getenv(variable)
+	path := os.Getenv("UMBEL_HELM")
 	if path == "" {
-		path = filepath.Join(root(t), "build", "bin", name)
+		path = filepath.Join(root(t), "build", "bin", "helm")
 	}
 	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("no %s at %s: run `make %s`, or set %s to the program", name, path, target, variable)
+		t.Fatalf("no helm at %s: run `make helm`, or set UMBEL_HELM to the program", path)
 	}
 	return path
 }

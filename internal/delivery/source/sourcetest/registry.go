@@ -1,161 +1,38 @@
 package sourcetest
 
 import (
+	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"fmt"
-	"net"
-	"net/http"
-	"os"
-	"os/exec"
+	"encoding/json"
 	"path/filepath"
-	"sync"
+	"strings"
 	"testing"
-	"time"
 
-	"golang.org/x/crypto/bcrypt"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
+	"umbel.dev/umbel/internal/content/registrytest"
 	"umbel.dev/umbel/internal/delivery/source"
-	"umbel.dev/umbel/internal/identity"
 )
 
-// Login is how a registry is signed in to.
-type Login int
-
-// A registry is open to everybody, asks for a password, or for a token that another server gives for a password, as the large
-// public ones do.
-const (
-	Open Login = iota
-	Password
-	Token
-)
-
-// account is who may sign in, with the Canary for a password.
-const account = "ada"
-
-// startTimeout is generous: a test machine may be busy.
-const startTimeout = 60 * time.Second
-
-// Registry is the reference implementation of an OCI registry (tools/registry), a process on loopback behind HTTPS.
+// Registry is a real OCI registry, with a client that may write there.
 type Registry struct {
-	// Host of the registry, as HOST:PORT, and CA of its certificate, as PEM.
-	Host string
-	CA   []byte
+	*registrytest.Registry
 
-	t     testing.TB
-	dir   string
-	login Login
-	stop  func()
+	t testing.TB
 }
 
 // NewRegistry starts a registry. It ends with the test.
-func NewRegistry(t testing.TB, login Login) *Registry {
+func NewRegistry(t testing.TB, login registrytest.Login) *Registry {
 	t.Helper()
-	r := &Registry{t: t, dir: t.TempDir(), login: login, Host: freeAddress(t)}
-	pair := r.certificate()
-	guard := ""
-	switch login {
-	case Password:
-		hash, err := bcrypt.GenerateFromPassword([]byte(Canary), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
-		}
-		guard = fmt.Sprintf("auth: {htpasswd: {realm: registry, path: %q}}\n", r.keep("people", []byte(account+":"+string(hash)+"\n")))
-	case Token:
-		tokens := newTokens(t, pair)
-		guard = fmt.Sprintf("auth: {token: {realm: %q, service: %q, issuer: %q, jwks: %q}}\n", tokens.url, tokenService, tokenIssuer, r.keep("keys.json", tokens.keys()))
-	}
-	r.keep("config.yaml", fmt.Appendf(nil, `version: 0.1
-log: {level: warn, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: %q}}
-http: {addr: %q, tls: {certificate: %q, key: %q}}
-%s`, r.path("store"), r.Host, r.keep("tls.crt", pair.CertPEM), r.keep("tls.key", pair.KeyPEM), guard))
-	r.run()
-	return r
+	return &Registry{registrytest.Start(t, login), t}
 }
-
-func (r *Registry) certificate() identity.KeyPair {
-	r.t.Helper()
-	ca, err := identity.NewCA("a company's own", time.Hour)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	pair, err := ca.IssueServer(identity.Request{CommonName: "registry", Hosts: []string{"127.0.0.1"}, TTL: time.Hour})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.CA = ca.CertPEM()
-	return pair
-}
-
-func (r *Registry) run() {
-	r.t.Helper()
-	cmd := exec.Command(program(r.t, "umbel-registry", "registry"), "serve", r.path("config.yaml"))
-	cmd.Env = []string{"OTEL_TRACES_EXPORTER=none"} // nothing else: it takes settings from there too
-	log, err := os.Create(r.path("log"))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait() // how it ended is in its log
-		log.Close()
-	}()
-	r.stop = sync.OnceFunc(func() {
-		_ = cmd.Process.Kill() // it may have ended
-		<-ended
-	})
-	r.t.Cleanup(r.stop)
-	r.await(ended)
-}
-
-func (r *Registry) await(ended <-chan struct{}) {
-	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), startTimeout)
-	defer cancel()
-	client := r.client()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		answer, err := client.Get("https://" + r.Host + "/")
-		if err == nil {
-			answer.Body.Close()
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ended:
-			log, _ := os.ReadFile(r.path("log"))
-			r.t.Fatalf("the registry has ended:\n%s", log)
-		case <-ctx.Done():
-			r.t.Fatalf("the registry at %s does not answer: %v", r.Host, err)
-		}
-	}
-}
-
-// Stop ends the server. It may be called more than once.
-func (r *Registry) Stop() { r.stop() }
 
 // Credentials are what the registry takes, and what it does not.
-func (r *Registry) Credentials() (right, wrong source.Credentials) {
-	return source.Credentials{Username: account, Password: Canary, CA: r.CA}, source.Credentials{Username: account, Password: Canary + "x", CA: r.CA}
-}
-
-func (r *Registry) client() *http.Client {
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(r.CA)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
-	r.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
-}
+func (r *Registry) Credentials() (right, wrong source.Credentials) { return accounts(r.CA) }
 
 // repository is one of the registry, to whoever may write there.
 func (r *Registry) repository(name string) *remote.Repository {
@@ -164,31 +41,98 @@ func (r *Registry) repository(name string) *remote.Repository {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	client := &auth.Client{Client: r.client(), Cache: auth.NewCache()}
-	if r.login != Open {
+	client := &auth.Client{Client: r.Client(), Cache: auth.NewCache()}
+	if r.Login != registrytest.Open {
 		client.Credential = auth.StaticCredential(r.Host, auth.Credential{Username: account, Password: Canary})
 	}
 	to.Client = client
 	return to
 }
 
-func (r *Registry) path(name string) string { return filepath.Join(r.dir, name) }
-
-func (r *Registry) keep(name string, content []byte) string {
-	r.t.Helper()
-	if err := os.WriteFile(r.path(name), content, 0o600); err != nil {
-		r.t.Fatal(err)
-	}
-	return r.path(name)
+// Layer is one of an artifact.
+type Layer struct {
+	MediaType   string
+	Blob        []byte
+	Annotations map[string]string
 }
 
-// freeAddress returns an address of loopback that was free a moment ago.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// Push makes an artifact of layers and gives it tags. It returns its digest.
+func (r *Registry) Push(repository string, layers []Layer, tags ...string) string {
+	r.t.Helper()
+	to := r.repository(repository)
+	manifest := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+		ArtifactType: "application/vnd.example.test", Config: ocispec.DescriptorEmptyJSON, Layers: []ocispec.Descriptor{},
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	r.pushBlob(to, ocispec.DescriptorEmptyJSON, ocispec.DescriptorEmptyJSON.Data)
+	for _, layer := range layers {
+		d := described(layer.MediaType, layer.Blob)
+		d.Annotations = layer.Annotations
+		r.pushBlob(to, d, layer.Blob)
+		manifest.Layers = append(manifest.Layers, d)
+	}
+	raw, err := json.Marshal(manifest)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, tag := range tags {
+		r.pushManifest(to, raw, tag)
+	}
+	return digest.FromBytes(raw).String()
+}
+
+// PushRaw gives a tag to a manifest as it is, and keeps blobs for it.
+func (r *Registry) PushRaw(repository, tag string, manifest []byte, blobs ...[]byte) {
+	r.t.Helper()
+	to := r.repository(repository)
+	for _, blob := range blobs {
+		r.pushBlob(to, described("application/octet-stream", blob), blob)
+	}
+	r.pushManifest(to, manifest, tag)
+}
+
+// Blob is the file of a blob on the registry's disk.
+func (r *Registry) Blob(digest string) string {
+	hash := strings.TrimPrefix(digest, "sha256:")
+	return filepath.Join(r.Store(), "docker/registry/v2/blobs/sha256", hash[:2], hash, "data")
+}
+
+// Tag gives an artifact many tags, on the registry's disk: one by one they would take their time.
+func (r *Registry) Tag(repository, digest string, tags ...string) {
+	r.t.Helper()
+	links := map[string]string{}
+	for _, tag := range tags {
+		links[tag+"/current/link"] = digest
+	}
+	writeFiles(r.t, filepath.Join(r.Store(), "docker/registry/v2/repositories", repository, "_manifests/tags"), links)
+}
+
+func described(mediaType string, blob []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(blob), Size: int64(len(blob))}
+}
+
+func (r *Registry) pushBlob(to *remote.Repository, d ocispec.Descriptor, blob []byte) {
+	r.t.Helper()
+	ctx := context.WithoutCancel(r.t.Context())
+	if there, err := to.Blobs().Exists(ctx, d); err == nil && there {
+		return
+	}
+	if err := to.Blobs().Push(ctx, d, bytes.NewReader(blob)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// pushManifest gives a manifest a tag, or none if that is empty.
+func (r *Registry) pushManifest(to *remote.Repository, raw []byte, tag string) {
+	r.t.Helper()
+	ctx := context.WithoutCancel(r.t.Context())
+	d, err := described(ocispec.MediaTypeImageManifest, raw), error(nil)
+	if tag == "" {
+		err = to.Manifests().Push(ctx, d, bytes.NewReader(raw))
+	} else {
+		err = to.Manifests().PushReference(ctx, d, bytes.NewReader(raw), tag)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
 }

@@ -1,4 +1,4 @@
-package sourcetest
+package registrytest
 
 import (
 	"crypto/ed25519"
@@ -13,8 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"umbel.dev/umbel/internal/identity"
 )
 
 // Whom the registry believes, and who it is to them.
@@ -31,9 +29,9 @@ type tokens struct {
 	key ed25519.PrivateKey
 }
 
-func newTokens(t testing.TB, pair identity.KeyPair) *tokens {
+func newTokens(t testing.TB, pair pair) *tokens {
 	t.Helper()
-	certificate, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+	certificate, err := tls.X509KeyPair(pair.certPEM, pair.keyPEM)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +39,7 @@ func newTokens(t testing.TB, pair identity.KeyPair) *tokens {
 	if _, s.key, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewUnstartedServer(Locked(Basic(account, Canary))(s))
+	server := httptest.NewUnstartedServer(s)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	server.StartTLS()
@@ -58,6 +56,10 @@ func (s *tokens) keys() []byte {
 
 // ServeHTTP gives a token for what the scopes of the request name.
 func (s *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if username, password, _ := r.BasicAuth(); username != Username || password != Secret {
+		http.Error(w, "who are you?", http.StatusUnauthorized)
+		return
+	}
 	type access struct {
 		Type    string   `json:"type"`
 		Name    string   `json:"name"`
@@ -71,7 +73,7 @@ func (s *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	now := time.Now()
 	claims, err := json.Marshal(map[string]any{
-		"iss": tokenIssuer, "sub": account, "aud": r.URL.Query().Get("service"), "access": allowed,
+		"iss": tokenIssuer, "sub": Username, "aud": r.URL.Query().Get("service"), "access": allowed,
 		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Minute).Unix(),
 	})
 	if err != nil {
