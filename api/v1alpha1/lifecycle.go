@@ -15,6 +15,9 @@ const (
 	// refuses that, whoever asks.
 	ProtectedAnnotation = "umbel.dev/protected"
 
+	// OrphansLabel on a ConfigMap says that it lists what may be left, outside of the hub, of the Cluster of that name.
+	OrphansLabel = "umbel.dev/orphans-of"
+
 	// ForceDetachAnnotation on a MemberCluster that is being deleted lets it go without its agent's word.
 	ForceDetachAnnotation = "umbel.dev/force-detach"
 

@@ -156,7 +156,20 @@ func volume(v corev1.PersistentVolume) string {
 		who = "of claim " + claim.Namespace + "/" + claim.Name
 	}
 	size := v.Spec.Capacity[corev1.ResourceStorage]
-	return fmt.Sprintf("%s (%s, %s, %s)", v.Name, size.String(), who, cmp.Or(string(v.Spec.PersistentVolumeReclaimPolicy), "Delete"))
+	text := fmt.Sprintf("%s %s, %s", size.String(), who, cmp.Or(v.Spec.PersistentVolumeReclaimPolicy, corev1.PersistentVolumeReclaimRetain))
+	if v.Spec.CSI != nil {
+		text += ", " + v.Spec.CSI.VolumeHandle
+	}
+	return v.Name + " (" + text + ")"
+}
+
+// costs are what outlives the cluster where it is when nobody ends it: volumes, and load balancers.
+func (s stakes) costs() []string {
+	if s.unknown != nil {
+		return []string{"unknown: " + s.unknown.Error()}
+	}
+	return append(each(s.inside.volumes, func(v corev1.PersistentVolume) string { return "volume " + volume(v) }),
+		each(s.inside.services, func(s corev1.Service) string { return "load balancer " + balancer(s) })...)
 }
 
 // balancer tells whose it is, and where.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -12,10 +13,15 @@ import (
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/deploy"
@@ -23,6 +29,7 @@ import (
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/kube/kubetest"
 	"umbel.dev/umbel/internal/lifecycle/capi"
+	"umbel.dev/umbel/internal/lifecycle/ending"
 )
 
 func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
@@ -40,7 +47,7 @@ func newDesk(t *testing.T) *desk {
 	config := kubetest.Start(t)
 	kubetest.InstallCRDs(t, config)
 	d := &desk{T: t, kubeconfig: kubetest.Kubeconfig(t, config)}
-	hub, err := d.factory(&bytes.Buffer{}, &bytes.Buffer{}).Connect()
+	hub, err := d.factory(output.Streams{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}).Connect()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,8 +99,8 @@ func (d *desk) install(file []byte) {
 	}
 }
 
-func (d *desk) factory(out, errs *bytes.Buffer) *client.Factory {
-	f := client.New(output.Streams{In: strings.NewReader(""), Out: out, Err: errs})
+func (d *desk) factory(streams output.Streams) *client.Factory {
+	f := client.New(streams)
 	f.Kubeconfig, f.Namespace = d.kubeconfig, "default"
 	return f
 }
@@ -105,15 +112,32 @@ func (d *desk) umbel(args ...string) (out, errs string, err error) { return d.an
 func (d *desk) answering(typed string, args ...string) (string, string, error) {
 	d.Helper()
 	var out, errs bytes.Buffer
-	f := d.factory(&out, &errs)
-	f.In = strings.NewReader(typed)
-	cmd := NewCmd(f)
+	err := d.run(d.Context(), output.Streams{In: strings.NewReader(typed), Out: &out, Err: &errs}, args...)
+	return out.String(), errs.String(), err
+}
+
+func (d *desk) run(ctx context.Context, streams output.Streams, args ...string) error {
+	d.Helper()
+	cmd := NewCmd(d.factory(streams))
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(args)
-	cmd.SetOut(&out)
-	cmd.SetErr(&errs)
-	err := cmd.ExecuteContext(d.Context())
-	return out.String(), errs.String(), err
+	cmd.SetOut(streams.Out)
+	cmd.SetErr(streams.Err)
+	return cmd.ExecuteContext(ctx)
+}
+
+// ear hears what a command says, and calls then when that has a part.
+type ear struct {
+	heard, part string
+	then        func()
+}
+
+func (e *ear) Write(text []byte) (int, error) {
+	e.heard += string(text)
+	if strings.Contains(e.heard, e.part) {
+		e.then()
+	}
+	return len(text), nil
 }
 
 // create makes an object, and has it gone after the test whatever holds it.
@@ -201,5 +225,187 @@ func TestAProtectedClusterIsNotDeleted(t *testing.T) {
 	}
 	if _, _, err := d.umbel("delete", "kept", "--yes"); err != nil || d.there(kept) {
 		t.Errorf("unprotected: got %v", err)
+	}
+}
+
+// part makes an object of a cluster, that a finalizer holds.
+func (d *desk) part(o unstructured.Unstructured, owner *unstructured.Unstructured) *unstructured.Unstructured {
+	d.Helper()
+	o.SetLabels(map[string]string{"cluster.x-k8s.io/cluster-name": "lost"})
+	o.SetFinalizers([]string{"gone.example.com/provider"})
+	o.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: owner.GetAPIVersion(), Kind: owner.GetKind(), Name: owner.GetName(), UID: owner.GetUID()}})
+	return d.create(&o)
+}
+
+// TestWhatDiesIsShownAndAskedAbout before anything does.
+func TestWhatDiesIsShownAndAskedAbout(t *testing.T) {
+	d := newDesk(t)
+	cluster := d.cluster("asked", nil)
+	machine := object("Machine", "default", "asked-a", map[string]any{"spec": map[string]any{
+		"clusterName": "asked", "bootstrap": map[string]any{"dataSecretName": "x"}, "infrastructureRef": map[string]any{"apiGroup": "infrastructure.umbel.dev", "kind": "LocalMachine", "name": "asked-a"},
+	}})
+	machine.SetLabels(map[string]string{"cluster.x-k8s.io/cluster-name": "asked"})
+	d.create(&machine)
+	for _, typed := range []string{"", "no\n", "y\n"} {
+		out, errs, err := d.answering(typed, "delete", "asked")
+		if err == nil || !strings.Contains(err.Error(), "nothing was deleted: --yes answers for you") || out != "" || !d.there(cluster) {
+			t.Errorf("to an answer %q: %q, %v", typed, out, err)
+		}
+		for _, part := range []string{"default/asked ends for good", "machines        asked-a\n", "unknown: it is no member of the fleet"} {
+			if !strings.Contains(errs, part) {
+				t.Errorf("%q is not in what is shown:\n%s", part, errs)
+			}
+		}
+	}
+	if _, _, err := d.answering("yes\n", "delete", "asked"); err != nil || d.there(cluster) {
+		t.Errorf("a yes: got %v", err)
+	}
+}
+
+// TestADeletionThatCannotEnd says what blocks; it is ended by force, and what may be left is on a list before that.
+func TestADeletionThatCannotEnd(t *testing.T) {
+	d := newDesk(t)
+	cluster := object("Cluster", "default", "lost", map[string]any{"spec": map[string]any{"paused": true, "controlPlaneEndpoint": map[string]any{"host": "192.0.2.1", "port": int64(6443)}}})
+	cluster.SetFinalizers([]string{"cluster.cluster.x-k8s.io"})
+	d.create(&cluster)
+	member := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "lost", Annotations: map[string]string{v1alpha1.ManagedAnnotation: "default/lost"}}}
+	if err := d.hub.Create(t.Context(), member); err != nil {
+		t.Fatal(err)
+	}
+	machine := d.part(object("Machine", "default", "lost-a", map[string]any{"spec": map[string]any{
+		"clusterName": "lost", "bootstrap": map[string]any{"dataSecretName": "x"}, "infrastructureRef": map[string]any{"apiGroup": "infrastructure.umbel.dev", "kind": "LocalMachine", "name": "lost-a"},
+	}}), &cluster)
+	local := unstructured.Unstructured{Object: map[string]any{"apiVersion": "infrastructure.umbel.dev/v1alpha1", "kind": "LocalMachine", "spec": map[string]any{"providerID": "umbel://lost/lost-a"}}}
+	local.SetNamespace("default")
+	local.SetName("lost-a")
+	d.part(local, machine)
+	report := filepath.Join(t.TempDir(), "orphans.yaml")
+	if _, _, err := d.umbel("delete", "lost", "--force-detach", "--yes", "--orphan-report", report); err == nil || !strings.Contains(err.Error(), "is not being deleted") {
+		t.Errorf("force before order: got %v", err)
+	}
+	// Cluster API deletes what a Cluster is made of; nobody does here.
+	for _, o := range []*unstructured.Unstructured{machine, d.get("LocalMachine", "lost-a")} {
+		if err := d.hub.Delete(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const blocked = "blocked by finalizer gone.example.com/provider of LocalMachine lost-a since "
+	ctx, stop := context.WithCancel(t.Context())
+	errs := &ear{part: blocked, then: stop}
+	err := d.run(ctx, output.Streams{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: errs}, "delete", "lost", "--yes", "--timeout", "1m")
+	if err == nil || !strings.Contains(err.Error(), "--force-detach") || !errors.Is(err, context.Canceled) {
+		t.Errorf("a deletion that is blocked: got %v", err)
+	}
+	if !strings.Contains(errs.heard, blocked) || strings.Contains(errs.heard, "of Machine lost-a") || strings.Contains(errs.heard, "of Cluster lost") {
+		t.Errorf("the lowest blocks, and it alone:\n%s", errs.heard)
+	}
+
+	if _, _, err := d.umbel("delete", "lost", "--force-detach", "--orphan-report", report); err == nil || !strings.Contains(err.Error(), "nothing was let go") {
+		t.Errorf("without a yes: got %v", err)
+	}
+	if _, _, err := d.umbel("delete", "lost", "--force-detach", "--yes", "--orphan-report", filepath.Join(report, "no-folder")); err == nil || !strings.Contains(err.Error(), "nothing was let go") {
+		t.Errorf("without a report: got %v", err)
+	}
+	if !d.there(&cluster) || !d.there(machine) {
+		t.Fatal("something went without a report")
+	}
+	out, _, err := d.umbel("delete", "lost", "--force-detach", "--yes", "--orphan-report", report)
+	if err != nil || !strings.Contains(out, report) {
+		t.Fatalf("by force: %q, %v", out, err)
+	}
+	d.lists(report)
+	if d.there(&cluster) || d.there(machine) || d.there(d.get("LocalMachine", "")) {
+		t.Error("something of it is there")
+	}
+	if err := d.hub.Get(t.Context(), kube.ObjectKeyFromObject(member), member); !apierrors.IsNotFound(err) && member.DeletionTimestamp == nil {
+		t.Errorf("the fleet has it still (%v)", err)
+	}
+}
+
+// get returns an object of our provider's by which it can be read.
+func (d *desk) get(kindName, name string) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{}
+	o.SetAPIVersion("infrastructure.umbel.dev/v1alpha1")
+	o.SetKind(kindName)
+	o.SetNamespace("default")
+	o.SetName(cmp.Or(name, "lost-a"))
+	return o
+}
+
+// lists looks for what may be left of the cluster lost in all places where that is written.
+func (d *desk) lists(file string) {
+	d.Helper()
+	own, err := os.ReadFile(file)
+	if err != nil {
+		d.Fatal(err)
+	}
+	kept := &corev1.ConfigMap{}
+	if err := d.hub.Get(d.Context(), kube.ObjectKey{Namespace: "default", Name: "lost-orphans"}, kept); err != nil {
+		d.Fatal(err)
+	}
+	if kept.Data["report.yaml"] != string(own) || kept.Labels[v1alpha1.OrphansLabel] != "lost" {
+		d.Errorf("the hub's report is %v\n%s\nand the file\n%s", kept.Labels, kept.Data["report.yaml"], own)
+	}
+	var report ending.Report
+	if err := yaml.UnmarshalStrict(own, &report); err != nil {
+		d.Fatal(err)
+	}
+	var names []string
+	for _, o := range report.Orphans {
+		names = append(names, o.Kind+" "+o.Name)
+		if o.Name == "lost-a" && strings.HasPrefix(o.Kind, "LocalMachine") && o.IDs["spec.providerID"] != "umbel://lost/lost-a" {
+			d.Errorf("it is not known by its provider's name: %+v", o)
+		}
+		if strings.HasPrefix(o.Kind, "Cluster.") && o.IDs["spec.controlPlaneEndpoint.host"] != "192.0.2.1" {
+			d.Errorf("where its API was is not said: %+v", o)
+		}
+	}
+	if got, want := strings.Join(names, ", "), "Cluster.cluster.x-k8s.io lost, LocalMachine.infrastructure.umbel.dev lost-a, Machine.cluster.x-k8s.io lost-a"; got != want {
+		d.Errorf("the report has %s, want %s", got, want)
+	}
+	events := &corev1.EventList{}
+	if err := d.hub.List(d.Context(), events, kube.InNamespace("default")); err != nil {
+		d.Fatal(err)
+	}
+	told := 0
+	for _, e := range events.Items {
+		if e.Reason == "Detached" && strings.Contains(e.Message, "lost-orphans") {
+			told++
+		}
+	}
+	if told != 3 {
+		d.Errorf("%d events tell of it, want 3", told)
+	}
+}
+
+func TestTheStakes(t *testing.T) {
+	volume := corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-1"}, Spec: corev1.PersistentVolumeSpec{
+		Capacity: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("8Gi")}, ClaimRef: &corev1.ObjectReference{Namespace: "shop", Name: "db"},
+		PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain, PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{VolumeHandle: "vol-1"}},
+	}}
+	service := corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}, Status: corev1.ServiceStatus{LoadBalancer: corev1.LoadBalancerStatus{Ingress: []corev1.LoadBalancerIngress{{IP: "192.0.2.7"}}}}}
+	s := stakes{
+		machines: []unstructured.Unstructured{object("Machine", "default", "dev-a", map[string]any{})},
+		member:   &v1alpha1.MemberCluster{Status: v1alpha1.MemberClusterStatus{Packages: []v1alpha1.MemberPackage{{Package: "shop/web"}}}},
+		inside:   inside{nodes: []corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: "dev-a"}}}, volumes: []corev1.PersistentVolume{volume}, services: []corev1.Service{service}},
+	}
+	const want = `  machines        dev-a
+  packages        shop/web
+  nodes           dev-a
+  volumes         pv-1 (8Gi of claim shop/db, Retain, vol-1)
+  load balancers  shop/web at 192.0.2.7
+`
+	if diff := gocmp.Diff(want, s.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := strings.Join(s.costs(), "; "); got != "volume pv-1 (8Gi of claim shop/db, Retain, vol-1); load balancer shop/web at 192.0.2.7" {
+		t.Errorf("what may cost is %s", got)
+	}
+	s.unknown = errors.New("it is not connected")
+	if text := s.String(); !strings.Contains(text, "unknown: it is not connected") || strings.Contains(text, "none") {
+		t.Errorf("what is not known is not nothing:\n%s", text)
+	}
+	if got := strings.Join(s.costs(), "; "); got != "unknown: it is not connected" {
+		t.Errorf("what may cost is %s", got)
 	}
 }

@@ -126,6 +126,13 @@ func (s *Step) End(err error) error {
 	return err
 }
 
+// Say prints a line at once, above the steps that are under way.
+func (v *View) Say(line string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.draw(line + "\n")
+}
+
 // Run does f as a step.
 func (v *View) Run(name string, f func(*Step) error) error {
 	s := v.Start(name)
