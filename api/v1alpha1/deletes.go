@@ -20,7 +20,7 @@ func (d *MemberDeletesHeld) Describe(release string) string {
 	if d.Objects-d.Kept > d.Allowed {
 		why = append(why, fmt.Sprintf("its budget is %d", d.Allowed))
 	}
-	text := fmt.Sprintf("release %s would delete %d of %d objects", release, d.Objects, d.Holds)
+	text := fmt.Sprintf("release %s would delete %d of %s", release, d.Objects, Counted(d.Holds, "object"))
 	if len(why) > 0 {
 		text += " (" + strings.Join(why, ", ") + ")"
 	}

@@ -71,7 +71,7 @@ func TestAChart(t *testing.T) {
 	h.waitTold(eu, key, `templates/motd.yaml {"apiVersion":"v1","data":{"password":"`+sourcetest.Canary+`","size":"large","text":"hi eu","version":"1.0.0"},"kind":"ConfigMap","metadata":{"name":"web","namespace":"shops"}}`)
 	h.waitTold(us, key, `"text":"hi us"`)
 	h.waitFor("app", v1alpha1.ConditionFetched, "True Fetched", `1.0.0, the newest version that ">=1 <2" allows`)
-	h.waitFor("app", v1alpha1.ConditionRendered, "True Rendered", "chart shop 1.0.0 gives 1 objects, different by cluster.labels.region; left out: Pod try (hook test)")
+	h.waitFor("app", v1alpha1.ConditionRendered, "True Rendered", "chart shop 1.0.0 gives 1 object, different by cluster.labels.region; left out: Pod try (hook test)")
 
 	// A new version, and new values: each is a Release. A hub that starts again makes none.
 	repository.Add("shop", shopChart("1.1.0"), []string{"1.1.0"})

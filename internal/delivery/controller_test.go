@@ -33,7 +33,7 @@ func TestFromCommitToClusters(t *testing.T) {
 	h.waitTold(eu, key, `app/a.yaml {"apiVersion":"v1","data":{"value":"in eu"}`)
 	h.waitTold(us, key, `"in us"`)
 	h.waitFor("app", v1alpha1.ConditionFetched, "True Fetched", "main is at "+first[:12])
-	h.waitFor("app", v1alpha1.ConditionRendered, "True Rendered", first[:12], "gives 1 objects", "cluster.labels.region")
+	h.waitFor("app", v1alpha1.ConditionRendered, "True Rendered", first[:12], "gives 1 object", "cluster.labels.region")
 	h.waitFor("app", v1alpha1.ConditionPlaced, "True Placed", "selects 2 clusters")
 	h.waitFor("app", v1alpha1.ConditionDelivered, "False Delivering", "on 0/2; at work: "+string(eu))
 	h.obeys(eu)

@@ -27,7 +27,7 @@ func TestOnePackageAfterAnother(t *testing.T) {
 	h.waitFor("web", v1alpha1.ConditionDependencies, "False Waiting", "2 clusters wait", "package "+string(db)+" is not healthy on cluster "+string(eu))
 	h.obeys(eu)
 	h.waitTold(eu, web, `"1"`)
-	h.waitFor("web", v1alpha1.ConditionDependencies, "False Waiting", "1 clusters wait: "+string(us))
+	h.waitFor("web", v1alpha1.ConditionDependencies, "False Waiting", "1 cluster waits: "+string(us))
 	if got := h.told(us, web); got != "keep" {
 		t.Errorf("us is told %q", got)
 	}

@@ -164,7 +164,7 @@ func Dependencies(all []Dependency, waits map[v1alpha1.ClusterName]string, befor
 	}
 	slices.Sort(clusters)
 	c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonWaiting
-	c.Message = fmt.Sprintf("%d clusters wait: %s (%s: %s)", len(clusters), names(clusters), clusters[0], waits[clusters[0]])
+	c.Message = fmt.Sprintf("%s %s: %s (%s: %s)", v1alpha1.Counted(len(clusters), "cluster"), v1alpha1.Agreeing(len(clusters), "waits", "wait"), names(clusters), clusters[0], waits[clusters[0]])
 	waited := time.Duration(0)
 	if before != nil && before.Status == metav1.ConditionFalse {
 		waited = now.Sub(before.LastTransitionTime.Time)

@@ -32,7 +32,7 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 		v.commit = InlineRevision(inline)
 		v.set(metav1.Condition{
 			Type: v1alpha1.ConditionFetched, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonFetched,
-			Message: fmt.Sprintf("%d objects stand in the Package itself", len(inline.Objects)),
+			Message: v1alpha1.Counted(len(inline.Objects), "object") + " in the Package itself",
 		})
 		return nil
 	}

@@ -62,7 +62,7 @@ func TestInlineObjects(t *testing.T) {
 
 	h.waitTold(eu, key, `spec.source.inline.objects[0] {"apiVersion":"v1","data":{"value":"in eu"}`)
 	h.waitTold(us, key, `"in us"`)
-	h.waitFor("app", v1alpha1.ConditionFetched, "True Fetched", "2 objects stand in the Package itself")
+	h.waitFor("app", v1alpha1.ConditionFetched, "True Fetched", "2 objects in the Package itself")
 	h.waitFor("app", v1alpha1.ConditionRendered, "True Rendered", "inline version ", "gives 2 objects, different by cluster.labels.region")
 	h.obeys(eu)
 	h.obeys(us)

@@ -51,7 +51,7 @@ func (c *Controller) observePlacement(ctx context.Context, v *visit) error {
 	switch decisionOf(&placement) {
 	case decided:
 		placed.Status, placed.Reason = metav1.ConditionTrue, v1alpha1.ReasonPlaced
-		placed.Message = fmt.Sprintf("placement %q selects %d clusters", name, selected)
+		placed.Message = fmt.Sprintf("placement %q selects %s", name, v1alpha1.Counted(selected, "cluster"))
 		if selected == 0 {
 			placed.Reason, placed.Message = v1alpha1.ReasonNoClusters, fmt.Sprintf("placement %q selects no cluster", name)
 		}

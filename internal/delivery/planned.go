@@ -174,8 +174,8 @@ func (c *Controller) tellPlans(_ context.Context, v *visit) error {
 			revisionOf(r.Spec.Source, r.Spec.Revision), r.Name, v1alpha1.SavePlan(v.key, r.Name))
 	} else if clusters := v.seen.unplanned(v.members); len(clusters) > 0 {
 		condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonPlanRequired
-		condition.Message = fmt.Sprintf("%d clusters wait, since no plan says what the release changes there (%s): %s",
-			len(clusters), names(clusters), v1alpha1.SavePlan(v.key, v.seen.releaseFor(clusters[0]).Name))
+		condition.Message = fmt.Sprintf("%s %s, since no plan says what the release changes there (%s): %s",
+			v1alpha1.Counted(len(clusters), "cluster"), v1alpha1.Agreeing(len(clusters), "waits", "wait"), names(clusters), v1alpha1.SavePlan(v.key, v.seen.releaseFor(clusters[0]).Name))
 	}
 	v.set(condition)
 	return nil

@@ -85,7 +85,7 @@ func TestAReleaseWaitsForItsPlan(t *testing.T) {
 		t.Errorf("eu may change %q", got)
 	}
 	h.obeys(eu)
-	h.waitFor("app", v1alpha1.ConditionPlanned, "False PlanRequired", "1 clusters wait, since no plan says what the release changes there ("+string(us)+")")
+	h.waitFor("app", v1alpha1.ConditionPlanned, "False PlanRequired", "1 cluster waits, since no plan says what the release changes there ("+string(us)+")")
 	if got := h.told(us, key); got != "keep" {
 		t.Errorf("us, of which there is no plan, is told %s", got)
 	}

@@ -158,7 +158,7 @@ func renderedCondition(release *v1alpha1.ReleaseSpec, missing []Missing, files m
 		for _, variant := range release.Variants {
 			objects = max(objects, int(variant.Objects))
 		}
-		condition.Message = fmt.Sprintf("%s gives %d objects", revisionOf(release.Source, release.Revision), objects)
+		condition.Message = fmt.Sprintf("%s gives %s", revisionOf(release.Source, release.Revision), v1alpha1.Counted(objects, "object"))
 		if len(release.Variants) == 0 {
 			condition.Message = revisionOf(release.Source, release.Revision) + " waits for a cluster to be selected"
 		}

@@ -203,7 +203,7 @@ func TestAnArtifact(t *testing.T) {
 	}})
 	h.waitTold(eu, key, `deploy/a.yaml {"apiVersion":"v1","data":{"value":"one in eu"}`)
 	h.waitFor("app", v1alpha1.ConditionFetched, "True Fetched", "latest is at "+first[:19])
-	h.waitFor("app", v1alpha1.ConditionRendered, "True Rendered", "artifact "+first[:19]+" gives 1 objects")
+	h.waitFor("app", v1alpha1.ConditionRendered, "True Rendered", "artifact "+first[:19]+" gives 1 object")
 	if got := h.pkg("app").Status.Revision; got != first {
 		t.Errorf("revision %q, want %s", got, first)
 	}

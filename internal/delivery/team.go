@@ -75,13 +75,13 @@ func (t Team) Bars(pkg *v1alpha1.Package, peers []v1alpha1.Package, placement *v
 			}
 		}
 		if earlier >= *t.Packages {
-			return Bar{v1alpha1.ReasonQuotaExceeded, fmt.Sprintf("namespace %s may have %d packages (%s), and %d were made before this one: delete one, or ask whoever runs the hub for more",
-				pkg.Namespace, *t.Packages, v1alpha1.MaxPackagesAnnotation, earlier)}
+			return Bar{v1alpha1.ReasonQuotaExceeded, fmt.Sprintf("namespace %s may have %s (%s), and %d %s made before this one: delete one, or ask whoever runs the hub for more",
+				pkg.Namespace, v1alpha1.Counted(*t.Packages, "package"), v1alpha1.MaxPackagesAnnotation, earlier, v1alpha1.Agreeing(earlier, "was", "were"))}
 		}
 	}
 	if t.Clusters != nil && decisionOf(placement) == decided && len(placement.Status.Clusters) > *t.Clusters {
-		return Bar{v1alpha1.ReasonQuotaExceeded, fmt.Sprintf("placement %q selects %d clusters, and a package of namespace %s may be on %d (%s): select fewer, or ask whoever runs the hub for more",
-			placement.Name, len(placement.Status.Clusters), pkg.Namespace, *t.Clusters, v1alpha1.MaxClustersAnnotation)}
+		return Bar{v1alpha1.ReasonQuotaExceeded, fmt.Sprintf("placement %q selects %s, and a package of namespace %s may be on %d (%s): select fewer, or ask whoever runs the hub for more",
+			placement.Name, v1alpha1.Counted(len(placement.Status.Clusters), "cluster"), pkg.Namespace, *t.Clusters, v1alpha1.MaxClustersAnnotation)}
 	}
 	return Bar{}
 }
@@ -114,8 +114,8 @@ func (t Team) tooLarge(namespace string, variants []v1alpha1.Variant) error {
 	if i < 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: it has %d objects, and a package of namespace %s may have %d (%s): make two of it, or ask whoever runs the hub for more",
-		errTooLarge, variants[i].Objects, namespace, *t.Objects, v1alpha1.MaxObjectsAnnotation)
+	return fmt.Errorf("%w: it has %s, and a package of namespace %s may have %d (%s): make two of it, or ask whoever runs the hub for more",
+		errTooLarge, v1alpha1.Counted(variants[i].Objects, "object"), namespace, *t.Objects, v1alpha1.MaxObjectsAnnotation)
 }
 
 // barredFor is how soon a Package is looked at again that was one too many: nobody tells it that another one went.

@@ -33,8 +33,8 @@ func (w Withheld) Equal(other Withheld) bool { return slices.Equal(w.clusters, o
 func (w Withheld) Clusters() []v1alpha1.ClusterName { return slices.Clone(w.clusters) }
 
 func (w Withheld) describe() string {
-	return fmt.Sprintf("the placement does not select %d of %d clusters that hold it any more, and %d may lose it at once, so none does: %s",
-		len(w.clusters), w.holds, w.allowed, names(w.clusters))
+	return fmt.Sprintf("the placement does not select %d of %s that hold it any more, and %d may lose it at once, so none does: %s",
+		len(w.clusters), v1alpha1.Counted(w.holds, "cluster"), w.allowed, names(w.clusters))
 }
 
 // MembersOf returns the clusters as far as a Package is concerned.

@@ -45,12 +45,7 @@ func moved(verb string, names []v1alpha1.ClusterName) string {
 	return fmt.Sprintf("; %s: %s", verb, few(names))
 }
 
-func count(clusters int) string {
-	if clusters == 1 {
-		return "1 cluster"
-	}
-	return fmt.Sprintf("%d clusters", clusters)
-}
+func count(clusters int) string { return v1alpha1.Counted(clusters, "cluster") }
 
 // few names the first few and counts the rest.
 func few(names []v1alpha1.ClusterName) string {

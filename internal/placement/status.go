@@ -76,7 +76,7 @@ func decided(placement *v1alpha1.Placement, plan *decide.Plan, d decide.Decision
 
 func satisfied(generation int64, plan *decide.Plan, d decide.Decision) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionSatisfied, Status: metav1.ConditionTrue, ObservedGeneration: generation,
-		Reason: v1alpha1.ReasonSatisfied, Message: fmt.Sprintf("%d of %d clusters", d.Selected(), plan.Number())}
+		Reason: v1alpha1.ReasonSatisfied, Message: fmt.Sprintf("%d of %s", d.Selected(), v1alpha1.Counted(plan.Number(), "cluster"))}
 	if d.Shortfall.Reason != "" {
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, d.Shortfall.Reason, d.Shortfall.Message
 	}

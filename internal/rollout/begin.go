@@ -170,7 +170,7 @@ func (p *pass) complete() {
 	p.status.Completed, p.status.Phase = p.stamp(), v1alpha1.RolloutCompleted
 	p.tell("Completed", "Rolled %s out to %s", p.spec.Release, many(int(p.status.Moved)))
 	if waiting > 0 {
-		p.waits(v1alpha1.ReasonFollowing, "it is complete; %d clusters that were away or joined later follow", waiting)
+		p.waits(v1alpha1.ReasonFollowing, "it is complete; %s", following(waiting))
 		p.within(time.Second)
 		return
 	}

@@ -228,11 +228,11 @@ func (p *pass) explain() {
 	}
 	done := metav1.Condition{
 		Type: v1alpha1.ConditionRolledOut, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonIncomplete,
-		Message: fmt.Sprintf("%d of %d clusters have %s: %s", p.status.Moved, p.status.Clusters, p.spec.Release, p.wait.Note),
+		Message: fmt.Sprintf("%d of %s %s %s: %s", p.status.Moved, v1alpha1.Counted(p.status.Clusters, "cluster"), v1alpha1.Agreeing(p.status.Moved, "has", "have"), p.spec.Release, p.wait.Note),
 	}
 	if p.status.Completed != nil {
 		done.Status, done.Reason = metav1.ConditionTrue, v1alpha1.ReasonComplete
-		done.Message = fmt.Sprintf("%d of %d clusters have %s", p.status.Moved, p.status.Clusters, p.spec.Release)
+		done.Message = fmt.Sprintf("%d of %s %s %s", p.status.Moved, v1alpha1.Counted(p.status.Clusters, "cluster"), v1alpha1.Agreeing(p.status.Moved, "has", "have"), p.spec.Release)
 	}
 	for _, c := range []metav1.Condition{progressing, done} {
 		c.ObservedGeneration, c.LastTransitionTime = p.status.ObservedGeneration, *p.stamp()

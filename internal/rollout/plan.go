@@ -294,11 +294,11 @@ func failures(failed []v1alpha1.RolloutFailure) []v1alpha1.ClusterName {
 }
 
 // many says how many clusters.
-func many(clusters int) string {
-	if clusters == 1 {
-		return "1 cluster"
-	}
-	return fmt.Sprintf("%d clusters", clusters)
+func many(clusters int) string { return v1alpha1.Counted(clusters, "cluster") }
+
+// following says how many clusters get the release when the rollout is complete.
+func following(clusters int) string {
+	return fmt.Sprintf("%s that %s away or joined later %s", many(clusters), v1alpha1.Agreeing(clusters, "was", "were"), v1alpha1.Agreeing(clusters, "follows", "follow"))
 }
 
 // some lists a few names, and counts the others.

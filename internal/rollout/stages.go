@@ -98,7 +98,7 @@ func (p *pass) canaries(s *v1alpha1.StageStatus, rule v1alpha1.RolloutStage) boo
 
 // atWork says which clusters of a stage move.
 func (p *pass) atWork(s *v1alpha1.StageStatus, at stand) {
-	text := fmt.Sprintf("stage %s: %d of %d clusters moved, %d of those healthy", s.Name, len(s.Moved), s.Clusters, at.available)
+	text := fmt.Sprintf("stage %s: %d of %s moved, %d of those healthy", s.Name, len(s.Moved), v1alpha1.Counted(s.Clusters, "cluster"), at.available)
 	var names []v1alpha1.ClusterName
 	for _, name := range s.Moved {
 		if m := p.moving[name]; m != nil && !m.over {
@@ -314,7 +314,7 @@ func (p *pass) follow() {
 	case waiting == 0 && len(p.moving) == 0:
 		p.waits(v1alpha1.ReasonComplete, "every cluster has %s", p.spec.Release)
 	case p.wait.Reason == "":
-		p.waits(v1alpha1.ReasonFollowing, "it is complete; %d clusters that were away or joined later follow, and %d are at work", waiting, len(p.moving))
+		p.waits(v1alpha1.ReasonFollowing, "it is complete; %s, and %d %s at work", following(waiting), len(p.moving), v1alpha1.Agreeing(len(p.moving), "is", "are"))
 	}
 }
 

@@ -378,7 +378,7 @@ func TestPutBack(t *testing.T) {
 	w.reaches("mallory")
 
 	// Nothing is written when nothing changes.
-	w.says("kept", v1alpha1.ConditionReachable, "True Reachable", "1 clusters")
+	w.says("kept", v1alpha1.ConditionReachable, "True Reachable", "1 cluster")
 	versions := func() string {
 		placement, pkg := w.made("kept") // of a Package the generation: the test writes its status
 		w.must(w.Get(t.Context(), client.ObjectKeyFromObject(role), role))

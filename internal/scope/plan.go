@@ -162,7 +162,7 @@ func Placed(placement *v1alpha1.Placement) metav1.Condition {
 		return c
 	}
 	c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonPlaced
-	c.Message = fmt.Sprintf("%d clusters are selected", len(placement.Status.Clusters))
+	c.Message = fmt.Sprintf("%s %s selected", v1alpha1.Counted(len(placement.Status.Clusters), "cluster"), v1alpha1.Agreeing(len(placement.Status.Clusters), "is", "are"))
 	if len(placement.Status.Clusters) == 0 {
 		c.Reason, c.Message = v1alpha1.ReasonNoClusters, "no cluster is selected"
 	}
@@ -178,7 +178,7 @@ func Reachable(placement *v1alpha1.Placement) metav1.Condition {
 		return c
 	}
 	c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonReachable
-	c.Message = fmt.Sprintf("the hub lets its people through to %d clusters", len(placement.Status.Clusters))
+	c.Message = "the hub lets its people through to " + v1alpha1.Counted(len(placement.Status.Clusters), "cluster")
 	return c
 }
 

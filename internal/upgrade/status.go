@@ -27,7 +27,7 @@ func (p *pass) tellUpgraded() {
 	case len(waiting) > 0:
 		tell(metav1.ConditionFalse, v1alpha1.ReasonUpgrading, fmt.Sprintf("clusters that wait for their turn: %d", len(waiting)))
 	default:
-		message := fmt.Sprintf("%d of %d clusters run %s", p.done, len(p.seen.Clusters), p.spec.Build)
+		message := fmt.Sprintf("%d of %s %s %s", p.done, v1alpha1.Counted(len(p.seen.Clusters), "cluster"), v1alpha1.Agreeing(p.done, "runs", "run"), p.spec.Build)
 		if n := len(p.at(v1alpha1.StepOffline)); n > 0 {
 			message += fmt.Sprintf("; offline, to catch up when they are back: %d", n)
 		}

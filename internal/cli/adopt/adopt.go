@@ -277,7 +277,7 @@ func (m *move) source(pkg *v1alpha1.Package, managed *origin.Managed) error {
 		inline.Objects = append(inline.Objects, object)
 	}
 	if len(inline.Objects) > most || size > bytes {
-		return fmt.Errorf("%d objects are too many to stand in a package: write them to a folder with --write, commit that, and name the repository with --git", len(managed.Manifests))
+		return fmt.Errorf("%s: that is too much to stand in a package: write them to a folder with --write, commit that, and name the repository with --git", v1alpha1.Counted(len(managed.Manifests), "object"))
 	}
 	pkg.Spec.Source.Inline = inline
 	return nil

@@ -40,7 +40,7 @@ func (o *Options) back(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
-	o.Note("%d objects of package %s on cluster %s go back to %s.\nThey stay as they are, also those that the package made.", len(held), m.book.key, o.Cluster, m.from)
+	o.Note("%s of package %s on cluster %s %s back to %s.\nWhat there is stays as it is, also what the package made.", v1alpha1.Counted(len(held), "object"), m.book.key, o.Cluster, v1alpha1.Agreeing(len(held), "goes", "go"), m.from)
 	if a.Control != "" {
 		o.Note("It is told what to do on cluster %s.", a.Control)
 	}
@@ -115,6 +115,6 @@ func (m *move) giveBack(ctx context.Context, a *adoption) error {
 			return fmt.Errorf("%w\nthe same command goes on from here", err)
 		}
 	}
-	_, err := fmt.Fprintf(m.Out, "package/%s: %d objects given back on cluster %s\n", m.book.key.Name, given, m.Cluster)
+	_, err := fmt.Fprintf(m.Out, "package/%s: %s given back on cluster %s\n", m.book.key.Name, v1alpha1.Counted(given, "object"), m.Cluster)
 	return err
 }

@@ -240,7 +240,7 @@ func (b book) applied(cluster v1alpha1.ClusterName) look {
 		case pkg.Status.ObservedGeneration != pkg.Generation || pkg.Status.Release == "" || held == nil || held.Release != pkg.Status.Release:
 			return false, "the hub is not so far: " + conditions(pkg), nil
 		case held.Phase != v1alpha1.PackageApplied:
-			return false, strings.TrimSuffix(fmt.Sprintf("the agent has applied %d of %d objects: %s", held.Applied, held.Objects, reason(held)), ": "), nil
+			return false, strings.TrimSuffix(fmt.Sprintf("the agent has applied %d of %s: %s", held.Applied, v1alpha1.Counted(held.Objects, "object"), reason(held)), ": "), nil
 		}
 		return true, "", nil
 	}

@@ -96,11 +96,12 @@ func (p *Plan) judge(managed *origin.Managed, seen []member.Seen, all exact) err
 		}
 	}
 	if len(p.Left) > 0 && !all {
-		p.Notes = append(p.Notes, fmt.Sprintf("%d objects there are not in the source, and stay as they are: %s", len(p.Left), some(p.Left)))
+		p.Notes = append(p.Notes, fmt.Sprintf("%s there %s: %s", v1alpha1.Counted(len(p.Left), "object"), v1alpha1.Agreeing(len(p.Left), "is not in the source, and stays as it is", "are not in the source, and stay as they are"), some(p.Left)))
 		p.Left = nil
 	}
 	if len(beyond) > 0 {
-		p.Notes = append(p.Notes, fmt.Sprintf("%d fields were set there and are not in the source: they stay as they are, and belong to nobody: %s", len(beyond), some(beyond)))
+		p.Notes = append(p.Notes, fmt.Sprintf("%s %s: %s", v1alpha1.Counted(len(beyond), "field"), v1alpha1.Agreeing(len(beyond),
+			"was set there and is not in the source: it stays as it is, and belongs to nobody", "were set there and are not in the source: they stay as they are, and belong to nobody"), some(beyond)))
 	}
 	slices.SortFunc(p.Differ, func(a, b Difference) int { return cmp.Compare(a.Object, b.Object) })
 	slices.Sort(p.Missing)
@@ -139,12 +140,8 @@ func (p *Plan) against() []string {
 		{len(p.Missing), "object that is not there", "objects that are not there"},
 		{len(p.Left), "object that is not in the source", "objects that are not in the source"},
 	} {
-		switch each.n {
-		case 0:
-		case 1:
-			all = append(all, "1 "+each.one)
-		default:
-			all = append(all, fmt.Sprintf("%d %s", each.n, each.many))
+		if each.n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", each.n, v1alpha1.Agreeing(each.n, each.one, each.many)))
 		}
 	}
 	if len(all) == 0 && p.Same == 0 {

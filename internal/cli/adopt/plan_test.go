@@ -65,7 +65,7 @@ func TestJudge(t *testing.T) {
 	}
 	var text strings.Builder
 	p.write(&text, output.Plain)
-	for _, line := range []string{"1 objects stay as they are", "  spec.postBuild", "  ConfigMap shop/e", "  ConfigMap shop/z", "      -  a: \"1\"", "Note: a note"} {
+	for _, line := range []string{"1 object stays as it is", "  spec.postBuild", "  ConfigMap shop/e", "  ConfigMap shop/z", "      -  a: \"1\"", "Note: a note"} {
 		if !strings.Contains(text.String(), line+"\n") {
 			t.Errorf("%q is not in:\n%s", line, text.String())
 		}

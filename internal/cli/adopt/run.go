@@ -302,7 +302,7 @@ func (m *move) takeOver(ctx context.Context, pkg *v1alpha1.Package, managed *ori
 			return fmt.Errorf("%w\nthe same command goes on from here; `umbel adopt back %s --cluster %s -n %s` goes back", err, m.book.key.Name, m.Cluster, m.book.key.Namespace)
 		}
 	}
-	_, err := fmt.Fprintf(m.Out, "package/%s: %d objects taken over on cluster %s\n", pkg.Name, len(plan.keys), m.Cluster)
+	_, err := fmt.Fprintf(m.Out, "package/%s: %s taken over on cluster %s\n", pkg.Name, v1alpha1.Counted(len(plan.keys), "object"), m.Cluster)
 	return err
 }
 

@@ -66,7 +66,7 @@ func (o *Options) writeObjects(pkg *v1alpha1.Package) error {
 // write is the plan for people.
 func (p *Plan) write(w io.Writer, palette output.Palette) {
 	fmt.Fprintf(w, "Package %s takes over from %s on cluster %s.\nIt is rendered from %s.\n\n", p.Package, p.From, p.Cluster, p.Source)
-	fmt.Fprintf(w, "%d objects stay as they are\n", p.Same)
+	fmt.Fprintf(w, "%s %s\n", v1alpha1.Counted(p.Same, "object"), v1alpha1.Agreeing(p.Same, "stays as it is", "stay as they are"))
 	list := func(title string, of []string) {
 		if len(of) == 0 {
 			return
@@ -133,6 +133,6 @@ func (o *Options) writeManifests(managed *origin.Managed) error {
 	for _, note := range managed.Notes {
 		o.Note("Note: %s", note)
 	}
-	_, err = fmt.Fprintf(o.Out, "%d manifests written to %s: commit them, and name the repository with --git\n", len(managed.Manifests), o.Write)
+	_, err = fmt.Fprintf(o.Out, "%s written to %s: commit them, and name the repository with --git\n", v1alpha1.Counted(len(managed.Manifests), "manifest"), o.Write)
 	return err
 }

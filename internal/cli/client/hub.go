@@ -149,7 +149,7 @@ func NoneMatch(selector string, of int) string {
 	if selector == "" || of == 0 {
 		return "No clusters found"
 	}
-	return fmt.Sprintf("No clusters match %s (of %d clusters)", selector, of)
+	return fmt.Sprintf("No clusters match %s (of %s)", selector, v1alpha1.Counted(of, "cluster"))
 }
 
 // newItem returns an empty cluster of the form that a list holds.

@@ -51,7 +51,7 @@ func TestDrift(t *testing.T) {
 	}
 	f.drifted(t)
 	const old = "not connected, so what is shown may be old: prod-us\n"
-	const left = "prod-us: 1 objects of package default/shop are left as they are, since their drift is only reported\n"
+	const left = "prod-us: 1 object of package default/shop is left as it is, since its drift is only reported\n"
 	for _, c := range []struct {
 		reason string
 		args   string
@@ -126,7 +126,7 @@ func TestDriftByWhom(t *testing.T) {
 		d.request(r.ago, r.who, r.cluster, r.method, r.path, r.code)
 	}
 	want := said{
-		Err: "prod-us: 1 objects of package default/shop are left as they are, since their drift is only reported\nnot connected, so what is shown may be old: prod-us\n",
+		Err: "prod-us: 1 object of package default/shop is left as it is, since its drift is only reported\nnot connected, so what is shown may be old: prod-us\n",
 		Out: "" +
 			"prod-eu   shop   Deployment.apps shop/web    spec.replicas                                           ada (autoscaler)       Fought     10s\n" +
 			"prod-us   shop   ConfigMap shop/storefront   data.greeting,metadata.labels[app.kubernetes.io/name]   grace (kubectl-edit)   Reported   3m\n" +

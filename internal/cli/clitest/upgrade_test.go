@@ -222,7 +222,7 @@ func TestUpgradeWaits(t *testing.T) {
 	lines, done = wait("upgrade agents --clusters env=dev --wait")
 	f.runs(t, "dev", &v1alpha1.MemberAgent{Build: newAgent, Image: agentImage + ":" + newAgent, Since: metav1.NewTime(f.now)})
 	f.decides(t)
-	expect(lines, "! 1/1: 1 of 1 clusters run "+newAgent)
+	expect(lines, "! 1/1: 1 of 1 cluster runs "+newAgent)
 	if err := <-done; err != nil {
 		t.Errorf("one that is done: got %v", err)
 	}

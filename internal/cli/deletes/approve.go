@@ -181,7 +181,7 @@ func (o *approve) showAll(pkg *v1alpha1.Package, held []waiting, leaving []v1alp
 	}
 	if len(leaving) > 0 {
 		o.Note("Placement %s does not select %s any more, which would lose all of package %s:",
-			pkg.Spec.PlacementRef.Name, number(len(leaving), "cluster", "clusters"), pkg.Name)
+			pkg.Spec.PlacementRef.Name, v1alpha1.Counted(len(leaving), "cluster"), pkg.Name)
 		var rows [][]output.Cell
 		for _, name := range leaving {
 			rows = append(rows, output.Cells(string(name)))
@@ -243,12 +243,12 @@ func (o *approve) write(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Pack
 
 func (o *approve) say(pkg *v1alpha1.Package, held []waiting, leaving []v1alpha1.ClusterName) error {
 	if len(held) > 0 {
-		if _, err := fmt.Fprintf(o.Out, "package/%s: deletes of release %s approved on %s\n", pkg.Name, held[0].release, number(len(held), "cluster", "clusters")); err != nil {
+		if _, err := fmt.Fprintf(o.Out, "package/%s: deletes of release %s approved on %s\n", pkg.Name, held[0].release, v1alpha1.Counted(len(held), "cluster")); err != nil {
 			return err
 		}
 	}
 	if len(leaving) > 0 {
-		if _, err := fmt.Fprintf(o.Out, "package/%s: %s may lose it\n", pkg.Name, number(len(leaving), "cluster", "clusters")); err != nil {
+		if _, err := fmt.Fprintf(o.Out, "package/%s: %s may lose it\n", pkg.Name, v1alpha1.Counted(len(leaving), "cluster")); err != nil {
 			return err
 		}
 	}

@@ -75,14 +75,6 @@ func (a *asking) show(headers []string, rows [][]output.Cell) error {
 // packageOf returns the name in an argument that names a package.
 func packageOf(arg string) (string, error) { return kinds.Packages.NameOf(arg) }
 
-// number is a number and what it counts.
-func number[N int | int32](n N, one, many string) string {
-	if n == 1 {
-		return fmt.Sprintf("%d %s", n, one)
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
 // names are the first of some, and how many more there are.
 func names(all []string, of int) string {
 	text := strings.Join(all, ", ")

@@ -106,7 +106,7 @@ func (o *undo) run(ctx context.Context, hub *client.Hub, what string) error {
 		if err := o.ask(ctx, hub, d); err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(o.Out, "cluster/%s: deletion %s is to be undone: %s\n", d.Cluster, d.ID, number(d.Objects, "object", "objects")); err != nil {
+		if _, err := fmt.Fprintf(o.Out, "cluster/%s: deletion %s is to be undone: %s\n", d.Cluster, d.ID, v1alpha1.Counted(d.Objects, "object")); err != nil {
 			return err
 		}
 	}

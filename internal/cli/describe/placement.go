@@ -27,7 +27,7 @@ func (d *placementDossier) write(p *page, moment view.Moment) {
 	p.cell("Ready", moment.PlacementReady(placement))
 	p.field("Selects", view.Selector(placement.Spec.ClusterSelector))
 	d.writeSpec(p)
-	p.field("Selected", fmt.Sprintf("%d clusters%s", placement.Status.Selected, asOf(moment)))
+	p.field("Selected", v1alpha1.Counted(placement.Status.Selected, "cluster")+asOf(moment))
 	p.field("Packages", strings.Join(d.Packages, ", "))
 	p.field("Age", moment.Age(placement.CreationTimestamp).Text)
 	p.conditions(moment, placement.Status.Conditions, func(c metav1.Condition) output.Cell {
@@ -65,7 +65,7 @@ func (d *placementDossier) writeSpec(p *page) {
 		p.field("Tolerates", toleration(t))
 	}
 	if spec.NumberOfClusters != nil {
-		p.field("At most", fmt.Sprintf("%d clusters", *spec.NumberOfClusters))
+		p.field("At most", v1alpha1.Counted(*spec.NumberOfClusters, "cluster"))
 	}
 	if spread := spec.Spread; spread != nil {
 		var parts []string
@@ -73,7 +73,7 @@ func (d *placementDossier) writeSpec(p *page) {
 			parts = append(parts, fmt.Sprintf("maxSkew %d", *spread.MaxSkew))
 		}
 		if spread.MinValues != nil {
-			parts = append(parts, fmt.Sprintf("at least %d values", *spread.MinValues))
+			parts = append(parts, "at least "+v1alpha1.Counted(*spread.MinValues, "value"))
 		}
 		p.field("Spread over", fmt.Sprintf("%s: %s", spread.Label, strings.Join(parts, ", ")))
 	}

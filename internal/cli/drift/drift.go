@@ -135,7 +135,7 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 		return nil
 	}
 	for _, l := range leaving {
-		o.Note("%s: %d objects of package %s are left as they are, since their drift is only reported", l.cluster, l.objects, l.pkg)
+		o.Note("%s: %s of package %s %s only reported", l.cluster, v1alpha1.Counted(l.objects, "object"), l.pkg, v1alpha1.Agreeing(l.objects, "is left as it is, since its drift is", "are left as they are, since their drift is"))
 	}
 	if len(away) > 0 {
 		o.Note("not connected, so what is shown may be old: %s", strings.Join(away, ", "))

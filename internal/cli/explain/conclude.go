@@ -221,6 +221,6 @@ func Survey(s *Scene) *Verdicts {
 		v.Clusters = append(v.Clusters, verdict)
 	}
 	slices.SortFunc(v.Clusters, func(a, b Verdict) int { return strings.Compare(string(a.Cluster), string(b.Cluster)) })
-	v.Summary = fmt.Sprintf("%s selects %d clusters", s.Placement.Name, s.Placement.Status.Selected)
+	v.Summary = fmt.Sprintf("%s selects %s", s.Placement.Name, v1alpha1.Counted(s.Placement.Status.Selected, "cluster"))
 	return v
 }

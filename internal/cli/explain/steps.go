@@ -131,7 +131,7 @@ func (a *Account) source(pkg *v1alpha1.Package) {
 		a.add(Source, fail, "metadata.deletionTimestamp", "the package is being deleted: clusters prune its objects", *pkg.DeletionTimestamp)
 	}
 	if pkg.Spec.Source.Inline != nil {
-		a.add(Source, pass, "spec.source.inline", fmt.Sprintf("%d objects stand in the package itself", len(pkg.Spec.Source.Inline.Objects)), metav1.Time{})
+		a.add(Source, pass, "spec.source.inline", v1alpha1.Counted(len(pkg.Spec.Source.Inline.Objects), "object")+" in the package itself", metav1.Time{})
 		return
 	}
 	a.condition(Source, pkg, v1alpha1.ConditionFetched)
@@ -171,7 +171,7 @@ func (a *Account) render(s *Scene) {
 		}
 		text := strings.Join(pairs, ", ")
 		if variant := delivery.VariantFor(&release.Spec, seen); variant != nil {
-			a.add(Render, pass, "variables", fmt.Sprintf("%s: %d objects, %s", text, variant.Objects, short(variant.Digest)), metav1.Time{})
+			a.add(Render, pass, "variables", fmt.Sprintf("%s: %s, %s", text, v1alpha1.Counted(variant.Objects, "object"), short(variant.Digest)), metav1.Time{})
 			return
 		}
 		a.add(Render, unknown, "variables", text+": the release has no content for these values yet", metav1.Time{})
@@ -284,7 +284,7 @@ func (a *Account) approval(s *Scene) {
 		withheld := delivery.Withhold(seen, delivery.MembersOf(s.Clusters, a.Package), s.Package.Spec.Deletes)
 		if withheld.Has(a.Cluster) {
 			a.add(Approval, fail, "spec.deletes.clusterBudget",
-				fmt.Sprintf("%d clusters would lose the package at once, so none does until somebody approves", len(withheld.Clusters())), metav1.Time{})
+				v1alpha1.Counted(len(withheld.Clusters()), "cluster")+" would lose the package at once, so none does until somebody approves", metav1.Time{})
 			return
 		}
 		a.add(Approval, pass, "spec.deletes.clusterBudget", "the cluster may lose the package", metav1.Time{})
@@ -340,7 +340,7 @@ func (a *Account) agent(s *Scene, moment view.Moment) {
 	result := map[v1alpha1.MemberPackagePhase]decide.Result{
 		v1alpha1.PackageApplied: pass, v1alpha1.PackageFailed: fail,
 	}[held.Phase]
-	message := fmt.Sprintf("%s: %d of %d objects applied, %d healthy", held.Phase, held.Applied, held.Objects, held.Healthy)
+	message := fmt.Sprintf("%s: %d of %s applied, %d healthy", held.Phase, held.Applied, v1alpha1.Counted(held.Objects, "object"), held.Healthy)
 	if held.Message != "" {
 		message += "; " + held.Message
 	}

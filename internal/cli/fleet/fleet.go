@@ -113,7 +113,7 @@ func (r *Reader) Read(ctx context.Context, query Query, to Writer) error {
 		return err
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %d clusters could not be read whole: this is not all that there is", failed, len(members))
+		return fmt.Errorf("%d of %s could not be read whole: this is not all that there is", failed, v1alpha1.Counted(len(members), "cluster"))
 	}
 	return nil
 }

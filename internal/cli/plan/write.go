@@ -137,7 +137,7 @@ func (g Group) summary() string {
 		}
 	}
 	if len(parts) == 0 {
-		return fmt.Sprintf("nothing changes, %d objects stay", g.Same)
+		return fmt.Sprintf("nothing changes, %s %s", v1alpha1.Counted(g.Same, "object"), v1alpha1.Agreeing(g.Same, "stays", "stay"))
 	}
 	return strings.Join(parts, ", ") + fmt.Sprintf(", %d stay", g.Same)
 }
@@ -149,12 +149,7 @@ func lines(text string) []string {
 	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 }
 
-func clusters(n int) string {
-	if n == 1 {
-		return "1 cluster"
-	}
-	return fmt.Sprintf("%d clusters", n)
-}
+func clusters(n int) string { return v1alpha1.Counted(n, "cluster") }
 
 // names lists a few clusters and counts the others.
 func names(clusters []v1alpha1.ClusterName) string {

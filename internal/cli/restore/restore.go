@@ -131,6 +131,6 @@ func (o *Options) finish(ctx context.Context, h *client.Hub) error {
 		}
 		finished++
 	}
-	fmt.Fprintf(o.Out, "%d packages are pruned again where no placement selects them\n", finished)
+	fmt.Fprintf(o.Out, "%s pruned again where no placement selects %s\n", v1alpha1.Counted(finished, "package")+v1alpha1.Agreeing(finished, " is", " are"), v1alpha1.Agreeing(finished, "it", "them"))
 	return nil
 }

@@ -150,7 +150,7 @@ func (o *agents) run(ctx context.Context, hub *client.Hub, spec v1alpha1.AgentUp
 func (o *agents) some(spec v1alpha1.AgentUpgradeSpec, members []v1alpha1.MemberCluster) error {
 	selected, err := upgrade.Selected(spec, members)
 	if err == nil && len(selected) == 0 && o.clusters != "" {
-		return fmt.Errorf("no clusters match %s (of %d clusters): nothing is asked for or changed; `umbel get clusters -o wide` shows their labels", o.clusters, len(members))
+		return fmt.Errorf("no clusters match %s (of %s): nothing is asked for or changed; `umbel get clusters -o wide` shows their labels", o.clusters, v1alpha1.Counted(len(members), "cluster"))
 	}
 	return err
 }

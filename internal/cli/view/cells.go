@@ -122,7 +122,7 @@ func Selector(selector metav1.LabelSelector) string {
 func Means(spec *v1alpha1.PlacementSpec) string {
 	text := Selector(spec.ClusterSelector)
 	if n := len(spec.Fields) + len(spec.Expressions); n > 0 {
-		text += fmt.Sprintf("; %d more conditions", n)
+		text += fmt.Sprintf("; %d more %s", n, v1alpha1.Agreeing(n, "condition", "conditions"))
 	}
 	if n := spec.NumberOfClusters; n != nil {
 		text += fmt.Sprintf("; at most %d", *n)

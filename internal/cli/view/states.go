@@ -136,7 +136,7 @@ func progress(held *v1alpha1.MemberPackage, leaving bool) (State, string) {
 	case held.Phase == v1alpha1.PackageApplying:
 		return Progressing, held.Message
 	case !settled(held):
-		return Progressing, cmp.Or(held.Message, fmt.Sprintf("%d of %d objects are not healthy yet", held.Objects-held.Healthy, held.Objects))
+		return Progressing, cmp.Or(held.Message, fmt.Sprintf("%d of %s %s not healthy yet", held.Objects-held.Healthy, v1alpha1.Counted(held.Objects, "object"), v1alpha1.Agreeing(held.Objects-held.Healthy, "is", "are")))
 	case held.DeletesHeld != nil:
 		return Progressing, held.DeletesHeld.Describe(held.Release) + "; " + v1alpha1.ApproveDeletes(held.Package)
 	}

@@ -145,7 +145,7 @@ func TestStates(t *testing.T) {
 		{
 			reason: "applied, and not healthy yet", placement: placed(name),
 			cluster: cluster(metav1.ConditionTrue, func(p *v1alpha1.MemberPackage) { p.Healthy = 3 }),
-			want:    map[v1alpha1.ClusterName]said{name: {view.Progressing, "1 of 4 objects are not healthy yet"}},
+			want:    map[v1alpha1.ClusterName]said{name: {view.Progressing, "1 of 4 objects is not healthy yet"}},
 		},
 		{
 			reason: "applied, and an object is broken", placement: placed(name),

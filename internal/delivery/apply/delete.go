@@ -121,7 +121,7 @@ func (u *unit) pruneSome(ctx context.Context, id string, keys []bundle.Key) []er
 	u.deleting.Lock()
 	defer u.deleting.Unlock()
 	if err := u.engine.deletions.Record(id, kept); err != nil {
-		return append(errs, fmt.Errorf("%d objects were not pruned, since it could not be kept how they are: %w", len(keys), err))
+		return append(errs, fmt.Errorf("%s not pruned, since it could not be kept how they are: %w", v1alpha1.Counted(len(keys), "object"), err))
 	}
 	return each(keys, func(i int, key bundle.Key) error {
 		if errs[i] != nil {

@@ -52,7 +52,7 @@ func TestWhyADeploymentDoesNotBecomeHealthy(t *testing.T) {
 	const why = `pod web-abc: container web: ImagePullBackOff: Back-off pulling image "a"`
 	s.eventually("the status says why", func() error {
 		st := s.status("shop/web")
-		if !strings.Contains(st.GetMessage(), "1 of 1 objects are not healthy yet: Deployment.apps "+s.namespace+"/web: "+why) || len(st.GetFailures()) > 0 {
+		if !strings.Contains(st.GetMessage(), "1 of 1 object is not healthy yet: Deployment.apps "+s.namespace+"/web: "+why) || len(st.GetFailures()) > 0 {
 			return fmt.Errorf("status: %v", st)
 		}
 		return nil

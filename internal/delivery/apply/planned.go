@@ -142,7 +142,7 @@ func inWords(changes []preview.Change) string {
 	}
 	text := strings.Join(few, ", ")
 	if more := len(changes) - len(few); more > 0 {
-		text += fmt.Sprintf(" and do %d things more", more)
+		text += fmt.Sprintf(" and do %s more", v1alpha1.Counted(more, "thing"))
 	}
 	return text
 }

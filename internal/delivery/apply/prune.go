@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/bundle"
@@ -60,7 +61,7 @@ func (u *unit) pruneAll(ctx context.Context, c *disk.Content) error {
 	}
 	u.holdsBack(u.releaseOf(c), held)
 	if more := len(left) - int(held.GetObjects()); more > 0 {
-		return fmt.Errorf("%w for other packages to take over %d objects", errWaits, more)
+		return fmt.Errorf("%w for other packages to take over %s", errWaits, v1alpha1.Counted(more, "object"))
 	}
 	return nil
 }

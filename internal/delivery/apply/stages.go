@@ -54,7 +54,7 @@ func (u *unit) applyAll(ctx context.Context, c *disk.Content) error {
 	u.refuse(refused)
 	failures += len(refused)
 	if failures > 0 {
-		return fmt.Errorf("%d of %d objects: %w", failures, len(c.Objects), errIncomplete)
+		return fmt.Errorf("%d of %s: %w", failures, v1alpha1.Counted(len(c.Objects), "object"), errIncomplete)
 	}
 	return ctx.Err()
 }

@@ -48,7 +48,7 @@ func (u *unit) begin(objects int) {
 	failed := u.standing.phase == wire.PackageStatus_FAILED
 	u.mu.Unlock()
 	if !failed {
-		u.say(wire.PackageStatus_APPLYING, "applying %d objects", objects)
+		u.say(wire.PackageStatus_APPLYING, "applying %s", v1alpha1.Counted(objects, "object"))
 	}
 }
 
@@ -184,7 +184,7 @@ func (u *unit) status(now time.Time) *wire.PackageStatus {
 	})
 	s.Failures = failures[:min(len(failures), maxFailures)]
 	if len(failures) > 0 && s.Phase == wire.PackageStatus_APPLIED {
-		s.Message = fmt.Sprintf("%d of %d objects are not as they should be", len(failures), s.Objects)
+		s.Message = amiss(int32(len(failures)), s.Objects) + " not as they should be"
 	}
 	if len(failures) == 0 && s.Message == "" {
 		s.Message = found.word(s)
@@ -209,13 +209,18 @@ func (f *survey) seen(gvr schema.GroupVersionResource) {
 	}
 }
 
+// amiss begins a sentence on some of the objects.
+func amiss(some, all int32) string {
+	return fmt.Sprintf("%d of %s %s", some, v1alpha1.Counted(all, "object"), v1alpha1.Agreeing(some, "is", "are"))
+}
+
 // word says in a sentence what a package waits for, though nothing of it failed.
 func (f *survey) word(s *wire.PackageStatus) string {
 	if len(f.slow) > 0 {
-		return fmt.Sprintf("%d of %d objects are not healthy yet: %s", s.Objects-s.Healthy, s.Objects, slices.Min(f.slow))
+		return amiss(s.Objects-s.Healthy, s.Objects) + " not healthy yet: " + slices.Min(f.slow)
 	}
 	if s.Drifting > 0 {
-		return fmt.Sprintf("%d of %d objects drifted and are left as they are (drift is reported, not repaired)", s.Drifting, s.Objects)
+		return fmt.Sprintf("%d of %s drifted and %s (drift is reported, not repaired)", s.Drifting, v1alpha1.Counted(s.Objects, "object"), v1alpha1.Agreeing(s.Drifting, "is left as it is", "are left as they are"))
 	}
 	return ""
 }

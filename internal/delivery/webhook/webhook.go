@@ -119,7 +119,7 @@ func (h *Handler) tell(w http.ResponseWriter, r *http.Request, name types.Namesp
 	}
 	h.needs.Log.Info("a push was heard", "receiver", name, "repository", repositories[0], "packages", count)
 	w.WriteHeader(http.StatusAccepted)
-	fmt.Fprintf(w, "%d packages look at %s\n", count, repositories[0])
+	fmt.Fprintf(w, "%s %s at %s\n", v1alpha1.Counted(count, "package"), v1alpha1.Agreeing(count, "looks", "look"), repositories[0])
 }
 
 // receiverOf takes the name of a receiver out of a path.

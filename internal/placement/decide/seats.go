@@ -233,7 +233,7 @@ func (c *contest) shortfall() Shortfall {
 	}
 	switch missing := c.plan.seats.number - len(c.taken); {
 	case missing > 0 && c.waiting == 0:
-		say(v1alpha1.ReasonTooFewClusters, "%d of %d clusters: no other cluster meets the spec", len(c.taken), c.plan.seats.number)
+		say(v1alpha1.ReasonTooFewClusters, "%d of %s: no other cluster meets the spec", len(c.taken), v1alpha1.Counted(c.plan.seats.number, "cluster"))
 	case missing > 0:
 		say(v1alpha1.ReasonTooFewClusters, "%d of %d clusters: %d more meet the spec, and spread keeps them out (%s)",
 			len(c.taken), c.plan.seats.number, c.waiting, c.lie())
@@ -243,7 +243,7 @@ func (c *contest) shortfall() Shortfall {
 		return short
 	}
 	if least := spread.MinValues; least != nil && c.distinct() < int(*least) {
-		say(v1alpha1.ReasonNotSpread, "they lie on %d values of %s and not on %d (%s); a cluster that was chosen stays", c.distinct(), spread.Label, *least, c.lie())
+		say(v1alpha1.ReasonNotSpread, "they lie on %s of %s and not on %d (%s); a cluster that was chosen stays", v1alpha1.Counted(c.distinct(), "value"), spread.Label, *least, c.lie())
 	}
 	if most := spread.MaxSkew; most != nil && len(c.counts) > 0 {
 		if skew := c.most() - c.least(); skew > int(*most) {

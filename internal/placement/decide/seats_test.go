@@ -60,7 +60,7 @@ func TestSeats(t *testing.T) {
 			NumberOfClusters: number(2), Spread: &v1alpha1.Spread{Label: "region", MinValues: number(2)},
 			Scores: []v1alpha1.Score{{Weight: 10, ClusterSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"region": "eu"}}}},
 		}, []step{
-			{"there is one value alone", []Cluster{eu("e1"), eu("e2")}, "e1 e2 {NotSpread: they lie on 1 values of region and not on 2 (region: eu 2); a cluster that was chosen stays}"},
+			{"there is one value alone", []Cluster{eu("e1"), eu("e2")}, "e1 e2 {NotSpread: they lie on 1 value of region and not on 2 (region: eu 2); a cluster that was chosen stays}"},
 			{"one ends", []Cluster{eu("e1"), us("u1"), eu("e3")}, "e1 u1"},
 		}},
 		{"a number that shrinks", v1alpha1.PlacementSpec{NumberOfClusters: number(3), Scores: []v1alpha1.Score{{Weight: 1, Expression: "cluster.name == 'b' ? 50 : 10"}}}, []step{
@@ -94,7 +94,7 @@ func TestFewerSeats(t *testing.T) {
 		{"the one with the fewest points goes", 2, nil, "a b"},
 		{"not from the region that has fewest", 2, &v1alpha1.Spread{Label: "region", MaxSkew: number(1)}, "b c"},
 		{"not the last of its region", 2, &v1alpha1.Spread{Label: "region", MinValues: number(2)}, "b c"},
-		{"where it has to be", 1, &v1alpha1.Spread{Label: "region", MinValues: number(2)}, "b {NotSpread: they lie on 1 values of region and not on 2 (region: eu 1, us 0); a cluster that was chosen stays}"},
+		{"where it has to be", 1, &v1alpha1.Spread{Label: "region", MinValues: number(2)}, "b {NotSpread: they lie on 1 value of region and not on 2 (region: eu 1, us 0); a cluster that was chosen stays}"},
 	} {
 		plan := compiled(t, v1alpha1.PlacementSpec{NumberOfClusters: &tc.seats, Spread: tc.spread, Scores: scores})
 		if got := plan.Decide(of(all...), before, noon).String(); got != tc.want {

@@ -188,20 +188,20 @@ func (p *Plan) traceSeats(c *Cluster, before Before, held bool) []Step {
 	}
 	for i := range p.seats.scores {
 		points, err := p.seats.scores[i].points(c)
-		step := Step{fmt.Sprintf("spec.scores[%d]", i), Ignored, fmt.Sprintf("%d points, times %d", points, p.seats.scores[i].weight)}
+		step := Step{fmt.Sprintf("spec.scores[%d]", i), Ignored, fmt.Sprintf("%s, times %d", v1alpha1.Counted(points, "point"), p.seats.scores[i].weight)}
 		if err != nil {
 			step.Result, step.Message = Unknown, fmt.Sprintf("no points: %v", err)
 		}
 		steps = append(steps, step)
 	}
-	seat := Step{"spec.numberOfClusters", Pass, fmt.Sprintf("it has one of %d seats", p.seats.number)}
+	seat := Step{"spec.numberOfClusters", Pass, "it has one of " + v1alpha1.Counted(p.seats.number, "seat")}
 	switch {
 	case !held && p.judge(c).why != fits:
 		seat.Result, seat.Message = Ignored, "it does not meet the spec, so that it gets no seat"
 	case !held && len(before.Clusters) >= p.seats.number:
-		seat.Result, seat.Message = Fail, fmt.Sprintf("all %d seats are taken, by %s; who has one keeps it", p.seats.number, some(before.Clusters))
+		seat.Result, seat.Message = Fail, fmt.Sprintf("%s taken, all by %s; who has one keeps it", v1alpha1.Counted(p.seats.number, "seat"), some(before.Clusters))
 	case !held:
-		seat.Result, seat.Message = Fail, fmt.Sprintf("%d of %d seats are taken, and it got none of the others", len(before.Clusters), p.seats.number)
+		seat.Result, seat.Message = Fail, fmt.Sprintf("%d of %s %s taken, and it got none of the others", len(before.Clusters), v1alpha1.Counted(p.seats.number, "seat"), v1alpha1.Agreeing(len(before.Clusters), "is", "are"))
 	}
 	return append(steps, seat)
 }

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/adopt/member"
 	"umbel.dev/umbel/internal/cli/adopt/owner"
 	"umbel.dev/umbel/internal/delivery/bundle"
@@ -68,7 +69,8 @@ func (k kubectl) Read(ctx context.Context, c *member.Cluster) (*Managed, error) 
 		m.note("Secrets are not written into manifests (%d): keep them where they are, or put them encrypted into the repository", secrets)
 	}
 	if without > 0 {
-		m.note("%d objects were applied on the server's side and do not say from which manifest: the repository has to have them (--git)", without)
+		m.note("%s applied on the server's side and %s not say from which manifest: the repository has to have what was applied so (--git)",
+			v1alpha1.Counted(without, "object")+v1alpha1.Agreeing(without, " was", " were"), v1alpha1.Agreeing(without, "does", "do"))
 	}
 	return m, nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
 )
 
 // calm are reasons for which a container waits that come by themselves, and go.
@@ -44,7 +46,7 @@ func worst(findings []finding) string {
 	}
 	text := fmt.Sprintf("pod %s: %s", first.pod, first.text)
 	if alike > 0 {
-		text += fmt.Sprintf(" (and %d more pods)", alike)
+		text += fmt.Sprintf(" (and %d more %s)", alike, v1alpha1.Agreeing(alike, "pod", "pods"))
 	}
 	return text
 }

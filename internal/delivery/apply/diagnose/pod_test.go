@@ -64,7 +64,7 @@ func TestDecide(t *testing.T) {
 		{reason: "no node takes it", pods: []corev1.Pod{unschedulable}, want: "pod web-a: 0/3 nodes are available: 3 Insufficient cpu."},
 		{
 			reason: "it ends again and again: its log is not read, the command is told", pods: []corev1.Pod{pod("web-b", crashing(1, "Error")), pod("web-a", crashing(137, "OOMKilled"))},
-			want: "pod web-a: container app: CrashLoopBackOff, exit code 137 (OOMKilled); `kubectl logs -n shop web-a -c app --previous` shows why (and 1 more pods)",
+			want: "pod web-a: container app: CrashLoopBackOff, exit code 137 (OOMKilled); `kubectl logs -n shop web-a -c app --previous` shows why (and 1 more pod)",
 		},
 		{reason: "one that is on its way out tells nothing", pods: []corev1.Pod{leaving, well}},
 		{reason: "a container that cannot start tells more than a node that is full", pods: []corev1.Pod{unschedulable, pod("web-z", waiting("CreateContainerConfigError", `secret "token" not found`))}, want: `pod web-z: container app: CreateContainerConfigError: secret "token" not found`},
