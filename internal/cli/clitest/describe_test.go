@@ -92,3 +92,44 @@ func TestDescribeJSON(t *testing.T) {
 		t.Errorf("got %+v, want the package and a hub that is alive", got)
 	}
 }
+
+// TestDescribeClusterAsksForNodes through the hub, and says so when nobody tells.
+func TestDescribeClusterAsksForNodes(t *testing.T) {
+	f := newFleet(t)
+	f.membersOf(t)
+	says := func(cluster string, want ...string) {
+		t.Helper()
+		got := f.run(t.Context(), "describe", "cluster", cluster)
+		text := strings.Join(strings.Fields(got.Out), " ")
+		for _, line := range want {
+			if got.Code != 0 || got.Err != "" || !strings.Contains(text, line) {
+				t.Errorf("%q is not in:\n%s%s", line, got.Out, got.Err)
+			}
+		}
+	}
+	says("prod-eu", "Nodes: none: no pod can run")
+	ago := metav1.NewTime(f.now.Add(-7 * time.Minute))
+	node := func(name string, conditions ...corev1.NodeCondition) *corev1.Node {
+		for i := range conditions {
+			conditions[i].LastTransitionTime = ago
+		}
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: corev1.NodeStatus{Conditions: conditions}}
+	}
+	ready := corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionTrue}
+	f.create(t, node("n-1", ready, corev1.NodeCondition{Type: corev1.NodeDiskPressure, Status: corev1.ConditionFalse}))
+	says("prod-eu", "Nodes: 1 of 1 ready")
+	f.create(t, node("n-2", ready, corev1.NodeCondition{Type: corev1.NodeDiskPressure, Status: corev1.ConditionTrue, Reason: "KubeletHasDiskPressure", Message: "kubelet has disk pressure"}))
+	says("prod-eu", "Nodes: 2 of 2 ready, and not all take pods", "n-2 DiskPressure 7m kubelet has disk pressure", "`umbel kubectl prod-eu -- describe node n-2` shows what it lacks")
+	f.create(t, node("n-3", corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionUnknown, Message: "Kubelet stopped posting node status."}))
+	says("prod-eu", "Nodes: 2 of 3 ready", "n-3 NotReady 7m Kubelet stopped posting node status.")
+	says("lab", `Nodes: not known: user "ada" may not reach cluster "lab"`)
+	got := f.run(t.Context(), "describe", "cluster", "prod-us") // its agent is gone: nobody is asked
+	if strings.Contains(got.Out, "Nodes:") {
+		t.Errorf("of a cluster that is not connected:\n%s", got.Out)
+	}
+	var about struct{ Nodes struct{ Nodes, Ready int } }
+	read(t, f.run(t.Context(), "describe", "cluster", "prod-eu", "-o", "json"), &about)
+	if about.Nodes.Nodes != 3 || about.Nodes.Ready != 2 {
+		t.Errorf("as JSON: %+v", about)
+	}
+}

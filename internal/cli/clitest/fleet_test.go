@@ -97,7 +97,7 @@ func (f *fleet) create(t *testing.T, object kube.Object) {
 		_ = f.api.Delete(context.WithoutCancel(t.Context()), object) // a test may have deleted it itself
 	})
 	switch object.(type) {
-	case *v1alpha1.MemberCluster, *v1alpha1.Package, *v1alpha1.Placement, *v1alpha1.Rollout:
+	case *v1alpha1.MemberCluster, *v1alpha1.Package, *v1alpha1.Placement, *v1alpha1.Rollout, *corev1.Node:
 		status.SetResourceVersion(object.GetResourceVersion())
 		if err := f.api.Status().Update(t.Context(), status); err != nil {
 			t.Fatalf("writing the status of %T %s: %v", object, object.GetName(), err)

@@ -84,7 +84,7 @@ func TestGetFromMembers(t *testing.T) {
 	const lost = "cluster \"prod-us\": cluster \"prod-us\" is not connected: the agent has not answered a probe since 11:56 (ProbeTimeout); it was last seen 4m ago; " +
 		"`umbel describe cluster prod-us` says what to do\n"
 	part := func(failed, of int) string {
-		return fmt.Sprintf("error: %d of %d clusters could not be read whole: this is not all that there is\n", failed, of)
+		return fmt.Sprintf("error: %d of %s could not be read whole: this is not all that there is\n", failed, v1alpha1.Counted(of, "cluster"))
 	}
 	cases := []struct {
 		reason, args string

@@ -16,7 +16,9 @@ import (
 type clusterDossier struct {
 	Cluster *v1alpha1.MemberCluster `json:"cluster"`
 	Hub     hubState                `json:"hub"`
-	Events  []event                 `json:"events,omitempty"`
+	// Nodes is what the cluster says of its nodes now; nil when it was not asked, since it is not connected.
+	Nodes  *nodeState `json:"nodes,omitempty"`
+	Events []event    `json:"events,omitempty"`
 }
 
 func (d *clusterDossier) write(p *page, moment view.Moment) {
@@ -31,6 +33,9 @@ func (d *clusterDossier) write(p *page, moment view.Moment) {
 	p.cell("Connected", moment.Connected(cluster))
 	p.cell("Last seen", moment.LastSeen(cluster))
 	p.field("Kubernetes", cluster.Status.KubernetesVersion)
+	if d.Nodes != nil {
+		p.cell("Nodes", d.Nodes.cell())
+	}
 	p.field("Agent", cluster.Status.AgentVersion)
 	if identity := cluster.Status.Identity; identity != nil {
 		p.field("Key", "sha256:"+identity.KeyFingerprint)
@@ -51,12 +56,29 @@ func (d *clusterDossier) write(p *page, moment view.Moment) {
 	p.field("On deletion", onDeletion(cluster.Spec.DeletionPolicy))
 	p.field("Age", moment.Age(cluster.CreationTimestamp).Text)
 	p.conditions(moment, cluster.Status.Conditions, func(c metav1.Condition) output.Cell { return moment.ClusterCondition(cluster, c) })
+	d.writeNodes(p, moment)
 	d.writePackages(p, moment)
 	d.writeFailures(p)
 	d.writeRepairs(p, moment)
 	d.writeDeletions(p, moment)
 	p.events(moment, d.Events)
 	p.next(d.next(moment))
+}
+
+// writeNodes shows which nodes keep pods away, and why.
+func (d *clusterDossier) writeNodes(p *page, moment view.Moment) {
+	if d.Nodes == nil {
+		return
+	}
+	var rows [][]output.Cell
+	for _, trouble := range d.Nodes.Troubles {
+		since := output.Text("")
+		if !trouble.Since.IsZero() {
+			since = moment.Age(trouble.Since)
+		}
+		rows = append(rows, []output.Cell{output.Text(trouble.Node), {Text: trouble.Trouble, Tone: output.Bad}, since, output.Text(trouble.Message)})
+	}
+	p.table("Nodes that take no pods", []string{"NODE", "TROUBLE", "SINCE", "MESSAGE"}, rows)
 }
 
 // writeDeletions shows what packages lost there lately.

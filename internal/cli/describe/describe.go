@@ -15,7 +15,7 @@ import (
 	"umbel.dev/umbel/internal/cli/view"
 )
 
-const examples = `  # a cluster: is it connected, what does it hold, what was put back
+const examples = `  # a cluster: is it connected, do its nodes take pods, what does it hold, what was put back
   umbel describe cluster prod-eu
 
   # a package: its source, and how far each cluster is
@@ -104,13 +104,13 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	if o.Format == output.JSON || o.Format == output.YAML {
 		return output.Encode(o.Out, o.Format, about)
 	}
-	p := &page{palette: o.Palette(o.Out), wide: o.Format == output.Wide}
+	p := &page{palette: o.Palette(o.Out), wide: o.Format == output.Wide, width: output.Width(o.Out)}
 	about.write(p, moment)
 	return p.flush(o.Out)
 }
 
 func (o *Options) read(ctx context.Context, hub *client.Hub, moment view.Moment) (dossier, error) {
-	r := reader{hub: hub, streams: o.Streams, moment: moment}
+	r := reader{Factory: o.Factory, hub: hub, moment: moment}
 	namespaced := kube.ObjectKey{Namespace: o.Namespace, Name: o.Name}
 	switch o.Kind {
 	case kinds.Clusters:

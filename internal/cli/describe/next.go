@@ -3,6 +3,7 @@ package describe
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,6 +11,9 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/view"
 )
+
+// noNode is what a scheduler says of a pod that no node takes.
+const noNode = "nodes are available:"
 
 // next returns the steps that the conditions of a package and its states suggest.
 func (d *packageDossier) next(moment view.Moment) []string {
@@ -28,6 +32,10 @@ func (d *packageDossier) next(moment view.Moment) []string {
 	silent := slices.IndexFunc(d.Clusters, func(s view.ClusterState) bool { return s.State == view.Unknown })
 	if silent >= 0 {
 		steps = append(steps, fmt.Sprintf("`umbel describe cluster %s` says why it is not heard of; it catches up when it is back", d.Clusters[silent].Cluster))
+	}
+	full := slices.IndexFunc(d.Clusters, func(s view.ClusterState) bool { return strings.Contains(s.Message, noNode) })
+	if full >= 0 {
+		steps = append(steps, fmt.Sprintf("`umbel describe cluster %s` says which of its nodes take no pods, and why", d.Clusters[full].Cluster))
 	}
 	failing := slices.IndexFunc(d.Clusters, func(s view.ClusterState) bool { return s.State == view.Failing })
 	if failing >= 0 {
@@ -110,6 +118,9 @@ func (d *clusterDossier) next(moment view.Moment) []string {
 		if step := connectedStep(d.Cluster.Name, connected); step != "" {
 			steps = append(steps, step)
 		}
+	}
+	if d.Nodes != nil && len(d.Nodes.Troubles) > 0 {
+		steps = append(steps, fmt.Sprintf("`umbel kubectl %s -- describe node %s` shows what it lacks; pods that it does not take wait, or go to others", d.Cluster.Name, d.Nodes.Troubles[0].Node))
 	}
 	for i := range d.Cluster.Status.Packages {
 		held := &d.Cluster.Status.Packages[i]

@@ -17,6 +17,7 @@ const indent = "  "
 type page struct {
 	palette output.Palette
 	wide    bool
+	width   int // of the terminal; 0 where nobody watches
 
 	text    strings.Builder
 	pending [][2]string // fields that wait for their width to be known
@@ -42,7 +43,12 @@ func (p *page) settle() {
 		width = max(width, len(field[0]))
 	}
 	for i, field := range p.pending {
-		fmt.Fprintf(&p.text, "%-*s %s\n", width, field[0], p.palette.Paint(p.tones[i], field[1]))
+		for n, line := range output.Wrap(field[1], p.room(width+1)) {
+			if n > 0 {
+				field[0] = ""
+			}
+			fmt.Fprintf(&p.text, "%-*s %s\n", width, field[0], p.palette.Paint(p.tones[i], line))
+		}
 	}
 	p.pending, p.tones = nil, nil
 }
@@ -55,7 +61,21 @@ func (p *page) section(title string) {
 
 // line adds a line to a section.
 func (p *page) line(text string) {
-	fmt.Fprintf(&p.text, "%s%s\n", indent, text)
+	for i, line := range output.Wrap(text, p.room(2*len(indent))) {
+		if i > 0 {
+			line = indent + line
+		}
+		fmt.Fprintf(&p.text, "%s%s\n", indent, line)
+	}
+}
+
+// room is what a line has left after so many columns; 0 where it has no end.
+func (p *page) room(taken int) int {
+	if p.width == 0 {
+		return 0
+	}
+	const least = 24 // on a terminal that is narrower still, the terminal breaks lines
+	return max(least, p.width-taken)
 }
 
 // table adds a section with a table, unless it has no rows.
@@ -64,7 +84,7 @@ func (p *page) table(title string, headers []string, rows [][]output.Cell) {
 		return
 	}
 	p.section(title)
-	table := output.Table{Headers: headers, Palette: p.palette, Indent: indent}
+	table := output.Table{Headers: headers, Palette: p.palette, Indent: indent, Width: p.width}
 	_ = table.Write(&p.text, rows) // writing to memory does not fail
 }
 

@@ -2,11 +2,13 @@ package describe
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -54,17 +56,23 @@ func TestPage(t *testing.T) {
 		about  dossier
 		moment view.Moment
 		wide   bool
+		width  int
 	}{
 		{reason: "a package on clusters in every state", golden: "package.txt", about: aboutShop(clitest.Alive()), moment: clitest.Alive()},
+		{reason: "a terminal of 80 columns breaks texts between words", golden: "package-narrow.txt", about: aboutShop(clitest.Alive()), moment: clitest.Alive(), width: 80},
 		{reason: "wide adds when clusters were seen, and digests", golden: "package-wide.txt", about: aboutShop(clitest.Alive()), moment: clitest.Alive(), wide: true},
 		{reason: "a silent hub knows no state", golden: "package-silent-hub.txt", about: aboutShop(clitest.Silent()), moment: clitest.Silent()},
 		{reason: "a source that cannot be fetched says what to try", golden: "package-broken.txt", about: &packageDossier{Package: clitest.Broken()}, moment: clitest.Alive()},
+		{reason: "no node takes a pod", golden: "package-pending.txt", moment: clitest.Alive(), about: &packageDossier{Package: clitest.Shop(), Clusters: []view.ClusterState{{
+			Cluster: "dev", State: view.Progressing, Message: "1 of 4 objects is not healthy yet: Deployment.apps shop/web: pod web-abc: 0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }.",
+		}}}},
 		{reason: "each step is told once", golden: "package-steps.txt", about: &packageDossier{Package: unplaced}, moment: clitest.Alive()},
 		{reason: "a cluster as it should be, with its last repair", golden: "cluster.txt", about: &clusterDossier{Cluster: &clusters[2]}, moment: clitest.Alive()},
 		{reason: "a cluster that is cut off", golden: "cluster-unknown.txt", about: &clusterDossier{Cluster: &clusters[3]}, moment: clitest.Alive()},
 		{reason: "a cluster that fails", golden: "cluster-failing.txt", about: &clusterDossier{Cluster: &clusters[0]}, moment: clitest.Alive(), wide: true},
 		{reason: "a cluster that waits for approval", golden: "cluster-pending.txt", about: &clusterDossier{Cluster: &pending}, moment: clitest.Alive()},
 		{reason: "a cluster whose agent never came", golden: "cluster-awaiting.txt", about: &clusterDossier{Cluster: &clusters[1]}, moment: clitest.Alive()},
+		{reason: "a cluster whose nodes take no pods", golden: "cluster-nodes.txt", about: &clusterDossier{Cluster: &clusters[2], Nodes: pressedNodes()}, moment: clitest.Alive()},
 		{
 			reason: "a placement with its clusters and packages", golden: "placement.txt", moment: clitest.Alive(),
 			about: &placementDossier{Placement: clitest.Shops(), Clusters: []v1alpha1.MemberCluster{clusters[0], clusters[2], clusters[3]}, Packages: []string{"shop"}},
@@ -77,7 +85,7 @@ func TestPage(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
-			p := &page{wide: c.wide}
+			p := &page{wide: c.wide, width: c.width}
 			c.about.write(p, c.moment)
 			var out bytes.Buffer
 			if err := p.flush(&out); err != nil {
@@ -86,6 +94,29 @@ func TestPage(t *testing.T) {
 			clitest.Golden(t, c.golden, out.String())
 		})
 	}
+}
+
+// pressedNodes are a node that is well, one that is full and cordoned, one that is silent, and one that has never spoken.
+func pressedNodes() *nodeState {
+	condition := func(kind corev1.NodeConditionType, status corev1.ConditionStatus, message string) corev1.NodeCondition {
+		return corev1.NodeCondition{Type: kind, Status: status, Message: message, LastTransitionTime: clitest.Ago(20 * time.Minute)}
+	}
+	state := &nodeState{}
+	for _, node := range []corev1.Node{
+		{Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{condition(corev1.NodeMemoryPressure, corev1.ConditionFalse, "enough"), condition(corev1.NodeReady, corev1.ConditionTrue, "posting")}}},
+		{
+			Spec: corev1.NodeSpec{Unschedulable: true},
+			Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{
+				condition(corev1.NodePIDPressure, corev1.ConditionTrue, "kubelet has insufficient PID available"), condition(corev1.NodeReady, corev1.ConditionTrue, "posting"),
+			}},
+		},
+		{Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{condition(corev1.NodeReady, corev1.ConditionUnknown, "Kubelet stopped posting node status.")}}},
+		{},
+	} {
+		node.Name = fmt.Sprintf("n-%d", state.Nodes+1)
+		state.add(&node)
+	}
+	return state
 }
 
 func TestStructuredForm(t *testing.T) {

@@ -16,15 +16,14 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/kinds"
-	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/view"
 )
 
 // reader puts dossiers together.
 type reader struct {
-	hub     *client.Hub
-	streams output.Streams
-	moment  view.Moment
+	*client.Factory
+	hub    *client.Hub
+	moment view.Moment
 }
 
 func (r *reader) cluster(ctx context.Context, name string) (*clusterDossier, error) {
@@ -33,6 +32,9 @@ func (r *reader) cluster(ctx context.Context, name string) (*clusterDossier, err
 		return nil, err
 	}
 	about.Events = r.events(ctx, about.Cluster)
+	if r.moment.IsConnected(about.Cluster) {
+		about.Nodes = askNodes(ctx, r.Factory, r.hub, about.Cluster)
+	}
 	return about, nil
 }
 
@@ -217,7 +219,7 @@ func (r *reader) events(ctx context.Context, object kube.Object) []event {
 		kube.InNamespace(cmp.Or(object.GetNamespace(), metav1.NamespaceDefault)), // those of cluster-wide objects are there
 		kube.MatchingFields{"involvedObject.uid": string(object.GetUID())})
 	if err != nil {
-		r.streams.Note("its events could not be read: %v", r.hub.Explain(err))
+		r.Note("its events could not be read: %v", r.hub.Explain(err))
 		return nil
 	}
 	var events []event

@@ -6,7 +6,11 @@ import (
 	"unicode/utf8"
 )
 
-const gap = "   " // between two columns, as kubectl has it
+const (
+	gap    = "   "  // between two columns, as kubectl has it
+	enough = 24     // columns that a text has to have before it stands beside others
+	below  = "    " // before a text that stands below
+)
 
 // Cell is one text of a table.
 type Cell struct {
@@ -35,6 +39,9 @@ type Table struct {
 	Palette Palette
 	// Indent stands before every line. The default is none.
 	Indent string
+	// Width is how long lines are at most, as far as the last column can see to it: its texts are wrapped, and stand below the
+	// others where those leave no room. The default is as long as they are.
+	Width int
 	// HideHeaders leaves the line of headers out.
 	HideHeaders bool
 
@@ -72,14 +79,54 @@ func (t *Table) widen(row []Cell) {
 
 func (t *Table) line(text *strings.Builder, row []Cell) {
 	text.WriteString(t.Indent)
-	for i, cell := range row {
+	last := len(row) - 1
+	for i, cell := range row[:last] {
 		shown := orNone(cell.Text)
 		text.WriteString(t.Palette.Paint(cell.Tone, shown))
-		if i < len(row)-1 {
-			text.WriteString(strings.Repeat(" ", t.widths[i]-utf8.RuneCountInString(shown)) + gap)
+		if i == last-1 && t.isBelow(row[last]) {
+			break
 		}
+		text.WriteString(strings.Repeat(" ", t.widths[i]-utf8.RuneCountInString(shown)) + gap)
 	}
-	text.WriteByte('\n')
+	t.last(text, row[last])
+}
+
+// last writes the text of the last column.
+func (t *Table) last(text *strings.Builder, cell Cell) {
+	start := t.start()
+	if t.isBelow(cell) {
+		if cell.Text == "" {
+			text.WriteByte('\n')
+			return
+		}
+		start = utf8.RuneCountInString(t.Indent) + len(below)
+		text.WriteString("\n" + strings.Repeat(" ", start))
+	}
+	width := 0
+	if t.Width > 0 {
+		width = max(enough, t.Width-start)
+	}
+	for i, line := range Wrap(orNone(cell.Text), width) {
+		if i > 0 {
+			text.WriteString(strings.Repeat(" ", start))
+		}
+		text.WriteString(t.Palette.Paint(cell.Tone, line) + "\n")
+	}
+}
+
+// start is where the last column begins.
+func (t *Table) start() int {
+	start := utf8.RuneCountInString(t.Indent)
+	for _, width := range t.widths[:len(t.widths)-1] {
+		start += width + len(gap)
+	}
+	return start
+}
+
+// isBelow says whether the text of the last column stands below the others, since it fits nowhere beside them.
+func (t *Table) isBelow(cell Cell) bool {
+	room := t.Width - t.start()
+	return t.Width > 0 && len(t.widths) > 1 && room < enough && utf8.RuneCountInString(orNone(cell.Text)) > room
 }
 
 // orNone makes an empty cell visible, and keeps a text on its line.

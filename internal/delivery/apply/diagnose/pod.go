@@ -63,7 +63,7 @@ func ofPod(pod *corev1.Pod, events []corev1.Event) (finding, bool) {
 	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			found.rank, found.text = rankScheduling, cmp.Or(c.Message, string(c.Reason), "no node takes it")
+			found.rank, found.text = rankScheduling, cmp.Or(scheduling(c.Message), string(c.Reason), "no node takes it")
 			return found, true
 		}
 	}
@@ -82,6 +82,14 @@ func ofPod(pod *corev1.Pod, events []corev1.Event) (finding, bool) {
 	}
 	found.rank, found.text = rankWaits, "it is being started"
 	return found, true
+}
+
+// scheduling is what the scheduler says of the nodes, without its thoughts on which pods could go in place of this one.
+func scheduling(message string) string {
+	for _, thought := range []string{" no new claims to deallocate", " preemption:"} {
+		message, _, _ = strings.Cut(message, thought)
+	}
+	return message
 }
 
 func ready(pod *corev1.Pod) bool {

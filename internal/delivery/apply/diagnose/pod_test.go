@@ -32,7 +32,8 @@ func crashing(code int32, reason string) func(*corev1.Pod) {
 
 func TestDecide(t *testing.T) {
 	unschedulable := pod("web-a", func(p *corev1.Pod) {
-		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "0/3 nodes are available: 3 Insufficient cpu."}}
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }. " +
+			"no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."}}
 	})
 	well := pod("web-ok", func(p *corev1.Pod) {
 		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
@@ -61,7 +62,7 @@ func TestDecide(t *testing.T) {
 	}{
 		{reason: "all is well", pods: []corev1.Pod{well}},
 		{reason: "an image that is not there", pods: []corev1.Pod{well, pod("web-abc", waiting("ImagePullBackOff", `Back-off pulling image "web:9"`))}, want: `pod web-abc: container app: ImagePullBackOff: Back-off pulling image "web:9"`},
-		{reason: "no node takes it", pods: []corev1.Pod{unschedulable}, want: "pod web-a: 0/3 nodes are available: 3 Insufficient cpu."},
+		{reason: "no node takes it", pods: []corev1.Pod{unschedulable}, want: "pod web-a: 0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }."},
 		{
 			reason: "it ends again and again: its log is not read, the command is told", pods: []corev1.Pod{pod("web-b", crashing(1, "Error")), pod("web-a", crashing(137, "OOMKilled"))},
 			want: "pod web-a: container app: CrashLoopBackOff, exit code 137 (OOMKilled); `kubectl logs -n shop web-a -c app --previous` shows why (and 1 more pod)",
