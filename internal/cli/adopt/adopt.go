@@ -225,7 +225,9 @@ func newKubectlCmd(f *client.Factory) *cobra.Command {
   umbel adopt kubectl shop -n shop --cluster prod-eu --git https://git.example.com/fleet.git --path shop
 
   # few objects need no repository: they stand in the package
-  umbel adopt kubectl tools -n tools -l app=shell --cluster prod-eu`)
+  umbel adopt kubectl tools -n tools -l app=shell --cluster prod-eu
+  # and move into one later, with the same objects
+  umbel adopt kubectl tools -n tools -l app=shell --cluster prod-eu --git https://git.example.com/fleet.git --path tools`)
 	cmd.Use = "kubectl PACKAGE"
 	cmd.Args = exit.Takes("PACKAGE")
 	flags := cmd.Flags()

@@ -37,6 +37,8 @@ type move struct {
 	// member is where the objects are, and control where the other does its work; often the same.
 	member, control *member.Cluster
 	from            origin.Origin
+	// settles says that a Package which took the cluster over goes from the objects in it to a repository.
+	settles bool
 }
 
 // begin finds the cluster, and the ways to it.
@@ -130,7 +132,11 @@ func (m *move) read(ctx context.Context) (*v1alpha1.Package, *origin.Managed, er
 			if a.From != m.ref {
 				return nil, nil, fmt.Errorf("package %s takes over from another one on cluster %s: --to gives this one another name", m.book.key, m.Cluster)
 			}
-			return there, &origin.Managed{Managers: a.Managers, Was: a.Was}, nil
+			managed := &origin.Managed{Managers: a.Managers, Was: a.Was}
+			if m.Git != "" {
+				return m.settled(there, managed)
+			}
+			return there, managed, nil
 		}
 	}
 	managed, err := m.from.Read(ctx, m.control)
@@ -161,7 +167,7 @@ func (m *move) plan(ctx context.Context, pkg *v1alpha1.Package, managed *origin.
 	if step.End(err) != nil {
 		return nil, err
 	}
-	return plan, plan.judge(managed, seen, exact(m.ref.Kind != origin.Kubectl))
+	return plan, plan.judge(managed, seen, exact(m.ref.Kind != origin.Kubectl || m.settles))
 }
 
 func (m *move) look(ctx context.Context, pkg *v1alpha1.Package, plan *Plan, from []owner.Manager) ([]member.Seen, error) {
@@ -181,6 +187,11 @@ func (m *move) look(ctx context.Context, pkg *v1alpha1.Package, plan *Plan, from
 	}
 	for _, why := range contents.Without {
 		return nil, fmt.Errorf("rendering %s: %s", name, why)
+	}
+	if m.settles {
+		if err := m.alike(ctx, makes); err != nil {
+			return nil, err
+		}
 	}
 	objects, err := outgoing.All(plan.Package, contents.Classes[0].Entries)
 	if err != nil {
@@ -280,11 +291,18 @@ func (m *move) takeOver(ctx context.Context, pkg *v1alpha1.Package, managed *ori
 			if note.Package, err = m.book.open(ctx, pkg, cluster); err != nil {
 				return err
 			}
-			if err := m.onMember(ctx, m.memory().remember(ctx, note)); err != nil || plan.saves == nil {
+			if err := m.onMember(ctx, m.memory().remember(ctx, note)); err != nil {
 				return err
 			}
-			_, err = saved.Save(ctx, m.hub, plan.saves)
-			return err
+			if plan.saves != nil {
+				if _, err = saved.Save(ctx, m.hub, plan.saves); err != nil {
+					return err
+				}
+			}
+			if m.settles {
+				return m.book.settle(ctx, pkg.Spec.Source)
+			}
+			return nil
 		}},
 		{"stopped: " + m.from.String(), func(*progress.Step) error { return m.onMember(ctx, m.from.Stop(ctx, m.control)) }},
 		{"the agent of " + m.Cluster + " holds it", func(step *progress.Step) error {
@@ -301,6 +319,10 @@ func (m *move) takeOver(ctx context.Context, pkg *v1alpha1.Package, managed *ori
 		if err := view.Run(s.name, s.do); err != nil {
 			return fmt.Errorf("%w\nthe same command goes on from here; `umbel adopt back %s --cluster %s -n %s` goes back", err, m.book.key.Name, m.Cluster, m.book.key.Namespace)
 		}
+	}
+	if m.settles {
+		_, err := fmt.Fprintf(m.Out, "package/%s: %s on cluster %s come from %s now, and none was written\n", pkg.Name, v1alpha1.Counted(len(plan.keys), "object"), m.Cluster, plan.Source)
+		return err
 	}
 	_, err := fmt.Fprintf(m.Out, "package/%s: %s taken over on cluster %s\n", pkg.Name, v1alpha1.Counted(len(plan.keys), "object"), m.Cluster)
 	return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,7 +60,11 @@ func (k kubectl) Read(ctx context.Context, c *member.Cluster) (*Managed, error) 
 		case !isOf(applied, found.Key):
 			m.lack("%s: its annotation %s speaks of another object, so nobody knows what was applied", found.Key, corev1.LastAppliedConfigAnnotation)
 		default:
-			m.Manifests = append(m.Manifests, json.RawMessage(applied))
+			manifest, err := asWritten(applied)
+			if err != nil {
+				return nil, fmt.Errorf("%s: what was applied cannot be read: %w", found.Key, err)
+			}
+			m.Manifests = append(m.Manifests, manifest)
 		}
 	}
 	if len(m.Objects) == 0 {
@@ -73,6 +78,23 @@ func (k kubectl) Read(ctx context.Context, c *member.Cluster) (*Managed, error) 
 			v1alpha1.Counted(without, "object")+v1alpha1.Agreeing(without, " was", " were"), v1alpha1.Agreeing(without, "does", "do"))
 	}
 	return m, nil
+}
+
+// asWritten is a manifest without the empty annotations that kubectl adds to each: whoever applied them, and then leaves them out, would
+// take away all that others noted on the object.
+func asWritten(applied string) (json.RawMessage, error) {
+	decoder := json.NewDecoder(strings.NewReader(applied))
+	decoder.UseNumber() // digits stay as they are
+	var manifest map[string]any
+	if err := decoder.Decode(&manifest); err != nil {
+		return nil, err
+	}
+	if metadata, is := manifest["metadata"].(map[string]any); is {
+		if annotations, is := metadata["annotations"].(map[string]any); is && len(annotations) == 0 {
+			delete(metadata, "annotations")
+		}
+	}
+	return json.Marshal(manifest)
 }
 
 // isOf says whether a manifest is that of an object. It stands in an annotation, which whoever may change the object has written.

@@ -24,3 +24,20 @@ func TestIsOf(t *testing.T) {
 		}
 	}
 }
+
+// TestAsWritten: the empty annotations that kubectl adds go, those that somebody wrote stay, and so does each digit.
+func TestAsWritten(t *testing.T) {
+	for applied, want := range map[string]string{
+		`{"apiVersion":"v1","kind":"A","metadata":{"annotations":{},"name":"a"},"spec":{"n":12345678901234567890}}`: `{"apiVersion":"v1","kind":"A","metadata":{"name":"a"},"spec":{"n":12345678901234567890}}`,
+		`{"metadata":{"annotations":{"a":"b"}}}`: `{"metadata":{"annotations":{"a":"b"}}}`,
+		`{"kind":"A"}`:                           `{"kind":"A"}`,
+	} {
+		got, err := asWritten(applied)
+		if err != nil || string(got) != want {
+			t.Errorf("got %s, %v, want %s", got, err, want)
+		}
+	}
+	if _, err := asWritten("{"); err == nil {
+		t.Error("half a manifest was taken")
+	}
+}
