@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -143,6 +142,7 @@ func TestAnInventoryThatCannotBeRead(t *testing.T) {
 				continue // an inventory of nothing, and lines of the journal that count for nothing
 			}
 			t.Run(name+" in "+kind, func(t *testing.T) {
+				t.Parallel() // they wait for one more attempt
 				s := newStation(t)
 				s.start()
 				broken, other := s.namespace+"/broken", s.namespace+"/other"
@@ -308,9 +308,9 @@ func (s *station) guardOf(pkg string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	labels := policy.Spec.MatchConstraints.ObjectSelector.MatchExpressions[0].Values
-	if !slices.Contains(labels, v1alpha1.PackageKey(pkg).LabelValue()) {
-		s.t.Fatalf("it guards %v", labels)
+	rules := policy.Spec.Variables[0]
+	if label := v1alpha1.PackageKey(pkg).LabelValue(); rules.Name != "rules" || !strings.Contains(rules.Expression, label) {
+		s.t.Fatalf("it does not guard %s: %s", label, rules.Expression)
 	}
-	return fmt.Sprintf("%s/%d %v", policy.UID, policy.Generation, labels)
+	return fmt.Sprintf("%s/%d %s", policy.UID, policy.Generation, rules.Expression)
 }
