@@ -2,7 +2,7 @@
 // bare client-go program on the same cluster in the same run. Machines are noisy; ratios are what to look at.
 //
 //	go run ./test/bench                   everything
-//	go run ./test/bench -only repair      one of: start, reach, failover, commit, render, apply, repair (which applies first), and
+//	go run ./test/bench -only repair      one of: place, start, reach, failover, commit, render, apply, repair (which applies first), and
 //	                                      edits, resync (both of the largest size), memory, peers
 //	go run ./test/bench -objects 500x10   other sizes: 500 objects in 10 packages
 //
@@ -27,7 +27,7 @@ import (
 )
 
 func main() {
-	only := flag.String("only", "start,reach,failover,commit,render,repair,edits,resync,memory", "what to measure, separated by commas")
+	only := flag.String("only", "place,start,reach,failover,commit,render,repair,edits,resync,memory", "what to measure, separated by commas")
 	sizes := flag.String("objects", "1000,10000,10000x50", "numbers of objects, and of packages that they are in, separated by commas")
 	seed := flag.Uint64("seed", 20261122, "seed of the mutator")
 	flag.Parse()
@@ -54,7 +54,7 @@ func run(ctx context.Context, parts, sizes []string, seed uint64) (err error) {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *rig.Fleet, *report.Report) error
-	}{{"start", measureStart}, {"reach", measureReach}, {"failover", measureFailover}, {"commit", measureCommit}, {"render", measureRender}} {
+	}{{"place", measurePlace}, {"start", measureStart}, {"reach", measureReach}, {"failover", measureFailover}, {"commit", measureCommit}, {"render", measureRender}} {
 		if !slices.Contains(parts, part.name) {
 			continue
 		}
