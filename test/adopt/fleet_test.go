@@ -2,7 +2,12 @@ package adopt
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"umbel.dev/umbel/internal/delivery/source/sourcetest"
+	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
 var (
@@ -28,9 +34,7 @@ func (w *world) byFleet(t *testing.T, ns, name string, n int) {
 	const at, in = "fleet-default", "cluster-fleet-default-prod-eu"
 	repo := sourcetest.New(t)
 	repo.Commit(under("apps", objects(ns, n)))
-	for _, files := range []string{"apps/namespace.yaml", "apps"} {
-		w.kubectl(t, "apply", "--field-manager=fleetagent", "-f", repo.Dir+"/"+files)
-	}
+	w.byFleetAgent(t, name+"-apps", under("templates", objects(ns, n)))
 	w.create(t, gitRepos, object(t, fmt.Sprintf(`{apiVersion: fleet.cattle.io/v1alpha1, kind: GitRepo, metadata: {name: %s, namespace: %s},
 		spec: {repo: %q, branch: main, paths: [apps], correctDrift: {enabled: true}, targets: [{clusterSelector: {}}]}}`, name, at, repo.Serve(nil))))
 	w.create(t, bundles, object(t, fmt.Sprintf(`{apiVersion: fleet.cattle.io/v1alpha1, kind: Bundle, metadata: {name: %[1]s-apps, namespace: %[2]s, labels: {fleet.cattle.io/repo-name: %[1]s}}, spec: {}}`, name, at)))
@@ -56,9 +60,36 @@ func (w *world) byFleet(t *testing.T, ns, name string, n int) {
 	})
 }
 
-// TestFleet moves in with what a GitRepo manages, and out again. Fleet is no Go module that can be had here: kubectl applies the objects as
-// its agent does (on the client's side, as fleetagent), its kinds take anything, and the test plays its manager, which pauses the
-// bundles of a GitRepo that is paused.
+// byFleetAgent has manifests applied as Fleet's agent applies a bundle: it makes a chart of them, and Helm's own engine installs that, on
+// the client's side. The engine writes under the name of its program, which is the agent's here.
+func (w *world) byFleetAgent(t *testing.T, release string, files map[string]string) {
+	t.Helper()
+	kube, err := kubetest.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, chart := filepath.Join(t.TempDir(), "fleetagent"), t.TempDir()
+	if err := os.Symlink(filepath.Join(filepath.Dir(kube), "helm"), program); err != nil {
+		t.Fatal(err)
+	}
+	files = maps.Clone(files)
+	files["Chart.yaml"] = "apiVersion: v2\nname: bundle\nversion: v0.0.0+s-1a2b3c\n"
+	for name, text := range files {
+		path := filepath.Join(chart, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), program, "upgrade", release, chart, "--install", "--server-side=false", "--qps=-1", "--namespace", "default", "--kubeconfig", w.direct)
+	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+chart, "HELM_CONFIG_HOME="+chart, "HELM_DATA_HOME="+chart)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s (`make helm` builds it): %v\n%s", program, err, out)
+	}
+}
+
+// TestFleet moves in with what a GitRepo manages, and out again. What applies is real: Helm's engine, by which Fleet's agent does it.
+// What is not: Fleet is no Go module that can be had here, so that its kinds take anything, and the test plays its manager, which pauses
+// the bundles of a GitRepo that is paused.
 func TestFleet(t *testing.T) {
 	w := start(t)
 	const ns, at, in = "by-fleet", "fleet-default", "cluster-fleet-default-prod-eu"
