@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -80,8 +82,15 @@ func (w *world) byConfigSync(t *testing.T, ns, name string, n int) {
 	const at = "config-management-system"
 	repo := sourcetest.New(t)
 	repo.Commit(under("apps", objects(ns, n)))
-	for _, files := range []string{"apps/namespace.yaml", "apps"} {
-		w.kubectl(t, "apply", "--server-side", "--field-manager=configsync", "-f", repo.Dir+"/"+files)
+	folder := t.TempDir()
+	for file, text := range objects(ns, n) { // the reconciler notes on each object whose it is, which is not in the repository
+		notes := fmt.Sprintf("metadata: {annotations: {configmanagement.gke.io/managed: enabled, config.k8s.io/owning-inventory: %s_%s, configsync.gke.io/manager: \":root_%s\"}, name: ", at, name, name)
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(strings.ReplaceAll(text, "metadata: {name: ", notes)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, files := range []string{"namespace.yaml", "."} {
+		w.kubectl(t, "apply", "--server-side", "--field-manager=configsync", "-f", filepath.Join(folder, files))
 	}
 	w.create(t, rootSyncs, object(t, fmt.Sprintf(`{apiVersion: configsync.gke.io/v1beta1, kind: RootSync, metadata: {name: %s, namespace: %s, labels: {team: shop},
 		annotations: {configsync.gke.io/deletion-propagation-policy: Foreground}, finalizers: [configsync.gke.io/reconciler]},
@@ -101,7 +110,7 @@ func (w *world) byConfigSync(t *testing.T, ns, name string, n int) {
 }
 
 // TestConfigSync moves in with what a RootSync manages, and out again. Config Sync is no Go module that can be had here: kubectl applies the
-// objects as its reconciler does (on the server's side, as configsync), its kinds take anything, and the test plays the
+// objects as its reconciler does (on the server's side, as configsync, with its notes on each), its kinds take anything, and the test plays the
 // reconciler-manager, which takes the finalizer off once nothing is to be deleted.
 func TestConfigSync(t *testing.T) {
 	w := start(t)
