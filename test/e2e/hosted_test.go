@@ -90,6 +90,7 @@ func TestClustersByClusterAPI(t *testing.T) {
 	if out := s.umbel("kubectl", "dev", "--", "get", "nodes", "--no-headers"); strings.Count(out, " Ready ") != 2 {
 		t.Errorf("with two machines it has the nodes\n%s", out)
 	}
+	s.losesMembers("dev", page)
 
 	run("cluster protect dev")
 	for _, command := range []string{"umbel cluster delete dev --yes", rig.Binary("umbel-kube") + " kubectl --kubeconfig=" + hub.AdminKubeconfig(s.Home) + " delete cluster dev"} {

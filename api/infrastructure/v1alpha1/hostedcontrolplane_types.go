@@ -3,7 +3,7 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // HostedControlPlane is the control plane of a cluster as processes on the hub's machine: etcd, API server, controller manager
-// and scheduler, in a machine of their own without a node. In the words of Cluster API it is a ControlPlane without Machines.
+// and scheduler, in a machine of their own without a node, or three times that. In the words of Cluster API it is a ControlPlane without Machines.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -34,9 +34,9 @@ type HostedControlPlaneSpec struct {
 	// +kubebuilder:validation:MaxLength=256
 	Version string `json:"version"`
 
-	// replicas is how many members it has: one.
+	// replicas is how many members it has: one, or three, of which one may be lost.
 	// +kubebuilder:default=1
-	// +kubebuilder:validation:XValidation:rule="self == 1",message="replicas is 1: a hosted control plane has one member"
+	// +kubebuilder:validation:XValidation:rule="self == 1 || self == 3",message="replicas is 1 or 3: of an even number of members, and of more on one machine, no more could be lost"
 	// +optional
 	Replicas *int32 `json:"replicas,omitempty"`
 
@@ -70,6 +70,12 @@ type HostedControlPlaneStatus struct {
 	AvailableReplicas *int32 `json:"availableReplicas,omitempty"`
 	// +optional
 	UpToDateReplicas *int32 `json:"upToDateReplicas,omitempty"`
+	// members are the members, the first one first.
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=9
+	// +optional
+	Members []ControlPlaneMember `json:"members,omitempty"`
 	// selector selects nothing: the members are no Machines.
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
@@ -90,6 +96,26 @@ type ControlPlaneInitialization struct {
 	// controlPlaneInitialized says that the API has served. It never becomes false again.
 	// +optional
 	ControlPlaneInitialized *bool `json:"controlPlaneInitialized,omitempty"`
+}
+
+// ControlPlaneMember is one of the members of a control plane: an etcd, an API server, a controller manager and a scheduler in a
+// machine of their own.
+type ControlPlaneMember struct {
+	// name of its machine.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Name string `json:"name"`
+	// address is where this member serves the API; the control plane's is with one of them.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Address string `json:"address,omitempty"`
+	// ready says whether it serves.
+	// +optional
+	Ready *bool `json:"ready,omitempty"`
+	// message says why it does not.
+	// +kubebuilder:validation:MaxLength=4096
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // ServedVersion is a version of Kubernetes and how many members serve it.

@@ -23,6 +23,9 @@ import (
 const createExamples = `  # a cluster on the hub's machine, once ` + "`umbel provider add local`" + ` has been run there
   umbel cluster create dev --workers 1 --labels env=dev
 
+  # one whose API outlives the loss of a member
+  umbel cluster create prod --control-plane 3 --workers 3
+
   # what would be made?
   umbel cluster create dev --class local --version 1.36 --workers 3 --dry-run`
 
@@ -54,6 +57,7 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.wish.class, "class", v1alpha1.LocalProvider, "`CLASS`: a ClusterClass of the hub")
 	cmd.Flags().StringVar(&o.wish.version, "version", "", "`VERSION` of Kubernetes, such as 1.36 (default: the newest that the class has)")
 	cmd.Flags().IntVar(&o.wish.workers, "workers", 1, "`NUMBER` of machines for pods")
+	cmd.Flags().IntVar(&o.wish.planes, "control-plane", 1, "`NUMBER` of members of the control plane: 1, or 3, of which one may be lost")
 	cmd.Flags().StringToStringVarP(&o.wish.labels, "labels", "l", nil, "`KEY=VALUE,...` for placements to select by, such as env=prod,region=eu")
 	cmd.Flags().StringVar(&o.wish.pods, "pods", "", "`CIDR` of the pods' addresses (default: one that is free)")
 	cmd.Flags().StringVar(&o.wish.services, "services", "", "`CIDR` of the services' addresses (default: one that is free)")
@@ -98,6 +102,11 @@ func (o *createOptions) run(ctx context.Context, hub *client.Hub) error {
 	key := kube.ObjectKey{Namespace: o.wish.namespace, Name: o.wish.name}
 	if err := follow(ctx, hub, view, key, placeStage, planeStage, workersStage); err != nil {
 		return err
+	}
+	if o.wish.planes > 1 {
+		if err := follow(ctx, hub, view, key, membersStage); err != nil {
+			return err
+		}
 	}
 	if o.wish.workers == 0 {
 		view.Close()

@@ -142,7 +142,25 @@ func refNode(ctx context.Context, hub kube.Reader, c *unstructured.Unstructured,
 		return &node{name: kindName + " " + name, state: "Missing"}, nil
 	}
 	said := conditionOf(o, saying)
-	return &node{name: kindName + " " + name, state: stateOf(o, saying, said.status), message: said.message}, nil
+	return &node{name: kindName + " " + name, state: stateOf(o, saying, said.status), message: said.message, children: memberNodes(o)}, nil
+}
+
+// memberNodes are the members of a control plane that says who they are, where there are several.
+func memberNodes(plane *unstructured.Unstructured) []*node {
+	members, _, _ := unstructured.NestedSlice(plane.Object, "status", "members")
+	if len(members) < 2 {
+		return nil
+	}
+	var all []*node
+	for _, one := range members {
+		m, _ := one.(map[string]any)
+		n := &node{name: fmt.Sprintf("member %v", m["name"]), state: "NotReady", message: fmt.Sprint(m["message"])}
+		if ready, _ := m["ready"].(bool); ready {
+			n.state, n.message = "Ready", fmt.Sprint(m["address"])
+		}
+		all = append(all, n)
+	}
+	return all
 }
 
 // versionOf returns the version of a provider's kind that keeps the newest contract, as its CRD says.

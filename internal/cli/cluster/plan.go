@@ -20,7 +20,9 @@ type wish struct {
 	// class is the name of a ClusterClass, version a Kubernetes such as 1.36 (empty: the newest).
 	class, version string
 	workers        int
-	labels         map[string]string
+	// planes is how many members the control plane has.
+	planes int
+	labels map[string]string
 	// pods and services are ranges of addresses; empty ones are chosen.
 	pods, services string
 	// protect keeps it from being deleted.
@@ -61,7 +63,7 @@ var versionForm = regexp.MustCompile(`^v?1\.[0-9]+(\.[0-9]+(-[0-9A-Za-z.+-]+)?)?
 // preflight says what is in the way of a wish, all of it, and otherwise what to order.
 func preflight(w wish, s seen) (order, error) {
 	o := order{wish: w}
-	problems := []error{checkName(w, s), checkRanges(w, s), checkHub(w, s)}
+	problems := []error{checkName(w, s), checkPlanes(w), checkRanges(w, s), checkHub(w, s)}
 	class, err := chooseClass(w, s.classes)
 	if err != nil {
 		return o, errors.Join(append(problems, err)...)
@@ -88,6 +90,17 @@ func checkName(w wish, s seen) error {
 	}
 	if s.member != nil {
 		return fmt.Errorf("the name %q is taken by a cluster that is attached to the fleet: take another name, or `umbel leave %s` first", w.name, w.name)
+	}
+	return nil
+}
+
+// checkPlanes refuses a control plane of which no more can be lost than of a smaller one.
+func checkPlanes(w wish) error {
+	switch {
+	case w.class == v1alpha1.LocalProvider && w.planes != 1 && w.planes != 3:
+		return fmt.Errorf("control plane of %d members: on the hub's machine it has 1, or 3, of which one may be lost", w.planes)
+	case w.planes < 1 || w.planes%2 == 0:
+		return fmt.Errorf("control plane of %d members: an odd number, since of one more no more may be lost", w.planes)
 	}
 	return nil
 }
@@ -228,6 +241,9 @@ func (o order) object() *unstructured.Unstructured {
 	topology := map[string]any{
 		"classRef": map[string]any{"name": o.class, "namespace": o.classNamespace},
 		"version":  o.version,
+	}
+	if o.planes > 1 {
+		topology["controlPlane"] = map[string]any{"replicas": int64(o.planes)}
 	}
 	if o.workerClass != "" {
 		topology["workers"] = map[string]any{"machineDeployments": []any{

@@ -55,6 +55,11 @@ func TestPreflight(t *testing.T) {
 		{"a class that does not say", wish{name: "dev", class: "any", version: "1.36"}, false, "", []string{"give one in full"}},
 		{"a class that does not say, in full", wish{name: "dev", class: "any", version: "1.36.2"}, false, "v1.36.2", nil},
 		{"no such class", wish{name: "dev", class: "aws"}, false, "", []string{`class "aws" is not there: there are any, bare, local`}},
+		{"three members", wish{name: "dev", class: "local", planes: 3}, false, "v1.36.3", nil},
+		{"two members", wish{name: "dev", class: "local", planes: 2}, false, "", []string{"control plane of 2 members", "1, or 3"}},
+		{"five members here", wish{name: "dev", class: "local", planes: 5}, false, "", []string{"control plane of 5 members"}},
+		{"five members elsewhere", wish{name: "dev", class: "bare", planes: 5}, false, "v1.36.3", nil},
+		{"four members elsewhere", wish{name: "dev", class: "bare", planes: 4}, false, "", []string{"an odd number"}},
 		{"no machines", wish{name: "dev", class: "bare", workers: 1}, false, "", []string{"has no machines"}},
 		{"no machines wanted", wish{name: "dev", class: "bare"}, false, "v1.36.3", nil},
 		{"fewer than none", wish{name: "dev", class: "local", workers: -1}, false, "", []string{"workers is -1"}},
@@ -74,7 +79,7 @@ func TestPreflight(t *testing.T) {
 		if c.member {
 			s.member = &v1alpha1.MemberCluster{}
 		}
-		c.wish.namespace = "default"
+		c.wish.namespace, c.wish.planes = "default", max(c.wish.planes, 1)
 		got, err := preflight(c.wish, s)
 		if (err == nil) != (c.want == nil) || err == nil && got.version != c.version {
 			t.Errorf("%s: got %q, %v, want %q", c.reason, got.version, err, c.version)
@@ -88,22 +93,22 @@ func TestPreflight(t *testing.T) {
 	for hub, reached := range map[string]bool{"127.0.0.1:7443": false, "localhost:7443": false, "[::1]:7443": false, "10.203.0.1:7443": true, "hub.example.com:443": true} {
 		s := hubHas()
 		s.hub = hub
-		_, err := preflight(wish{name: "dev", namespace: "default", class: "local"}, s)
+		_, err := preflight(wish{name: "dev", namespace: "default", class: "local", planes: 1}, s)
 		if (err == nil) != reached {
 			t.Errorf("members dial %s: got %v", hub, err)
 		}
-		if _, err := preflight(wish{name: "dev", namespace: "default", class: "any", version: "1.36.2"}, s); err != nil {
+		if _, err := preflight(wish{name: "dev", namespace: "default", class: "any", version: "1.36.2", planes: 1}, s); err != nil {
 			t.Errorf("members dial %s, elsewhere: got %v", hub, err)
 		}
 	}
-	_, err := preflight(wish{name: "dev", namespace: "default", class: "local"}, seen{})
+	_, err := preflight(wish{name: "dev", namespace: "default", class: "local", planes: 1}, seen{})
 	if err == nil || !strings.Contains(err.Error(), "`umbel provider add local` brings it") {
 		t.Errorf("without any class: got %v", err)
 	}
 }
 
 func TestTheClusterThatIsOrdered(t *testing.T) {
-	o, err := preflight(wish{namespace: "team", name: "dev", class: "local", version: "1.36", workers: 2, labels: map[string]string{"env": "dev"}, pods: "10.30.0.0/16"}, hubHas())
+	o, err := preflight(wish{namespace: "team", name: "dev", class: "local", version: "1.36", workers: 2, planes: 3, labels: map[string]string{"env": "dev"}, pods: "10.30.0.0/16"}, hubHas())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +121,8 @@ func TestTheClusterThatIsOrdered(t *testing.T) {
 			"clusterNetwork": map[string]any{"pods": map[string]any{"cidrBlocks": []any{"10.30.0.0/16"}}},
 			"topology": map[string]any{
 				"classRef": map[string]any{"name": "local", "namespace": "umbel-system"}, "version": "v1.36.3",
-				"workers": map[string]any{"machineDeployments": []any{map[string]any{"class": "worker", "name": "workers", "replicas": int64(2)}}},
+				"controlPlane": map[string]any{"replicas": int64(3)},
+				"workers":      map[string]any{"machineDeployments": []any{map[string]any{"class": "worker", "name": "workers", "replicas": int64(2)}}},
 			},
 		},
 	}

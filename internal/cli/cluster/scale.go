@@ -19,17 +19,19 @@ type scaleOptions struct {
 	*client.Factory
 	name, pool string
 	workers    int
+	planes     int
 	timeout    time.Duration
 }
 
 func newScaleCmd(f *client.Factory) *cobra.Command {
 	o := &scaleOptions{Factory: f}
 	cmd := &cobra.Command{
-		Use:   "scale NAME --workers NUMBER",
+		Use:   "scale NAME (--workers NUMBER | --control-plane NUMBER)",
 		Short: "Give a cluster more machines, or fewer",
 		Long: "Give a cluster more machines, or fewer, and return when it has them.\n\n" +
-			"A machine that goes is drained first, as the PodDisruptionBudgets of its pods allow.",
-		Example:           "  umbel cluster scale dev --workers 3",
+			"A machine that goes is drained first, as the PodDisruptionBudgets of its pods allow. A control plane with 1 member, or 3, of which\n" +
+			"one may be lost, becomes the other one, and its API serves meanwhile.",
+		Example:           "  umbel cluster scale dev --workers 3\n  umbel cluster scale dev --control-plane 3",
 		Args:              exit.Takes("NAME"),
 		ValidArgsFunction: complete(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -37,13 +39,18 @@ func newScaleCmd(f *client.Factory) *cobra.Command {
 			if o.workers < 0 {
 				return exit.Usagef("--workers is %d: 0 or more", o.workers)
 			}
+			if cmd.Flags().Changed("control-plane") {
+				return f.OnHub(cmd.Context(), o.runPlanes)
+			}
 			return f.OnHub(cmd.Context(), o.run)
 		},
 	}
 	f.AddNamespaceFlag(cmd)
 	cmd.Flags().IntVar(&o.workers, "workers", 1, "`NUMBER` of machines")
 	cmd.Flags().StringVar(&o.pool, "pool", "", "`POOL` of machines, where there are several")
-	_ = cmd.MarkFlagRequired("workers")                                 // it fails for a flag that does not exist only
+	cmd.Flags().IntVar(&o.planes, "control-plane", 1, "`NUMBER` of members of the control plane: 1 or 3")
+	cmd.MarkFlagsOneRequired("workers", "control-plane")
+	cmd.MarkFlagsMutuallyExclusive("workers", "control-plane")
 	_ = cmd.RegisterFlagCompletionFunc("pool", cobra.NoFileCompletions) // likewise
 	o.timeout = 5 * time.Minute
 	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` to wait for the machines")
@@ -71,4 +78,25 @@ func (o *scaleOptions) run(ctx context.Context, hub *client.Hub) error {
 	view := progress.On(o.Streams, o.Now)
 	defer view.Close()
 	return follow(ctx, hub, view, key, workersStage)
+}
+
+// runPlanes gives the control plane more members, or fewer.
+func (o *scaleOptions) runPlanes(ctx context.Context, hub *client.Hub) error {
+	key := kube.ObjectKey{Namespace: o.Namespace, Name: o.name}
+	cluster, err := find(ctx, hub, key)
+	if err != nil {
+		return err
+	}
+	if err := checkPlanes(wish{class: text(cluster, "spec", "topology", "classRef", "name"), planes: o.planes}); err != nil {
+		return fmt.Errorf("scaling cluster %s: %w", o.name, err)
+	}
+	patch := fmt.Sprintf(`{"spec":{"topology":{"controlPlane":{"replicas":%d}}}}`, o.planes)
+	if err := hub.Patch(ctx, cluster, kube.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+		return fmt.Errorf("scaling cluster %s: %w", o.name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	view := progress.On(o.Streams, o.Now)
+	defer view.Close()
+	return follow(ctx, hub, view, key, membersStage)
 }

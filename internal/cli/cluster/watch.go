@@ -35,6 +35,11 @@ var (
 		done, _, _ := unstructured.NestedBool(c.Object, "status", "initialization", "controlPlaneInitialized")
 		return done, conditionOf(c, "ControlPlaneAvailable").message
 	}}
+	membersStage = stage{"members of the control plane", func(c *unstructured.Unstructured) (bool, string) {
+		wanted := max(1, number(c, "spec", "topology", "controlPlane", "replicas"))
+		has, there := number(c, "status", "controlPlane", "availableReplicas"), number(c, "status", "controlPlane", "replicas")
+		return has == wanted && there == wanted, fmt.Sprintf("%d of %d are available", has, wanted)
+	}}
 	workersStage = stage{"machines", func(c *unstructured.Unstructured) (bool, string) {
 		_, replicas := pools(c)
 		var wanted int64

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"umbel.dev/umbel/internal/kube/process"
@@ -57,6 +56,18 @@ type Config struct {
 	// Hosts are further names and addresses that the API's certificate is valid for.
 	Hosts      []string
 	Components []Component
+	// Member makes it one of several, or one that may become one of several; nil for a control plane that stays alone.
+	Member *Member
+}
+
+// Member is one of the members of a control plane. Config.Address is then where the API of all of them is, and some member has it.
+type Member struct {
+	// Name is by what etcd knows it.
+	Name string `json:"name"`
+	// Address is the member's own: etcd serves its peers there, and the API those who mean this member.
+	Address netip.Addr `json:"address"`
+	// Join are the members that it joins, and itself, each as NAME=URL; none for the one that begins.
+	Join []string `json:"join,omitempty"`
 }
 
 // ControlPlane is a planned control plane.
@@ -80,6 +91,9 @@ func New(config Config) (*ControlPlane, error) {
 	case config.PodCIDR.IsValid() && config.PodCIDR.Overlaps(config.ServiceCIDR):
 		return nil, fmt.Errorf("control plane %q: PodCIDR %s overlaps ServiceCIDR %s", config.Name, config.PodCIDR, config.ServiceCIDR)
 	}
+	if c := config.Member; c != nil && (c.Name == "" || !c.Address.IsValid()) {
+		return nil, fmt.Errorf("control plane %q: Member has no Name, or no Address", config.Name)
+	}
 	for _, port := range []int{config.Ports.API, config.Ports.Etcd, config.Ports.EtcdPeer} {
 		if port < 1 || port > 65535 {
 			return nil, fmt.Errorf("control plane %q: port %d is not within 1..65535", config.Name, port)
@@ -90,7 +104,7 @@ func New(config Config) (*ControlPlane, error) {
 
 // URL is where the API is served.
 func (c *ControlPlane) URL() string {
-	return "https://" + netip.AddrPortFrom(c.config.Address, uint16(c.config.Ports.API)).String()
+	return url(c.config.Address, c.config.Ports.API)
 }
 
 // AdminKubeconfig is the path of the kubeconfig for people who may do everything. Prepare writes it.
@@ -114,17 +128,18 @@ const apiGrace = 2 * time.Second
 func (c *ControlPlane) Processes() []process.Process {
 	processes := []process.Process{
 		{
-			Name:  "etcd",
-			Path:  c.config.Binary,
-			Args:  append([]string{"etcd"}, c.etcdFlags()...),
-			Ready: c.probe("https://127.0.0.1:"+strconv.Itoa(c.config.Ports.Etcd)+"/health", "etcd-ca", "etcd-client"),
+			Name:   "etcd",
+			Path:   c.config.Binary,
+			Args:   append([]string{"etcd"}, c.etcdFlags()...),
+			Before: c.etcdBefore(),
+			Ready:  c.probe(c.EtcdURL()+"/health", "etcd-ca", "etcd-client"),
 		},
 		{
 			// Not after etcd: it takes longer to start than etcd does, and waits for it by itself.
 			Name:  "kube-apiserver",
 			Path:  c.config.Binary,
 			Args:  append([]string{"kube-apiserver"}, c.apiserverFlags()...),
-			Ready: c.probe(c.URL()+"/readyz", "ca", "probe-client"),
+			Ready: c.probe(c.OwnURL()+"/readyz", "ca", "probe-client"),
 			Grace: apiGrace,
 		},
 	}

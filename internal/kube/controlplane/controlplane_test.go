@@ -35,7 +35,12 @@ func TestProcessesGolden(t *testing.T) {
 	alone.Address = netip.MustParseAddr("127.0.0.1")
 	alone.PodCIDR = netip.Prefix{}
 	alone.Components = []Component{ControllerManager}
-	for file, c := range map[string]Config{"node.golden": config(), "alone.golden": alone} {
+	third := config()
+	third.Services = ByEndpoint
+	third.Member = &Member{Name: "dev-34", Address: netip.MustParseAddr("10.200.1.44"), Join: []string{
+		"dev-0=https://10.200.1.42:2380", "dev-33=https://10.200.1.43:2380", "dev-34=https://10.200.1.44:2380",
+	}}
+	for file, c := range map[string]Config{"node.golden": config(), "alone.golden": alone, "member.golden": third} {
 		plane, err := New(c)
 		if err != nil {
 			t.Fatal(err)
@@ -120,6 +125,63 @@ func TestPrepareKeepsWhatMustLastAndRenewsTheRest(t *testing.T) {
 	}
 	if len(first) != len(lasting)+2*len(plane.leaves())+len(plane.kubeconfigs()) {
 		t.Errorf("got %d files: %v", len(first), first)
+	}
+}
+
+// TestAMemberWithoutDataDoesNotBegin unless somebody has let it, once; and its keys are those of the others.
+func TestAMemberWithoutDataDoesNotBegin(t *testing.T) {
+	member := func(dir string) *ControlPlane {
+		c := config()
+		c.Dir, c.Member = dir, &Member{Name: "dev-0", Address: netip.MustParseAddr("10.200.1.42")}
+		plane, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plane
+	}
+	first := member(t.TempDir())
+	before := first.Processes()[0].Before
+	if err := before(); err == nil || !strings.Contains(err.Error(), "it has lost its data") {
+		t.Errorf("without data: got %v", err)
+	}
+	if err := first.MayBegin(); err != nil {
+		t.Fatal(err)
+	}
+	if err := before(); err != nil {
+		t.Errorf("when it may: %v", err)
+	}
+	if err := before(); err == nil {
+		t.Error("it may begin again, without data")
+	}
+	if err := os.MkdirAll(first.path("etcd/member/wal"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := before(); err != nil {
+		t.Errorf("with data: %v", err)
+	}
+	if err := first.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	if has, err := first.HasData(); has || err != nil {
+		t.Errorf("what was forgotten is there: %t, %v", has, err)
+	}
+
+	if err := first.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	second := member(t.TempDir())
+	if err := second.Inherit(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range lasting {
+		a, errA := os.ReadFile(first.pki(name))
+		b, errB := os.ReadFile(second.pki(name))
+		if errA != nil || errB != nil || string(a) != string(b) {
+			t.Errorf("%s is not the same for both members (%v, %v)", name, errA, errB)
+		}
 	}
 }
 

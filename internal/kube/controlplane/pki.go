@@ -39,7 +39,7 @@ type leaf struct {
 func (c *ControlPlane) leaves() []leaf {
 	server, client, peer := (*identity.CA).IssueServer, (*identity.CA).IssueClient, (*identity.CA).IssuePeer
 	return []leaf{
-		{"etcd-ca", "etcd", peer, identity.Request{CommonName: "etcd", Hosts: []string{"localhost", "127.0.0.1"}}},
+		{"etcd-ca", "etcd", peer, identity.Request{CommonName: "etcd", Hosts: c.etcdHosts()}},
 		{"etcd-ca", "etcd-client", client, identity.Request{CommonName: "kube-apiserver"}},
 		{"ca", "apiserver", server, identity.Request{CommonName: "kube-apiserver", Hosts: c.apiHosts()}},
 		{"ca", "kubelet-client", client, identity.Request{CommonName: kubeletClientUser}},
@@ -48,12 +48,18 @@ func (c *ControlPlane) leaves() []leaf {
 	}
 }
 
-// kubeconfigs lists who gets a kubeconfig, by file name.
-func (c *ControlPlane) kubeconfigs() map[string]identity.Request {
-	return map[string]identity.Request{
-		c.AdminKubeconfig():                     {CommonName: "admin", Organizations: []string{v1alpha1.AdminGroup}},
-		c.path("controller-manager.kubeconfig"): {CommonName: "system:kube-controller-manager"},
-		c.path("scheduler.kubeconfig"):          {CommonName: "system:kube-scheduler"},
+// access is who gets a kubeconfig, for which API server.
+type access struct {
+	server string
+	who    identity.Request
+}
+
+// kubeconfigs lists who gets a kubeconfig, by file name. What is beside an API server means that one.
+func (c *ControlPlane) kubeconfigs() map[string]access {
+	return map[string]access{
+		c.AdminKubeconfig():                     {c.URL(), identity.Request{CommonName: "admin", Organizations: []string{v1alpha1.AdminGroup}}},
+		c.path("controller-manager.kubeconfig"): {c.OwnURL(), identity.Request{CommonName: "system:kube-controller-manager"}},
+		c.path("scheduler.kubeconfig"):          {c.OwnURL(), identity.Request{CommonName: "system:kube-scheduler"}},
 	}
 }
 
@@ -84,8 +90,8 @@ func (c *ControlPlane) Prepare() error {
 	if err := c.writeAuditPolicy(); err != nil {
 		return err
 	}
-	for path, request := range c.kubeconfigs() {
-		if err := c.WriteKubeconfig(path, request); err != nil {
+	for path, a := range c.kubeconfigs() {
+		if err := c.writeKubeconfig(path, a); err != nil {
 			return err
 		}
 	}
@@ -103,6 +109,11 @@ func (c *ControlPlane) CA() (*identity.CA, error) {
 
 // Kubeconfig issues a client certificate for a year (unless request has a TTL) and returns a kubeconfig with it.
 func (c *ControlPlane) Kubeconfig(request identity.Request) ([]byte, error) {
+	return c.kubeconfig(access{c.URL(), request})
+}
+
+func (c *ControlPlane) kubeconfig(a access) ([]byte, error) {
+	request := a.who
 	ca, err := c.CA()
 	if err != nil {
 		return nil, err
@@ -117,7 +128,7 @@ func (c *ControlPlane) Kubeconfig(request identity.Request) ([]byte, error) {
 	name := c.config.Name
 	content, err := clientcmd.Write(clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{
-			name: {Server: c.URL(), CertificateAuthorityData: ca.CertPEM()},
+			name: {Server: a.server, CertificateAuthorityData: ca.CertPEM()},
 		},
 		AuthInfos: map[string]*clientcmdapi.AuthInfo{
 			request.CommonName: {ClientCertificateData: pair.CertPEM, ClientKeyData: pair.KeyPEM},
@@ -135,7 +146,11 @@ func (c *ControlPlane) Kubeconfig(request identity.Request) ([]byte, error) {
 
 // WriteKubeconfig writes what Kubeconfig returns.
 func (c *ControlPlane) WriteKubeconfig(path string, request identity.Request) error {
-	content, err := c.Kubeconfig(request)
+	return c.writeKubeconfig(path, access{c.URL(), request})
+}
+
+func (c *ControlPlane) writeKubeconfig(path string, a access) error {
+	content, err := c.kubeconfig(a)
 	if err != nil {
 		return err
 	}

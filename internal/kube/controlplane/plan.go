@@ -1,23 +1,33 @@
 package controlplane
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // The flags of each component, complete: nothing is taken from the environment.
 
 func (c *ControlPlane) etcdFlags() []string {
-	client := "https://127.0.0.1:" + strconv.Itoa(c.config.Ports.Etcd)
-	peer := "https://127.0.0.1:" + strconv.Itoa(c.config.Ports.EtcdPeer)
+	client, peer := c.EtcdURL(), c.PeerURL()
+	name, members, state := c.config.Name, "", "new"
+	if m := c.config.Member; m != nil {
+		name = m.Name
+		if len(m.Join) > 0 {
+			members, state = strings.Join(m.Join, ","), "existing"
+		}
+	}
 	return []string{
-		"--name=" + c.config.Name,
+		"--name=" + name,
 		"--data-dir=" + c.path("etcd"),
 		"--listen-client-urls=" + client,
 		"--advertise-client-urls=" + client,
 		"--listen-peer-urls=" + peer,
 		"--initial-advertise-peer-urls=" + peer,
-		"--initial-cluster=" + c.config.Name + "=" + peer,
+		"--initial-cluster=" + cmp.Or(members, name+"="+peer),
+		"--initial-cluster-state=" + state,
 		"--cert-file=" + c.pki("etcd.crt"),
 		"--key-file=" + c.pki("etcd.key"),
 		"--client-cert-auth",
@@ -33,10 +43,10 @@ func (c *ControlPlane) etcdFlags() []string {
 
 func (c *ControlPlane) apiserverFlags() []string {
 	flags := []string{
-		"--bind-address=" + c.config.Address.String(),
-		"--advertise-address=" + c.config.Address.String(),
+		"--bind-address=" + c.listen().String(),
+		"--advertise-address=" + c.own().String(),
 		"--secure-port=" + strconv.Itoa(c.config.Ports.API),
-		"--etcd-servers=https://127.0.0.1:" + strconv.Itoa(c.config.Ports.Etcd),
+		"--etcd-servers=" + c.EtcdURL(),
 		"--etcd-cafile=" + c.pki("etcd-ca.crt"),
 		"--etcd-certfile=" + c.pki("etcd-client.crt"),
 		"--etcd-keyfile=" + c.pki("etcd-client.key"),
@@ -73,7 +83,7 @@ func (c *ControlPlane) apiserverFlags() []string {
 	if c.config.Services == ByEndpoint {
 		flags = append(flags, "--enable-aggregator-routing=true") // it says so of webhooks as well
 	}
-	if c.config.Address.IsLoopback() {
+	if c.own().IsLoopback() {
 		// An EndpointSlice may not hold a loopback address, and no pod is there to use it.
 		flags = append(flags, "--endpoint-reconciler-type=none")
 	}
@@ -87,7 +97,6 @@ func (c *ControlPlane) controllerManagerFlags() []string {
 		"--authentication-kubeconfig=" + kubeconfig,
 		"--authorization-kubeconfig=" + kubeconfig,
 		"--secure-port=0",
-		"--leader-elect=false",
 		"--profiling=false",
 		"--use-service-account-credentials=true",
 		// Each of some forty controllers makes its service account first. At the default of 20 requests a second
@@ -100,6 +109,7 @@ func (c *ControlPlane) controllerManagerFlags() []string {
 		"--cluster-signing-key-file=" + c.pki("ca.key"),
 		"--cluster-name=" + c.config.Name,
 	}
+	flags = append(flags, c.electionFlags()...)
 	if c.config.PodCIDR.IsValid() {
 		flags = append(flags,
 			"--allocate-node-cidrs=true",
@@ -112,14 +122,21 @@ func (c *ControlPlane) controllerManagerFlags() []string {
 
 func (c *ControlPlane) schedulerFlags() []string {
 	kubeconfig := c.path("scheduler.kubeconfig")
-	return []string{
+	return append([]string{
 		"--kubeconfig=" + kubeconfig,
 		"--authentication-kubeconfig=" + kubeconfig,
 		"--authorization-kubeconfig=" + kubeconfig,
 		"--secure-port=0",
-		"--leader-elect=false",
 		"--profiling=false",
+	}, c.electionFlags()...)
+}
+
+// electionFlags have one of several members at work. A lease is short: it is what the one that comes after a kill waits for.
+func (c *ControlPlane) electionFlags() []string {
+	if c.config.Member == nil {
+		return []string{"--leader-elect=false"}
 	}
+	return []string{"--leader-elect-lease-duration=8s", "--leader-elect-renew-deadline=6s", "--leader-elect-retry-period=1s"}
 }
 
 // apiHosts are the names and addresses that the API's certificate is valid for.
@@ -129,8 +146,10 @@ func (c *ControlPlane) apiHosts() []string {
 		"localhost", "127.0.0.1",
 		FirstService(c.config.ServiceCIDR).String(),
 	}
-	if !c.config.Address.IsLoopback() {
-		hosts = append(hosts, c.config.Address.String())
+	for _, address := range []netip.Addr{c.config.Address, c.own()} {
+		if !slices.Contains(hosts, address.String()) {
+			hosts = append(hosts, address.String())
+		}
 	}
 	return append(hosts, c.config.Hosts...)
 }

@@ -71,6 +71,11 @@ func (r *runner) live(ctx context.Context) error {
 	}
 	defer output.Close()
 
+	if r.process.Before != nil {
+		if err := r.process.Before(); err != nil {
+			return err
+		}
+	}
 	cmd := exec.CommandContext(ctx, r.process.Path, r.process.Args...)
 	cmd.Env = append(inheritedEnv(), r.process.Env...)
 	cmd.Stdout, cmd.Stderr = output, output

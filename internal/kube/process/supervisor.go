@@ -25,6 +25,8 @@ type Process struct {
 	Env []string
 	// After names processes, earlier in the list, that must have been ready before this one starts for the first time.
 	After []string
+	// Before is called before each start. While it fails the process is not started, and that is tried again as if it had ended.
+	Before func() error
 	// Ready reports nil once the process serves. It is called every 25 ms, each time for at most a second, from a
 	// process's start until it says so. Nil means: ready as soon as it runs.
 	Ready func(context.Context) error

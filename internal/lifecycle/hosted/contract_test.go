@@ -84,7 +84,7 @@ func (c *computer) Plane(local.Hosted) (local.Plane, error) {
 	defer c.mu.Unlock()
 	p := c.plane
 	if c.broken != nil || c.raises == 0 {
-		p.PID = 0
+		p.Members = nil
 	}
 	return p, nil
 }
@@ -286,7 +286,7 @@ func runPlane(t *testing.T) (local.Plane, string) {
 	if err := errors.Join(supervisor.WaitReady(ready), plane.Bootstrap(ready)); err != nil {
 		t.Fatal(err)
 	}
-	return local.Plane{PID: 1, Address: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(ports[0])), ControlPlane: plane}, strings.TrimSpace(string(version))
+	return local.Plane{Members: []local.PlaneMember{{Name: "dev-0", URL: plane.URL(), PID: 1, Data: true}}, Address: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(ports[0])), ControlPlane: plane}, strings.TrimSpace(string(version))
 }
 
 func eventually(t *testing.T, what string, check func(context.Context) error) {
@@ -647,9 +647,9 @@ func TestWhatCannotBeMade(t *testing.T) {
 	}
 	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "")
 
-	three := &infra.HostedControlPlane{ObjectMeta: named("three"), Spec: infra.HostedControlPlaneSpec{Version: w.version, Replicas: new(int32(3))}}
-	if err := w.Create(t.Context(), owned(three, "three")); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "a hosted control plane has one member") {
-		t.Errorf("three members: got %v", err)
+	two := &infra.HostedControlPlane{ObjectMeta: named("two"), Spec: infra.HostedControlPlaneSpec{Version: w.version, Replicas: new(int32(2))}}
+	if err := w.Create(t.Context(), owned(two, "two")); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "1 or 3") {
+		t.Errorf("two members: got %v", err)
 	}
 	w.kinds()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -81,13 +82,13 @@ func (c *machineController) run(ctx context.Context, object *infra.LocalMachine,
 	if _, missing := errors.AsType[*local.NotFoundError](err); err != nil && !missing {
 		return metav1.Condition{}, err
 	}
-	if !c.raised.is(object.UID, m.PID) {
+	if !c.raised.is(object.UID, mark(m)) {
 		raising, cancel := context.WithTimeout(ctx, raiseTime)
 		defer cancel()
 		if m, err = c.host.RaiseMachine(raising, h, object.Name); err != nil {
 			return metav1.Condition{}, err
 		}
-		c.raised.set(object.UID, m.PID)
+		c.raised.set(object.UID, mark(m))
 	}
 	if err := c.identify(ctx, object, local.ProviderID(h.Name, object.Name)); err != nil {
 		return metav1.Condition{}, err
@@ -96,6 +97,14 @@ func (c *machineController) run(ctx context.Context, object *infra.LocalMachine,
 	object.Status.FailureDomain = failureDomain
 	object.Status.Addresses = []infra.MachineAddress{{Type: "InternalIP", Address: m.Address}, {Type: "Hostname", Address: m.Node}}
 	return serving("it runs; `ip netns exec " + m.Namespace + "` is inside of it"), nil
+}
+
+// mark names the process of a machine, empty for one that does not run.
+func mark(m local.Machine) string {
+	if m.PID == 0 {
+		return ""
+	}
+	return strconv.Itoa(m.PID)
 }
 
 // identify writes the provider ID into the spec, once.

@@ -76,6 +76,38 @@ func needData(f family) string {
 	return ""
 }
 
+// wanted is how many members a control plane is to have.
+func wanted(object *infra.HostedControlPlane) int32 {
+	if object.Spec.Replicas == nil {
+		return 1
+	}
+	return *object.Spec.Replicas
+}
+
+// count returns how many members serve.
+func count(members []infra.ControlPlaneMember) int32 {
+	n := int32(0)
+	for _, m := range members {
+		if *m.Ready {
+			n++
+		}
+	}
+	return n
+}
+
+// available says of a control plane that serves how many of its members do, and when to look again.
+func available(at string, wanted int32, members []infra.ControlPlaneMember) (metav1.Condition, time.Duration) {
+	message, after := "its API serves at https://"+at, later
+	ready := count(members)
+	if wanted > 1 || len(members) > 1 {
+		message += fmt.Sprintf(" by %d of %d members", ready, wanted)
+	}
+	if ready != wanted || len(members) != int(wanted) {
+		after = soon
+	}
+	return serving(message), after
+}
+
 // checkVersion refuses a version of Kubernetes that this computer does not have.
 func checkVersion(wanted string, has []string) error {
 	if wanted != "" && !slices.Contains(has, wanted) {

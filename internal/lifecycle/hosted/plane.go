@@ -106,6 +106,7 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 	}
 	h := f.hosted(object.Namespace)
 	h.Version = object.Spec.Version
+	h.Members = int(wanted(object))
 	plane, err := c.host.Plane(h)
 	if err != nil {
 		return metav1.Condition{}, 0, err
@@ -113,13 +114,13 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 	if err := checkStep(cmp.Or(plane.Version, object.Status.Version), h.Version); err != nil {
 		return metav1.Condition{}, 0, err
 	}
-	if plane.Version != h.Version || !c.raised.is(object.UID, plane.PID) {
+	if plane.Version != h.Version || !c.raised.is(object.UID, plane.Settled(h.Members)) {
 		raising, cancel := context.WithTimeout(ctx, raiseTime)
 		defer cancel()
 		if plane, err = c.host.RaisePlane(raising, h); err != nil {
 			return metav1.Condition{}, 0, err
 		}
-		c.raised.set(object.UID, plane.PID)
+		c.raised.set(object.UID, plane.Settled(h.Members))
 	}
 	version, err := ask(ctx, plane)
 	if err != nil {
@@ -132,18 +133,40 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 		return metav1.Condition{}, 0, err
 	}
 	object.Status.Version = version
-	object.Status.Versions = []infra.ServedVersion{{Version: version, Replicas: new(int32(1))}}
+	object.Status.Members = c.askEach(ctx, plane)
+	object.Status.Versions = []infra.ServedVersion{{Version: version, Replicas: new(count(object.Status.Members))}}
 	object.Status.Initialization = &infra.ControlPlaneInitialization{ControlPlaneInitialized: new(true)}
-	return serving("its API serves at https://" + plane.Address.String()), later, nil
+	available, after := available(plane.Address.String(), wanted(object), object.Status.Members)
+	return available, after, nil
+}
+
+// askEach asks each member whether it serves. Of a control plane with one that has been asked already.
+func (c *planeController) askEach(ctx context.Context, plane local.Plane) []infra.ControlPlaneMember {
+	var all []infra.ControlPlaneMember
+	for _, m := range plane.Members {
+		said := infra.ControlPlaneMember{Name: m.Name, Address: m.URL, Ready: new(true)}
+		if len(plane.Members) > 1 {
+			if _, err := askAt(ctx, plane, m.URL); err != nil {
+				said.Ready, said.Message = new(false), err.Error()
+			}
+		}
+		all = append(all, said)
+	}
+	return all
 }
 
 // ask returns which version the API of a control plane says it is.
 func ask(ctx context.Context, plane local.Plane) (string, error) {
+	return askAt(ctx, plane, plane.ControlPlane.URL())
+}
+
+// askAt asks one of its members.
+func askAt(ctx context.Context, plane local.Plane, url string) (string, error) {
 	config, err := plane.Client()
 	if err != nil {
 		return "", err
 	}
-	config.Timeout = lookTime
+	config.Host, config.Timeout = url, lookTime
 	api, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return "", err
@@ -210,12 +233,13 @@ func (c *planeController) hand(ctx context.Context, object *infra.HostedControlP
 
 // count says how many members there are: what Cluster API waits for before it scales machines.
 func (c *planeController) count(object *infra.HostedControlPlane, serves bool) {
-	n := int32(0)
-	if serves {
-		n = 1
-	}
 	s := &object.Status
-	s.Replicas, s.ReadyReplicas, s.AvailableReplicas, s.UpToDateReplicas = new(n), new(n), new(n), new(n)
+	ready := count(s.Members)
+	if !serves {
+		ready = 0
+	}
+	there := max(ready, int32(len(s.Members)))
+	s.Replicas, s.ReadyReplicas, s.AvailableReplicas, s.UpToDateReplicas = new(there), new(ready), new(ready), new(ready)
 	s.ExternalManagedControlPlane = new(true)
 }
 

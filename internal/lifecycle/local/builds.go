@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/version"
 
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
@@ -79,24 +78,23 @@ func (l *Local) kubes(ctx context.Context) (map[string]string, error) {
 	return found, nil
 }
 
-// renew ends the machine of the control plane when it runs another Kubernetes than it is to: it is raised anew then, with its data.
-func (h *healing) renew(ctx context.Context) error {
-	main := h.record.place(h.dir, 0)
-	pid, err := machine.PID(main.dir)
-	if err != nil || pid == 0 || h.version == "" {
-		return err
+// outdated says whether a machine runs another Kubernetes than it is to: it is to start anew then, with its data.
+func (l *Local) outdated(ctx context.Context, p place, wanted string) (bool, error) {
+	pid, err := machine.PID(p.dir)
+	if err != nil || pid == 0 || wanted == "" {
+		return false, err
 	}
-	spec, err := machine.Load(main.dir)
-	if err != nil || spec.Version == h.version {
-		return err
+	spec, err := machine.Load(p.dir)
+	if err != nil || spec.Version == wanted {
+		return false, err
 	}
-	kube, err := h.local.kube(ctx, h.version)
+	kube, err := l.kube(ctx, wanted)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if spec.Version == "" && spec.Kube == kube { // it was started before versions were written down
-		spec.Version = h.version
-		return spec.Save()
+		spec.Version = wanted
+		return false, spec.Save()
 	}
-	return main.end(ctx, unix.SIGTERM)
+	return true, nil
 }

@@ -38,6 +38,8 @@ type Cluster struct {
 	PID int `json:"pid,omitempty"`
 	// Machines are those of further nodes, by number; Link, Namespace and PID above are of the main one, with the control plane.
 	Machines []Machine `json:"machines,omitempty"`
+	// Planes are those of the members of a control plane that has several, but the first.
+	Planes []Machine `json:"planes,omitempty"`
 	// Dir holds all of the cluster, logs/ for one.
 	Dir string `json:"dir"`
 }
@@ -106,6 +108,13 @@ func (l *Local) describe(r record) (Cluster, error) {
 			return Cluster{}, err
 		}
 		cluster.Machines = append(cluster.Machines, m)
+	}
+	for _, p := range r.furtherPlanes(dir) {
+		m, err := p.describe()
+		if err != nil {
+			return Cluster{}, err
+		}
+		cluster.Planes = append(cluster.Planes, m)
 	}
 	return cluster, nil
 }

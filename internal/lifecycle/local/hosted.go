@@ -4,20 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/netip"
 	"os"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-
-	"umbel.dev/umbel/api/v1alpha1"
-	"umbel.dev/umbel/internal/identity"
-	"umbel.dev/umbel/internal/kube/controlplane"
-	"umbel.dev/umbel/internal/lifecycle/local/machine"
 )
 
 // Hosted is a cluster that is made of its parts, one by one, by somebody who keeps them going: first a place, then the control
@@ -30,6 +21,8 @@ type Hosted struct {
 	Ranges Ranges
 	// Version of Kubernetes that what is raised is to run, one of Versions; empty for the hub's own.
 	Version string
+	// Members is how many the control plane is to have, 1 or 3. It is looked at when that is raised, and at no other time.
+	Members int
 }
 
 // OwnedError says that a cluster is somebody else's.
@@ -82,90 +75,6 @@ func (l *Local) owned(h Hosted) (record, error) {
 		err = &OwnedError{Name: r.Name, Owner: r.Owner}
 	}
 	return r, err
-}
-
-// Plane is a hosted control plane.
-type Plane struct {
-	// PID is the first process of its machine, 0 when that does not run.
-	PID int
-	// Address is where the API is served.
-	Address netip.AddrPort
-	// Version is which Kubernetes its machine was started with last, empty when that is not known.
-	Version string
-	// ControlPlane is what it is made of.
-	ControlPlane *controlplane.ControlPlane
-}
-
-// Client returns credentials of the API's administrators that are valid for an hour.
-func (p Plane) Client() (*rest.Config, error) { return p.ControlPlane.BootstrapConfig() }
-
-// Kubeconfig returns one for an administrator of that name, who may log in for so long.
-func (p Plane) Kubeconfig(name string, life time.Duration) ([]byte, error) {
-	return p.ControlPlane.Kubeconfig(identity.Request{CommonName: name, Organizations: []string{v1alpha1.AdminGroup}, TTL: life})
-}
-
-// Plane returns the control plane of a cluster that has its place, whether it runs or not.
-func (l *Local) Plane(h Hosted) (Plane, error) {
-	r, err := l.owned(h)
-	if err != nil {
-		return Plane{}, err
-	}
-	return l.planeOf(r)
-}
-
-func (l *Local) planeOf(r record) (Plane, error) {
-	main := r.place(l.dir(r.Name), 0)
-	plane, err := l.plane(main)
-	if err != nil {
-		return Plane{}, err
-	}
-	spec, err := machine.Load(main.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Plane{}, err
-	}
-	pid, err := machine.PID(main.dir)
-	return Plane{PID: pid, Address: netip.AddrPortFrom(main.address(), uint16(standardPorts.API)), Version: spec.Version, ControlPlane: plane}, err
-}
-
-// RaisePlane brings the control plane up, whatever is left of it, and returns when its API serves. One that runs another version of
-// Kubernetes starts anew, and keeps its data. The cluster must have its place.
-func (l *Local) RaisePlane(ctx context.Context, h Hosted) (Plane, error) {
-	unlock, err := l.lockCluster(h.Name)
-	if err != nil {
-		return Plane{}, err
-	}
-	defer unlock()
-	r, err := l.owned(h)
-	if err != nil {
-		return Plane{}, err
-	}
-	raise := &healing{local: l, record: r, dir: l.dir(r.Name), version: h.Version, progress: func(string) func(error) { return func(error) {} }}
-	for _, step := range []struct {
-		name string
-		do   func(context.Context) error
-	}{{StepMachine, raise.renew}, {StepMachine, raise.raiseMain}, {StepAPI, raise.waitForAPI}, {StepDNS, raise.installDNS}} {
-		if err := raise.step(step.name, func() error { return step.do(ctx) }); err != nil {
-			return Plane{}, err
-		}
-	}
-	return l.planeOf(r)
-}
-
-// EndPlane ends the machine of the control plane. What the API held stays until the cluster is deleted.
-func (l *Local) EndPlane(ctx context.Context, h Hosted) error {
-	unlock, err := l.lockCluster(h.Name)
-	if isNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	r, err := l.owned(h)
-	if err != nil {
-		return ignoreNotFound(err)
-	}
-	return r.place(l.dir(r.Name), 0).end(ctx, unix.SIGKILL)
 }
 
 // ProviderID is by what the Node of a machine is known.

@@ -54,6 +54,22 @@ func TestMachinesOfAHostedCluster(t *testing.T) {
 	if plane.NodePods.IsValid() || plane.Node == "" || plane.Main != nil {
 		t.Errorf("the machine of the control plane is a node, or has no namespaces: %+v", plane)
 	}
+	seen := map[string]bool{}
+	for n := range maxPlanes {
+		p := r.planePlace("/d", n)
+		spec := p.spec(p, Binaries{}, machine.Host{})
+		if spec.Address != plane.Address || spec.Main != nil || spec.NodePods.IsValid() || spec.Member == nil || spec.Member.Address != p.network().Address || spec.Member.Address == plane.Address {
+			t.Errorf("member %d of the control plane is %+v", n, spec)
+		}
+		for _, own := range []string{p.dir, p.host(), p.cgroup(), p.network().Path(), spec.Member.Name, spec.Member.Address.String()} {
+			if seen[own+"/"] {
+				t.Errorf("two members have %s", own)
+			}
+		}
+		for _, own := range []string{p.dir, spec.Member.Name, spec.Member.Address.String()} {
+			seen[own+"/"] = true
+		}
+	}
 	third := r.member("/d", r.Members[1])
 	spec := third.spec(main, Binaries{}, machine.Host{})
 	if spec.Node != "dev-c" || spec.NodePods != netip.MustParsePrefix("10.66.3.0/24") || spec.Main == nil || spec.Main.Address != plane.Address {

@@ -206,6 +206,7 @@ func (l *Local) end(ctx context.Context, r record, signal unix.Signal) error {
 		return err
 	}
 	places := r.places(l.dir(r.Name))
+	further = append(further, r.furtherPlanes(l.dir(r.Name))...)
 	group, ending := errgroup.WithContext(ctx)
 	for _, p := range append(further, places[1:]...) {
 		group.Go(func() error { return p.end(ending, signal) })

@@ -38,6 +38,10 @@ type record struct {
 	// nodes are the Members.
 	Owner   string   `json:"owner,omitempty"`
 	Members []member `json:"members,omitempty"`
+	// Planes is how many members the control plane of a hosted cluster is to have (0: one). Begun says that it has served, and so
+	// that it holds something.
+	Planes int  `json:"planes,omitempty"`
+	Begun  bool `json:"begun,omitempty"`
 	// Ranges are what it has instead of those that follow from Index; zero prefixes where it has not.
 	Ranges Ranges `json:"ranges,omitzero"`
 }
@@ -128,6 +132,7 @@ type place struct {
 	number  int
 	name    string // of the node, where that does not follow from the number
 	dir     string
+	join    []string // what a new member of the control plane is told of the others
 }
 
 // host is by what this computer knows the machine: its links, namespaces and cgroups are called so.
@@ -140,8 +145,38 @@ func (p place) address() netip.Addr {
 	if p.cluster.Fleet == nil {
 		return loopback
 	}
+	if p.plane() && p.number == 0 {
+		return p.cluster.Fleet.Machine(p.cluster.Index, MaxNodes)
+	}
 	return p.cluster.Fleet.Machine(p.cluster.Index, p.number)
 }
+
+// endpoint is where the API of the cluster is. In a hosted one that is no member's own address: one of them has it beside its own.
+func (r record) endpoint() netip.Addr {
+	if r.Fleet == nil {
+		return loopback
+	}
+	return r.Fleet.Machine(r.Index, 0)
+}
+
+// maxPlanes is how many members a control plane can have. The numbers of those beside the first follow those of the nodes.
+const maxPlanes = 3
+
+// member of the control plane.
+func (r record) planePlace(dir string, member int) place {
+	if member == 0 {
+		return r.place(dir, 0)
+	}
+	p := place{cluster: r, number: MaxNodes + member}
+	p.dir = filepath.Join(dir, planesDir, p.host())
+	return p
+}
+
+// planesDir is in the folder of a cluster: the members of its control plane but the first, a folder each.
+const planesDir = "planes"
+
+// plane says whether the machine is a member of a hosted control plane.
+func (p place) plane() bool { return p.cluster.hosted() && (p.number == 0 || p.number >= MaxNodes) }
 
 // pods is the part of the cluster's range that the pods of this machine have.
 func (p place) pods() netip.Prefix {
@@ -178,13 +213,17 @@ func (p place) spec(main place, binaries Binaries, host machine.Host) machine.Sp
 		ServiceCIDR: p.cluster.services(),
 		Host:        host,
 	}
-	if p.number > 0 {
-		spec.Main = &machine.Main{Dir: main.dir, Address: main.address()}
+	if p.plane() {
+		spec.Address = p.cluster.endpoint()
+		spec.Member = &controlplane.Member{Name: p.host(), Address: p.address(), Join: p.join}
+	}
+	if p.number > 0 && !p.plane() {
+		spec.Main = &machine.Main{Dir: main.dir, Address: p.cluster.endpoint()}
 	}
 	if p.cluster.Fleet != nil {
 		spec.Node = p.node()
 	}
-	if p.number > 0 || !p.cluster.hosted() {
+	if !p.plane() {
 		spec.NodePods = p.pods()
 	}
 	if p.cluster.Ports != nil {

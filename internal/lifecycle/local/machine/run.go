@@ -26,6 +26,15 @@ func Run(ctx context.Context, dir string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if spec.Member != nil {
+		var endpoint sync.WaitGroup
+		endpoint.Go(func() {
+			if err := (&endpointKeeper{spec: spec, log: log}).run(ctx); err != nil {
+				log.Error("the API's address cannot be kept", "error", err)
+			}
+		})
+		defer endpoint.Wait()
+	}
 	logs := filepath.Join(dir, logsDir)
 	supervisor, err := process.New(process.Config{Processes: processes, LogDir: logs, Log: log})
 	if err != nil {

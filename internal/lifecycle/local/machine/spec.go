@@ -35,6 +35,8 @@ type Spec struct {
 	// control plane, and no kubelet.
 	NodePods netip.Prefix `json:"nodePods"`
 	Host     Host         `json:"host"`
+	// Member is which member of a control plane the machine is that may have several. Address is then that of all of them.
+	Member *controlplane.Member `json:"member,omitempty"`
 }
 
 // Main is where the machine with the control plane of a cluster is.
@@ -101,6 +103,7 @@ func (s Spec) ControlPlane() (*controlplane.ControlPlane, error) {
 		ServiceCIDR: s.ServiceCIDR,
 		PodCIDR:     s.PodCIDR,
 		Components:  components,
+		Member:      s.Member,
 	})
 }
 

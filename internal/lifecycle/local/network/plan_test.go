@@ -1,6 +1,8 @@
 package network
 
 import (
+	"bytes"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -72,5 +74,19 @@ func TestOwnerAddressIsUnicastAndLocal(t *testing.T) {
 	}
 	if other := ownerAddress("/tmp/other"); slices.Equal(address, other) {
 		t.Errorf("two folders have %s", other)
+	}
+}
+
+// TestAnnouncement is the frame of RFC 5227, byte by byte.
+func TestAnnouncement(t *testing.T) {
+	got := announcement(net.HardwareAddr{2, 'u', 10, 200, 1, 42}, netip.MustParseAddr("10.200.1.10"))
+	want := []byte{
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 'u', 10, 200, 1, 42, 8, 6, // to all, ARP
+		0, 1, 8, 0, 6, 4, 0, 1, // Ethernet, IPv4, a request
+		2, 'u', 10, 200, 1, 42, 10, 200, 1, 10, // who has it
+		0, 0, 0, 0, 0, 0, 10, 200, 1, 10, // whom it asks for
+	}
+	if !bytes.Equal(want, got) {
+		t.Errorf("got  %v\nwant %v", got, want)
 	}
 }

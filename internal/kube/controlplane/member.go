@@ -1,0 +1,165 @@
+package controlplane
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/google/renameio/v2"
+
+	"umbel.dev/umbel/internal/identity"
+)
+
+// own is the address of this member.
+func (c *ControlPlane) own() netip.Addr {
+	if c.config.Member != nil {
+		return c.config.Member.Address
+	}
+	return c.config.Address
+}
+
+// listen is where the API server listens: on every address of a member, since that of all members comes and goes.
+func (c *ControlPlane) listen() netip.Addr {
+	if c.config.Member != nil && !c.own().IsLoopback() {
+		return netip.IPv4Unspecified()
+	}
+	return c.own()
+}
+
+// etcdAddress is where etcd listens. Where there are no other members nobody else is to reach it.
+func (c *ControlPlane) etcdAddress() netip.Addr {
+	if c.config.Member != nil {
+		return c.config.Member.Address
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+}
+
+// OwnURL is where this member serves the API, URL where some member does.
+func (c *ControlPlane) OwnURL() string { return url(c.own(), c.config.Ports.API) }
+
+// EtcdURL is where this member's etcd serves its clients, and PeerURL where it serves the other members.
+func (c *ControlPlane) EtcdURL() string { return url(c.etcdAddress(), c.config.Ports.Etcd) }
+
+// PeerURL is where this member's etcd serves the other members.
+func (c *ControlPlane) PeerURL() string { return url(c.etcdAddress(), c.config.Ports.EtcdPeer) }
+
+func url(address netip.Addr, port int) string {
+	return "https://" + netip.AddrPortFrom(address, uint16(port)).String()
+}
+
+func (c *ControlPlane) etcdHosts() []string {
+	hosts := []string{"localhost", "127.0.0.1"}
+	if address := c.etcdAddress().String(); !slices.Contains(hosts, address) {
+		hosts = append(hosts, address)
+	}
+	return hosts
+}
+
+// EtcdTLS is how clients reach the etcd of a member. Prepare must have run.
+func (c *ControlPlane) EtcdTLS() (*tls.Config, error) { return c.clientTLS("etcd-ca", "etcd-client") }
+
+// clientTLS is for a client with that certificate, of a server that ca has signed.
+func (c *ControlPlane) clientTLS(ca, client string) (*tls.Config, error) {
+	anchor, err := os.ReadFile(c.pki(ca + ".crt"))
+	if err != nil {
+		return nil, err
+	}
+	pair, err := identity.LoadKeyPair(c.pki(client+".crt"), c.pki(client+".key"))
+	if err != nil {
+		return nil, err
+	}
+	cert, err := pair.TLS()
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(anchor)
+	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}}, nil
+}
+
+// HasData says whether this member's etcd has anything on its disk.
+func (c *ControlPlane) HasData() (bool, error) { return exists(c.path("etcd/member/wal")) }
+
+// beginFile is there when a member without data may start: when it begins a control plane, or has just been let into one.
+const beginFile = "etcd.begin"
+
+// MayBegin lets a member that has no data start, once.
+func (c *ControlPlane) MayBegin() error {
+	if err := os.MkdirAll(c.config.Dir, 0o700); err != nil {
+		return err
+	}
+	return renameio.WriteFile(c.path(beginFile), nil, 0o600)
+}
+
+// Forget removes the data of this member's etcd. It must not be running.
+func (c *ControlPlane) Forget() error {
+	if err := os.RemoveAll(c.path(beginFile)); err != nil {
+		return err
+	}
+	return os.RemoveAll(c.path("etcd"))
+}
+
+// etcdBefore refuses the start of a member that has lost its data. It would come back as who it was, and know nothing of what it
+// has promised to the others.
+func (c *ControlPlane) etcdBefore() func() error {
+	if c.config.Member == nil {
+		return nil
+	}
+	return func() error {
+		has, err := c.HasData()
+		if err != nil {
+			return err
+		}
+		err = os.Remove(c.path(beginFile))
+		if errors.Is(err, fs.ErrNotExist) && has {
+			return nil
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is empty, and nobody has let this member begin: it has lost its data, and is to be replaced", c.path("etcd"))
+		}
+		return err
+	}
+}
+
+// lasting are the keys that all members of a control plane have in common, and that last.
+var lasting = []string{
+	"ca.crt", "ca.key", "etcd-ca.crt", "etcd-ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "service-account.key",
+}
+
+// Inherit takes the keys that all members have in common from another member, whatever of them this one lacks.
+func (c *ControlPlane) Inherit(from *ControlPlane) error {
+	for _, name := range lasting {
+		there, err := exists(c.pki(name))
+		if err != nil {
+			return err
+		}
+		content, readErr := os.ReadFile(from.pki(name))
+		if there || errors.Is(readErr, fs.ErrNotExist) {
+			continue
+		}
+		if readErr != nil {
+			return readErr
+		}
+		if err := os.MkdirAll(filepath.Dir(c.pki(name)), 0o700); err != nil {
+			return err
+		}
+		if err := renameio.WriteFile(c.pki(name), content, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,154 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"umbel.dev/umbel/internal/lifecycle/local"
+)
+
+// losesMembers gives a cluster a control plane of three members, and takes two of them away, one after the other: the machine of the
+// first with all that it held, and then the power of another. Meanwhile somebody writes, by the cluster's address; all that was
+// acknowledged is there in the end.
+func (s *story) losesMembers(cluster string, page []string) {
+	s.Helper()
+	begun := time.Now()
+	s.shell(line(page, "--control-plane 3"))
+	s.Logf("from one member to three in %s", time.Since(begun).Round(100*time.Millisecond))
+	if out := s.shell(line(page, "cluster describe dev")); strings.Count(out, "member dev-") != 3 {
+		s.Errorf("the tree does not show three members:\n%s", out)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(s.Home, "local", cluster, "kubeconfig"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	config.Timeout = 2 * time.Second
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		s.Fatal(err)
+	}
+	w := &diary{client: client}
+	writing, stop := context.WithCancel(s.ctx)
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.write(writing) }()
+
+	first := s.cluster(cluster)
+	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
+		s.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(first.Dir, "kube")); err != nil { // keys and certificates as well
+		s.Fatal(err)
+	}
+	begun = time.Now()
+	s.threeServe(cluster, first.PID)
+	s.Logf("a member that lost all was replaced in %s", time.Since(begun).Round(100*time.Millisecond))
+	second := s.cluster(cluster)
+	for _, m := range second.Planes {
+		if err := syscall.Kill(m.PID, syscall.SIGKILL); err != nil {
+			s.Fatal(err)
+		}
+		s.threeServe(cluster, m.PID)
+		break
+	}
+	stop()
+	<-ended
+	s.Logf("%d writes were acknowledged meanwhile, %d were not; the longest pause was %s", len(w.acked), w.failed, w.pause.Round(100*time.Millisecond))
+	w.check(s)
+}
+
+// cluster returns a cluster as this computer knows it.
+func (s *story) cluster(name string) local.Cluster {
+	s.Helper()
+	var all []local.Cluster
+	if err := json.Unmarshal([]byte(s.umbel("local", "list", "-o", "json")), &all); err != nil {
+		s.Fatal(err)
+	}
+	for _, c := range all {
+		if c.Name == name {
+			return c
+		}
+	}
+	s.Fatalf("there is no cluster %s", name)
+	return local.Cluster{}
+}
+
+// threeServe waits until three members do, and none of them is the process that was killed.
+func (s *story) threeServe(cluster string, killed int) {
+	s.Helper()
+	s.eventually("three members serve", func(ctx context.Context) error {
+		c := s.cluster(cluster)
+		pids := []int{c.PID}
+		for _, m := range c.Planes {
+			pids = append(pids, m.PID)
+		}
+		for _, pid := range pids {
+			if pid == 0 || pid == killed {
+				return fmt.Errorf("their processes are %v, and %d was killed", pids, killed)
+			}
+		}
+		out, err := s.Umbel(ctx, "cluster", "describe", cluster)
+		if err == nil && !strings.Contains(out, "by 3 of 3 members") {
+			err = fmt.Errorf("it is\n%s", out)
+		}
+		return err
+	})
+}
+
+// diary writes, one after another, and keeps what was acknowledged.
+type diary struct {
+	client kubernetes.Interface
+	acked  []string
+	failed int
+	pause  time.Duration
+}
+
+func (d *diary) write(ctx context.Context) {
+	last := time.Now()
+	for i := 0; ctx.Err() == nil; i++ {
+		name := fmt.Sprintf("page-%d", i)
+		page := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+		if _, err := d.client.CoreV1().ConfigMaps("default").Create(ctx, page, metav1.CreateOptions{}); err != nil {
+			d.failed++
+			continue
+		}
+		d.acked = append(d.acked, name)
+		d.pause, last = max(d.pause, time.Since(last)), time.Now()
+	}
+}
+
+// check reads all that was acknowledged.
+func (d *diary) check(s *story) {
+	s.Helper()
+	there := map[string]bool{}
+	s.eventually("all pages can be read", func(ctx context.Context) error {
+		all, err := d.client.CoreV1().ConfigMaps("default").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, page := range all.Items {
+			there[page.Name] = true
+		}
+		return nil
+	})
+	if len(d.acked) == 0 {
+		s.Error("nothing was acknowledged")
+	}
+	for _, name := range d.acked {
+		if !there[name] {
+			s.Errorf("%s was acknowledged, and is lost", name)
+		}
+	}
+}
