@@ -92,6 +92,24 @@ func TestClustersByClusterAPI(t *testing.T) {
 	}
 	s.losesMembers("dev", page)
 
+	run("cluster pool add dev big")
+	nodes := func(want int, of ...string) {
+		t.Helper()
+		s.eventually(fmt.Sprintf("%d nodes are Ready", want), func(ctx context.Context) error {
+			out, err := s.Umbel(ctx, append([]string{"kubectl", "dev", "--", "get", "nodes", "--no-headers"}, of...)...)
+			if err == nil && strings.Count(out, " Ready ") != want {
+				err = fmt.Errorf("they are\n%s", out)
+			}
+			return err
+		})
+	}
+	nodes(1, "-l", "node.cluster.x-k8s.io/size=big")
+	if out := run("cluster pool list dev"); !strings.Contains(out, "size=big") || !strings.Contains(out, "workers") {
+		t.Errorf("its pools are\n%s", out)
+	}
+	run("cluster pool scale dev big")
+	nodes(2)
+	run("cluster pool delete dev big")
 	run("cluster protect dev")
 	for _, command := range []string{"umbel cluster delete dev --yes", rig.Binary("umbel-kube") + " kubectl --kubeconfig=" + hub.AdminKubeconfig(s.Home) + " delete cluster dev"} {
 		if out, err := s.Shell(t.Context(), command); err == nil || !strings.Contains(out+err.Error(), "umbel cluster unprotect dev -n default") {

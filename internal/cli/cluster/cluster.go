@@ -1,5 +1,5 @@
 // Package cluster answers: which clusters does the hub make, and how do they do? It holds `umbel cluster create`, `scale`, `upgrade`,
-// `protect`, `delete`, `get` and `describe`.
+// `pool`, `protect`, `delete`, `get` and `describe`.
 //
 // A cluster that the hub makes is a Cluster of Cluster API, in a namespace of the hub. What it is made of, its ClusterClass
 // says; who makes it, a provider (`umbel provider`). It becomes a member of the fleet by itself (internal/lifecycle/enrol). These
@@ -32,7 +32,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Long: "Make, scale, upgrade and end clusters by the hub. They are made by providers (`umbel provider`) after a class, and become members of the fleet\n" +
 			"by themselves. Clusters that others made are attached with `umbel join`; `umbel get clusters` lists both.",
 	}
-	cmd.AddCommand(newCreateCmd(f), newScaleCmd(f), newUpgradeCmd(f), newProtectCmd(f), newUnprotectCmd(f), newDeleteCmd(f), newGetCmd(f), newDescribeCmd(f))
+	cmd.AddCommand(newCreateCmd(f), newScaleCmd(f), newPoolCmd(f), newUpgradeCmd(f), newProtectCmd(f), newUnprotectCmd(f), newDeleteCmd(f), newGetCmd(f), newDescribeCmd(f))
 	return cmd
 }
 

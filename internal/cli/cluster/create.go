@@ -26,6 +26,9 @@ const createExamples = `  # a cluster on the hub's machine, once ` + "`umbel pro
   # one whose API outlives the loss of a member
   umbel cluster create prod --control-plane 3 --workers 3
 
+  # and two machines more, with a label that pods can ask for
+  umbel cluster create dev --workers 1 --pool big=2,node.cluster.x-k8s.io/size=big
+
   # what would be made?
   umbel cluster create dev --class local --version 1.36 --workers 3 --dry-run`
 
@@ -33,6 +36,7 @@ const createExamples = `  # a cluster on the hub's machine, once ` + "`umbel pro
 type createOptions struct {
 	*client.Factory
 	wish    wish
+	pools   []string
 	dryRun  bool
 	timeout time.Duration
 }
@@ -50,6 +54,13 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.wish.name, o.wish.namespace = args[0], f.Namespace
+			for _, text := range o.pools {
+				p, err := parsePool(text)
+				if err != nil {
+					return exit.Usage(err)
+				}
+				o.wish.pools = append(o.wish.pools, p)
+			}
 			return f.OnHub(cmd.Context(), o.run)
 		},
 	}
@@ -58,6 +69,7 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.wish.version, "version", "", "`VERSION` of Kubernetes, such as 1.36 (default: the newest that the class has)")
 	cmd.Flags().IntVar(&o.wish.workers, "workers", 1, "`NUMBER` of machines for pods")
 	cmd.Flags().IntVar(&o.wish.planes, "control-plane", 1, "`NUMBER` of members of the control plane: 1, or 3, of which one may be lost")
+	cmd.Flags().StringArrayVar(&o.pools, "pool", nil, "`NAME=NUMBER` of more machines, and labels of their nodes: NAME=NUMBER,KEY=VALUE,...; can be given several times")
 	cmd.Flags().StringToStringVarP(&o.wish.labels, "labels", "l", nil, "`KEY=VALUE,...` for placements to select by, such as env=prod,region=eu")
 	cmd.Flags().StringVar(&o.wish.pods, "pods", "", "`CIDR` of the pods' addresses (default: one that is free)")
 	cmd.Flags().StringVar(&o.wish.services, "services", "", "`CIDR` of the services' addresses (default: one that is free)")
@@ -108,7 +120,7 @@ func (o *createOptions) run(ctx context.Context, hub *client.Hub) error {
 			return err
 		}
 	}
-	if o.wish.workers == 0 {
+	if o.wish.machines() == 0 {
 		view.Close()
 		o.Note("Its agent comes when it has machines: `umbel cluster scale %s --workers 1 -n %s`", key.Name, key.Namespace)
 		return nil

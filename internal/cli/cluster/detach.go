@@ -33,7 +33,7 @@ func (o *deleteOptions) force(ctx context.Context, hub *client.Hub, cluster *uns
 		fmt.Fprintln(o.Err, "  "+b.String())
 	}
 	if !o.yes {
-		if err := o.ask("What is not ended may be paid for until somebody ends it. Go on?", "nothing was let go: --yes answers for you"); err != nil {
+		if err := confirm(o.Factory, "What is not ended may be paid for until somebody ends it. Go on?", "nothing was let go: --yes answers for you"); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,8 @@ type wish struct {
 	workers        int
 	// planes is how many members the control plane has.
 	planes int
+	// pools are more machines than those.
+	pools  []machinePool
 	labels map[string]string
 	// pods and services are ranges of addresses; empty ones are chosen.
 	pods, services string
@@ -63,7 +65,7 @@ var versionForm = regexp.MustCompile(`^v?1\.[0-9]+(\.[0-9]+(-[0-9A-Za-z.+-]+)?)?
 // preflight says what is in the way of a wish, all of it, and otherwise what to order.
 func preflight(w wish, s seen) (order, error) {
 	o := order{wish: w}
-	problems := []error{checkName(w, s), checkPlanes(w), checkRanges(w, s), checkHub(w, s)}
+	problems := []error{checkName(w, s), checkPlanes(w), checkRanges(w, s), checkHub(w, s), checkPools(w)}
 	class, err := chooseClass(w, s.classes)
 	if err != nil {
 		return o, errors.Join(append(problems, err)...)
@@ -167,7 +169,7 @@ func chooseWorkers(w wish, class *unstructured.Unstructured) (string, error) {
 		return "", fmt.Errorf("workers is %d: 0 or more", w.workers)
 	}
 	if len(pools) == 0 {
-		if w.workers > 0 {
+		if w.machines() > 0 || len(w.pools) > 0 {
 			return "", fmt.Errorf("class %q has no machines: make the cluster with --workers 0", w.class)
 		}
 		return "", nil
@@ -175,6 +177,28 @@ func chooseWorkers(w wish, class *unstructured.Unstructured) (string, error) {
 	pool, _ := pools[0].(map[string]any)
 	name, _ := pool["class"].(string)
 	return name, nil
+}
+
+// machines is how many a wish has in all.
+func (w wish) machines() int64 {
+	n := int64(w.workers)
+	for _, p := range w.pools {
+		n += p.Replicas
+	}
+	return n
+}
+
+func checkPools(w wish) error {
+	var problems []error
+	taken := map[string]bool{poolName: true} // that of --workers
+	for _, p := range w.pools {
+		problems = append(problems, p.check())
+		if taken[p.Name] {
+			problems = append(problems, fmt.Errorf("pool %q is there twice: %s is the one of --workers", p.Name, poolName))
+		}
+		taken[p.Name] = true
+	}
+	return errors.Join(problems...)
 }
 
 // checkRanges refuses addresses that another cluster has.
@@ -246,9 +270,12 @@ func (o order) object() *unstructured.Unstructured {
 		topology["controlPlane"] = map[string]any{"replicas": int64(o.planes)}
 	}
 	if o.workerClass != "" {
-		topology["workers"] = map[string]any{"machineDeployments": []any{
-			map[string]any{"class": o.workerClass, "name": poolName, "replicas": int64(o.workers)},
-		}}
+		all := []any{machinePool{Name: poolName, Class: o.workerClass, Replicas: int64(o.workers)}.object()}
+		for _, p := range o.pools {
+			p.Class = o.workerClass
+			all = append(all, p.object())
+		}
+		topology["workers"] = map[string]any{"machineDeployments": all}
 	}
 	spec := map[string]any{"topology": topology}
 	network := map[string]any{}

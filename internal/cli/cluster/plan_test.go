@@ -62,6 +62,10 @@ func TestPreflight(t *testing.T) {
 		{"four members elsewhere", wish{name: "dev", class: "bare", planes: 4}, false, "", []string{"an odd number"}},
 		{"no machines", wish{name: "dev", class: "bare", workers: 1}, false, "", []string{"has no machines"}},
 		{"no machines wanted", wish{name: "dev", class: "bare"}, false, "v1.36.3", nil},
+		{"no machines, in a pool", wish{name: "dev", class: "bare", pools: []machinePool{{Name: "big", Replicas: 1}}}, false, "", []string{"has no machines"}},
+		{"pools", wish{name: "dev", class: "local", pools: []machinePool{{Name: "big", Replicas: 1}, {Name: "small"}}}, false, "v1.36.3", nil},
+		{"a pool twice, and one that is there", wish{name: "dev", class: "local", pools: []machinePool{{Name: "big"}, {Name: "big"}, {Name: "workers"}}}, false, "", []string{`pool "big" is there twice`, `pool "workers" is there twice`}},
+		{"a pool's label", wish{name: "dev", class: "local", pools: []machinePool{{Name: "big", Labels: map[string]string{"size": "big"}}}}, false, "", []string{"label size stays on the machine"}},
 		{"fewer than none", wish{name: "dev", class: "local", workers: -1}, false, "", []string{"workers is -1"}},
 		{"a Cluster's name", wish{name: "one", class: "local"}, false, "", []string{"taken by the Cluster of that name in namespace team"}},
 		{"a member's name", wish{name: "dev", class: "local"}, true, "", []string{"attached to the fleet"}},
@@ -108,7 +112,7 @@ func TestPreflight(t *testing.T) {
 }
 
 func TestTheClusterThatIsOrdered(t *testing.T) {
-	o, err := preflight(wish{namespace: "team", name: "dev", class: "local", version: "1.36", workers: 2, planes: 3, labels: map[string]string{"env": "dev"}, pods: "10.30.0.0/16"}, hubHas())
+	o, err := preflight(wish{namespace: "team", name: "dev", class: "local", version: "1.36", workers: 2, planes: 3, pools: []machinePool{{Name: "big", Replicas: 1, Labels: map[string]string{"node.cluster.x-k8s.io/size": "big"}}}, labels: map[string]string{"env": "dev"}, pods: "10.30.0.0/16"}, hubHas())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +126,10 @@ func TestTheClusterThatIsOrdered(t *testing.T) {
 			"topology": map[string]any{
 				"classRef": map[string]any{"name": "local", "namespace": "umbel-system"}, "version": "v1.36.3",
 				"controlPlane": map[string]any{"replicas": int64(3)},
-				"workers":      map[string]any{"machineDeployments": []any{map[string]any{"class": "worker", "name": "workers", "replicas": int64(2)}}},
+				"workers": map[string]any{"machineDeployments": []any{
+					map[string]any{"class": "worker", "name": "workers", "replicas": int64(2)},
+					map[string]any{"class": "worker", "name": "big", "replicas": int64(1), "metadata": map[string]any{"labels": map[string]any{"node.cluster.x-k8s.io/size": "big"}}},
+				}},
 			},
 		},
 	}

@@ -1,12 +1,10 @@
 package cluster
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -59,20 +57,7 @@ func (o *deleteOptions) consent(ctx context.Context, hub *client.Hub, cluster *u
 	if o.yes {
 		return nil
 	}
-	return o.ask("Delete it?", "nothing was deleted: --yes answers for you")
-}
-
-// ask wants a yes, after what is at stake was shown.
-func (o *deleteOptions) ask(question, otherwise string) error {
-	fmt.Fprintf(o.Err, "\n%s Type yes to go on: ", question)
-	said, err := bufio.NewReader(o.In).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading your answer: %w", err)
-	}
-	if strings.TrimSpace(said) != "yes" {
-		return errors.New(otherwise)
-	}
-	return nil
+	return confirm(o.Factory, "Delete it?", "nothing was deleted: --yes answers for you")
 }
 
 // weigh reads what dies with a cluster: on the hub, and in the cluster as the one who asks may see it.

@@ -1,0 +1,254 @@
+package cluster
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/cli/span"
+)
+
+const poolExamples = `  # two more machines, with a label that pods can ask for
+  umbel cluster pool add dev big --workers 2 --labels node.cluster.x-k8s.io/size=big
+
+  # which pools has it?
+  umbel cluster pool list dev
+
+  # none of them for the night
+  umbel cluster pool scale dev big --workers 0`
+
+// poolOptions are the arguments of the verbs of `umbel cluster pool`.
+type poolOptions struct {
+	*client.Factory
+	cluster string
+	pool    machinePool
+	yes     bool
+	format  output.Format
+	timeout time.Duration
+}
+
+func newPoolCmd(f *client.Factory) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "pool",
+		Short: "Give a cluster pools of machines",
+		Long: "Give a cluster pools of machines. The machines of a pool are alike, and their nodes have its labels: those of node.cluster.x-k8s.io,\n" +
+			"node-restriction.kubernetes.io and node-role.kubernetes.io, which Cluster API keeps on nodes.",
+		Example: poolExamples,
+	}
+	cmd.AddCommand(newPoolListCmd(f), newPoolAddCmd(f), newPoolScaleCmd(f), newPoolDeleteCmd(f))
+	return cmd
+}
+
+// verb makes the command of a verb: the cluster is its first argument, and the pool the second, if it has one.
+func (o *poolOptions) verb(cmd *cobra.Command, run func(context.Context, *client.Hub, *unstructured.Unstructured) error) *cobra.Command {
+	clusters := complete(o.Factory)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return clusters(cmd, args, typed)
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o.cluster = args[0]
+		if len(args) > 1 {
+			o.pool.Name = args[1]
+		}
+		return o.OnHub(cmd.Context(), func(ctx context.Context, hub *client.Hub) error {
+			c, err := find(ctx, hub, kube.ObjectKey{Namespace: o.Namespace, Name: o.cluster})
+			if err != nil {
+				return err
+			}
+			return run(ctx, hub, c)
+		})
+	}
+	o.AddNamespaceFlag(cmd)
+	return cmd
+}
+
+func newPoolListCmd(f *client.Factory) *cobra.Command {
+	o := &poolOptions{Factory: f}
+	cmd := o.verb(&cobra.Command{
+		Use: "list CLUSTER", Aliases: []string{"ls", "get"}, Short: "List the pools of a cluster", Long: "List the pools of a cluster, how many machines each is to have, and the labels of their nodes.",
+		Example: "  umbel cluster pool list dev", Args: exit.Takes("CLUSTER"),
+	}, func(_ context.Context, _ *client.Hub, c *unstructured.Unstructured) error { return o.list(c) })
+	output.AddFlag(cmd, &o.format, output.Wide, output.JSON, output.YAML, output.Name)
+	return cmd
+}
+
+func newPoolAddCmd(f *client.Factory) *cobra.Command {
+	o := &poolOptions{Factory: f}
+	cmd := o.verb(&cobra.Command{
+		Use: "add CLUSTER POOL", Short: "Give a cluster one more pool", Long: "Give a cluster one more pool of machines, and return when it has them.",
+		Example: "  umbel cluster pool add dev big --workers 2 --labels node.cluster.x-k8s.io/size=big", Args: exit.Takes("CLUSTER", "POOL"),
+	}, o.add)
+	cmd.Flags().StringVar(&o.pool.Class, "class", "", "`CLASS` of the machines (default: that of the first pool, or the first that the cluster's class has)")
+	cmd.Flags().StringToStringVarP(&o.pool.Labels, "labels", "l", nil, "`KEY=VALUE,...` of the nodes")
+	o.workersFlag(cmd, 1)
+	_ = cmd.RegisterFlagCompletionFunc("class", cobra.NoFileCompletions) // it fails for a flag that does not exist only
+	return cmd
+}
+
+func newPoolScaleCmd(f *client.Factory) *cobra.Command {
+	o := &poolOptions{Factory: f}
+	cmd := o.verb(&cobra.Command{
+		Use: "scale CLUSTER POOL --workers NUMBER", Short: "Give a pool more machines, or fewer", Long: "Give a pool more machines, or fewer, or none, and return when it has them. A machine that goes is drained first.",
+		Example: "  umbel cluster pool scale dev big --workers 0", Args: exit.Takes("CLUSTER", "POOL"),
+	}, func(ctx context.Context, hub *client.Hub, _ *unstructured.Unstructured) error {
+		scale := &scaleOptions{Factory: f, name: o.cluster, pool: o.pool.Name, workers: int(o.pool.Replicas), timeout: o.timeout}
+		if o.pool.Replicas < 0 {
+			return exit.Usagef("--workers is %d: 0 or more", o.pool.Replicas)
+		}
+		return scale.run(ctx, hub)
+	})
+	o.workersFlag(cmd, 1)
+	_ = cmd.MarkFlagRequired("workers") // it fails for a flag that does not exist only
+	return cmd
+}
+
+func newPoolDeleteCmd(f *client.Factory) *cobra.Command {
+	o := &poolOptions{Factory: f}
+	cmd := o.verb(&cobra.Command{
+		Use: "delete CLUSTER POOL", Short: "Take a pool from a cluster, and end its machines",
+		Long:    "Take a pool from a cluster, and return when its machines have ended. Each is drained first, as the PodDisruptionBudgets of its pods allow.",
+		Example: "  umbel cluster pool delete dev big", Args: exit.Takes("CLUSTER", "POOL"),
+	}, o.remove)
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
+	o.timeoutFlag(cmd)
+	return cmd
+}
+
+func (o *poolOptions) workersFlag(cmd *cobra.Command, byDefault int64) {
+	cmd.Flags().Int64Var(&o.pool.Replicas, "workers", byDefault, "`NUMBER` of machines")
+	o.timeoutFlag(cmd)
+}
+
+func (o *poolOptions) timeoutFlag(cmd *cobra.Command) {
+	o.timeout = 5 * time.Minute
+	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` to wait for the machines")
+}
+
+func (o *poolOptions) list(c *unstructured.Unstructured) error {
+	all := poolsOf(c)
+	switch o.format {
+	case output.JSON, output.YAML:
+		return output.Encode(o.Out, o.format, all)
+	case output.Name:
+		for _, p := range all {
+			if _, err := fmt.Fprintln(o.Out, p.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(all) == 0 {
+		o.Note("Cluster %s has no pools: `umbel cluster pool add %s NAME` gives it one", o.cluster, o.cluster)
+		return nil
+	}
+	var rows [][]output.Cell
+	for _, p := range all {
+		var labels []string
+		for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
+			labels = append(labels, key+"="+p.Labels[key])
+		}
+		rows = append(rows, output.Cells(p.Name, p.Class, strconv.FormatInt(p.Replicas, 10), strings.Join(labels, ",")))
+	}
+	table := output.Table{Headers: []string{"NAME", "CLASS", "WORKERS", "LABELS"}, Palette: o.Palette(o.Out)}
+	return table.Write(o.Out, rows)
+}
+
+func (o *poolOptions) add(ctx context.Context, hub *client.Hub, c *unstructured.Unstructured) error {
+	if o.pool.Class == "" {
+		var err error
+		if o.pool.Class, err = classOf(ctx, hub, c); err != nil {
+			return err
+		}
+	}
+	patch, err := addition(c, o.pool)
+	if err != nil {
+		return err
+	}
+	return o.change(ctx, hub, c, patch)
+}
+
+// classOf returns the class that a cluster's machines have, unless another one is asked for.
+func classOf(ctx context.Context, hub kube.Reader, c *unstructured.Unstructured) (string, error) {
+	if there := poolsOf(c); len(there) > 0 {
+		return there[0].Class, nil
+	}
+	name := text(c, "spec", "topology", "classRef", "name")
+	class := &unstructured.Unstructured{}
+	class.SetGroupVersionKind(kind("ClusterClass"))
+	key := kube.ObjectKey{Namespace: cmp.Or(text(c, "spec", "topology", "classRef", "namespace"), c.GetNamespace()), Name: name}
+	if err := hub.Get(ctx, key, class); err != nil {
+		return "", fmt.Errorf("reading the class %q of cluster %s: %w", name, c.GetName(), err)
+	}
+	return chooseWorkers(wish{class: name, workers: 1}, class)
+}
+
+func (o *poolOptions) remove(ctx context.Context, hub *client.Hub, c *unstructured.Unstructured) error {
+	i, err := choosePool(c, o.pool.Name)
+	if err != nil {
+		return err
+	}
+	machines, err := list(ctx, hub, kind("Machine"), kube.InNamespace(o.Namespace), kube.MatchingLabels{
+		"cluster.x-k8s.io/cluster-name": o.cluster, "topology.cluster.x-k8s.io/deployment-name": o.pool.Name,
+	})
+	if err != nil {
+		return err
+	}
+	names := strings.Join(each(machines, func(m unstructured.Unstructured) string { return m.GetName() }), ", ")
+	fmt.Fprintf(o.Err, "Pool %s of cluster %s ends, with its machines: %s\n", o.pool.Name, o.cluster, cmp.Or(names, "none"))
+	if !o.yes {
+		if err := confirm(o.Factory, "Delete it?", "nothing was deleted: --yes answers for you"); err != nil {
+			return err
+		}
+	}
+	return o.change(ctx, hub, c, removal(c, i))
+}
+
+// change patches the Cluster, and waits until it has the machines that it is to have.
+func (o *poolOptions) change(ctx context.Context, hub *client.Hub, c *unstructured.Unstructured, patch []any) error {
+	raw, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	if err := hub.Patch(ctx, c, kube.RawPatch(types.JSONPatchType, raw)); err != nil {
+		return fmt.Errorf("changing the pools of cluster %s: %w", o.cluster, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	view := progress.On(o.Streams, o.Now)
+	defer view.Close()
+	return follow(ctx, hub, view, kube.ObjectKeyFromObject(c), workersStage)
+}
+
+// confirm wants a yes, after what is at stake was shown.
+func confirm(f *client.Factory, question, otherwise string) error {
+	fmt.Fprintf(f.Err, "\n%s Type yes to go on: ", question)
+	said, err := bufio.NewReader(f.In).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading your answer: %w", err)
+	}
+	if strings.TrimSpace(said) != "yes" {
+		return errors.New(otherwise)
+	}
+	return nil
+}

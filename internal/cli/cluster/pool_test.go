@@ -1,0 +1,128 @@
+package cluster
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+func TestParsePool(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want machinePool
+		err  string
+	}{
+		{"big=3", machinePool{Name: "big", Replicas: 3}, ""},
+		{"big=0,node.cluster.x-k8s.io/size=big,node-role.kubernetes.io/gpu=", machinePool{Name: "big", Labels: map[string]string{"node.cluster.x-k8s.io/size": "big", "node-role.kubernetes.io/gpu": ""}}, ""},
+		{"big", machinePool{}, "NAME=NUMBER"},
+		{"big=many", machinePool{}, "NAME=NUMBER"},
+		{"big=1,size", machinePool{}, `label "size" is no KEY=VALUE`},
+		{"", machinePool{}, "NAME=NUMBER"},
+	} {
+		got, err := parsePool(c.text)
+		if diff := cmp.Diff(c.want, got); diff != "" || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%q: %v, want %q (-want +got):\n%s", c.text, err, c.err, diff)
+		}
+	}
+}
+
+func TestCheckPool(t *testing.T) {
+	with := func(labels ...string) machinePool {
+		p := machinePool{Name: "big", Labels: map[string]string{}}
+		for _, l := range labels {
+			key, value, _ := strings.Cut(l, "=")
+			p.Labels[key] = value
+		}
+		return p
+	}
+	for _, c := range []struct {
+		reason string
+		pool   machinePool
+		want   []string
+	}{
+		{"labels that reach nodes", with("node.cluster.x-k8s.io/size=big", "gpu.node.cluster.x-k8s.io/kind=a", "x.node-restriction.kubernetes.io/a=b", "node-role.kubernetes.io/gpu="), nil},
+		{"one that does not", with("size=big"), []string{"label size stays on the machine", "take node.cluster.x-k8s.io/size"}},
+		{"a domain that only ends so", with("mynode.cluster.x-k8s.io/size=big"), []string{"stays on the machine"}},
+		{"a domain alone", with("node-role.kubernetes.io=x"), []string{"stays on the machine"}},
+		{"below another domain", with("x.node-role.kubernetes.io/a=b"), []string{"stays on the machine"}},
+		{"no label at all", with("node.cluster.x-k8s.io/a b=c d"), []string{"label node.cluster.x-k8s.io/a b=c d: "}},
+		{"a name with a capital", machinePool{Name: "Big"}, []string{`pool "Big": lower case`}},
+		{"a long name", machinePool{Name: strings.Repeat("x", 31)}, []string{"at most 30"}},
+		{"no name, and fewer than none", machinePool{Replicas: -1}, []string{`pool "": lower case`, "has -1 machines"}},
+	} {
+		err := c.pool.check()
+		if (err == nil) != (len(c.want) == 0) {
+			t.Errorf("%s: got %v, want %q", c.reason, err, c.want)
+		}
+		for _, part := range c.want {
+			if err != nil && !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: got %v, want %q in it", c.reason, err, part)
+			}
+		}
+	}
+}
+
+// TestPools: a cluster is given pools, with labels, and they are taken from it; nobody makes machines here, so none are asked for.
+func TestPools(t *testing.T) {
+	d := newDesk(t)
+	c := d.cluster("pooled", nil)
+	status := `{"status":{"workers":{"desiredReplicas":1,"replicas":1,"availableReplicas":1}}}`
+	if err := d.hub.Status().Patch(t.Context(), c, kube.RawPatch("application/merge-patch+json", []byte(status))); err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want string, args ...string) {
+		t.Helper()
+		out, _, err := d.umbel(append([]string{"pool"}, args...)...)
+		if err != nil {
+			out = err.Error()
+		}
+		if want == "" && err != nil || !strings.Contains(out, want) {
+			t.Errorf("umbel cluster pool %s: got %q, want %q", strings.Join(args, " "), out, want)
+		}
+	}
+	expect("", "add", "pooled", "big", "--workers", "0", "--labels", "node.cluster.x-k8s.io/size=big")
+	expect(`has a pool "big" already`, "add", "pooled", "big")
+	expect("stays on the machine", "add", "pooled", "wrong", "--labels", "size=big")
+	expect("NAME      CLASS    WORKERS   LABELS\nworkers   worker   1         -\nbig       worker   0         node.cluster.x-k8s.io/size=big\n", "list", "pooled")
+	expect("workers\nbig\n", "list", "pooled", "-o", "name")
+	expect(`"node.cluster.x-k8s.io/size": "big"`, "list", "pooled", "-o", "json")
+	expect("--workers is -1", "scale", "pooled", "big", "--workers=-1")
+	expect(`has no pool "small"`, "scale", "pooled", "small", "--workers", "0")
+	expect("", "scale", "pooled", "big", "--workers", "0")
+	expect("nothing was deleted", "delete", "pooled", "big")
+	expect(`has no pool "small"`, "delete", "pooled", "small", "--yes")
+	expect("POOL is missing", "delete", "pooled")
+	expect("", "delete", "pooled", "big", "--yes")
+	expect("workers\n", "list", "pooled", "-o", "name")
+	now := c.DeepCopy()
+	if err := d.hub.Get(t.Context(), kube.ObjectKeyFromObject(c), now); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(c.Object["spec"], now.Object["spec"]); diff != "" {
+		t.Errorf("a pool that came and went left (-before +after):\n%s", diff)
+	}
+}
+
+// TestTheChangeOfPools tests the version of what was read: the cluster might have that pool by now.
+func TestTheChangeOfPools(t *testing.T) {
+	bare := object("Cluster", "default", "bare", map[string]any{"spec": map[string]any{"topology": map[string]any{"version": "v1.36.3"}}})
+	bare.SetResourceVersion("7")
+	test := map[string]any{"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+	big := map[string]any{"class": "worker", "name": "big", "replicas": int64(2)}
+	got, err := addition(&bare, machinePool{Name: "big", Class: "worker", Replicas: 2})
+	if diff := cmp.Diff([]any{test, map[string]any{"op": "add", "path": "/spec/topology/workers", "value": map[string]any{"machineDeployments": []any{big}}}}, got); err != nil || diff != "" {
+		t.Errorf("the first one: %v (-want +got):\n%s", err, diff)
+	}
+	unstructured.SetNestedSlice(bare.Object, []any{}, "spec", "topology", "workers", "machineDeployments")
+	got, err = addition(&bare, machinePool{Name: "big", Class: "worker", Replicas: 2})
+	if diff := cmp.Diff([]any{test, map[string]any{"op": "add", "path": "/spec/topology/workers/machineDeployments", "value": []any{big}}}, got); err != nil || diff != "" {
+		t.Errorf("after the last one went: %v (-want +got):\n%s", err, diff)
+	}
+	byHand := object("Cluster", "default", "by-hand", map[string]any{"spec": map[string]any{}})
+	if _, err := addition(&byHand, machinePool{Name: "big"}); err == nil || !strings.Contains(err.Error(), "without a class") {
+		t.Errorf("without a class: got %v", err)
+	}
+}
