@@ -133,6 +133,41 @@ func TestAnOrderThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// TestNoCodeForWhatCannotBeRead: the first start that gives codes to orders writes none over an order that it cannot read. What is
+// brought back has none either, so that the hub is asked.
+func TestNoCodeForWhatCannotBeRead(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	pkg := s.namespace + "/web"
+	r1 := s.release(pkg, "r1", s.configMap("a", nil))
+	s.assign(r1)
+	s.reaches(pkg, "r1", wire.PackageStatus_APPLIED)
+	s.stop()
+	file := s.file(pkg, "order.json")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cutOff(file); err != nil {
+		t.Fatal(err)
+	}
+	s.vault = &box{key: "agent"}
+	s.start()
+	s.standsStill(pkg, "", file)
+	if now, err := os.ReadFile(file); err != nil || string(now) != string(good[:len(good)/2]) {
+		t.Errorf("it was written over: %q, %v", now, err)
+	}
+	s.stop()
+	if err := os.WriteFile(file, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.refusesUnsealed(pkg, "", "", "written by somebody else")
+	s.hasData("a", nil)
+	s.assign(r1)
+	s.reaches(pkg, "r1", wire.PackageStatus_APPLIED)
+}
+
 // TestAnInventoryThatCannotBeRead: what the package put here is not known, so nothing of it is written or deleted, whatever it is told,
 // until the file is back.
 func TestAnInventoryThatCannotBeRead(t *testing.T) {
