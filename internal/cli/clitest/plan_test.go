@@ -22,6 +22,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/clitest"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/source/sourcetest"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
 
@@ -189,6 +190,15 @@ func TestPlanFarFromTheSource(t *testing.T) {
 	f.says(t, "plan shop --save", said{
 		Err: "error: there is no Git working tree here: run this in a clone of https://git.example.com/fleet.git, name one with --from, or plan what the hub has rendered with --release (`umbel get releases` lists that)\n", Code: 1,
 	})
+	other := sourcetest.New(t)
+	other.Commit(map[string]string{"README": "of something else"})
+	t.Chdir(other.Dir)
+	got := f.run(t.Context(), "plan", "shop")
+	for _, want := range []string{"path apps/shop of the working tree ", " is not there: run this in a clone of https://git.example.com/fleet.git, "} {
+		if got.Code != 1 || !strings.Contains(got.Err, want) {
+			t.Errorf("in another repository: %q is not in %+v", want, got)
+		}
+	}
 }
 
 // TestPlanOfARelease plans what the hub has rendered already, far from the source: what is saved is of the very content that it has.

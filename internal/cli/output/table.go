@@ -2,6 +2,7 @@ package output
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -62,7 +63,11 @@ func (t *Table) Write(w io.Writer, rows [][]Cell) error {
 	}
 	var text strings.Builder
 	if first && !t.HideHeaders {
-		t.line(&text, Cells(t.Headers...))
+		headers := Cells(t.Headers...)
+		if last := len(headers) - 1; !slices.ContainsFunc(rows, func(row []Cell) bool { return row[len(row)-1].Text != "" }) && t.isBelow(headers[last]) {
+			headers[last].Text = "" // it would stand below, above nothing
+		}
+		t.line(&text, headers)
 	}
 	for _, row := range rows {
 		t.line(&text, row)
@@ -123,10 +128,10 @@ func (t *Table) start() int {
 	return start
 }
 
-// isBelow says whether the text of the last column stands below the others, since it fits nowhere beside them.
+// isBelow says whether the text of the last column stands below the others, since it fits nowhere beside them. One that is empty is left out there.
 func (t *Table) isBelow(cell Cell) bool {
 	room := t.Width - t.start()
-	return t.Width > 0 && len(t.widths) > 1 && room < enough && utf8.RuneCountInString(orNone(cell.Text)) > room
+	return t.Width > 0 && len(t.widths) > 1 && room < enough && (cell.Text == "" || utf8.RuneCountInString(cell.Text) > room)
 }
 
 // orNone makes an empty cell visible, and keeps a text on its line.

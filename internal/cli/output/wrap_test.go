@@ -50,7 +50,7 @@ func TestNarrowTable(t *testing.T) {
 			"  dev       Failing\n" +
 			"      one of four objects could not be\n" +
 			"      applied\n" +
-			"  prod-eu   Ready     -\n"},
+			"  prod-eu   Ready\n"},
 	} {
 		var out bytes.Buffer
 		table := Table{Headers: []string{"CLUSTER", "STATE", "MESSAGE"}, Indent: "  ", Width: c.width}
@@ -65,5 +65,17 @@ func TestNarrowTable(t *testing.T) {
 				t.Errorf("%s: %q is longer than %d", c.reason, line, c.width)
 			}
 		}
+	}
+}
+
+// TestNothingBelow: where no row has a text that stands below, neither does the header.
+func TestNothingBelow(t *testing.T) {
+	var out bytes.Buffer
+	table := Table{Headers: []string{"CLUSTER", "STATE", "MESSAGE"}, Width: 20}
+	if err := table.Write(&out, [][]Cell{Cells("prod-eu", "Ready", "")}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("CLUSTER   STATE\nprod-eu   Ready\n", out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/delivery/render"
+	delivered "umbel.dev/umbel/internal/delivery/source"
 )
 
 // source is what is rendered.
@@ -70,7 +71,7 @@ func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Packa
 	case from.Inline == nil:
 		root, name, err := o.root(ctx)
 		if errors.Is(err, errNoTree) {
-			return nil, fmt.Errorf("%w: run this in a clone of %s, name one with --from, or plan what the hub has rendered with --release (`umbel get releases` lists that)", err, from.Git.URL)
+			return nil, inClone(err, from.Git)
 		}
 		if err != nil {
 			return nil, err
@@ -81,7 +82,12 @@ func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Packa
 				return nil, err
 			}
 		}
-		found.name = fmt.Sprintf("path %s of %s", path.Clean("./"+delivery.FolderOf(pkg)), name)
+		folder := path.Clean("./" + delivery.FolderOf(pkg))
+		found.name = fmt.Sprintf("path %s of %s", folder, name)
+		if _, err := fs.Stat(files, folder); errors.Is(err, fs.ErrNotExist) && from.Git != nil {
+			found.close()
+			return nil, inClone(fmt.Errorf("%s is not there", found.name), from.Git)
+		}
 	}
 	var err error
 	if found.makes, err = delivery.MakerOf(ctx, hub, pkg, files); err != nil {
@@ -89,6 +95,11 @@ func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Packa
 		return nil, fmt.Errorf("rendering %s: %w", found.name, err)
 	}
 	return found, nil
+}
+
+// inClone says where the source of a package is to be found.
+func inClone(err error, from *v1alpha1.GitSource) error {
+	return fmt.Errorf("%w: run this in a clone of %s, name one with --from, or plan what the hub has rendered with --release (`umbel get releases` lists that)", err, delivered.Redact(from.URL))
 }
 
 // errNoTree says that somebody is nowhere near the source of the package.
