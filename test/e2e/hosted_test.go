@@ -54,7 +54,7 @@ func TestClustersByClusterAPI(t *testing.T) {
 		return err
 	})
 	for name, want := range map[string]string{
-		"edge": "attached to the fleet", "dev --class nope": "there are local", "dev --version 1.35": "is not to be had", "dev --pods=10.9.9.9/16": "is no network",
+		"edge": "attached to the fleet", "dev --class nope": "there are local", "dev --version 1.34": "is not to be had", "dev --pods=10.9.9.9/16": "is no network",
 	} {
 		if _, err := s.Umbel(t.Context(), append([]string{"cluster", "create"}, strings.Fields(name)...)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("cluster create %s: got %v, want %q", name, err, want)

@@ -3,10 +3,14 @@ package provider
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
@@ -30,7 +34,7 @@ func newListCmd(f *client.Factory) *cobra.Command {
 		Example: `  # do they serve?
   umbel provider list
 
-  # and if not, why?
+  # and if not, why? And which versions of Kubernetes can their clusters have?
   umbel provider list -o wide`,
 		Args:              exit.Takes(),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -63,13 +67,38 @@ func (o *listOptions) run(ctx context.Context, hub *client.Hub) error {
 		o.Note("No providers, and no Cluster API: `umbel provider add NAME` has the hub run both")
 		return nil
 	}
-	return o.table(all)
+	var versions map[string]string
+	if o.format == output.Wide {
+		if versions, err = versionsOf(ctx, hub); err != nil {
+			return err
+		}
+	}
+	return o.table(all, versions)
 }
 
-func (o *listOptions) table(all []v1alpha1.Provider) error {
+// versionsOf returns which Kubernetes the classes of each provider have that brings classes.
+func versionsOf(ctx context.Context, hub kube.Reader) (map[string]string, error) {
+	classes := &unstructured.UnstructuredList{}
+	classes.SetGroupVersionKind(schema.GroupVersionKind{Group: "cluster.x-k8s.io", Version: "v1beta2", Kind: "ClusterClassList"})
+	err := hub.List(ctx, classes, kube.InNamespace(v1alpha1.SystemNamespace), kube.HasLabels{v1alpha1.ProviderLabel})
+	if meta.IsNoMatchError(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing the classes of clusters: %w", err)
+	}
+	versions := map[string]string{}
+	for _, c := range classes.Items {
+		has, _, _ := unstructured.NestedStringSlice(c.Object, "spec", "kubernetesVersions")
+		versions[c.GetLabels()[v1alpha1.ProviderLabel]] = strings.Join(has, ",")
+	}
+	return versions, nil
+}
+
+func (o *listOptions) table(all []v1alpha1.Provider, versions map[string]string) error {
 	table := output.Table{Headers: []string{"NAME", "READY", "REASON", "AGE"}, Palette: o.Palette(o.Out)}
 	if o.format == output.Wide {
-		table.Headers = append(table.Headers, "MESSAGE")
+		table.Headers = append(table.Headers, "KUBERNETES", "MESSAGE")
 	}
 	var rows [][]output.Cell
 	for _, p := range all {
@@ -83,7 +112,7 @@ func (o *listOptions) table(all []v1alpha1.Provider) error {
 		}
 		row := []output.Cell{output.Text(p.Name), status, output.Text(ready.Reason), output.Text(output.Age(p.CreationTimestamp.Time, o.Now()))}
 		if o.format == output.Wide {
-			row = append(row, output.Text(view.Message(p.Status.Conditions)))
+			row = append(row, output.Text(versions[p.Name]), output.Text(view.Message(p.Status.Conditions)))
 		}
 		rows = append(rows, row)
 	}
