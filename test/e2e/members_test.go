@@ -56,13 +56,13 @@ func (s *story) losesMembers(cluster string, page []string) {
 	s.threeServe(cluster, first.PID)
 	s.Logf("a member that lost all was replaced in %s", time.Since(begun).Round(100*time.Millisecond))
 	second := s.cluster(cluster)
-	for _, m := range second.Planes {
-		if err := syscall.Kill(m.PID, syscall.SIGKILL); err != nil {
-			s.Fatal(err)
-		}
-		s.threeServe(cluster, m.PID)
-		break
+	if len(second.Planes) != 2 {
+		s.Fatalf("beside the first member are %+v", second.Planes)
 	}
+	if err := syscall.Kill(second.Planes[0].PID, syscall.SIGKILL); err != nil {
+		s.Fatal(err)
+	}
+	s.threeServe(cluster, second.Planes[0].PID)
 	stop()
 	<-ended
 	s.Logf("%d writes were acknowledged meanwhile, %d were not; the longest pause was %s", len(w.acked), w.failed, w.pause.Round(100*time.Millisecond))
