@@ -86,8 +86,9 @@ func (c *Controller) tellAgents(_ context.Context, v *visit) error {
 	clusters := slices.Sorted(maps.Keys(outdated))
 	v.set(metav1.Condition{
 		Type: v1alpha1.ConditionAgents, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonAgentTooOld,
-		Message: fmt.Sprintf("%d clusters keep what they hold, since their agents are too old: %s does not know %s; `umbel upgrade agents` brings them to the hub's version: %s",
-			len(clusters), clusters[0], outdated[clusters[0]], names(clusters)),
+		Message: fmt.Sprintf("%s, since %s too old: %s does not know %s; `umbel upgrade agents` brings them to the hub's version: %s",
+			v1alpha1.Counted(len(clusters), "cluster")+v1alpha1.Agreeing(len(clusters), " keeps what it holds", " keep what they hold"),
+			v1alpha1.Agreeing(len(clusters), "its agent is", "their agents are"), clusters[0], outdated[clusters[0]], names(clusters)),
 	})
 	return nil
 }

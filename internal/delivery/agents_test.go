@@ -32,7 +32,7 @@ func TestAgentsThatAreTooOldAreWaitedFor(t *testing.T) {
 	first := h.waits("app")
 	h.plans("app", first, old, young)
 	h.waitTold(young, key, first)
-	h.waitFor("app", v1alpha1.ConditionAgents, "False AgentTooOld", "1 clusters keep what they hold, since their agents are too old",
+	h.waitFor("app", v1alpha1.ConditionAgents, "False AgentTooOld", "1 cluster keeps what it holds, since its agent is too old",
 		string(old)+" does not know plans (spec.plan)", "`umbel upgrade agents`")
 	if got := h.told(old, key); got != "keep" {
 		t.Errorf("an agent that knows no plans is told %s", got)

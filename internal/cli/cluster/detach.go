@@ -52,7 +52,7 @@ func (o *deleteOptions) force(ctx context.Context, hub *client.Hub, cluster *uns
 	err = view.Run(o.name+": forgotten", func(step *progress.Step) error {
 		return until(ctx, func(ctx context.Context) (bool, string, error) {
 			left, err := d.Step(ctx)
-			said := fmt.Sprintf("%d objects are left", len(left.All))
+			said := v1alpha1.Counted(len(left.All), "object") + v1alpha1.Agreeing(len(left.All), " is left", " are left")
 			step.Note("%s", said)
 			return len(left.All) == 0, said, err
 		})

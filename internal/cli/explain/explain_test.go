@@ -87,7 +87,7 @@ func TestAccounts(t *testing.T) {
 		{reason: "the cluster waits for an agent that is not too old", golden: "agent-too-old.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Cluster.Status.Packages = nil
 			meta.SetStatusCondition(&s.Package.Status.Conditions, clitest.Condition(v1alpha1.ConditionAgents, metav1.ConditionFalse, v1alpha1.ReasonAgentTooOld,
-				"1 clusters keep what they hold, since their agents are too old: prod-eu does not know plans (spec.plan); `umbel upgrade agents` brings them to the hub's version: prod-eu"))
+				"1 cluster keeps what it holds, since its agent is too old: prod-eu does not know plans (spec.plan); `umbel upgrade agents` brings them to the hub's version: prod-eu"))
 		})},
 		{reason: "another cluster does", golden: "ready.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Cluster.Status.AgentFeatures = wire.Features()
