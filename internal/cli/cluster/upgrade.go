@@ -122,7 +122,15 @@ func (o *upgradeOptions) run(ctx context.Context, hub *client.Hub) error {
 	for _, p := range c.pools {
 		stages = append(stages, poolStage(ctx, hub, key, p.name, c.to))
 	}
-	return follow(ctx, hub, view, key, stages...)
+	if err := follow(ctx, hub, view, key, stages...); err != nil {
+		return err
+	}
+	member := &v1alpha1.MemberCluster{}
+	err = hub.Get(ctx, kube.ObjectKey{Name: o.name}, member)
+	if err != nil || member.Annotations[v1alpha1.ManagedAnnotation] != key.String() {
+		return kube.IgnoreNotFound(err) // nobody asked that it be one
+	}
+	return joined(ctx, hub, view, o.name) // the fleet may not have heard yet that its API is back
 }
 
 // plan reads what an upgrade begins from, and plans it.
