@@ -213,11 +213,25 @@ func poolStage(ctx context.Context, hub kube.Reader, key kube.ObjectKey, name, w
 		if has := text(d, "spec", "template", "spec", "version"); has != wanted {
 			return false, "it waits for its turn, at " + has
 		}
-		all, current := number(d, "spec", "replicas"), number(d, "status", "upToDateReplicas")
-		there, available := number(d, "status", "replicas"), number(d, "status", "availableReplicas")
-		observed := number(d, "status", "observedGeneration") == d.GetGeneration()
-		return observed && current == all && there == all && available == all, fmt.Sprintf("%d of %d machines are new, %d are there", current, all, there)
+		machines, err := list(ctx, hub, kind("Machine"), kube.InNamespace(key.Namespace), kube.MatchingLabels{"cluster.x-k8s.io/cluster-name": key.Name, poolLabel: name})
+		if err != nil {
+			return false, "its machines cannot be read just now"
+		}
+		return arrived(machines, number(d, "spec", "replicas"), wanted)
 	}}
+}
+
+// arrived says whether a pool has as many machines as it is to have, all of a version and at work. Its own counters lag behind its
+// version: they are those of the old machines still when that is new.
+func arrived(machines []unstructured.Unstructured, all int64, wanted string) (bool, string) {
+	var current int64
+	for i := range machines {
+		m := &machines[i]
+		if text(m, "spec", "version") == wanted && m.GetDeletionTimestamp().IsZero() && conditionOf(m, "Available").status == "True" {
+			current++
+		}
+	}
+	return current == all && int64(len(machines)) == all, fmt.Sprintf("%d of %d machines are new and at work, %d are there", current, all, len(machines))
 }
 
 // lookForDeprecated lists which deprecated APIs are in use in the cluster, and fails when some are gone in a version.

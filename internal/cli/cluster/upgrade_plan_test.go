@@ -114,6 +114,31 @@ func TestAnUpgradeIsOrdered(t *testing.T) {
 	}
 }
 
+func TestAPoolHasArrived(t *testing.T) {
+	machine := func(version, available string) unstructured.Unstructured {
+		return object("Machine", "default", "m", map[string]any{
+			"spec":   map[string]any{"version": version},
+			"status": map[string]any{"conditions": []any{map[string]any{"type": "Available", "status": available}}},
+		})
+	}
+	for _, c := range []struct {
+		reason   string
+		machines []unstructured.Unstructured
+		want     bool
+	}{
+		{"nothing has begun", []unstructured.Unstructured{machine("v1.35.4", "True"), machine("v1.35.4", "True")}, false},
+		{"a new one comes", []unstructured.Unstructured{machine("v1.35.4", "True"), machine("v1.35.4", "True"), machine("v1.36.3", "False")}, false},
+		{"an old one is left", []unstructured.Unstructured{machine("v1.35.4", "True"), machine("v1.36.3", "True"), machine("v1.36.3", "True")}, false},
+		{"the last new one does not work yet", []unstructured.Unstructured{machine("v1.36.3", "True"), machine("v1.36.3", "False")}, false},
+		{"one is missing", []unstructured.Unstructured{machine("v1.36.3", "True")}, false},
+		{"all are new and at work", []unstructured.Unstructured{machine("v1.36.3", "True"), machine("v1.36.3", "True")}, true},
+	} {
+		if got, said := arrived(c.machines, 2, "v1.36.3"); got != c.want {
+			t.Errorf("%s: got %t, %s", c.reason, got, said)
+		}
+	}
+}
+
 func TestDeprecatedAPIs(t *testing.T) {
 	metrics := `# HELP apiserver_requested_deprecated_apis [STABLE] Gauge of deprecated APIs that have been requested
 # TYPE apiserver_requested_deprecated_apis gauge
