@@ -155,7 +155,7 @@ simulate: ## play SCHEDULES random schedules of rollouts, and check every step; 
 	ROLLOUT_SCHEDULES=$(SCHEDULES) go test -count 1 -timeout 30m -run '^TestSimulation' -v ./internal/rollout
 
 .PHONY: e2e
-e2e: deps build dex sops capd helm ## the main job and the laws, on real clusters and bad lines
+e2e: deps build kube-before dex sops capd helm ## the main job and the laws, on real clusters and bad lines
 	go test -tags e2e -count 1 -timeout 45m -p 1 ./test/e2e/ ./test/net/...
 
 .PHONY: bench
