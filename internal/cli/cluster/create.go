@@ -73,7 +73,7 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringToStringVarP(&o.wish.labels, "labels", "l", nil, "`KEY=VALUE,...` for placements to select by, such as env=prod,region=eu")
 	cmd.Flags().StringVar(&o.wish.pods, "pods", "", "`CIDR` of the pods' addresses (default: one that is free)")
 	cmd.Flags().StringVar(&o.wish.services, "services", "", "`CIDR` of the services' addresses (default: one that is free)")
-	cmd.Flags().BoolVar(&o.wish.protect, "protect", false, "keep it from being deleted, until `umbel cluster unprotect`")
+	cmd.Flags().BoolVar(&o.wish.protect, "protect", false, "keep it from being deleted, until umbel cluster unprotect lets it go")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "look whether it can be made, print the objects, and make nothing")
 	o.timeout = 5 * time.Minute
 	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` to wait for the cluster")
