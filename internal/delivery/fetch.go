@@ -64,7 +64,7 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 	if fresh {
 		v.again(head.At.Add(every).Sub(now))
 	}
-	if v.unasked = head.At.IsZero() || unfetched && !fresh; v.unasked {
+	if v.unasked = head.At.IsZero() || unfetched && head.At.Before(v.memo.notOlder); v.unasked {
 		return nil
 	}
 	if head.Err != nil {

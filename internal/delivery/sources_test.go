@@ -332,6 +332,26 @@ func TestWhatWasPushedBeforeThePackageWasMade(t *testing.T) {
 	}
 }
 
+// TestAFetchThatTakesLongerThanAPoll: of a new Package whose source is slow its first answer counts, however old it is by then.
+func TestAFetchThatTakesLongerThanAPoll(t *testing.T) {
+	h := newHub(t)
+	eu := h.cluster("eu", nil)
+	h.place("prod", eu)
+	repo := sourcetest.New(t)
+	repo.Commit(map[string]string{"a.yaml": configMap("a", "one")})
+	url := repo.Serve(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(6 * time.Second)
+			next.ServeHTTP(w, r)
+		})
+	})
+	p := &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: "app"}}
+	p.Spec.Source.Git = &v1alpha1.GitSource{URL: url, PollInterval: &metav1.Duration{Duration: 5 * time.Second}}
+	p.Spec.PlacementRef.Name = "prod"
+	h.must(h.Create(t.Context(), p))
+	h.waitTold(eu, v1alpha1.KeyOf(h.namespace, "app"), `"one"`)
+}
+
 // TestAPush: what is polled once an hour is delivered on a push, and a push of another repository asks nobody.
 func TestAPush(t *testing.T) {
 	h := newHub(t)

@@ -93,6 +93,30 @@ func TestClustersMoveOneByOne(t *testing.T) {
 		t.Error("a package of somebody else would be taken")
 	}
 
+	// Objects in it give way to a repository when they are still those that were looked at.
+	object := func(name string) v1alpha1.InlineObject {
+		return v1alpha1.InlineObject{APIVersion: "v1", Kind: "ConfigMap", Metadata: v1alpha1.InlineMetadata{Name: name}}
+	}
+	inline := v1alpha1.Source{Inline: &v1alpha1.InlineSource{Objects: []v1alpha1.InlineObject{object("a")}}}
+	git := *there.Spec.Source.DeepCopy()
+	there.Spec.Source = inline
+	must(api.Update(t.Context(), there))
+	must(b.settle(t.Context(), inline, git))
+	there, err = b.find(t.Context())
+	must(err)
+	must(fits(there, want))
+	more := *inline.DeepCopy()
+	more.Inline.Objects = append(more.Inline.Objects, object("b"))
+	there.Spec.Source = more
+	must(api.Update(t.Context(), there))
+	if err := b.settle(t.Context(), inline, git); err == nil {
+		t.Error("an object that was added meanwhile would be deleted everywhere")
+	}
+	there, err = b.find(t.Context())
+	must(err)
+	there.Spec.Source = git
+	must(api.Update(t.Context(), there))
+
 	must(b.displace(t.Context(), "a", time.Now()))
 	there, err = b.find(t.Context())
 	must(err)

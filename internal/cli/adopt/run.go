@@ -37,8 +37,8 @@ type move struct {
 	// member is where the objects are, and control where the other does its work; often the same.
 	member, control *member.Cluster
 	from            origin.Origin
-	// settles says that a Package which took the cluster over goes from the objects in it to a repository.
-	settles bool
+	// settles is the source of a Package that took the cluster over and goes from the objects in it to a repository; nil otherwise.
+	settles *v1alpha1.Source
 }
 
 // begin finds the cluster, and the ways to it.
@@ -167,7 +167,7 @@ func (m *move) plan(ctx context.Context, pkg *v1alpha1.Package, managed *origin.
 	if step.End(err) != nil {
 		return nil, err
 	}
-	return plan, plan.judge(managed, seen, exact(m.ref.Kind != origin.Kubectl || m.settles))
+	return plan, plan.judge(managed, seen, exact(m.ref.Kind != origin.Kubectl || m.settles != nil))
 }
 
 func (m *move) look(ctx context.Context, pkg *v1alpha1.Package, plan *Plan, from []owner.Manager) ([]member.Seen, error) {
@@ -188,7 +188,7 @@ func (m *move) look(ctx context.Context, pkg *v1alpha1.Package, plan *Plan, from
 	for _, why := range contents.Without {
 		return nil, fmt.Errorf("rendering %s: %s", name, why)
 	}
-	if m.settles {
+	if m.settles != nil {
 		if err := m.alike(ctx, makes); err != nil {
 			return nil, err
 		}
@@ -299,8 +299,8 @@ func (m *move) takeOver(ctx context.Context, pkg *v1alpha1.Package, managed *ori
 					return err
 				}
 			}
-			if m.settles {
-				return m.book.settle(ctx, pkg.Spec.Source)
+			if m.settles != nil {
+				return m.book.settle(ctx, *m.settles, pkg.Spec.Source)
 			}
 			return nil
 		}},
@@ -320,7 +320,7 @@ func (m *move) takeOver(ctx context.Context, pkg *v1alpha1.Package, managed *ori
 			return fmt.Errorf("%w\nthe same command goes on from here; `umbel adopt back %s --cluster %s -n %s` goes back", err, m.book.key.Name, m.Cluster, m.book.key.Namespace)
 		}
 	}
-	if m.settles {
+	if m.settles != nil {
 		_, err := fmt.Fprintf(m.Out, "package/%s: %s on cluster %s come from %s now, and none was written\n", pkg.Name, v1alpha1.Counted(len(plan.keys), "object"), m.Cluster, plan.Source)
 		return err
 	}

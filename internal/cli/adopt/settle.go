@@ -40,7 +40,7 @@ func (m *move) settled(there *v1alpha1.Package, managed *origin.Managed) (*v1alp
 		managed.Objects = append(managed.Objects, id.Key())
 	}
 	managed.Notes = append(managed.Notes, "its objects stand in the package until now (spec.source.inline): the repository takes their place")
-	m.settles = true
+	m.settles = there.Spec.Source.DeepCopy()
 	return want, managed, nil
 }
 
@@ -115,11 +115,12 @@ func (b book) others(ctx context.Context, but v1alpha1.ClusterName) (*v1alpha1.P
 	return pkg, others, nil
 }
 
-// settle has the Package be rendered from a repository, in place of the objects in it.
-func (b book) settle(ctx context.Context, from v1alpha1.Source) error {
+// settle has the Package be rendered from a repository, in place of the objects that stood in it when the plan was made. One that
+// was added since would be deleted everywhere.
+func (b book) settle(ctx context.Context, was, from v1alpha1.Source) error {
 	return b.change(ctx, func(pkg *v1alpha1.Package) error {
-		if pkg.Spec.Source.Inline == nil && !equality.Semantic.DeepEqual(pkg.Spec.Source.Git, from.Git) {
-			return fmt.Errorf("package %s: somebody gave it another source meanwhile; look at the plan again", b.key)
+		if !equality.Semantic.DeepEqual(pkg.Spec.Source, was) {
+			return fmt.Errorf("package %s: somebody changed its source meanwhile (spec.source); look at the plan again", b.key)
 		}
 		pkg.Spec.Source = from
 		return nil

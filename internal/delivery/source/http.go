@@ -67,9 +67,9 @@ func NewTransport(ref Ref, with Credentials, allowance *Allowance) (*Transport, 
 }
 
 // RoundTrip implements http.RoundTripper. A server may lead to another address, and a registry names who gives tokens for it: neither
-// makes a line of an encrypted one that others read credentials on.
+// makes a line of an encrypted one that others read credentials on. A token that a registry gives to everybody is none.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme == "http" && r.Header.Get("Authorization") != "" && !loopback(r.URL.Host) {
+	if t.ref.Secret != "" && r.URL.Scheme == "http" && r.Header.Get("Authorization") != "" && !loopback(r.URL.Host) {
 		if r.Body != nil {
 			r.Body.Close()
 		}

@@ -62,4 +62,25 @@ func TestLedToPlainHTTP(t *testing.T) {
 	if got := strings.Join(heard, ""); got != "" {
 		t.Errorf("a line that others read carried %q", got)
 	}
+
+	// A registry on a plain line that wants a token gives one to everybody.
+	anonymous, err := source.NewTransport(source.Ref{URL: "oci+http://example.com/app"}, source.Credentials{}, source.NewAllowance(1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer anonymous.CloseIdleConnections()
+	anonymous.Proxy, anonymous.DialContext = nil, speaking.DialContext
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://example.com/v2/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer everybodys")
+	answer, err := (&http.Client{Transport: anonymous}).Do(request)
+	if err != nil {
+		t.Fatalf("a token of nobody's secret: %v", err)
+	}
+	answer.Body.Close()
+	if got := heard[len(heard)-1]; got != "Bearer everybodys" {
+		t.Errorf("the registry heard %q", got)
+	}
 }
