@@ -108,6 +108,10 @@ func (c *clusterController) awaitPlane(ctx context.Context, object *infra.Hosted
 // end gives the place back, when no machine is left in it.
 func (c *clusterController) end(ctx context.Context, object *infra.HostedCluster, f family) (ctrl.Result, error) {
 	before := object.DeepCopy()
+	if why := f.stays(object); why != "" {
+		set(&object.Status.Conditions, infra.ConditionReady, staying(why, ""), object.Generation)
+		return ctrl.Result{}, c.say(ctx, before, object)
+	}
 	left, err := c.machines(ctx, object.Namespace, f.name)
 	if err != nil {
 		return ctrl.Result{}, err

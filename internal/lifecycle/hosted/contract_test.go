@@ -32,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/deploy"
 	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/kube/kubetest"
@@ -55,6 +56,7 @@ type computer struct {
 	nodes  []string
 	broken error // what raising a control plane comes to
 	raises int
+	ends   int // of the control plane
 }
 
 func (c *computer) Claim(_ context.Context, h local.Hosted) (local.Ranges, error) {
@@ -100,7 +102,18 @@ func (c *computer) RaisePlane(_ context.Context, h local.Hosted) (local.Plane, e
 	return c.plane, nil
 }
 
-func (c *computer) EndPlane(context.Context, local.Hosted) error { return nil }
+func (c *computer) EndPlane(context.Context, local.Hosted) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ends++
+	return nil
+}
+
+func (c *computer) ended() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ends
+}
 
 func (c *computer) Machine(_ local.Hosted, node string) (local.Machine, error) {
 	c.mu.Lock()
@@ -443,7 +456,42 @@ func TestTheContract(t *testing.T) {
 	w.poke(plane)
 	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "")
 
+	w.protected(cluster, plane, place)
 	w.end(plane, place)
+}
+
+// protected deletes the parts of a protected Cluster, and not that, as it is when its namespace is deleted: they stay, and are kept
+// going, until it is not protected any more.
+func (w *world) protected(cluster *unstructured.Unstructured, plane *infra.HostedControlPlane, place *infra.HostedCluster) {
+	w.Helper()
+	protect := func(value string) {
+		patch := `{"metadata":{"annotations":{"` + v1alpha1.ProtectedAnnotation + `":` + value + `}}}`
+		if err := w.Patch(w.Context(), cluster, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+			w.Fatal(err)
+		}
+	}
+	protect(`"true"`)
+	for _, o := range []client.Object{place, plane} {
+		if err := w.Client.Delete(w.Context(), o); err != nil {
+			w.Fatal(err)
+		}
+	}
+	w.says(place, infra.ConditionReady, infra.ReasonRefused, "`umbel cluster unprotect dev -n default` has it end")
+	w.says(plane, infra.ConditionAvailable, infra.ReasonRefused, "Cluster dev is protected and is not being deleted")
+	w.says(plane, infra.ConditionAvailable, infra.ReasonRefused, "its API serves at https://127.0.0.1")
+	if n := w.host.ended(); n != 0 || len(w.host.places()) != 2 {
+		w.Errorf("the control plane of a protected Cluster was ended %d times; the places are %v", n, w.host.places())
+	}
+	protect("null")
+	eventually(w.T, "the control plane ends", func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(plane), plane); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is there (%w)", err)
+		}
+		return nil
+	})
+	if w.host.ended() == 0 {
+		w.Error("its object is gone, and nobody has ended the control plane")
+	}
 }
 
 // initialized looks at what Cluster API reads of a control plane that serves.
@@ -549,14 +597,9 @@ func (w *world) machine(cluster *unstructured.Unstructured) {
 	}
 }
 
-// end deletes all, in the wrong order: the place is last nevertheless.
+// end waits for the end of all that is being deleted, and deletes the machine, late: the place is last nevertheless.
 func (w *world) end(plane *infra.HostedControlPlane, place *infra.HostedCluster) {
 	w.Helper()
-	for _, o := range []client.Object{place, plane} {
-		if err := w.Client.Delete(w.Context(), o); err != nil {
-			w.Fatal(err)
-		}
-	}
 	w.says(place, infra.ConditionReady, infra.ReasonEnding, "dev-a")
 	if places := w.host.places(); len(places) != 2 {
 		w.Errorf("while a machine is there the places are %v", places)

@@ -20,6 +20,8 @@
 //   - A place belongs to one Cluster, by namespace and name, as long as there is something in it. Another one of that name is
 //     refused, and never touches it.
 //   - What Cluster API waits for becomes true once and stays: it reads a step back as the loss of the cluster.
+//   - The control plane and the data of a protected Cluster do not end before that is being deleted, whoever deletes their objects:
+//     of a namespace that is deleted, Kubernetes deletes all but what it is refused.
 //   - What is paused, or managed by somebody else, is left alone entirely.
 //   - What cannot be made as it is asked for is said in the object's condition and looked at again, not given up: what was in the
 //     way may go.

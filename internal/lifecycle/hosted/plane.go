@@ -58,7 +58,8 @@ func (c *planeController) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if alone || err != nil {
 		return ctrl.Result{}, err
 	}
-	if !object.DeletionTimestamp.IsZero() {
+	stays := f.stays(object)
+	if !object.DeletionTimestamp.IsZero() && stays == "" {
 		return c.end(ctx, object, f)
 	}
 	before := object.DeepCopy()
@@ -81,6 +82,9 @@ func (c *planeController) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		before.Spec, before.ObjectMeta = object.Spec, object.ObjectMeta
 	}
 	c.count(object, available.Status == metav1.ConditionTrue)
+	if stays != "" {
+		available = staying(stays, available.Message)
+	}
 	set(&object.Status.Conditions, infra.ConditionAvailable, available, object.Generation)
 	return ctrl.Result{RequeueAfter: after}, c.say(ctx, before, object)
 }

@@ -80,7 +80,7 @@ func NewManager(needs Needs) (ctrl.Manager, error) {
 	if err := m.AddReadyzCheck("process", healthz.Ping); err != nil {
 		return nil, err
 	}
-	frame := frame{client: m.GetClient(), now: needs.Now}
+	frame := frame{client: m.GetClient(), live: m.GetAPIReader(), now: needs.Now}
 	err = errors.Join(
 		(&clusterController{frame: frame, host: needs.Host}).setup(m),
 		(&planeController{frame: frame, host: needs.Host, versions: needs.Versions, raised: newRaised()}).setup(m),
@@ -94,7 +94,9 @@ func NewManager(needs Needs) (ctrl.Manager, error) {
 // frame is what all controllers have in common.
 type frame struct {
 	client client.Client
-	now    func() time.Time
+	// live reads what is so now, which client may hear of later.
+	live client.Reader
+	now  func() time.Time
 }
 
 // watching begins a controller of a kind: it hears of its objects, and of what they belong to.
@@ -144,7 +146,11 @@ func owns(owner, object client.Object) bool {
 
 // meet returns what an object, whose conditions these are, belongs to. One that is paused says so, and is left alone.
 func (f frame) meet(ctx context.Context, object client.Object, conditions *[]metav1.Condition) (belongs family, alone bool, err error) {
-	belongs, err = familyOf(ctx, f.client, object)
+	reader := client.Reader(f.client)
+	if !object.GetDeletionTimestamp().IsZero() {
+		reader = f.live // data go: a Cluster that was protected a moment ago is
+	}
+	belongs, err = familyOf(ctx, reader, object)
 	if err != nil || !belongs.paused(object) {
 		return belongs, false, err
 	}
