@@ -101,6 +101,7 @@ func TestClustersMoveOneByOne(t *testing.T) {
 	git := *there.Spec.Source.DeepCopy()
 	there.Spec.Source = inline
 	must(api.Update(t.Context(), there))
+	inline = there.Spec.Source // as the API keeps it
 	must(b.settle(t.Context(), inline, git))
 	there, err = b.find(t.Context())
 	must(err)
