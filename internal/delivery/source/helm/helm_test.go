@@ -84,7 +84,11 @@ func TestNothingIsFetchedTwice(t *testing.T) {
 	for range 3 {
 		ask("1.2.0")
 	}
-	const want = "index.yaml shop-1.0.0.tgz index.yaml shop-1.1.0.tgz index.yaml shop-1.2.0.tgz index.yaml"
+	r.age(t, time.Hour) // somebody put an older one back
+	for range 3 {
+		ask("1.2.0")
+	}
+	const want = "index.yaml shop-1.0.0.tgz index.yaml shop-1.1.0.tgz index.yaml shop-1.2.0.tgz index.yaml index.yaml"
 	if got := r.Sent(); got != want {
 		t.Errorf("fetched %s, want %s", got, want)
 	}

@@ -98,14 +98,21 @@ func (r *Reader) versions(ctx context.Context, v *visit) ([]version, error) {
 	r.mu.Lock()
 	known := r.indexes[key]
 	r.mu.Unlock()
-	answer, err := v.get(ctx, v.base.ResolveReference(&url.URL{Path: "index.yaml"}), known)
+	at := v.base.ResolveReference(&url.URL{Path: "index.yaml"})
+	answer, err := v.get(ctx, at, known)
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close()
 	if answer.StatusCode == http.StatusNotModified && known != nil {
-		return known.versions, nil
+		answer.Body.Close()
+		if known.still(answer.Header) {
+			return known.versions, nil
+		}
+		if answer, err = v.get(ctx, at, nil); err != nil {
+			return nil, err
+		}
 	}
+	defer answer.Body.Close()
 	raw, err := readUpTo(answer.Body, maxIndex)
 	if err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
@@ -121,6 +128,13 @@ func (r *Reader) versions(ctx context.Context, v *visit) ([]version, error) {
 	r.indexes[key] = &index{answer.Header.Get("Etag"), modified(answer.Header), versions}
 	r.mu.Unlock()
 	return versions, nil
+}
+
+// still says whether "not modified" is about what is known. To servers that go by dates it is also what is older than that, such as
+// an index that somebody put back.
+func (x *index) still(answer http.Header) bool {
+	now := answer.Get("Last-Modified")
+	return x.etag != "" || now == "" || now == x.modified
 }
 
 // modified is when a server wrote what it sends, if that tells it from what it writes later: it counts in seconds, and may write
