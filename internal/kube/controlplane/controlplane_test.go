@@ -156,6 +156,12 @@ func TestAMemberWithoutDataDoesNotBegin(t *testing.T) {
 	if err := os.MkdirAll(first.path("etcd/member/wal"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if err := before(); err == nil || !strings.Contains(err.Error(), "it has lost its data") {
+		t.Errorf("with a folder that was emptied: got %v", err)
+	}
+	if err := os.WriteFile(first.path("etcd/member/wal/0000000000000000-0000000000000000.wal"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := before(); err != nil {
 		t.Errorf("with data: %v", err)
 	}

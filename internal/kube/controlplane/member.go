@@ -83,8 +83,15 @@ func (c *ControlPlane) clientTLS(ca, client string) (*tls.Config, error) {
 	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}}, nil
 }
 
-// HasData says whether this member's etcd has anything on its disk.
-func (c *ControlPlane) HasData() (bool, error) { return exists(c.path("etcd/member/wal")) }
+// HasData says whether this member's etcd has anything on its disk. It looks as etcd does, which begins anew in a folder without such
+// a file.
+func (c *ControlPlane) HasData() (bool, error) {
+	entries, err := os.ReadDir(c.path("etcd/member/wal"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return filepath.Ext(e.Name()) == ".wal" }), nil
+}
 
 // beginFile is there when a member without data may start: when it begins a control plane, or has just been let into one.
 const beginFile = "etcd.begin"

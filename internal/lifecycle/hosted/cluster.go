@@ -99,7 +99,7 @@ func (c *clusterController) awaitPlane(ctx context.Context, object *infra.Hosted
 	if err := c.client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: name}, plane); client.IgnoreNotFound(err) != nil {
 		return "", fmt.Errorf("reading HostedControlPlane %s: %w", name, err)
 	}
-	if i := plane.Status.Initialization; i != nil && i.ControlPlaneInitialized != nil && *i.ControlPlaneInitialized {
+	if initialized(plane) {
 		return "", nil
 	}
 	return "it has a name and addresses on this machine, and its control plane has not served yet: HostedControlPlane " + name + " says why", nil

@@ -56,7 +56,8 @@ type computer struct {
 	nodes  []string
 	broken error // what raising a control plane comes to
 	raises int
-	ends   int // of the control plane
+	begun  bool // what it was last told of whether the control plane has served
+	ends   int  // of the control plane
 }
 
 func (c *computer) Claim(_ context.Context, h local.Hosted) (local.Ranges, error) {
@@ -94,6 +95,7 @@ func (c *computer) Plane(local.Hosted) (local.Plane, error) {
 func (c *computer) RaisePlane(_ context.Context, h local.Hosted) (local.Plane, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.begun = h.Begun
 	if c.broken != nil {
 		return local.Plane{}, c.broken
 	}
@@ -107,6 +109,13 @@ func (c *computer) EndPlane(context.Context, local.Hosted) error {
 	defer c.mu.Unlock()
 	c.ends++
 	return nil
+}
+
+// told returns whether the last who had the control plane raised knew that it has served before.
+func (c *computer) told() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.begun
 }
 
 func (c *computer) ended() int {
@@ -429,6 +438,9 @@ func TestTheContract(t *testing.T) {
 	plane := &infra.HostedControlPlane{ObjectMeta: named("dev"), Spec: infra.HostedControlPlaneSpec{Version: w.version}}
 	w.create(owned(plane, "dev", cluster))
 	w.says(plane, infra.ConditionAvailable, infra.ReasonFailing, "etcd does not start")
+	if w.host.told() {
+		t.Error("it is said of a control plane that never served that it has")
+	}
 	if plane.Status.Initialization != nil || plane.Spec.ControlPlaneEndpoint != nil || *plane.Status.ReadyReplicas != 0 {
 		t.Errorf("a control plane that did not come up is %+v", plane)
 	}
@@ -449,6 +461,9 @@ func TestTheContract(t *testing.T) {
 	w.host.breaks(errors.New("the disk is full"))
 	w.poke(plane)
 	w.says(plane, infra.ConditionAvailable, infra.ReasonFailing, "the disk is full")
+	if !w.host.told() {
+		t.Error("of a control plane that has served an empty one may be begun")
+	}
 	if !*plane.Status.Initialization.ControlPlaneInitialized || *plane.Status.AvailableReplicas != 0 {
 		t.Errorf("a control plane that went is %+v", plane.Status)
 	}

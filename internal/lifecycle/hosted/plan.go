@@ -105,6 +105,12 @@ func wanted(object *infra.HostedControlPlane) int32 {
 	return *object.Spec.Replicas
 }
 
+// initialized says whether a control plane has ever served. Its status says so for good, also when its folder is lost.
+func initialized(object *infra.HostedControlPlane) bool {
+	i := object.Status.Initialization
+	return i != nil && i.ControlPlaneInitialized != nil && *i.ControlPlaneInitialized
+}
+
 // count returns how many members serve.
 func count(members []infra.ControlPlaneMember) int32 {
 	n := int32(0)

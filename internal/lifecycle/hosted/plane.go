@@ -110,7 +110,7 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 	}
 	h := f.hosted(object.Namespace)
 	h.Version = object.Spec.Version
-	h.Members = int(wanted(object))
+	h.Members, h.Begun = int(wanted(object)), initialized(object)
 	plane, err := c.host.Plane(h)
 	if err != nil {
 		return metav1.Condition{}, 0, err

@@ -23,6 +23,8 @@ type Hosted struct {
 	Version string
 	// Members is how many the control plane is to have, 1 or 3. It is looked at when that is raised, and at no other time.
 	Members int
+	// Begun says that the control plane has served before, whatever is left of it here: one that has is never begun anew.
+	Begun bool
 }
 
 // OwnedError says that a cluster is somebody else's.

@@ -1,8 +1,10 @@
 package local
 
 import (
+	"errors"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
 	"umbel.dev/umbel/internal/lifecycle/local/network"
+	"umbel.dev/umbel/internal/lifecycle/local/quorum"
 )
 
 func TestRangesValidate(t *testing.T) {
@@ -87,6 +90,28 @@ func TestMachinesOfAHostedCluster(t *testing.T) {
 	}
 	if _, err := r.admit("one-more"); err == nil || !strings.Contains(err.Error(), "31 machines") {
 		t.Errorf("a machine too many: got %v", err)
+	}
+}
+
+// TestAControlPlaneBeginsOnce: also when the cluster's whole folder is lost, with what is remembered there, and a new place is claimed.
+func TestAControlPlaneBeginsOnce(t *testing.T) {
+	l := newLocal(t)
+	fleet := network.Fleet(3)
+	fresh := record{Name: "dev", Owner: "default/dev", Index: 1, Fleet: &fleet}
+	if err := os.MkdirAll(l.dir("dev"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.save(fresh); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.RaisePlane(t.Context(), Hosted{Name: "dev", Owner: "default/dev", Members: 3, Begun: true}); !errors.Is(err, quorum.ErrNoData) {
+		t.Errorf("raised anew: got %v", err)
+	}
+	if r, err := l.record("dev"); err != nil || !r.Begun || r.Planes != 3 {
+		t.Errorf("it is remembered as %+v (%v)", r, err)
+	}
+	if keys, err := filepath.Glob(filepath.Join(l.dir("dev"), "kube", "*")); err != nil || len(keys) > 0 {
+		t.Errorf("it has begun %v (%v)", keys, err)
 	}
 }
 

@@ -152,6 +152,7 @@ func (l *Local) RaisePlane(ctx context.Context, h Hosted) (Plane, error) {
 // plan writes down how many members there are to be.
 func (l *Local) plan(h Hosted) (record, error) {
 	return l.change(h, func(r *record) {
+		r.Begun = r.Begun || h.Begun
 		if r.Planes = max(1, h.Members); !r.Begun {
 			r.Planes = 1
 		}
