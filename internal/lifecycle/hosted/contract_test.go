@@ -147,6 +147,13 @@ func (c *computer) EndMachine(_ context.Context, _ local.Hosted, node string) er
 	return nil
 }
 
+// ran has the control plane run that version already, and machines.
+func (c *computer) ran(version string, nodes ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.raises, c.plane.Version, c.nodes = 1, version, nodes
+}
+
 func (c *computer) breaks(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,7 +180,8 @@ type world struct {
 	version string
 }
 
-func newWorld(t *testing.T) *world {
+// newWorld's computer has these versions; none for the one that its control plane runs.
+func newWorld(t *testing.T, versions ...string) *world {
 	t.Helper()
 	config := kubetest.Start(t)
 	scheme, err := NewScheme()
@@ -187,7 +195,10 @@ func newWorld(t *testing.T) *world {
 	installKinds(t, c)
 	plane, version := runPlane(t)
 	w := &world{T: t, Client: c, version: version, host: &computer{plane: plane, placed: map[string]string{"taken": "other/taken"}}}
-	m, err := NewManager(Needs{Config: config, Health: "0", Host: w.host, Versions: []string{version}, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if len(versions) == 0 {
+		versions = []string{version}
+	}
+	m, err := NewManager(Needs{Config: config, Health: "0", Host: w.host, Versions: versions, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -460,7 +471,8 @@ func TestTheContract(t *testing.T) {
 	// What Cluster API waited for never becomes false again.
 	w.host.breaks(errors.New("the disk is full"))
 	w.poke(plane)
-	w.says(plane, infra.ConditionAvailable, infra.ReasonFailing, "the disk is full")
+	w.says(plane, infra.ConditionAvailable, infra.ReasonFailing, "and not all is as it should be: the disk is full")
+	w.kubeconfig(plane) // its API serves still, and is to be reached
 	if !w.host.told() {
 		t.Error("of a control plane that has served an empty one may be begun")
 	}
@@ -534,10 +546,10 @@ func (w *world) initialized(plane *infra.HostedControlPlane) {
 func (w *world) kubeconfig(plane *infra.HostedControlPlane) {
 	w.Helper()
 	secret := &corev1.Secret{}
-	if err := w.Get(w.Context(), client.ObjectKey{Namespace: plane.Namespace, Name: "dev-kubeconfig"}, secret); err != nil {
+	if err := w.Get(w.Context(), client.ObjectKey{Namespace: plane.Namespace, Name: plane.Name + "-kubeconfig"}, secret); err != nil {
 		w.Fatal(err)
 	}
-	if secret.Type != "cluster.x-k8s.io/secret" || secret.Labels[clusterLabel] != "dev" || !metav1.IsControlledBy(secret, plane) {
+	if secret.Type != "cluster.x-k8s.io/secret" || secret.Labels[clusterLabel] != plane.Name || !metav1.IsControlledBy(secret, plane) {
 		w.Errorf("the Secret is %s %v of %v", secret.Type, secret.Labels, secret.OwnerReferences)
 	}
 	config, err := clientcmd.RESTConfigFromKubeConfig(secret.Data["value"])
@@ -710,6 +722,42 @@ func TestWhatCannotBeMade(t *testing.T) {
 		t.Errorf("two members: got %v", err)
 	}
 	w.kinds()
+}
+
+// TestABuildThatIsGone: after an update of the hub there may be no build of what a cluster runs. What runs is kept, and reached;
+// what is to be started is refused.
+func TestABuildThatIsGone(t *testing.T) {
+	const newer = "v1.99.0"
+	w := newWorld(t, newer)
+	w.host.ran(w.version, "gone-a")
+	cluster := w.cluster("gone", nil)
+	w.create(owned(&infra.HostedCluster{ObjectMeta: named("gone")}, "gone", cluster))
+	plane := &infra.HostedControlPlane{ObjectMeta: named("gone"), Spec: infra.HostedControlPlaneSpec{Version: w.version}}
+	w.create(owned(plane, "gone", cluster))
+	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "")
+	w.kubeconfig(plane)
+
+	w.status(cluster, `{"initialization":{"infrastructureProvisioned":true,"controlPlaneInitialized":true}}`)
+	for name, want := range map[string]string{"gone-a": infra.ReasonServing, "gone-b": infra.ReasonRefused} {
+		owner := newObject(machineKind)
+		owned(owner, "gone", cluster)
+		owner.SetName(name)
+		owner.Object["spec"] = map[string]any{
+			"clusterName": "gone", "version": w.version, "bootstrap": map[string]any{"dataSecretName": name},
+			"infrastructureRef": map[string]any{"apiGroup": infra.GroupVersion.Group, "kind": "LocalMachine", "name": name},
+		}
+		w.create(owner)
+		m := &infra.LocalMachine{ObjectMeta: named(name)}
+		w.create(owned(m, "gone", owner))
+		w.says(m, infra.ConditionReady, want, "")
+	}
+
+	// A member is lost, and cannot be started. The API serves, by another.
+	w.host.breaks(errors.New("nothing is to be raised of a build that is not there"))
+	w.poke(plane)
+	w.says(plane, infra.ConditionAvailable, infra.ReasonRefused, "its API serves at https://127.0.0.1")
+	w.says(plane, infra.ConditionAvailable, infra.ReasonRefused, "Kubernetes "+w.version+" cannot be had on this machine, which has "+newer)
+	w.kubeconfig(plane)
 }
 
 // kinds checks the labels by which Cluster API knows which contract a kind keeps, and in which versions.

@@ -75,12 +75,14 @@ func (c *machineController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 func (c *machineController) run(ctx context.Context, object *infra.LocalMachine, f family) (metav1.Condition, error) {
 	h := f.hosted(object.Namespace)
 	h.Version = field[string](f.machine, "spec", "version")
-	if err := checkVersion(h.Version, c.versions); err != nil {
-		return metav1.Condition{}, err
-	}
 	m, err := c.host.Machine(h, object.Name)
 	if _, missing := errors.AsType[*local.NotFoundError](err); err != nil && !missing {
 		return metav1.Condition{}, err
+	}
+	if m.PID == 0 { // what runs needs no build of its version: there may be none any more
+		if err := checkVersion(h.Version, c.versions); err != nil {
+			return metav1.Condition{}, err
+		}
 	}
 	if !c.raised.is(object.UID, mark(m)) {
 		raising, cancel := context.WithTimeout(ctx, raiseTime)

@@ -135,6 +135,22 @@ func available(at string, wanted int32, members []infra.ControlPlaneMember) (met
 	return serving(message), after
 }
 
+// limping says of a control plane that serves, by some of its members, why it is not as it should be.
+func limping(at string, members []infra.ControlPlaneMember, problem error) (metav1.Condition, time.Duration) {
+	said, after := failure(problem)
+	said.Status = metav1.ConditionTrue
+	said.Message = fmt.Sprintf("its API serves at https://%s by %d of %d members, and not all is as it should be: %v", at, count(members), len(members), problem)
+	return said, after
+}
+
+// also is err, after the problem that there was before it, if there was one.
+func also(problem, err error) error {
+	if problem == nil {
+		return err
+	}
+	return fmt.Errorf("%w; %w", problem, err)
+}
+
 // checkVersion refuses a version of Kubernetes that this computer does not have.
 func checkVersion(wanted string, has []string) error {
 	if wanted != "" && !slices.Contains(has, wanted) {

@@ -105,9 +105,6 @@ func (c *planeController) placed(ctx context.Context, namespace string, f family
 
 // serve has the control plane run, and hands Cluster API what it needs of it.
 func (c *planeController) serve(ctx context.Context, object *infra.HostedControlPlane, f family) (metav1.Condition, time.Duration, error) {
-	if err := checkVersion(object.Spec.Version, c.versions); err != nil {
-		return metav1.Condition{}, 0, err
-	}
 	h := f.hosted(object.Namespace)
 	h.Version = object.Spec.Version
 	h.Members, h.Begun = int(wanted(object)), initialized(object)
@@ -115,23 +112,21 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 	if err != nil {
 		return metav1.Condition{}, 0, err
 	}
-	if err := checkStep(cmp.Or(plane.Version, object.Status.Version), h.Version); err != nil {
-		return metav1.Condition{}, 0, err
-	}
-	if plane.Version != h.Version || !c.raised.is(object.UID, plane.Settled(h.Members)) {
-		raising, cancel := context.WithTimeout(ctx, raiseTime)
-		defer cancel()
-		if plane, err = c.host.RaisePlane(raising, h); err != nil {
-			return metav1.Condition{}, 0, err
-		}
-		c.raised.set(object.UID, plane.Settled(h.Members))
+	plane, problem := c.raise(ctx, object, h, plane)
+	if problem != nil && (!h.Begun || busy(problem)) {
+		return metav1.Condition{}, 0, problem
 	}
 	version, err := ask(ctx, plane)
-	if err != nil {
-		return metav1.Condition{}, 0, err
+	if err == nil {
+		err = c.hand(ctx, object, f, plane)
 	}
-	if err := c.hand(ctx, object, f, plane); err != nil {
-		return metav1.Condition{}, 0, err
+	if err != nil {
+		return metav1.Condition{}, 0, also(problem, err)
+	}
+	if problem != nil { // what has served may serve still, and whoever needs it is to reach it
+		object.Status.Members = c.askEach(ctx, plane)
+		said, after := limping(plane.Address.String(), object.Status.Members, problem)
+		return said, after, nil
 	}
 	if err := c.locate(ctx, object, plane); err != nil {
 		return metav1.Condition{}, 0, err
@@ -142,6 +137,30 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 	object.Status.Initialization = &infra.ControlPlaneInitialization{ControlPlaneInitialized: new(true)}
 	available, after := available(plane.Address.String(), wanted(object), object.Status.Members)
 	return available, after, nil
+}
+
+// raise has the control plane run as it is to. What runs so already needs no build of its version: there may be none any more.
+func (c *planeController) raise(ctx context.Context, object *infra.HostedControlPlane, h local.Hosted, plane local.Plane) (local.Plane, error) {
+	if err := checkStep(cmp.Or(plane.Version, object.Status.Version), h.Version); err != nil {
+		return plane, err
+	}
+	settled := plane.Settled(h.Members)
+	if plane.Version == h.Version && c.raised.is(object.UID, settled) {
+		return plane, nil
+	}
+	if plane.Version != h.Version || settled == "" {
+		if err := checkVersion(h.Version, c.versions); err != nil {
+			return plane, err
+		}
+	}
+	raising, cancel := context.WithTimeout(ctx, raiseTime)
+	defer cancel()
+	fresh, err := c.host.RaisePlane(raising, h)
+	if err != nil {
+		return plane, err
+	}
+	c.raised.set(object.UID, fresh.Settled(h.Members))
+	return fresh, nil
 }
 
 // askEach asks each member whether it serves. Of a control plane with one that has been asked already.
