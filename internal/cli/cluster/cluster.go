@@ -81,6 +81,9 @@ func find(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (*unstructur
 		return nil, fmt.Errorf("the hub makes no cluster %q in namespace %s: `umbel cluster get -A` lists those that it makes", key.Name, key.Namespace)
 	}
 	if namespace, _, ok := v1alpha1.SplitManaged(member.Annotations[v1alpha1.ManagedAnnotation]); ok {
+		if namespace == key.Namespace {
+			return nil, fmt.Errorf("the hub makes no cluster %q in namespace %s any more, and the fleet has its member still: `umbel leave %s --force` takes it out", key.Name, namespace, key.Name)
+		}
 		return nil, fmt.Errorf("cluster %q is in namespace %s: name that with -n %s", key.Name, namespace, namespace)
 	}
 	return nil, fmt.Errorf("cluster %q is attached, and not made by this hub: `umbel leave %s` takes it out of the fleet", key.Name, key.Name)

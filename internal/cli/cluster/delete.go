@@ -51,7 +51,8 @@ func newDeleteCmd(f *client.Factory) *cobra.Command {
 			"asks. It returns when nothing is left, and says meanwhile what blocks: which finalizer of which object, since when. A cluster that is\n" +
 			"attached only is not touched: `umbel leave` takes it out of the fleet.\n\n" +
 			"With --force-detach a deletion ends that nobody can end, because a provider is gone for good: what blocks is let go. What may be left of it\n" +
-			"in a cloud is written down before, in a file and in the ConfigMap NAME-orphans beside the cluster.",
+			"in a cloud is written down before, in a file and in the ConfigMap NAME-orphans beside the cluster. When that is interrupted, the same\n" +
+			"command goes on.",
 		Example:           deleteExamples,
 		Args:              exit.Takes("NAME"),
 		ValidArgsFunction: complete(f),
@@ -74,15 +75,20 @@ func newDeleteCmd(f *client.Factory) *cobra.Command {
 
 func (o *deleteOptions) run(ctx context.Context, hub *client.Hub) error {
 	cluster, err := find(ctx, hub, kube.ObjectKey{Namespace: o.Namespace, Name: o.name})
-	if err != nil {
-		return err
+	if err != nil && o.detach {
+		if begun, other := o.resume(ctx, hub); begun || other != nil {
+			return other
+		}
 	}
-	made, err := ending.Of(ctx, hub, kube.ObjectKeyFromObject(cluster))
 	if err != nil {
 		return err
 	}
 	if o.detach {
-		return o.force(ctx, hub, cluster, made)
+		return o.force(ctx, hub, cluster)
+	}
+	made, err := ending.Of(ctx, hub, kube.ObjectKeyFromObject(cluster))
+	if err != nil {
+		return err
 	}
 	if err := o.consent(ctx, hub, cluster); err != nil {
 		return err

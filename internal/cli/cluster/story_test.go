@@ -19,9 +19,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/deploy"
@@ -313,7 +313,7 @@ func TestADeletionThatCannotEnd(t *testing.T) {
 	if err != nil || !strings.Contains(out, report) {
 		t.Fatalf("by force: %q, %v", out, err)
 	}
-	d.lists(report)
+	d.lists(report, cluster.GetUID())
 	if d.there(&cluster) || d.there(machine) || d.there(d.get("LocalMachine", "")) {
 		t.Error("something of it is there")
 	}
@@ -333,7 +333,7 @@ func (d *desk) get(kindName, name string) *unstructured.Unstructured {
 }
 
 // lists looks for what may be left of the cluster lost in all places where that is written.
-func (d *desk) lists(file string) {
+func (d *desk) lists(file string, uid types.UID) {
 	d.Helper()
 	own, err := os.ReadFile(file)
 	if err != nil {
@@ -343,12 +343,12 @@ func (d *desk) lists(file string) {
 	if err := d.hub.Get(d.Context(), kube.ObjectKey{Namespace: "default", Name: "lost-orphans"}, kept); err != nil {
 		d.Fatal(err)
 	}
-	if kept.Data["report.yaml"] != string(own) || kept.Labels[v1alpha1.OrphansLabel] != "lost" {
-		d.Errorf("the hub's report is %v\n%s\nand the file\n%s", kept.Labels, kept.Data["report.yaml"], own)
+	if kept.Data[string(uid)+".yaml"] != string(own) || kept.Labels[v1alpha1.OrphansLabel] != "lost" {
+		d.Errorf("the hub's report is %v\n%s\nand the file\n%s", kept.Labels, kept.Data, own)
 	}
-	var report ending.Report
-	if err := yaml.UnmarshalStrict(own, &report); err != nil {
-		d.Fatal(err)
+	report, err := ending.Decode(own)
+	if err != nil || report.Ended == nil {
+		d.Fatalf("it has not ended, or cannot be read: %v\n%s", err, own)
 	}
 	var names []string
 	for _, o := range report.Orphans {

@@ -1,7 +1,6 @@
 package ending
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -11,57 +10,81 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
-
-	"umbel.dev/umbel/api/v1alpha1"
 )
-
-// Report is what may be left of a cluster that was detached.
-type Report struct {
-	Cluster string      `json:"cluster"`
-	Begun   metav1.Time `json:"begun"`
-	// Orphans are what was let go without its provider's word.
-	Orphans []Orphan `json:"orphans"`
-	// Inside is what the cluster said was in it, as far as it could be asked: volumes and load balancers.
-	Inside []string `json:"inside,omitempty"`
-	// Unread are kinds whose objects could not be read, and why: they are not in Orphans.
-	Unread []string `json:"unread,omitempty"`
-}
-
-// Encode returns the report as YAML.
-func (r Report) Encode() ([]byte, error) { return yaml.Marshal(r) }
 
 // Detaching ends the deletion of a cluster that cannot end.
 type Detaching struct {
 	Cluster Cluster
-	// UID is that of the Cluster: another one of its name is left alone.
-	UID    types.UID
-	Hub    client.Client
+	Hub     client.Client
+	// Report has the UID of the Cluster: another one of its name, and what is of that, is left alone.
 	Report Report
 	// Write keeps the report outside of the hub as well. It is called before anything loses its finalizers.
 	Write func(Report) error
-	Now   func() time.Time
+	// Warn hears of what does not keep anybody from going on.
+	Warn func(string)
+	Now  func() time.Time
 	// Patience is how long a part has to have blocked before it is let go.
 	Patience time.Duration
+	// Place is the ConfigMap that has the report, empty before that is written.
+	Place client.ObjectKey
 
-	seen    map[types.UID]time.Time
-	orphans map[types.UID]Orphan
+	seen map[types.UID]time.Time
 }
 
-// Step lets go what has blocked for long enough, and returns what is there still. The cluster has ended when that is nothing.
-func (d *Detaching) Step(ctx context.Context) (Parts, error) {
+// Left returns what there is of the Cluster. While that is there, it is what carries its name; then, what was seen before, and what
+// that owns: another Cluster may have the name by now.
+func (d *Detaching) Left(ctx context.Context) (Parts, error) {
 	parts, err := d.Cluster.Gather(ctx, d.Hub)
 	if err != nil {
 		return parts, err
 	}
-	root := parts.Root()
-	if root != nil && root.GetUID() != d.UID {
-		return Parts{}, nil
+	there, err := d.stands(ctx, parts.Root())
+	if err != nil {
+		return parts, err
+	}
+	known := map[types.UID]bool{d.Report.UID: true}
+	for _, uid := range d.Report.Parts {
+		known[uid] = true
+	}
+	for grown := true; grown; {
+		grown = false
+		for i := range parts.All {
+			part := &parts.All[i]
+			owned := slices.ContainsFunc(part.GetOwnerReferences(), func(o metav1.OwnerReference) bool { return known[o.UID] })
+			if !known[part.GetUID()] && (there || owned) {
+				known[part.GetUID()], grown = true, true
+			}
+		}
+	}
+	d.Report.Parts = slices.Sorted(maps.Keys(known))
+	parts.All = slices.DeleteFunc(parts.All, func(part unstructured.Unstructured) bool { return !known[part.GetUID()] })
+	return parts, nil
+}
+
+// stands says whether the Cluster was there while all parts were read: it was at their beginning, and is now.
+func (d *Detaching) stands(ctx context.Context, root *unstructured.Unstructured) (bool, error) {
+	if root == nil || root.GetUID() != d.Report.UID {
+		return false, nil
+	}
+	now := root.DeepCopy()
+	if err := d.Hub.Get(ctx, d.Cluster.Key, now); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	return now.GetUID() == d.Report.UID, nil
+}
+
+// Step lets go what has blocked for long enough, and returns what is there still. The cluster has ended when that is nothing, and
+// nothing is unread.
+func (d *Detaching) Step(ctx context.Context) (Parts, error) {
+	parts, err := d.Left(ctx)
+	if err != nil {
+		return parts, err
 	}
 	ripe := d.ripe(parts)
-	if root == nil {
+	if parts.Root() == nil {
 		if err := d.sweep(ctx, parts); err != nil {
 			return parts, err
 		}
@@ -69,15 +92,39 @@ func (d *Detaching) Step(ctx context.Context) (Parts, error) {
 	if len(ripe) == 0 {
 		return parts, nil
 	}
-	if err := d.keep(ctx, ripe, parts.Unread); err != nil {
+	kept, err := shelves(ctx, d.Hub, d.Cluster.Key)
+	if err != nil {
 		return parts, err
 	}
+	for _, b := range ripe {
+		d.Report.Absorb(Report{UID: d.Report.UID, Orphans: []Orphan{OrphanOf(&b.Part)}})
+	}
+	if err := d.record(ctx, kept, parts.Unread); err != nil {
+		return parts, err
+	}
+	d.tell(ctx, ripe)
 	for _, b := range ripe {
 		if err := d.let(ctx, b); err != nil {
 			return parts, err
 		}
 	}
 	return parts, nil
+}
+
+// End writes the last report, of a Cluster of which nothing is left but what cannot be read. There is none when nothing was let go.
+func (d *Detaching) End(ctx context.Context, left Parts) error {
+	kept, err := shelves(ctx, d.Hub, d.Cluster.Key)
+	if err != nil {
+		return err
+	}
+	begun := slices.ContainsFunc(kept, func(shelf *corev1.ConfigMap) bool { return shelf.Data[entry(d.Report.UID)] != "" })
+	if !begun && len(d.Report.Orphans) == 0 && len(left.Unread) == 0 {
+		return nil
+	}
+	if len(left.Unread) == 0 {
+		d.Report.Ended = new(metav1.NewTime(d.Now()))
+	}
+	return d.record(ctx, kept, left.Unread)
 }
 
 // ripe returns what has blocked for long enough.
@@ -98,7 +145,7 @@ func (d *Detaching) ripe(parts Parts) []Blocker {
 	return ripe
 }
 
-// sweep deletes what belonged to a Cluster that is gone. A garbage collector would, if one runs.
+// sweep deletes what belonged to a Cluster that is gone, and nothing of another one of its name. A garbage collector would, if one runs.
 func (d *Detaching) sweep(ctx context.Context, parts Parts) error {
 	for i := range parts.All {
 		part := &parts.All[i]
@@ -122,48 +169,9 @@ func (d *Detaching) let(ctx context.Context, b Blocker) error {
 	return nil
 }
 
-// keep writes what is let go now, beside what was before, into the report.
-func (d *Detaching) keep(ctx context.Context, ripe []Blocker, unread []string) error {
-	if d.orphans == nil {
-		d.orphans = map[types.UID]Orphan{}
-	}
-	for _, b := range ripe {
-		d.orphans[b.Part.GetUID()] = OrphanOf(&b.Part)
-	}
-	d.Report.Orphans = slices.SortedFunc(maps.Values(d.orphans), func(a, b Orphan) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
-	})
-	d.Report.Unread = unread
-	if err := d.Write(d.Report); err != nil {
-		return fmt.Errorf("writing the report of what may be left: %w; nothing was let go", err)
-	}
-	text, err := d.Report.Encode()
-	if err != nil {
-		return err
-	}
-	kept := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: d.Cluster.Key.Namespace, Name: d.Cluster.Key.Name + ReportSuffix}}
-	err = d.Hub.Get(ctx, client.ObjectKeyFromObject(kept), kept)
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("reading the report of what may be left: %w", err)
-	}
-	metav1.SetMetaDataLabel(&kept.ObjectMeta, v1alpha1.OrphansLabel, d.Cluster.Key.Name)
-	kept.Data = map[string]string{"report.yaml": string(text)}
-	if err != nil {
-		err = d.Hub.Create(ctx, kept)
-	} else {
-		err = d.Hub.Update(ctx, kept)
-	}
-	if err != nil {
-		return fmt.Errorf("writing the report of what may be left (ConfigMap %s/%s): %w", kept.Namespace, kept.Name, err)
-	}
-	return d.tell(ctx, ripe)
-}
-
-// ReportSuffix is what the name of the ConfigMap with a report ends with, after that of the cluster.
-const ReportSuffix = "-orphans"
-
-// tell has an Event say what is let go.
-func (d *Detaching) tell(ctx context.Context, ripe []Blocker) error {
+// tell has an Event say what is let go. The report says it too: where no Event can be made, as in a namespace that is being deleted,
+// that is no reason to stop.
+func (d *Detaching) tell(ctx context.Context, ripe []Blocker) {
 	for _, b := range ripe {
 		event := &corev1.Event{
 			ObjectMeta: metav1.ObjectMeta{Namespace: b.Part.GetNamespace(), GenerateName: d.Cluster.Key.Name + "-detached-"},
@@ -172,11 +180,10 @@ func (d *Detaching) tell(ctx context.Context, ripe []Blocker) error {
 			},
 			Type: corev1.EventTypeWarning, Reason: "Detached", Count: 1, FirstTimestamp: metav1.NewTime(d.Now()), LastTimestamp: metav1.NewTime(d.Now()),
 			Source:  corev1.EventSource{Component: "umbel"},
-			Message: fmt.Sprintf("Let go without its provider's word; ConfigMap %s%s says what may be left of it", d.Cluster.Key.Name, ReportSuffix),
+			Message: fmt.Sprintf("Let go without its provider's word; ConfigMap %s/%s says what may be left of it", d.Place.Namespace, d.Place.Name),
 		}
 		if err := d.Hub.Create(ctx, event); err != nil {
-			return fmt.Errorf("telling of %s: %w", Name(&b.Part), err)
+			d.Warn(fmt.Sprintf("no Event tells of %s: %v", Name(&b.Part), err))
 		}
 	}
-	return nil
 }

@@ -13,6 +13,9 @@
 //
 //   - Nothing loses its finalizer before the report says what it is and by which names its provider knows it (ConfigMap NAME-orphans,
 //     and the caller's file): what is not ended is paid for, and nobody looks for what no list has.
+//   - What is on the list stays there: a report is of one Cluster, by its UID, and whoever writes it absorbs what was written before.
+//   - Nothing of another Cluster of the same name is touched: once the Cluster is gone, only what was seen before is, and what that owns.
+//   - Nobody says that it is done while a kind could not be read.
 //   - Only what is being deleted is detached, and only what blocks: a provider that still works ends its parts properly.
 //   - The report is no part of the cluster, and stays when that is gone.
 package ending

@@ -100,8 +100,9 @@ func saying(part *unstructured.Unstructured) string {
 
 // Orphan is what may be left of a part that nobody ended.
 type Orphan struct {
-	Kind string `json:"kind"`
-	Name string `json:"name"`
+	Kind string    `json:"kind"`
+	Name string    `json:"name"`
+	UID  types.UID `json:"uid,omitempty"`
 	// IDs are the names by which its provider knows it, by the field that has them.
 	IDs map[string]string `json:"ids,omitempty"`
 	// Finalizers are whose work was not waited for.
@@ -110,7 +111,7 @@ type Orphan struct {
 
 // OrphanOf returns what may be left of a part.
 func OrphanOf(part *unstructured.Unstructured) Orphan {
-	o := Orphan{Kind: part.GetKind() + "." + part.GroupVersionKind().Group, Name: part.GetName(), Finalizers: part.GetFinalizers(), IDs: map[string]string{}}
+	o := Orphan{Kind: part.GetKind() + "." + part.GroupVersionKind().Group, Name: part.GetName(), UID: part.GetUID(), Finalizers: part.GetFinalizers(), IDs: map[string]string{}}
 	for _, top := range []string{"spec", "status"} {
 		identifiers(part.Object[top], top, o.IDs)
 	}

@@ -78,7 +78,7 @@ func TestOrphanOf(t *testing.T) {
 		"ref":     map[string]any{"uid": "no identifier of a provider", "name": "net"},
 	}
 	p.Object["status"] = map[string]any{"bastion": map[string]any{"instanceId": "i-1", "publicIp": ""}, "idle": true, "paid": "yes"}
-	want := Orphan{Kind: "Part.x.cluster.x-k8s.io", Name: "net", Finalizers: []string{"aws"}, IDs: map[string]string{
+	want := Orphan{Kind: "Part.x.cluster.x-k8s.io", Name: "net", UID: "9f86", Finalizers: []string{"aws"}, IDs: map[string]string{
 		"spec.region": "eu-1", "spec.network.vpc.id": "vpc-1", "spec.network.subnets[0].resourceID": "subnet-1", "spec.network.subnets[1].resourceID": "subnet-2",
 		"status.bastion.instanceId": "i-1",
 	}}
