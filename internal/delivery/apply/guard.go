@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/apply/member"
 )
 
 // A guard keeps others from changing what packages hold, by an admission policy of the member's own API server. It is never
@@ -43,12 +45,16 @@ type protection struct {
 
 // protection is what the package's policy asks for; nil when it is nothing.
 func (u *unit) protection() *protection {
-	prevention := u.takeUp().policy.GetPrevention()
+	return protectionBy(u.takeUp().policy, u.account())
+}
+
+func protectionBy(policy *wire.Policy, account *member.Account) *protection {
+	prevention := policy.GetPrevention()
 	if prevention == nil {
 		return nil
 	}
 	asked := &protection{users: prevention.GetUsers(), groups: prevention.GetGroups(), source: prevention.GetSource()}
-	if account := u.account(); account != nil {
+	if account != nil {
 		asked.writers = []string{account.User()}
 	}
 	return asked

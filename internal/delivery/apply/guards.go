@@ -78,11 +78,16 @@ func newGuards(e *Engine, dir string) *guards {
 	}
 }
 
-// expect takes up what a package asks for, before run.
+// expect takes up what a package asks for whose order is about to be known: from then on guards are written anew, and its own, which may
+// stand already, is to be among them. Whether it stands is for keep to say.
 func (g *guards) expect(key v1alpha1.PackageKey, p *protection) {
-	if p != nil {
-		g.asked[key] = p
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if p == nil || g.asked[key].equal(p) {
+		return
 	}
+	g.asked[key] = p
+	g.turn++
 }
 
 // keep has the guards be as the package asks, nil for none, and returns when they are, or why they are not.

@@ -24,8 +24,10 @@ func policyOf(a *wire.Assignment) (*disk.Policy, error) {
 
 // policy is how the package is to be treated now; nil is by the defaults. What cannot be read on disk is no policy: the
 // defaults are the careful ones.
-func (u *unit) policy() *wire.Policy {
-	kept := u.asked().Policy
+func (u *unit) policy() *wire.Policy { return u.policyIn(u.asked()) }
+
+func (u *unit) policyIn(o disk.Order) *wire.Policy {
+	kept := o.Policy
 	if kept == nil {
 		return nil
 	}

@@ -94,6 +94,9 @@ func (u *unit) tell(change func(*disk.Order)) error {
 	if err := u.write(after); err != nil {
 		return fmt.Errorf("storing the order for package %s: %w", u.key, err)
 	}
+	if !u.orderKnown() || before.Target() == nil {
+		u.engine.guards.expect(u.key, protectionBy(u.policyIn(after), after.ActsAs))
+	}
 	u.mu.Lock()
 	if t := after.Target(); t != nil && !t.Equal(before.Target()) {
 		u.standing.held = nil

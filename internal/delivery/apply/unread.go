@@ -95,6 +95,9 @@ func (u *unit) readOrder() {
 		return
 	}
 	o, why := u.engine.ordered(u.folder)
+	if why == nil {
+		u.engine.guards.expect(u.key, protectionBy(u.policyIn(o), o.ActsAs))
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.unread.order = why; why == nil {

@@ -311,9 +311,56 @@ func TestNoGuardGoesWithAnOrder(t *testing.T) {
 	}
 	s.assign(guarded)
 	s.reaches(pkg, "r1", wire.PackageStatus_APPLIED)
-	s.guardOf(pkg)
+	if now := s.guardOf(pkg); now != before {
+		t.Errorf("when the order was known again the guard was changed to %s, from %s", now, before)
+	}
 	s.unassign(pkg, other)
 	s.holdsNothing()
+}
+
+// TestNoGuardGoesWithAnInventory: the guard stays when the order is known again, be it by a good copy or by the hub, though the package
+// stands still for something else; and others' are written.
+func TestNoGuardGoesWithAnInventory(t *testing.T) {
+	for _, by := range []string{"a good copy", "the hub"} {
+		t.Run(by, func(t *testing.T) {
+			s := newStation(t)
+			s.start()
+			pkg, other := s.namespace+"/web", s.namespace+"/other"
+			guarding := &wire.Policy{Prevention: &wire.Prevention{Source: "git"}}
+			guarded := under(s.release(pkg, "r1", s.configMap("a", nil)), guarding, "p")
+			s.assign(guarded)
+			s.reaches(pkg, "r1", wire.PackageStatus_APPLIED)
+			before := s.guardOf(pkg)
+			s.stop()
+			order, inventory := s.file(pkg, "order.json"), s.file(pkg, "inventory.jsonl")
+			goodOrder, unordered := os.ReadFile(order)
+			goodInventory, unlisted := os.ReadFile(inventory)
+			if err := errors.Join(unordered, unlisted, cutOff(order), cutOff(inventory)); err != nil {
+				t.Fatal(err)
+			}
+			s.start()
+			s.standsStill(pkg, "", "order.json")
+			if by == "the hub" {
+				s.assign(guarded)
+			} else if err := os.WriteFile(order, goodOrder, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s.standsStill(pkg, "r1", "inventory.jsonl")
+			s.assign(under(s.release(other, "o1", s.configMap("o", nil)), guarding, "p"))
+			s.reaches(other, "o1", wire.PackageStatus_APPLIED) // guards were written
+			s.guardOf(other)
+			if now := s.guardOf(pkg); strings.Split(now, "/")[0] != strings.Split(before, "/")[0] {
+				t.Errorf("the guard was taken away and made anew: it is %s, was %s", now, before)
+			}
+			if err := os.WriteFile(inventory, goodInventory, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s.reaches(pkg, "r1", wire.PackageStatus_APPLIED)
+			s.unassign(pkg, other)
+			s.holdsNothing()
+			s.unguarded()
+		})
+	}
 }
 
 // TestStrayThingsAmongPackages: what is no package's folder stops nothing, and stays.
