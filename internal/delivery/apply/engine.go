@@ -256,14 +256,18 @@ type wish struct {
 }
 
 // wishes returns what every other package wants, in the order of their names, and those of which that is not known,
-// because their content is not here yet, as far as except minds them.
+// because their content is not here yet, as far as except minds them. Of one that cannot be read it is not even known what it has on
+// the member, which stands in everybody's way.
 func (e *Engine) wishes(except *unit) (known []wish, unknown []string) {
 	for _, u := range e.roster.all() {
 		if u == except {
 			continue
 		}
+		unreadable := u.unreadable() != nil
 		content, ok := u.wanted()
 		switch {
+		case unreadable:
+			unknown = append(unknown, u.described())
 		case !ok && !except.minds(u):
 		case !ok:
 			unknown = append(unknown, u.described())

@@ -114,14 +114,15 @@ func (u *unit) readInventory() {
 		return
 	}
 	inventory, err := u.folder.ReadInventory()
-	u.mu.Lock()
-	if u.unread.inventory = err; err == nil {
-		u.inventory = inventory
-	}
-	u.mu.Unlock()
 	if err == nil {
-		u.reclaim()
+		u.mu.Lock()
+		u.inventory = inventory
+		u.mu.Unlock()
+		u.reclaim() // before anybody goes by it
 	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.unread.inventory = err
 }
 
 // readAgain takes up what was not known of the package and is now, and says why it still stands still.

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -221,6 +223,68 @@ func TestAnInventoryThatCannotBeRead(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestATeamsInventoryThatCannotBeRead: a team's Namespace stays while it is not known what another team has in it, and because of what
+// that has there once it is.
+func TestATeamsInventoryThatCannotBeRead(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	landlord, tenant := s.almighty("landlord"), s.almighty("tenant")
+	name := s.namespace + "-shared"
+	space := object("v1", "Namespace", "", name, "")
+	s.assign(acting(s.release("a/spaces", "r1", space, s.configMap("a", nil)), landlord))
+	s.reaches("a/spaces", "r1", wire.PackageStatus_APPLIED)
+	b1 := acting(s.release("b/web", "r1", object("v1", "ConfigMap", name, "theirs", "")), tenant)
+	s.assign(b1)
+	s.reaches("b/web", "r1", wire.PackageStatus_APPLIED)
+	s.stop()
+	file := s.file("b/web", "inventory.jsonl")
+	good, err := os.ReadFile(file)
+	if err := errors.Join(err, cutOff(file)); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.standsStill("b/web", "r1", file)
+	s.assign(acting(s.release("a/spaces", "r2", s.configMap("a", nil)), landlord))
+	waits := func(text string) {
+		t.Helper()
+		s.eventually("the Namespace stays", func() error {
+			ns, err := s.client.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
+			if err != nil || ns.DeletionTimestamp != nil {
+				t.Fatalf("it was deleted: %v", err)
+			}
+			if m := s.status("a/spaces").GetMessage(); !strings.Contains(m, text) {
+				return fmt.Errorf("it says %q", m)
+			}
+			return nil
+		})
+	}
+	waits("b/web (which cannot be read on the agent's disk)")
+	if err := os.WriteFile(file, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.reaches("b/web", "r1", wire.PackageStatus_APPLIED)
+	waits("for package b/web to give up ConfigMap " + name + "/theirs")
+	s.unassign("b/web", "a/spaces")
+	s.holdsNothing()
+}
+
+// almighty is an account that may do everything on the member, with a right of its own.
+func (s *station) almighty(name string) *wire.ServiceAccount {
+	s.t.Helper()
+	account := s.team(name)
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: s.namespace + "-" + name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: account.GetNamespace(), Name: account.GetName()}},
+	}
+	bindings := s.client.RbacV1().ClusterRoleBindings()
+	if _, err := bindings.Create(s.t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = bindings.Delete(context.Background(), binding.Name, metav1.DeleteOptions{}) })
+	return account
 }
 
 // TestContentThatCannotBeRead is pulled again, and meanwhile the release that is on the cluster stays.
