@@ -88,11 +88,20 @@ func (o *upgradeOptions) run(ctx context.Context, hub *client.Hub) error {
 		return err
 	}
 	if c.idle() {
-		o.Note("cluster %s has Kubernetes %s already: nothing to do", o.name, c.to)
+		o.Note("cluster %s is to have Kubernetes %s already: nothing is changed", o.name, c.to)
+	} else if err := o.begin(ctx, hub, key, c); err != nil {
+		return err
+	}
+	if o.dryRun {
 		return nil
 	}
+	return o.arrive(ctx, hub, key, c)
+}
+
+// begin changes what is wanted of a cluster, or says what would be changed.
+func (o *upgradeOptions) begin(ctx context.Context, hub *client.Hub, key kube.ObjectKey, c climb) error {
 	if c.from != c.to {
-		if err := o.lookForDeprecated(ctx, hub, c.to); err != nil {
+		if err := o.lookForDeprecated(ctx, hub, c); err != nil {
 			return err
 		}
 	}
@@ -100,7 +109,7 @@ func (o *upgradeOptions) run(ctx context.Context, hub *client.Hub) error {
 		_, err := fmt.Fprintln(o.Out, strings.Join(c.lines(), "\n"))
 		return err
 	}
-	err = retry.RetryOnConflict(retry.DefaultRetry, func() error { // its status changes all the time
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error { // its status changes all the time
 		again, cluster, err := o.plan(ctx, hub, key)
 		if err != nil {
 			return err
@@ -114,23 +123,43 @@ func (o *upgradeOptions) run(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return fmt.Errorf("upgrading cluster %s: %w", o.name, err)
 	}
+	return nil
+}
+
+// arrive waits until a cluster has what is wanted of it, whoever wanted that first, and the fleet knows it.
+func (o *upgradeOptions) arrive(ctx context.Context, hub *client.Hub, key kube.ObjectKey, c climb) error {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	view := progress.On(o.Streams, o.Now)
 	defer view.Close()
 	stages := []stage{servesStage(c.to)}
-	for _, p := range c.pools {
-		stages = append(stages, poolStage(ctx, hub, key, p.name, c.to))
+	for _, name := range c.scoped {
+		stages = append(stages, poolStage(ctx, hub, key, name, c.to))
 	}
 	if err := follow(ctx, hub, view, key, stages...); err != nil {
 		return err
 	}
+	cluster, err := find(ctx, hub, key)
+	if err != nil {
+		return err
+	}
 	member := &v1alpha1.MemberCluster{}
 	err = hub.Get(ctx, kube.ObjectKey{Name: o.name}, member)
-	if err != nil || member.Annotations[v1alpha1.ManagedAnnotation] != key.String() {
-		return kube.IgnoreNotFound(err) // nobody asked that it be one
+	if err != nil || !expected(cluster, member) {
+		return kube.IgnoreNotFound(err)
 	}
 	return joined(ctx, hub, view, o.name) // the fleet may not have heard yet that its API is back
+}
+
+// expected says whether the agent of a cluster is to come back: nobody has it be a member otherwise, it never came, or it has no
+// machine to run on.
+func expected(cluster *unstructured.Unstructured, member *v1alpha1.MemberCluster) bool {
+	_, machines := pools(cluster)
+	var all int64
+	for _, n := range machines {
+		all += n
+	}
+	return member.Annotations[v1alpha1.ManagedAnnotation] == cluster.GetNamespace()+"/"+cluster.GetName() && member.Status.Identity != nil && all > 0
 }
 
 // plan reads what an upgrade begins from, and plans it.
@@ -234,8 +263,8 @@ func arrived(machines []unstructured.Unstructured, all int64, wanted string) (bo
 	return current == all && int64(len(machines)) == all, fmt.Sprintf("%d of %d machines are new and at work, %d are there", current, all, len(machines))
 }
 
-// lookForDeprecated lists which deprecated APIs are in use in the cluster, and fails when some are gone in a version.
-func (o *upgradeOptions) lookForDeprecated(ctx context.Context, hub *client.Hub, to string) error {
+// lookForDeprecated lists which deprecated APIs are in use in the cluster, and fails when that bars the upgrade.
+func (o *upgradeOptions) lookForDeprecated(ctx context.Context, hub *client.Hub, c climb) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	metrics, err := o.metrics(ctx, hub)
@@ -246,19 +275,18 @@ func (o *upgradeOptions) lookForDeprecated(ctx context.Context, hub *client.Hub,
 	if err != nil {
 		return fmt.Errorf("cluster %q is not upgraded, since it is not known which deprecated APIs are in use: %w; --despite-removed-apis goes on without", o.name, err)
 	}
-	var gone []string
 	all := deprecatedIn(metrics)
 	for _, d := range all {
 		o.Note("in use in %s: %s", o.name, d)
-		if d.gone(to) {
-			gone = append(gone, d.String())
-		}
 	}
 	if len(all) == 0 {
 		o.Note("no deprecated API has been in use in %s since its API server started", o.name)
 	}
-	if len(gone) > 0 && !o.removed {
-		return fmt.Errorf("cluster %q cannot be upgraded: in use are %s; move their users to what takes their place, or say --despite-removed-apis", o.name, strings.Join(gone, "; and "))
+	if c.planes > 1 {
+		o.Note("that is known of one of the %d API servers of %s", c.planes, o.name)
+	}
+	if err := c.barred(all); err != nil && !o.removed {
+		return fmt.Errorf("cluster %q cannot be upgraded: %w", o.name, err)
 	}
 	return nil
 }

@@ -55,11 +55,15 @@ type climb struct {
 	from, to string
 	// pools that are upgraded, and those that stay where they are.
 	pools, stay []pool
+	// scoped are the names of all pools that are to be at the version in the end, also of those that are told to be already.
+	scoped []string
+	// planes are the members of its control plane.
+	planes int64
 }
 
 // planUpgrade says what an upgrade would do, or why it cannot be.
 func planUpgrade(a ascent, g ground) (climb, error) {
-	c := climb{from: text(g.cluster, "spec", "topology", "version")}
+	c := climb{from: text(g.cluster, "spec", "topology", "version"), planes: max(1, number(g.cluster, "spec", "topology", "controlPlane", "replicas"))}
 	if c.from == "" {
 		return c, errors.New("it is of no class (spec.topology): what it is made of has the version, and whoever wrote that can change it")
 	}
@@ -68,7 +72,11 @@ func planUpgrade(a ascent, g ground) (climb, error) {
 		return c, err
 	}
 	for _, p := range g.pools {
-		if p.version != c.to && (a.scope == everything || a.scope == onePool && p.name == a.pool) {
+		within := a.scope == everything || a.scope == onePool && p.name == a.pool
+		if within {
+			c.scoped = append(c.scoped, p.name)
+		}
+		if p.version != c.to && within {
 			c.pools = append(c.pools, p)
 		} else if p.version != c.to {
 			c.stay = append(c.stay, p)
@@ -161,7 +169,7 @@ func serves(cluster *unstructured.Unstructured) []string {
 	return versions
 }
 
-// idle says whether there is nothing to do.
+// idle says whether there is nothing to change. The cluster may be on its way still.
 func (c climb) idle() bool { return c.from == c.to && len(c.pools) == 0 }
 
 // order returns the Cluster as the upgrade wants it.
@@ -250,4 +258,25 @@ func deprecatedIn(metrics string) []deprecated {
 	}
 	slices.SortFunc(all, func(a, b deprecated) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Compact(all)
+}
+
+// barred says why nothing is upgraded for the sake of the deprecated APIs that one API server knows of. Others may have been asked
+// for more: each counts for itself, and the hub reaches one. Within a minor nothing is taken away.
+func (c climb) barred(inUse []deprecated) error {
+	var gone []string
+	for _, d := range inUse {
+		if d.gone(c.to) {
+			gone = append(gone, d.String())
+		}
+	}
+	if len(gone) > 0 {
+		return fmt.Errorf("in use are %s; move their users to what takes their place, or say --despite-removed-apis", strings.Join(gone, "; and "))
+	}
+	from, err := version.ParseGeneric(c.from)
+	to, errTo := version.ParseGeneric(c.to)
+	if err == nil && errTo == nil && from.Minor() == to.Minor() || c.planes == 1 {
+		return nil
+	}
+	return fmt.Errorf("which deprecated APIs are in use is known of one of its %d API servers only, each of which counts for itself; look at the metric apiserver_requested_deprecated_apis of the others, and say --despite-removed-apis",
+		c.planes)
 }

@@ -5,7 +5,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"umbel.dev/umbel/api/v1alpha1"
 )
 
 // grown is a cluster of a version, whose control plane serves these.
@@ -86,6 +89,47 @@ func TestPlanUpgrade(t *testing.T) {
 	}
 }
 
+// TestWhoIsWaitedFor: also those that are told the version already, since they may be on their way.
+func TestWhoIsWaitedFor(t *testing.T) {
+	class := classWith("local", nil, "v1.36.3")
+	for _, c := range []struct {
+		ascent ascent
+		want   []string
+	}{
+		{ascent{version: "1.36"}, []string{"workers", "front"}},
+		{ascent{version: "1.36", scope: planeOnly}, nil},
+		{ascent{scope: onePool, pool: "front"}, []string{"front"}},
+	} {
+		got, err := planUpgrade(c.ascent, ground{cluster: grown("v1.36.3"), class: &class, pools: []pool{{"workers", "v1.36.3", 2}, {"front", "v1.36.3", 1}}})
+		if err != nil || !got.idle() || !cmp.Equal(got.scoped, c.want) {
+			t.Errorf("%+v: waits for %q, %v; want %q", c.ascent, got.scoped, err, c.want)
+		}
+	}
+}
+
+// TestWhoIsNotWaitedFor: an agent that is not to come.
+func TestWhoIsNotWaitedFor(t *testing.T) {
+	bare := grown("v1.36.3")
+	unstructured.RemoveNestedField(bare.Object, "spec", "topology", "workers")
+	known := v1alpha1.MemberClusterStatus{Identity: &v1alpha1.MemberIdentity{KeyFingerprint: "ab"}}
+	ours := metav1.ObjectMeta{Name: "dev", Annotations: map[string]string{v1alpha1.ManagedAnnotation: "default/dev"}}
+	for _, c := range []struct {
+		reason  string
+		cluster *unstructured.Unstructured
+		member  v1alpha1.MemberCluster
+		want    bool
+	}{
+		{"it came before", grown("v1.36.3"), v1alpha1.MemberCluster{ObjectMeta: ours, Status: known}, true},
+		{"it never came", grown("v1.36.3"), v1alpha1.MemberCluster{ObjectMeta: ours}, false},
+		{"there are no machines", bare, v1alpha1.MemberCluster{ObjectMeta: ours, Status: known}, false},
+		{"the member is of another one", grown("v1.36.3"), v1alpha1.MemberCluster{Status: known}, false},
+	} {
+		if got := expected(c.cluster, &c.member); got != c.want {
+			t.Errorf("%s: got %t", c.reason, got)
+		}
+	}
+}
+
 func TestAnUpgradeIsOrdered(t *testing.T) {
 	c := climb{from: "v1.35.4", to: "v1.36.3", pools: []pool{{"front", "v1.35.4", 1}}, stay: []pool{{"workers", "v1.35.4", 2}}}
 	before := grown("v1.35.4")
@@ -136,6 +180,37 @@ func TestAPoolHasArrived(t *testing.T) {
 		if got, said := arrived(c.machines, 2, "v1.36.3"); got != c.want {
 			t.Errorf("%s: got %t, %s", c.reason, got, said)
 		}
+	}
+}
+
+// TestWhatBarsAnUpgrade: what is in use and gone, and what is not known of all members of a control plane.
+func TestWhatBarsAnUpgrade(t *testing.T) {
+	old, lasting := deprecated{version: "v1", resource: "old", removed: "1.36"}, deprecated{version: "v1", resource: "lasting", removed: "1.40"}
+	for _, c := range []struct {
+		reason string
+		climb  climb
+		inUse  []deprecated
+		want   string // part of why not; none when nothing bars it
+	}{
+		{"nothing is in use", climb{from: "v1.35.4", to: "v1.36.3", planes: 1}, nil, ""},
+		{"what stays is in use", climb{from: "v1.35.4", to: "v1.36.3", planes: 1}, []deprecated{lasting}, ""},
+		{"what goes is in use", climb{from: "v1.35.4", to: "v1.36.3", planes: 1}, []deprecated{old, lasting}, "in use are v1 old"},
+		{"one of three was asked", climb{from: "v1.35.4", to: "v1.36.3", planes: 3}, nil, "one of its 3 API servers"},
+		{"what goes is in use of one of three", climb{from: "v1.35.4", to: "v1.36.3", planes: 3}, []deprecated{old}, "in use are v1 old"},
+		{"one of three was asked, and nothing goes with a patch", climb{from: "v1.36.1", to: "v1.36.3", planes: 3}, nil, ""},
+	} {
+		err := c.climb.barred(c.inUse)
+		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "--despite-removed-apis")) {
+			t.Errorf("%s: got %v", c.reason, err)
+		}
+	}
+	class := classWith("local", nil, "v1.35.4", "v1.36.3")
+	cluster := grown("v1.35.4")
+	if err := unstructured.SetNestedField(cluster.Object, int64(3), "spec", "topology", "controlPlane", "replicas"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := planUpgrade(ascent{version: "1.36"}, ground{cluster: cluster, class: &class}); err != nil || got.planes != 3 {
+		t.Errorf("it is of %d API servers, %v", got.planes, err)
 	}
 }
 
