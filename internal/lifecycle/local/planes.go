@@ -248,27 +248,24 @@ func (m members) keep(ctx context.Context) error {
 	if err := quorum.Keep(ctx, m, m.tls); err != nil {
 		return err
 	}
-	for n := range max(1, m.record.Planes) {
-		if err := m.renew(ctx, n); err != nil {
-			return fmt.Errorf("member %s: %w", m.place(n).host(), err)
-		}
+	if err := quorum.Renew(ctx, m, m.tls); err != nil {
+		return err
 	}
 	return m.share() // those that had to go are gone
 }
 
-// renew has a member start anew that runs another Kubernetes than it is to, and waits until it serves: the others do meanwhile.
-func (m members) renew(ctx context.Context, number int) error {
-	p := m.place(number)
-	old, err := m.local.outdated(ctx, p, m.version)
-	if err != nil || !old {
-		return err
-	}
-	if err := p.end(ctx, unix.SIGTERM); err != nil {
-		return err
-	}
-	if err := quorum.Keep(ctx, m, m.tls); err != nil {
-		return err
-	}
+// Outdated says whether a member runs another Kubernetes than it is to.
+func (m members) Outdated(ctx context.Context, number int) (bool, error) {
+	return m.local.outdated(ctx, m.place(number), m.version)
+}
+
+// Halt ends a member in order. Its data stay.
+func (m members) Halt(ctx context.Context, number int) error {
+	return m.place(number).end(ctx, unix.SIGTERM)
+}
+
+// Ready returns when a member serves.
+func (m members) Ready(ctx context.Context, number int) error {
 	plane, err := m.plane(number)
 	if err != nil {
 		return err

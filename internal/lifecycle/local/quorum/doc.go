@@ -17,5 +17,6 @@
 //   - A member without data never starts as who it was. It would vote, and know nothing of what it has promised.
 //   - A control plane begins once. When no member has its data any more it is said, and nothing is begun anew: an empty one would
 //     have the cluster's nodes end all that runs on them.
+//   - A member that is to run another build ends only while all others are ready (Renew).
 //   - Each step may be cut off by a kill, and is found half done by the next look.
 package quorum

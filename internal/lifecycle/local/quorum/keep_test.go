@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -40,6 +41,9 @@ type host struct {
 	// cut is how many steps there may be until whoever does them is killed, as many as there are for zero. killed does it.
 	cut    int
 	killed context.CancelFunc
+	// old are the members that run another build than they are to, and anew those that were ended for that, in order.
+	old  map[int]bool
+	anew []int
 	// only are the processes of a member that run; all for zero.
 	only int
 }
@@ -181,6 +185,34 @@ func (h *host) End(_ context.Context, number int) error {
 	return errors.Join(h.may(), os.RemoveAll(filepath.Join(h.dir, fmt.Sprint(number))))
 }
 
+func (h *host) Outdated(_ context.Context, number int) (bool, error) { return h.old[number], nil }
+
+func (h *host) Halt(_ context.Context, number int) error {
+	h.halt(number)
+	h.anew = append(h.anew, number)
+	delete(h.old, number)
+	return nil
+}
+
+func (h *host) Ready(ctx context.Context, number int) error {
+	config, err := h.plane(number).BootstrapConfig()
+	if err != nil {
+		return err
+	}
+	config.Host, config.Timeout = h.plane(number).OwnURL(), time.Second
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	for {
+		_, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
 // set says how many members are wanted, and after how many steps to be killed.
 func (h *host) set(wanted, cut int, killed context.CancelFunc) {
 	h.mu.Lock()
@@ -241,9 +273,14 @@ func (h *host) config() *tls.Config {
 // kill ends the process of that name of a member, at once.
 func (h *host) kill(number int, name string) {
 	h.Helper()
+	h.signal(number, name, syscall.SIGKILL)
+}
+
+func (h *host) signal(number int, name string, signal syscall.Signal) {
+	h.Helper()
 	for _, s := range h.places[number].supervisor.Status() {
 		if s.Name == name && s.PID != 0 {
-			if err := syscall.Kill(s.PID, syscall.SIGKILL); err != nil {
+			if err := syscall.Kill(s.PID, signal); err != nil {
 				h.Fatal(err)
 			}
 			return
@@ -386,6 +423,46 @@ func TestMembersAreLost(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(h.dir); err != nil || len(entries) != 1 {
 		t.Errorf("of the members that ended is left %v (%v)", entries, err)
+	}
+}
+
+// TestAnewOneAfterAnother: all members are to start anew, and the etcd of one hangs. None of the others ends for it; the one that is ill
+// starts anew first, and then they do.
+func TestAnewOneAfterAnother(t *testing.T) {
+	h := newHost(t)
+	h.keep(1)
+	h.keep(3)
+	w := h.writer(3)
+	for n := range 3 {
+		h.serves(w, n)
+	}
+	renew := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		return Renew(ctx, h, h.tls)
+	}
+	// Not outdated itself: nobody starts it anew, and nobody may end.
+	h.old = map[int]bool{0: true, 1: true}
+	h.signal(2, "etcd", syscall.SIGSTOP)
+	err := renew()
+	for _, want := range []string{"member ha-0 does not start anew while another one is not ready: ha-2", "member ha-1 does not"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("with the etcd of member 2 stopped: got %v, want %q", err, want)
+		}
+	}
+	if len(h.anew) > 0 {
+		t.Fatalf("with the etcd of member 2 stopped, %v ended", h.anew)
+	}
+	h.serves(w, 0) // by a majority of two
+	h.old[2] = true
+	if err := renew(); err == nil || fmt.Sprint(h.anew) != "[2]" {
+		t.Errorf("with all outdated, and member 2 ill: %v ended (%v)", h.anew, err)
+	}
+	if err := renew(); err != nil || fmt.Sprint(h.anew) != "[2 0 1]" {
+		t.Errorf("with nobody ill: %v ended (%v)", h.anew, err)
+	}
+	for n := range 3 {
+		h.serves(w, n)
 	}
 }
 
