@@ -9,8 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // hierarchy is a mounted cgroup hierarchy of the host.
@@ -146,8 +149,8 @@ func joinCgroup(root string) error {
 	return nil
 }
 
-// RemoveCgroup removes root and all below it from every hierarchy. The processes in it must have been killed; it waits
-// until the last one has left.
+// RemoveCgroup removes root and all below it from every hierarchy, and kills what is in there: nobody supervises it any more, or nobody
+// knows that, as when a machine's folder was removed while it ran. It waits until the last process has left.
 func RemoveCgroup(ctx context.Context, root string) error {
 	all, err := hostHierarchies()
 	if err != nil {
@@ -155,6 +158,9 @@ func RemoveCgroup(ctx context.Context, root string) error {
 	}
 	for _, h := range all {
 		dir := filepath.Join(h.mount, root)
+		if err := killAll(dir); err != nil { // a machine's init too, before what it would start anew
+			return fmt.Errorf("removing cgroup %s: %w", dir, err)
+		}
 		if err := removeTree(ctx, dir); err != nil {
 			return fmt.Errorf("removing cgroup %s: %w", dir, err)
 		}
@@ -186,10 +192,48 @@ func removeTree(ctx context.Context, dir string) error {
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
+		if err := killIn(dir); err != nil { // it came into being meanwhile
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return err
 		case <-ticker.C:
 		}
 	}
+}
+
+// killAll kills the processes in a cgroup, and in all below it.
+func killAll(root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		return killIn(path)
+	})
+}
+
+// killIn kills the processes in a cgroup.
+func killIn(dir string) error {
+	file := filepath.Join(dir, "cgroup.procs")
+	content, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return nil // the cgroup has just gone
+	}
+	if err != nil {
+		return err
+	}
+	for field := range strings.FieldsSeq(string(content)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil || pid <= 1 { // 0 is one that cannot be seen from here
+			continue
+		}
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("killing process %d, which %s lists: %w", pid, file, err)
+		}
+	}
+	return nil
 }

@@ -51,6 +51,10 @@ func (k *endpointKeeper) run(ctx context.Context) error {
 	if err := watcher.Add(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("watching %s: %w", path, err)
 	}
+	// Whoever was killed here may have had the address, and another member may have it by now.
+	if _, err := os.Stat(path); err == nil {
+		k.do("beginning without", network.Drop(k.spec.Address))
+	}
 	for {
 		_, err := os.Stat(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

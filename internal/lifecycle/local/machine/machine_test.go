@@ -2,13 +2,16 @@ package machine
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -222,5 +225,34 @@ func compareGolden(t *testing.T, file, got string) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (-want +got), `go test -update` writes it:\n%s", path, diff)
+	}
+}
+
+// TestWhatNobodySupervisesIsKilled: a machine whose folder was removed runs on, and nothing but its cgroup tells what it is.
+func TestWhatNobodySupervisesIsKilled(t *testing.T) {
+	cgroup := t.TempDir() // as good as a cgroup for what is read where
+	stray := exec.Command("sleep", "30")
+	if err := stray.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stray.Process.Kill() }) // for when the test fails
+	own := filepath.Join(cgroup, "machine")
+	if err := os.Mkdir(own, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// 0 is one outside of what can be seen, and the number after it of one that is gone.
+	procs := fmt.Sprintf("0\n%d\n%d\n", 1<<22, stray.Process.Pid)
+	if err := os.WriteFile(filepath.Join(own, "cgroup.procs"), []byte(procs), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := killAll(cgroup); err != nil {
+		t.Fatal(err)
+	}
+	var ended *exec.ExitError
+	if err := stray.Wait(); !errors.As(err, &ended) || ended.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("it ended by %v", err)
+	}
+	if err := killAll(filepath.Join(cgroup, "none")); err != nil {
+		t.Errorf("a cgroup that is gone: %v", err)
 	}
 }
