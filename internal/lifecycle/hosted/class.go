@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -30,14 +32,10 @@ type class struct {
 
 // Start applies the class. While Cluster API's webhooks do not serve, it is refused: it is tried again until that has worked.
 func (c *class) Start(ctx context.Context) error {
-	objects, err := classObjects(c.versions)
-	if err != nil {
-		return err
-	}
 	tick := time.NewTicker(soon)
 	defer tick.Stop()
 	for said := ""; ; {
-		err := c.apply(ctx, objects)
+		err := c.apply(ctx)
 		if err == nil || ctx.Err() != nil {
 			return nil
 		}
@@ -53,7 +51,16 @@ func (c *class) Start(ctx context.Context) error {
 	}
 }
 
-func (c *class) apply(ctx context.Context, objects []*unstructured.Unstructured) error {
+func (c *class) apply(ctx context.Context) error {
+	clusters := &unstructured.UnstructuredList{}
+	clusters.SetGroupVersionKind(clusterKind.GroupVersion().WithKind(clusterKind.Kind + "List"))
+	if err := c.client.List(ctx, clusters); err != nil {
+		return fmt.Errorf("looking which versions clusters have: %w", err)
+	}
+	objects, err := classObjects(offered(c.versions, clusters.Items))
+	if err != nil {
+		return err
+	}
 	for _, o := range objects {
 		o := o.DeepCopy()
 		if err := c.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), client.FieldOwner("umbel-local"), client.ForceOwnership); err != nil {
@@ -61,6 +68,24 @@ func (c *class) apply(ctx context.Context, objects []*unstructured.Unstructured)
 		}
 	}
 	return nil
+}
+
+// offered are the versions that the class names: those that the computer has, and those that clusters have. Without the latter Cluster
+// API would refuse any change of these clusters, and of the class: none could go on to a version that is there.
+func offered(has []string, clusters []unstructured.Unstructured) []string {
+	all := slices.Clone(has)
+	for _, c := range clusters {
+		wanted := field[string](&c, "spec", "topology", "version")
+		_, err := version.ParseGeneric(wanted)
+		if field[string](&c, "spec", "topology", "classRef", "name") == v1alpha1.LocalProvider && err == nil && !slices.Contains(all, wanted) {
+			all = append(all, wanted)
+		}
+	}
+	slices.SortFunc(all, func(a, b string) int {
+		order, _ := version.MustParseGeneric(a).Compare(b) // all have been parsed
+		return order
+	})
+	return all
 }
 
 // classObjects returns the class of these versions of Kubernetes, after the templates that it names.

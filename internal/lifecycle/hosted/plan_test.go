@@ -3,6 +3,9 @@ package hosted
 import (
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 func TestCheckStep(t *testing.T) {
@@ -35,5 +38,20 @@ func TestTheClassHasAllVersions(t *testing.T) {
 	class := objects[len(objects)-1]
 	if has := field[[]any](class, "spec", "kubernetesVersions"); len(has) != 2 || has[0] != "v1.35.4" || has[1] != "v1.36.3" {
 		t.Errorf("it has %v", has)
+	}
+}
+
+// TestTheClassKeepsWhatClustersHave, when an update of the hub has brought another patch in its place.
+func TestTheClassKeepsWhatClustersHave(t *testing.T) {
+	cluster := func(class, version string) unstructured.Unstructured {
+		return unstructured.Unstructured{Object: map[string]any{
+			"spec": map[string]any{"topology": map[string]any{"version": version, "classRef": map[string]any{"name": class}}},
+		}}
+	}
+	got := offered([]string{"v1.35.4", "v1.36.10"}, []unstructured.Unstructured{
+		cluster("local", "v1.36.9"), cluster("local", "v1.35.4"), cluster("local", "v1.36.9"), cluster("another", "v1.34.1"), cluster("local", ""),
+	})
+	if diff := cmp.Diff([]string{"v1.35.4", "v1.36.9", "v1.36.10"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
