@@ -10,8 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/lifecycle/local"
 )
 
@@ -130,6 +132,16 @@ func (f family) initialized() bool {
 func (f family) paused(object client.Object) bool {
 	_, paused := object.GetAnnotations()[pausedAnnotation]
 	return paused || field[bool](f.cluster, "spec", "paused")
+}
+
+// stays says why something that is being deleted does not end, and what to do; empty for what ends. Whoever deletes a namespace is
+// refused its protected Clusters, and goes on with all else there is in it.
+func (f family) stays(object client.Object) string {
+	if object.GetDeletionTimestamp().IsZero() || !controllerutil.ContainsFinalizer(object, infra.Finalizer) || f.cluster == nil ||
+		!f.cluster.GetDeletionTimestamp().IsZero() || !v1alpha1.Protected(f.cluster.GetAnnotations()) {
+		return ""
+	}
+	return fmt.Sprintf("it is being deleted, and stays with its data, because Cluster %[1]s is protected and is not being deleted: `umbel cluster unprotect %[1]s -n %[2]s` has it end", f.name, object.GetNamespace())
 }
 
 // ranges are the addresses that the Cluster asks for.

@@ -9,11 +9,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/version"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
-	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/lifecycle/local"
 )
 
@@ -77,16 +74,6 @@ func needData(f family) string {
 		return fmt.Sprintf("Machine %s has no bootstrap data yet (spec.bootstrap.dataSecretName)", f.machine.GetName())
 	}
 	return ""
-}
-
-// stays says why something that is being deleted does not end, and what to do; empty for what ends. Whoever deletes a namespace is
-// refused its protected Clusters, and goes on with all else there is in it.
-func (f family) stays(object client.Object) string {
-	if object.GetDeletionTimestamp().IsZero() || !controllerutil.ContainsFinalizer(object, infra.Finalizer) || f.cluster == nil ||
-		!f.cluster.GetDeletionTimestamp().IsZero() || !v1alpha1.Protected(f.cluster.GetAnnotations()) {
-		return ""
-	}
-	return fmt.Sprintf("it is being deleted, and stays with its data, because Cluster %[1]s is protected and is not being deleted: `umbel cluster unprotect %[1]s -n %[2]s` has it end", f.name, object.GetNamespace())
 }
 
 // staying says that of an object, and after it what else there is to say.
