@@ -147,7 +147,7 @@ func (b *book) note(name v1alpha1.ClusterName, after *decide.Cluster, last func(
 	var concerned []types.NamespacedName
 	for key, p := range b.pages {
 		if p.pool != nil {
-			p.pool.Change(before, after)
+			p.pool.Change(name, after, differ)
 		}
 		if p.plan == nil || !p.plan.Minds(differ) {
 			continue

@@ -221,3 +221,25 @@ func TestAThousandChanges(t *testing.T) {
 		})
 	}
 }
+
+// TestAnExpressionThatChangesItsMind: CEL goes through labels in any order, so that this one says something else each time that
+// it is asked. Whom it selects is anybody's guess, and the number of seats holds.
+func TestAnExpressionThatChangesItsMind(t *testing.T) {
+	h := newHub(t, 50, 20, func(int) v1alpha1.PlacementSpec {
+		three := int32(3)
+		return v1alpha1.PlacementSpec{
+			NumberOfClusters: &three, Expressions: []string{"cluster.labels.map(key, key)[0] in ['env', 'region']"},
+			Spread: &v1alpha1.Spread{Label: "site", MaxSkew: &three},
+			Scores: []v1alpha1.Score{{Weight: 1, Expression: "cluster.labels.map(key, key)[0] == 'env' ? 50 : 10"}},
+		}
+	})
+	for n := range 500 {
+		h.relabel(t, n%50, []string{"region", "site"}[n%2], fmt.Sprintf("s%d", n%3))
+		h.receive()
+	}
+	for _, p := range h.placements {
+		if names := p.Status.Clusters; len(names) > 3 || len(slices.Compact(slices.Clone(names))) < len(names) {
+			t.Errorf("%s: selected %v", p.Name, names)
+		}
+	}
+}

@@ -52,6 +52,14 @@ func (p *Plan) Minds(differ Aspect) bool {
 	return differ&minds != 0
 }
 
+// ranks says whether who could have a seat, or who of them comes first, can depend on one of these aspects. Unlike a decision
+// that was made, that depends on what scores are given for, too.
+func (p *Plan) ranks(differ Aspect) bool {
+	return p.Minds(differ) || differ&Said != 0 && slices.ContainsFunc(p.seats.scores, func(s score) bool {
+		return s.expression != nil && s.expression.observed
+	})
+}
+
 // Concerns says whether a change of one cluster, from before to after, can make the last decision a wrong one. A cluster
 // that came has no before, one that went no after.
 func (p *Plan) Concerns(before, after *Cluster, last Before) bool {

@@ -21,5 +21,6 @@
 //   - The number is never exceeded, and no choice of a newcomer breaks the spread. Where either cannot be had, the
 //     Decision says why.
 //   - No wall clock, no randomness, no order of the input matters: lots are drawn by a hash of the Placement's and the
-//     cluster's name, so that many Placements of one cluster do not all choose the same.
+//     cluster's name, so that many Placements of one cluster do not all choose the same. An expression that goes by the order
+//     of labels is the exception, as CEL promises none: whom it selects is anybody's guess, and all other laws hold.
 package decide

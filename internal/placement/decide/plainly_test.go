@@ -16,7 +16,7 @@ import (
 
 // plain is a cluster that has a seat or could have one.
 type plain struct {
-	candidate
+	*candidate
 	value  string
 	leaves *departure
 }
@@ -42,7 +42,7 @@ func (p *Plan) plainly(fleet Fleet, before Before, now time.Time) Decision {
 		if out || v.why != fits && !held {
 			continue
 		}
-		r := &plain{candidate: candidate{cluster, p.rank(cluster)}, value: p.value(cluster), leaves: leaves}
+		r := &plain{candidate: &candidate{Cluster: cluster, rank: p.rank(cluster)}, value: p.value(cluster), leaves: leaves}
 		c.counts[r.value] += 0
 		if held {
 			c.taken = append(c.taken, r)
@@ -214,7 +214,7 @@ func TestAPoolDecidesPlainly(t *testing.T) {
 		for step := range 60 {
 			for range w.IntN(4) {
 				change := w.change()
-				pool.Change(fleet[change.Name], change.Cluster)
+				pool.Change(change.Name, change.Cluster, Differences(fleet[change.Name], change.Cluster))
 				if delete(fleet, change.Name); change.Cluster != nil {
 					fleet[change.Name] = change.Cluster
 				}

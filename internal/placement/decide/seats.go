@@ -24,7 +24,7 @@ type Shortfall struct {
 
 // runner is a cluster that has a seat.
 type runner struct {
-	candidate
+	*candidate
 	value  string // of the label that clusters are spread by
 	leaves *departure
 }
@@ -56,7 +56,7 @@ func (c *contest) fill(round *round) Shortfall {
 		c.drop()
 	}
 	again := c.replace(round.now)
-	for len(c.taken) < number && c.seat(func(candidate) bool { return true }) {
+	for len(c.taken) < number && c.seat(func(*candidate) bool { return true }) {
 	}
 	for _, r := range c.taken {
 		round.take(r.Name, r.leaves)
@@ -67,7 +67,7 @@ func (c *contest) fill(round *round) Shortfall {
 }
 
 // seat gives a seat to the best whom the spread and the caller allow, if there is one.
-func (c *contest) seat(may func(candidate) bool) bool {
+func (c *contest) seat(may func(*candidate) bool) bool {
 	c.order()
 	allowed := c.allowed()
 	var best *runner
@@ -75,8 +75,8 @@ func (c *contest) seat(may func(candidate) bool) bool {
 		if !allowed(c.counts[value]) {
 			continue
 		}
-		first, is := c.best(value)
-		if !is || !may(first) { // the first is connected, if any is
+		first := c.best(value)
+		if first == nil || !may(first) { // the first is connected, if any is
 			continue
 		}
 		if best == nil || compare(first, best.candidate) < 0 {
@@ -92,17 +92,17 @@ func (c *contest) seat(may func(candidate) bool) bool {
 	return true
 }
 
-// best is the first in a line who has no seat and had none.
-func (c *contest) best(value string) (first candidate, is bool) {
+// best is the first in a line who has no seat and had none; nil when there is nobody.
+func (c *contest) best(value string) *candidate {
 	all, at := c.lines[value].all, c.next[value]
 	for at < len(all) && named(c.held, all[at].Name) {
 		at++
 	}
 	c.next[value] = at
 	if at == len(all) {
-		return candidate{}, false
+		return nil
 	}
-	return all[at], true
+	return all[at]
 }
 
 // allowed says whether the spread lets one more in where so many have a seat already.
@@ -212,7 +212,7 @@ func (c *contest) replace(now time.Time) (again time.Time) {
 		c.counts[r.value]--
 		at := slices.Index(c.taken, r)
 		c.taken = slices.Delete(c.taken, at, at+1)
-		if !c.seat(func(other candidate) bool { return other.Lost.IsZero() }) {
+		if !c.seat(func(other *candidate) bool { return other.Lost.IsZero() }) {
 			c.taken = append(c.taken, r)
 			c.counts[r.value]++
 		}
