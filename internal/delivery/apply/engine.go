@@ -161,7 +161,7 @@ func (e *Engine) Store(_ context.Context, change *wire.DesiredState) error {
 	}
 	for _, name := range change.GetRemove() {
 		if u := e.roster.get(v1alpha1.PackageKey(name)); u != nil {
-			errs = append(errs, u.tell(func(o *disk.Order) { o.Removing = true }))
+			errs = append(errs, e.tell(u, func(o *disk.Order) { o.Removing = true }))
 		}
 	}
 	for _, id := range change.GetUndo() {
@@ -196,16 +196,31 @@ func (e *Engine) assign(a *wire.Assignment) error {
 	}
 	if u := e.roster.get(key); u != nil {
 		u.trust()
-		return u.tell(change)
+		return e.tell(u, change)
 	}
 	u := loadUnit(e, disk.Open(e.dir, key), disk.Order{Package: key})
 	if err := u.tell(change); err != nil {
 		return err
 	}
-	u.standStill()
-	e.roster.add(u)
-	e.find(key)
+	e.welcome(u)
+	e.find(u)
 	return nil
+}
+
+// tell changes what a package is asked for that is here. From then on it is known whose its folder is, be it that it was not.
+func (e *Engine) tell(u *unit, change func(*disk.Order)) error {
+	if err := u.tell(change); err != nil {
+		return err
+	}
+	e.find(u)
+	return nil
+}
+
+// welcome takes up a package that was not here, with what its folder says that it has on the member.
+func (e *Engine) welcome(u *unit) {
+	u.standStill()
+	u.reclaim()
+	e.roster.add(u)
 }
 
 // RemoveAll asks for every package to be pruned and returns when all are.

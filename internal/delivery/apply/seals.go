@@ -51,8 +51,7 @@ func (e *Engine) refuse(key v1alpha1.PackageKey, a *wire.Assignment, why error) 
 	u := e.roster.get(key)
 	if u == nil {
 		u = loadUnit(e, disk.Open(e.dir, key), disk.Order{Package: key})
-		u.standStill()
-		e.roster.add(u)
+		e.welcome(u)
 	}
 	keeps := "nothing of it is here, and nothing is applied"
 	if now := u.asked().Target(); now != nil {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 )
@@ -170,11 +169,18 @@ func (e *Engine) lose(folder *disk.Folder, why error) {
 	e.lost.folders = append(e.lost.folders, folder)
 }
 
-// find notes that it is known whose a folder is.
-func (e *Engine) find(key v1alpha1.PackageKey) {
+// find notes that a folder is a package's, which is in the roster by then.
+func (e *Engine) find(u *unit) {
 	e.lost.mu.Lock()
-	defer e.lost.mu.Unlock()
-	e.lost.folders = slices.DeleteFunc(e.lost.folders, func(f *disk.Folder) bool { return f.Is(key) })
+	before := len(e.lost.folders)
+	e.lost.folders = slices.DeleteFunc(e.lost.folders, func(f *disk.Folder) bool { return f.Is(u.key) })
+	found := len(e.lost.folders) < before
+	e.lost.mu.Unlock()
+	if found {
+		poke(u.kick)
+		poke(e.guards.kick)
+		e.wake(u)
+	}
 }
 
 // lostOnes names them. One that was deleted since is none any more.

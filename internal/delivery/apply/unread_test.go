@@ -352,6 +352,58 @@ func TestAFolderThatSaysNotWhoseItIs(t *testing.T) {
 	s.lacks("leaves")
 }
 
+// TestALostFolderWhosePackageIsRefused is found all the same when the hub names the package once more, be it that it is to go.
+func TestALostFolderWhosePackageIsRefused(t *testing.T) {
+	for _, then := range []string{"a good release", "its end"} {
+		t.Run(then, func(t *testing.T) {
+			s := newStation(t)
+			s.verify = believing
+			s.start()
+			long, other := s.namespace+"/"+strings.Repeat("long-", 15)+"name", s.namespace+"/other"
+			guarding := &wire.Policy{Prevention: &wire.Prevention{Source: "git"}}
+			l1 := sealed(under(s.release(long, "l1", s.configMap("l", nil), s.configMap("k", nil)), guarding, "p"))
+			s.assign(l1, sealed(s.release(other, "o1", s.configMap("o", nil), s.configMap("leaves", nil))))
+			s.reaches(long, "l1", wire.PackageStatus_APPLIED)
+			s.reaches(other, "o1", wire.PackageStatus_APPLIED)
+			s.stop()
+			if err := errors.Join(cutOff(s.file(long, "order.json")), os.Remove(s.file(long, "package"))); err != nil {
+				t.Fatal(err)
+			}
+			uid, guard := s.uid("l"), s.guardOf(long)
+			s.start()
+			s.assign(s.release(long, "evil", s.configMap("l", nil)))
+			s.refusesUnsealed(long, "evil", "", "this hub sealed what it said before")
+			s.assign(sealed(s.release(other, "o2", s.configMap("o", nil))))
+			s.eventually("others wait to prune", func() error {
+				if m := s.status(other).GetMessage(); !strings.Contains(m, "(which cannot be read)") {
+					return fmt.Errorf("it says %q", m)
+				}
+				return nil
+			})
+			if then == "its end" {
+				s.unassign(long)
+				s.lacks("l")
+				s.lacks("k")
+				s.lacks("leaves")
+				s.unguarded()
+				return
+			}
+			guarding.DeleteApprovals = approving("l2", 1, 1).GetDeleteApprovals()
+			s.assign(sealed(under(s.release(long, "l2", s.configMap("l", nil)), guarding, "q")))
+			s.reaches(long, "l2", wire.PackageStatus_APPLIED)
+			s.reaches(other, "o2", wire.PackageStatus_APPLIED)
+			s.lacks("leaves")
+			s.lacks("k") // what it had is known
+			if s.uid("l") != uid {
+				t.Error("it was made anew")
+			}
+			if now := s.guardOf(long); now != guard {
+				t.Errorf("the guard was changed to %s, from %s", now, guard)
+			}
+		})
+	}
+}
+
 // TestNoGuardGoesWithAnOrder: while it is not known what a package asks for, its guard stays.
 func TestNoGuardGoesWithAnOrder(t *testing.T) {
 	s := newStation(t)
