@@ -117,6 +117,9 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 		return metav1.Condition{}, 0, problem
 	}
 	version, err := ask(ctx, plane)
+	if err == nil && problem != nil {
+		err = ready(ctx, plane) // an API server whose etcd is lost says its version still
+	}
 	if err == nil {
 		err = c.hand(ctx, object, f, plane)
 	}
@@ -185,20 +188,37 @@ func ask(ctx context.Context, plane local.Plane) (string, error) {
 
 // askAt asks one of its members.
 func askAt(ctx context.Context, plane local.Plane, url string) (string, error) {
-	config, err := plane.Client()
-	if err != nil {
-		return "", err
-	}
-	config.Host, config.Timeout = url, lookTime
-	api, err := discovery.NewDiscoveryClientForConfig(config)
+	api, err := clientAt(plane, url)
 	if err != nil {
 		return "", err
 	}
 	answer, err := api.ServerVersion()
 	if err != nil {
-		return "", fmt.Errorf("asking its API at %s: %w", config.Host, errors.Join(err, ctx.Err()))
+		return "", fmt.Errorf("asking its API at %s: %w", url, errors.Join(err, ctx.Err()))
 	}
 	return answer.GitVersion, nil
+}
+
+// ready says whether the API of a control plane is, with its etcd.
+func ready(ctx context.Context, plane local.Plane) error {
+	url := plane.ControlPlane.URL()
+	api, err := clientAt(plane, url)
+	if err != nil {
+		return err
+	}
+	if _, err := api.RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
+		return fmt.Errorf("its API at %s is not ready: %w", url, err)
+	}
+	return nil
+}
+
+func clientAt(plane local.Plane, url string) (*discovery.DiscoveryClient, error) {
+	config, err := plane.Client()
+	if err != nil {
+		return nil, err
+	}
+	config.Host, config.Timeout = url, lookTime
+	return discovery.NewDiscoveryClientForConfig(config)
 }
 
 // locate writes where the API is into the spec, once.
