@@ -75,7 +75,7 @@ func newDeleteCmd(f *client.Factory) *cobra.Command {
 
 func (o *deleteOptions) run(ctx context.Context, hub *client.Hub) error {
 	cluster, err := find(ctx, hub, kube.ObjectKey{Namespace: o.Namespace, Name: o.name})
-	if err != nil && o.detach {
+	if o.detach && (err != nil || cluster.GetDeletionTimestamp() == nil) { // another one may have its name by now
 		if begun, other := o.resume(ctx, hub); begun || other != nil {
 			return other
 		}

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -169,6 +170,30 @@ func TestDetachingGoesOnAfterTheClusterIsGone(t *testing.T) {
 	}
 }
 
+// TestDetachingGoesOnBesideAnHeir: whoever makes Clusters from Git has made it anew by then.
+func TestDetachingGoesOnBesideAnHeir(t *testing.T) {
+	d := newDesk(t)
+	cluster, machine, local := d.lose("heir")
+	d.interrupted(cluster, 1)
+	if err := d.hub.Patch(t.Context(), cluster, kube.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))); err != nil {
+		t.Fatal(err) // the Cluster goes, and its machine stays
+	}
+	anew := object("Cluster", "heir", "lost", map[string]any{"spec": map[string]any{"paused": true}})
+	d.create(&anew)
+	member := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "lost", Annotations: map[string]string{v1alpha1.ManagedAnnotation: "heir/lost"}}}
+	if err := d.hub.Create(t.Context(), member); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.hub.Delete(context.WithoutCancel(t.Context()), member) })
+	_, errs, err := d.umbel("delete", "lost", "-n", "heir", "--force-detach", "--yes", "--orphan-report", filepath.Join(t.TempDir(), "orphans.yaml"))
+	if err != nil || d.there(machine) || d.there(local) {
+		t.Fatalf("what was begun: got %v\n%s", err, errs)
+	}
+	if err := d.hub.Get(t.Context(), kube.ObjectKeyFromObject(member), member); err != nil || member.DeletionTimestamp != nil || !d.there(&anew) {
+		t.Errorf("the heir, or its place in the fleet, went too: %v", err)
+	}
+}
+
 // TestWhatCannotBeReadIsNotDone: a kind that cannot be read once is read again, and one that never can is said.
 func TestWhatCannotBeReadIsNotDone(t *testing.T) {
 	d := newDesk(t)
@@ -224,6 +249,23 @@ func TestForceInANamespaceThatEnds(t *testing.T) {
 		t.Fatalf("%q, %v\n%s", out, err, errs)
 	}
 	if kept := d.reported(kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: "closing-lost-orphans"}, cluster); listed(kept) != all {
+		t.Errorf("it has %s", listed(kept))
+	}
+
+	// Who may not read namespaces learns it when nothing can be made there.
+	unseen, _, _ := d.lose("closing-unseen")
+	if err := d.hub.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "closing-unseen"}}); err != nil {
+		t.Fatal(err)
+	}
+	blind := *d
+	blind.hub = interceptor.NewClient(d.hub, interceptor.Funcs{Get: func(ctx context.Context, inner kube.WithWatch, key kube.ObjectKey, o kube.Object, opts ...kube.GetOption) error {
+		if _, is := o.(*corev1.Namespace); is {
+			return apierrors.NewForbidden(corev1.Resource("namespaces"), key.Name, nil)
+		}
+		return inner.Get(ctx, key, o, opts...)
+	}})
+	blind.interrupted(unseen, 1)
+	if kept := d.reported(kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: "closing-unseen-lost-orphans"}, unseen); listed(kept) != "LocalMachine lost-a" {
 		t.Errorf("it has %s", listed(kept))
 	}
 }
