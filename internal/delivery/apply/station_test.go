@@ -99,6 +99,16 @@ func (s *station) fetch(_ context.Context, _, digest string, _ int64) ([]byte, e
 // start runs an engine on the station's folder.
 func (s *station) start() {
 	s.t.Helper()
+	engine := s.open()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { _ = engine.Run(ctx); close(done) }()
+	s.stop = sync.OnceFunc(func() { cancel(); <-done })
+}
+
+// open makes an engine on the station's folder, and does not run it.
+func (s *station) open() *Engine {
+	s.t.Helper()
 	config := rest.CopyConfig(s.config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -121,11 +131,8 @@ func (s *station) start() {
 	if s.impatient {
 		engine.doctor.patience = 50 * time.Millisecond
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { _ = engine.Run(ctx); close(done) }()
 	s.engine = engine
-	s.stop = sync.OnceFunc(func() { cancel(); <-done })
+	return engine
 }
 
 // meddling has requests of the engine to objects of a name go through f, until the test stops that.

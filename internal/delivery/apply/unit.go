@@ -43,8 +43,9 @@ type unit struct {
 type ways struct {
 	rules atomic.Pointer[rules]
 	queue queue // of the unit's own loop
-	// refused is of the unit's own loop too.
-	refused refusedPlan
+	// refused is of the unit's own loop too, as is whether what was applied last is taken up.
+	refused  refusedPlan
+	restored bool
 	// deleting is held while objects are written to the journal and deleted: who brings them back comes before or after, never
 	// between the last look at an object and its deletion.
 	deleting sync.Mutex
@@ -84,11 +85,12 @@ func poke(c chan struct{}) {
 func (u *unit) tell(change func(*disk.Order)) error {
 	u.folder.Lock()
 	defer u.folder.Unlock()
+	known := u.orderKnown()
 	u.readOrder() // of one that can be read again, what it was at and whom it acts as counts
 	before := u.asked()
 	after := before
 	change(&after)
-	if after.Equal(before) && u.orderKnown() {
+	if after.Equal(before) && known {
 		return nil
 	}
 	if err := u.write(after); err != nil {
@@ -159,9 +161,7 @@ func (u *unit) remembers(key bundle.Key) bool {
 
 // run brings the package to its release and keeps trying until the context ends or the package is gone.
 func (u *unit) run(ctx context.Context) {
-	if err := u.restore(ctx); err != nil {
-		u.log.Warn("the release that was applied last is not whole on disk; it will be pulled again", "error", err)
-	}
+	u.restore(ctx)
 	for attempt := 0; ctx.Err() == nil; {
 		passCtx, cancel := context.WithCancel(ctx)
 		u.mu.Lock()
@@ -188,13 +188,24 @@ func (u *unit) run(ctx context.Context) {
 	}
 }
 
-// restore takes up, after a start, what was applied last: without the hub and without a write. From then on its
-// objects are watched and repaired, also while a newer release cannot be pulled. When a newer one is on disk, the pass
-// that follows goes straight to that: half of it may be applied already.
-func (u *unit) restore(ctx context.Context) error {
+// restore takes up, after a start and as soon as the package's files can be read, what was applied last.
+func (u *unit) restore(ctx context.Context) {
+	if u.restored || u.unreadable() != nil {
+		return
+	}
+	u.restored = true
+	if err := u.restoreCurrent(ctx); err != nil {
+		u.log.Warn("the release that was applied last is not whole on disk; it will be pulled again", "error", err)
+	}
+}
+
+// restoreCurrent takes it up without the hub and without a write. From then on its objects are watched and repaired, also
+// while a newer release cannot be pulled. When a newer one is on disk, the pass that follows goes straight to that: half of
+// it may be applied already.
+func (u *unit) restoreCurrent(ctx context.Context) error {
 	u.takeUp()
 	o := u.asked()
-	if o.Current == nil || o.Removing || u.unreadable() != nil {
+	if o.Current == nil || o.Removing {
 		return nil
 	}
 	current, err := u.folder.Unpack(u.key, o.Current.Digest)
@@ -282,6 +293,7 @@ func (u *unit) pass(ctx context.Context) (complete, gone bool) {
 		u.fail(ctx, err)
 		return false, false
 	}
+	u.restore(ctx)
 	o := u.asked()
 	if o.Removing {
 		return u.removeAll(ctx)

@@ -287,6 +287,80 @@ func (s *station) almighty(name string) *wire.ServiceAccount {
 	return account
 }
 
+// TestWhatIsHereIsRepairedOnceItCanBeRead, though the next release cannot be had.
+func TestWhatIsHereIsRepairedOnceItCanBeRead(t *testing.T) {
+	for _, kind := range []string{"order.json", "inventory.jsonl"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel() // they wait for one more attempt
+			s := newStation(t)
+			s.start()
+			pkg, data := s.namespace+"/web", map[string]string{"v": "1"}
+			s.assign(s.release(pkg, "r1", s.configMap("a", data), s.configMap("b", data)))
+			s.reaches(pkg, "r1", wire.PackageStatus_APPLIED)
+			s.offline.Store(true)
+			s.assign(s.release(pkg, "r2", s.configMap("a", map[string]string{"v": "2"})))
+			s.reaches(pkg, "r2", wire.PackageStatus_FAILED)
+			s.stop()
+			file := s.file(pkg, kind)
+			good, err := os.ReadFile(file)
+			if err := errors.Join(err, breakages["garbage"](file)); err != nil {
+				t.Fatal(err)
+			}
+			s.start()
+			s.eventually("it stands still", func() error {
+				if m := s.status(pkg).GetMessage(); !strings.Contains(m, file) {
+					return fmt.Errorf("it says %q", m)
+				}
+				return nil
+			})
+			s.remove("a")
+			if err := os.WriteFile(file, good, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s.hasData("a", data)
+			s.remove("b")
+			s.hasData("b", data)
+			s.offline.Store(false)
+			s.reaches(pkg, "r2", wire.PackageStatus_APPLIED)
+			s.hasData("a", map[string]string{"v": "2"})
+			s.lacks("b")
+		})
+	}
+}
+
+// TestOthersHearThatAnOrderCanBeRead also when it is the hub's word that has it read, and that says nothing new.
+func TestOthersHearThatAnOrderCanBeRead(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	pkg, other := s.namespace+"/web", s.namespace+"/other"
+	r1 := s.release(pkg, "r1", s.configMap("a", nil))
+	s.assign(r1, s.release(other, "o1", s.configMap("o", nil)))
+	s.reaches(pkg, "r1", wire.PackageStatus_APPLIED)
+	s.reaches(other, "o1", wire.PackageStatus_APPLIED)
+	s.stop()
+	file := s.file(pkg, "order.json")
+	good, err := os.ReadFile(file)
+	if err := errors.Join(err, cutOff(file)); err != nil {
+		t.Fatal(err)
+	}
+	s.open() // and no loop runs
+	if err := os.WriteFile(file, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	waiting := s.engine.roster.get(v1alpha1.PackageKey(other))
+	waiting.expect()
+	s.assign(r1)
+	for who, kick := range map[string]chan struct{}{
+		"the package": s.engine.roster.get(v1alpha1.PackageKey(pkg)).kick, "who waits for it": waiting.kick, "guards": s.engine.guards.kick,
+	} {
+		select {
+		case <-kick:
+		default:
+			t.Errorf("%s did not hear of it", who)
+		}
+	}
+}
+
 // TestContentThatCannotBeRead is pulled again, and meanwhile the release that is on the cluster stays.
 func TestContentThatCannotBeRead(t *testing.T) {
 	for name, breaks := range breakages {
