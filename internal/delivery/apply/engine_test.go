@@ -49,10 +49,12 @@ func TestDriftIsPutBack(t *testing.T) {
 	if got := s.writes.Load() - before; got != 1 {
 		t.Errorf("%d writes, want 1: a field that somebody else added is none of ours", got)
 	}
-	st := s.status("shop/web")
-	if st.GetRepairs() != 4 || !strings.Contains(st.GetLastRepair().GetCause(), "kubectl-edit") {
-		t.Errorf("status does not tell of 4 repairs, the last one of a change by kubectl-edit: %v", st)
-	}
+	s.eventually("the status tells of 4 repairs, the last one of a change by kubectl-edit", func() error {
+		if st := s.status("shop/web"); st.GetRepairs() != 4 || !strings.Contains(st.GetLastRepair().GetCause(), "kubectl-edit") {
+			return fmt.Errorf("it is %v", st)
+		}
+		return nil
+	})
 }
 
 func TestRestartWritesNothing(t *testing.T) {
