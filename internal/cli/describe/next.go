@@ -46,34 +46,8 @@ func (d *packageDossier) next(moment view.Moment) []string {
 
 // step is what to do about a reason of a package's condition.
 func (d *packageDossier) step(reason string) string {
-	pkg, from := d.Package, view.SourceOf(d.Package.Spec.Source)
-	where := inNamespace(pkg.Namespace)
+	pkg, where := d.Package, inNamespace(d.Package.Namespace)
 	switch reason {
-	case v1alpha1.ReasonFetchFailed:
-		if from.Field != "git" {
-			return fmt.Sprintf("see whether %s can be reached from the hub's machine; `umbel refresh package %s%s` asks again at once", from.URL, pkg.Name, where)
-		}
-		return fmt.Sprintf("`git ls-remote %s` on the hub's machine shows whether the source can be read; `umbel refresh package %s%s` asks again at once", from.URL, pkg.Name, where)
-	case v1alpha1.ReasonUnauthorized:
-		if from.Secret == "" {
-			return fmt.Sprintf("make a Secret with the credentials in namespace %s and name it in spec.source.%s.secretRef; docs/operate/sources.md shows how", pkg.Namespace, from.Field)
-		}
-		return fmt.Sprintf("correct the credentials in secret %s of namespace %s, then `umbel refresh package %s%s`", from.Secret, pkg.Namespace, pkg.Name, where)
-	case v1alpha1.ReasonSecretInvalid:
-		return fmt.Sprintf("correct what the message names, then `umbel refresh package %s%s`; docs/operate/sources.md says what a Secret holds", pkg.Name, where)
-	case v1alpha1.ReasonSourceNotAllowed:
-		return "where the hub is started, add `--allow-local-sources FOLDER` to `umbel hub`, or serve the repository over https"
-	case v1alpha1.ReasonRefNotFound:
-		if from.Field != "git" {
-			return fmt.Sprintf("spec.source.%s asks for %q: correct it, or publish that version at %s", from.Field, from.Version, from.URL)
-		}
-		return fmt.Sprintf("`git ls-remote %s` lists the branches and tags that exist; spec.source.git asks for %q", from.URL, from.Version)
-	case v1alpha1.ReasonPathNotFound:
-		return fmt.Sprintf("spec.source.%s.path is %q: correct it, or put the folder into %s", from.Field, from.Path, from.Version)
-	case v1alpha1.ReasonKeysInvalid:
-		return fmt.Sprintf("correct the keys that the message names, then `umbel refresh package %s%s`; docs/operate/signatures.md says what they look like", pkg.Name, where)
-	case v1alpha1.ReasonNotVerified, v1alpha1.ReasonWentBack:
-		return "have somebody sign whom spec.source." + from.Field + ".verify allows, or add their key there; until then clusters keep what they hold (docs/operate/signatures.md)"
 	case v1alpha1.ReasonPlanRequired:
 		message := meta.FindStatusCondition(pkg.Status.Conditions, v1alpha1.ConditionPlanned).Message
 		return v1alpha1.SavePlanIn(message, v1alpha1.KeyOf(pkg.Namespace, pkg.Name)) + "; until then clusters keep what they hold"
@@ -104,6 +78,40 @@ func (d *packageDossier) step(reason string) string {
 		return fmt.Sprintf("`umbel approve deletes %s%s` shows what would go, and lets it; to keep it, put it back into the source, or let the placement select those clusters again", pkg.Name, where)
 	case v1alpha1.ReasonNoClusters:
 		return "`umbel get clusters -o wide` shows the labels that clusters have; `umbel label cluster NAME KEY=VALUE` adds one"
+	}
+	return d.sourceStep(reason)
+}
+
+// sourceStep is what to do about a reason that is one of the package's source.
+func (d *packageDossier) sourceStep(reason string) string {
+	pkg, from := d.Package, view.SourceOf(d.Package.Spec.Source)
+	where := inNamespace(pkg.Namespace)
+	switch reason {
+	case v1alpha1.ReasonFetchFailed:
+		if from.Field != "git" {
+			return fmt.Sprintf("see whether %s can be reached from the hub's machine; `umbel refresh package %s%s` asks again at once", from.URL, pkg.Name, where)
+		}
+		return fmt.Sprintf("`git ls-remote %s` on the hub's machine shows whether the source can be read; `umbel refresh package %s%s` asks again at once", from.URL, pkg.Name, where)
+	case v1alpha1.ReasonUnauthorized:
+		if from.Secret == "" {
+			return fmt.Sprintf("make a Secret with the credentials in namespace %s and name it in spec.source.%s.secretRef; docs/operate/sources.md shows how", pkg.Namespace, from.Field)
+		}
+		return fmt.Sprintf("correct the credentials in secret %s of namespace %s, then `umbel refresh package %s%s`", from.Secret, pkg.Namespace, pkg.Name, where)
+	case v1alpha1.ReasonSecretInvalid:
+		return fmt.Sprintf("correct what the message names, then `umbel refresh package %s%s`; docs/operate/sources.md says what a Secret holds", pkg.Name, where)
+	case v1alpha1.ReasonSourceNotAllowed:
+		return "where the hub is started, add `--allow-local-sources FOLDER` to `umbel hub`, or serve the repository over https"
+	case v1alpha1.ReasonRefNotFound:
+		if from.Field != "git" {
+			return fmt.Sprintf("spec.source.%s asks for %q: correct it, or publish that version at %s", from.Field, from.Version, from.URL)
+		}
+		return fmt.Sprintf("`git ls-remote %s` lists the branches and tags that exist; spec.source.git asks for %q", from.URL, from.Version)
+	case v1alpha1.ReasonPathNotFound:
+		return fmt.Sprintf("spec.source.%s.path is %q: correct it, or put the folder into %s", from.Field, from.Path, from.Version)
+	case v1alpha1.ReasonKeysInvalid:
+		return fmt.Sprintf("correct the keys that the message names, then `umbel refresh package %s%s`; docs/operate/signatures.md says what they look like", pkg.Name, where)
+	case v1alpha1.ReasonNotVerified, v1alpha1.ReasonWentBack:
+		return "have somebody sign whom spec.source." + from.Field + ".verify allows, or add their key there; until then clusters keep what they hold (docs/operate/signatures.md)"
 	}
 	return ""
 }

@@ -3,14 +3,12 @@ package machine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -40,17 +38,11 @@ type endpointKeeper struct {
 
 func (k *endpointKeeper) run(ctx context.Context) error {
 	path := filepath.Join(k.spec.Dir, SharedFile)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	watcher, err := watchFile(path)
+	if err != nil {
 		return err
 	}
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watching %s: %w", path, err)
-	}
 	defer watcher.Close()
-	if err := watcher.Add(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("watching %s: %w", path, err)
-	}
 	// Whoever was killed here may have had the address, and another member may have it by now.
 	if _, err := os.Stat(path); err == nil {
 		k.do("beginning without", network.Drop(k.spec.Address))

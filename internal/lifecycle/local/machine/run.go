@@ -63,20 +63,30 @@ type AgentCommand struct {
 // AgentFile is where an AgentCommand is put, below a cluster's folder. It is to be written atomically.
 const AgentFile = "agent/command.json"
 
-// runAgent runs what AgentFile says, for as long as it says so.
-func runAgent(ctx context.Context, dir string, log *slog.Logger) error {
-	path := filepath.Join(dir, AgentFile)
+// watchFile watches a file that may not be there yet, by its folder, which it makes.
+func watchFile(path string) (*fsnotify.Watcher, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		return fmt.Errorf("watching %s: %w", path, err)
+		return nil, fmt.Errorf("watching %s: %w", path, err)
+	}
+	if err := watcher.Add(filepath.Dir(path)); err != nil {
+		watcher.Close()
+		return nil, fmt.Errorf("watching %s: %w", path, err)
+	}
+	return watcher, nil
+}
+
+// runAgent runs what AgentFile says, for as long as it says so.
+func runAgent(ctx context.Context, dir string, log *slog.Logger) error {
+	path := filepath.Join(dir, AgentFile)
+	watcher, err := watchFile(path)
+	if err != nil {
+		return err
 	}
 	defer watcher.Close()
-	if err := watcher.Add(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("watching %s: %w", path, err)
-	}
 	stop := func() {}
 	defer func() { stop() }()
 	current := ""
