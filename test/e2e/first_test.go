@@ -33,13 +33,14 @@ func firstDelivery(s *story) {
 		},
 		6: func() { s.stageWaits(2) },
 		8: func() { s.holds("prod-us", "hello", "greeting", "text", "Good morning from prod-us") },
-		10: func() {
+		9: func() { s.stageWaits(4) },
+		11: func() {
 			s.packageSays("hello", v1alpha1.ConditionDelivered, metav1.ConditionFalse, "dev, prod-eu, prod-us", "Namespace hello")
 		},
-		11: func() { s.hasNamespace("prod-us", "hello", false) },
+		12: func() { s.hasNamespace("prod-us", "hello", false) },
 	}
-	if len(blocks) != 12 {
-		s.Fatalf("the page has %d blocks of commands, want 12", len(blocks))
+	if len(blocks) != 13 {
+		s.Fatalf("the page has %d blocks of commands, want 13", len(blocks))
 	}
 	for i, block := range blocks {
 		if wait := waits[i]; wait != nil {

@@ -132,6 +132,21 @@ func TestApproveWhatDoesNotWait(t *testing.T) {
 	f.says(t, "rollout approve shop --stage prod --point Before", said{Out: "rollout/shop-2 approved: before stage prod\n"})
 }
 
+// TestApproveAWayBack: it waits for nobody, and the approval would be lost on it.
+func TestApproveAWayBack(t *testing.T) {
+	f := newFleet(t)
+	f.rolls(t)
+	var back v1alpha1.Rollout
+	if err := f.api.Get(t.Context(), kube.ObjectKey{Namespace: "default", Name: "shop-2"}, &back); err != nil {
+		t.Fatal(err)
+	}
+	back.ObjectMeta = metav1.ObjectMeta{Namespace: "default", Name: "shop-3", Labels: back.Labels, OwnerReferences: back.OwnerReferences}
+	back.Spec.Number, back.Spec.Purpose, back.Spec.Release = 3, v1alpha1.RolloutBack, back.Spec.Previous
+	f.create(t, &back)
+	f.says(t, "rollout approve shop --stage prod --point Before", said{Code: 1, Err: "error: shop-3 brings the clusters back to " + back.Spec.Release +
+		", and waits for no approval: the next release begins a rollout that does\n"})
+}
+
 // TestDecideAboutARolloutThatWasJustMade: it has stages from the first moment, although it has not said so yet.
 func TestDecideAboutARolloutThatWasJustMade(t *testing.T) {
 	f := newFleet(t)

@@ -148,6 +148,9 @@ func newApproveCmd(f *client.Factory) *cobra.Command {
 }
 
 func approve(r *v1alpha1.Rollout, stage, point string) (string, error) {
+	if r.Spec.Purpose == v1alpha1.RolloutBack {
+		return "", fmt.Errorf("%s brings the clusters back to %s, and waits for no approval: the next release begins a rollout that does", r.Name, r.Spec.Release)
+	}
 	itsTurn := stage == ""
 	if itsTurn {
 		at := current(r)
