@@ -1,7 +1,7 @@
 // Command umbel-kube is the embedded Kubernetes: every component that a cluster needs, in one binary.
 //
-// It answers one question: where does a Kubernetes come from on a machine that has none? It holds etcd,
-// kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy and kubectl, unchanged, behind
+// It answers one question: where does a Kubernetes come from on a machine that has none? It holds etcd, the part of etcdutl that
+// reads and restores snapshots, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy and kubectl, unchanged, behind
 // one multi-call entry point: `umbel-kube COMPONENT [flags]`, or a link to it that is named like the component.
 // It adds no behaviour of its own; whoever starts a component (the hub, a local machine) decides its flags.
 //
@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/etcdutl/v3/etcdutl"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/logs/json/register"          // --logging-format=json
@@ -35,6 +36,7 @@ import (
 // components maps a name to what runs under it; args excludes the name.
 var components = map[string]func(args []string) int{
 	"etcd":                    runEtcd,
+	"etcdutl":                 runCobra("etcdutl", newEtcdutl),
 	"kube-apiserver":          runCobra("kube-apiserver", apiserver.NewAPIServerCommand),
 	"kube-controller-manager": runCobra("kube-controller-manager", controllermanager.NewControllerManagerCommand),
 	"kube-scheduler":          runCobra("kube-scheduler", func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
@@ -74,4 +76,12 @@ func runCobra(name string, command func() *cobra.Command) func([]string) int {
 func runEtcd(args []string) int {
 	etcdmain.Main(append([]string{"etcd"}, args...)) // exits by itself on error
 	return 0
+}
+
+// newEtcdutl is etcdutl's `snapshot`: what a control plane is restored by.
+func newEtcdutl() *cobra.Command {
+	cmd := &cobra.Command{Use: "etcdutl", Short: "Read and restore snapshots of etcd"}
+	cmd.PersistentFlags().StringVarP(&etcdutl.OutputFormat, "write-out", "w", "simple", "fields, json, simple or table")
+	cmd.AddCommand(etcdutl.NewSnapshotCommand())
+	return cmd
 }
