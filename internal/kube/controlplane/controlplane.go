@@ -132,7 +132,7 @@ func (c *ControlPlane) Processes() []process.Process {
 			Path:   c.config.Binary,
 			Args:   append([]string{"etcd"}, c.etcdFlags()...),
 			Before: c.etcdBefore(),
-			Ready:  c.probe(c.EtcdURL()+"/health", "etcd-ca", "etcd-client"),
+			Ready:  c.etcdReady(),
 		},
 		{
 			// Not after etcd: it takes longer to start than etcd does, and waits for it by itself.

@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -104,12 +105,55 @@ func (c *ControlPlane) MayBegin() error {
 	return renameio.WriteFile(c.path(beginFile), nil, 0o600)
 }
 
-// Forget removes the data of this member's etcd. It must not be running.
-func (c *ControlPlane) Forget() error {
-	if err := os.RemoveAll(c.path(beginFile)); err != nil {
+// startsFile has a byte for each start of a member's etcd since that has served last, and startsInVain is how many of them say that it
+// will not: with the pauses between them they take some four seconds.
+const startsFile, startsInVain = "etcd.starts", 6
+
+// Stuck says whether this member's etcd ends whenever it is started: it cannot open its data.
+func (c *ControlPlane) Stuck() (bool, error) {
+	starts, err := os.Stat(c.path(startsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && starts.Size() >= startsInVain, err
+}
+
+// started notes a start of etcd, and served that it serves.
+func (c *ControlPlane) started() error {
+	file, err := os.OpenFile(c.path(startsFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.RemoveAll(c.path("etcd"))
+	_, err = file.WriteString(".")
+	return errors.Join(err, file.Close())
+}
+
+func (c *ControlPlane) served() error {
+	if err := os.Remove(c.path(startsFile)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// etcdReady says whether etcd serves.
+func (c *ControlPlane) etcdReady() func(context.Context) error {
+	probe := c.probe(c.EtcdURL()+"/health", "etcd-ca", "etcd-client")
+	return func(ctx context.Context) error {
+		if err := probe(ctx); err != nil {
+			return err
+		}
+		return c.served()
+	}
+}
+
+// Forget removes the data of this member's etcd. It must not be running.
+func (c *ControlPlane) Forget() error {
+	for _, name := range []string{beginFile, startsFile, "etcd"} {
+		if err := os.RemoveAll(c.path(name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // etcdBefore refuses the start of a member that has lost its data. It would come back as who it was, and know nothing of what it
@@ -124,13 +168,13 @@ func (c *ControlPlane) etcdBefore() func() error {
 			return err
 		}
 		err = os.Remove(c.path(beginFile))
-		if errors.Is(err, fs.ErrNotExist) && has {
-			return nil
-		}
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) && !has {
 			return fmt.Errorf("%s is empty, and nobody has let this member begin: it has lost its data, and is to be replaced", c.path("etcd"))
 		}
-		return err
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return c.started()
 	}
 }
 

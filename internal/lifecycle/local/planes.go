@@ -44,7 +44,7 @@ type PlaneMember struct {
 	URL string
 	// PID is the first process of its machine, 0 when that does not run.
 	PID int
-	// Data says that its etcd has something on its disk.
+	// Data says that its etcd has something on its disk, and can open it.
 	Data bool
 }
 
@@ -107,7 +107,7 @@ func (l *Local) planeOf(r record) (Plane, error) {
 		if err != nil {
 			return Plane{}, err
 		}
-		plane.Members = append(plane.Members, PlaneMember{Name: p.Name, URL: one.OwnURL(), PID: pid, Data: p.Data})
+		plane.Members = append(plane.Members, PlaneMember{Name: p.Name, URL: one.OwnURL(), PID: pid, Data: p.Data && !p.Stuck})
 	}
 	return plane, nil
 }
@@ -320,13 +320,17 @@ func (m members) Look() ([]quorum.Place, bool, error) {
 		if err != nil {
 			return nil, false, err
 		}
+		stuck, err := plane.Stuck()
+		if err != nil {
+			return nil, false, err
+		}
 		pid, err := machine.PID(p.dir)
 		if err != nil {
 			return nil, false, err
 		}
 		all = append(all, quorum.Place{
 			Number: n, Name: p.host(), Peer: plane.PeerURL(), Client: plane.EtcdURL(), Data: data, Runs: pid != 0 && m.current(p),
-			Wanted: n < max(1, m.record.Planes),
+			Wanted: n < max(1, m.record.Planes), Stuck: stuck,
 		})
 	}
 	return all, m.record.Begun, nil

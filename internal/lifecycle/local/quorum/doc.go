@@ -6,8 +6,8 @@
 //
 //  1. the first member begins, once in the life of a control plane
 //  2. a member that does not run is started, with its data
-//  3. a member that has lost its data is taken off etcd's list, and let in again as a new one: as a learner, which counts for
-//     nothing until it has caught up
+//  3. a member that has lost its data, or cannot open it, is taken off etcd's list, and let in again as a new one: as a learner,
+//     which counts for nothing until it has caught up
 //  4. members that are missing are let in, one after another
 //  5. members that are too many are taken off, and end
 //

@@ -101,9 +101,13 @@ func (h *host) Look() ([]Place, bool, error) {
 		if err != nil {
 			return nil, false, err
 		}
+		stuck, err := plane.Stuck()
+		if err != nil {
+			return nil, false, err
+		}
 		all = append(all, Place{
 			Number: n, Name: fmt.Sprintf("ha-%d", n), Peer: plane.PeerURL(), Client: plane.EtcdURL(),
-			Wanted: n < h.wanted, Data: data, Runs: h.places[n].supervisor != nil,
+			Wanted: n < h.wanted, Data: data, Runs: h.places[n].supervisor != nil, Stuck: stuck,
 		})
 	}
 	return all, h.begun, nil
@@ -298,6 +302,22 @@ func (h *host) loses(number int) {
 	h.kill(number, "etcd")
 }
 
+// spoils writes garbage into the file of a member's data while it runs, kills its etcd, and waits until that cannot start.
+func (h *host) spoils(number int) {
+	h.Helper()
+	db := filepath.Join(h.dir, fmt.Sprint(number), "etcd", "member", "snap", "db")
+	if err := os.WriteFile(db, []byte(strings.Repeat("garbage ", 1<<14)), 0o600); err != nil {
+		h.Fatal(err)
+	}
+	h.kill(number, "etcd")
+	h.eventually(fmt.Sprintf("the etcd of member %d is stuck", number), func() error {
+		if !h.look()[number].Stuck {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+}
+
 // writer writes, one after another, and keeps what was acknowledged. It asks another member when one does not answer.
 type writer struct {
 	clients []kubernetes.Interface
@@ -371,7 +391,7 @@ func (h *host) serves(w *writer, number int) {
 }
 
 // TestMembersAreLost is the life of a control plane: one member becomes three; an etcd and an API server are killed; the first member loses
-// its data, and then the last; three become one. Somebody writes all the time. All that was acknowledged is there at the end.
+// its data, and then the last; another one cannot open them any more; three become one. Somebody writes all the time. All that was acknowledged is there at the end.
 func TestMembersAreLost(t *testing.T) {
 	h := newHost(t)
 	h.keep(1)
@@ -402,6 +422,15 @@ func TestMembersAreLost(t *testing.T) {
 		if len(w.acked) == before {
 			t.Errorf("while member %d was replaced nothing was acknowledged", n)
 		}
+	}
+	before := len(w.acked)
+	h.during(w, func() {
+		h.spoils(1)
+		h.keep(3)
+		h.serves(w, 1)
+	})
+	if len(w.acked) == before {
+		t.Error("while a member that could not open its data was replaced nothing was acknowledged")
 	}
 	t.Logf("replaced: %d writes acknowledged, %d not", len(w.acked), w.failed)
 	h.keep(1)

@@ -3,6 +3,7 @@ package quorum
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Place is where a member is, or may be.
@@ -16,6 +17,8 @@ type Place struct {
 	Wanted bool
 	// Data says that its etcd has something on its disk, and Runs that its processes are supervised.
 	Data, Runs bool
+	// Stuck says that its etcd ends whenever it is started: it cannot open what it has.
+	Stuck bool
 }
 
 // Member is one of those that etcd lists.
@@ -100,7 +103,7 @@ func next(s Seen) (step, error) {
 func (s Seen) mend(p Place) step {
 	m, listed := s.member(p)
 	switch {
-	case listed && !p.Data:
+	case listed && (!p.Data || p.Stuck): // what it cannot open is lost to it
 		return step{kind: expel, place: p, id: m.ID}
 	case listed && m.Learner:
 		return step{kind: promote, place: p, id: m.ID}
@@ -114,14 +117,20 @@ func (s Seen) mend(p Place) step {
 
 // silent says why etcd does not answer, and what there is to do.
 func silent(s Seen) error {
-	with := 0
+	with, stuck := 0, []string{}
 	for _, p := range s.Places {
 		if p.Data {
 			with++
 		}
+		if p.Data && p.Stuck {
+			stuck = append(stuck, p.Name)
+		}
 	}
 	if with == 0 {
 		return ErrNoData
+	}
+	if len(stuck) > 0 {
+		return fmt.Errorf("no majority of its members answers, and the etcd of %s ends whenever it is started (logs/etcd.log in its folder says why): restore the cluster from a backup, or delete it", strings.Join(stuck, ", "))
 	}
 	return fmt.Errorf("no majority of its members answers; %d have their data, and run", with)
 }

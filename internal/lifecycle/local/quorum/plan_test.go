@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -17,6 +18,7 @@ func place(number int, changes ...func(*Place)) Place {
 func noData(p *Place)   { p.Data = false }
 func down(p *Place)     { p.Runs = false }
 func unwanted(p *Place) { p.Wanted = false }
+func stuck(p *Place)    { p.Stuck = true }
 
 func TestNext(t *testing.T) {
 	a, b, c := Member{ID: 1, Peers: []string{"pa"}}, Member{ID: 2, Peers: []string{"pb"}}, Member{ID: 3, Peers: []string{"pc"}}
@@ -44,6 +46,11 @@ func TestNext(t *testing.T) {
 		{"the first has lost its data", []Place{place(0, noData), place(1), place(2)}, []Member{a, b, c}, true, expel, 0, 1, false},
 		{"and is off the list", []Place{place(0, noData), place(1), place(2)}, []Member{b, c}, true, admit, 0, 0, false},
 		{"off the list, with old data", []Place{place(0), place(1), place(2)}, []Member{b, c}, true, forget, 0, 0, false},
+		{"one cannot open its data", []Place{place(0), place(1, stuck), place(2)}, []Member{a, b, c}, true, expel, 1, 2, false},
+		{"and is off the list", []Place{place(0), place(1, stuck), place(2)}, []Member{a, c}, true, forget, 1, 0, false},
+		{"a learner cannot open its data", []Place{place(0), place(1), place(2, stuck)}, []Member{a, b, learner}, true, expel, 2, 3, false},
+		{"the only one cannot open its data: it stays", []Place{place(0, stuck)}, nil, true, "", 0, 0, true},
+		{"two cannot open their data: no majority, nothing is done", []Place{place(0, stuck), place(1, stuck), place(2)}, nil, true, "", 0, 0, true},
 		{"a stranger", []Place{place(0), place(1), place(2)}, []Member{a, b, c, {ID: 9, Peers: []string{"px"}}}, true, expel, 0, 9, false},
 		{"alone, by another URL", []Place{place(0)}, []Member{{ID: 9, Peers: []string{"px"}}}, true, move, 0, 9, false},
 		{"from three to one: the last first", []Place{place(0), place(1, unwanted), place(2, unwanted)}, []Member{a, b, c}, true, expel, 2, 3, false},
@@ -59,5 +66,8 @@ func TestNext(t *testing.T) {
 	}
 	if _, err := next(Seen{Places: []Place{place(0, noData)}, Begun: true}); !errors.Is(err, ErrNoData) {
 		t.Errorf("of lost data is said: %v", err)
+	}
+	if _, err := next(Seen{Places: []Place{place(0, stuck)}, Begun: true}); err == nil || !strings.Contains(err.Error(), "the etcd of a ends whenever it is started") {
+		t.Errorf("of data that cannot be opened is said: %v", err)
 	}
 }
