@@ -7,7 +7,9 @@ VERSION      := $(shell git describe --tags --always --dirty 2>/dev/null || echo
 BIN          := $(CURDIR)/build/bin
 
 export CGO_ENABLED ?= 0
-GO_BUILD   := go build -trimpath
+# Programs and tests are compiled with the same flags: each package once, and once more under the race detector.
+export GOFLAGS ?= -trimpath
+GO_BUILD   := go build
 LDFLAGS    := -s -w -X umbel.dev/umbel/internal/version.Version=$(VERSION)
 kube_flags  = -s -w -X k8s.io/component-base/version.gitVersion=$(1) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(1))) -X k8s.io/component-base/version.gitTreeState=clean
 
@@ -106,7 +108,7 @@ $(BIN)/umbel-capi: $(wildcard kube/capi/*.go kube/capi/components/*.go kube/capi
 	@mkdir -p $(BIN)
 	@echo "building umbel-capi (Cluster API); the first time this takes two minutes"
 	@cd kube/capi && go mod download sigs.k8s.io/cluster-api && dir=$$(go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api) && \
-		go run -trimpath ./components $$dir/core $$dir/bootstrap/kubeadm $$dir/controlplane/kubeadm > components.yaml
+		go run ./components $$dir/core $$dir/bootstrap/kubeadm $$dir/controlplane/kubeadm > components.yaml
 	@cd kube/capi && $(GO_BUILD) -ldflags '-s -w' -o $@ .
 
 # Cluster API's own provider for development, unchanged, for tests alone: its clusters and machines are made of nothing but memory.
@@ -120,7 +122,7 @@ $(BIN)/capd: $(wildcard tools/capd/*)
 
 $(BIN)/capd.yaml: $(BIN)/capd $(BIN)/umbel-capi
 	@dir=$$(cd tools/capd && go mod download sigs.k8s.io/cluster-api/test && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api/test) && cd kube/capi && \
-		go run -trimpath ./components $$dir/infrastructure/docker > $@
+		go run ./components $$dir/infrastructure/docker > $@
 
 # The engines of others, to measure beside our own and to test against. Each wants its own versions of Kubernetes' libraries.
 PEER_SOURCES := $(shell find test/peers -name '*.go' -o -name 'go.*')
@@ -192,8 +194,8 @@ fuzz: ## run every fuzz target for FUZZTIME
 .PHONY: lint
 lint: $(BIN)/staticcheck ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l api cmd deploy examples internal test kube | tee /dev/stderr)"
-	go vet ./... && go vet -tags e2e ./test/...
-	$(BIN)/staticcheck ./... && $(BIN)/staticcheck -tags e2e ./test/...
+	go vet -tags e2e ./...
+	$(BIN)/staticcheck -tags e2e ./...
 
 .PHONY: generate
 generate: $(BIN)/controller-gen $(BIN)/protoc-gen-go ## deep copies, CRDs, the hub's rights and messages
@@ -206,7 +208,7 @@ check-generate: generate ## fail when what is generated is not what is committed
 
 $(BIN)/controller-gen $(BIN)/protoc-gen-go $(BIN)/staticcheck: tools/go.mod tools/go.sum
 	@mkdir -p $(BIN)
-	@cd tools && go build -trimpath -o $(BIN)/ sigs.k8s.io/controller-tools/cmd/controller-gen google.golang.org/protobuf/cmd/protoc-gen-go honnef.co/go/tools/cmd/staticcheck
+	@cd tools && go build -o $(BIN)/ sigs.k8s.io/controller-tools/cmd/controller-gen google.golang.org/protobuf/cmd/protoc-gen-go honnef.co/go/tools/cmd/staticcheck
 
 # Helm itself: tests install the hub's chart with it, and pack and push charts as people do.
 .PHONY: helm
@@ -214,7 +216,7 @@ helm: $(BIN)/helm ## helm, with which tests pack, push and install charts
 
 $(BIN)/helm: tools/go.mod tools/go.sum
 	@mkdir -p $(BIN)
-	@cd tools && go build -trimpath -o $@ helm.sh/helm/v4/cmd/helm
+	@cd tools && go build -o $@ helm.sh/helm/v4/cmd/helm
 
 .PHONY: clean
 clean: ## delete what was built

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -24,6 +23,7 @@ import (
 	"umbel.dev/umbel/internal/gateway/replicas"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/kube/kubetest"
+	"umbel.dev/umbel/internal/programtest"
 	"umbel.dev/umbel/internal/tunnel/balancertest"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
@@ -55,7 +55,7 @@ func (h *hub) among(mgr ctrl.Manager) *replicas.Replicas {
 		api = wordless{api}
 	}
 	if h.address == "127.0.0.1:0" {
-		h.address = freeAddress(h.t)
+		h.address = programtest.FreeAddress(h.t)
 	}
 	among, err := replicas.New(replicas.Config{
 		Name: h.replica, Address: h.address, Client: api, Cache: mgr.GetCache(), Elected: mgr.Elected(), Interval: replicaInterval,
@@ -68,16 +68,6 @@ func (h *hub) among(mgr ctrl.Manager) *replicas.Replicas {
 		h.t.Fatal(err)
 	}
 	return among
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // fleet is a hub of three replicas behind a balancer.

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +23,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/programtest"
 )
 
 // Fleet is a fleet in a data folder.
@@ -38,10 +38,13 @@ type Fleet struct {
 	User uint32
 }
 
-// Root is the root of the source tree.
+// Root is the root of the source tree. It panics outside of it, where no story is told.
 func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..")
+	root, err := programtest.Root()
+	if err != nil {
+		panic(err)
+	}
+	return root
 }
 
 // Binary is the path of one of our binaries; `make build` builds them.

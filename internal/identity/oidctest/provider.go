@@ -2,22 +2,19 @@ package oidctest
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/programtest"
 )
 
 // The programs that the provider knows: Umbel, and one whose tokens are not for Umbel.
@@ -25,9 +22,6 @@ const (
 	ClientID      = "umbel"
 	OtherClientID = "another-program"
 )
-
-// startTimeout is generous: a test machine may be busy.
-const startTimeout = 60 * time.Second
 
 // Person is somebody whom the provider knows.
 type Person struct {
@@ -69,13 +63,12 @@ func Start(t testing.TB) *Provider {
 		t.Fatal(err)
 	}
 	p := &Provider{
-		Issuer: "https://" + freeAddress(t) + "/dex", CA: string(ca.CertPEM()),
-		t: t, dir: t.TempDir(), control: freeAddress(t), ca: ca, stop: func() {},
+		Issuer: "https://" + programtest.FreeAddress(t) + "/dex", CA: string(ca.CertPEM()),
+		t: t, dir: t.TempDir(), control: programtest.FreeAddress(t), ca: ca, stop: func() {},
 	}
 	p.write("tls.crt", pair.CertPEM)
 	p.write("tls.key", pair.KeyPEM)
 	p.SetPeople(Alice, Mallory)
-	t.Cleanup(func() { p.Stop() })
 	p.Run()
 	return p
 }
@@ -93,58 +86,9 @@ func (p *Provider) SetPeople(people ...Person) {
 // Run starts the provider again after Stop, at its address. It has new keys then, and no sessions.
 func (p *Provider) Run() {
 	p.t.Helper()
-	binary, err := Binary()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	cmd := exec.Command(binary, "--issuer", p.Issuer, "--cert", p.path("tls.crt"), "--key", p.path("tls.key"),
+	cmd := exec.Command(programtest.Of(p.t, "umbel-dex"), "--issuer", p.Issuer, "--cert", p.path("tls.crt"), "--key", p.path("tls.key"),
 		"--people", p.path("people.json"), "--control", p.control)
-	log, err := os.OpenFile(p.path("dex.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait() // how it ended is in its log
-		log.Close()
-	}()
-	p.stop = sync.OnceFunc(func() {
-		_ = cmd.Process.Kill() // it may have ended
-		<-ended
-	})
-	p.await(ended)
-}
-
-// await waits until the provider describes itself.
-func (p *Provider) await(ended <-chan struct{}) {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), startTimeout)
-	defer cancel()
-	client := p.Client()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		answer, err := client.Get(p.Issuer + "/.well-known/openid-configuration")
-		if err == nil {
-			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ended:
-			log, _ := os.ReadFile(p.path("dex.log"))
-			p.t.Fatalf("the provider has ended:\n%s", log)
-		case <-ctx.Done():
-			p.t.Fatalf("the provider at %s does not answer: %v", p.Issuer, err)
-		}
-	}
+	p.stop = programtest.Serve(p.t, cmd, p.path("dex.log"), p.Client(), p.Issuer+"/.well-known/openid-configuration")
 }
 
 // Stop ends the provider. It may be called more than once.
@@ -219,28 +163,4 @@ func (p *Provider) write(name string, content []byte) {
 	if err := os.Rename(p.path(name+".new"), p.path(name)); err != nil {
 		p.t.Fatal(err)
 	}
-}
-
-// Binary returns the path of umbel-dex: $UMBEL_DEX, else build/bin/umbel-dex of the repository.
-func Binary() (string, error) {
-	path := os.Getenv("UMBEL_DEX")
-	if path == "" {
-		_, file, _, _ := runtime.Caller(0)
-		path = filepath.Join(filepath.Dir(file), "..", "..", "..", "build", "bin", "umbel-dex")
-	}
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("no identity provider at %s: run `make dex`, or set UMBEL_DEX to an umbel-dex binary", path)
-	}
-	return filepath.Abs(path)
-}
-
-// freeAddress returns an address of loopback that was free a moment ago.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +29,7 @@ import (
 	"umbel.dev/umbel/deploy"
 	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/kube/process"
+	"umbel.dev/umbel/internal/programtest"
 )
 
 const startTimeout = 90 * time.Second // generous: a test machine may be busy
@@ -156,17 +156,8 @@ func (a *API) Stop() {
 	a.unlock()
 }
 
-// Binary returns the path of umbel-kube: $UMBEL_KUBE, else build/bin/umbel-kube of the repository.
-func Binary() (string, error) {
-	path := os.Getenv("UMBEL_KUBE")
-	if path == "" {
-		path = filepath.Join(repository(), "build", "bin", "umbel-kube")
-	}
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("no embedded Kubernetes at %s: run `make build`, or set UMBEL_KUBE to an umbel-kube binary", path)
-	}
-	return filepath.Abs(path)
-}
+// Binary returns the path of umbel-kube.
+func Binary() (string, error) { return programtest.Path("umbel-kube") }
 
 // InstallCRDs applies the CustomResourceDefinitions of umbel.dev and returns when they are served.
 func InstallCRDs(t testing.TB, config *rest.Config) {
@@ -273,11 +264,6 @@ func Namespace(t testing.TB, config *rest.Config) string {
 		t.Fatal(err)
 	}
 	return namespace.Name
-}
-
-func repository() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..")
 }
 
 // freePorts returns ports that were free a moment ago.

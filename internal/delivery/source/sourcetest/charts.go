@@ -18,6 +18,7 @@ import (
 
 	"umbel.dev/umbel/internal/content/registrytest"
 	"umbel.dev/umbel/internal/delivery/source"
+	"umbel.dev/umbel/internal/programtest"
 )
 
 // ChartFile is the file that Helm writes anew in every chart that it packs.
@@ -38,7 +39,7 @@ func NewHelm(t testing.TB) *Helm {
 // Run runs helm.
 func (h *Helm) Run(args ...string) {
 	h.t.Helper()
-	cmd := exec.CommandContext(h.t.Context(), helmBinary(h.t), args...)
+	cmd := exec.CommandContext(h.t.Context(), programtest.Of(h.t, "helm"), args...)
 	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+h.home, "HELM_CONFIG_HOME="+h.home, "HELM_DATA_HOME="+h.home)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		h.t.Fatalf("helm %s: %v\n%s", args[0], err, out)
