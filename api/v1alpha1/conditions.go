@@ -31,6 +31,7 @@ const (
 	ReasonPendingApproval    = "PendingApproval"    // Joined False, Connected False: somebody has to approve the cluster
 	ReasonDenied             = "Denied"             // Joined False, Connected False: somebody denied it
 	ReasonSuspended          = "Suspended"          // Connected False: it is kept out for a while
+	ReasonHibernated         = "Hibernated"         // Connected False: the hub has ended it, with its data, until it is woken
 	ReasonKeyRevoked         = "KeyRevoked"         // Joined False, Connected False: its key was revoked and no other is pinned
 	ReasonAllApplied         = "AllApplied"         // Synced True
 	ReasonApplying           = "Applying"           // Synced False: at work

@@ -15,6 +15,10 @@ const (
 	// refuses that, whoever asks.
 	ProtectedAnnotation = "umbel.dev/protected"
 
+	// HibernatedAnnotation on a Cluster of Cluster API on the hub's machine, with the value "true", has its processes and machines end,
+	// and keep their data and addresses; on a MemberCluster it says that its Cluster does.
+	HibernatedAnnotation = "umbel.dev/hibernated"
+
 	// OrphansLabel on a ConfigMap says that it lists what may be left, outside of the hub, of the Cluster of that name.
 	OrphansLabel = "umbel.dev/orphans-of"
 
@@ -29,6 +33,11 @@ const (
 func Protected(annotations map[string]string) bool {
 	value, has := annotations[ProtectedAnnotation]
 	return has && value != "false"
+}
+
+// Hibernated says whether an object with these annotations hibernates.
+func Hibernated(annotations map[string]string) bool {
+	return annotations[HibernatedAnnotation] == "true"
 }
 
 // SplitManaged reads a ManagedAnnotation.

@@ -23,6 +23,8 @@ const (
 	ReasonFailing = "Failing"
 	// ReasonRefused: it cannot be made as it is asked for; the message says what to change.
 	ReasonRefused = "Refused"
+	// ReasonHibernated: it has ended, with its data, until its Cluster wakes.
+	ReasonHibernated = "Hibernated"
 	// ReasonEnding: it is being taken away.
 	ReasonEnding = "Ending"
 	// ReasonPaused and ReasonNotPaused are as in Cluster API.

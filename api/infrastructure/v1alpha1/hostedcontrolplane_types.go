@@ -83,7 +83,11 @@ type HostedControlPlaneStatus struct {
 	// externalManagedControlPlane says that the control plane has no Nodes.
 	// +optional
 	ExternalManagedControlPlane *bool `json:"externalManagedControlPlane,omitempty"`
-	// conditions: Available, Paused.
+	// restored is the request (annotation infrastructure.umbel.dev/restore) whose snapshot it holds, or has begun with.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Restored string `json:"restored,omitempty"`
+	// conditions: Available, Paused; Restored once a restore was asked for.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=32

@@ -16,6 +16,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&HostedControlPlane{}, &HostedControlPlaneList{}, &HostedControlPlaneTemplate{}, &HostedControlPlaneTemplateList{},
 		&LocalMachine{}, &LocalMachineList{}, &LocalMachineTemplate{}, &LocalMachineTemplateList{},
 		&LocalBootstrap{}, &LocalBootstrapList{}, &LocalBootstrapTemplate{}, &LocalBootstrapTemplateList{},
+		&ClusterBackup{}, &ClusterBackupList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

@@ -1,5 +1,6 @@
 // Package cluster answers: which clusters does the hub make, and how do they do? It holds `umbel cluster create`, `scale`, `upgrade`,
-// `pool`, `protect`, `delete`, `get` and `describe`.
+// `pool`, `protect`, `delete`, `get` and `describe`, and `backup`, `backups`, `restore`, `drill`,
+// `hibernate` and `wake`.
 //
 // A cluster that the hub makes is a Cluster of Cluster API, in a namespace of the hub. What it is made of, its ClusterClass
 // says; who makes it, a provider (`umbel provider`). It becomes a member of the fleet by itself (internal/lifecycle/enrol). These
@@ -32,7 +33,8 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Long: "Make, scale, upgrade and end clusters by the hub. They are made by providers (`umbel provider`) after a class, and become members of the fleet\n" +
 			"by themselves. Clusters that others made are attached with `umbel join`; `umbel get clusters` lists both.",
 	}
-	cmd.AddCommand(newCreateCmd(f), newScaleCmd(f), newPoolCmd(f), newUpgradeCmd(f), newProtectCmd(f), newUnprotectCmd(f), newDeleteCmd(f), newGetCmd(f), newDescribeCmd(f))
+	cmd.AddCommand(newCreateCmd(f), newScaleCmd(f), newPoolCmd(f), newUpgradeCmd(f), newProtectCmd(f), newUnprotectCmd(f), newDeleteCmd(f), newGetCmd(f), newDescribeCmd(f),
+		newBackupCmd(f), newBackupsCmd(f), newRestoreCmd(f), newDrillCmd(f), newHibernateCmd(f), newWakeCmd(f))
 	return cmd
 }
 
@@ -107,7 +109,7 @@ func number(o *unstructured.Unstructured, path ...string) int64 {
 }
 
 // condition is what an object says of itself.
-type condition struct{ status, message string }
+type condition struct{ status, reason, message string }
 
 // conditionOf returns a condition of an object, Unknown when it says nothing.
 func conditionOf(o *unstructured.Unstructured, name string) condition {
@@ -117,7 +119,8 @@ func conditionOf(o *unstructured.Unstructured, name string) condition {
 		if c["type"] == name {
 			status, _ := c["status"].(string)
 			message, _ := c["message"].(string)
-			return condition{status, strings.Join(strings.Fields(strings.ReplaceAll(message, "* ", "")), " ")}
+			reason, _ := c["reason"].(string)
+			return condition{status, reason, strings.Join(strings.Fields(strings.ReplaceAll(message, "* ", "")), " ")}
 		}
 	}
 	return condition{status: "Unknown"}

@@ -29,6 +29,9 @@ const createExamples = `  # a cluster on the hub's machine, once ` + "`umbel pro
   # and two machines more, with a label that pods can ask for
   umbel cluster create dev --workers 1 --pool big=2,node.cluster.x-k8s.io/size=big
 
+  # one that begins with what a snapshot of another one holds
+  umbel cluster create copy --from-backup dev
+
   # what would be made?
   umbel cluster create dev --class local --version 1.36 --workers 3 --dry-run`
 
@@ -37,6 +40,7 @@ type createOptions struct {
 	*client.Factory
 	wish    wish
 	pools   []string
+	from    string
 	dryRun  bool
 	timeout time.Duration
 }
@@ -74,9 +78,11 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.wish.pods, "pods", "", "`CIDR` of the pods' addresses (default: one that is free)")
 	cmd.Flags().StringVar(&o.wish.services, "services", "", "`CIDR` of the services' addresses (default: one that is free)")
 	cmd.Flags().BoolVar(&o.wish.protect, "protect", false, "keep it from being deleted, until umbel cluster unprotect lets it go")
+	cmd.Flags().StringVar(&o.from, "from-backup", "", "`BACKUP[/SNAPSHOT]` that it begins with, as `umbel cluster backups` lists them (default: the newest of BACKUP)")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "look whether it can be made, print the objects, and make nothing")
 	o.timeout = 5 * time.Minute
 	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` to wait for the cluster")
+	_ = cmd.RegisterFlagCompletionFunc("from-backup", completeSnapshots(f))
 	_ = cmd.RegisterFlagCompletionFunc("class", client.CompleteListed(f, func(ctx context.Context, hub *client.Hub) ([]string, error) {
 		s, err := survey(ctx, hub, wish{namespace: f.Namespace})
 		var names []string
@@ -89,6 +95,13 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 }
 
 func (o *createOptions) run(ctx context.Context, hub *client.Hub) error {
+	if o.from != "" {
+		from, err := originOf(ctx, hub, o.wish.namespace, o.from, "")
+		if err != nil {
+			return err
+		}
+		o.wish = o.wish.beginningWith(from, o.Now())
+	}
 	s, err := survey(ctx, hub, o.wish)
 	if err != nil {
 		return err

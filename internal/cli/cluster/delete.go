@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/progress"
@@ -92,6 +93,11 @@ func (o *deleteOptions) run(ctx context.Context, hub *client.Hub) error {
 	}
 	if err := o.consent(ctx, hub, cluster); err != nil {
 		return err
+	}
+	if v1alpha1.Hibernated(cluster.GetAnnotations()) { // Cluster API ends nothing that is paused
+		if err := hub.Patch(ctx, cluster, kube.RawPatch("application/merge-patch+json", []byte(`{"spec":{"paused":false}}`))); err != nil {
+			return fmt.Errorf("deleting cluster %s: %w", o.name, err)
+		}
 	}
 	if err := kube.IgnoreNotFound(hub.Delete(ctx, cluster, kube.Preconditions{UID: new(cluster.GetUID())})); err != nil {
 		return fmt.Errorf("deleting cluster %s: %w", o.name, err)

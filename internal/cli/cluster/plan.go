@@ -8,9 +8,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/api/v1alpha1"
 )
 
@@ -29,6 +31,16 @@ type wish struct {
 	pods, services string
 	// protect keeps it from being deleted.
 	protect bool
+	// restore is the snapshot that it begins with, as a request to its control plane; empty for none.
+	restore string
+}
+
+// beginningWith returns the wish for a cluster that begins with a snapshot: its Services have the addresses that they have there, and it
+// has the same Kubernetes unless another is asked for.
+func (w wish) beginningWith(from origin, now time.Time) wish {
+	w.restore, w.services = from.request(now), from.snapshot.Services
+	w.version = cmp.Or(w.version, from.snapshot.Version)
+	return w
 }
 
 // seen is what there is on the hub when a cluster is wished for.
@@ -215,12 +227,15 @@ func checkRanges(w wish, s seen) error {
 			continue
 		}
 		for _, other := range taken {
+			if w.restore != "" && own.what == "services" && other.services {
+				continue // they are seen inside of a cluster only, and are what they are in the snapshot
+			}
 			if other.prefix.Overlaps(prefix) {
 				problems = append(problems, fmt.Errorf("--%s %s overlaps %s, which is %s: take another", own.what, prefix, other.prefix, other.of))
 				break
 			}
 		}
-		taken = append(taken, occupied{prefix, "asked for as the " + own.what + " of this cluster"})
+		taken = append(taken, occupied{prefix, "asked for as the " + own.what + " of this cluster", false})
 	}
 	return errors.Join(problems...)
 }
@@ -229,28 +244,30 @@ func checkRanges(w wish, s seen) error {
 type occupied struct {
 	prefix netip.Prefix
 	of     string
+	// services says that it is one of Services.
+	services bool
 }
 
 // rangesOf returns the addresses of the clusters that there are.
 func rangesOf(s seen) []occupied {
 	var all []occupied
-	add := func(text, of string) {
+	add := func(text, what, of string) {
 		if prefix, err := netip.ParsePrefix(text); err == nil {
-			all = append(all, occupied{prefix, of})
+			all = append(all, occupied{prefix, fmt.Sprintf("the %s of cluster %s", what, of), what == "services"})
 		}
 	}
 	for _, c := range s.clusters {
 		for _, what := range []string{"pods", "services"} {
 			blocks, _, _ := unstructured.NestedStringSlice(c.Object, "spec", "clusterNetwork", what, "cidrBlocks")
 			for _, block := range blocks {
-				add(block, fmt.Sprintf("the %s of cluster %s", what, c.GetName()))
+				add(block, what, c.GetName())
 			}
 		}
 	}
 	for _, p := range s.places {
 		name := cmp.Or(p.GetLabels()["cluster.x-k8s.io/cluster-name"], p.GetName())
 		for _, what := range []string{"pods", "services"} {
-			add(text(&p, "status", what), fmt.Sprintf("the %s of cluster %s", what, name))
+			add(text(&p, "status", what), what, name)
 		}
 	}
 	return all
@@ -266,8 +283,15 @@ func (o order) object() *unstructured.Unstructured {
 		"classRef": map[string]any{"name": o.class, "namespace": o.classNamespace},
 		"version":  o.version,
 	}
+	plane := map[string]any{}
 	if o.planes > 1 {
-		topology["controlPlane"] = map[string]any{"replicas": int64(o.planes)}
+		plane["replicas"] = int64(o.planes)
+	}
+	if o.restore != "" {
+		plane["metadata"] = map[string]any{"annotations": map[string]any{infra.RestoreAnnotation: o.restore}}
+	}
+	if len(plane) > 0 {
+		topology["controlPlane"] = plane
 	}
 	if o.workerClass != "" {
 		all := []any{machinePool{Name: poolName, Class: o.workerClass, Replicas: int64(o.workers)}.object()}

@@ -75,6 +75,8 @@ func TestPreflight(t *testing.T) {
 		{"addresses of its own", wish{name: "dev", class: "local", pods: "10.30.0.0/16", services: "10.31.0.0/16"}, false, "v1.36.3", nil},
 		{"another one's pods", wish{name: "dev", class: "local", pods: "10.20.4.0/24"}, false, "", []string{"--pods 10.20.4.0/24 overlaps 10.20.0.0/16, which is the pods of cluster one"}},
 		{"a place's services", wish{name: "dev", class: "local", services: "10.128.0.0/9"}, false, "", []string{"overlaps 10.130.0.0/16"}},
+		{"a copy with the services of its origin", wish{name: "dev", class: "local", services: "10.130.0.0/16", restore: "one/20261127-060000@1"}, false, "v1.36.3", nil},
+		{"a copy with another one's pods", wish{name: "dev", class: "local", pods: "10.20.4.0/24", restore: "one/20261127-060000@1"}, false, "", []string{"the pods of cluster one"}},
 		{"its own", wish{name: "dev", class: "local", pods: "10.30.0.0/16", services: "10.30.0.0/20"}, false, "", []string{"the pods of this cluster"}},
 		{"no network", wish{name: "dev", class: "local", pods: "10.30.1.0/16"}, false, "", []string{"is no network"}},
 		{"all that is in the way", wish{name: "one", class: "local", version: "1.2", pods: "x"}, false, "", []string{"is taken", "not to be had", "is no network"}},

@@ -35,6 +35,9 @@ func (m Moment) Connected(cluster *v1alpha1.MemberCluster) output.Cell {
 	if !m.fresh() {
 		return status(unknown)
 	}
+	if c := meta.FindStatusCondition(cluster.Status.Conditions, v1alpha1.ConditionConnected); c != nil && c.Reason == v1alpha1.ReasonHibernated {
+		return output.Cell{Text: c.Reason, Tone: output.Doubtful}
+	}
 	is := statusOf(cluster.Status.Conditions, v1alpha1.ConditionConnected)
 	if seen := cluster.Status.LastSeen; is == unknown && seen != nil {
 		return output.Cell{Text: fmt.Sprintf("%s (%s)", unknown, output.Ago(seen.Time, m.Now)), Tone: output.Doubtful}

@@ -83,7 +83,7 @@ func (r *Registry) guard(pair pair) string {
 
 func (r *Registry) run(configuration string) {
 	r.t.Helper()
-	config := r.keep("config.yaml", fmt.Appendf(nil, "version: 0.1\nlog: {level: warn, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %q}}\n%s", r.Store(), configuration))
+	config := r.keep("config.yaml", fmt.Appendf(nil, "version: 0.1\nlog: {level: warn, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %q}, delete: {enabled: true}}\n%s", r.Store(), configuration))
 	cmd := exec.Command(programtest.Of(r.t, "umbel-registry"), "serve", config)
 	cmd.Env = []string{"OTEL_TRACES_EXPORTER=none"} // nothing else: it takes settings from there too
 	r.stop = programtest.Serve(r.t, cmd, filepath.Join(r.dir, "log"), r.Client(), r.URL)

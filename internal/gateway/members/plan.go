@@ -142,6 +142,9 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 	set(joined(status, facts, hold))
 	wasConnected := meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionConnected)
 	connected, again := connected(status, facts, hub)
+	if v1alpha1.Hibernated(member.Annotations) && !facts.InSession {
+		connected, again = hibernates(member), 0
+	}
 	if hold != nil {
 		connected, again = heldBack(*hold), 0
 	}
@@ -160,6 +163,14 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 		set(leaving(member, connected))
 	}
 	return status, again
+}
+
+// hibernates says of a member that is not expected to answer that it is not lost.
+func hibernates(member *v1alpha1.MemberCluster) metav1.Condition {
+	return metav1.Condition{
+		Type: v1alpha1.ConditionConnected, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonHibernated,
+		Message: "the cluster hibernates: `umbel cluster wake " + member.Name + "` wakes it",
+	}
 }
 
 func heldBack(hold Hold) metav1.Condition {
@@ -217,6 +228,9 @@ func connected(status v1alpha1.MemberClusterStatus, facts Facts, hub Hub) (metav
 		}
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonHubRestarted
 		c.Message = "the hub was started anew and has not heard from the agent since"
+	case keep && last.Reason == v1alpha1.ReasonHibernated:
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonSessionClosed
+		c.Message = "the cluster was woken and its agent has not come back since"
 	case keep && last.Reason == v1alpha1.ReasonSuspended:
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonSessionClosed
 		c.Message = "the cluster was resumed and its agent has not come back since; it tries again within 15 seconds"

@@ -148,7 +148,7 @@ func (c *ControlPlane) etcdReady() func(context.Context) error {
 
 // Forget removes the data of this member's etcd. It must not be running.
 func (c *ControlPlane) Forget() error {
-	for _, name := range []string{beginFile, startsFile, "etcd"} {
+	for _, name := range []string{beginFile, startsFile, dataDir} {
 		if err := os.RemoveAll(c.path(name)); err != nil {
 			return err
 		}

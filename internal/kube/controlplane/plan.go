@@ -21,7 +21,7 @@ func (c *ControlPlane) etcdFlags() []string {
 	}
 	return []string{
 		"--name=" + name,
-		"--data-dir=" + c.path("etcd"),
+		"--data-dir=" + c.path(dataDir),
 		"--listen-client-urls=" + client,
 		"--advertise-client-urls=" + client,
 		"--listen-peer-urls=" + peer,

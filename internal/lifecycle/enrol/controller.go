@@ -82,10 +82,22 @@ func (c *controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	switch decide(cluster) {
 	case forget:
 		return c.forget(ctx, cluster)
+	case rest:
+		return ctrl.Result{}, c.rest(ctx, cluster)
 	case join:
 		return c.join(ctx, cluster)
 	}
 	return ctrl.Result{}, nil
+}
+
+// rest has the member of a Cluster that hibernates say so.
+func (c *controller) rest(ctx context.Context, cluster *unstructured.Unstructured) error {
+	member, err := c.member(ctx, cluster.GetName())
+	if err != nil || member == nil || checkMember(cluster, member) != nil {
+		return err
+	}
+	_, err = c.register(ctx, cluster, member)
+	return err
 }
 
 func (c *controller) join(ctx context.Context, cluster *unstructured.Unstructured) (ctrl.Result, error) {
@@ -131,14 +143,18 @@ func (c *controller) member(ctx context.Context, name string) (*v1alpha1.MemberC
 // register makes the MemberCluster, and gives it the Cluster's labels.
 func (c *controller) register(ctx context.Context, cluster *unstructured.Unstructured, member *v1alpha1.MemberCluster) (*v1alpha1.MemberCluster, error) {
 	labels := labelsOf(cluster)
-	if member != nil && hasAll(member.Labels, labels) && c.gave(cluster.GetUID(), labels) {
+	annotations := map[string]string{v1alpha1.ManagedAnnotation: identityOf(cluster)}
+	if v1alpha1.Hibernated(cluster.GetAnnotations()) {
+		annotations[v1alpha1.HibernatedAnnotation] = "true"
+	}
+	if member != nil && v1alpha1.Hibernated(member.Annotations) == v1alpha1.Hibernated(annotations) && hasAll(member.Labels, labels) && c.gave(cluster.GetUID(), labels) {
 		return member, nil
 	}
 	object := &unstructured.Unstructured{}
 	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MemberCluster"))
 	object.SetName(cluster.GetName())
 	object.SetLabels(labels)
-	object.SetAnnotations(map[string]string{v1alpha1.ManagedAnnotation: identityOf(cluster)})
+	object.SetAnnotations(annotations)
 	err := c.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(fieldOwner), client.ForceOwnership)
 	if err != nil {
 		return nil, fmt.Errorf("making cluster %s a member: %w", cluster.GetName(), err)

@@ -25,6 +25,7 @@ const (
 	leave  course = "leave"  // it is not for us
 	wait   course = "wait"   // Cluster API is at work
 	join   course = "join"   // it is to be a member
+	rest   course = "rest"   // it hibernates, and its member is to say so
 	forget course = "forget" // it is gone, and its member is to go
 )
 
@@ -46,6 +47,9 @@ func decide(cluster *unstructured.Unstructured) course {
 	}
 	paused, _, _ := unstructured.NestedBool(cluster.Object, "spec", "paused")
 	serves, _, _ := unstructured.NestedBool(cluster.Object, "status", "initialization", "controlPlaneInitialized")
+	if paused && v1alpha1.Hibernated(cluster.GetAnnotations()) && has[finalizer] {
+		return rest
+	}
 	if paused || !serves {
 		return wait
 	}

@@ -71,6 +71,7 @@ func (c *clusterController) claim(ctx context.Context, object *infra.HostedClust
 	if h.Ranges, err = f.ranges(); err != nil {
 		return failure(err)
 	}
+	h.Copied = f.copied()
 	has, err := c.host.Claim(ctx, h)
 	if err != nil {
 		return failure(err)

@@ -128,8 +128,17 @@ func (f family) initialized() bool {
 	return field[bool](f.cluster, "status", "initialization", "controlPlaneInitialized")
 }
 
+// hibernated says whether the cluster's processes are to end, and keep their data. Cluster API is paused meanwhile, for it would replace
+// machines that do not answer; its provider is not.
+func (f family) hibernated() bool {
+	return f.cluster != nil && v1alpha1.Hibernated(f.cluster.GetAnnotations())
+}
+
 // paused says whether an object is to be left alone.
 func (f family) paused(object client.Object) bool {
+	if f.hibernated() {
+		return false
+	}
 	_, paused := object.GetAnnotations()[pausedAnnotation]
 	return paused || field[bool](f.cluster, "spec", "paused")
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +22,8 @@ type machines interface {
 	Machine(h local.Hosted, node string) (local.Machine, error)
 	// RaiseMachine brings it up, whatever is left of it, and returns when its kubelet has been started.
 	RaiseMachine(ctx context.Context, h local.Hosted, node string) (local.Machine, error)
+	// HaltMachine ends it in order, and keeps what it holds. It is no error when it does not run.
+	HaltMachine(ctx context.Context, h local.Hosted, node string) error
 	// EndMachine ends it and removes all of it. It is no error when there is none.
 	EndMachine(ctx context.Context, h local.Hosted, node string) error
 }
@@ -57,8 +60,7 @@ func (c *machineController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		if err := c.keep(ctx, object); err != nil {
 			return ctrl.Result{}, client.IgnoreNotFound(err)
 		}
-		ready, err = c.run(ctx, object, f)
-		after = later
+		ready, after, err = c.runOrSleep(ctx, object, f)
 		if busy(err) {
 			return ctrl.Result{RequeueAfter: soon}, nil
 		}
@@ -69,6 +71,35 @@ func (c *machineController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	}
 	set(&object.Status.Conditions, infra.ConditionReady, ready, object.Generation)
 	return ctrl.Result{RequeueAfter: after}, c.say(ctx, before, object)
+}
+
+func (c *machineController) runOrSleep(ctx context.Context, object *infra.LocalMachine, f family) (metav1.Condition, time.Duration, error) {
+	if f.hibernated() {
+		c.raised.forget(object.UID)
+		err := c.host.HaltMachine(ctx, f.hosted(object.Namespace), object.Name)
+		return asleep("its cluster hibernates: what it holds is kept"), later, err
+	}
+	if waits, err := c.woken(ctx, object, f); err != nil || waits {
+		return asleep("its cluster wakes: it starts when the API serves"), soon, err
+	}
+	ready, err := c.run(ctx, object, f)
+	return ready, later, err
+}
+
+// woken says whether a machine that hibernated waits for its control plane, by which it is registered.
+func (c *machineController) woken(ctx context.Context, object *infra.LocalMachine, f family) (waits bool, err error) {
+	was := meta.FindStatusCondition(object.Status.Conditions, infra.ConditionReady)
+	if was == nil || was.Reason != infra.ReasonHibernated {
+		return false, nil
+	}
+	var planes infra.HostedControlPlaneList
+	if err := c.client.List(ctx, &planes, client.InNamespace(object.Namespace), client.MatchingLabels{clusterLabel: f.name}); err != nil {
+		return false, err
+	}
+	for _, p := range planes.Items {
+		waits = waits || !meta.IsStatusConditionTrue(p.Status.Conditions, infra.ConditionAvailable)
+	}
+	return waits, nil
 }
 
 // run has the machine run, and says by what it is known.
@@ -101,12 +132,13 @@ func (c *machineController) run(ctx context.Context, object *infra.LocalMachine,
 	return serving("it runs; `ip netns exec " + m.Namespace + "` is inside of it"), nil
 }
 
-// mark names the process of a machine, empty for one that does not run.
+// mark names the process of a machine, and what its control plane was restored to, since its Node may be gone by that; empty for one
+// that does not run.
 func mark(m local.Machine) string {
 	if m.PID == 0 {
 		return ""
 	}
-	return strconv.Itoa(m.PID)
+	return strconv.Itoa(m.PID) + " " + m.Restored
 }
 
 // identify writes the provider ID into the spec, once.

@@ -194,6 +194,10 @@ func serving(message string) metav1.Condition {
 	return metav1.Condition{Status: metav1.ConditionTrue, Reason: infra.ReasonServing, Message: message}
 }
 
+func asleep(message string) metav1.Condition {
+	return metav1.Condition{Status: metav1.ConditionFalse, Reason: infra.ReasonHibernated, Message: message}
+}
+
 func ending(message string) metav1.Condition {
 	return metav1.Condition{Status: metav1.ConditionFalse, Reason: infra.ReasonEnding, Message: message}
 }

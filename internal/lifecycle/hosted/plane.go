@@ -25,6 +25,8 @@ type planes interface {
 	Plane(h local.Hosted) (local.Plane, error)
 	// RaisePlane brings it up, whatever is left of it, and returns when its API serves the version that h names.
 	RaisePlane(ctx context.Context, h local.Hosted) (local.Plane, error)
+	// HaltPlane ends its processes in order, and keeps what it holds. It is no error when none runs.
+	HaltPlane(ctx context.Context, h local.Hosted) error
 	// EndPlane ends it. It is no error when there is none.
 	EndPlane(ctx context.Context, h local.Hosted) error
 }
@@ -37,6 +39,7 @@ const raiseTime, lookTime = 2 * time.Minute, 5 * time.Second
 type planeController struct {
 	frame
 	host     planes
+	kept     snapshots
 	versions []string
 	raised   *raised
 }
@@ -72,7 +75,7 @@ func (c *planeController) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		if err := c.keep(ctx, object); err != nil {
 			return ctrl.Result{}, client.IgnoreNotFound(err)
 		}
-		available, after, err = c.serve(ctx, object, f)
+		available, after, err = c.serveOrSleep(ctx, object, f)
 		if busy(err) || apierrors.IsConflict(err) {
 			return ctrl.Result{RequeueAfter: soon}, nil
 		}
@@ -103,6 +106,20 @@ func (c *planeController) placed(ctx context.Context, namespace string, f family
 	return needPlace, nil
 }
 
+func (c *planeController) serveOrSleep(ctx context.Context, object *infra.HostedControlPlane, f family) (metav1.Condition, time.Duration, error) {
+	if !f.hibernated() {
+		return c.serve(ctx, object, f)
+	}
+	c.raised.forget(object.UID)
+	for i := range object.Status.Members {
+		object.Status.Members[i].Ready = new(false)
+	}
+	if err := c.host.HaltPlane(ctx, f.hosted(object.Namespace)); err != nil {
+		return metav1.Condition{}, 0, fmt.Errorf("ending its processes: %w", err)
+	}
+	return asleep("its cluster hibernates: what it holds is kept, and `umbel cluster wake " + f.name + "` starts it"), later, nil
+}
+
 // serve has the control plane run, and hands Cluster API what it needs of it.
 func (c *planeController) serve(ctx context.Context, object *infra.HostedControlPlane, f family) (metav1.Condition, time.Duration, error) {
 	h := f.hosted(object.Namespace)
@@ -112,6 +129,10 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 	if err != nil {
 		return metav1.Condition{}, 0, err
 	}
+	if err := c.restore(ctx, object, h, plane); err != nil {
+		return metav1.Condition{}, 0, err
+	}
+	h.Begun = h.Begun || asked(object) != ""
 	plane, problem := c.raise(ctx, object, h, plane)
 	if problem != nil && (!h.Begun || busy(problem)) {
 		return metav1.Condition{}, 0, problem
@@ -119,6 +140,9 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 	version, err := ask(ctx, plane)
 	if err == nil && problem != nil {
 		err = ready(ctx, plane) // an API server whose etcd is lost says its version still
+	}
+	if err == nil && problem == nil {
+		err = c.settle(ctx, object, f, plane)
 	}
 	if err == nil {
 		err = c.hand(ctx, object, f, plane)

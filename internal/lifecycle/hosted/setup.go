@@ -37,6 +37,7 @@ type Host interface {
 	places
 	planes
 	machines
+	snapshots
 }
 
 // atOnce is how many objects of a kind are worked on at a time: each starts a Kubernetes, or a node.
@@ -83,7 +84,8 @@ func NewManager(needs Needs) (ctrl.Manager, error) {
 	frame := frame{client: m.GetClient(), live: m.GetAPIReader(), now: needs.Now}
 	err = errors.Join(
 		(&clusterController{frame: frame, host: needs.Host}).setup(m),
-		(&planeController{frame: frame, host: needs.Host, versions: needs.Versions, raised: newRaised()}).setup(m),
+		(&planeController{frame: frame, host: needs.Host, kept: needs.Host, versions: needs.Versions, raised: newRaised()}).setup(m),
+		(&backupController{frame: frame, host: needs.Host}).setup(m),
 		(&bootstrapController{frame: frame}).setup(m),
 		(&machineController{frame: frame, host: needs.Host, versions: needs.Versions, raised: newRaised()}).setup(m),
 		m.Add(&class{client: m.GetClient(), versions: needs.Versions, log: needs.Log}),

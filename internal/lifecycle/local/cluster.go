@@ -54,6 +54,8 @@ type Machine struct {
 	Link      string `json:"link"`
 	Namespace string `json:"namespace"`
 	PID       int    `json:"pid,omitempty"`
+	// Restored is the request by which the machine's control plane was restored last: its Node may be another since.
+	Restored string `json:"-"`
 	// Dir holds all of the machine, logs/ for one.
 	Dir string `json:"dir"`
 }
@@ -122,7 +124,7 @@ func (l *Local) describe(r record) (Cluster, error) {
 // describe returns the machine. The cluster must have a fleet.
 func (p place) describe() (m Machine, err error) {
 	fleet := p.cluster.Fleet
-	m = Machine{Node: p.node(), Address: p.address().String(), Link: fleet.Link(p.host()), Namespace: fleet.Namespace(p.host()), Dir: p.dir}
+	m = Machine{Node: p.node(), Address: p.address().String(), Link: fleet.Link(p.host()), Namespace: fleet.Namespace(p.host()), Restored: p.cluster.Restored, Dir: p.dir}
 	m.State, m.PID, err = stateOf(p)
 	return m, err
 }

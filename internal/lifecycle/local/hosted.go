@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"k8s.io/client-go/kubernetes"
+
+	"umbel.dev/umbel/internal/lifecycle/local/machine"
 )
 
 // Hosted is a cluster that is made of its parts, one by one, by somebody who keeps them going: first a place, then the control
@@ -23,6 +25,9 @@ type Hosted struct {
 	Version string
 	// Members is how many the control plane is to have, 1 or 3. It is looked at when that is raised, and at no other time.
 	Members int
+	// Copied says that it is to begin with another cluster's snapshot, whose Services have their addresses already. Ranges of Services
+	// are seen inside of a cluster only: two may have the same. It is looked at when the place is claimed, and at no other time.
+	Copied bool
 	// Begun says that the control plane has served before, whatever is left of it here: one that has is never begun anew.
 	Begun bool
 }
@@ -59,7 +64,7 @@ func (l *Local) Claim(ctx context.Context, h Hosted) (Ranges, error) {
 		return Ranges{}, err
 	}
 	defer unlock()
-	r, err := l.ensureRecord(record{Name: h.Name, Owner: h.Owner, Ranges: h.Ranges})
+	r, err := l.ensureRecord(record{Name: h.Name, Owner: h.Owner, Ranges: h.Ranges, Copied: h.Copied})
 	if err != nil {
 		_ = os.Remove(l.dir(h.Name)) // fails unless we made it just now, and it is empty
 		return Ranges{}, err
@@ -111,8 +116,14 @@ func (l *Local) RaiseMachine(ctx context.Context, h Hosted, node string) (Machin
 		return Machine{}, err
 	}
 	raise := &raising{local: l, place: p, main: r.place(l.dir(r.Name), 0), version: h.Version}
-	if err := raise.register(ctx, client); err != nil {
+	made, err := raise.register(ctx, client)
+	if err != nil {
 		return Machine{}, err
+	}
+	if made { // a kubelet that runs says who it is at its start only, and the control plane knows of none: it was restored
+		if err := p.end(ctx, unix.SIGTERM); err != nil {
+			return Machine{}, fmt.Errorf("ending the machine of node %s: %w", node, err)
+		}
 	}
 	if err := raise.ensure(ctx); err != nil {
 		return Machine{}, err
@@ -185,6 +196,28 @@ func (l *Local) EndMachine(ctx context.Context, h Hosted, node string) error {
 		return fmt.Errorf("removing the machine of node %s: %w", node, err)
 	}
 	return l.dismiss(h, node)
+}
+
+// HaltMachine ends a machine in order. What it holds stays, and RaiseMachine starts it again at its address. It is idempotent.
+func (l *Local) HaltMachine(ctx context.Context, h Hosted, node string) error {
+	unlock, err := l.lockAs(h.Name, unix.LOCK_SH)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	defer unlock()
+	r, err := l.owned(h)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	m, ok := r.find(node)
+	if !ok {
+		return nil
+	}
+	p := r.member(l.dir(r.Name), m)
+	if pid, err := machine.PID(p.dir); err != nil || pid == 0 {
+		return err
+	}
+	return p.end(ctx, unix.SIGTERM)
 }
 
 // dismiss takes a node out of the record.

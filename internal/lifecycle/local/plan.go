@@ -42,6 +42,12 @@ type record struct {
 	// that it holds something.
 	Planes int  `json:"planes,omitempty"`
 	Begun  bool `json:"begun,omitempty"`
+	// Restoring is the request for what a snapshot holds that is under way, from when its members have to end; Restored the last one
+	// that was answered.
+	Restoring string `json:"restoring,omitempty"`
+	Restored  string `json:"restored,omitempty"`
+	// Copied says that what it holds came from another cluster's snapshot, so that its Services may have the addresses of that one's.
+	Copied bool `json:"copied,omitempty"`
 	// Ranges are what it has instead of those that follow from Index; zero prefixes where it has not.
 	Ranges Ranges `json:"ranges,omitzero"`
 }
@@ -54,6 +60,7 @@ const (
 var (
 	standardPorts = controlplane.Ports{API: 6443, Etcd: 2379, EtcdPeer: 2380}
 	loopback      = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	hostless      = machine.Host{}
 	clusterName   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 )
 

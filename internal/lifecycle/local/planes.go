@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
@@ -30,6 +31,8 @@ type Plane struct {
 	Members []PlaneMember
 	// Address is where the API is served.
 	Address netip.AddrPort
+	// Restored is the request by which it was restored last.
+	Restored string
 	// Version is which Kubernetes the machine of its first member was started with last, empty when that is not known.
 	Version string
 	// ControlPlane is what it is made of.
@@ -90,7 +93,7 @@ func (l *Local) planeOf(r record) (Plane, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Plane{}, err
 	}
-	plane := Plane{Address: netip.AddrPortFrom(r.endpoint(), uint16(standardPorts.API)), Version: spec.Version, ControlPlane: first}
+	plane := Plane{Address: netip.AddrPortFrom(r.endpoint(), uint16(standardPorts.API)), Version: spec.Version, Restored: r.Restored, ControlPlane: first}
 	places, _, err := m.Look()
 	if err != nil {
 		return Plane{}, err
@@ -128,6 +131,9 @@ func (l *Local) RaisePlane(ctx context.Context, h Hosted) (Plane, error) {
 	defer alone()
 	r, err := l.plan(h)
 	if err != nil {
+		return Plane{}, err
+	}
+	if r, err = l.finishRestore(ctx, h, r); err != nil {
 		return Plane{}, err
 	}
 	m := members{local: l, record: r, version: h.Version}
@@ -172,7 +178,7 @@ func (l *Local) change(h Hosted, change func(*record)) (record, error) {
 	}
 	before := r
 	change(&r)
-	if before.Planes == r.Planes && before.Begun == r.Begun {
+	if before.Planes == r.Planes && before.Begun == r.Begun && before.Restoring == r.Restoring && before.Restored == r.Restored {
 		return r, nil
 	}
 	return r, l.save(r)
@@ -189,6 +195,35 @@ func (l *Local) lockPlanes(name string) (unlock func(), err error) {
 		return nil, &BusyError{Name: name}
 	}
 	return unlock, err
+}
+
+// HaltPlane ends the machines of the control plane in order, all at once. What it holds stays, and RaisePlane starts it again at its
+// addresses. It is idempotent.
+func (l *Local) HaltPlane(ctx context.Context, h Hosted) error {
+	unlock, err := l.lockAs(h.Name, unix.LOCK_SH)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	defer unlock()
+	alone, err := l.lockPlanes(h.Name)
+	if err != nil {
+		return err
+	}
+	defer alone()
+	r, err := l.owned(h)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	group, ending := errgroup.WithContext(ctx)
+	for _, p := range append(r.furtherPlanes(l.dir(r.Name)), r.place(l.dir(r.Name), 0)) {
+		group.Go(func() error {
+			if pid, err := machine.PID(p.dir); err != nil || pid == 0 {
+				return err
+			}
+			return p.end(ending, unix.SIGTERM)
+		})
+	}
+	return group.Wait()
 }
 
 // EndPlane ends the machines of the control plane. What the API held stays until the cluster is deleted.

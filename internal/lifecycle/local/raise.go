@@ -99,7 +99,7 @@ func (m *raising) trustRegistries() error {
 
 // further brings up a machine whose control plane is on another, and serves.
 func (m *raising) further(ctx context.Context, client kubernetes.Interface, serves <-chan struct{}) error {
-	if err := m.register(ctx, client); err != nil {
+	if _, err := m.register(ctx, client); err != nil {
 		return err
 	}
 	if err := m.ensure(ctx); err != nil {
@@ -112,8 +112,8 @@ func (m *raising) further(ctx context.Context, client kubernetes.Interface, serv
 }
 
 // register makes the Node before its kubelet does, since the controller manager would give it any range that is free, and this
-// machine's pods have the one to which the others know the way.
-func (m *raising) register(ctx context.Context, client kubernetes.Interface) error {
+// machine's pods have the one to which the others know the way. It says whether there was none.
+func (m *raising) register(ctx context.Context, client kubernetes.Interface) (made bool, err error) {
 	pods := m.place.pods().String()
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: m.place.node()},
@@ -122,11 +122,11 @@ func (m *raising) register(ctx context.Context, client kubernetes.Interface) err
 	if m.place.cluster.hosted() {
 		node.Spec.ProviderID = ProviderID(m.place.cluster.Name, node.Name)
 	}
-	_, err := client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
+	_, err = client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("making node %s: %w", node.Name, err)
+		return false, fmt.Errorf("making node %s: %w", node.Name, err)
 	}
-	return nil
+	return err == nil, nil
 }
 
 // waitForNode returns when the kubelet of this machine, not of the one before, has said that the node is Ready.

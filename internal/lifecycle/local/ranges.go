@@ -47,12 +47,13 @@ func (e *OverlapError) Error() string {
 
 // named is a range and what it is.
 type named struct {
-	prefix netip.Prefix
-	of     string
+	prefix   netip.Prefix
+	of       string
+	services bool
 }
 
 func (r record) ranges() []named {
-	return []named{{r.pods(), fmt.Sprintf("the pods of cluster %q", r.Name)}, {r.services(), fmt.Sprintf("the services of cluster %q", r.Name)}}
+	return []named{{r.pods(), fmt.Sprintf("the pods of cluster %q", r.Name), false}, {r.services(), fmt.Sprintf("the services of cluster %q", r.Name), true}}
 }
 
 // overlap says which range of the cluster is somebody else's on this computer.
@@ -64,10 +65,13 @@ func (r record) overlap(records []record) error {
 		}
 	}
 	if r.Fleet != nil {
-		taken = append(taken, named{r.Fleet.Prefix(), "the network of this computer's machines"})
+		taken = append(taken, named{r.Fleet.Prefix(), "the network of this computer's machines", false})
 	}
 	for _, own := range r.ranges() {
 		for _, other := range taken {
+			if r.Copied && own.services && other.services {
+				continue
+			}
 			if own.prefix.Overlaps(other.prefix) {
 				return &OverlapError{Range: own.prefix, Other: other.prefix, Of: other.of}
 			}
