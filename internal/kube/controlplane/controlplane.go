@@ -30,6 +30,16 @@ const (
 	ByEndpoint Reach = "Endpoint"
 )
 
+// Enrolment is how a machine comes to the certificate of its kubelet.
+type Enrolment string
+
+const (
+	// ByIssue has whoever makes the machine issue it: he has the cluster's CA.
+	ByIssue Enrolment = ""
+	// ByToken has the machine ask for it with a bootstrap token, as kubeadm does: whoever makes it has nothing but that.
+	ByToken Enrolment = "Token"
+)
+
 // Ports are the TCP ports that a control plane listens on. Etcd and EtcdPeer are on 127.0.0.1.
 type Ports struct {
 	API      int `json:"api"`
@@ -53,6 +63,8 @@ type Config struct {
 	PodCIDR     netip.Prefix
 	// Services says how the API server reaches them, for webhooks and aggregated APIs.
 	Services Reach
+	// Enrolment is how the cluster's machines come to be nodes.
+	Enrolment Enrolment
 	// Hosts are further names and addresses that the API's certificate is valid for.
 	Hosts      []string
 	Components []Component

@@ -40,7 +40,9 @@ func TestProcessesGolden(t *testing.T) {
 	third.Member = &Member{Name: "dev-34", Address: netip.MustParseAddr("10.200.1.44"), Join: []string{
 		"dev-0=https://10.200.1.42:2380", "dev-33=https://10.200.1.43:2380", "dev-34=https://10.200.1.44:2380",
 	}}
-	for file, c := range map[string]Config{"node.golden": config(), "alone.golden": alone, "member.golden": third} {
+	joined := config()
+	joined.Enrolment = ByToken
+	for file, c := range map[string]Config{"node.golden": config(), "alone.golden": alone, "member.golden": third, "joined.golden": joined} {
 		plane, err := New(c)
 		if err != nil {
 			t.Fatal(err)

@@ -87,7 +87,7 @@ func (c *ControlPlane) Prepare() error {
 	if err := c.makeServiceAccountKey(); err != nil {
 		return err
 	}
-	if err := c.writeAuditPolicy(); err != nil {
+	if err := errors.Join(c.writeAuditPolicy(), c.writeAnonymous()); err != nil {
 		return err
 	}
 	for path, a := range c.kubeconfigs() {

@@ -53,14 +53,12 @@ func (c *ControlPlane) apiserverFlags() []string {
 		"--tls-cert-file=" + c.pki("apiserver.crt"),
 		"--tls-private-key-file=" + c.pki("apiserver.key"),
 		"--client-ca-file=" + c.pki("ca.crt"),
-		"--anonymous-auth=false",
 		"--authorization-mode=Node,RBAC",
 		"--enable-admission-plugins=NodeRestriction",
 		"--allow-privileged=true",
 		"--profiling=false",
 		"--kubelet-client-certificate=" + c.pki("kubelet-client.crt"),
 		"--kubelet-client-key=" + c.pki("kubelet-client.key"),
-		"--kubelet-certificate-authority=" + c.pki("ca.crt"),
 		"--kubelet-preferred-address-types=InternalIP",
 		"--service-cluster-ip-range=" + c.config.ServiceCIDR.String(),
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
@@ -80,6 +78,7 @@ func (c *ControlPlane) apiserverFlags() []string {
 		"--proxy-client-cert-file=" + c.pki("front-proxy-client.crt"),
 		"--proxy-client-key-file=" + c.pki("front-proxy-client.key"),
 	}
+	flags = append(flags, c.enrolmentFlags()...)
 	if c.config.Services == ByEndpoint {
 		flags = append(flags, "--enable-aggregator-routing=true") // it says so of webhooks as well
 	}
@@ -88,6 +87,14 @@ func (c *ControlPlane) apiserverFlags() []string {
 		flags = append(flags, "--endpoint-reconciler-type=none")
 	}
 	return flags
+}
+
+// enrolmentFlags say how machines come to be nodes, and so who may ask without being known, and by what kubelets are.
+func (c *ControlPlane) enrolmentFlags() []string {
+	if c.config.Enrolment != ByToken {
+		return []string{"--anonymous-auth=false", "--kubelet-certificate-authority=" + c.pki("ca.crt")}
+	}
+	return []string{"--authentication-config=" + c.path(anonymousFile), "--enable-bootstrap-token-auth=true"}
 }
 
 func (c *ControlPlane) controllerManagerFlags() []string {
@@ -108,6 +115,9 @@ func (c *ControlPlane) controllerManagerFlags() []string {
 		"--cluster-signing-cert-file=" + c.pki("ca.crt"),
 		"--cluster-signing-key-file=" + c.pki("ca.key"),
 		"--cluster-name=" + c.config.Name,
+	}
+	if c.config.Enrolment == ByToken {
+		flags = append(flags, "--controllers=*,bootstrap-signer-controller,token-cleaner-controller")
 	}
 	flags = append(flags, c.electionFlags()...)
 	if c.config.PodCIDR.IsValid() {

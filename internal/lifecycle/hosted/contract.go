@@ -38,6 +38,8 @@ const (
 	secretValue          = "value"
 	secretFormat         = "format"
 	kubeconfigSuffix     = "-kubeconfig"
+	caSuffix             = "-ca"
+	noKey                = "the key of this CA is where the control plane is\n"
 	failureDomain        = "this-machine"
 	bootstrapFormat      = "umbel-local"
 	kubeconfigUser       = "umbel:cluster-api"
@@ -132,6 +134,12 @@ func (f family) initialized() bool {
 // machines that do not answer; its provider is not.
 func (f family) hibernated() bool {
 	return f.cluster != nil && v1alpha1.Hibernated(f.cluster.GetAnnotations())
+}
+
+// elsewhere says whether the cluster's machines are another provider's: it has a control plane here, and nothing else.
+func (f family) elsewhere() bool {
+	kind := field[string](f.cluster, "spec", "infrastructureRef", "kind")
+	return kind != "" && kind != placeKind.Kind
 }
 
 // paused says whether an object is to be left alone.

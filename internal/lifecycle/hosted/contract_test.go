@@ -53,6 +53,7 @@ type computer struct {
 
 	mu     sync.Mutex
 	placed map[string]string // owner by name
+	joins  map[string]controlplane.Enrolment
 	nodes  []string
 	broken error // what raising a control plane comes to
 	raises int
@@ -72,6 +73,7 @@ func (c *computer) Claim(_ context.Context, h local.Hosted) (local.Ranges, error
 		return local.Ranges{}, &local.OwnedError{Name: h.Name, Owner: owner}
 	}
 	c.placed[h.Name] = h.Owner
+	c.joins[h.Name] = h.Enrolment
 	return local.Ranges{Pods: netip.MustParsePrefix("10.65.0.0/16"), Services: netip.MustParsePrefix("10.129.0.0/16")}, nil
 }
 
@@ -212,7 +214,7 @@ func newWorld(t *testing.T, versions ...string) *world {
 	}
 	installKinds(t, c)
 	plane, version := runPlane(t)
-	w := &world{T: t, Client: c, version: version, host: &computer{plane: plane, placed: map[string]string{"taken": "other/taken"}}}
+	w := &world{T: t, Client: c, version: version, host: &computer{plane: plane, placed: map[string]string{"taken": "other/taken"}, joins: map[string]controlplane.Enrolment{}}}
 	if len(versions) == 0 {
 		versions = []string{version}
 	}
@@ -667,6 +669,53 @@ func (w *world) end(plane *infra.HostedControlPlane, place *infra.HostedCluster)
 	if places := w.host.places(); len(places) != 1 || len(w.host.nodes) != 0 {
 		w.Errorf("left are the places %v and the machines %v", places, w.host.nodes)
 	}
+}
+
+// TestMachinesElsewhere: the control plane of a cluster whose infrastructure is another provider's has a place of its own, takes machines that
+// have nothing but a token, and says by which CA these know it. The place goes with it.
+func TestMachinesElsewhere(t *testing.T) {
+	w := newWorld(t)
+	cluster := w.cluster("far", map[string]any{
+		"infrastructureRef": map[string]any{"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "VSphereCluster", "name": "far"},
+	})
+	plane := &infra.HostedControlPlane{ObjectMeta: named("far"), Spec: infra.HostedControlPlaneSpec{Version: w.version}}
+	w.create(owned(plane, "far", cluster))
+	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "its API serves at https://127.0.0.1")
+	w.initialized(plane)
+	if places := w.host.places(); len(places) != 2 || places[0] != "far of default/far" || w.host.joins["far"] != controlplane.ByToken {
+		t.Errorf("the places are %v, entered by %v", places, w.host.joins)
+	}
+	secret := &corev1.Secret{}
+	if err := w.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "far-ca"}, secret); err != nil {
+		t.Fatal(err)
+	}
+	ca, err := w.host.plane.ControlPlane.CA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(secret.Data["tls.crt"]) != string(ca.CertPEM()) || string(secret.Data["tls.key"]) != noKey || secret.Labels[clusterLabel] != "far" || !metav1.IsControlledBy(secret, plane) {
+		t.Errorf("the Secret of the CA is %+v", secret)
+	}
+	if err := w.Client.Delete(t.Context(), plane); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the control plane ends", func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(plane), plane); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is there (%w)", err)
+		}
+		return nil
+	})
+	if places := w.host.places(); len(places) != 1 || w.host.ended() == 0 {
+		t.Errorf("left are the places %v, and the control plane was ended %d times", places, w.host.ended())
+	}
+
+	other := w.cluster("theirs", map[string]any{
+		"infrastructureRef": map[string]any{"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "VSphereCluster", "name": "theirs"},
+	})
+	w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "theirs-ca"}})
+	plane = &infra.HostedControlPlane{ObjectMeta: named("theirs"), Spec: infra.HostedControlPlaneSpec{Version: w.version}}
+	w.create(owned(plane, "theirs", other))
+	w.says(plane, infra.ConditionAvailable, infra.ReasonRefused, "the Secret theirs-ca is somebody else's")
 }
 
 // TestWhatIsLeftAlone: what is paused, or somebody else's, is not touched at all.

@@ -9,7 +9,8 @@
 //
 //  1. HostedCluster: claim a name and ranges of addresses, for good.
 //  2. HostedControlPlane: raise etcd, API server, controller manager and scheduler in a machine without a node, or in three; say
-//     where; keep a kubeconfig for Cluster API that is valid for a day.
+//     where; keep a kubeconfig for Cluster API that is valid for a day. Where the infrastructure is another provider's, claim the place too,
+//     and take machines by bootstrap tokens.
 //  3. LocalBootstrap: once the API has served, say which cluster a machine joins.
 //  4. LocalMachine: raise a machine, whose Node has the machine's name and provider ID.
 //  5. Look again every few seconds: what was killed is raised where it was, with its data.

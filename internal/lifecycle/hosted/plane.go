@@ -1,10 +1,12 @@
 package hosted
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
+	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/lifecycle/local"
 )
 
@@ -38,7 +41,10 @@ const raiseTime, lookTime = 2 * time.Minute, 5 * time.Second
 // planeController keeps HostedControlPlanes serving.
 type planeController struct {
 	frame
-	host     planes
+	host interface {
+		places // of clusters whose machines are elsewhere, which have no HostedCluster
+		planes
+	}
 	kept     snapshots
 	versions []string
 	raised   *raised
@@ -94,16 +100,37 @@ func (c *planeController) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 
 // placed returns the need for a place: one that Cluster API knows of, or one that was claimed and waits for the control plane.
 func (c *planeController) placed(ctx context.Context, namespace string, f family) (need, error) {
+	if f.elsewhere() {
+		return func(family) string { return "" }, nil
+	}
+	own, err := c.hasPlace(ctx, namespace, f, func(p infra.HostedCluster) bool { return p.Status.Pods != "" })
+	if err != nil || !own {
+		return needPlace, err
+	}
+	return func(family) string { return "" }, nil
+}
+
+// hasPlace says whether the cluster has a HostedCluster of which that holds.
+func (c *planeController) hasPlace(ctx context.Context, namespace string, f family, holds func(infra.HostedCluster) bool) (bool, error) {
 	var all infra.HostedClusterList
 	if err := c.client.List(ctx, &all, client.InNamespace(namespace), client.MatchingLabels{clusterLabel: f.name}); err != nil {
-		return nil, fmt.Errorf("looking for the place of cluster %s: %w", f.name, err)
+		return false, fmt.Errorf("looking for the place of cluster %s: %w", f.name, err)
 	}
-	for _, place := range all.Items {
-		if place.Status.Pods != "" {
-			return func(family) string { return "" }, nil
-		}
+	return slices.ContainsFunc(all.Items, holds), nil
+}
+
+// claim gives the control plane of a cluster its place whose machines are elsewhere, and so have none.
+func (c *planeController) claim(ctx context.Context, f family, h local.Hosted) error {
+	if !f.elsewhere() {
+		return nil
 	}
-	return needPlace, nil
+	var err error
+	if h.Ranges, err = f.ranges(); err != nil {
+		return err
+	}
+	h.Enrolment = controlplane.ByToken
+	_, err = c.host.Claim(ctx, h)
+	return err
 }
 
 func (c *planeController) serveOrSleep(ctx context.Context, object *infra.HostedControlPlane, f family) (metav1.Condition, time.Duration, error) {
@@ -125,6 +152,9 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 	h := f.hosted(object.Namespace)
 	h.Version = object.Spec.Version
 	h.Members, h.Begun = int(wanted(object)), initialized(object)
+	if err := c.claim(ctx, f, h); err != nil {
+		return metav1.Condition{}, 0, err
+	}
 	plane, err := c.host.Plane(h)
 	if err != nil {
 		return metav1.Condition{}, 0, err
@@ -145,7 +175,7 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 		err = c.settle(ctx, object, f, plane)
 	}
 	if err == nil {
-		err = c.hand(ctx, object, f, plane)
+		err = errors.Join(c.hand(ctx, object, f, plane), c.handCA(ctx, object, f, plane))
 	}
 	if err != nil {
 		return metav1.Condition{}, 0, also(problem, err)
@@ -298,6 +328,41 @@ func (c *planeController) hand(ctx context.Context, object *infra.HostedControlP
 	return nil
 }
 
+// handCA keeps the Secret with the certificate by which machines that are made elsewhere know the cluster. The key stays where the control
+// plane is: nobody needs it to have machines join, and Cluster API only looks whether there is something.
+func (c *planeController) handCA(ctx context.Context, object *infra.HostedControlPlane, f family, plane local.Plane) error {
+	if !f.elsewhere() {
+		return nil
+	}
+	ca, err := plane.ControlPlane.CA()
+	if err != nil {
+		return err
+	}
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: object.Namespace, Name: f.name + caSuffix, Labels: map[string]string{clusterLabel: f.name},
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(object, infra.GroupVersion.WithKind("HostedControlPlane"))},
+		},
+		Type: secretType, Data: map[string][]byte{corev1.TLSCertKey: ca.CertPEM(), corev1.TLSPrivateKeyKey: []byte(noKey)},
+	}
+	err = c.client.Create(ctx, secret)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	there := &corev1.Secret{}
+	if err := c.client.Get(ctx, client.ObjectKeyFromObject(secret), there); err != nil {
+		return fmt.Errorf("reading the Secret %s: %w", secret.Name, err)
+	}
+	if !metav1.IsControlledBy(there, object) {
+		return &refusal{fmt.Sprintf("the Secret %s is somebody else's: the certificate of the cluster's CA is to be there", secret.Name)}
+	}
+	if bytes.Equal(there.Data[corev1.TLSCertKey], ca.CertPEM()) {
+		return nil
+	}
+	there.Data = secret.Data // of a cluster that was restored with keys of its own
+	return c.client.Update(ctx, there)
+}
+
 // count says how many members there are: what Cluster API waits for before it scales machines.
 func (c *planeController) count(object *infra.HostedControlPlane, serves bool) {
 	s := &object.Status
@@ -315,7 +380,7 @@ func (c *planeController) end(ctx context.Context, object *infra.HostedControlPl
 	before := object.DeepCopy()
 	c.raised.forget(object.UID)
 	if f.name != "" {
-		if err := c.host.EndPlane(ctx, f.hosted(object.Namespace)); err != nil {
+		if err := c.take(ctx, object.Namespace, f); err != nil {
 			if busy(err) {
 				return ctrl.Result{RequeueAfter: soon}, nil
 			}
@@ -325,4 +390,16 @@ func (c *planeController) end(ctx context.Context, object *infra.HostedControlPl
 		}
 	}
 	return ctrl.Result{}, c.let(ctx, object)
+}
+
+// take ends the machines of a control plane, and gives its place back unless that is a HostedCluster's.
+func (c *planeController) take(ctx context.Context, namespace string, f family) error {
+	if err := c.host.EndPlane(ctx, f.hosted(namespace)); err != nil {
+		return err
+	}
+	placed, err := c.hasPlace(ctx, namespace, f, func(infra.HostedCluster) bool { return true })
+	if err != nil || placed {
+		return err
+	}
+	return c.host.Release(ctx, f.hosted(namespace))
 }

@@ -20,19 +20,26 @@ import (
 //go:embed dns.yaml
 var dnsManifest string
 
-// dnsResources are the resources of the kinds in dns.yaml.
-var dnsResources = map[string]schema.GroupVersionResource{
+// resources are those of the kinds in dns.yaml and enrolment.yaml.
+var resources = map[string]schema.GroupVersionResource{
 	"ServiceAccount":     {Version: "v1", Resource: "serviceaccounts"},
 	"ConfigMap":          {Version: "v1", Resource: "configmaps"},
 	"Service":            {Version: "v1", Resource: "services"},
 	"ClusterRole":        {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"},
 	"ClusterRoleBinding": {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"},
+	"Role":               {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
+	"RoleBinding":        {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
 	"Deployment":         {Group: "apps", Version: "v1", Resource: "deployments"},
 }
 
 // dnsObjects returns the objects of the cluster's DNS, in the order in which to apply them.
 func dnsObjects(spec machine.Spec) ([]*unstructured.Unstructured, error) {
 	text := strings.NewReplacer("${DNS_ADDRESS}", spec.DNSAddress().String(), "${DNS_IMAGE}", dnsImage).Replace(dnsManifest)
+	return decode("dns.yaml", text)
+}
+
+// decode reads the objects of a manifest.
+func decode(file, text string) ([]*unstructured.Unstructured, error) {
 	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096)
 	var objects []*unstructured.Unstructured
 	for {
@@ -42,7 +49,7 @@ func dnsObjects(spec machine.Spec) ([]*unstructured.Unstructured, error) {
 			return objects, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("dns.yaml: %w", err)
+			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		objects = append(objects, object)
 	}
@@ -54,12 +61,17 @@ func (h *healing) installDNS(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return h.apply(ctx, objects)
+}
+
+// apply brings objects of ours into the cluster.
+func (h *healing) apply(ctx context.Context, objects []*unstructured.Unstructured) error {
 	client, err := dynamic.NewForConfig(h.config)
 	if err != nil {
 		return err
 	}
 	for _, object := range objects {
-		resource := client.Resource(dnsResources[object.GetKind()]).Namespace(object.GetNamespace())
+		resource := client.Resource(resources[object.GetKind()]).Namespace(object.GetNamespace())
 		options := metav1.ApplyOptions{FieldManager: "umbel", Force: true} // the objects are ours
 		if _, err := resource.Apply(ctx, object.GetName(), object, options); err != nil {
 			return fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err)

@@ -19,12 +19,13 @@ import (
 
 // The steps that Progress is told. Of further nodes it is told StepFurther and the name of each.
 const (
-	StepMachine = "machine"
-	StepAPI     = "Kubernetes API"
-	StepImages  = "images"
-	StepDNS     = "cluster DNS"
-	StepNode    = "node Ready"
-	StepFurther = "node "
+	StepMachine   = "machine"
+	StepAPI       = "Kubernetes API"
+	StepImages    = "images"
+	StepDNS       = "cluster DNS"
+	StepEnrolment = "enrolment"
+	StepNode      = "node Ready"
+	StepFurther   = "node "
 )
 
 // apiPoll is between two looks at whether the API serves: nothing can be watched yet.

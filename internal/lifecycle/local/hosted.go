@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/client-go/kubernetes"
 
+	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
 )
 
@@ -21,6 +22,8 @@ type Hosted struct {
 	Owner string
 	// Ranges are the addresses that are asked for. They are looked at when the place is claimed, and at no other time.
 	Ranges Ranges
+	// Enrolment is how machines come to be nodes that are made elsewhere. It is looked at when the place is claimed, and at no other time.
+	Enrolment controlplane.Enrolment
 	// Version of Kubernetes that what is raised is to run, one of Versions; empty for the hub's own.
 	Version string
 	// Members is how many the control plane is to have, 1 or 3. It is looked at when that is raised, and at no other time.
@@ -64,7 +67,7 @@ func (l *Local) Claim(ctx context.Context, h Hosted) (Ranges, error) {
 		return Ranges{}, err
 	}
 	defer unlock()
-	r, err := l.ensureRecord(record{Name: h.Name, Owner: h.Owner, Ranges: h.Ranges, Copied: h.Copied})
+	r, err := l.ensureRecord(record{Name: h.Name, Owner: h.Owner, Ranges: h.Ranges, Enrolment: h.Enrolment, Copied: h.Copied})
 	if err != nil {
 		_ = os.Remove(l.dir(h.Name)) // fails unless we made it just now, and it is empty
 		return Ranges{}, err

@@ -337,7 +337,7 @@ func TestDNSObjects(t *testing.T) {
 	}
 	var kinds []string
 	for _, object := range objects {
-		if _, ok := dnsResources[object.GetKind()]; !ok {
+		if _, ok := resources[object.GetKind()]; !ok {
 			t.Errorf("no resource is known of kind %s", object.GetKind())
 		}
 		kinds = append(kinds, object.GetKind())

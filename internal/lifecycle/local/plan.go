@@ -38,6 +38,8 @@ type record struct {
 	// nodes are the Members.
 	Owner   string   `json:"owner,omitempty"`
 	Members []member `json:"members,omitempty"`
+	// Enrolment is how its machines come to be nodes.
+	Enrolment controlplane.Enrolment `json:"enrolment,omitempty"`
 	// Planes is how many members the control plane of a hosted cluster is to have (0: one). Begun says that it has served, and so
 	// that it holds something.
 	Planes int  `json:"planes,omitempty"`
@@ -219,6 +221,7 @@ func (p place) spec(main place, binaries Binaries, host machine.Host) machine.Sp
 		PodCIDR:     p.cluster.pods(),
 		ServiceCIDR: p.cluster.services(),
 		Host:        host,
+		Enrolment:   p.cluster.Enrolment,
 	}
 	if p.plane() {
 		spec.Address = p.cluster.endpoint()

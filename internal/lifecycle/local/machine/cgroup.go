@@ -130,9 +130,9 @@ func inherit(parent, dir, file string) error {
 	return os.WriteFile(filepath.Join(dir, file), content, 0)
 }
 
-// joinCgroup moves the calling process into a child of root in every hierarchy. A child, because in version 2 a
+// JoinCgroup moves the calling process into a child of root in every hierarchy. A child, because in version 2 a
 // cgroup has either processes or children with controllers.
-func joinCgroup(root string) error {
+func JoinCgroup(root string) error {
 	all, err := hostHierarchies()
 	if err != nil {
 		return err

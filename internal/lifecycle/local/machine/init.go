@@ -50,10 +50,10 @@ func begin(dir string) (Spec, io.Closer, error) {
 	if os.Getpid() != 1 {
 		return Spec{}, nil, errors.New("not the first process of its PID namespace")
 	}
-	if err := joinCgroup(spec.Host.CgroupRoot); err != nil {
+	if err := JoinCgroup(spec.Host.CgroupRoot); err != nil {
 		return Spec{}, nil, err
 	}
-	if err := mountAll(spec); err != nil {
+	if err := Isolate(spec.Dir, filepath.Dir(spec.Umbel), filepath.Dir(spec.Kube)); err != nil {
 		return Spec{}, nil, err
 	}
 	if err := unix.Sethostname([]byte(spec.Node)); err != nil {
@@ -68,8 +68,9 @@ func begin(dir string) (Spec, io.Closer, error) {
 	return spec, lock, nil
 }
 
-// mountAll gives the machine its own /proc, /run and /var, and shows it its folder and the binaries where they were.
-func mountAll(spec Spec) error {
+// Isolate gives the calling process, the first of its PID and mount namespaces, a /proc, a /run and a /var of its own: the last is var below
+// dir. It shows it dir, and the folders to keep, where they were.
+func Isolate(dir string, keepers ...string) error {
 	// Nothing of ours is to reach the host. Shared again below, because the kubelet propagates mounts into pods.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making the mounts private: %w", err)
@@ -79,8 +80,8 @@ func mountAll(spec Spec) error {
 		return err
 	}
 	var kept []*keptDir
-	for _, dir := range []string{spec.Dir, filepath.Dir(spec.Umbel), filepath.Dir(spec.Kube)} {
-		k, err := keep(dir)
+	for _, path := range append([]string{dir}, keepers...) {
+		k, err := keep(path)
 		if err != nil {
 			return err
 		}
@@ -99,7 +100,7 @@ func mountAll(spec Spec) error {
 	}{
 		{"proc", "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
 		{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=755"},
-		{filepath.Join(spec.Dir, "var"), "/var", "", unix.MS_BIND, ""},
+		{filepath.Join(dir, "var"), "/var", "", unix.MS_BIND, ""},
 	} {
 		if err := unix.Mount(m.source, m.target, m.kind, m.flags, m.data); err != nil {
 			return fmt.Errorf("mounting %s on %s: %w", m.source, m.target, err)

@@ -35,6 +35,8 @@ type Spec struct {
 	// control plane, and no kubelet.
 	NodePods netip.Prefix `json:"nodePods"`
 	Host     Host         `json:"host"`
+	// Enrolment is how the cluster's machines come to be nodes.
+	Enrolment controlplane.Enrolment `json:"enrolment,omitempty"`
 	// Member is which member of a control plane the machine is that may have several. Address is then that of all of them.
 	Member *controlplane.Member `json:"member,omitempty"`
 }
@@ -103,6 +105,7 @@ func (s Spec) ControlPlane() (*controlplane.ControlPlane, error) {
 		ServiceCIDR: s.ServiceCIDR,
 		PodCIDR:     s.PodCIDR,
 		Components:  components,
+		Enrolment:   s.Enrolment,
 		Member:      s.Member,
 	})
 }
