@@ -66,6 +66,29 @@ func (o Orders) Same(other Orders) bool {
 	return true
 }
 
+// Has says whether the status names a cluster, wherever that is.
+func (s *RolloutStatus) Has(cluster ClusterName) bool {
+	return s.BlockedBy(cluster) != "" || slices.ContainsFunc(s.Stages, func(stage StageStatus) bool {
+		return slices.Contains(stage.Waiting, cluster) || slices.Contains(stage.Moved, cluster)
+	})
+}
+
+// BlockedBy says what a cluster waits for that would not take the release now; empty when it waits for nothing of that kind.
+func (s *RolloutStatus) BlockedBy(cluster ClusterName) string {
+	for _, group := range s.Blocked {
+		if slices.Contains(group.Clusters, cluster) {
+			return group.Message
+		}
+	}
+	return ""
+}
+
+// Over says whether the Rollout never does anything any more.
+func (r *Rollout) Over() bool {
+	s := &r.Status
+	return s.Successor != "" || s.Phase == RolloutAborted || s.Phase == RolloutRolledBack || s.Phase == RolloutSuperseded
+}
+
 // RolloutName is the name of a Rollout of a Package.
 func RolloutName(pkg string, number int64) string { return fmt.Sprintf("%s-%d", pkg, number) }
 

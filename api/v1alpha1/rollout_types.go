@@ -207,6 +207,20 @@ type RolloutStatus struct {
 	// +listType=atomic
 	// +optional
 	Ailing []ClusterName `json:"ailing,omitempty"`
+	// blocked are the clusters that would not take the release now, by what they wait for: another Package, an agent that knows
+	// what the release takes, or a Plan. They are not moved, count as neither available nor failed, and follow.
+	// +listType=atomic
+	// +optional
+	Blocked []BlockedClusters `json:"blocked,omitempty"`
+}
+
+// BlockedClusters are clusters that wait for the same.
+type BlockedClusters struct {
+	// message says what they wait for.
+	Message string `json:"message"`
+	// clusters that wait for it.
+	// +listType=atomic
+	Clusters []ClusterName `json:"clusters"`
 }
 
 // RolloutFailure is a cluster that failed.

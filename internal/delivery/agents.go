@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -27,8 +26,9 @@ func (s *Seen) needs() map[string]string {
 	return needs
 }
 
-// outdated returns what the agents lack of clusters that are to hold another content than they do. Those that never said anything
-// lack nothing: nobody is there to be told.
+// outdated returns what the agents lack of clusters that are to hold another content than they do: they wait for an agent of a later
+// version, for the one that they have would find nothing to apply, and fail. Those that never said anything lack nothing: nobody is
+// there to be told.
 func (s *Seen) outdated(members []Member) map[v1alpha1.ClusterName]string {
 	needs := s.needs()
 	if len(needs) == 0 || s.Placement == nil || s.Deleting {
@@ -58,27 +58,12 @@ func (s *Seen) outdated(members []Member) map[v1alpha1.ClusterName]string {
 	return lacks
 }
 
-// observeAgents finds out which clusters wait for an agent of a later version, beside those that wait for something else: the one that
-// they have would find nothing to apply, and fail.
-func (c *Controller) observeAgents(_ context.Context, v *visit) error {
-	outdated := v.seen.outdated(v.members)
-	if len(outdated) == 0 {
-		return nil
-	}
-	waits := maps.Clone(v.seen.Waits)
-	if waits == nil {
-		waits = map[v1alpha1.ClusterName]string{}
-	}
-	for cluster, lacks := range outdated {
-		waits[cluster] = cmp.Or(waits[cluster], "its agent does not know "+lacks)
-	}
-	v.seen.Waits = waits
-	return nil
-}
-
 // tellAgents sets the condition of what waits for agents. Where nothing does there is none.
 func (c *Controller) tellAgents(_ context.Context, v *visit) error {
-	outdated := v.seen.outdated(v.members)
+	outdated := map[v1alpha1.ClusterName]string{}
+	for i := range v.sights {
+		maps.Copy(outdated, v.sights[i].outdated(v.members))
+	}
 	if len(outdated) == 0 {
 		meta.RemoveStatusCondition(&v.pkg.Status.Conditions, v1alpha1.ConditionAgents)
 		return nil

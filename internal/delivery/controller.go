@@ -119,8 +119,10 @@ type visit struct {
 	team         Team
 	members      []Member
 	dependencies []Dependency
-	unasked      bool   // this process has not asked the source yet
-	commit       string // what the source points at; empty when that is not known, or not to be used
+	rollout      *v1alpha1.Rollout // the newest that has begun, of a Package with a strategy
+	sights       []Seen            // what clusters are told, and what the rollout is to tell them
+	unasked      bool              // this process has not asked the source yet
+	commit       string            // what the source points at; empty when that is not known, or not to be used
 	head         source.Revision
 	signed       *v1alpha1.Verified // the head, where it has to be and is
 	forged       error              // why a Release is not what this hub made
@@ -198,8 +200,8 @@ func (c *Controller) steps(pkg *v1alpha1.Package) []func(context.Context, *visit
 		return []func(context.Context, *visit) error{c.observe, c.publish, c.count, c.wait}
 	}
 	return []func(context.Context, *visit) error{
-		c.hold, c.observe, c.stage, c.seal, c.observeDependencies, c.observePlans, c.observeAgents, c.publish, c.fetch, c.verify, c.values, c.render, c.sign,
-		c.stage, c.observeDependencies, c.observePlans, c.observeAgents, c.publish, c.tellDependencies, c.tellPlans, c.tellAgents, c.count, c.retire,
+		c.hold, c.observe, c.stage, c.seal, c.observeWaits, c.publish, c.fetch, c.verify, c.values, c.render, c.sign,
+		c.stage, c.observeWaits, c.publish, c.tellDependencies, c.tellPlans, c.tellAgents, c.count, c.retire,
 	}
 }
 
@@ -220,7 +222,7 @@ func (c *Controller) hold(ctx context.Context, v *visit) error {
 
 // publish tells the gateway's side what is known, and what of it is in doubt.
 func (c *Controller) publish(_ context.Context, v *visit) error {
-	v.seen.Doubt, v.seen.Policy, v.seen.Rule = doubtOf(v.pkg), PolicyOf(&v.pkg.Spec, v.team), ruleOf(v.pkg.Spec.Source).digest
+	v.seen.Doubt = doubtOf(v.pkg)
 	v.seen.Withheld = Withhold(v.seen, v.members, v.pkg.Spec.Deletes)
 	c.desired.publish(v.key, v.seen)
 	return nil

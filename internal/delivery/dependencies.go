@@ -3,6 +3,8 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,9 +32,9 @@ func dependenciesOf(pkg *v1alpha1.Package) (keys []v1alpha1.PackageKey) {
 	return keys
 }
 
-// observeDependencies finds out which clusters wait for other Packages.
+// observeDependencies finds out what is known of the Packages that are waited for.
 func (c *Controller) observeDependencies(ctx context.Context, v *visit) error {
-	v.seen.Waits, v.dependencies = nil, nil
+	v.dependencies = nil
 	if len(v.pkg.Spec.DependsOn) == 0 {
 		return nil
 	}
@@ -59,7 +61,6 @@ func (c *Controller) observeDependencies(ctx context.Context, v *visit) error {
 			v.dependencies[i].Wrong = cycle
 		}
 	}
-	v.seen.Waits = Waits(v.dependencies, v.seen, v.members)
 	return nil
 }
 
@@ -117,7 +118,11 @@ func (c *Controller) tellDependencies(_ context.Context, v *visit) error {
 		return nil
 	}
 	before := meta.FindStatusCondition(v.pkg.Status.Conditions, v1alpha1.ConditionDependencies)
-	now, again := Dependencies(v.dependencies, v.seen.Waits, before, c.now())
+	waits := map[v1alpha1.ClusterName]string{}
+	for _, seen := range slices.Backward(v.sights) { // what a cluster is told goes before what it will be
+		maps.Copy(waits, Waits(v.dependencies, seen, v.members))
+	}
+	now, again := Dependencies(v.dependencies, waits, before, c.now())
 	if again > 0 {
 		v.again(again)
 	}

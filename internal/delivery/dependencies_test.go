@@ -24,7 +24,7 @@ func TestOnePackageAfterAnother(t *testing.T) {
 
 	h.must(h.Create(t.Context(), h.inline("db", "everywhere", item("db", "1"))))
 	h.waitTold(eu, db, `"1"`)
-	h.waitFor("web", v1alpha1.ConditionDependencies, "False Waiting", "2 clusters wait", "package "+string(db)+" is not healthy on cluster "+string(eu))
+	h.waitFor("web", v1alpha1.ConditionDependencies, "False Waiting", "2 clusters wait", string(eu)+": package "+string(db)+" is not healthy on this cluster")
 	h.obeys(eu)
 	h.waitTold(eu, web, `"1"`)
 	h.waitFor("web", v1alpha1.ConditionDependencies, "False Waiting", "1 cluster waits: "+string(us))

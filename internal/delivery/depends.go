@@ -28,10 +28,11 @@ type Dependency struct {
 	Timeout time.Duration
 }
 
-// Waits says which of the clusters wait, and for what. A cluster that holds the release already waits for nothing: what
-// becomes of a dependency later takes nothing away. So a first delivery waits, and each new release.
+// Waits says which of the clusters wait for other Packages, and for what: in the same words for all that wait for the same. A cluster
+// that holds the release already waits for nothing: what becomes of a dependency later takes nothing away. So a first delivery
+// waits, and each new release; the way back to a release that was there does not.
 func Waits(dependencies []Dependency, seen Seen, members []Member) map[v1alpha1.ClusterName]string {
-	if len(dependencies) == 0 || seen.Release == nil || seen.Placement == nil || seen.Deleting {
+	if len(dependencies) == 0 || seen.Release == nil || seen.Placement == nil || seen.Deleting || seen.Staged != nil && seen.Staged.Back {
 		return nil
 	}
 	waits := map[v1alpha1.ClusterName]string{}
@@ -82,9 +83,9 @@ func (d Dependency) missing() func(v1alpha1.ClusterName) string {
 	return func(cluster v1alpha1.ClusterName) string {
 		switch {
 		case !selects(d.Seen.Placement, cluster):
-			return fmt.Sprintf("package %s does not go to cluster %s", d.Key, cluster)
+			return fmt.Sprintf("package %s does not go to this cluster", d.Key)
 		case !healthy[cluster]:
-			return fmt.Sprintf("package %s is not healthy on cluster %s", d.Key, cluster)
+			return fmt.Sprintf("package %s is not healthy on this cluster", d.Key)
 		}
 		return ""
 	}

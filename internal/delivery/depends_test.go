@@ -44,15 +44,15 @@ func TestWaits(t *testing.T) {
 		{reason: "healthy where it is needed", on: []Dependency{db(onABC, member("a", applied), member("b", applied), member("c", applied))}, want: waits{}},
 		{
 			reason: "a first delivery waits, a new release waits, and what is there stays", on: []Dependency{db(onABC, member("a", ill), member("b", older), member("c", nil))},
-			want: waits{"a": "package shop/db is not healthy on cluster a", "b": "package shop/db is not healthy on cluster b"},
+			want: waits{"a": "package shop/db is not healthy on this cluster", "b": "package shop/db is not healthy on this cluster"},
 		},
 		{
 			reason: "its last word may be old", on: []Dependency{db(onABC, member("a", applied), offline(member("b", applied)))},
-			want: waits{"b": "package shop/db is not healthy on cluster b"},
+			want: waits{"b": "package shop/db is not healthy on this cluster"},
 		},
 		{
 			reason: "it does not go there", on: []Dependency{db(onA, member("a", applied))},
-			want: waits{"b": "package shop/db does not go to cluster b"},
+			want: waits{"b": "package shop/db does not go to this cluster"},
 		},
 		{
 			reason: "it is not there", on: []Dependency{{Key: "shop/db", Wrong: "there is no package shop/db"}},

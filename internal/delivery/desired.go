@@ -22,6 +22,7 @@ import (
 // for each Package of the hub.
 type Desired struct {
 	cache cache.Cache
+	waits func(context.Context, *v1alpha1.Package, *v1alpha1.Rollout, *v1alpha1.Release) (map[v1alpha1.ClusterName]string, error)
 
 	mu       sync.RWMutex
 	views    map[v1alpha1.PackageKey]*view

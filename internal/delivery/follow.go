@@ -103,7 +103,7 @@ func (f *follower) look(ctx context.Context, v *visit) error {
 		return err
 	}
 	f.hasAsked(v.pkg)
-	for _, step := range []func(context.Context, *visit) error{c.stage, c.observeDependencies, c.observePlans, c.observeAgents, c.publish} {
+	for _, step := range []func(context.Context, *visit) error{c.stage, c.observeWaits, c.publish} {
 		if err := step(ctx, v); err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 )
 
-// observe reads what there is: the Placement, the current Release, the clusters.
+// observe reads what there is: the Placement, the current Release, the clusters, and whose it is.
 func (c *Controller) observe(ctx context.Context, v *visit) error {
 	v.seen.Deleting = !v.pkg.DeletionTimestamp.IsZero()
 	if err := c.observePlacement(ctx, v); err != nil {
@@ -23,6 +23,7 @@ func (c *Controller) observe(ctx context.Context, v *visit) error {
 	if err := c.observeTeam(ctx, v); err != nil {
 		return err
 	}
+	v.seen.Policy, v.seen.Rule = PolicyOf(&v.pkg.Spec, v.team), ruleOf(v.pkg.Spec.Source).digest
 	if err := c.observeRelease(ctx, v); err != nil {
 		return err
 	}

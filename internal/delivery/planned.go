@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -115,7 +114,7 @@ func (s *Seen) unplanned(members []Member) (clusters []v1alpha1.ClusterName) {
 	return clusters
 }
 
-// observePlans finds out which clusters wait for a Plan, beside those that wait for other Packages.
+// observePlans reads the Plans of the Package, where it needs one.
 func (c *Controller) observePlans(ctx context.Context, v *visit) error {
 	v.seen.Plans = Plans{}
 	if v.pkg.Spec.Plan != v1alpha1.PlanRequired {
@@ -127,18 +126,6 @@ func (c *Controller) observePlans(ctx context.Context, v *visit) error {
 		return fmt.Errorf("listing the plans of package %s: %w", v.key, err)
 	}
 	v.seen.Plans = PlansOf(v.pkg.Spec.Plan, list.Items)
-	unplanned := v.seen.unplanned(v.members)
-	if len(unplanned) == 0 {
-		return nil
-	}
-	waits := maps.Clone(v.seen.Waits)
-	if waits == nil {
-		waits = map[v1alpha1.ClusterName]string{}
-	}
-	for _, cluster := range unplanned {
-		waits[cluster] = cmp.Or(waits[cluster], "nobody has saved a plan of what the release changes here")
-	}
-	v.seen.Waits = waits
 	return nil
 }
 
@@ -172,13 +159,26 @@ func (c *Controller) tellPlans(_ context.Context, v *visit) error {
 		condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonPlanRequired
 		condition.Message = fmt.Sprintf("%s waits as release %s, since nobody has saved a plan of what it changes: %s",
 			revisionOf(r.Spec.Source, r.Spec.Revision), r.Name, v1alpha1.SavePlan(v.key, r.Name))
-	} else if clusters := v.seen.unplanned(v.members); len(clusters) > 0 {
+	} else if clusters, release := v.unplanned(); len(clusters) > 0 {
 		condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonPlanRequired
 		condition.Message = fmt.Sprintf("%s %s, since no plan says what the release changes there (%s): %s",
-			v1alpha1.Counted(len(clusters), "cluster"), v1alpha1.Agreeing(len(clusters), "waits", "wait"), names(clusters), v1alpha1.SavePlan(v.key, v.seen.releaseFor(clusters[0]).Name))
+			v1alpha1.Counted(len(clusters), "cluster"), v1alpha1.Agreeing(len(clusters), "waits", "wait"), names(clusters), v1alpha1.SavePlan(v.key, release))
 	}
 	v.set(condition)
 	return nil
+}
+
+// unplanned returns the clusters that wait for a Plan, or will when their turn comes, and of which Release.
+func (v *visit) unplanned() (clusters []v1alpha1.ClusterName, release string) {
+	for i := range v.sights {
+		more := v.sights[i].unplanned(v.members)
+		if release == "" && len(more) > 0 {
+			release = v.sights[i].releaseFor(more[0]).Name
+		}
+		clusters = append(clusters, more...)
+	}
+	slices.Sort(clusters)
+	return slices.Compact(clusters), release
 }
 
 // retirePlans deletes the oldest Plans of a Package, when there are many.

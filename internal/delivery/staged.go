@@ -86,7 +86,7 @@ func (s *Staged) same(other *Staged) bool {
 
 // stage reads which Release each cluster is told, when the Package has a strategy.
 func (c *Controller) stage(ctx context.Context, v *visit) error {
-	v.seen.Staged = nil
+	v.seen.Staged, v.rollout = nil, nil
 	if v.pkg.Spec.Rollout == nil || v.seen.Deleting {
 		return nil
 	}
@@ -95,6 +95,7 @@ func (c *Controller) stage(ctx context.Context, v *visit) error {
 	if err != nil || rollout == nil {
 		return err
 	}
+	v.rollout = rollout
 	v.seen.Staged = &Staged{
 		Orders: rollout.Orders(), Releases: map[string]*v1alpha1.Release{}, Back: rollout.Spec.Purpose == v1alpha1.RolloutBack,
 	}

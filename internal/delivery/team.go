@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,6 +32,14 @@ type Team struct {
 }
 
 var accountForm = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?)$`)
+
+// teamIn is whom a Package acts as, by its status.
+func teamIn(status *v1alpha1.PackageStatus) (team Team) {
+	if namespace, name, acts := strings.Cut(status.ActsAs, "/"); acts {
+		team.ActsAs = &wire.ServiceAccount{Namespace: namespace, Name: name}
+	}
+	return team
+}
 
 // TeamOf reads the annotations of a Namespace. What cannot be understood is an error: then nobody knows as whom to act.
 func TeamOf(annotations map[string]string) (Team, error) {

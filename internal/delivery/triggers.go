@@ -70,6 +70,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) (*Desired, error)
 		content: needs.Content, desired: newDesired(mgr.GetCache()), renders: needs.Renders, log: needs.Log,
 		sealer: needs.Sealer, now: needs.Now, started: needs.Now(), memos: map[v1alpha1.PackageKey]*memo{},
 	}
+	c.desired.waits = c.waits
 	c.renderings = newRenderings(atOnce, c.again)
 	readers, err := readers(needs)
 	if err != nil {

@@ -271,7 +271,7 @@ func (h *hub) addDelivery(ctx context.Context) (err error) {
 }
 
 func (h *hub) addRollouts(ctx context.Context) error {
-	return rollout.Setup(ctx, h.manager, rollout.Needs{Digest: delivery.DigestFor, Now: time.Now})
+	return rollout.Setup(ctx, h.manager, rollout.Needs{Digest: delivery.DigestFor, Waits: h.desired.Waits, Now: time.Now})
 }
 
 // addProfiles goes without where somebody else owns the kind in a version that this hub does not know.

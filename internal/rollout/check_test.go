@@ -58,6 +58,7 @@ func (c *checker) checks(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutSta
 			c.fails("%s: a cluster is told %q, which nobody released", r.Name, release)
 		}
 	}
+	c.blocked(r, after, seen)
 	c.frozen(r, before, after)
 	c.late(r, before, after, seen)
 	if len(moved) > 0 {
@@ -70,6 +71,30 @@ func (c *checker) checks(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutSta
 		if len(moved[name]) > 0 {
 			c.budget(r, &after.Stages[i], moved[name], seen)
 			c.gates(r, before, after, i, seen)
+		}
+	}
+}
+
+// blocked: who waits for something else is named with it, has not failed, and is not under way.
+func (c *checker) blocked(r *v1alpha1.Rollout, after *v1alpha1.RolloutStatus, seen []Cluster) {
+	if c.undecided {
+		return // that was no look
+	}
+	listed := stagesOf(after)
+	for i := range seen {
+		one := &seen[i]
+		why := after.BlockedBy(one.Name)
+		_, known := listed[one.Name]
+		switch {
+		case why != "" && (one.State != Blocked || why != one.Message):
+			c.fails("%s: %s is said to wait for %q, and does not", r.Name, one.Name, why)
+		case one.State == Blocked && known && why == "":
+			c.fails("%s: %s waits for %q, and that is not said", r.Name, one.Name, one.Message)
+		case one.State != Blocked:
+		case slices.ContainsFunc(after.Moving, func(g v1alpha1.MovingClusters) bool { return slices.Contains(g.Clusters, one.Name) }):
+			c.fails("%s: %s waits for %q, and counts as one that is under way", r.Name, one.Name, one.Message)
+		case slices.ContainsFunc(after.Failures, func(f v1alpha1.RolloutFailure) bool { return f.Cluster == one.Name }):
+			c.fails("%s: %s waits for %q, and counts as one that failed", r.Name, one.Name, one.Message)
 		}
 	}
 }
@@ -137,7 +162,7 @@ func (c *checker) stopped(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutSt
 	}
 	failed := 0
 	for _, one := range seen {
-		healthy, asked := one.State == Well && one.Content, one.State != Away && one.State != Unfit
+		healthy, asked := one.State == Well && one.Content, !one.out()
 		if asked && !healthy && !slices.Contains(r.Spec.Excused, one.Name) && !slices.Contains(before.Ailing, one.Name) && !c.hasTime(r, after, one.Name) {
 			failed++
 		}
@@ -179,7 +204,7 @@ func (c *checker) goesOn(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutSta
 		case slices.Contains(r.Spec.Excused, one.Name):
 		default:
 			others++
-			if one.State != Away && one.State != Unfit && !slices.Contains(was.Moved, one.Name) {
+			if !one.out() && !slices.Contains(was.Moved, one.Name) {
 				untried++
 			}
 		}
@@ -217,8 +242,8 @@ func (c *checker) budget(r *v1alpha1.Rollout, s *v1alpha1.StageStatus, moved, se
 		case one.State == Well && one.Content || slices.Contains(r.Spec.Excused, one.Name):
 		case one.State == Unwell || one.State == Failing:
 			sick++
-		case one.State == Away || one.State == Unfit:
-			c.fails("%s: %s is not connected, or has nothing to get, and was moved", r.Name, one.Name)
+		case one.out():
+			c.fails("%s: %s is not connected, has nothing to get, or waits for something else, and was moved", r.Name, one.Name)
 		default:
 			well++
 		}
@@ -271,7 +296,7 @@ func (c *checker) gates(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutStat
 	}
 	canaries := 0
 	for _, one := range seen {
-		if slices.Contains(s.Moved, one.Name) && one.State != Away && one.State != Unfit {
+		if slices.Contains(s.Moved, one.Name) && !one.out() {
 			canaries++
 		}
 	}
@@ -298,7 +323,7 @@ func (c *checker) bake(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutStatu
 	for _, one := range seen {
 		told := slices.Contains(was.Moved, one.Name) ||
 			slices.Contains(is.Moved, one.Name) && one.State == Well && one.Content // nothing changed for it
-		if !told || one.State == Away || one.State == Unfit {
+		if !told || one.out() {
 			continue
 		}
 		excused := slices.Contains(r.Spec.Excused, one.Name)

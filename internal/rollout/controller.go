@@ -36,6 +36,7 @@ type Controller struct {
 	client client.Client
 	events events.EventRecorder
 	digest func(*v1alpha1.ReleaseSpec, *v1alpha1.MemberCluster) string
+	waits  func(context.Context, *v1alpha1.Package, *v1alpha1.Rollout, *v1alpha1.Release) (map[v1alpha1.ClusterName]string, error)
 	now    func() time.Time
 }
 
@@ -92,11 +93,24 @@ func (c *Controller) act(ctx context.Context, v *visit, step Step) (time.Duratio
 	case Start:
 		return 0, c.start(ctx, v)
 	case Drive:
-		r := v.newest()
-		decision := Next(r, Seen{Clusters: c.clusters(v, r.Spec.Release), Decided: v.decided}, c.now())
-		return decision.Again, c.write(ctx, r, decision.Status, decision.News)
+		return c.drive(ctx, v)
 	}
 	return 0, nil
+}
+
+// drive lets the newest Rollout do what is due. That a cluster need not wait any more shows in the Package's conditions, though not
+// always: where another one begins to at the same time, the count of them is the same.
+func (c *Controller) drive(ctx context.Context, v *visit) (again time.Duration, err error) {
+	r := v.newest()
+	clusters, err := c.ahead(ctx, v, r)
+	if err != nil {
+		return 0, err
+	}
+	decision := Next(r, Seen{Clusters: clusters, Decided: v.decided}, c.now())
+	if again = decision.Again; len(decision.Status.Blocked) > 0 && (again == 0 || again > heartbeat) {
+		again = heartbeat
+	}
+	return again, c.write(ctx, r, decision.Status, decision.News)
 }
 
 // make makes the next Rollout of the Package. That there is one of its name is how two hubs do not make two.
@@ -120,7 +134,11 @@ func (c *Controller) start(ctx context.Context, v *visit) error {
 	if !v.decided {
 		return nil
 	}
-	status, err := Begin(r, c.clusters(v, r.Spec.Release), c.told(v), c.now())
+	clusters, err := c.ahead(ctx, v, r)
+	if err != nil {
+		return err
+	}
+	status, err := Begin(r, clusters, c.told(v), c.now())
 	if err != nil {
 		return c.write(ctx, r, invalid(r, err, metav1.NewTime(c.now().Truncate(time.Second))), []News{{"Invalid", err.Error()}})
 	}

@@ -25,7 +25,7 @@
 //   - Time counts while somebody looks. A bake or a deadline does not pass while no hub runs, or because a clock jumps: at most
 //     a minute between two looks counts.
 //   - A cluster that is not connected is told nothing, takes nobody's place and holds up no stage, but one that has no other:
-//     what nobody has tried is not good. It follows when it is back.
+//     what nobody has tried is not good. It follows when it is back. So does one that waits for something else, once it need not.
 //   - A cluster that was not healthy before it was moved proves nothing against the release, and nothing for it.
 //   - What failed stays stopped until somebody decides, also when it comes right: whoever stopped it may have looked away.
 //   - The way back waits for no window, approval or bake, takes the clusters first that are down already, and ends: whoever

@@ -42,7 +42,9 @@ type hub struct {
 	config    *rest.Config
 	namespace string
 	ahead     atomic.Int64 // how far its clock is ahead
-	stop      func()
+	// blocked are the clusters that wait for something else, as delivery says.
+	blocked atomic.Pointer[map[v1alpha1.ClusterName]string]
+	stop    func()
 }
 
 func newHub(t *testing.T) *hub {
@@ -85,7 +87,13 @@ func (h *hub) start() {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	err = rollout.Setup(ctx, mgr, rollout.Needs{
 		Digest: func(r *v1alpha1.ReleaseSpec, _ *v1alpha1.MemberCluster) string { return r.Variants[0].Digest },
-		Now:    func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) },
+		Waits: func(context.Context, *v1alpha1.Package, *v1alpha1.Rollout, *v1alpha1.Release) (map[v1alpha1.ClusterName]string, error) {
+			if blocked := h.blocked.Load(); blocked != nil {
+				return *blocked, nil
+			}
+			return nil, nil
+		},
+		Now: func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) },
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -294,6 +302,61 @@ func TestARollout(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// TestClustersThatWait: they are named, not moved, and fail nothing; once the Package's conditions tell that they need not wait any more
+// they follow.
+func TestClustersThatWait(t *testing.T) {
+	h := newHub(t)
+	c := h.fleet(pairs(), "a", "b")
+	why := "package default/db is not healthy on this cluster"
+	h.blocked.Store(&map[v1alpha1.ClusterName]string{c[0]: why, c[1]: why})
+	h.release("shop-a")
+	r := h.waits(1, "AwaitingClusters 0/2")
+	if r.Status.BlockedBy(c[0]) != why || r.Status.BlockedBy(c[1]) != why || len(r.Status.Blocked) != 1 {
+		t.Errorf("who waits for what: %+v", r.Status.Blocked)
+	}
+	says := func() string {
+		return meta.FindStatusCondition(h.rollout(1).Status.Conditions, v1alpha1.ConditionProgressing).Message
+	}
+	if got := says(); !strings.Contains(got, "2 clusters wait: ") || !strings.Contains(got, why) {
+		t.Errorf("it says %q", got)
+	}
+	h.blocked.Store(&map[v1alpha1.ClusterName]string{c[1]: why})
+	h.delivers("1 cluster waits")
+	r = h.waits(1, "Moving 1/2")
+	if r.Orders().For(c[0]) != "shop-a" || r.Orders().For(c[1]) != "" {
+		t.Errorf("moved are %v", r.Status.Stages[0].Moved)
+	}
+	h.says(c[0], "shop-a", v1alpha1.PackageApplied)
+	h.waits(1, "Baking 1/2")
+	h.ahead.Add(int64(time.Hour)) // far beyond the deadline
+	h.must(h.change(1, func(s *v1alpha1.RolloutSpec) { s.Promoted = []string{"all"} }))
+	r = h.waits(1, "Following 1/2")
+	if r.Status.Phase != v1alpha1.RolloutCompleted || r.Status.Failed != 0 || r.Status.BlockedBy(c[1]) != why {
+		t.Errorf("with one that waits still: %+v", r.Status)
+	}
+	h.blocked.Store(nil)
+	h.delivers("no cluster waits")
+	h.eventually("it follows", func() string {
+		if got := h.rollout(1); got.Orders().For(c[1]) != "shop-a" || len(got.Status.Blocked) > 0 {
+			return fmt.Sprintf("%+v", got.Status)
+		}
+		return ""
+	})
+	h.says(c[1], "shop-a", v1alpha1.PackageApplied)
+	h.waits(1, "Complete 2/2")
+}
+
+// delivers has delivery say in the Package's conditions that something changed.
+func (h *hub) delivers(message string) {
+	h.t.Helper()
+	var pkg v1alpha1.Package
+	h.must(h.Get(h.t.Context(), client.ObjectKey{Namespace: h.namespace, Name: "shop"}, &pkg))
+	meta.SetStatusCondition(&pkg.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionDependencies, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonWaiting, Message: message,
+	})
+	h.must(h.Status().Update(h.t.Context(), &pkg))
 }
 
 // TestTheAPIRefusesBadRollouts: what a rollout is about never changes, and a strategy that cannot be meant is refused.

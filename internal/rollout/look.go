@@ -66,11 +66,11 @@ func (p *pass) leftToBake(s *v1alpha1.StageStatus) time.Duration {
 	return bake.Duration - p.now.Sub(s.WellSince.Time)
 }
 
-// lookAt finds out what became of one. One that is gone, away, or lacks a label is in nobody's way.
+// lookAt finds out what became of one. One that is gone, away, lacks a label, or waits for something else is in nobody's way.
 func (p *pass) lookAt(name v1alpha1.ClusterName, before map[v1alpha1.ClusterName]move) {
 	c := p.seen[name]
 	switch {
-	case c == nil || c.State == Away || c.State == Unfit || p.isExcused(name):
+	case c == nil || c.out() || p.isExcused(name):
 		return
 	case c.State == Well && c.Content:
 		delete(p.ailing, name)
@@ -118,7 +118,7 @@ type stand struct {
 	available, underway int
 	// of those that were not: such as can be, and among them not healthy.
 	ready, sick int
-	// away are those, moved or not, that are not connected or lack a label.
+	// away are those, moved or not, that cannot be told now.
 	away []v1alpha1.ClusterName
 }
 
@@ -128,7 +128,7 @@ func (p *pass) stand(s *v1alpha1.StageStatus) stand {
 		c, m := p.seen[name], p.moving[name]
 		switch {
 		case c == nil:
-		case c.State == Away || c.State == Unfit:
+		case c.out():
 			at.away = append(at.away, name)
 		case m != nil && !m.over:
 			at.underway++
@@ -147,7 +147,7 @@ func (p *pass) stand(s *v1alpha1.StageStatus) stand {
 		c := p.seen[name]
 		switch {
 		case c == nil:
-		case c.State == Away || c.State == Unfit:
+		case c.out():
 			at.away = append(at.away, name)
 		default:
 			at.ready++
@@ -187,8 +187,9 @@ func (p *pass) count() {
 	s.Failed, s.Failures = int32(len(p.failed)), nil
 	s.Failures = append(s.Failures, p.failed[:min(len(p.failed), maxFailures)]...)
 	s.Unavailable = int32(len(p.moving))
+	told := p.block()
 	if s.Completed != nil { // who was moved is not listed any more, and a cluster that blinks costs no write
-		s.Available = max(0, s.Moved-s.Unavailable-s.Offline)
+		s.Available = max(0, s.Moved-s.Unavailable-s.Offline-told)
 		return
 	}
 	s.Available, s.Offline = 0, 0
@@ -205,6 +206,55 @@ func (p *pass) count() {
 	}
 }
 
+// block writes down which clusters wait for something else, and says how many of them were moved before they did.
+func (p *pass) block() (told int32) {
+	s := &p.status
+	waiting, all := map[v1alpha1.ClusterName]bool{}, map[v1alpha1.ClusterName]bool{}
+	for i := range s.Stages {
+		for _, name := range s.Stages[i].Waiting {
+			waiting[name], all[name] = true, true
+		}
+		for _, name := range s.Stages[i].Moved {
+			all[name] = true
+		}
+	}
+	if s.Completed != nil { // then those that were moved are not listed anywhere else
+		for _, group := range s.Blocked {
+			for _, name := range group.Clusters {
+				all[name] = true
+			}
+		}
+	}
+	groups := map[string][]v1alpha1.ClusterName{}
+	for name := range all {
+		c := p.seen[name]
+		if c == nil || c.State != Blocked {
+			continue
+		}
+		groups[c.Message] = append(groups[c.Message], name)
+		if !waiting[name] {
+			told++
+		}
+	}
+	s.Blocked = nil
+	for _, why := range slices.Sorted(maps.Keys(groups)) {
+		s.Blocked = append(s.Blocked, v1alpha1.BlockedClusters{Message: why, Clusters: slices.Sorted(slices.Values(groups[why]))})
+	}
+	return told
+}
+
+// blocked names the clusters that wait for something else.
+func (p *pass) blocked() string {
+	text := ""
+	for i, group := range p.status.Blocked {
+		if i == few {
+			return text + "; and others for other things"
+		}
+		text += fmt.Sprintf("; %s %s: %s (%s)", many(len(group.Clusters)), v1alpha1.Agreeing(len(group.Clusters), "waits", "wait"), some(group.Clusters), group.Message)
+	}
+	return text
+}
+
 // conclude writes down what is remembered.
 func (p *pass) conclude() {
 	p.remember()
@@ -219,6 +269,9 @@ func (p *pass) conclude() {
 
 // explain says in the conditions what happens, and what it waits for.
 func (p *pass) explain() {
+	if !over(&p.status) {
+		p.wait.Note += p.blocked()
+	}
 	progressing := metav1.Condition{
 		Type: v1alpha1.ConditionProgressing, Status: metav1.ConditionFalse, Reason: p.wait.Reason, Message: p.wait.Note,
 	}

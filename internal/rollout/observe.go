@@ -94,13 +94,37 @@ func (v *visit) widened(release string) bool {
 	return was != nil && current != nil && current.Spec.Widens(&was.Spec)
 }
 
+// target is the Release that clusters get of a rollout to it: with variants for more clusters, where there are. It is nil when it
+// is not there.
+func (v *visit) target(release string) *v1alpha1.Release {
+	if v.widened(release) {
+		return v.releases[v.pkg.Status.Release]
+	}
+	return v.releases[release]
+}
+
+// ahead returns what is known of each cluster as seen by a rollout, with those that would not take its release now.
+func (c *Controller) ahead(ctx context.Context, v *visit, r *v1alpha1.Rollout) ([]Cluster, error) {
+	clusters, target := c.clusters(v, r.Spec.Release), v.target(r.Spec.Release)
+	if target == nil {
+		return clusters, nil
+	}
+	waits, err := c.waits(ctx, v.pkg, r, target)
+	if err != nil {
+		return nil, fmt.Errorf("finding out who waits with release %s: %w", target.Name, err)
+	}
+	for i := range clusters {
+		one := &clusters[i]
+		if why := waits[one.Name]; why != "" && !one.out() {
+			one.State, one.Message = Blocked, why
+		}
+	}
+	return clusters, nil
+}
+
 // clusters returns what is known of each of them, as seen by a rollout to a release.
 func (c *Controller) clusters(v *visit, release string) []Cluster {
-	target := v.releases[release]
-	widened := v.widened(release)
-	if widened {
-		target = v.releases[v.pkg.Status.Release]
-	}
+	target, widened := v.target(release), v.widened(release)
 	key := v1alpha1.KeyOf(v.pkg.Namespace, v.pkg.Name)
 	clusters := make([]Cluster, 0, len(v.members))
 	for _, m := range v.members {

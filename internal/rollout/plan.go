@@ -29,6 +29,8 @@ const (
 	Away State = iota
 	// Unfit: the release has nothing for it, such as for want of a label that the manifests refer to.
 	Unfit
+	// Blocked: it would not take the release now, since it waits for another Package, a later agent or a Plan.
+	Blocked
 	// Absent: it is connected and holds nothing of the Package.
 	Absent
 	// Well: what it holds is applied, and healthy.
@@ -48,9 +50,13 @@ type Cluster struct {
 	// the byte.
 	Holds   string
 	Content bool
-	// Message is what it says of what is wrong.
+	// Message is what it says of what is wrong or, when it is Blocked, what it waits for.
 	Message string
 }
+
+// out says that a rollout does nothing with a cluster for now: it is told nothing, takes nobody's place and proves nothing. It
+// follows when that ends.
+func (c *Cluster) out() bool { return c.State == Away || c.State == Unfit || c.State == Blocked }
 
 // Seen is what Next looks at.
 type Seen struct {
@@ -92,11 +98,7 @@ func Next(r *v1alpha1.Rollout, seen Seen, now time.Time) Decision {
 	return Decision{Status: p.status, Again: p.again, News: p.news}
 }
 
-// over says whether a rollout never does anything any more.
-func over(status *v1alpha1.RolloutStatus) bool {
-	return status.Successor != "" || status.Phase == v1alpha1.RolloutAborted || status.Phase == v1alpha1.RolloutRolledBack ||
-		status.Phase == v1alpha1.RolloutSuperseded
-}
+func over(status *v1alpha1.RolloutStatus) bool { return (&v1alpha1.Rollout{Status: *status}).Over() }
 
 // pass is one run of Next.
 type pass struct {
@@ -298,12 +300,14 @@ func many(clusters int) string { return v1alpha1.Counted(clusters, "cluster") }
 
 // following says how many clusters get the release when the rollout is complete.
 func following(clusters int) string {
-	return fmt.Sprintf("%s that %s away or joined later %s", many(clusters), v1alpha1.Agreeing(clusters, "was", "were"), v1alpha1.Agreeing(clusters, "follows", "follow"))
+	return fmt.Sprintf("%s that could not be told or joined later %s", many(clusters), v1alpha1.Agreeing(clusters, "follows", "follow"))
 }
+
+// few is how many of several things a sentence names.
+const few = 5
 
 // some lists a few names, and counts the others.
 func some(names []v1alpha1.ClusterName) string {
-	const few = 5
 	var text []string
 	for _, name := range names[:min(few, len(names))] {
 		text = append(text, string(name))

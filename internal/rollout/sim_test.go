@@ -21,7 +21,7 @@ import (
 // one and shows its log.
 const schedules = 5_000
 
-// TestSimulation plays random schedules: clusters fail, leave, join and go away; releases come while others are under way;
+// TestSimulation plays random schedules: clusters fail, leave, join, go away, and wait for something else, some for ever; releases come while others are under way;
 // people pause, abort, promote, approve and go back; the hub dies between any two writes, and loses writes to another one;
 // its cache is behind; clocks jump. Every write is checked (see checker), and afterwards, when all is calm, every rollout
 // ends or waits for somebody who is named.
@@ -269,7 +269,19 @@ func (s *sim) event(event int) {
 		s.note("the strategy was changed")
 	case event < 90:
 		s.person(event)
+	case event < 97:
+		s.blocks(n)
 	}
+}
+
+// blocks has a cluster wait for something else, or not any more.
+func (s *sim) blocks(n *node) {
+	if n.blockedBy == "" {
+		n.blockedBy = []string{"package default/db is not healthy on this cluster", "its agent does not know plans"}[s.rng.IntN(2)]
+	} else {
+		n.blockedBy = ""
+	}
+	s.note("%s waits for: %q", n.Name, n.blockedBy)
 }
 
 // person does something with the rollout.
@@ -320,6 +332,9 @@ func (s *sim) calm() {
 	s.undecided = false
 	for _, n := range s.nodes {
 		n.online, n.fit = true, true
+		if s.chance(70) { // and the others wait for ever
+			n.blockedBy = ""
+		}
 	}
 	s.note("all is calm")
 	for range 2000 {
@@ -381,6 +396,12 @@ func (s *sim) ended() {
 	orders := r.Orders()
 	for _, n := range s.nodes {
 		if !n.selected {
+			continue
+		}
+		if n.blockedBy != "" && !s.has(n, r.Spec.Release) { // it keeps what it holds
+			if _, listed := stagesOf(status)[n.Name]; listed && status.BlockedBy(n.Name) != n.blockedBy {
+				s.fails("%s is complete, and does not say that %s waits for %s", r.Name, n.Name, n.blockedBy)
+			}
 			continue
 		}
 		if orders.For(n.Name) != r.Spec.Release || n.told != r.Spec.Release {

@@ -200,7 +200,7 @@ func (p *pass) candidates(s *v1alpha1.StageStatus) (free, sick, others []*Cluste
 	for _, name := range s.Waiting {
 		c := p.seen[name]
 		switch {
-		case c == nil || c.State == Away || c.State == Unfit:
+		case c == nil || c.out():
 		case c.State == Well && c.Content || p.isExcused(name):
 			free = append(free, c)
 		case c.sick():

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write golden files anew")
 // TestStories plays each testdata/*.txtar: a strategy, what happens, and the log that comes of it.
 //
 // A story's lines: cluster NAME [LABEL=VALUE…] · release NAME [fails|sticks CLUSTER…] · wait DURATION · hub stops|starts ·
-// clock DURATION · offline|online|leaves|returns NAME · heals NAME · pause|resume|abort|back [RELEASE] · approve|promote
+// clock DURATION · offline|online|leaves|returns NAME · heals NAME · blocks NAME WHY… · unblocks NAME · pause|resume|abort|back [RELEASE] · approve|promote
 // STAGE [POINT] · excuse NAME · strategy none|again · show.
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -128,6 +128,8 @@ func (s *storyteller) do(verb string, args []string) {
 		s.show()
 	case "offline", "online", "leaves", "returns", "heals":
 		s.member(verb, s.node(args[0]))
+	case "blocks", "unblocks":
+		s.node(args[0]).blockedBy = strings.Join(args[1:], " ")
 	default:
 		s.person(verb, args)
 	}
@@ -234,5 +236,8 @@ func (s *storyteller) show() {
 	}
 	if r := s.newest(); r != nil {
 		s.line("  %s is %s: %d of %d moved", r.Name, r.Status.Phase, r.Status.Moved, r.Status.Clusters)
+		for _, group := range r.Status.Blocked {
+			s.line("  %s: %s", some(group.Clusters), group.Message)
+		}
 	}
 }

@@ -35,6 +35,9 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 type Needs struct {
 	// Digest returns the digest of the content that a Release has for a cluster; empty when it has none.
 	Digest func(*v1alpha1.ReleaseSpec, *v1alpha1.MemberCluster) string
+	// Waits says which clusters would not take a Release of a Package now that a Rollout gives them, and what each waits for: another
+	// Package, an agent that knows what it takes, or a Plan. It reads caches alone.
+	Waits func(context.Context, *v1alpha1.Package, *v1alpha1.Rollout, *v1alpha1.Release) (map[v1alpha1.ClusterName]string, error)
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -42,7 +45,7 @@ type Needs struct {
 // Setup adds the controller to the manager. The context is that of the manager's start; Setup itself calls no API.
 func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) error {
 	c := &Controller{
-		client: mgr.GetClient(), events: mgr.GetEventRecorder("umbel-rollout"), digest: needs.Digest, now: needs.Now,
+		client: mgr.GetClient(), events: mgr.GetEventRecorder("umbel-rollout"), digest: needs.Digest, waits: needs.Waits, now: needs.Now,
 	}
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err

@@ -38,8 +38,10 @@ type world struct {
 type node struct {
 	Cluster
 	online, selected, fit bool
-	told                  string
-	began                 time.Duration
+	// blockedBy is what it waits for before it takes another release; empty: nothing.
+	blockedBy string
+	told      string
+	began     time.Duration
 }
 
 func newWorld(strategy *v1alpha1.RolloutStrategy) *world {
@@ -98,16 +100,23 @@ func (w *world) clustersNow(release string) []Cluster {
 			continue
 		}
 		c := n.Cluster
-		c.Content = c.Holds != "" && w.same(c.Holds, release, c.Name)
+		c.Content = w.has(n, release)
 		switch {
 		case !n.online:
 			c.State = Away
 		case !n.fit:
 			c.State = Unfit
+		case n.blockedBy != "" && !c.Content:
+			c.State, c.Message = Blocked, n.blockedBy
 		}
 		all = append(all, c)
 	}
 	return all
+}
+
+// has says whether a cluster has the content of a release.
+func (w *world) has(n *node, release string) bool {
+	return n.Holds != "" && w.same(n.Holds, release, n.Name)
 }
 
 // looks is a pass of the hub, which may die after so many steps.
@@ -186,6 +195,9 @@ func (w *world) deliver() {
 			told = w.pkg.Status.Release
 		case orders != nil:
 			told = orders.For(n.Name)
+		}
+		if n.blockedBy != "" && !w.has(n, told) {
+			continue // it keeps what it holds
 		}
 		if n.online && n.selected && n.fit && told != "" && told != n.told {
 			n.told = told

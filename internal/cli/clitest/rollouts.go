@@ -10,7 +10,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 )
 
-// Rollouts are those of the package Shop, looked at from now: one that is complete, and one that is in its second stage.
+// Rollouts are those of the package Shop, looked at from now: one that is complete, and one that is in its second stage, of which a cluster waits.
 func Rollouts(now time.Time) []v1alpha1.Rollout {
 	one := intstr.FromInt32(1)
 	strategy := v1alpha1.RolloutStrategy{Stages: []v1alpha1.RolloutStage{
@@ -35,7 +35,8 @@ func Rollouts(now time.Time) []v1alpha1.Rollout {
 			{Name: "dev", Step: v1alpha1.StageDone, Clusters: 1, Done: 1, Moved: []v1alpha1.ClusterName{"dev"}},
 			{Name: "prod", Step: v1alpha1.StageMoving, Clusters: 2, Done: 1, Moved: []v1alpha1.ClusterName{"prod-eu"}, Waiting: []v1alpha1.ClusterName{"prod-us"}},
 		},
-		Moving: []v1alpha1.MovingClusters{{Since: *ago(time.Minute), Clusters: []v1alpha1.ClusterName{"prod-eu"}}},
+		Moving:  []v1alpha1.MovingClusters{{Since: *ago(time.Minute), Clusters: []v1alpha1.ClusterName{"prod-eu"}}},
+		Blocked: []v1alpha1.BlockedClusters{{Message: "package default/database is not healthy on this cluster", Clusters: []v1alpha1.ClusterName{"prod-us"}}},
 	}
 	rollouts := []v1alpha1.Rollout{
 		{Spec: v1alpha1.RolloutSpec{Release: "shop-00112233", Newest: "shop-00112233"}, Status: first},

@@ -3,7 +3,6 @@ package describe
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/output"
@@ -35,7 +34,7 @@ func (d *planDossier) write(p *page, moment view.Moment) {
 		for _, cluster := range content.Clusters {
 			clusters = append(clusters, cluster.Name)
 		}
-		rows = append(rows, output.Cells(digest, strconv.Itoa(len(content.Deletes)), names(clusters, p.wide)))
+		rows = append(rows, output.Cells(digest, strconv.Itoa(len(content.Deletes)), view.Names(clusters, p.wide)))
 		for _, object := range content.Deletes {
 			deletes = append(deletes, output.Cells(digest, object))
 		}
@@ -45,20 +44,4 @@ func (d *planDossier) write(p *page, moment view.Moment) {
 	p.events(moment, d.Events)
 	p.next([]string{fmt.Sprintf("`umbel plan %s%s` shows every line that would change now; it may be another change than this one",
 		spec.PackageRef.Name, inNamespace(d.Plan.Namespace))})
-}
-
-// names are the first few clusters, and how many there are beside them; wide has all of them.
-func names(of []v1alpha1.ClusterName, wide bool) string {
-	shown := len(of)
-	if few := 5; !wide {
-		shown = min(shown, few)
-	}
-	var texts []string
-	for _, name := range of[:shown] {
-		texts = append(texts, string(name))
-	}
-	if rest := len(of) - shown; rest > 0 {
-		texts = append(texts, fmt.Sprintf("… and %d more", rest))
-	}
-	return strings.Join(texts, ", ")
 }

@@ -29,8 +29,7 @@ func (d *rolloutDossier) write(p *page, moment view.Moment) {
 	if spec.Intent != v1alpha1.IntentRun {
 		p.field("Intent", string(spec.Intent))
 	}
-	p.field("Clusters", fmt.Sprintf("%d of %d moved: %d healthy, %d not healthy (%d of them failed), %d offline",
-		status.Moved, status.Clusters, status.Available, status.Unavailable, status.Failed, status.Offline)+asOf(moment))
+	p.field("Clusters", view.RolloutCounts(d.Rollout)+asOf(moment))
 	for _, at := range []struct {
 		name string
 		time *metav1.Time
@@ -48,6 +47,7 @@ func (d *rolloutDossier) write(p *page, moment view.Moment) {
 		rows = append(rows, output.Cells(string(failure.Cluster), failure.Message))
 	}
 	p.table("Failed clusters", []string{"CLUSTER", "MESSAGE"}, rows)
+	p.table("Clusters that wait", view.RolloutBlockedHeaders, view.RolloutBlocked(d.Rollout, p.wide))
 	p.events(moment, d.Events)
 	if status.Completed == nil && status.Ended == nil && status.Successor == "" {
 		p.next([]string{fmt.Sprintf("`umbel rollout status %s%s` shows how far each stage is; `umbel rollout --help` says how to let it go on, or back",
@@ -58,7 +58,7 @@ func (d *rolloutDossier) write(p *page, moment view.Moment) {
 func (d *rolloutDossier) writeStages(p *page) {
 	var rows [][]output.Cell
 	for _, stage := range d.Rollout.Status.Stages {
-		rows = append(rows, output.Cells(stage.Name, string(stage.Step), fmt.Sprintf("%d/%d", stage.Done, stage.Clusters), names(stage.Waiting, p.wide)))
+		rows = append(rows, output.Cells(stage.Name, string(stage.Step), fmt.Sprintf("%d/%d", stage.Done, stage.Clusters), view.Names(stage.Waiting, p.wide)))
 	}
 	p.table("Stages", []string{"STAGE", "STEP", "MOVED", "WAITING"}, rows)
 }

@@ -48,6 +48,15 @@ func rollsOut(s *Scene, progressing metav1.Condition) {
 	}
 }
 
+// waitsInRollout gives the package a rollout in which the cluster prod-eu waits.
+func waitsInRollout(s *Scene, why string) {
+	rollsOut(s, clitest.Condition(v1alpha1.ConditionProgressing, metav1.ConditionTrue, v1alpha1.ReasonBaking, "stage test bakes for 10m; 1 cluster waits: prod-eu ("+why+")"))
+	s.Rollout.Status.Blocked = []v1alpha1.BlockedClusters{{Message: why, Clusters: []v1alpha1.ClusterName{"prod-eu"}}}
+	s.Package.Spec.DependsOn = []v1alpha1.PackageDependency{{Name: "database"}}
+	meta.SetStatusCondition(&s.Package.Status.Conditions, clitest.Condition(v1alpha1.ConditionDependencies, metav1.ConditionFalse, v1alpha1.ReasonWaiting,
+		"1 cluster waits: prod-eu ("+why+")"))
+}
+
 func number(n int32) *int32 { return &n }
 
 func TestAccounts(t *testing.T) {
@@ -163,6 +172,15 @@ func TestAccounts(t *testing.T) {
 		{reason: "its turn in a rollout is to be approved", golden: "rollout-approval.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			rollsOut(s, clitest.Condition(v1alpha1.ConditionProgressing, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval,
 				"stage production waits for somebody to approve that it begins: `umbel rollout approve`"))
+		})},
+		{reason: "in a rollout it waits for another package", golden: "rollout-blocked.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			waitsInRollout(s, "package default/database is not healthy on this cluster")
+		})},
+		{reason: "in a rollout it waits for an agent that is not too old", golden: "rollout-blocked-agent.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			waitsInRollout(s, "its agent does not know plans (spec.plan)")
+		})},
+		{reason: "in a rollout others wait, and it does not", golden: "rollout-others-blocked.txt", scene: sceneOf("prod-us", func(s *Scene) {
+			waitsInRollout(s, "package default/database is not healthy on this cluster")
 		})},
 		{reason: "no rollout has begun yet", golden: "rollout-none.txt", scene: sceneOf("prod-eu", func(s *Scene) {
 			s.Package.Spec.Rollout = &v1alpha1.RolloutStrategy{}

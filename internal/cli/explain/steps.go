@@ -85,7 +85,7 @@ func Explain(s *Scene, moment view.Moment) *Account {
 	a.render(s)
 	a.placement(s)
 	a.rollout(s)
-	a.waits(s.Package, s.Cluster)
+	a.waits(s)
 	a.approval(s)
 	a.team(s.Package)
 	a.connection(s, moment)
@@ -260,9 +260,15 @@ func knowsAll(cluster *v1alpha1.MemberCluster) bool {
 	return !slices.ContainsFunc(wire.Features(), func(feature string) bool { return !slices.Contains(cluster.Status.AgentFeatures, feature) })
 }
 
-// waits says what clusters wait for: a plan, where one is required, other packages, and an agent that is not too old.
-func (a *Account) waits(pkg *v1alpha1.Package, cluster *v1alpha1.MemberCluster) {
+// waits says what the cluster waits for: a plan, where one is required, other packages, and an agent that is not too old. Of a
+// cluster that has its place in a rollout that says; of others the package, of all together.
+func (a *Account) waits(s *Scene) {
+	pkg := s.Package
 	if a.first(Placement, fail) != nil {
+		return
+	}
+	if s.Rollout != nil && !s.Rollout.Over() && s.Rollout.Status.Has(a.Cluster) {
+		a.blocked(pkg, s.Rollout.Status.BlockedBy(a.Cluster))
 		return
 	}
 	if pkg.Spec.Plan == v1alpha1.PlanRequired {
@@ -271,8 +277,22 @@ func (a *Account) waits(pkg *v1alpha1.Package, cluster *v1alpha1.MemberCluster) 
 	if len(pkg.Spec.DependsOn) > 0 {
 		a.condition(Rollout, pkg, v1alpha1.ConditionDependencies)
 	}
-	if meta.FindStatusCondition(pkg.Status.Conditions, v1alpha1.ConditionAgents) != nil && !knowsAll(cluster) {
+	if meta.FindStatusCondition(pkg.Status.Conditions, v1alpha1.ConditionAgents) != nil && !knowsAll(s.Cluster) {
 		a.condition(Rollout, pkg, v1alpha1.ConditionAgents)
+	}
+}
+
+// blocked says what the cluster waits for by its rollout, if anything. A plan of the whole release is waited for before there is a rollout of it.
+func (a *Account) blocked(pkg *v1alpha1.Package, why string) {
+	message := "the cluster waits, and keeps what it holds: " + why
+	switch {
+	case pkg.Spec.Plan == v1alpha1.PlanRequired && (why == "" || why == delivery.WaitsForPlan):
+		a.condition(Approval, pkg, v1alpha1.ConditionPlanned)
+	case why == "":
+	case strings.HasPrefix(why, delivery.WaitsForAgent):
+		a.add(Rollout, fail, v1alpha1.ConditionAgents, message, metav1.Time{})
+	default:
+		a.add(Rollout, fail, v1alpha1.ConditionDependencies, message, metav1.Time{})
 	}
 }
 

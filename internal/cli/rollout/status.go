@@ -30,7 +30,7 @@ func newStatusCmd(f *client.Factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status PACKAGE",
 		Short: "Show how far a release is, and what it waits for",
-		Long: "Show how far the newest rollout of a package is: its stages, what it waits for, and which clusters failed and why.\n\n" +
+		Long: "Show how far the newest rollout of a package is: its stages, what it waits for, which clusters failed, and which wait for something else, and why.\n\n" +
 			"With --watch it goes on until the rollout is complete, or fails when it stops for somebody to decide.",
 		Example:           "  umbel rollout status shop\n\n  # which clusters are where\n  umbel rollout status shop -o wide\n\n  # until it is done\n  umbel rollout status shop --watch",
 		Args:              exit.Takes("PACKAGE"),
@@ -125,8 +125,7 @@ func (o *status) print(r *v1alpha1.Rollout) error {
 	if s.Phase == "" {
 		return nil
 	}
-	fmt.Fprintf(o.Out, "Clusters:  %d of %d moved: %d healthy, %d not healthy (%d of them failed), %d offline\n",
-		s.Moved, s.Clusters, s.Available, s.Unavailable, s.Failed, s.Offline)
+	fmt.Fprintf(o.Out, "Clusters:  %s\n", view.RolloutCounts(r))
 	if s.Began != nil {
 		fmt.Fprintf(o.Out, "Began:     %s\n", output.Ago(s.Began.Time, o.Now()))
 	}
@@ -140,7 +139,10 @@ func (o *status) print(r *v1alpha1.Rollout) error {
 	if err := table.Write(o.Out, rows); err != nil {
 		return err
 	}
-	if err := o.failures(s); err != nil || o.format != output.Wide {
+	if err := o.failures(s); err != nil {
+		return err
+	}
+	if err := o.blocked(r); err != nil || o.format != output.Wide {
 		return err
 	}
 	return o.clusters(r)
@@ -202,6 +204,17 @@ func (o *status) failures(s *v1alpha1.RolloutStatus) error {
 	return nil
 }
 
+// blocked shows which clusters would not take the release now, and why.
+func (o *status) blocked(r *v1alpha1.Rollout) error {
+	rows := view.RolloutBlocked(r, o.format == output.Wide)
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(o.Out)
+	table := output.Table{Headers: view.RolloutBlockedHeaders, Palette: o.Palette(o.Out)}
+	return table.Write(o.Out, rows)
+}
+
 // clusters shows which clusters are where.
 func (o *status) clusters(r *v1alpha1.Rollout) error {
 	orders, working := r.Orders(), map[v1alpha1.ClusterName]bool{}
@@ -220,7 +233,11 @@ func (o *status) clusters(r *v1alpha1.Rollout) error {
 			rows = append(rows, output.Cells(string(name), stage.Name, state, orders.For(name)))
 		}
 		for _, name := range stage.Waiting {
-			rows = append(rows, output.Cells(string(name), stage.Name, "waiting", orders.For(name)))
+			state := "waiting"
+			if r.Status.BlockedBy(name) != "" {
+				state = "blocked"
+			}
+			rows = append(rows, output.Cells(string(name), stage.Name, state, orders.For(name)))
 		}
 	}
 	if len(rows) == 0 {
