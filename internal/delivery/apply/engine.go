@@ -73,8 +73,9 @@ func New(needs Needs) (*Engine, error) {
 		index: newIndex(), reports: newReports(),
 		roster: &roster{units: map[v1alpha1.PackageKey]*unit{}}, undos: make(chan struct{}, 1),
 	}
-	if e.deletions, err = disk.OpenDeletions(filepath.Join(needs.Dir, DeletedDir), disk.DefaultLimits); err != nil {
-		return nil, fmt.Errorf("opening the journal of deletions: %w", err)
+	e.deletions = disk.OpenDeletions(filepath.Join(needs.Dir, DeletedDir), disk.DefaultLimits)
+	if err := e.deletions.Known(); err != nil {
+		needs.Log.Error("nothing is pruned and nothing brought back until the journal of deletions can be read; all else goes on", "because", err)
 	}
 	e.guards = newGuards(e, needs.Dir)
 	e.writer = &writer{index: e.index, log: needs.Log, now: needs.Now, queue: newQueue()}

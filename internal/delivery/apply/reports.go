@@ -35,6 +35,13 @@ func newReports() *reports {
 	}
 }
 
+// owes says whether the journal of deletions is still to be told.
+func (r *reports) owes() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.deletions
+}
+
 func (r *reports) changed(key v1alpha1.PackageKey) {
 	r.mu.Lock()
 	r.dirty[key] = true
@@ -103,8 +110,8 @@ func (e *Engine) Take() *wire.StatusReport {
 	e.reports.mu.Lock()
 	dirty, gone := e.reports.dirty, e.reports.gone
 	e.reports.dirty, e.reports.gone = map[v1alpha1.PackageKey]bool{}, map[v1alpha1.PackageKey]bool{}
-	deletions := e.reports.deletions
-	e.reports.deletions = false
+	deletions := e.reports.deletions && e.deletions.Known() == nil // or nothing is said of them: not known is not none
+	e.reports.deletions = e.reports.deletions && !deletions
 	e.reports.mu.Unlock()
 	report := &wire.StatusReport{}
 	if deletions {

@@ -44,7 +44,9 @@ func (u *unit) applyAll(ctx context.Context, c *disk.Content) error {
 		if s == stageGates && failures+len(refused) > 0 {
 			break // a gate whose own server could not be applied would keep everybody out
 		}
-		failed, err := u.applyInOrder(ctx, c, u.claim(c, s, refused), refused)
+		stage := u.claim(c, s, refused)
+		stage.records = u.spare(ctx, stage.records, refused)
+		failed, err := u.applyInOrder(ctx, c, stage, refused)
 		if err != nil {
 			return err
 		}

@@ -53,6 +53,12 @@ func (e *Engine) undoing(ctx context.Context) {
 
 // undoAll makes one attempt at every deletion that is to be undone, and says whether another one is needed.
 func (e *Engine) undoAll(ctx context.Context) (again bool) {
+	if e.deletions.Known() != nil {
+		return true
+	}
+	if e.reports.owes() { // they were not known when they were to be reported
+		poke(e.reports.wake)
+	}
 	for _, d := range slices.Backward(e.deletions.List()) {
 		if d.Undo == nil || d.Undo.Done || ctx.Err() != nil {
 			continue
@@ -77,6 +83,10 @@ func (e *Engine) undoAll(ctx context.Context) (again bool) {
 // ask has a deletion undone. The wish is on the disk when it returns nil. What is not in the journal any more is no error:
 // the reports say what is.
 func (e *Engine) ask(id string) error {
+	if err := e.deletions.Known(); err != nil {
+		poke(e.undos)
+		return fmt.Errorf("undoing deletion %s: %w", id, err)
+	}
 	for _, d := range e.deletions.List() {
 		if d.ID != id || d.Undo != nil {
 			continue

@@ -321,10 +321,7 @@ func TestKilledWhileDeleting(t *testing.T) {
 	say(&wire.DesiredState{Assign: []*wire.Assignment{two}})
 	for range rounds {
 		killAfter(t, s.dir, time.Duration(60+random.IntN(240))*time.Millisecond)
-		journal, err := disk.OpenDeletions(filepath.Join(s.dir, "deleted"), disk.DefaultLimits)
-		if err != nil {
-			t.Fatal(err)
-		}
+		journal := disk.OpenDeletions(filepath.Join(s.dir, "deleted"), disk.DefaultLimits)
 		kept := map[string]bool{}
 		for _, d := range journal.List() {
 			objects, err := journal.Read(d.ID)

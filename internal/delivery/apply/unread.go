@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
+	"umbel.dev/umbel/internal/delivery/apply/member"
 )
 
 // A package whose order or inventory cannot be read, or whose order somebody else wrote, stands still: nothing of it is written or
@@ -106,10 +108,7 @@ func (u *unit) readOrder() {
 
 // readInventory takes the inventory up if it was not known and is now. The caller holds the folder's lock.
 func (u *unit) readInventory() {
-	u.mu.Lock()
-	known := u.unread.inventory == nil
-	u.mu.Unlock()
-	if known {
+	if u.inventoryKnown() {
 		return
 	}
 	inventory, err := u.folder.ReadInventory()
@@ -141,6 +140,47 @@ func (u *unit) readAgain() error {
 	poke(u.engine.guards.kick)
 	u.engine.wake(u)
 	return nil
+}
+
+// spare leaves objects to a package that does not know what it put here, as long as they say themselves that they are its: it had them
+// first, and will say so when its inventory can be read. The platform's goes before a team's here as well.
+func (u *unit) spare(ctx context.Context, records []*record, refused refusals) []*record {
+	silent := map[string]*unit{}
+	for _, other := range u.engine.roster.all() {
+		if other != u && !other.inventoryKnown() && (u.team() || !other.team()) {
+			silent[other.key.LabelValue()] = other
+		}
+	}
+	if len(silent) == 0 {
+		return records
+	}
+	return slices.DeleteFunc(records, func(r *record) bool {
+		if u.remembers(r.key) {
+			return false
+		}
+		t := r.task()
+		label, err := u.engine.cast.own.PackageOf(ctx, t.gvr, r.key)
+		why := ""
+		switch other := silent[label]; {
+		case err != nil:
+			why = "it was not applied: whose it is could not be found out: " + member.Explain(err)
+		case other != nil && u.team():
+			why = "it was not applied: it may be of another package, of which the agent cannot read what it put here"
+		case other != nil:
+			why = fmt.Sprintf("it was not applied: it may be of package %s, of which the agent cannot read what it put here", other.key)
+		default:
+			return false
+		}
+		u.engine.index.drop(r)
+		refused.add(r.key, t.source, why)
+		return true
+	})
+}
+
+func (u *unit) inventoryKnown() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.unread.inventory == nil
 }
 
 // reclaim takes what is in the inventory into the index. Of two packages that a crash left with the same object, the wrong one gives it up

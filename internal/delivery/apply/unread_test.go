@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,15 @@ func (s *station) file(pkg, name string) string {
 var breakages = map[string]func(path string) error{
 	"garbage":   func(path string) error { return os.WriteFile(path, []byte("\x00\x00garbage\n"), 0o600) },
 	"truncated": func(path string) error { return cutOff(path) },
-	"empty":     func(path string) error { return os.WriteFile(path, nil, 0o600) },
+	"a line less": func(path string) error {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		last := bytes.LastIndexByte(bytes.TrimSuffix(raw, []byte("\n")), '\n')
+		return os.WriteFile(path, raw[:last+1], 0o600) // nothing, of a file of one line
+	},
+	"empty": func(path string) error { return os.WriteFile(path, nil, 0o600) },
 	"an empty object": func(path string) error {
 		return os.WriteFile(path, []byte("{}"), 0o600)
 	},
@@ -175,8 +184,8 @@ func TestNoCodeForWhatCannotBeRead(t *testing.T) {
 func TestAnInventoryThatCannotBeRead(t *testing.T) {
 	for name, breaks := range breakages {
 		for _, kind := range []string{"inventory.jsonl", "journal.jsonl"} {
-			if name == "empty" || name == "an empty object" || kind == "journal.jsonl" && name != "an I/O error" {
-				continue // an inventory of nothing, and lines of the journal that count for nothing
+			if kind == "journal.jsonl" && name != "an I/O error" {
+				continue // lines that count for nothing
 			}
 			t.Run(name+" in "+kind, func(t *testing.T) {
 				t.Parallel() // they wait for one more attempt
@@ -585,4 +594,110 @@ func (s *station) guardOf(pkg string) string {
 		s.t.Fatalf("it does not guard %s: %s", label, rules.Expression)
 	}
 	return fmt.Sprintf("%s/%d %s", policy.UID, policy.Generation, rules.Expression)
+}
+
+// TestTheJournalOfDeletionsCannotBeOpened: packages are applied and repaired all the same. Nothing is pruned or brought back, since
+// nothing could be kept, and nothing is said of deletions; when it can be opened again, all of that goes on.
+func TestTheJournalOfDeletionsCannotBeOpened(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	pkg := s.namespace + "/web"
+	s.assign(s.release(pkg, "one", s.configMap("stays", map[string]string{"v": "1"}), s.configMap("first", nil), s.configMap("leaves", nil)))
+	s.reaches(pkg, "one", wire.PackageStatus_APPLIED)
+	s.assign(s.release(pkg, "two", s.configMap("stays", map[string]string{"v": "1"}), s.configMap("leaves", nil)))
+	s.reaches(pkg, "two", wire.PackageStatus_APPLIED)
+	s.lacks("first")
+	deleted := s.engine.deletions.List()
+	if len(deleted) != 1 {
+		t.Fatalf("deleted was %v", deleted)
+	}
+	s.stop()
+	folder, aside := filepath.Join(s.dir, DeletedDir), filepath.Join(s.dir, "aside")
+	if err := errors.Join(os.Rename(folder, aside), os.WriteFile(folder, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.remove("stays")
+	s.hasData("stays", map[string]string{"v": "1"})
+	s.assign(s.release(pkg, "three", s.configMap("stays", map[string]string{"v": "3"})))
+	s.hasData("stays", map[string]string{"v": "3"})
+	s.eventually("it says why nothing is pruned", func() error {
+		if m := s.status(pkg).GetMessage(); !strings.Contains(m, "opening the journal of deletions") || !strings.Contains(m, folder) {
+			return fmt.Errorf("it says %q", m)
+		}
+		return nil
+	})
+	if _, err := s.getConfigMap("leaves"); err != nil {
+		t.Errorf("it was pruned: %v", err)
+	}
+	undo := &wire.DesiredState{Undo: []string{deleted[0].ID}}
+	if err := s.engine.Store(t.Context(), undo); err == nil || !strings.Contains(err.Error(), "opening the journal of deletions") {
+		t.Errorf("to undo without a journal: %v", err)
+	}
+	s.engine.Held() // the hub asks for everything
+	if report := s.engine.Take(); report.GetDeletions() != nil {
+		t.Errorf("it is said that there are %v", report.GetDeletions())
+	}
+
+	if err := errors.Join(os.Remove(folder), os.Rename(aside, folder)); err != nil {
+		t.Fatal(err)
+	}
+	s.lacks("leaves")
+	if err := s.engine.Store(t.Context(), undo); err != nil {
+		t.Fatal(err)
+	}
+	s.hasData("first", nil)
+	s.eventually("both deletions are told", func() error {
+		if list := s.engine.journal().GetItems(); len(list) != 2 {
+			return fmt.Errorf("told are %v", list)
+		}
+		return nil
+	})
+}
+
+// TestNobodyTakesWhatAnUnreadInventoryMayHave: of two packages that want one object, the one that has it keeps it also while its
+// inventory cannot be read: the object says whose it is.
+func TestNobodyTakesWhatAnUnreadInventoryMayHave(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	has, wants := s.namespace+"/has", s.namespace+"/wants"
+	s.assign(s.release(has, "h1", s.configMap("both", map[string]string{"of": "has"})))
+	s.reaches(has, "h1", wire.PackageStatus_APPLIED)
+	s.assign(s.release(wants, "w1", s.configMap("both", map[string]string{"of": "wants"}), s.configMap("own", nil)))
+	refused := func(text string) {
+		t.Helper()
+		s.eventually("it is refused", func() error {
+			if f := s.status(wants).GetFailures(); len(f) != 1 || !strings.Contains(f[0].GetMessage(), text) {
+				return fmt.Errorf("it says %v", f)
+			}
+			return nil
+		})
+	}
+	refused("it belongs to package " + has)
+	uid := s.uid("both")
+	s.stop()
+	file := s.file(has, "inventory.jsonl")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := breakages["a line less"](file); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.standsStill(has, "h1", file)
+	refused("it may be of package " + has)
+	s.remove("own") // what is its own it repairs
+	s.hasData("own", nil)
+	s.hasData("both", map[string]string{"of": "has"})
+	if err := os.WriteFile(file, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.reaches(has, "h1", wire.PackageStatus_APPLIED)
+	s.assign(s.release(has, "h2", s.configMap("both", map[string]string{"of": "has", "now": "2"})))
+	s.hasData("both", map[string]string{"of": "has", "now": "2"})
+	refused("it belongs to package " + has)
+	if s.uid("both") != uid {
+		t.Error("it was made anew")
+	}
 }

@@ -32,7 +32,7 @@ type Deletions struct {
 	limits Limits
 
 	mu  sync.Mutex
-	all map[string]*Deletion
+	all map[string]*Deletion // nil while the folder cannot be read
 }
 
 // Limits bound the journal of deletions: what is older goes, and the oldest when there are more bytes. The latest deletion is kept
@@ -95,29 +95,42 @@ const (
 	namedObjects = 10
 )
 
-// OpenDeletions takes up what is in the folder. A deletion that cannot be read is left there, for people to look at: it
-// stops nothing. One that does not say what it is about goes: a crash came before anything was deleted for it, or while it was forgotten.
-func OpenDeletions(dir string, limits Limits) (*Deletions, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+// OpenDeletions returns the journal in the folder. Where that cannot be read, nothing can be kept and nothing undone: Known says why, and
+// each call tries again. It stops nothing else.
+func OpenDeletions(dir string, limits Limits) *Deletions { return &Deletions{dir: dir, limits: limits} }
+
+// Known says why it is not known what the journal has; nil when it is.
+func (d *Deletions) Known() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.known()
+}
+
+// known takes up what is in the folder, unless that was done; the caller holds mu. A deletion that cannot be read is left there, for
+// people to look at: it stops nothing. One that does not say what it is about goes, if it can: a crash came before anything was
+// deleted for it, or while it was forgotten.
+func (d *Deletions) known() error {
+	if d.all != nil {
+		return nil
 	}
-	entries, err := os.ReadDir(dir)
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return fmt.Errorf("opening the journal of deletions: %w", err)
+	}
+	entries, err := os.ReadDir(d.dir)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("opening the journal of deletions: %w", err)
 	}
-	d := &Deletions{dir: dir, limits: limits, all: map[string]*Deletion{}}
+	d.all = map[string]*Deletion{}
 	for _, entry := range entries {
 		found, err := d.open(entry.Name())
 		switch {
 		case err == nil:
 			d.all[found.ID] = found
 		case errors.Is(err, fs.ErrNotExist) && entry.IsDir():
-			if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
-				return nil, err
-			}
+			_ = os.RemoveAll(filepath.Join(d.dir, entry.Name())) // what cannot be deleted says nothing of itself the next time either
 		}
 	}
-	return d, nil
+	return nil
 }
 
 func (d *Deletions) open(id string) (*Deletion, error) {
@@ -156,6 +169,9 @@ func (d *Deletions) batchesOf(id string) ([]string, error) {
 func (d *Deletions) Begin(like Deletion) (id string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.known(); err != nil {
+		return "", err
+	}
 	for _, one := range d.all {
 		if one.Closed || one.Package != like.Package {
 			continue
@@ -357,10 +373,13 @@ func (d *Deletions) SetUndo(id string, undo Undo) (found bool, err error) {
 	return true, d.write(one)
 }
 
-// List returns the deletions, the newest first.
+// List returns the deletions, the newest first; none while they are not known.
 func (d *Deletions) List() []Deletion {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.known() != nil {
+		return nil
+	}
 	var list []Deletion
 	for _, one := range d.all {
 		if one.Objects > 0 {

@@ -108,6 +108,61 @@ func TestTheJournal(t *testing.T) {
 	reads(Inventory{b: {Version: "v1", UID: "5"}})
 }
 
+// TestAnInventoryThatWasCut: wherever a file ends before its end, it is no shorter inventory. One that an agent of before wrote has no
+// count, and is read as it is; so is one of nothing that it wrote, and none once this one has counted.
+func TestAnInventoryThatWasCut(t *testing.T) {
+	f := in(t.TempDir())
+	path := filepath.Join(f.dir, "inventory.jsonl")
+	whole := Inventory{}
+	for _, name := range []string{"a", "b", "c"} {
+		whole[bundle.Key{Kind: "ConfigMap", Name: name}] = Item{Version: "v1"}
+	}
+	before := `{"k":{"Kind":"ConfigMap","Name":"a"},"i":{"v":"v1"}}` + "\n" + `{"k":{"Kind":"ConfigMap","Name":"b"},"i":{"v":"v1"}}` + "\n"
+	writes := func(raw string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(raw), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads := func(want int) {
+		t.Helper()
+		if got, err := in(f.dir).ReadInventory(); err != nil || len(got) != want {
+			t.Errorf("got %v, %v; want %d objects", got, err, want)
+		}
+	}
+	for raw, want := range map[string]int{before: 2, "": 0} {
+		writes(raw)
+		reads(want)
+	}
+	if err := f.WriteInventory(func() Inventory { return whole }); err != nil {
+		t.Fatal(err)
+	}
+	reads(3)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := range raw {
+		if end == len(raw)-1 {
+			continue // all lines are there
+		}
+		writes(string(raw[:end]))
+		if got, err := in(f.dir).ReadInventory(); err == nil {
+			t.Errorf("cut after %d bytes of %d it reads as %v", end, len(raw), got)
+		}
+	}
+	writes(string(raw) + before)
+	if got, err := in(f.dir).ReadInventory(); err == nil {
+		t.Errorf("with more lines it reads as %v", got)
+	}
+	writes(before) // an agent of before was here again
+	reads(2)
+	if err := f.WriteInventory(func() Inventory { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	reads(0)
+}
+
 // TestGarbageInTheJournal: what a full disk or a power failure leaves there stops no start.
 func TestGarbageInTheJournal(t *testing.T) {
 	f := in(t.TempDir())

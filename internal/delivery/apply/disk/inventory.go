@@ -47,10 +47,17 @@ type Item struct {
 type entry struct {
 	Key  bundle.Key `json:"k"`
 	Item Item       `json:"i"`
+	// Lines is how many lines the inventory has. It stands in the first: a file that was cut off at the end of a line is no shorter
+	// inventory. Agents of before neither write it nor mind it.
+	Lines int `json:"n,omitempty"`
 }
 
+// countedFile is there once this folder's inventory has said how many lines it has, or was not there because it has none. From
+// then on a file without any is not one of nothing, which agents of before wrote.
+const countedFile = "inventory.counted"
+
 // ReadInventory returns what may be on the member, with what the journal says of it. It is empty when there never was
-// an inventory. A line of the journal that cannot be read, because a crash or a full disk cut it off, is passed over: what
+// an inventory. One that is shorter or longer than it says is an error. A line of the journal that cannot be read, because a crash or a full disk cut it off, is passed over: what
 // it said is found out again.
 func (f *Folder) ReadInventory() (Inventory, error) {
 	inventory := Inventory{}
@@ -59,14 +66,8 @@ func (f *Folder) ReadInventory() (Inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	number := 0
-	for line := range bytes.Lines(raw) {
-		number++
-		var e entry
-		if err := json.Unmarshal(line, &e); err != nil {
-			return nil, fmt.Errorf("reading %s, line %d: %w", path, number, err)
-		}
-		inventory[e.Key] = e.Item
+	if err := f.parse(path, raw, inventory); err != nil {
+		return nil, err
 	}
 	noted, err := read(f.journal.path)
 	if err != nil {
@@ -84,11 +85,46 @@ func (f *Folder) ReadInventory() (Inventory, error) {
 	return inventory, nil
 }
 
+// parse takes the lines of the inventory's file.
+func (f *Folder) parse(path string, raw []byte, into Inventory) error {
+	if raw != nil && len(raw) == 0 && f.counted() {
+		return fmt.Errorf("reading %s: it is empty: it was cut off", path)
+	}
+	number, lines := 0, 0
+	for line := range bytes.Lines(raw) {
+		number++
+		var e entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			return fmt.Errorf("reading %s, line %d: %w", path, number, err)
+		}
+		if e.Key.Kind == "" {
+			return fmt.Errorf("reading %s, line %d: it names no object", path, number)
+		}
+		if number == 1 {
+			lines = e.Lines
+		}
+		into[e.Key] = e.Item
+	}
+	if lines > 0 && number != lines {
+		return fmt.Errorf("reading %s: it has %s of %d: it was cut off, or added to", path, v1alpha1.Counted(number, "line"), lines)
+	}
+	return nil
+}
+
+// counted says whether an inventory of this folder has been counted before.
+func (f *Folder) counted() bool {
+	_, err := os.Stat(filepath.Join(f.dir, countedFile))
+	return err == nil
+}
+
 // read returns what is in a file that need not exist.
 func read(path string) ([]byte, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	}
+	if err == nil && raw == nil {
+		raw = []byte{}
 	}
 	return raw, err
 }
@@ -97,22 +133,7 @@ func read(path string) ([]byte, error) {
 // anew, unless it was written to meanwhile.
 func (f *Folder) WriteInventory(snapshot func() Inventory) error {
 	noted := f.journal.size()
-	file, err := renameio.NewPendingFile(filepath.Join(f.dir, "inventory.jsonl"), renameio.WithPermissions(0o600), renameio.WithTempDir(f.dir))
-	if err != nil {
-		return err
-	}
-	defer file.Cleanup() //nolint:errcheck // after CloseAtomicallyReplace there is nothing left to clean up
-	w := bufio.NewWriterSize(file, 256<<10)
-	enc := json.NewEncoder(w)
-	for key, item := range snapshot() {
-		if err := enc.Encode(entry{key, item}); err != nil {
-			return err
-		}
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if err := file.CloseAtomicallyReplace(); err != nil {
+	if err := f.writeAll(snapshot()); err != nil {
 		return err
 	}
 	if err := syncFolder(f.dir); err != nil {
@@ -121,9 +142,43 @@ func (f *Folder) WriteInventory(snapshot func() Inventory) error {
 	return f.journal.restart(noted)
 }
 
+// writeAll writes the inventory as a whole. That of nothing has no file.
+func (f *Folder) writeAll(inventory Inventory) error {
+	if !f.counted() {
+		if err := os.WriteFile(filepath.Join(f.dir, countedFile), nil, 0o600); err != nil {
+			return err
+		}
+	}
+	if len(inventory) == 0 {
+		err := os.Remove(filepath.Join(f.dir, "inventory.jsonl"))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	file, err := renameio.NewPendingFile(filepath.Join(f.dir, "inventory.jsonl"), renameio.WithPermissions(0o600), renameio.WithTempDir(f.dir))
+	if err != nil {
+		return err
+	}
+	defer file.Cleanup() //nolint:errcheck // after CloseAtomicallyReplace there is nothing left to clean up
+	w := bufio.NewWriterSize(file, 256<<10)
+	enc := json.NewEncoder(w)
+	lines := len(inventory)
+	for key, item := range inventory {
+		if err := enc.Encode(entry{key, item, lines}); err != nil {
+			return err
+		}
+		lines = 0 // it stands in the first
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return file.CloseAtomicallyReplace()
+}
+
 // Note keeps what was learnt of an object of the inventory until that is written as a whole, and says when that is due.
 func (f *Folder) Note(key bundle.Key, item Item) (due bool, err error) {
-	line, err := json.Marshal(entry{key, item})
+	line, err := json.Marshal(entry{Key: key, Item: item})
 	if err != nil {
 		return false, err
 	}

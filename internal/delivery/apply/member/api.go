@@ -373,6 +373,15 @@ func (a *API) get(ctx context.Context, gvr schema.GroupVersionResource, key bund
 	return found, err
 }
 
+// PackageOf returns which package an object says that it is of, as LabelValue gives it; empty when it is none's, or not there.
+func (a *API) PackageOf(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key) (label string, err error) {
+	found, err := a.get(ctx, gvr, key)
+	if err != nil || found == nil {
+		return "", err
+	}
+	return found.Labels[v1alpha1.PackageLabel], nil
+}
+
 // Delete deletes the object with the uid; it is no error when there is none any more. When another object has its name,
 // or the uid is not known because a crash came before it was written down, that object is ours only if it carries the
 // package's label, and ours to delete only if nobody else may have made it.
