@@ -216,6 +216,9 @@ type Drift struct {
 	// by is the field manager that did it, such as kubectl-edit; empty when nobody can say, as with a deletion.
 	// +optional
 	By string `json:"by,omitempty"`
+	// user is who did it, by the audit log of the member's API server; empty where the agent has none, and when the log does not say.
+	// +optional
+	User string `json:"user,omitempty"`
 	// fields that differ, at most a few; none when the object was deleted.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8

@@ -2719,7 +2719,9 @@ type Drift struct {
 	// time is when it was changed, in seconds since 1970, by the member's API server, or when the agent noticed.
 	Time int64 `protobuf:"varint,6,opt,name=time,proto3" json:"time,omitempty"`
 	// count is how often the same happened to it.
-	Count         int32 `protobuf:"varint,7,opt,name=count,proto3" json:"count,omitempty"`
+	Count int32 `protobuf:"varint,7,opt,name=count,proto3" json:"count,omitempty"`
+	// user is who did it, by the audit log of the member's API server; empty when that is not known.
+	User          string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2801,6 +2803,13 @@ func (x *Drift) GetCount() int32 {
 		return x.Count
 	}
 	return 0
+}
+
+func (x *Drift) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
 }
 
 // Failure is one object that is not as it should be.
@@ -3664,7 +3673,7 @@ const file_session_proto_rawDesc = "" +
 	"\aallowed\x18\x03 \x01(\rR\aallowed\x12\x1c\n" +
 	"\tprotected\x18\x04 \x01(\rR\tprotected\x12\x12\n" +
 	"\x04kept\x18\x05 \x01(\rR\x04kept\x12\x14\n" +
-	"\x05names\x18\x06 \x03(\tR\x05names\"\x8a\x02\n" +
+	"\x05names\x18\x06 \x03(\tR\x05names\"\x9e\x02\n" +
 	"\x05Drift\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x123\n" +
 	"\x06action\x18\x02 \x01(\x0e2\x1b.umbel.wire.v1.Drift.ActionR\x06action\x12\x0e\n" +
@@ -3672,7 +3681,8 @@ const file_session_proto_rawDesc = "" +
 	"\x06fields\x18\x04 \x03(\tR\x06fields\x12\x18\n" +
 	"\adeleted\x18\x05 \x01(\bR\adeleted\x12\x12\n" +
 	"\x04time\x18\x06 \x01(\x03R\x04time\x12\x14\n" +
-	"\x05count\x18\a \x01(\x05R\x05count\"H\n" +
+	"\x05count\x18\a \x01(\x05R\x05count\x12\x12\n" +
+	"\x04user\x18\b \x01(\tR\x04user\"H\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bREPAIRED\x10\x01\x12\f\n" +

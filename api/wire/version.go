@@ -30,6 +30,7 @@ package wire
 //	               none, and fails, rather than apply what nobody has seen
 //	               Hello.features: an agent that names none is told nothing that needs one; a hub that does not know them tells
 //	               it all the same, and finds out that it fails
+//	   2026-11-28  Drift.user: an agent that does not know it names nobody; a hub that does not know it shows none
 const (
 	Protocol    = 1 + ahead
 	MinProtocol = max(1, Protocol-1)

@@ -19,6 +19,7 @@ func main() {
 	dir := flag.String("dir", "/var/lib/umbel-agent", "folder that survives the agent: its key and the desired state")
 	bootstrap := flag.String("bootstrap", "/etc/umbel/bootstrap.json", "file that says where the hub is")
 	kubeconfig := flag.String("kubeconfig", "", "kubeconfig of the member (default: the pod's service account)")
+	auditLog := flag.String("audit-log", "", "audit log of the member's API server, or a pattern for those of several: who changed or deleted what is applied (default: not read)")
 	rehearse := flag.Bool("rehearse", false, "find out whether this program could be the agent, and end")
 	guard := flag.Bool("guard", false, "watch over an upgrade of the agent of this cluster, and end")
 	showVersion := flag.Bool("version", false, "print the version and end")
@@ -30,7 +31,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	o := agent.Options{Dir: *dir, Bootstrap: *bootstrap, Log: log}
+	o := agent.Options{Dir: *dir, Bootstrap: *bootstrap, AuditLog: *auditLog, Log: log}
 	act := agent.Run
 	switch {
 	case *rehearse:

@@ -39,7 +39,10 @@ type Options struct {
 	// Args are the arguments with which an agent that runs as a process was started: the program that it becomes is started
 	// with them too. Without them it stays what it is.
 	Args []string
-	Log  *slog.Logger
+	// AuditLog names the files in which the member's API servers write down who did what, as filepath.Match has it; empty where the
+	// agent cannot see any.
+	AuditLog string
+	Log      *slog.Logger
 }
 
 // Run runs the agent until ctx ends: one membership after the other. One ends when the member has left the fleet, and
@@ -150,7 +153,7 @@ func (m *membership) open(ctx context.Context) (*parts, error) {
 	}
 	p.keys = keyring.New(keyring.Needs{Client: m.api.client, Log: m.Log, Now: time.Now})
 	p.engine, err = apply.New(apply.Needs{
-		Dir: m.Dir, Config: m.Config, Secrets: p.keys, Log: m.Log, Now: time.Now,
+		Dir: m.Dir, Config: m.Config, Secrets: p.keys, AuditLog: m.AuditLog, Log: m.Log, Now: time.Now,
 		Fetch: func(ctx context.Context, repository, digest string, size int64) ([]byte, error) {
 			store, err := content.NewStore("http://hub", p.hub.Content())
 			if err != nil {

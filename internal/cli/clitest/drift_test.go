@@ -138,4 +138,17 @@ func TestDriftByWhom(t *testing.T) {
 	if out := f.run(t.Context(), "drift", "-o", "json"); !strings.Contains(out.Out, `"user": "ada"`) {
 		t.Errorf("got %s", out.Out)
 	}
+
+	var cluster v1alpha1.MemberCluster
+	if err := f.api.Get(t.Context(), kube.ObjectKey{Name: "prod-eu"}, &cluster); err != nil {
+		t.Fatal(err)
+	}
+	cluster.Status.Packages[0].Drifts[0].User, cluster.Status.Packages[0].Drifts[1].User = "carol", "eve"
+	if err := f.api.Status().Update(t.Context(), &cluster); err != nil {
+		t.Fatal(err)
+	}
+	want.Out = strings.NewReplacer("ada (autoscaler)       ", "carol (autoscaler)     ", "-                      Repaired", "eve                    Repaired").Replace(want.Out)
+	if diff := cmp.Diff(want, f.run(t.Context(), "drift", "--no-headers")); diff != "" {
+		t.Errorf("what a cluster's own log says comes first (-want +got):\n%s", diff)
+	}
 }

@@ -54,9 +54,9 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Short: "Show what others changed of what clusters are to hold, and what was done about it",
 		Long: "Show which objects somebody else changed or deleted on the clusters, who it was, which fields, when, and what was done: put back,\n" +
 			"only reported, or put back again and again. The latest ten of each package and cluster are kept.\n\n" +
-			"Who it was is the person, when it came through the hub and you may read its audit log (verb get on memberclusters.umbel.dev/audit),\n" +
-			"and the field manager that the cluster's API server noted, such as kubectl-edit. Who came to a cluster by another way is in that\n" +
-			"API server's own audit log.",
+			"Who it was is the person, and the field manager that the cluster's API server noted, such as kubectl-edit. The person is known where the\n" +
+			"agent reads the audit log of the cluster's API server (its flag --audit-log), and of what came through the hub, when you may read its\n" +
+			"audit log (verb get on memberclusters.umbel.dev/audit).",
 		Example:           examples,
 		Args:              exit.Args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: f.CompleteName(kinds.Packages),
@@ -97,8 +97,6 @@ type shown struct {
 	Cluster v1alpha1.ClusterName `json:"cluster"`
 	Package v1alpha1.PackageKey  `json:"package"`
 	v1alpha1.Drift
-	// User is who did it, where it came through the hub, and who asks may know.
-	User string `json:"user,omitempty"`
 }
 
 // left is how many objects of a package are left on a cluster as others made them.

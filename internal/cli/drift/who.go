@@ -26,16 +26,23 @@ const (
 	after  = 2 * time.Second
 )
 
-// whose finds out, from the hub's audit log, who did what came through the hub.
+// whose finds out, from the hub's audit log, who did what came through the hub, where the clusters' own logs do not say.
 func (o *Options) whose(ctx context.Context, hub *client.Hub, all []shown) error {
 	query := audit.Query{Verbs: []string{"create", "update", "patch", "delete", "deletecollection"}}
+	named := make([]bool, len(all))
 	for i := range all {
+		if named[i] = all[i].User != ""; named[i] {
+			continue
+		}
 		if query.Since.IsZero() || all[i].Time.Time.Before(query.Since) {
 			query.Since = all[i].Time.Time
 		}
 		if !slices.Contains(query.Clusters, all[i].Cluster) {
 			query.Clusters = append(query.Clusters, all[i].Cluster)
 		}
+	}
+	if len(query.Clusters) == 0 {
+		return nil
 	}
 	query.Since = query.Since.Add(-before)
 	body, err := trail.Ask(ctx, o.Factory, hub, query)
@@ -57,7 +64,7 @@ func (o *Options) whose(ctx context.Context, hub *client.Hub, all []shown) error
 			return fmt.Errorf("reading the audit log: %w", err)
 		}
 		for i := range all {
-			if did(&event, &all[i]) {
+			if !named[i] && did(&event, &all[i]) {
 				all[i].User = event.User.Username // the latest counts: they come in the order of time
 			}
 		}
@@ -88,7 +95,7 @@ func did(event *auditv1.Event, d *shown) bool {
 		(ref.Name == name || event.Verb == "deletecollection")
 }
 
-// by names who changed an object: the manager that the member noted, and the person whom the hub knows.
+// by names who changed an object: the manager that the member noted, and the person whom the member or the hub knows.
 func by(d shown) string {
 	switch {
 	case d.User == "":

@@ -19,9 +19,10 @@ import (
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/apply/witness"
 )
 
-// Needs is what an Engine needs. All fields but Verify and Vault are required.
+// Needs is what an Engine needs. All fields but Verify, Vault and AuditLog are required.
 type Needs struct {
 	// Dir is where the desired state and the inventories are kept; it has to survive the process.
 	Dir string
@@ -35,7 +36,10 @@ type Needs struct {
 	Verify func(*wire.Assignment) error
 	// Vault tells the orders that the agent wrote from those that somebody else did. Without it all count.
 	Vault Vault
-	Log   *slog.Logger
+	// AuditLog names the files in which the member's API servers write down who did what, as filepath.Match has it. Without it nobody
+	// is named who deletes an object.
+	AuditLog string
+	Log      *slog.Logger
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -52,6 +56,7 @@ type Engine struct {
 	doctor    *doctor
 	guards    *guards
 	reports   *reports
+	witness   *witness.Witness // nil without an audit log
 	roster    *roster
 	deletions *disk.Deletions
 	undos     chan struct{} // something is to come back
@@ -81,13 +86,18 @@ func New(needs Needs) (*Engine, error) {
 	e.writer = &writer{index: e.index, log: needs.Log, now: needs.Now, queue: newQueue()}
 	e.doctor = newDoctor(needs.Log, e.changed)
 	e.watches = &watches{
-		api: api, index: e.index, log: needs.Log, running: map[schema.GroupVersionResource]*kindWatch{},
+		api: api, index: e.index, log: needs.Log, now: needs.Now, running: map[schema.GroupVersionResource]*kindWatch{},
 		drifted: e.writer.drifted, ailing: e.doctor.ailing, ruled: e.ruled,
 		broke: func() {
 			for _, u := range e.roster.all() {
 				e.changed(u)
 			}
 		},
+	}
+	if needs.AuditLog != "" {
+		e.witness = witness.New(witness.Needs{
+			Pattern: needs.AuditLog, Self: api.WhoAmI, Manager: v1alpha1.FieldManager, Holds: e.holds, Log: needs.Log, Now: needs.Now,
+		})
 	}
 	return e, e.open()
 }
@@ -142,6 +152,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	workers.Go(func() { e.undoing(ctx) })
 	workers.Go(func() { e.doctor.run(ctx) })
 	workers.Go(func() { e.guards.run(ctx) })
+	if e.witness != nil {
+		workers.Go(func() { e.witness.Run(ctx) })
+	}
 	<-ctx.Done()
 	e.writer.queue.ShutDown()
 	workers.Wait()

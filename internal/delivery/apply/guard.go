@@ -20,6 +20,9 @@ import (
 // what keeps the objects as they are: when it cannot be evaluated, or is gone, a change goes through and is put back. Here is
 // what a guard says; guards.go has it written, and put back.
 
+// guardPrefix begins the names of guards.
+const guardPrefix = "umbel-drift-"
+
 // guard is a policy for some packages, with its binding.
 type guard struct {
 	name     string
@@ -80,7 +83,7 @@ func guardsFor(asked map[v1alpha1.PackageKey]*protection, self string) ([]guard,
 	slices.Sort(keys)
 	var all []guard
 	for some := range slices.Chunk(keys, perGuard) {
-		g := guard{name: fmt.Sprintf("umbel-drift-%d", len(all)), packages: some}
+		g := guard{name: fmt.Sprint(guardPrefix, len(all)), packages: some}
 		for i, object := range []any{g.policy(asked, self), g.binding()} {
 			body, err := json.Marshal(object)
 			if err != nil {

@@ -24,6 +24,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/apply/witness"
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
@@ -355,14 +356,14 @@ func (g *guards) see(ctx context.Context, gvrs [2]schema.GroupVersionResource, o
 		notes[i] = guardNote{xxhash.Sum64(one.bodies[i]), got.UID, got.Owned, got.Generation}
 		g.notes[one.name] = notes
 		if departed && was != (guardNote{}) {
-			g.putBack(one, key, found)
+			g.putBack(one, key, found, witness.Question{Place: placeOf(gvrs[i], key), Deleted: found == nil, UID: was.UID, Noticed: g.now()})
 		}
 	}
 	return nil
 }
 
 // putBack tells what others had done to a guard. One of its packages does, not each of a hundred.
-func (g *guards) putBack(one guard, key bundle.Key, found metav1.Object) {
+func (g *guards) putBack(one guard, key bundle.Key, found metav1.Object, q witness.Question) {
 	now, cause, drift := g.now(), "Deleted", &wire.Drift{Object: key.String(), Deleted: found == nil}
 	if found != nil {
 		drift.By, cause = member.Observe(found).By, "Changed"
@@ -373,7 +374,7 @@ func (g *guards) putBack(one guard, key bundle.Key, found metav1.Object) {
 	drift.Time = now.Unix()
 	g.bout = g.bout.repaired(now)
 	if u := g.of.get(one.packages[0]); u != nil {
-		u.putBack(drift, cause, g.bout.fighting(now), now)
+		u.putBack(&clue{drift, q}, cause, g.bout.fighting(now), now)
 	}
 }
 

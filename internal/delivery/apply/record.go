@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/api/v1alpha1"
-	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
@@ -36,7 +35,8 @@ type record struct {
 	why     string // it has not been healthy for a while, as far as could be found out
 	failure string // why the object could not be written the last time
 	bout    bout
-	clue    *wire.Drift // what is known of the drift that is being repaired
+	clue    *clue     // what is known of the drift that is being repaired
+	seen    time.Time // when the object was last seen as it should be
 }
 
 // want is what the object should be; the caller holds mu.
@@ -182,6 +182,13 @@ func (r *record) made(uid types.UID) {
 	if r.did.uid == "" {
 		r.did.uid = uid
 	}
+}
+
+// stood notes that the object was as it should be at now.
+func (r *record) stood(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = now
 }
 
 // failed keeps why the object could not be written, and says whether that is news. Whether something was written all the

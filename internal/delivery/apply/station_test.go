@@ -58,6 +58,7 @@ type station struct {
 	vault     Vault
 	impatient bool    // what is not healthy is looked at soon
 	secrets   Secrets // nil where nothing comes encrypted
+	auditLog  string  // empty where none is read
 	log       io.Writer
 	// meddle, when it is set, sends a request of the engine on, or does something else.
 	meddle atomic.Pointer[func(r *http.Request, next http.RoundTripper) (*http.Response, error)]
@@ -122,7 +123,7 @@ func (s *station) open() *Engine {
 		})
 	})
 	engine, err := New(Needs{
-		Dir: s.dir, Config: config, Secrets: s.secrets, Fetch: s.fetch, Verify: s.verify, Vault: s.vault, Log: slog.New(slog.NewTextHandler(s.log, nil)), Now: time.Now,
+		Dir: s.dir, Config: config, Secrets: s.secrets, Fetch: s.fetch, Verify: s.verify, Vault: s.vault, AuditLog: s.auditLog, Log: slog.New(slog.NewTextHandler(s.log, nil)), Now: time.Now,
 	})
 	if err != nil {
 		s.t.Fatal(err)

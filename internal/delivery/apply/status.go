@@ -116,7 +116,9 @@ func (u *unit) repaired(r *record, cause string, fighting bool, now time.Time) {
 }
 
 // putBack tells of a drift that was put back at now.
-func (u *unit) putBack(drift *wire.Drift, cause string, fighting bool, now time.Time) {
+func (u *unit) putBack(c *clue, cause string, fighting bool, now time.Time) {
+	drift := c.drift
+	defer u.engine.whose(u, c)
 	if drift.Action = wire.Drift_REPAIRED; fighting {
 		drift.Action = wire.Drift_FOUGHT
 		u.log.Warn("object is undone again and again", "object", drift.Object, "cause", cause)

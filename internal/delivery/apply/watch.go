@@ -25,6 +25,7 @@ type watches struct {
 	api   *member.API
 	index *index
 	log   *slog.Logger
+	now   func() time.Time
 	// drifted is called for a record whose object needs repair.
 	drifted func(*record)
 	// ailing is called for a record whose object is not as healthy as before, and not healthy.
@@ -200,7 +201,7 @@ func (k *kindWatch) Delete(o any) error {
 	}
 	k.mu.Unlock()
 	if r != nil {
-		k.notice(r, is, member.Absent, nil)
+		k.notice(r, is, member.Absent, accessor)
 	}
 	return nil
 }
@@ -385,10 +386,12 @@ func (k *kindWatch) notice(r *record, is member.Seen, h member.Health, object me
 	n := r.notice(is, h)
 	switch {
 	case n.drifted:
-		r.suspect(object, is)
+		r.suspect(object, is, k.now())
 		k.drifted(r)
 	case n.left:
 		r.unit().reported(r, object, is)
+	case object != nil && !is.Gone && object.GetDeletionTimestamp() == nil: // a finalizer does not hide who deleted it
+		r.stood(k.now())
 	}
 	if n.health && !h.OK() {
 		k.ailing(r)

@@ -87,6 +87,7 @@ func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownershi
 		had = got.Shared
 	}
 	settled := r.written(t.holder, t.hash(), got, had && !got.Created)
+	r.stood(w.now())
 	t.holder.note(r)
 	if settled {
 		t.holder.engine.wake(t.holder)

@@ -18,8 +18,9 @@ const (
 func boundedDrifts(drifts []*wire.Drift) (bounded []*wire.Drift) {
 	for _, d := range drifts[:min(len(drifts), v1alpha1.MaxDrifts)] {
 		b := &wire.Drift{
-			Object: clip(d.GetObject(), 512), Action: d.GetAction(), By: clip(d.GetBy(), maxDriftText), Deleted: d.GetDeleted(),
-			Time: d.GetTime(), Count: d.GetCount(),
+			Object: clip(d.GetObject(), 512), Action: d.GetAction(), By: clip(d.GetBy(), maxDriftText), User: clip(d.GetUser(), maxDriftText),
+			Deleted: d.GetDeleted(),
+			Time:    d.GetTime(), Count: d.GetCount(),
 		}
 		for _, field := range d.GetFields()[:min(len(d.GetFields()), maxDriftFields)] {
 			b.Fields = append(b.Fields, clip(field, maxDriftText))
@@ -32,7 +33,7 @@ func boundedDrifts(drifts []*wire.Drift) (bounded []*wire.Drift) {
 // driftDetails is how many bytes drifts take.
 func driftDetails(drifts []*wire.Drift) (n int) {
 	for _, d := range drifts {
-		n += len(d.GetObject()) + len(d.GetBy())
+		n += len(d.GetObject()) + len(d.GetBy()) + len(d.GetUser())
 		for _, field := range d.GetFields() {
 			n += len(field)
 		}
@@ -55,7 +56,7 @@ func driftsOf(drifts []*wire.Drift) (told []v1alpha1.Drift) {
 			continue
 		}
 		told = append(told, v1alpha1.Drift{
-			Object: d.GetObject(), Action: action, By: d.GetBy(), Fields: d.GetFields(), Deleted: d.GetDeleted(),
+			Object: d.GetObject(), Action: action, By: d.GetBy(), User: d.GetUser(), Fields: d.GetFields(), Deleted: d.GetDeleted(),
 			Time: metav1.NewTime(time.Unix(d.GetTime(), 0).UTC()), Count: d.GetCount(),
 		})
 	}

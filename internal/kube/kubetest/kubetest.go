@@ -76,6 +76,13 @@ func Start(t testing.TB) *rest.Config {
 	return rest.CopyConfig(shared.api.Config)
 }
 
+// AuditLog is where the API that Start returns writes down who did what.
+func AuditLog(t testing.TB) string {
+	t.Helper()
+	Start(t)
+	return shared.api.AuditLog()
+}
+
 // Run starts an API of its own, for a test that must stop or break it. The caller calls Stop. Components are started
 // beside etcd and the API server.
 func Run(ctx context.Context, components ...controlplane.Component) (*API, error) {
@@ -148,6 +155,9 @@ func run(ctx context.Context, config controlplane.Config) (*API, error) {
 	}
 	return &API{Config: admin, dir: config.Dir, stop: stop}, nil
 }
+
+// AuditLog is where the API writes down who did what.
+func (a *API) AuditLog() string { return controlplane.AuditLog(a.dir) }
 
 // Stop ends the API and removes its data. It may be called more than once.
 func (a *API) Stop() {
