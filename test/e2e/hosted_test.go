@@ -90,6 +90,7 @@ func TestClustersByClusterAPI(t *testing.T) {
 	if out := s.umbel("kubectl", "dev", "--", "get", "nodes", "--no-headers"); strings.Count(out, " Ready ") != 2 {
 		t.Errorf("with two machines it has the nodes\n%s", out)
 	}
+	s.losesMachine("dev")
 	s.losesMembers("dev", page)
 
 	run("cluster pool add dev big")
@@ -131,6 +132,35 @@ func line(page []string, containing string) string {
 		}
 	}
 	return "false"
+}
+
+// losesMachine takes a machine away with all that it had: another one takes its place, with a node of another name, and the pod that was
+// there runs elsewhere.
+func (s *story) losesMachine(cluster string) {
+	s.Helper()
+	lost := s.cluster(cluster).Machines[0]
+	begun := time.Now()
+	if err := syscall.Kill(lost.PID, syscall.SIGKILL); err != nil {
+		s.Fatal(err)
+	}
+	s.eventually("its folder is gone", func(context.Context) error { return os.RemoveAll(lost.Dir) }) // what ends may write still
+	said := false
+	s.eventually("another machine is there", func(ctx context.Context) error {
+		tree, err := s.Umbel(ctx, "cluster", "describe", cluster)
+		said = said || strings.Contains(tree, lost.Node) && strings.Contains(tree, "has been deleted")
+		if err != nil {
+			return err
+		}
+		out, err := s.Umbel(ctx, "kubectl", cluster, "--", "get", "nodes", "--no-headers")
+		if err == nil && (strings.Count(out, " Ready ") != 2 || strings.Contains(out, lost.Node)) {
+			err = fmt.Errorf("its nodes are\n%s\nand it is\n%s", out, tree)
+		}
+		return err
+	})
+	s.Logf("a machine that was lost was replaced in %s", time.Since(begun).Round(100*time.Millisecond))
+	if !said {
+		s.Error("umbel cluster describe never said that the machine was ill, and why")
+	}
 }
 
 // killProvider kills the process of the Provider local, and waits until there is another one.

@@ -25,6 +25,8 @@ const (
 	ReasonRefused = "Refused"
 	// ReasonHibernated: it has ended, with its data, until its Cluster wakes.
 	ReasonHibernated = "Hibernated"
+	// ReasonLost: what it had on the machine is gone, and is not made anew; another one is to take its place.
+	ReasonLost = "Lost"
 	// ReasonEnding: it is being taken away.
 	ReasonEnding = "Ending"
 	// ReasonPaused and ReasonNotPaused are as in Cluster API.

@@ -92,6 +92,10 @@ func grow(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (*node, erro
 	if err != nil {
 		return nil, err
 	}
+	checks, err := list(ctx, hub, kind("MachineHealthCheck"), of...)
+	if err != nil {
+		return nil, err
+	}
 	root := clusterNode(cluster)
 	for _, part := range []struct{ ref, condition string }{{"infrastructureRef", "Ready"}, {"controlPlaneRef", "Available"}} {
 		n, err := refNode(ctx, hub, cluster, part.ref, part.condition)
@@ -102,7 +106,7 @@ func grow(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (*node, erro
 			root.children = append(root.children, n)
 		}
 	}
-	root.children = append(root.children, workerNodes(deployments, machines)...)
+	root.children = append(root.children, workerNodes(deployments, machines, checks)...)
 	member := &v1alpha1.MemberCluster{}
 	if err := hub.Get(ctx, kube.ObjectKey{Name: key.Name}, member); kube.IgnoreNotFound(err) != nil {
 		return nil, err
@@ -188,7 +192,7 @@ func stateOf(o *unstructured.Unstructured, saying, status string) string {
 	return "Not" + saying
 }
 
-func workerNodes(deployments, machines []unstructured.Unstructured) []*node {
+func workerNodes(deployments, machines, checks []unstructured.Unstructured) []*node {
 	var nodes []*node
 	for _, d := range deployments {
 		n := &node{
@@ -201,6 +205,11 @@ func workerNodes(deployments, machines []unstructured.Unstructured) []*node {
 		for _, m := range machines {
 			if m.GetLabels()["cluster.x-k8s.io/deployment-name"] == d.GetName() {
 				n.children = append(n.children, machineNode(&m))
+			}
+		}
+		for _, check := range checks {
+			if check.GetName() == d.GetName() { // topologies call it like that
+				n.children = append(n.children, checkNode(&check))
 			}
 		}
 		nodes = append(nodes, n)
@@ -220,6 +229,38 @@ func machineNode(m *unstructured.Unstructured) *node {
 	}
 	if c := conditionOf(m, "Deleting"); c.status == "True" {
 		n.message = c.message
+	}
+	if ill := conditionOf(m, "HealthCheckSucceeded"); ill.status == "False" {
+		n.state, n.message = mending(m, ill.message)
+	}
+	return n
+}
+
+// mending says of a machine that its health check calls ill whether it is being replaced, and why.
+func mending(m *unstructured.Unstructured, ill string) (state, message string) {
+	infrastructure := conditionOf(m, "InfrastructureReady")
+	if infrastructure.status == "False" && infrastructure.message != "" {
+		ill += " (" + infrastructure.message + ")"
+	}
+	replaced := conditionOf(m, "OwnerRemediated")
+	switch {
+	case m.GetDeletionTimestamp() != nil:
+		return "Replaced", "it is taken away, and another one takes its place: " + ill
+	case replaced.status == "False":
+		return "Ill", "it is to be replaced (" + replaced.message + "): " + ill
+	}
+	return "Ill", "it is not being replaced: " + ill
+}
+
+// checkNode says how many machines of a pool are well, and whether those that are not are replaced.
+func checkNode(check *unstructured.Unstructured) *node {
+	n := &node{
+		name:  "MachineHealthCheck " + check.GetName(),
+		state: fmt.Sprintf("%d/%d", number(check, "status", "currentHealthy"), number(check, "status", "expectedMachines")),
+	}
+	ill := number(check, "status", "currentHealthy") < number(check, "status", "expectedMachines")
+	if c := conditionOf(check, "RemediationAllowed"); c.status == "False" && ill {
+		n.message = "nothing is replaced: " + c.message + "; mend what ails them all, or delete their Machines one by one, and each is made anew"
 	}
 	return n
 }

@@ -26,6 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -61,6 +62,11 @@ type computer struct {
 	ends   int  // of the control plane
 	halts  int  // likewise, with its data
 	store
+
+	silent bool            // no kubelet answers
+	down   map[string]bool // machines that do not run
+	gone   map[string]bool // machines that have lost what they had
+	hangs  bool            // raising a machine takes as long as it may
 }
 
 func (c *computer) Claim(_ context.Context, h local.Hosted) (local.Ranges, error) {
@@ -150,14 +156,48 @@ func (c *computer) Machine(_ local.Hosted, node string) (local.Machine, error) {
 	if !slices.Contains(c.nodes, node) {
 		return local.Machine{}, &local.NotFoundError{Name: node}
 	}
-	return local.Machine{Node: node, Address: "10.203.1.11", PID: 7}, nil
+	m := local.Machine{Node: node, Address: "10.203.1.11", PID: 7, Lost: c.gone[node]}
+	if c.down[node] || m.Lost {
+		m.PID = 0
+	}
+	return m, nil
 }
 
-func (c *computer) RaiseMachine(_ context.Context, h local.Hosted, node string) (local.Machine, error) {
+func (c *computer) RaiseMachine(ctx context.Context, h local.Hosted, node string) (local.Machine, error) {
 	c.mu.Lock()
-	c.nodes = append(c.nodes, node)
+	hangs := c.hangs
+	if !hangs && !slices.Contains(c.nodes, node) {
+		c.nodes = append(c.nodes, node)
+	}
+	if !hangs {
+		delete(c.down, node)
+	}
 	c.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return local.Machine{}, ctx.Err()
+	}
 	return c.Machine(h, node)
+}
+
+func (c *computer) AskKubelet(context.Context, local.Machine) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.silent {
+		return errors.New("its kubelet does not answer")
+	}
+	return nil
+}
+
+func (c *computer) LoseMachine(ctx context.Context, h local.Hosted, node string) error {
+	return c.EndMachine(ctx, h, node)
+}
+
+// is changes what is so on the computer.
+func (c *computer) is(change func(*computer)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(c)
 }
 
 func (c *computer) EndMachine(_ context.Context, _ local.Hosted, node string) error {
@@ -196,12 +236,43 @@ func (c *computer) places() []string {
 type world struct {
 	*testing.T
 	client.Client
+	config  *rest.Config
 	host    *computer
 	version string
 }
 
 // newWorld's computer has these versions; none for the one that its control plane runs.
 func newWorld(t *testing.T, versions ...string) *world {
+	t.Helper()
+	w := newBareWorld(t)
+	if len(versions) == 0 {
+		versions = []string{w.version}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := w.serve(ctx, w.config, w.host, versions)
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// serve runs the provider until ctx ends.
+func (w *world) serve(ctx context.Context, config *rest.Config, host Host, versions []string) (ended <-chan error) {
+	w.Helper()
+	m, err := NewManager(Needs{Config: config, Health: "0", Host: host, Versions: versions, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		w.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- m.Start(ctx) }()
+	return done
+}
+
+// newBareWorld is one without a provider.
+func newBareWorld(t *testing.T) *world {
 	t.Helper()
 	config := kubetest.Start(t)
 	scheme, err := NewScheme()
@@ -214,24 +285,8 @@ func newWorld(t *testing.T, versions ...string) *world {
 	}
 	installKinds(t, c)
 	plane, version := runPlane(t)
-	w := &world{T: t, Client: c, version: version, host: &computer{plane: plane, placed: map[string]string{"taken": "other/taken"}, joins: map[string]controlplane.Enrolment{}}}
-	if len(versions) == 0 {
-		versions = []string{version}
-	}
+	w := &world{T: t, Client: c, config: config, version: version, host: &computer{plane: plane, placed: map[string]string{"taken": "other/taken"}, joins: map[string]controlplane.Enrolment{}}}
 	w.host.store = store{T: t, dir: t.TempDir()}
-	m, err := NewManager(Needs{Config: config, Health: "0", Host: w.host, Versions: versions, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- m.Start(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
 	return w
 }
 
@@ -792,6 +847,76 @@ func TestWhatCannotBeMade(t *testing.T) {
 		t.Errorf("two members: got %v", err)
 	}
 	w.kinds()
+}
+
+// TestAMachineThatIsIll says so, in the words by which Cluster API's health check knows it: False of one that has been well, at once, and
+// Unknown of one that is about to come up. What can be raised is; one that has lost what it had is not made anew in its place.
+func TestAMachineThatIsIll(t *testing.T) {
+	w := newWorld(t)
+	cluster := w.cluster("ill", nil)
+	w.status(cluster, `{"initialization":{"infrastructureProvisioned":true,"controlPlaneInitialized":true}}`)
+	machine := func(name string) *infra.LocalMachine {
+		t.Helper()
+		owner := newObject(machineKind)
+		owned(owner, "ill", cluster)
+		owner.SetName(name)
+		owner.Object["spec"] = map[string]any{
+			"clusterName": "ill", "version": w.version, "bootstrap": map[string]any{"dataSecretName": name},
+			"infrastructureRef": map[string]any{"apiGroup": infra.GroupVersion.Group, "kind": "LocalMachine", "name": name},
+		}
+		w.create(owner)
+		m := &infra.LocalMachine{ObjectMeta: named(name)}
+		w.create(owned(m, "ill", owner))
+		return m
+	}
+	says := func(m *infra.LocalMachine, status metav1.ConditionStatus, reason, part string) {
+		t.Helper()
+		w.says(m, infra.ConditionReady, reason, part)
+		if c := meta.FindStatusCondition(m.Status.Conditions, infra.ConditionReady); c.Status != status {
+			t.Errorf("%s says %+v, want %s", m.Name, c, status)
+		}
+	}
+
+	w.host.is(func(c *computer) { c.silent = true })
+	m := machine("ill-a")
+	says(m, metav1.ConditionUnknown, infra.ReasonFailing, "does not answer")
+	if !provisioned(m) || m.Spec.ProviderID == "" {
+		t.Errorf("while its kubelet starts the machine is %+v", m)
+	}
+	w.host.is(func(c *computer) { c.silent = false })
+	says(m, metav1.ConditionTrue, infra.ReasonServing, "it runs")
+	w.host.is(func(c *computer) { c.silent = true })
+	w.poke(m)
+	says(m, metav1.ConditionFalse, infra.ReasonFailing, "does not answer")
+	w.host.is(func(c *computer) { c.silent = false })
+	says(m, metav1.ConditionTrue, infra.ReasonServing, "it runs")
+
+	w.host.is(func(c *computer) { c.down, c.hangs = map[string]bool{"ill-a": true}, true })
+	w.poke(m)
+	says(m, metav1.ConditionFalse, infra.ReasonFailing, "it is being started again")
+	if err := w.Client.Delete(t.Context(), m); err != nil { // Cluster API replaces it meanwhile
+		t.Fatal(err)
+	}
+	eventually(t, "it ends, though it is being raised", func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(m), m); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is there (%w)", err)
+		}
+		return nil
+	})
+
+	w.host.is(func(c *computer) { c.down, c.hangs = nil, false })
+	m = machine("ill-b")
+	says(m, metav1.ConditionTrue, infra.ReasonServing, "it runs")
+	w.host.is(func(c *computer) { c.gone = map[string]bool{"ill-b": true} })
+	w.poke(m)
+	says(m, metav1.ConditionFalse, infra.ReasonLost, "MachineHealthCheck")
+	w.poke(m) // and it stays so when it is looked at again
+	w.host.is(func(c *computer) {
+		if len(c.nodes) != 0 {
+			t.Errorf("a machine that was lost is there: %v", c.nodes)
+		}
+	})
+	says(m, metav1.ConditionFalse, infra.ReasonLost, "MachineHealthCheck")
 }
 
 // TestABuildThatIsGone: after an update of the hub there may be no build of what a cluster runs. What runs is kept, and reached;

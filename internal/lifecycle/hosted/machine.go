@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -24,6 +26,10 @@ type machines interface {
 	RaiseMachine(ctx context.Context, h local.Hosted, node string) (local.Machine, error)
 	// HaltMachine ends it in order, and keeps what it holds. It is no error when it does not run.
 	HaltMachine(ctx context.Context, h local.Hosted, node string) error
+	// AskKubelet says whether its kubelet answers, within seconds.
+	AskKubelet(ctx context.Context, m local.Machine) error
+	// LoseMachine ends what is left of one that has lost what it had, and takes its Node out of the cluster.
+	LoseMachine(ctx context.Context, h local.Hosted, node string) error
 	// EndMachine ends it and removes all of it. It is no error when there is none.
 	EndMachine(ctx context.Context, h local.Hosted, node string) error
 }
@@ -69,7 +75,7 @@ func (c *machineController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		}
 		before.Spec, before.ObjectMeta = object.Spec, object.ObjectMeta
 	}
-	set(&object.Status.Conditions, infra.ConditionReady, ready, object.Generation)
+	set(&object.Status.Conditions, infra.ConditionReady, health(object, ready), object.Generation)
 	return ctrl.Result{RequeueAfter: after}, c.say(ctx, before, object)
 }
 
@@ -82,8 +88,7 @@ func (c *machineController) runOrSleep(ctx context.Context, object *infra.LocalM
 	if waits, err := c.woken(ctx, object, f); err != nil || waits {
 		return asleep("its cluster wakes: it starts when the API serves"), soon, err
 	}
-	ready, err := c.run(ctx, object, f)
-	return ready, later, err
+	return c.run(ctx, object, f)
 }
 
 // woken says whether a machine that hibernated waits for its control plane, by which it is registered.
@@ -103,33 +108,81 @@ func (c *machineController) woken(ctx context.Context, object *infra.LocalMachin
 }
 
 // run has the machine run, and says by what it is known.
-func (c *machineController) run(ctx context.Context, object *infra.LocalMachine, f family) (metav1.Condition, error) {
+func (c *machineController) run(ctx context.Context, object *infra.LocalMachine, f family) (metav1.Condition, time.Duration, error) {
 	h := f.hosted(object.Namespace)
 	h.Version = field[string](f.machine, "spec", "version")
 	m, err := c.host.Machine(h, object.Name)
-	if _, missing := errors.AsType[*local.NotFoundError](err); err != nil && !missing {
-		return metav1.Condition{}, err
+	_, missing := errors.AsType[*local.NotFoundError](err)
+	if err != nil && !missing {
+		return metav1.Condition{}, 0, err
+	}
+	if provisioned(object) && (missing || m.Lost) {
+		c.raised.forget(object.UID)
+		return lost(), later, c.host.LoseMachine(ctx, h, object.Name)
 	}
 	if m.PID == 0 { // what runs needs no build of its version: there may be none any more
 		if err := checkVersion(h.Version, c.versions); err != nil {
-			return metav1.Condition{}, err
+			return metav1.Condition{}, 0, err
 		}
 	}
 	if !c.raised.is(object.UID, mark(m)) {
-		raising, cancel := context.WithTimeout(ctx, raiseTime)
-		defer cancel()
-		if m, err = c.host.RaiseMachine(raising, h, object.Name); err != nil {
-			return metav1.Condition{}, err
+		if m, err = c.raise(ctx, object, h, m); err != nil {
+			return metav1.Condition{}, 0, err
 		}
-		c.raised.set(object.UID, mark(m))
 	}
 	if err := c.identify(ctx, object, local.ProviderID(h.Name, object.Name)); err != nil {
-		return metav1.Condition{}, err
+		return metav1.Condition{}, 0, err
 	}
 	object.Status.Initialization = &infra.Provisioning{Provisioned: new(true)}
 	object.Status.FailureDomain = failureDomain
 	object.Status.Addresses = []infra.MachineAddress{{Type: "InternalIP", Address: m.Address}, {Type: "Hostname", Address: m.Node}}
-	return serving("it runs; `ip netns exec " + m.Namespace + "` is inside of it"), nil
+	if err := c.host.AskKubelet(ctx, m); err != nil {
+		return silent(err), soon, nil
+	}
+	return serving("it runs; `ip netns exec " + m.Namespace + "` is inside of it"), later, nil
+}
+
+// raise brings the machine up, and says before that it is not there, if it was. It gives up when somebody deletes the machine meanwhile.
+func (c *machineController) raise(ctx context.Context, object *infra.LocalMachine, h local.Hosted, m local.Machine) (local.Machine, error) {
+	if m.PID == 0 && provisioned(object) {
+		before := object.DeepCopy()
+		set(&object.Status.Conditions, infra.ConditionReady, health(object, fallen()), object.Generation)
+		if err := c.say(ctx, before, object); err != nil {
+			return m, err
+		}
+	}
+	raising, cancel := context.WithTimeout(ctx, raiseTime)
+	defer cancel()
+	stop := c.untilDeleted(raising, object, cancel)
+	defer stop()
+	m, err := c.host.RaiseMachine(raising, h, object.Name)
+	if err == nil {
+		c.raised.set(object.UID, mark(m))
+	}
+	return m, err
+}
+
+// untilDeleted calls then when an object is being deleted, unless what it returns is called before, which waits for the end of it.
+func (c *machineController) untilDeleted(ctx context.Context, object client.Object, then func()) (stop func()) {
+	ctx, done := context.WithCancel(ctx)
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		tick := time.NewTicker(soon)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			now := object.DeepCopyObject().(client.Object)
+			if err := c.client.Get(ctx, client.ObjectKeyFromObject(object), now); apierrors.IsNotFound(err) || err == nil && !now.GetDeletionTimestamp().IsZero() {
+				then()
+				return
+			}
+		}
+	})
+	return func() { done(); looking.Wait() }
 }
 
 // mark names the process of a machine, and what its control plane was restored to, since its Node may be gone by that; empty for one

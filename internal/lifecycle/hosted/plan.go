@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/version"
 
@@ -172,6 +173,36 @@ func failure(err error) (metav1.Condition, time.Duration) {
 		reason = infra.ReasonRefused
 	}
 	return metav1.Condition{Status: metav1.ConditionFalse, Reason: reason, Message: err.Error()}, again
+}
+
+// provisioned says whether a machine has ever been brought up.
+func provisioned(object *infra.LocalMachine) bool {
+	i := object.Status.Initialization
+	return i != nil && i.Provisioned != nil && *i.Provisioned
+}
+
+// health is what is said of a machine. False is for one that has been well: Cluster API's MachineHealthCheck counts by it (class.yaml),
+// and is not to replace what is about to come up, sleeps, or cannot be made at all.
+func health(object *infra.LocalMachine, said metav1.Condition) metav1.Condition {
+	was := meta.FindStatusCondition(object.Status.Conditions, infra.ConditionReady)
+	if said.Status == metav1.ConditionFalse && (was == nil || was.Status == metav1.ConditionUnknown || said.Reason == infra.ReasonHibernated) {
+		said.Status = metav1.ConditionUnknown
+	}
+	return said
+}
+
+// fallen, silent and lost say of a machine that has been well why it is not.
+func fallen() metav1.Condition {
+	return metav1.Condition{Status: metav1.ConditionFalse, Reason: infra.ReasonFailing, Message: "its processes were gone: it is being started again, with what it has"}
+}
+
+func silent(err error) metav1.Condition {
+	return metav1.Condition{Status: metav1.ConditionFalse, Reason: infra.ReasonFailing, Message: err.Error()}
+}
+
+func lost() metav1.Condition {
+	return metav1.Condition{Status: metav1.ConditionFalse, Reason: infra.ReasonLost, Message: "what it had on the hub's machine is gone, and is not made anew: its Node and the pods there were taken out of the cluster; " +
+		"Cluster API is to replace it, as the pool's MachineHealthCheck allows"}
 }
 
 // refused says whether somebody has to change something before it can work.

@@ -39,6 +39,10 @@ func TestTheClassHasAllVersions(t *testing.T) {
 	if has := field[[]any](class, "spec", "kubernetesVersions"); len(has) != 2 || has[0] != "v1.35.4" || has[1] != "v1.36.3" {
 		t.Errorf("it has %v", has)
 	}
+	worker, _ := field[[]any](class, "spec", "workers", "machineDeployments")[0].(map[string]any)
+	if budget, _, _ := unstructured.NestedString(worker, "healthCheck", "remediation", "triggerIf", "unhealthyInRange"); budget != "[1-2]" {
+		t.Errorf("machines are replaced of %q that are ill", budget)
+	}
 }
 
 // TestTheClassKeepsWhatClustersHave, when an update of the hub has brought another patch in its place.

@@ -58,6 +58,8 @@ type Machine struct {
 	Restored string `json:"-"`
 	// Dir holds all of the machine, logs/ for one.
 	Dir string `json:"dir"`
+	// Lost says that nothing is there of what it had in Dir.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // List returns the clusters of the data folder, by name.
@@ -126,6 +128,7 @@ func (p place) describe() (m Machine, err error) {
 	fleet := p.cluster.Fleet
 	m = Machine{Node: p.node(), Address: p.address().String(), Link: fleet.Link(p.host()), Namespace: fleet.Namespace(p.host()), Restored: p.cluster.Restored, Dir: p.dir}
 	m.State, m.PID, err = stateOf(p)
+	m.Lost = !isThere(p.dir)
 	return m, err
 }
 

@@ -102,15 +102,7 @@ func (l *Local) RaiseMachine(ctx context.Context, h Hosted, node string) (Machin
 	if err != nil {
 		return Machine{}, err
 	}
-	plane, err := l.planeOf(r)
-	if err != nil {
-		return Machine{}, err
-	}
-	config, err := plane.Client()
-	if err != nil {
-		return Machine{}, err
-	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := l.clientOf(r)
 	if err != nil {
 		return Machine{}, err
 	}
@@ -137,6 +129,19 @@ func (l *Local) RaiseMachine(ctx context.Context, h Hosted, node string) (Machin
 		return Machine{}, err
 	}
 	return p.describe()
+}
+
+// clientOf returns a client of an administrator of a cluster.
+func (l *Local) clientOf(r record) (kubernetes.Interface, error) {
+	plane, err := l.planeOf(r)
+	if err != nil {
+		return nil, err
+	}
+	config, err := plane.Client()
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(config)
 }
 
 // Machine returns a machine of a cluster, whether it runs or not; *NotFoundError when it never had one of that name.
