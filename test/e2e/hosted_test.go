@@ -67,15 +67,21 @@ func TestClustersByClusterAPI(t *testing.T) {
 		_, err := s.Shell(t.Context(), line(page, "cluster create dev"))
 		made <- err
 	}()
-	s.eventually("its control plane is begun", func(context.Context) error {
-		_, err := os.Stat(filepath.Join(s.Home, "local", "dev", "machine.json"))
-		return err
-	})
-	s.killProvider()
+	// Each file is a step of the create; after each its provider is killed. (internal/lifecycle/hosted does so after each write to the API.)
+	for _, file := range []string{"cluster.json", "machine.json", "kube/etcd/member/wal/*.wal", "machines/*/machine.json"} {
+		s.eventually(file+" is there", func(context.Context) error {
+			found, err := filepath.Glob(filepath.Join(s.Home, "local", "dev", file))
+			if err == nil && len(found) == 0 {
+				err = errors.New("it is not")
+			}
+			return err
+		})
+		s.killProvider()
+	}
 	if err := <-made; err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("made in %s, though its provider was killed meanwhile", time.Since(begun).Round(100*time.Millisecond))
+	t.Logf("made in %s, though its provider was killed four times meanwhile", time.Since(begun).Round(100*time.Millisecond))
 	if out := run("cluster describe dev"); !strings.Contains(out, "MemberCluster dev") || !strings.Contains(out, "Connected") {
 		t.Errorf("the tree of the cluster is\n%s", out)
 	}
