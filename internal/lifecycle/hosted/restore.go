@@ -17,6 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/lifecycle/local"
 	"umbel.dev/umbel/internal/lifecycle/snapshot"
 )
@@ -116,7 +118,10 @@ func (c *planeController) settle(ctx context.Context, object *infra.HostedContro
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(forgetNodes(ctx, inside, names), renewTokens(ctx, inside)); err != nil {
+	if !initialized(object) { // a copy: the papers of its origin's agent would have it come in as that
+		err = inside.CoreV1().Secrets(v1alpha1.AgentNamespace).Delete(ctx, identity.MemberSecret, metav1.DeleteOptions{})
+	}
+	if err := errors.Join(client.IgnoreNotFound(err), forgetNodes(ctx, inside, names), renewTokens(ctx, inside)); err != nil {
 		return fmt.Errorf("after it was restored: %w", err)
 	}
 	object.Status.Restored = want
