@@ -20,6 +20,8 @@ type book struct {
 	pages map[types.NamespacedName]*page
 	// fleet is what was seen of all clusters: it is read when the first Placement is decided, and follows their changes.
 	fleet decide.Fleet
+	// gone are clusters that the API itself says are not there.
+	gone map[v1alpha1.ClusterName]bool
 }
 
 // page is what is remembered of one Placement.
@@ -42,7 +44,9 @@ type page struct {
 	version string
 }
 
-func newBook() *book { return &book{pages: map[types.NamespacedName]*page{}} }
+func newBook() *book {
+	return &book{pages: map[types.NamespacedName]*page{}, gone: map[v1alpha1.ClusterName]bool{}}
+}
 
 // open returns the page of a Placement with its spec read, and says whether the cache has what was written last.
 func (b *book) open(placement *v1alpha1.Placement) (p *page, current bool) {
@@ -105,6 +109,27 @@ func (b *book) decide(p *page, before decide.Before, now time.Time) decide.Decis
 	return p.plan.Revise(changes, before, now)
 }
 
+// missing are those that are not among the clusters, and of which the API itself has not said that they are gone.
+func (b *book) missing(names []v1alpha1.ClusterName) (missing []v1alpha1.ClusterName) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range names {
+		if b.fleet[name] == nil && !b.gone[name] {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+// buried notes that the API itself says that a cluster is gone.
+func (b *book) buried(name v1alpha1.ClusterName) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fleet[name] == nil {
+		b.gone[name] = true
+	}
+}
+
 // lost has everything looked at the next time: a decision was not written.
 func (b *book) lost(p *page) {
 	b.mu.Lock()
@@ -137,6 +162,7 @@ func (b *book) note(name v1alpha1.ClusterName, after *decide.Cluster, last func(
 	before := b.fleet[name]
 	if after != nil {
 		b.fleet[name] = after
+		delete(b.gone, name)
 	} else {
 		delete(b.fleet, name)
 	}

@@ -23,6 +23,8 @@ import (
 // Controller decides Placements.
 type Controller struct {
 	client client.Client
+	// live reads past the cache.
+	live   client.Reader
 	events events.EventRecorder
 	book   *book
 	now    func() time.Time
@@ -30,7 +32,7 @@ type Controller struct {
 
 // Setup adds the controller to the manager.
 func Setup(mgr ctrl.Manager, now func() time.Time) error {
-	c := &Controller{client: mgr.GetClient(), events: mgr.GetEventRecorder("umbel-placement"), book: newBook(), now: now}
+	c := &Controller{client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder("umbel-placement"), book: newBook(), now: now}
 	// Placements are watched without a filter: what the cache holds of a status may be older than what was written,
 	// and the event of that write is the occasion to look again.
 	err := ctrl.NewControllerManagedBy(mgr).
@@ -62,6 +64,9 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil // what was written last is on its way through the watch
 	}
 	outcome, err := c.decide(ctx, page, &placement)
+	if err == nil {
+		err = c.confirm(ctx, outcome.Left)
+	}
 	if err != nil {
 		c.book.lost(page)
 		return ctrl.Result{}, fmt.Errorf("deciding placement %s: %w", req, err)
@@ -113,6 +118,25 @@ func (c *Controller) decide(ctx context.Context, page *page, placement *v1alpha1
 		return outcome{}, err
 	}
 	return decided(placement, page.plan, c.book.decide(page, decide.BeforeOf(&placement.Status), c.now())), nil
+}
+
+// confirm asks the API itself whether those are gone that leave a decision for want of a cluster of their name: a list that was
+// cut short would take a cluster everything that it holds.
+func (c *Controller) confirm(ctx context.Context, left []v1alpha1.ClusterName) error {
+	for _, name := range c.book.missing(left) {
+		member := metav1.PartialObjectMetadata{}
+		member.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MemberCluster"))
+		err := c.live.Get(ctx, client.ObjectKey{Name: string(name)}, &member)
+		switch {
+		case apierrors.IsNotFound(err):
+			c.book.buried(name)
+		case err != nil:
+			return fmt.Errorf("asking whether cluster %s is gone: %w", name, err)
+		default:
+			return fmt.Errorf("cluster %s is there, and is not in the list of clusters: that list is not believed", name)
+		}
+	}
+	return nil
 }
 
 // fleet sees all clusters.

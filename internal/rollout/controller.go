@@ -34,6 +34,8 @@ const (
 // Controller carries out the Rollouts of Packages.
 type Controller struct {
 	client client.Client
+	// live reads past the cache.
+	live   client.Reader
 	events events.EventRecorder
 	digest func(*v1alpha1.ReleaseSpec, *v1alpha1.MemberCluster) string
 	waits  func(context.Context, *v1alpha1.Package, *v1alpha1.Rollout, *v1alpha1.Release) (map[v1alpha1.ClusterName]string, error)
@@ -214,8 +216,16 @@ func (c *Controller) forget(ctx context.Context, v *visit) error {
 	return nil
 }
 
-// sweep deletes the Rollouts of a Package that is gone.
+// sweep deletes the Rollouts of a Package that is gone, by the word of the API itself: that the cache has none may be for want of a
+// list that was whole, and with its Rollouts a Package would lose the gates that its clusters stand at.
 func (c *Controller) sweep(ctx context.Context, req ctrl.Request) error {
+	pkg := metav1.PartialObjectMetadata{}
+	pkg.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Package"))
+	if err := c.live.Get(ctx, req.NamespacedName, &pkg); err == nil {
+		return fmt.Errorf("package %s is there, and is not among those that were listed: its rollouts stay", req.NamespacedName)
+	} else if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("asking whether package %s is gone: %w", req.NamespacedName, err)
+	}
 	var list v1alpha1.RolloutList
 	err := c.client.List(ctx, &list, client.InNamespace(req.Namespace), client.MatchingFields{byPackage: req.Name}, client.UnsafeDisableDeepCopy)
 	if err != nil {

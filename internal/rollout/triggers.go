@@ -45,7 +45,7 @@ type Needs struct {
 // Setup adds the controller to the manager. The context is that of the manager's start; Setup itself calls no API.
 func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) error {
 	c := &Controller{
-		client: mgr.GetClient(), events: mgr.GetEventRecorder("umbel-rollout"), digest: needs.Digest, waits: needs.Waits, now: needs.Now,
+		client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder("umbel-rollout"), digest: needs.Digest, waits: needs.Waits, now: needs.Now,
 	}
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
