@@ -9,7 +9,8 @@ import (
 )
 
 // checker looks at every write of a status, with what was seen when it was decided, and says what is wrong with it. It
-// knows the strategy and keeps its own time; of the planner it uses nothing but the arithmetic of shares and windows.
+// knows the strategy and keeps its own time; of the planner it uses the arithmetic of shares and windows, and its list of
+// who is under way, as it was written.
 type checker struct {
 	*world
 	story map[string]bool // the releases that there ever were

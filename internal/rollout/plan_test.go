@@ -19,7 +19,7 @@ func env(value string) metav1.LabelSelector {
 	return metav1.LabelSelector{MatchLabels: map[string]string{"env": value}}
 }
 
-// TestSmallSteps: each case is a stage of ten clusters that hold a and are well with it, and one look.
+// TestOneLook: each case is a stage of ten clusters that hold a and are well with it, and one look.
 func TestOneLook(t *testing.T) {
 	for _, tc := range []struct {
 		reason string
