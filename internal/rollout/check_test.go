@@ -9,8 +9,8 @@ import (
 )
 
 // checker looks at every write of a status, with what was seen when it was decided, and says what is wrong with it. It
-// knows the strategy and keeps its own time; of the planner it uses the arithmetic of shares and windows, and its list of
-// who is under way, as it was written.
+// knows the strategy and keeps its own time; of the planner it uses the arithmetic of shares and windows, and the list
+// of who is under way where time counts.
 type checker struct {
 	*world
 	story map[string]bool // the releases that there ever were
@@ -235,6 +235,19 @@ func (c *checker) underway(r *v1alpha1.Rollout, s *v1alpha1.StageStatus, seen []
 	return n
 }
 
+// seenDown counts, by what is seen and by no list of the planner, who of a stage is down since it was moved: those that had been
+// ill before, or are excused, are not.
+func (c *checker) seenDown(r *v1alpha1.Rollout, s *v1alpha1.StageStatus, moved, seen []Cluster) int {
+	n := 0
+	for _, one := range seen {
+		now := slices.ContainsFunc(moved, func(m Cluster) bool { return m.Name == one.Name })
+		if slices.Contains(s.Moved, one.Name) && !now && one.sick() && !slices.Contains(r.Spec.Excused, one.Name) && !slices.Contains(r.Status.Ailing, one.Name) {
+			n++
+		}
+	}
+	return n
+}
+
 // budget: whoever is moved leaves no more clusters down than may be.
 func (c *checker) budget(r *v1alpha1.Rollout, s *v1alpha1.StageStatus, moved, seen []Cluster) {
 	sick, well := 0, 0
@@ -256,6 +269,9 @@ func (c *checker) budget(r *v1alpha1.Rollout, s *v1alpha1.StageStatus, moved, se
 		}
 	}
 	down, may := c.underway(r, s, seen), max(1, share(r.Spec.Strategy.Stage(s.Name).MaxUnavailable, int(s.Clusters), 1))
+	if seenDown := well + c.seenDown(r, s, moved, seen); well > 0 && r.Spec.Purpose == v1alpha1.RolloutForward && r.Status.Completed == nil && seenDown > may {
+		c.fails("%s: stage %s: %d clusters were moved that serve, and then %d are seen to be down for it, at most %d may be", r.Name, s.Name, well, seenDown, may)
+	}
 	if well > 0 && down+waitingSick > may {
 		c.fails("%s: stage %s: %d clusters were moved that serve, and then %d are down, at most %d may be", r.Name, s.Name, well, down+waitingSick, may)
 	}

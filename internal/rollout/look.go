@@ -114,8 +114,8 @@ func (p *pass) judge() {
 
 // stand is how the clusters of a stage are.
 type stand struct {
-	// of those that were moved: healthy with the release, and not so yet.
-	available, underway int
+	// of those that were moved: healthy with the release, not so yet, and failed, who keep their place.
+	available, underway, failed int
 	// of those that were not: such as can be, and among them not healthy.
 	ready, sick int
 	// away are those, moved or not, that cannot be told now.
@@ -132,6 +132,8 @@ func (p *pass) stand(s *v1alpha1.StageStatus) stand {
 			at.away = append(at.away, name)
 		case m != nil && !m.over:
 			at.underway++
+		case m != nil && !p.isExcused(name):
+			at.failed++
 		case m == nil && c.State == Well && c.Content:
 			at.available++
 		}

@@ -105,6 +105,10 @@ func (p *pass) atWork(s *v1alpha1.StageStatus, at stand) {
 			names = append(names, name)
 		}
 	}
+	if at.underway == 0 && at.failed > 0 {
+		p.waits(v1alpha1.ReasonAwaitingClusters, "%s; %s failed, and takes the place that maxUnavailable leaves: mend it, excuse it, or go back", text, some(p.tired(s)))
+		return
+	}
 	if len(names) > 0 {
 		text += "; at work: " + some(names)
 	} else if at.ready > 0 {
@@ -179,6 +183,9 @@ func (p *pass) move(s *v1alpha1.StageStatus, limit int) (open bool) {
 	}
 	m := mover{
 		room: max(1, share(unavailable, int(s.Clusters), 1)) - at.underway, sick: at.sick, limit: limit, back: back,
+	}
+	if !back {
+		m.room -= at.failed
 	}
 	free, sick, others := p.candidates(s)
 	if s.Step == v1alpha1.StageCanary {
