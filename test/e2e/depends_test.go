@@ -29,7 +29,7 @@ spec:
 // inOrder is one package that no cluster gets before another one is healthy in a region: neither those where that one is healthy
 // nor those of other regions; and so it is with each new release, while all keep what they hold.
 func inOrder(s *story) {
-	const ill = "package default/store is not healthy on this cluster"
+	const ill = "package default/store is not healthy on cluster prod-eu"
 	image := func(cluster, name string) { s.umbel("label", "cluster", cluster, "image="+name, "--overwrite") }
 	for _, cluster := range everyCluster {
 		image(cluster, "pause")
