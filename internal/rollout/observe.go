@@ -60,14 +60,42 @@ func (c *Controller) observeMembers(ctx context.Context, v *visit) error {
 	if err := c.client.List(ctx, &members, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing the clusters of placement %s: %w", at, err)
 	}
+	listed := make([]bool, len(placement.Status.Clusters))
 	for i := range members.Items {
 		m := &members.Items[i]
-		_, selected := slices.BinarySearch(placement.Status.Clusters, v1alpha1.ClusterName(m.Name))
-		if selected && m.DeletionTimestamp.IsZero() {
+		at, selected := slices.BinarySearch(placement.Status.Clusters, v1alpha1.ClusterName(m.Name))
+		if !selected {
+			continue
+		}
+		listed[at] = true
+		if m.DeletionTimestamp.IsZero() {
 			v.members = append(v.members, m)
 		}
 	}
+	for at, name := range placement.Status.Clusters {
+		if listed[at] {
+			continue
+		}
+		if err := c.confirm(ctx, name); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// confirm asks the API itself whether a cluster is gone that is selected and was not listed: by a list that was cut short a rollout
+// would be complete that nobody has had.
+func (c *Controller) confirm(ctx context.Context, name v1alpha1.ClusterName) error {
+	member := metav1.PartialObjectMetadata{}
+	member.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MemberCluster"))
+	err := c.live.Get(ctx, client.ObjectKey{Name: string(name)}, &member)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("asking whether cluster %s is gone: %w", name, err)
+	}
+	return fmt.Errorf("cluster %s is selected, and is not in the list of clusters: that list is not believed", name)
 }
 
 // decided says whether there is a decision to go by: about this very spec, or the last one where this spec cannot be decided.
