@@ -228,14 +228,17 @@ func refuses(t *testing.T, b bench, s Snapshot) {
 	if b.spoil == nil {
 		return // a registry verifies digests itself
 	}
-	for what, change := range map[string]func([]byte) []byte{
-		"SHA-256": func(raw []byte) []byte { raw = bytes.Clone(raw); raw[len(raw)/2] ^= 1; return raw },
-		"bytes":   func(raw []byte) []byte { return raw[:len(raw)-1] },
+	for _, spoilt := range []struct {
+		what   string
+		change func([]byte) []byte
+	}{
+		{"SHA-256", func(raw []byte) []byte { raw = bytes.Clone(raw); raw[len(raw)/2] ^= 1; return raw }},
+		{"bytes", func(raw []byte) []byte { return raw[:len(raw)-1] }}, // for good, and so the last
 	} {
-		b.spoil(t, s.Name, change)
+		b.spoil(t, s.Name, spoilt.change)
 		var corrupt *CorruptError
-		if _, err := fetched(t, open(t, b.target, "dev"), s.Name); !errors.As(err, &corrupt) || !strings.Contains(err.Error(), what) {
-			t.Errorf("spoilt: got %v, want its %s", err, what)
+		if _, err := fetched(t, open(t, b.target, "dev"), s.Name); !errors.As(err, &corrupt) || !strings.Contains(err.Error(), spoilt.what) {
+			t.Errorf("spoilt: got %v, want its %s", err, spoilt.what)
 		}
 	}
 }
