@@ -17,7 +17,7 @@ import (
 // askTime is how long one member of etcd may take to answer.
 const askTime = 5 * time.Second
 
-// etcd speaks to the members of an etcd, in JSON: of its API only the list of members is needed.
+// etcd speaks to the members of an etcd, in JSON: of its API hardly more than the list of members is needed.
 type etcd struct {
 	http *http.Client
 	urls []string
@@ -41,7 +41,7 @@ func (e *etcd) list(ctx context.Context) ([]Member, error) {
 			IsLearner bool     `json:"isLearner"`
 		} `json:"members"`
 	}
-	if err := e.ask(ctx, "list", map[string]any{"linearizable": true}, &answer); err != nil {
+	if err := e.ask(ctx, "cluster/member/list", map[string]any{"linearizable": true}, &answer); err != nil {
 		return nil, err
 	}
 	var members []Member
@@ -59,37 +59,44 @@ func (e *etcd) list(ctx context.Context) ([]Member, error) {
 }
 
 func (e *etcd) add(ctx context.Context, peer string) error {
-	return e.ask(ctx, "add", map[string]any{"peerURLs": []string{peer}, "isLearner": true}, nil)
+	return e.ask(ctx, "cluster/member/add", map[string]any{"peerURLs": []string{peer}, "isLearner": true}, nil)
 }
 
 func (e *etcd) promote(ctx context.Context, id uint64) error {
-	return e.ask(ctx, "promote", map[string]any{"ID": strconv.FormatUint(id, 10)}, nil)
+	return e.ask(ctx, "cluster/member/promote", map[string]any{"ID": strconv.FormatUint(id, 10)}, nil)
 }
 
 func (e *etcd) move(ctx context.Context, id uint64, peer string) error {
-	return e.ask(ctx, "update", map[string]any{"ID": strconv.FormatUint(id, 10), "peerURLs": []string{peer}}, nil)
+	return e.ask(ctx, "cluster/member/update", map[string]any{"ID": strconv.FormatUint(id, 10), "peerURLs": []string{peer}}, nil)
 }
 
 func (e *etcd) remove(ctx context.Context, id uint64) error {
-	return e.ask(ctx, "remove", map[string]any{"ID": strconv.FormatUint(id, 10)}, nil)
+	return e.ask(ctx, "cluster/member/remove", map[string]any{"ID": strconv.FormatUint(id, 10)}, nil)
+}
+
+// settle has a majority of the members that are left write something down, and with it that they are all. Until then etcd may have a
+// change of its list in memory alone: the last of two, killed then, would wait for one that has been removed for ever. The deletion
+// of a key that is not there leaves nothing behind.
+func (e *etcd) settle(ctx context.Context) error {
+	return e.ask(ctx, "kv/deleterange", map[string]any{"key": []byte("umbel.dev/settle")}, nil)
 }
 
 // ask has the first member that can answer do so. Learners cannot, and neither can those that are cut off from the majority. What was
 // asked for may have been done all the same; so who changes the list looks at it again.
-func (e *etcd) ask(ctx context.Context, verb string, question map[string]any, answer any) error {
+func (e *etcd) ask(ctx context.Context, what string, question map[string]any, answer any) error {
 	body, err := json.Marshal(question)
 	if err != nil {
 		return err
 	}
 	var problems []error
 	for _, url := range e.urls {
-		err := e.post(ctx, url+"/v3/cluster/member/"+verb, body, answer)
+		err := e.post(ctx, url+"/v3/"+what, body, answer)
 		if err == nil {
 			return nil
 		}
 		problems = append(problems, err)
 	}
-	return fmt.Errorf("asking etcd to %s members: %w", verb, errors.Join(problems...))
+	return fmt.Errorf("asking etcd for %s: %w", what, errors.Join(problems...))
 }
 
 func (e *etcd) post(ctx context.Context, url string, body []byte, answer any) error {

@@ -108,8 +108,6 @@ func (k *keeper) do(ctx context.Context, st step, seen Seen) error {
 		return k.places.Raise(ctx, n)
 	case forget:
 		return k.places.Forget(ctx, n)
-	case end:
-		return k.places.End(ctx, n)
 	}
 	config, err := k.config()
 	if err != nil {
@@ -117,6 +115,11 @@ func (k *keeper) do(ctx context.Context, st step, seen Seen) error {
 	}
 	list := newEtcd(config, seen.Places)
 	switch st.kind {
+	case end:
+		if err := list.settle(ctx); err != nil {
+			return err
+		}
+		return k.places.End(ctx, n)
 	case admit:
 		if err := k.places.Forget(ctx, n); err != nil { // what runs there waits, and was told of other members
 			return err

@@ -75,8 +75,21 @@ func newHost(t *testing.T) *host {
 		for n := range h.places {
 			h.halt(n)
 		}
+		h.tell()
 	})
 	return h
+}
+
+// tell shows the ends of all logs of a host that failed.
+func (h *host) tell() {
+	if !h.Failed() {
+		return
+	}
+	logs, _ := filepath.Glob(filepath.Join(h.dir, "*", "logs", "*"))
+	for _, path := range logs {
+		raw, _ := os.ReadFile(path)
+		h.Logf("%s ends with:\n%s", path, raw[max(0, len(raw)-4<<10):])
+	}
 }
 
 func (h *host) plane(number int, join ...string) *controlplane.ControlPlane {
