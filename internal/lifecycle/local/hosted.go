@@ -183,31 +183,29 @@ func (l *Local) admit(h Hosted, node string) (place, error) {
 
 // EndMachine ends a machine and removes all of it. Its Node stays, for whoever asked for the machine. It is idempotent.
 func (l *Local) EndMachine(ctx context.Context, h Hosted, node string) error {
-	unlock, err := l.lockAs(h.Name, unix.LOCK_SH)
-	if err != nil {
-		return ignoreNotFound(err)
-	}
-	defer unlock()
-	r, err := l.owned(h)
-	if err != nil {
-		return ignoreNotFound(err)
-	}
-	m, ok := r.find(node)
-	if !ok {
-		return nil
-	}
-	p := r.member(l.dir(r.Name), m)
-	if err := p.end(ctx, unix.SIGKILL); err != nil {
-		return fmt.Errorf("ending the machine of node %s: %w", node, err)
-	}
-	if err := os.RemoveAll(p.dir); err != nil { // before its number can be another's
-		return fmt.Errorf("removing the machine of node %s: %w", node, err)
-	}
-	return l.dismiss(h, node)
+	return l.withMachine(h, node, func(p place) error {
+		if err := p.end(ctx, unix.SIGKILL); err != nil {
+			return fmt.Errorf("ending the machine of node %s: %w", node, err)
+		}
+		if err := os.RemoveAll(p.dir); err != nil { // before its number can be another's
+			return fmt.Errorf("removing the machine of node %s: %w", node, err)
+		}
+		return l.dismiss(h, node)
+	})
 }
 
 // HaltMachine ends a machine in order. What it holds stays, and RaiseMachine starts it again at its address. It is idempotent.
 func (l *Local) HaltMachine(ctx context.Context, h Hosted, node string) error {
+	return l.withMachine(h, node, func(p place) error {
+		if pid, err := machine.PID(p.dir); err != nil || pid == 0 {
+			return err
+		}
+		return p.end(ctx, unix.SIGTERM)
+	})
+}
+
+// withMachine does something with the place of a machine, if there is one, while nobody does anything with all of its cluster.
+func (l *Local) withMachine(h Hosted, node string, do func(place) error) error {
 	unlock, err := l.lockAs(h.Name, unix.LOCK_SH)
 	if err != nil {
 		return ignoreNotFound(err)
@@ -221,11 +219,7 @@ func (l *Local) HaltMachine(ctx context.Context, h Hosted, node string) error {
 	if !ok {
 		return nil
 	}
-	p := r.member(l.dir(r.Name), m)
-	if pid, err := machine.PID(p.dir); err != nil || pid == 0 {
-		return err
-	}
-	return p.end(ctx, unix.SIGTERM)
+	return do(r.member(l.dir(r.Name), m))
 }
 
 // dismiss takes a node out of the record.

@@ -73,11 +73,14 @@ func (s Spec) afterAPI() []string {
 	return []string{"kube-apiserver"}
 }
 
+// containerdConfig has containerd end, and so be started anew, where its part for Kubernetes does not come up, for want of inotify's
+// instances for example: without it a node would look well and run nothing.
 func (s Spec) containerdConfig() string {
 	return fmt.Sprintf(`version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
 oom_score = 0
+required_plugins = ["io.containerd.grpc.v1.cri"]
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.opt"]
 
 [grpc]
