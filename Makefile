@@ -10,6 +10,9 @@ export CGO_ENABLED ?= 0
 # Programs and tests are compiled with the same flags: each package once, and once more under the race detector.
 export GOFLAGS ?= -trimpath
 GO_BUILD   := go build
+# vet has looked at all of it in lint. A hundred tests are linked: without tables for debuggers, and by Go's own linker under the race detector too.
+GO_TEST    := go test -vet=off -ldflags '-s -w'
+GO_RACE    := CGO_ENABLED=1 go test -race -vet=off -ldflags '-s -w -linkmode=internal'
 LDFLAGS    := -s -w -X umbel.dev/umbel/internal/version.Version=$(VERSION)
 kube_flags  = -s -w -X k8s.io/component-base/version.gitVersion=$(1) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(1))) -X k8s.io/component-base/version.gitTreeState=clean
 
@@ -148,17 +151,17 @@ test: deps build lint check-generate unit simulate e2e ## everything that has to
 unit: kube dex registry helm peers capd ## tests of single packages, under the race detector, against a real API server where they need one
 	@scripts/install-deps.sh unit
 	@scripts/install-deps.sh race
-	CGO_ENABLED=1 go test -race -timeout 20m ./internal/...
-	go test -timeout 20m $$(go list ./... | grep -v '^umbel.dev/umbel/internal/')
+	$(GO_RACE) -timeout 20m ./internal/...
+	$(GO_TEST) -timeout 20m $$(go list ./... | grep -v '^umbel.dev/umbel/internal/')
 
 SCHEDULES ?= 100000
 .PHONY: simulate
 simulate: ## play SCHEDULES random schedules of rollouts, and check every step; ROLLOUT_SEED=N plays one again and shows its log
-	ROLLOUT_SCHEDULES=$(SCHEDULES) go test -count 1 -timeout 30m -run '^TestSimulation' -v ./internal/rollout
+	ROLLOUT_SCHEDULES=$(SCHEDULES) $(GO_TEST) -count 1 -timeout 30m -run '^TestSimulation' -v ./internal/rollout
 
 .PHONY: e2e
 e2e: deps build kube-before dex sops capd helm ## the main job and the laws, on real clusters and bad lines
-	go test -tags e2e -count 1 -timeout 45m -p 1 ./test/e2e/ ./test/net/...
+	$(GO_TEST) -tags e2e -count 1 -timeout 45m -p 1 ./test/e2e/ ./test/net/...
 
 .PHONY: bench
 bench: deps build ## measure start, the way through the hub, commit to applied, apply and repair; writes build/bench/*.json

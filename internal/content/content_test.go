@@ -183,7 +183,7 @@ func TestCollectionDropsOnlyWhatWasDeleted(t *testing.T) {
 // TestASlowReaderHoldsUpNobody: a member that stops reading in the middle of a blob does not keep others from pushing,
 // nor the collection of garbage from running.
 func TestASlowReaderHoldsUpNobody(t *testing.T) {
-	registry := open(t, content.RegistryConfig{Dir: t.TempDir(), CollectEvery: 10 * time.Millisecond, CollectAfter: time.Second})
+	registry := open(t, content.RegistryConfig{Dir: t.TempDir(), CollectEvery: 10 * time.Millisecond, CollectAfter: time.Minute})
 	defer registry.Close()
 	server := httptest.NewServer(registry)
 	defer server.Close()

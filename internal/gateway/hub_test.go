@@ -275,7 +275,7 @@ func (h *hub) shows(cluster v1alpha1.ClusterName, condition, want string) string
 func (h *hub) eventually(what string, check func() (ok bool, seen string)) {
 	h.t.Helper()
 	seen := ""
-	err := wait.PollUntilContextTimeout(h.t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (ok bool, err error) {
+	err := wait.PollUntilContextTimeout(h.t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (ok bool, err error) {
 		ok, seen = check()
 		return ok, nil
 	})

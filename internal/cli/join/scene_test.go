@@ -163,7 +163,7 @@ func (s *scene) meanwhile(ready func(ctx context.Context) error, do func()) (don
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		err := wait.PollUntilContextTimeout(s.Context(), 20*time.Millisecond, 20*time.Second, true, func(ctx context.Context) (bool, error) {
+		err := wait.PollUntilContextTimeout(s.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 			return ready(ctx) == nil, nil
 		})
 		if err != nil {

@@ -148,7 +148,7 @@ func TestJoinSaysThatTheImageCannotBePulled(t *testing.T) {
 		pod.Spec.ServiceAccountName = "umbel-agent"
 		pod.Status.ContainerStatuses[0].Image = pod.Spec.Containers[0].Image
 		status := pod.Status
-		if err := wait.PollUntilContextTimeout(s.Context(), 20*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+		if err := wait.PollUntilContextTimeout(s.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 			return s.api.Create(ctx, pod.DeepCopy()) == nil, nil // once its service account is there
 		}); err != nil {
 			s.Error(err)

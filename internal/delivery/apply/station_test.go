@@ -285,7 +285,7 @@ func (s *station) getConfigMap(name string) (*corev1.ConfigMap, error) {
 // eventually waits until check returns nil.
 func (s *station) eventually(what string, check func() error) {
 	s.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := check()
 		if err == nil {

@@ -83,7 +83,7 @@ func (m *member) start() {
 
 func (m *member) eventually(what string, check func() error) {
 	m.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

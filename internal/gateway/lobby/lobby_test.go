@@ -73,7 +73,7 @@ func (d *door) enters(from string) net.Conn {
 		if g.RemoteAddr().String() != conn.LocalAddr().String() {
 			d.t.Fatalf("%s came in, want %s", g.RemoteAddr(), conn.LocalAddr())
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		d.t.Fatalf("%s did not come in", conn.LocalAddr())
 	}
 	return conn
