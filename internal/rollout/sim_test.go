@@ -24,7 +24,7 @@ const schedules = 5_000
 // TestSimulation plays random schedules: clusters fail, leave, join, go away, and wait for something else, some for ever; releases come while others are under way;
 // people pause, abort, promote, approve and go back; the hub dies between any two writes, and loses writes to another one;
 // its cache is behind; clocks jump. Every write is checked (see checker), and afterwards, when all is calm, every rollout
-// ends or waits for somebody who is named.
+// ends or waits for somebody who is named; and when they answer, it ends.
 func TestSimulation(t *testing.T) {
 	if text := os.Getenv("ROLLOUT_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
@@ -327,31 +327,51 @@ func (s *sim) approve(r *v1alpha1.Rollout) {
 	}
 }
 
-// calm lets everything come to an end: clusters are back, the hub runs, people approve. Then nothing is due any more.
+// calm lets everything come to rest: clusters are back, the hub runs, people approve. Then nothing is due any more. Whoever it waits for
+// then answers, until it has ended.
 func (s *sim) calm() {
 	s.undecided = false
 	for _, n := range s.nodes {
 		n.online, n.fit = true, true
-		if s.chance(70) { // and the others wait for ever
+		if s.chance(70) { // and the others wait for somebody
 			n.blockedBy = ""
 		}
 	}
 	s.note("all is calm")
+	if !s.rests() {
+		return
+	}
+	s.rested()
+	const answers = 20
+	for range answers {
+		if s.wrong != "" || s.over() {
+			return
+		}
+		s.answer(s.newest())
+		if !s.rests() {
+			return
+		}
+	}
+	r := s.newest()
+	s.fails("%d answers did not end it: %s is %s: %s", answers, r.Name, r.Status.Phase, r.Status.Conditions[0].Message)
+}
+
+// rests goes on until nothing is due any more, and says whether that came to be.
+func (s *sim) rests() bool {
 	for range 2000 {
 		s.work()
 		again := s.looks(10)
 		s.deliver()
 		r := s.newest()
 		if s.wrong != "" {
-			return
+			return false
 		}
 		if r.Status.Phase == v1alpha1.RolloutRunning && r.Status.Conditions[0].Reason == v1alpha1.ReasonAwaitingApproval {
 			s.approve(r)
 			again = time.Second
 		}
 		if again == 0 && !s.atWork() {
-			s.ended()
-			return
+			return true
 		}
 		if again == 0 || s.atWork() && again > s.takes {
 			again = s.takes
@@ -359,7 +379,36 @@ func (s *sim) calm() {
 		s.passes(again)
 	}
 	r := s.newest()
-	s.fails("it does not end: %s is %s: %s", r.Name, r.Status.Phase, r.Status.Conditions[0].Message)
+	s.fails("it does not come to rest: %s is %s: %s", r.Name, r.Status.Phase, r.Status.Conditions[0].Message)
+	return false
+}
+
+// answer is what somebody does who is told that it is waited for them: what is ill is mended, what clusters wait for comes, and the
+// rollout goes on, or past a stage that selects nobody. After an abort there is another release.
+func (s *sim) answer(r *v1alpha1.Rollout) {
+	for _, n := range s.nodes {
+		n.blockedBy, s.bad[string(n.Name)] = "", Well
+	}
+	switch spec := &r.Spec; {
+	case r.Status.Phase == v1alpha1.RolloutAborted:
+		s.release()
+	case spec.Intent != v1alpha1.IntentRun || r.Status.Phase != v1alpha1.RolloutRunning:
+		spec.Intent, spec.Attempt = v1alpha1.IntentRun, spec.Attempt+1
+	case r.Status.Conditions[0].Reason == v1alpha1.ReasonEmptyStage:
+		at := slices.IndexFunc(r.Status.Stages, func(st v1alpha1.StageStatus) bool {
+			return st.Step != v1alpha1.StageDone && !slices.Contains(spec.Promoted, st.Name)
+		})
+		spec.Promoted = append(spec.Promoted, r.Status.Stages[max(0, at)].Name)
+	}
+	s.note("somebody answers: %s, attempt %d, promoted %v", r.Spec.Intent, r.Spec.Attempt, r.Spec.Promoted)
+}
+
+// over says whether every cluster has what it is to have, and is well with it.
+func (s *sim) over() bool {
+	r := s.newest()
+	return r.Status.Phase == v1alpha1.RolloutCompleted && r.Spec.Intent == v1alpha1.IntentRun && !slices.ContainsFunc(s.nodes, func(n *node) bool {
+		return n.selected && (n.Holds != r.Spec.Release || n.State != Well)
+	})
 }
 
 // atWork says whether an agent has not come to an end with what it was told.
@@ -372,8 +421,8 @@ func (s *sim) atWork() bool {
 	return false
 }
 
-// ended checks the end.
-func (s *sim) ended() {
+// rested checks what it is at rest.
+func (s *sim) rested() {
 	r := s.newest()
 	status, reason := &r.Status, r.Status.Conditions[0].Reason
 	s.note("%s is %s, %s: %s", r.Name, status.Phase, reason, r.Status.Conditions[0].Message)

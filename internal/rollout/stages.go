@@ -60,6 +60,9 @@ func (p *pass) stage(s *v1alpha1.StageStatus, first bool) bool {
 	}
 	open := p.move(s, len(s.Waiting))
 	at := p.stand(s)
+	if at.available == 0 {
+		s.Baked = nil // whoever has shown that the release is good is not there any more
+	}
 	if at.underway > 0 || at.ready > 0 && s.Baked == nil {
 		s.WellSince = nil
 		if at.underway > 0 || open {
