@@ -172,14 +172,15 @@ func (b *book) note(name v1alpha1.ClusterName, after *decide.Cluster, last func(
 	}
 	var concerned []types.NamespacedName
 	for key, p := range b.pages {
+		var shift decide.Shift
 		if p.pool != nil {
-			p.pool.Change(name, after, differ)
+			shift = p.pool.Change(name, after, differ)
 		}
 		if p.plan == nil || !p.plan.Minds(differ) {
 			continue
 		}
 		was, known := last(key)
-		wrong := known && p.plan.Concerns(before, after, was)
+		wrong := known && p.wrong(shift, before, after, was)
 		if wrong {
 			concerned = append(concerned, key)
 		}
@@ -188,4 +189,15 @@ func (b *book) note(name v1alpha1.ClusterName, after *decide.Cluster, last func(
 		}
 	}
 	return concerned
+}
+
+// wrong says whether a change of a cluster can make the last decision a wrong one.
+func (p *page) wrong(shift decide.Shift, before, after *decide.Cluster, last decide.Before) bool {
+	switch {
+	case !p.plan.Seats():
+		return p.plan.Concerns(before, after, last)
+	case p.pool == nil:
+		return true // it is about to be decided for the first time
+	}
+	return p.unsettled && shift.Moves() || p.pool.Concerns(shift, before, after, last)
 }

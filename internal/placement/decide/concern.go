@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -60,25 +61,9 @@ func (p *Plan) ranks(differ Aspect) bool {
 	})
 }
 
-// Concerns says whether a change of one cluster, from before to after, can make the last decision a wrong one. A cluster
-// that came has no before, one that went no after.
+// Concerns says whether a change of one cluster, from before to after, can make the last decision of a Placement that asks for no
+// number a wrong one. A cluster that came has no before, one that went no after.
 func (p *Plan) Concerns(before, after *Cluster, last Before) bool {
-	if p.seats == nil {
-		return p.contradicts(before, after, last)
-	}
-	is := p.judge(after)
-	if is != p.judge(before) {
-		return true
-	}
-	if before == nil || after == nil || is.why != fits && !named(last.Clusters, after.Name) {
-		return false
-	}
-	spread := p.seats.spread
-	return before.Lost.IsZero() != after.Lost.IsZero() || spread != nil && before.Labels[spread.Label] != after.Labels[spread.Label]
-}
-
-// contradicts says whether the last decision is wrong about the cluster.
-func (p *Plan) contradicts(before, after *Cluster, last Before) bool {
 	if after == nil {
 		return named(last.Clusters, before.Name) || named(last.Undecided, before.Name)
 	}
@@ -93,6 +78,42 @@ func (p *Plan) contradicts(before, after *Cluster, last Before) bool {
 	}
 	_, forever := p.stay(v, sameSpec(last.Generation == p.generation))
 	return !forever || leaves(last, after.Name)
+}
+
+// Shift is what a change of a cluster changed in a pool.
+type Shift struct {
+	fitted, doubted bool // before
+	now             verdict
+}
+
+// Moves says whether it is another one now that could have a seat, or of which that cannot be told.
+func (s Shift) Moves() bool {
+	return s.fitted != (s.now.why == fits) || s.doubted != s.now.doubtful()
+}
+
+// Concerns says whether a change of one cluster, which is a shift in the pool, can make the last decision a wrong one. A cluster
+// that came has no before, one that went no after.
+func (p *Pool) Concerns(shift Shift, before, after *Cluster, last Before) bool {
+	held := named(last.Clusters, cmp.Or(after, before).Name)
+	switch {
+	case shift.doubted != shift.now.doubtful():
+		return true
+	case shift.Moves():
+		return held || !p.plan.settledBy(last)
+	case shift.now.why == fits:
+	case !held:
+		return false
+	case before == nil || after == nil || shift.now != p.plan.judge(before):
+		return true
+	}
+	spread := p.plan.seats.spread
+	return before.Lost.IsZero() != after.Lost.IsZero() || spread != nil && before.Labels[spread.Label] != after.Labels[spread.Label]
+}
+
+// settledBy says that the last decision gave every seat, and that nothing but those who have one can change that: who else could
+// have one makes no difference.
+func (p *Plan) settledBy(last Before) bool {
+	return len(last.Clusters) >= p.seats.number && p.seats.spread == nil && p.seats.whenUnreachable == 0
 }
 
 func named(sorted []v1alpha1.ClusterName, name v1alpha1.ClusterName) bool {

@@ -325,7 +325,8 @@ func TestRevisingIsDeciding(t *testing.T) {
 func TestSeatsAreConcerned(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		plan := compiled(t, w.spec(true))
-		last := plan.Decide(w.all(), Before{}, w.now)
+		pool := plan.Pool(w.all())
+		last := pool.Decide(w.all(), Before{}, w.now)
 		for range 40 {
 			was := w.snapshot()
 			change := w.change()
@@ -333,9 +334,10 @@ func TestSeatsAreConcerned(t *testing.T) {
 			if c, there := was[change.Name]; there {
 				before = &c
 			}
+			differ := Differences(before, change.Cluster)
+			shift := pool.Change(change.Name, change.Cluster, differ)
 			now := plan.Decide(w.all(), last.next(), w.now)
-			concerns := (before != nil || change.Cluster != nil) &&
-				plan.Minds(Differences(before, change.Cluster)) && plan.Concerns(before, change.Cluster, last.next())
+			concerns := (before != nil || change.Cluster != nil) && plan.Minds(differ) && pool.Concerns(shift, before, change.Cluster, last.next())
 			if !concerns && now.String() != last.String() {
 				t.Fatalf("%s changed from %+v to %+v, which concerns nobody, and %q became %q", change.Name, before, change.Cluster, last, now)
 			}

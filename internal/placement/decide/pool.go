@@ -70,26 +70,29 @@ func (p *Plan) Pool(fleet Fleet) *Pool {
 	return pool
 }
 
-// Change has the pool follow a change of one cluster in these aspects. One that is gone has no after.
-func (p *Pool) Change(name v1alpha1.ClusterName, after *Cluster, differ Aspect) {
+// Change has the pool follow a change of one cluster in these aspects, and says what that changed. One that is gone has no after.
+func (p *Pool) Change(name v1alpha1.ClusterName, after *Cluster, differ Aspect) Shift {
+	was := p.joined[name]
 	if !p.plan.ranks(differ) {
-		if is := p.joined[name]; is != nil {
-			is.Cluster = after // so that what it was is not kept
+		if was != nil {
+			was.Cluster = after // so that what it was is not kept
 		}
-		return
+		return Shift{}
 	}
 	v := p.plan.judge(after)
+	shift := Shift{fitted: was != nil, doubted: named(p.doubtful, name), now: v}
 	if v.why == fits {
 		p.join(after)
 	} else {
 		p.leave(name)
 	}
-	switch was := named(p.doubtful, name); {
-	case was && !v.doubtful():
+	switch {
+	case shift.doubted && !v.doubtful():
 		p.doubtful = edit(p.doubtful, []v1alpha1.ClusterName{name}, nil)
-	case !was && v.doubtful():
+	case !shift.doubted && v.doubtful():
 		p.doubtful = edit(p.doubtful, nil, []v1alpha1.ClusterName{name})
 	}
+	return shift
 }
 
 // join lets a cluster in, in the place of what it was before.
