@@ -326,6 +326,7 @@ func TestSeatsAreConcerned(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		plan := compiled(t, w.spec(true))
 		pool := plan.Pool(w.all())
+		pool.front = 1 + w.IntN(4)
 		last := pool.Decide(w.all(), Before{}, w.now)
 		for range 40 {
 			was := w.snapshot()

@@ -211,6 +211,7 @@ func TestAPoolDecidesPlainly(t *testing.T) {
 		plan := compiled(t, spec)
 		fleet := w.all()
 		pool, last := plan.Pool(fleet), Before{}
+		pool.front = 1 + w.IntN(4) // so few that it has to look again
 		for step := range 60 {
 			for range w.IntN(4) {
 				change := w.change()

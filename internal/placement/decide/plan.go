@@ -128,7 +128,7 @@ type departure struct {
 func (p *Plan) begin(before Before, now time.Time) *round {
 	r := &round{
 		plan: p, same: before.Generation == p.generation, now: now.Truncate(time.Second), // as the API keeps times
-		held: before.Clusters, leaving: map[departure][]v1alpha1.ClusterName{},
+		held: before.Clusters,
 	}
 	for _, group := range before.Leaving {
 		if r.since == nil {
@@ -162,6 +162,9 @@ func (r *round) weigh(c *Cluster) {
 func (r *round) take(cluster v1alpha1.ClusterName, leaves *departure) {
 	r.in = append(r.in, cluster)
 	if leaves != nil {
+		if r.leaving == nil {
+			r.leaving = map[departure][]v1alpha1.ClusterName{}
+		}
 		r.leaving[*leaves] = append(r.leaving[*leaves], cluster)
 	}
 }

@@ -23,9 +23,11 @@ type Pool struct {
 	joined map[v1alpha1.ClusterName]*candidate
 	// lines are the same, by their value of the label that clusters are spread by; none is empty.
 	lines map[string]*line
-	// ordered: the lines are in order. They are put so when the first seat is free: who has a seat keeps it, so that most pools
-	// are never asked. Before that, nobody has a rank or a place.
+	// ordered: whoever is in has a rank, and the lines know their best. That is so once the first seat was free: who has a seat keeps
+	// it, so that most pools are never asked.
 	ordered bool
+	// front is the constant.
+	front int
 	// doubtful are those of which it cannot be told, sorted. It is not changed, but made anew.
 	doubtful []v1alpha1.ClusterName
 }
@@ -34,8 +36,15 @@ type Pool struct {
 type line struct {
 	value string
 	size  int
-	all   []*candidate // the best first, where the pool is ordered; nobody where it is not
+	// front are the best of them, the best first: whoever is not in it is behind all who are. It is made when a seat is asked for
+	// that it has nobody for, and follows each change as far as it goes: most clusters that come and go are far from a seat.
+	front []*candidate
+	// next is where in front the best is who has no seat, while seats are given.
+	next int
 }
+
+// front is how many of a line are known to be its best after a look at everybody: so many seats later there is another.
+const front = 256
 
 // candidate is a cluster with its line and its rank. There are as many as there are clusters and Placements of a number of
 // them, so that they are kept small.
@@ -57,11 +66,11 @@ const away = 1 << 30
 
 // Pool returns the pool of a Placement that asks for a number of clusters.
 func (p *Plan) Pool(fleet Fleet) *Pool {
-	pool := &Pool{plan: p, joined: map[v1alpha1.ClusterName]*candidate{}, lines: map[string]*line{}}
+	pool := &Pool{plan: p, front: front, joined: map[v1alpha1.ClusterName]*candidate{}, lines: map[string]*line{}}
 	for name, c := range fleet {
 		switch v := p.judge(c); {
 		case v.why == fits:
-			pool.join(c)
+			pool.join(c, nil)
 		case v.doubtful():
 			pool.doubtful = append(pool.doubtful, name)
 		}
@@ -81,10 +90,11 @@ func (p *Pool) Change(name v1alpha1.ClusterName, after *Cluster, differ Aspect) 
 	}
 	v := p.plan.judge(after)
 	shift := Shift{fitted: was != nil, doubted: named(p.doubtful, name), now: v}
-	if v.why == fits {
-		p.join(after)
-	} else {
-		p.leave(name)
+	switch {
+	case v.why == fits:
+		p.join(after, was)
+	case was != nil:
+		p.leave(was)
 	}
 	switch {
 	case shift.doubted && !v.doubtful():
@@ -95,48 +105,65 @@ func (p *Pool) Change(name v1alpha1.ClusterName, after *Cluster, differ Aspect) 
 	return shift
 }
 
-// join lets a cluster in, in the place of what it was before.
-func (p *Pool) join(c *Cluster) {
+// join lets a cluster in, in the place of what it was before; nil when it was not in.
+func (p *Pool) join(c *Cluster, was *candidate) {
 	joins := candidate{Cluster: c}
 	if p.ordered {
 		joins.rank = p.plan.rank(c)
 	}
-	value, was := p.plan.value(c), p.joined[c.Name]
-	if was != nil && was.in.value == value && was.rank == joins.rank {
-		was.Cluster = c
-		return
+	value := p.plan.value(c)
+	if was != nil {
+		if was.in.value == value && was.rank == joins.rank {
+			was.Cluster = c
+			return
+		}
+		p.leave(was)
 	}
-	p.leave(c.Name)
 	in := p.lines[value]
 	if in == nil {
 		in = &line{value: value}
 		p.lines[value] = in
 	}
-	in.size++
 	joins.in, p.joined[c.Name] = in, &joins
 	if p.ordered {
-		at, _ := slices.BinarySearchFunc(in.all, &joins, compare)
-		in.all = slices.Insert(in.all, at, &joins)
+		in.insert(&joins, p.front)
 	}
+	in.size++
 }
 
-// leave has a cluster leave, if it is there.
-func (p *Pool) leave(name v1alpha1.ClusterName) {
-	leaves := p.joined[name]
-	if leaves == nil {
-		return
-	}
-	delete(p.joined, name)
+// leave has a cluster leave.
+func (p *Pool) leave(leaves *candidate) {
+	delete(p.joined, leaves.Name)
 	in := leaves.in
 	if in.size--; in.size == 0 {
 		delete(p.lines, in.value)
 	}
-	if at, is := slices.BinarySearchFunc(in.all, leaves, compare); is {
-		in.all = slices.Delete(in.all, at, at+1)
+	if in.reaches(leaves) {
+		if at, is := slices.BinarySearchFunc(in.front, leaves, compare); is {
+			in.front = slices.Delete(in.front, at, at+1)
+		}
 	}
 }
 
-// order puts all lines in order. It does so once.
+// insert puts a candidate where it belongs, if that is in front, which grows to four times so many at most.
+func (in *line) insert(joins *candidate, many int) {
+	if len(in.front) < in.size && !in.reaches(joins) {
+		return
+	}
+	at, _ := slices.BinarySearchFunc(in.front, joins, compare)
+	in.front = slices.Insert(in.front, at, joins)
+	if len(in.front) >= 4*many { // nobody asks for so many
+		clear(in.front[many:])
+		in.front = in.front[:many]
+	}
+}
+
+// reaches says whether a candidate of the line is before the last in front, or is that.
+func (in *line) reaches(c *candidate) bool {
+	return len(in.front) > 0 && compare(c, in.front[len(in.front)-1]) <= 0
+}
+
+// order gives everybody a rank. It does so once.
 func (p *Pool) order() {
 	if p.ordered {
 		return
@@ -144,19 +171,64 @@ func (p *Pool) order() {
 	p.ordered = true
 	for _, c := range p.joined {
 		c.rank = p.plan.rank(c.Cluster)
-		c.in.all = append(c.in.all, c)
 	}
-	for _, in := range p.lines {
-		slices.SortFunc(in.all, compare)
+}
+
+// look has a line know at least so many of its best, or all. As it takes a look at everybody who is in, every other line that knows
+// few of its best is helped as well.
+func (p *Pool) look(in *line, many int) {
+	searches := map[*line]*search{}
+	for _, other := range p.lines {
+		if many := min(p.front, other.size); len(other.front) < many {
+			searches[other] = &search{many: many}
+		}
 	}
+	if many = min(many, in.size); len(in.front) < many {
+		searches[in] = &search{many: many}
+	}
+	if len(searches) == 0 {
+		return
+	}
+	for _, c := range p.joined {
+		if s := searches[c.in]; s != nil {
+			s.see(c)
+		}
+	}
+	for in, s := range searches {
+		s.cut()
+		in.front = slices.Clone(s.found)
+	}
+}
+
+// search finds the best of those whom it sees.
+type search struct {
+	many  int
+	found []*candidate
+	worst *candidate // the last of so many who were seen; nil before there were that many
+}
+
+func (s *search) see(c *candidate) {
+	if s.worst != nil && compare(c, s.worst) > 0 {
+		return
+	}
+	if s.found = append(s.found, c); len(s.found) == 2*s.many {
+		s.cut()
+		s.worst = s.found[s.many-1]
+	}
+}
+
+// cut puts who was found in order, and drops whoever is not among so many.
+func (s *search) cut() {
+	slices.SortFunc(s.found, compare)
+	s.found = s.found[:s.many]
 }
 
 // Decide says which clusters are selected, from what was decided before. The fleet is the one that the pool followed.
 func (p *Pool) Decide(fleet Fleet, before Before, now time.Time) Decision {
 	round := p.plan.begin(before, now)
-	c := &contest{Pool: p, held: before.Clusters, counts: map[string]int{}, next: map[string]int{}, waiting: len(p.joined)}
-	for value := range p.lines {
-		c.counts[value] = 0
+	c := &contest{Pool: p, held: before.Clusters, counts: map[string]int{}, waiting: len(p.joined)}
+	for value, in := range p.lines {
+		c.counts[value], in.next = 0, 0
 	}
 	for _, name := range before.Clusters {
 		cluster, v := fleet[name], verdict{why: fits}

@@ -35,7 +35,6 @@ type contest struct {
 	held    []v1alpha1.ClusterName // who had a seat before, sorted
 	taken   []*runner
 	counts  map[string]int // how many have a seat, for every value that anybody has
-	next    map[string]int // where in a line the best is who has no seat
 	waiting int            // how many have none
 }
 
@@ -70,39 +69,41 @@ func (c *contest) fill(round *round) Shortfall {
 func (c *contest) seat(may func(*candidate) bool) bool {
 	c.order()
 	allowed := c.allowed()
-	var best *runner
-	for value := range c.lines {
+	var best *candidate
+	for value, in := range c.lines {
 		if !allowed(c.counts[value]) {
 			continue
 		}
-		first := c.best(value)
+		first := c.best(in)
 		if first == nil || !may(first) { // the first is connected, if any is
 			continue
 		}
-		if best == nil || compare(first, best.candidate) < 0 {
-			best = &runner{candidate: first, value: value}
+		if best == nil || compare(first, best) < 0 {
+			best = first
 		}
 	}
 	if best == nil {
 		return false
 	}
-	c.next[best.value]++
+	best.in.next++
 	c.waiting--
-	c.take(best)
+	c.take(&runner{candidate: best, value: best.in.value})
 	return true
 }
 
 // best is the first in a line who has no seat and had none; nil when there is nobody.
-func (c *contest) best(value string) *candidate {
-	all, at := c.lines[value].all, c.next[value]
-	for at < len(all) && named(c.held, all[at].Name) {
-		at++
+func (c *contest) best(in *line) *candidate {
+	for ; ; in.next++ {
+		if in.next == len(in.front) && in.next < in.size {
+			c.look(in, 2*in.next+c.front)
+		}
+		if in.next == len(in.front) {
+			return nil
+		}
+		if !named(c.held, in.front[in.next].Name) {
+			return in.front[in.next]
+		}
 	}
-	c.next[value] = at
-	if at == len(all) {
-		return nil
-	}
-	return all[at]
 }
 
 // allowed says whether the spread lets one more in where so many have a seat already.
