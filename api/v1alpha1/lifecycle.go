@@ -45,3 +45,17 @@ func SplitManaged(value string) (namespace, name string, ok bool) {
 	namespace, name, ok = strings.Cut(value, "/")
 	return namespace, name, ok && namespace != "" && name != ""
 }
+
+// ReachesNodes says whether Cluster API keeps a label of a machine on its node too.
+func ReachesNodes(label string) bool {
+	domain, _, qualified := strings.Cut(label, "/")
+	if !qualified {
+		return false
+	}
+	for _, whole := range []string{"node.cluster.x-k8s.io", "node-restriction.kubernetes.io"} {
+		if domain == whole || strings.HasSuffix(domain, "."+whole) {
+			return true
+		}
+	}
+	return domain == "node-role.kubernetes.io"
+}

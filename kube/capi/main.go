@@ -68,7 +68,8 @@ func run(ctx context.Context, args []string) error {
 	config.UserAgent = remote.DefaultClusterAPIUserAgent(name)
 	config.WarningHandler = apiwarnings.DefaultHandler(klog.Background().WithName("API server warning"))
 	ctrl.SetLogger(klog.Background())
-	if err := feature.MutableGates.Set("ClusterTopology=true"); err != nil {
+	// Taints of a pool are upstream's alpha; without it a Cluster with some is refused.
+	if err := feature.MutableGates.Set("ClusterTopology=true,MachineTaintPropagation=true"); err != nil {
 		return err
 	}
 	manager, err := newManager(config, o)

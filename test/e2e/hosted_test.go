@@ -111,8 +111,11 @@ func TestClustersByClusterAPI(t *testing.T) {
 		})
 	}
 	nodes(1, "-l", "node.cluster.x-k8s.io/size=big")
-	if out := run("cluster pool list dev"); !strings.Contains(out, "size=big") || !strings.Contains(out, "workers") {
+	if out := run("cluster pool list dev"); !strings.Contains(out, "size=big") || !strings.Contains(out, "workers") || !strings.Contains(out, "size=big:NoSchedule") {
 		t.Errorf("its pools are\n%s", out)
+	}
+	if out := s.umbel("kubectl", "dev", "--", "get", "nodes", "-l", "node.cluster.x-k8s.io/size=big", "-o", "jsonpath={.items[*].spec.taints}"); !strings.Contains(out, `"effect":"NoSchedule","key":"size","value":"big"`) {
+		t.Errorf("the taints of its nodes are %s", out)
 	}
 	run("cluster pool scale dev big")
 	nodes(2)

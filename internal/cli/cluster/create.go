@@ -73,7 +73,7 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.wish.version, "version", "", "`VERSION` of Kubernetes, such as 1.36 (default: the newest that the class has)")
 	cmd.Flags().IntVar(&o.wish.workers, "workers", 1, "`NUMBER` of machines for pods")
 	cmd.Flags().IntVar(&o.wish.planes, "control-plane", 1, "`NUMBER` of members of the control plane: 1, or 3, of which one may be lost")
-	cmd.Flags().StringArrayVar(&o.pools, "pool", nil, "`NAME=NUMBER` of more machines, and labels of their nodes: NAME=NUMBER,KEY=VALUE,...; can be given several times")
+	cmd.Flags().StringArrayVar(&o.pools, "pool", nil, "`NAME=NUMBER` of more machines, and labels and taints of their nodes: NAME=NUMBER,KEY=VALUE,KEY=VALUE:EFFECT,...; can be given several times")
 	cmd.Flags().StringToStringVarP(&o.wish.labels, "labels", "l", nil, "`KEY=VALUE,...` for placements to select by, such as env=prod,region=eu")
 	cmd.Flags().StringVar(&o.wish.pods, "pods", "", "`CIDR` of the pods' addresses (default: one that is free)")
 	cmd.Flags().StringVar(&o.wish.services, "services", "", "`CIDR` of the services' addresses (default: one that is free)")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -199,6 +201,7 @@ func workerNodes(deployments, machines, checks []unstructured.Unstructured) []*n
 			name:  "MachineDeployment " + d.GetName(),
 			state: fmt.Sprintf("%d/%d", number(&d, "status", "availableReplicas"), number(&d, "spec", "replicas")),
 		}
+		n.message = poolNote(&d)
 		if c := conditionOf(&d, "Available"); c.status != "True" {
 			n.message = c.message
 		}
@@ -220,6 +223,22 @@ func workerNodes(deployments, machines, checks []unstructured.Unstructured) []*n
 		}
 	}
 	return nodes
+}
+
+// poolNote is what the nodes of a pool have that pods look at.
+func poolNote(deployment *unstructured.Unstructured) string {
+	var notes []string
+	labels, _, _ := unstructured.NestedStringMap(deployment.Object, "spec", "template", "metadata", "labels")
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if v1alpha1.ReachesNodes(key) {
+			notes = append(notes, key+"="+labels[key])
+		}
+	}
+	taints, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "taints")
+	for _, t := range taintsOf(taints) {
+		notes = append(notes, "taint "+t.String())
+	}
+	return strings.Join(notes, ", ")
 }
 
 func machineNode(m *unstructured.Unstructured) *node {

@@ -29,6 +29,9 @@ import (
 const poolExamples = `  # two more machines, with a label that pods can ask for
   umbel cluster pool add dev big --workers 2 --labels node.cluster.x-k8s.io/size=big
 
+  # one for pods alone that tolerate it
+  umbel cluster pool add dev gpu --workers 1 --labels node.cluster.x-k8s.io/gpu=yes --taint gpu=yes:NoSchedule
+
   # which pools has it?
   umbel cluster pool list dev
 
@@ -40,6 +43,7 @@ type poolOptions struct {
 	*client.Factory
 	cluster string
 	pool    machinePool
+	taints  []string
 	yes     bool
 	format  output.Format
 	timeout time.Duration
@@ -49,8 +53,8 @@ func newPoolCmd(f *client.Factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pool",
 		Short: "Give a cluster pools of machines",
-		Long: "Give a cluster pools of machines. The machines of a pool are alike, and their nodes have its labels: those of node.cluster.x-k8s.io,\n" +
-			"node-restriction.kubernetes.io and node-role.kubernetes.io, which Cluster API keeps on nodes.",
+		Long: "Give a cluster pools of machines. The machines of a pool are alike, and their nodes have its taints, and its labels: those of\n" +
+			"node.cluster.x-k8s.io, node-restriction.kubernetes.io and node-role.kubernetes.io, which Cluster API keeps on nodes.",
 		Example: poolExamples,
 	}
 	cmd.AddCommand(newPoolListCmd(f), newPoolAddCmd(f), newPoolScaleCmd(f), newPoolDeleteCmd(f))
@@ -86,7 +90,7 @@ func (o *poolOptions) verb(cmd *cobra.Command, run func(context.Context, *client
 func newPoolListCmd(f *client.Factory) *cobra.Command {
 	o := &poolOptions{Factory: f}
 	cmd := o.verb(&cobra.Command{
-		Use: "list CLUSTER", Aliases: []string{"ls", "get"}, Short: "List the pools of a cluster", Long: "List the pools of a cluster, how many machines each is to have, and the labels of their nodes.",
+		Use: "list CLUSTER", Aliases: []string{"ls", "get"}, Short: "List the pools of a cluster", Long: "List the pools of a cluster, how many machines each is to have, and the labels and taints of their nodes.",
 		Example: "  umbel cluster pool list dev", Args: exit.Takes("CLUSTER"),
 	}, func(_ context.Context, _ *client.Hub, c *unstructured.Unstructured) error { return o.list(c) })
 	output.AddFlag(cmd, &o.format, output.Wide, output.JSON, output.YAML, output.Name)
@@ -101,6 +105,7 @@ func newPoolAddCmd(f *client.Factory) *cobra.Command {
 	}, o.add)
 	cmd.Flags().StringVar(&o.pool.Class, "class", "", "`CLASS` of the machines (default: that of the first pool, or the first that the cluster's class has)")
 	cmd.Flags().StringToStringVarP(&o.pool.Labels, "labels", "l", nil, "`KEY=VALUE,...` of the nodes")
+	cmd.Flags().StringArrayVar(&o.taints, "taint", nil, "`KEY=VALUE:EFFECT` of the nodes: pods stay away that do not tolerate it; can be given several times")
 	o.workersFlag(cmd, 1)
 	_ = cmd.RegisterFlagCompletionFunc("class", cobra.NoFileCompletions) // it fails for a flag that does not exist only
 	return cmd
@@ -168,13 +173,20 @@ func (o *poolOptions) list(c *unstructured.Unstructured) error {
 		for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
 			labels = append(labels, key+"="+p.Labels[key])
 		}
-		rows = append(rows, output.Cells(p.Name, p.Class, strconv.FormatInt(p.Replicas, 10), strings.Join(labels, ",")))
+		rows = append(rows, output.Cells(p.Name, p.Class, strconv.FormatInt(p.Replicas, 10), strings.Join(labels, ","), strings.Join(each(p.Taints, poolTaint.String), ",")))
 	}
-	table := output.Table{Headers: []string{"NAME", "CLASS", "WORKERS", "LABELS"}, Palette: o.Palette(o.Out)}
+	table := output.Table{Headers: []string{"NAME", "CLASS", "WORKERS", "LABELS", "TAINTS"}, Palette: o.Palette(o.Out)}
 	return table.Write(o.Out, rows)
 }
 
 func (o *poolOptions) add(ctx context.Context, hub *client.Hub, c *unstructured.Unstructured) error {
+	for _, text := range o.taints {
+		t, err := parseTaint(text)
+		if err != nil {
+			return exit.Usage(err)
+		}
+		o.pool.Taints = append(o.pool.Taints, t)
+	}
 	if o.pool.Class == "" {
 		var err error
 		if o.pool.Class, err = classOf(ctx, hub, c); err != nil {

@@ -17,6 +17,7 @@ func TestParsePool(t *testing.T) {
 	}{
 		{"big=3", machinePool{Name: "big", Replicas: 3}, ""},
 		{"big=0,node.cluster.x-k8s.io/size=big,node-role.kubernetes.io/gpu=", machinePool{Name: "big", Labels: map[string]string{"node.cluster.x-k8s.io/size": "big", "node-role.kubernetes.io/gpu": ""}}, ""},
+		{"gpu=1,gpu=yes:NoSchedule,x.io/y:NoExecute", machinePool{Name: "gpu", Replicas: 1, Taints: []poolTaint{{"gpu", "yes", "NoSchedule", "Always"}, {"x.io/y", "", "NoExecute", "Always"}}}, ""},
 		{"big", machinePool{}, "NAME=NUMBER"},
 		{"big=many", machinePool{}, "NAME=NUMBER"},
 		{"big=1,size", machinePool{}, `label "size" is no KEY=VALUE`},
@@ -49,6 +50,11 @@ func TestCheckPool(t *testing.T) {
 		{"a domain alone", with("node-role.kubernetes.io=x"), []string{"stays on the machine"}},
 		{"below another domain", with("x.node-role.kubernetes.io/a=b"), []string{"stays on the machine"}},
 		{"no label at all", with("node.cluster.x-k8s.io/a b=c d"), []string{"label node.cluster.x-k8s.io/a b=c d: "}},
+		{"taints", machinePool{Name: "big", Taints: []poolTaint{{"gpu", "yes", "NoSchedule", "Always"}, {"gpu", "yes", "NoExecute", "Always"}}}, nil},
+		{"one twice", machinePool{Name: "big", Taints: []poolTaint{{"gpu", "yes", "NoSchedule", "Always"}, {"gpu", "no", "NoSchedule", "Always"}}}, []string{"gpu=no:NoSchedule is there twice"}},
+		{"no effect", machinePool{Name: "big", Taints: []poolTaint{{"gpu", "", "Never", "Always"}}}, []string{`the effect "Never" is none of NoSchedule, PreferNoSchedule, NoExecute`}},
+		{"Kubernetes' own", machinePool{Name: "big", Taints: []poolTaint{{"node.kubernetes.io/unreachable", "", "NoExecute", "Always"}}}, []string{"taints of node.kubernetes.io are Kubernetes' own"}},
+		{"no key", machinePool{Name: "big", Taints: []poolTaint{{"", "a b", "NoSchedule", "Always"}}}, []string{"taint =a b:NoSchedule: "}},
 		{"a name with a capital", machinePool{Name: "Big"}, []string{`pool "Big": lower case`}},
 		{"a long name", machinePool{Name: strings.Repeat("x", 31)}, []string{"at most 30"}},
 		{"no name, and fewer than none", machinePool{Replicas: -1}, []string{`pool "": lower case`, "has -1 machines"}},
@@ -86,7 +92,11 @@ func TestPools(t *testing.T) {
 	expect("", "add", "pooled", "big", "--workers", "0", "--labels", "node.cluster.x-k8s.io/size=big")
 	expect(`has a pool "big" already`, "add", "pooled", "big")
 	expect("stays on the machine", "add", "pooled", "wrong", "--labels", "size=big")
-	expect("NAME      CLASS    WORKERS   LABELS\nworkers   worker   1         -\nbig       worker   0         node.cluster.x-k8s.io/size=big\n", "list", "pooled")
+	expect("NAME      CLASS    WORKERS   LABELS                           TAINTS\nworkers   worker   1         -                                -\nbig       worker   0         node.cluster.x-k8s.io/size=big   -\n", "list", "pooled")
+	expect("it is KEY=VALUE:EFFECT", "add", "pooled", "wrong", "--taint", "gpu=yes")
+	expect("", "add", "pooled", "gpu", "--workers", "0", "--taint", "gpu=yes:NoSchedule", "--taint", "x.io/y:NoExecute")
+	expect("gpu=yes:NoSchedule,x.io/y:NoExecute", "list", "pooled")
+	expect("", "delete", "pooled", "gpu", "--yes")
 	expect("workers\nbig\n", "list", "pooled", "-o", "name")
 	expect(`"node.cluster.x-k8s.io/size": "big"`, "list", "pooled", "-o", "json")
 	expect("--workers is -1", "scale", "pooled", "big", "--workers=-1")

@@ -11,6 +11,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"umbel.dev/umbel/api/v1alpha1"
 )
 
 // machinePool is some machines of a cluster that are alike.
@@ -19,6 +21,7 @@ type machinePool struct {
 	Class    string            `json:"class"`
 	Replicas int64             `json:"replicas"`
 	Labels   map[string]string `json:"labels,omitempty"`
+	Taints   []poolTaint       `json:"taints,omitempty"`
 }
 
 // maxPoolName is how long the name of a pool may be: machines are called after it.
@@ -26,16 +29,24 @@ const maxPoolName = 30
 
 var poolForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 
-// parsePool reads NAME=NUMBER, and labels after it: NAME=NUMBER,KEY=VALUE,...
+// parsePool reads NAME=NUMBER, and labels and taints after it: NAME=NUMBER,KEY=VALUE,KEY=VALUE:EFFECT,...
 func parsePool(text string) (machinePool, error) {
 	parts := strings.Split(text, ",")
 	name, number, _ := strings.Cut(parts[0], "=")
 	replicas, err := strconv.ParseInt(number, 10, 32)
 	if err != nil {
-		return machinePool{}, fmt.Errorf("pool %q: it is NAME=NUMBER, and labels of its nodes after that: gpu=2,node.cluster.x-k8s.io/tier=gpu", text)
+		return machinePool{}, fmt.Errorf("pool %q: it is NAME=NUMBER, and labels and taints of its nodes after that: gpu=2,node.cluster.x-k8s.io/tier=gpu,gpu=yes:NoSchedule", text)
 	}
 	p := machinePool{Name: name, Replicas: replicas}
 	for _, label := range parts[1:] {
+		if strings.Contains(label, ":") { // which no label has
+			t, err := parseTaint(label)
+			if err != nil {
+				return machinePool{}, fmt.Errorf("pool %q: %w", text, err)
+			}
+			p.Taints = append(p.Taints, t)
+			continue
+		}
 		key, value, is := strings.Cut(label, "=")
 		if !is {
 			return machinePool{}, fmt.Errorf("pool %q: label %q is no KEY=VALUE", text, label)
@@ -61,26 +72,65 @@ func (p machinePool) check() error {
 		for _, wrong := range append(validation.IsQualifiedName(key), validation.IsValidLabelValue(p.Labels[key])...) {
 			problems = append(problems, fmt.Errorf("pool %q: label %s=%s: %s", p.Name, key, p.Labels[key], wrong))
 		}
-		if !reachesNodes(key) {
+		if !v1alpha1.ReachesNodes(key) {
 			problems = append(problems, fmt.Errorf("pool %q: label %s stays on the machine: Cluster API gives a node those of node.cluster.x-k8s.io, node-restriction.kubernetes.io and node-role.kubernetes.io: "+
 				"take node.cluster.x-k8s.io/%s", p.Name, key, key[strings.LastIndex(key, "/")+1:]))
 		}
 	}
+	taken := map[string]bool{}
+	for _, t := range p.Taints {
+		if err := t.check(); err != nil {
+			problems = append(problems, fmt.Errorf("pool %q: %w", p.Name, err))
+		}
+		if taken[t.Key+":"+t.Effect] {
+			problems = append(problems, fmt.Errorf("pool %q: taint %s is there twice, by its key and effect", p.Name, t))
+		}
+		taken[t.Key+":"+t.Effect] = true
+	}
 	return errors.Join(problems...)
 }
 
-// reachesNodes says whether Cluster API keeps a label of a machine on its node too.
-func reachesNodes(key string) bool {
-	domain, _, _ := strings.Cut(key, "/")
-	if domain == "node-role.kubernetes.io" {
-		return strings.Contains(key, "/")
+// poolTaint is a taint of a pool's nodes, as Cluster API has it: kept there for as long as the pool has it.
+type poolTaint struct {
+	Key         string `json:"key"`
+	Value       string `json:"value,omitempty"`
+	Effect      string `json:"effect"`
+	Propagation string `json:"propagation"`
+}
+
+// String is as kubectl writes it: KEY=VALUE:EFFECT, or KEY:EFFECT.
+func (t poolTaint) String() string {
+	if t.Value == "" {
+		return t.Key + ":" + t.Effect
 	}
-	for _, whole := range []string{"node.cluster.x-k8s.io", "node-restriction.kubernetes.io"} {
-		if strings.Contains(key, "/") && (domain == whole || strings.HasSuffix(domain, "."+whole)) {
-			return true
-		}
+	return t.Key + "=" + t.Value + ":" + t.Effect
+}
+
+// parseTaint reads KEY=VALUE:EFFECT, or KEY:EFFECT.
+func parseTaint(text string) (poolTaint, error) {
+	what, effect, has := strings.Cut(text, ":")
+	if !has {
+		return poolTaint{}, fmt.Errorf("taint %q: it is KEY=VALUE:EFFECT, or KEY:EFFECT, such as gpu=yes:NoSchedule", text)
 	}
-	return false
+	key, value, _ := strings.Cut(what, "=")
+	return poolTaint{Key: key, Value: value, Effect: effect, Propagation: "Always"}, nil
+}
+
+// check says what is wrong with a taint, all of it.
+func (t poolTaint) check() error {
+	var problems []error
+	wrong := func(what string) { problems = append(problems, fmt.Errorf("taint %s: %s", t, what)) }
+	for _, said := range append(validation.IsQualifiedName(t.Key), validation.IsValidLabelValue(t.Value)...) {
+		wrong(said)
+	}
+	if effects := []string{"NoSchedule", "PreferNoSchedule", "NoExecute"}; !slices.Contains(effects, t.Effect) {
+		wrong(fmt.Sprintf("the effect %q is none of %s", t.Effect, strings.Join(effects, ", ")))
+	}
+	domain, _, _ := strings.Cut(t.Key, "/")
+	if slices.Contains([]string{"node.kubernetes.io", "node.cloudprovider.kubernetes.io", "node-role.kubernetes.io"}, domain) {
+		wrong("taints of " + domain + " are Kubernetes' own: take another key")
+	}
+	return errors.Join(problems...)
 }
 
 // object returns the pool as a Cluster has it.
@@ -92,6 +142,17 @@ func (p machinePool) object() map[string]any {
 			labels[k] = v
 		}
 		o["metadata"] = map[string]any{"labels": labels}
+	}
+	var taints []any
+	for _, t := range p.Taints {
+		taint := map[string]any{"key": t.Key, "effect": t.Effect, "propagation": t.Propagation}
+		if t.Value != "" {
+			taint["value"] = t.Value
+		}
+		taints = append(taints, taint)
+	}
+	if len(taints) > 0 {
+		o["taints"] = taints
 	}
 	return o
 }
@@ -107,9 +168,26 @@ func poolsOf(cluster *unstructured.Unstructured) []machinePool {
 		p.Class, _ = o["class"].(string)
 		p.Replicas, _ = o["replicas"].(int64)
 		p.Labels, _, _ = unstructured.NestedStringMap(o, "metadata", "labels")
+		taints, _, _ := unstructured.NestedSlice(o, "taints")
+		p.Taints = taintsOf(taints)
 		pools = append(pools, p)
 	}
 	return pools
+}
+
+// taintsOf reads taints of Cluster API.
+func taintsOf(all []any) []poolTaint {
+	var taints []poolTaint
+	for _, one := range all {
+		o, _ := one.(map[string]any)
+		var t poolTaint
+		t.Key, _ = o["key"].(string)
+		t.Value, _ = o["value"].(string)
+		t.Effect, _ = o["effect"].(string)
+		t.Propagation, _ = o["propagation"].(string)
+		taints = append(taints, t)
+	}
+	return taints
 }
 
 // addition is the change of a Cluster that gives it one more pool, as a JSON patch. Other pools may have come meanwhile: the version

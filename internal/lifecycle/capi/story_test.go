@@ -386,6 +386,14 @@ func (w *world) refusals() {
 		{"a pool of a class that is not there", func(o *unstructured.Unstructured) {
 			_ = unstructured.SetNestedSlice(o.Object, []any{map[string]any{"class": "nothing-such", "name": "md-0", "replicas": int64(1)}}, "spec", "topology", "workers", "machineDeployments")
 		}, "Cluster", "nothing-such"},
+		{"a variable that the class has not", func(o *unstructured.Unstructured) {
+			_ = unstructured.SetNestedSlice(o.Object, []any{map[string]any{"name": "nothing-such", "value": "x"}}, "spec", "topology", "variables")
+		}, "Cluster", "nothing-such"},
+		{"a taint that is Kubernetes' own", func(o *unstructured.Unstructured) {
+			pools, _, _ := unstructured.NestedSlice(o.Object, "spec", "topology", "workers", "machineDeployments")
+			pools[0].(map[string]any)["taints"] = []any{map[string]any{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "propagation": "Always"}}
+			_ = unstructured.SetNestedSlice(o.Object, pools, "spec", "topology", "workers", "machineDeployments")
+		}, "Cluster", "must not have the prefix node.kubernetes.io/"},
 		{"no version", func(o *unstructured.Unstructured) {
 			_ = unstructured.SetNestedField(o.Object, "latest", "spec", "topology", "version")
 		}, "Cluster", "version"},

@@ -121,6 +121,30 @@ func field[T any](o *unstructured.Unstructured, path ...string) T {
 	return typed
 }
 
+// nodeLabels are those of the Machine that its Node has too, and nodeTaints its taints. Cluster API keeps both on the Node; it begins with
+// them.
+func (f family) nodeLabels() map[string]string {
+	labels := map[string]string{}
+	for key, value := range f.machine.GetLabels() {
+		if v1alpha1.ReachesNodes(key) {
+			labels[key] = value
+		}
+	}
+	return labels
+}
+
+func (f family) nodeTaints() []corev1.Taint {
+	var taints []corev1.Taint
+	for _, one := range field[[]any](f.machine, "spec", "taints") {
+		t, _ := one.(map[string]any)
+		key, _ := t["key"].(string)
+		value, _ := t["value"].(string)
+		effect, _ := t["effect"].(string)
+		taints = append(taints, corev1.Taint{Key: key, Value: value, Effect: corev1.TaintEffect(effect)})
+	}
+	return taints
+}
+
 // provisioned says whether the Cluster has its infrastructure, initialized whether its API has served.
 func (f family) provisioned() bool {
 	return field[bool](f.cluster, "status", "initialization", "infrastructureProvisioned")

@@ -111,6 +111,7 @@ func (c *machineController) woken(ctx context.Context, object *infra.LocalMachin
 func (c *machineController) run(ctx context.Context, object *infra.LocalMachine, f family) (metav1.Condition, time.Duration, error) {
 	h := f.hosted(object.Namespace)
 	h.Version = field[string](f.machine, "spec", "version")
+	h.Labels, h.Taints = f.nodeLabels(), f.nodeTaints()
 	m, err := c.host.Machine(h, object.Name)
 	_, missing := errors.AsType[*local.NotFoundError](err)
 	if err != nil && !missing {

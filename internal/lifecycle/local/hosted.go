@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"umbel.dev/umbel/internal/kube/controlplane"
@@ -31,6 +32,10 @@ type Hosted struct {
 	// Copied says that it is to begin with another cluster's snapshot, whose Services have their addresses already. Ranges of Services
 	// are seen inside of a cluster only: two may have the same. It is looked at when the place is claimed, and at no other time.
 	Copied bool
+	// Labels and Taints are those of the Node of a machine that is raised, from before its kubelet is there. A Node that is there already
+	// keeps what it has.
+	Labels map[string]string
+	Taints []corev1.Taint
 	// Begun says that the control plane has served before, whatever is left of it here: one that has is never begun anew.
 	Begun bool
 }
@@ -110,7 +115,7 @@ func (l *Local) RaiseMachine(ctx context.Context, h Hosted, node string) (Machin
 	if err != nil {
 		return Machine{}, err
 	}
-	raise := &raising{local: l, place: p, main: r.place(l.dir(r.Name), 0), version: h.Version}
+	raise := &raising{local: l, place: p, main: r.place(l.dir(r.Name), 0), version: h.Version, labels: h.Labels, taints: h.Taints}
 	made, err := raise.register(ctx, client)
 	if err != nil {
 		return Machine{}, err

@@ -24,6 +24,9 @@ type raising struct {
 	main  place // with the control plane; place itself, or another
 	// version of Kubernetes; empty for the hub's own.
 	version string
+	// labels and taints of its Node.
+	labels map[string]string
+	taints []corev1.Taint
 
 	spec     machine.Spec
 	launched time.Time // zero if the machine ran already
@@ -112,12 +115,13 @@ func (m *raising) further(ctx context.Context, client kubernetes.Interface, serv
 }
 
 // register makes the Node before its kubelet does, since the controller manager would give it any range that is free, and this
-// machine's pods have the one to which the others know the way. It says whether there was none.
+// machine's pods have the one to which the others know the way; and so that no pod is there before the taints are. It says whether there
+// was none.
 func (m *raising) register(ctx context.Context, client kubernetes.Interface) (made bool, err error) {
 	pods := m.place.pods().String()
 	node := &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: m.place.node()},
-		Spec:       corev1.NodeSpec{PodCIDR: pods, PodCIDRs: []string{pods}},
+		ObjectMeta: metav1.ObjectMeta{Name: m.place.node(), Labels: m.labels},
+		Spec:       corev1.NodeSpec{PodCIDR: pods, PodCIDRs: []string{pods}, Taints: m.taints},
 	}
 	if m.place.cluster.hosted() {
 		node.Spec.ProviderID = ProviderID(m.place.cluster.Name, node.Name)
