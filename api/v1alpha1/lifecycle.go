@@ -19,6 +19,11 @@ const (
 	// and keep their data and addresses; on a MemberCluster it says that its Cluster does.
 	HibernatedAnnotation = "umbel.dev/hibernated"
 
+	// PoolMinAnnotation and PoolMaxAnnotation on a pool of machines say how few and how many it may have, as its pods need. They are
+	// Cluster API's, for cluster-autoscaler.
+	PoolMinAnnotation = "cluster.x-k8s.io/cluster-api-autoscaler-node-group-min-size"
+	PoolMaxAnnotation = "cluster.x-k8s.io/cluster-api-autoscaler-node-group-max-size"
+
 	// OrphansLabel on a ConfigMap says that it lists what may be left, outside of the hub, of the Cluster of that name.
 	OrphansLabel = "umbel.dev/orphans-of"
 

@@ -117,8 +117,7 @@ func TestClustersByClusterAPI(t *testing.T) {
 	if out := s.umbel("kubectl", "dev", "--", "get", "nodes", "-l", "node.cluster.x-k8s.io/size=big", "-o", "jsonpath={.items[*].spec.taints}"); !strings.Contains(out, `"effect":"NoSchedule","key":"size","value":"big"`) {
 		t.Errorf("the taints of its nodes are %s", out)
 	}
-	run("cluster pool scale dev big")
-	nodes(2)
+	s.followsPods("dev", nodes)
 	run("cluster pool delete dev big")
 	run("cluster protect dev")
 	for _, command := range []string{"umbel cluster delete dev --yes", rig.Binary("umbel-kube") + " kubectl --kubeconfig=" + hub.AdminKubeconfig(s.Home) + " delete cluster dev"} {
@@ -170,6 +169,26 @@ func (s *story) losesMachine(cluster string) {
 	if !said {
 		s.Error("umbel cluster describe never said that the machine was ill, and why")
 	}
+}
+
+// followsPods has a pool follow the pods: nobody needs its machine, and it goes; a pod asks for one, and it comes.
+func (s *story) followsPods(cluster string, nodes func(want int, of ...string)) {
+	s.Helper()
+	s.umbel("cluster", "pool", "scale", cluster, "big", "--min", "0", "--max", "2", "--idle", "5s")
+	begun := time.Now()
+	nodes(0, "-l", "node.cluster.x-k8s.io/size=big")
+	s.Logf("to no machine in %s", time.Since(begun).Round(100*time.Millisecond))
+	begun = time.Now()
+	s.runsThePod(cluster, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "wants-big"}, Spec: corev1.PodSpec{
+		NodeSelector: map[string]string{"node.cluster.x-k8s.io/size": "big"},
+		Tolerations:  []corev1.Toleration{{Key: "size", Operator: corev1.TolerationOpEqual, Value: "big", Effect: corev1.TaintEffectNoSchedule}},
+	}})
+	s.Logf("from no machine to a pod that runs in %s", time.Since(begun).Round(100*time.Millisecond))
+	if out := s.umbel("cluster", "describe", cluster); !strings.Contains(out, "0 to 2 machines, as the pods need") {
+		s.Errorf("the tree does not say that the pool follows the pods:\n%s", out)
+	}
+	s.umbel("kubectl", cluster, "--", "delete", "pod/wants-big")
+	nodes(0, "-l", "node.cluster.x-k8s.io/size=big")
 }
 
 // killProvider kills the process of the Provider local, and waits until there is another one.
@@ -247,10 +266,15 @@ func (s *story) inits(ctx context.Context, cluster string) ([]int, error) {
 // runsAPod runs a pod on a cluster, of an image that every node has.
 func (s *story) runsAPod(cluster, name string) {
 	s.Helper()
-	raw, err := yaml.Marshal(&corev1.Pod{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
-		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "pause", Image: "registry.umbel.dev/pause:v1"}}},
-	})
+	s.runsThePod(cluster, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}})
+}
+
+// runsThePod runs a pod with one container, and returns when it is ready.
+func (s *story) runsThePod(cluster string, pod *corev1.Pod) {
+	s.Helper()
+	pod.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+	pod.Spec.Containers = []corev1.Container{{Name: "pause", Image: "registry.umbel.dev/pause:v1"}}
+	raw, err := yaml.Marshal(pod)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -262,7 +286,7 @@ func (s *story) runsAPod(cluster, name string) {
 		_, err := s.Umbel(ctx, "kubectl", cluster, "--", "apply", "-f", file)
 		return err
 	})
-	s.umbel("kubectl", cluster, "--", "wait", "pod/"+name, "--for=condition=Ready", "--timeout=60s")
+	s.umbel("kubectl", cluster, "--", "wait", "pod/"+pod.Name, "--for=condition=Ready", "--timeout=60s")
 }
 
 // nothingLeft looks for what a deleted cluster dev may have left.

@@ -228,6 +228,9 @@ func workerNodes(deployments, machines, checks []unstructured.Unstructured) []*n
 // poolNote is what the nodes of a pool have that pods look at.
 func poolNote(deployment *unstructured.Unstructured) string {
 	var notes []string
+	if f := followsOf(deployment.GetAnnotations()); f != nil {
+		notes = append(notes, fmt.Sprintf("%d to %d machines, as the pods need", f.Min, f.Max))
+	}
 	labels, _, _ := unstructured.NestedStringMap(deployment.Object, "spec", "template", "metadata", "labels")
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		if v1alpha1.ReachesNodes(key) {

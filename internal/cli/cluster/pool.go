@@ -10,7 +10,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -36,7 +35,10 @@ const poolExamples = `  # two more machines, with a label that pods can ask for
   umbel cluster pool list dev
 
   # none of them for the night
-  umbel cluster pool scale dev big --workers 0`
+  umbel cluster pool scale dev big --workers 0
+
+  # as many as its pods need
+  umbel cluster pool scale dev big --min 0 --max 3`
 
 // poolOptions are the arguments of the verbs of `umbel cluster pool`.
 type poolOptions struct {
@@ -44,6 +46,8 @@ type poolOptions struct {
 	cluster string
 	pool    machinePool
 	taints  []string
+	follows bounds
+	idle    time.Duration
 	yes     bool
 	format  output.Format
 	timeout time.Duration
@@ -99,32 +103,42 @@ func newPoolListCmd(f *client.Factory) *cobra.Command {
 
 func newPoolAddCmd(f *client.Factory) *cobra.Command {
 	o := &poolOptions{Factory: f}
-	cmd := o.verb(&cobra.Command{
-		Use: "add CLUSTER POOL", Short: "Give a cluster one more pool", Long: "Give a cluster one more pool of machines, and return when it has them.",
+	var cmd *cobra.Command
+	cmd = o.verb(&cobra.Command{
+		Use: "add CLUSTER POOL", Short: "Give a cluster one more pool", Long: "Give a cluster one more pool of machines, and return when it has them. With --min and --max their number follows the pods.",
 		Example: "  umbel cluster pool add dev big --workers 2 --labels node.cluster.x-k8s.io/size=big", Args: exit.Takes("CLUSTER", "POOL"),
-	}, o.add)
+	}, func(ctx context.Context, hub *client.Hub, c *unstructured.Unstructured) error {
+		if err := o.sized(cmd); err != nil {
+			return err
+		}
+		return o.add(ctx, hub, c)
+	})
 	cmd.Flags().StringVar(&o.pool.Class, "class", "", "`CLASS` of the machines (default: that of the first pool, or the first that the cluster's class has)")
 	cmd.Flags().StringToStringVarP(&o.pool.Labels, "labels", "l", nil, "`KEY=VALUE,...` of the nodes")
 	cmd.Flags().StringArrayVar(&o.taints, "taint", nil, "`KEY=VALUE:EFFECT` of the nodes: pods stay away that do not tolerate it; can be given several times")
-	o.workersFlag(cmd, 1)
+	o.sizeFlags(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("class", cobra.NoFileCompletions) // it fails for a flag that does not exist only
 	return cmd
 }
 
 func newPoolScaleCmd(f *client.Factory) *cobra.Command {
 	o := &poolOptions{Factory: f}
-	cmd := o.verb(&cobra.Command{
-		Use: "scale CLUSTER POOL --workers NUMBER", Short: "Give a pool more machines, or fewer", Long: "Give a pool more machines, or fewer, or none, and return when it has them. A machine that goes is drained first.",
-		Example: "  umbel cluster pool scale dev big --workers 0", Args: exit.Takes("CLUSTER", "POOL"),
+	var cmd *cobra.Command
+	cmd = o.verb(&cobra.Command{
+		Use: "scale CLUSTER POOL (--workers NUMBER | --min NUMBER --max NUMBER)", Short: "Give a pool more machines, or fewer",
+		Long: "Give a pool more machines, or fewer, or none, and return when it has them. A machine that goes is drained first.\n\n" +
+			"With --min and --max their number follows the pods from then on: it grows when no node has room for a pod, and shrinks when the pods of\n" +
+			"a machine ask for less than half of it, and have room elsewhere, for as long as --idle says. With --workers it stays as it is told again.",
+		Example: "  umbel cluster pool scale dev big --workers 0\n  umbel cluster pool scale dev big --min 0 --max 3", Args: exit.Takes("CLUSTER", "POOL"),
 	}, func(ctx context.Context, hub *client.Hub, _ *unstructured.Unstructured) error {
-		scale := &scaleOptions{Factory: f, name: o.cluster, pool: o.pool.Name, workers: int(o.pool.Replicas), timeout: o.timeout}
-		if o.pool.Replicas < 0 {
-			return exit.Usagef("--workers is %d: 0 or more", o.pool.Replicas)
+		if err := o.sized(cmd); err != nil {
+			return err
 		}
+		scale := &scaleOptions{Factory: f, name: o.cluster, pool: o.pool.Name, workers: int(o.pool.Replicas), follows: o.pool.Follows, timeout: o.timeout}
 		return scale.run(ctx, hub)
 	})
-	o.workersFlag(cmd, 1)
-	_ = cmd.MarkFlagRequired("workers") // it fails for a flag that does not exist only
+	o.sizeFlags(cmd)
+	cmd.MarkFlagsOneRequired("workers", "min")
 	return cmd
 }
 
@@ -140,9 +154,36 @@ func newPoolDeleteCmd(f *client.Factory) *cobra.Command {
 	return cmd
 }
 
-func (o *poolOptions) workersFlag(cmd *cobra.Command, byDefault int64) {
-	cmd.Flags().Int64Var(&o.pool.Replicas, "workers", byDefault, "`NUMBER` of machines")
+func (o *poolOptions) sizeFlags(cmd *cobra.Command) {
+	cmd.Flags().Int64Var(&o.pool.Replicas, "workers", 1, "`NUMBER` of machines")
+	cmd.Flags().Int64Var(&o.follows.Min, "min", 0, "`NUMBER` of machines at least, where it follows the pods")
+	cmd.Flags().Int64Var(&o.follows.Max, "max", 0, "`NUMBER` of machines at most, where it follows the pods")
+	span.Var(cmd.Flags(), &o.idle, "idle", "`DURATION` for which a machine is not needed before it goes, where their number follows the pods (default 10m)")
+	cmd.MarkFlagsRequiredTogether("min", "max")
+	cmd.MarkFlagsMutuallyExclusive("workers", "min")
+	cmd.MarkFlagsMutuallyExclusive("workers", "idle")
 	o.timeoutFlag(cmd)
+}
+
+// sized reads how many machines the pool is to have.
+func (o *poolOptions) sized(cmd *cobra.Command) error {
+	if !cmd.Flags().Changed("max") {
+		if o.pool.Replicas < 0 {
+			return exit.Usagef("--workers is %d: 0 or more", o.pool.Replicas)
+		}
+		if o.idle != 0 {
+			return exit.Usagef("--idle is for a pool whose machines follow the pods: give --min and --max too")
+		}
+		return nil
+	}
+	if o.idle != 0 {
+		o.follows.Idle = o.idle.String()
+	}
+	o.pool.Replicas, o.pool.Follows = 0, &o.follows
+	if err := o.follows.check(); err != nil {
+		return exit.Usage(err)
+	}
+	return nil
 }
 
 func (o *poolOptions) timeoutFlag(cmd *cobra.Command) {
@@ -173,7 +214,7 @@ func (o *poolOptions) list(c *unstructured.Unstructured) error {
 		for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
 			labels = append(labels, key+"="+p.Labels[key])
 		}
-		rows = append(rows, output.Cells(p.Name, p.Class, strconv.FormatInt(p.Replicas, 10), strings.Join(labels, ","), strings.Join(each(p.Taints, poolTaint.String), ",")))
+		rows = append(rows, output.Cells(p.Name, p.Class, p.size(), strings.Join(labels, ","), strings.Join(each(p.Taints, poolTaint.String), ",")))
 	}
 	table := output.Table{Headers: []string{"NAME", "CLASS", "WORKERS", "LABELS", "TAINTS"}, Palette: o.Palette(o.Out)}
 	return table.Write(o.Out, rows)

@@ -22,6 +22,35 @@ type machinePool struct {
 	Replicas int64             `json:"replicas"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Taints   []poolTaint       `json:"taints,omitempty"`
+	// Follows is set where the number of machines follows the pods. Replicas means nothing then.
+	Follows *bounds `json:"follows,omitempty"`
+}
+
+// bounds are how few and how many machines a pool may have, as its pods need, and for how long one is not needed before it goes; empty
+// for the ten minutes that are usual.
+type bounds struct {
+	Min  int64  `json:"min"`
+	Max  int64  `json:"max"`
+	Idle string `json:"idle,omitempty"`
+}
+
+// idleAnnotation is cluster-autoscaler's.
+const idleAnnotation = "cluster.x-k8s.io/autoscaling-options-scaledownunneededtime"
+
+// check says what is wrong with bounds.
+func (b bounds) check() error {
+	if b.Min < 0 || b.Max < max(1, b.Min) {
+		return fmt.Errorf("--min %d --max %d: the first is 0 or more, and the second as many at least, and 1", b.Min, b.Max)
+	}
+	return nil
+}
+
+// size is how many machines a pool is to have, for people.
+func (p machinePool) size() string {
+	if p.Follows != nil {
+		return fmt.Sprintf("%d-%d", p.Follows.Min, p.Follows.Max)
+	}
+	return strconv.FormatInt(p.Replicas, 10)
 }
 
 // maxPoolName is how long the name of a pool may be: machines are called after it.
@@ -135,7 +164,7 @@ func (t poolTaint) check() error {
 
 // object returns the pool as a Cluster has it.
 func (p machinePool) object() map[string]any {
-	o := map[string]any{"class": p.Class, "name": p.Name, "replicas": p.Replicas}
+	o := map[string]any{"class": p.Class, "name": p.Name}
 	if len(p.Labels) > 0 {
 		labels := map[string]any{}
 		for k, v := range p.Labels {
@@ -143,6 +172,7 @@ func (p machinePool) object() map[string]any {
 		}
 		o["metadata"] = map[string]any{"labels": labels}
 	}
+	p.sized(o)
 	var taints []any
 	for _, t := range p.Taints {
 		taint := map[string]any{"key": t.Key, "effect": t.Effect, "propagation": t.Propagation}
@@ -155,6 +185,53 @@ func (p machinePool) object() map[string]any {
 		o["taints"] = taints
 	}
 	return o
+}
+
+// sized gives a pool of a Cluster its number of machines. Where that follows the pods the Cluster names none: Cluster API would keep it.
+func (p machinePool) sized(o map[string]any) {
+	for _, key := range []string{v1alpha1.PoolMinAnnotation, v1alpha1.PoolMaxAnnotation, idleAnnotation} {
+		unstructured.RemoveNestedField(o, "metadata", "annotations", key)
+	}
+	delete(o, "replicas")
+	if p.Follows == nil {
+		o["replicas"] = p.Replicas
+	}
+	annotations, _, _ := unstructured.NestedStringMap(o, "metadata", "annotations")
+	if p.Follows != nil {
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[v1alpha1.PoolMinAnnotation] = strconv.FormatInt(p.Follows.Min, 10)
+		annotations[v1alpha1.PoolMaxAnnotation] = strconv.FormatInt(p.Follows.Max, 10)
+		if p.Follows.Idle != "" {
+			annotations[idleAnnotation] = p.Follows.Idle
+		}
+	}
+	unstructured.RemoveNestedField(o, "metadata", "annotations")
+	if len(annotations) > 0 {
+		_ = unstructured.SetNestedStringMap(o, annotations, "metadata", "annotations") // metadata is a map, or not there
+	}
+	if metadata, _ := o["metadata"].(map[string]any); metadata != nil && len(metadata) == 0 {
+		delete(o, "metadata")
+	}
+}
+
+// followsOf reads between how many machines a pool is, nil for one that has as many as it is told.
+func followsOf(annotations map[string]string) *bounds {
+	least, errLeast := strconv.ParseInt(annotations[v1alpha1.PoolMinAnnotation], 10, 32)
+	most, errMost := strconv.ParseInt(annotations[v1alpha1.PoolMaxAnnotation], 10, 32)
+	if errLeast != nil || errMost != nil {
+		return nil
+	}
+	return &bounds{Min: least, Max: most, Idle: annotations[idleAnnotation]}
+}
+
+// resized is the change of a Cluster that gives the pool at a place as many machines as p is to have.
+func resized(cluster *unstructured.Unstructured, i int, p machinePool) []any {
+	all, _, _ := unstructured.NestedSlice(cluster.Object, "spec", "topology", "workers", "machineDeployments")
+	o, _ := all[i].(map[string]any) // NestedSlice has made a copy
+	p.sized(o)
+	return []any{unchanged(cluster), operation("replace", fmt.Sprintf("/spec/topology/workers/machineDeployments/%d", i), o)}
 }
 
 // poolsOf returns the pools of a cluster, in their order there.
@@ -170,6 +247,8 @@ func poolsOf(cluster *unstructured.Unstructured) []machinePool {
 		p.Labels, _, _ = unstructured.NestedStringMap(o, "metadata", "labels")
 		taints, _, _ := unstructured.NestedSlice(o, "taints")
 		p.Taints = taintsOf(taints)
+		annotations, _, _ := unstructured.NestedStringMap(o, "metadata", "annotations")
+		p.Follows = followsOf(annotations)
 		pools = append(pools, p)
 	}
 	return pools

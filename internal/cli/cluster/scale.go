@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/types"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/internal/cli/client"
@@ -20,6 +22,7 @@ type scaleOptions struct {
 	name, pool string
 	workers    int
 	planes     int
+	follows    *bounds
 	timeout    time.Duration
 }
 
@@ -68,9 +71,11 @@ func (o *scaleOptions) run(ctx context.Context, hub *client.Hub) error {
 		return err
 	}
 	// The version of what was read is tested: the pools might be others by now.
-	patch := fmt.Sprintf(`[{"op":"test","path":"/metadata/resourceVersion","value":%q},{"op":"add","path":"/spec/topology/workers/machineDeployments/%d/replicas","value":%d}]`,
-		cluster.GetResourceVersion(), i, o.workers)
-	if err := hub.Patch(ctx, cluster, kube.RawPatch("application/json-patch+json", []byte(patch))); err != nil {
+	patch, err := json.Marshal(resized(cluster, i, machinePool{Replicas: int64(o.workers), Follows: o.follows}))
+	if err != nil {
+		return err
+	}
+	if err := hub.Patch(ctx, cluster, kube.RawPatch(types.JSONPatchType, patch)); err != nil {
 		return fmt.Errorf("scaling cluster %s: %w", o.name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)

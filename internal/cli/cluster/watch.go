@@ -41,11 +41,15 @@ var (
 		return has == wanted && there == wanted, fmt.Sprintf("%d of %d are available", has, wanted)
 	}}
 	workersStage = stage{"machines", func(c *unstructured.Unstructured) (bool, string) {
-		_, replicas := pools(c)
-		var wanted int64
-		for _, n := range replicas {
-			wanted += n
+		var least, most int64
+		for _, p := range poolsOf(c) {
+			if p.Follows == nil {
+				least, most = least+p.Replicas, most+p.Replicas
+				continue
+			}
+			least, most = least+p.Follows.Min, most+p.Follows.Max
 		}
+		wanted := min(max(least, number(c, "status", "workers", "desiredReplicas")), most)
 		has, there := number(c, "status", "workers", "availableReplicas"), number(c, "status", "workers", "replicas")
 		return has == wanted && there == wanted, fmt.Sprintf("%d of %d are available", has, wanted)
 	}}

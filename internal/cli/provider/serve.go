@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -13,8 +14,10 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/local"
+	"umbel.dev/umbel/internal/lifecycle/autoscale"
 	"umbel.dev/umbel/internal/lifecycle/enrol"
 	"umbel.dev/umbel/internal/lifecycle/hosted"
+	machines "umbel.dev/umbel/internal/lifecycle/local"
 )
 
 // newServeCmd returns the hidden command that is the process of the Provider local. The hub starts it.
@@ -34,6 +37,10 @@ func newServeCmd(f *client.Factory) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			machine, err := machines.MachineCapacity()
+			if err != nil {
+				return err
+			}
 			config, err := clientcmd.BuildConfigFromFlags("", f.Kubeconfig)
 			if err != nil {
 				return fmt.Errorf("reading how the hub's API is reached: %w", err)
@@ -42,13 +49,13 @@ func newServeCmd(f *client.Factory) *cobra.Command {
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
 			m, err := hosted.NewManager(hosted.Needs{
-				Config: config, Health: health, Host: clusters, Versions: versions, Now: time.Now,
+				Config: config, Health: health, Host: clusters, Versions: versions, Machine: machine, Now: time.Now,
 				Log: log,
 			})
 			if err != nil {
 				return err
 			}
-			if err := enrol.Setup(m, time.Now); err != nil {
+			if err := errors.Join(enrol.Setup(m, time.Now), autoscale.Setup(m, time.Now)); err != nil {
 				return err
 			}
 			return m.Start(cmd.Context())

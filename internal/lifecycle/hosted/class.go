@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/lifecycle/local"
 )
 
 //go:embed class.yaml
@@ -27,6 +29,7 @@ var classManifest string
 type class struct {
 	client   client.Client
 	versions []string
+	machine  local.Capacity
 	log      *slog.Logger
 }
 
@@ -57,7 +60,7 @@ func (c *class) apply(ctx context.Context) error {
 	if err := c.client.List(ctx, clusters); err != nil {
 		return fmt.Errorf("looking which versions clusters have: %w", err)
 	}
-	objects, err := classObjects(offered(c.versions, clusters.Items))
+	objects, err := classObjects(offered(c.versions, clusters.Items), c.machine)
 	if err != nil {
 		return err
 	}
@@ -88,9 +91,11 @@ func offered(has []string, clusters []unstructured.Unstructured) []string {
 	return all
 }
 
-// classObjects returns the class of these versions of Kubernetes, after the templates that it names.
-func classObjects(versions []string) ([]*unstructured.Unstructured, error) {
-	text := strings.ReplaceAll(classManifest, "${VERSIONS}", strings.Join(versions, ", "))
+// classObjects returns the class of these versions of Kubernetes and of machines that hold so much, after the templates that it names.
+func classObjects(versions []string, machine local.Capacity) ([]*unstructured.Unstructured, error) {
+	text := strings.NewReplacer(
+		"${VERSIONS}", strings.Join(versions, ", "), "${CPUS}", strconv.Itoa(machine.CPUs), "${MEMORY}", strconv.FormatInt(machine.Memory, 10),
+	).Replace(classManifest)
 	var objects []*unstructured.Unstructured
 	for decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader([]byte(text)), 4096); ; {
 		o := &unstructured.Unstructured{}

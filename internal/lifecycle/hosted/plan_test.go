@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"umbel.dev/umbel/internal/lifecycle/local"
 )
 
 func TestCheckStep(t *testing.T) {
@@ -31,7 +33,7 @@ func TestCheckStep(t *testing.T) {
 }
 
 func TestTheClassHasAllVersions(t *testing.T) {
-	objects, err := classObjects([]string{"v1.35.4", "v1.36.3"})
+	objects, err := classObjects([]string{"v1.35.4", "v1.36.3"}, local.Capacity{CPUs: 2, Memory: 4 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +42,12 @@ func TestTheClassHasAllVersions(t *testing.T) {
 		t.Errorf("it has %v", has)
 	}
 	worker, _ := field[[]any](class, "spec", "workers", "machineDeployments")[0].(map[string]any)
+	annotations, _, _ := unstructured.NestedStringMap(worker, "metadata", "annotations")
+	for name, want := range map[string]string{"cpu": "2", "memory": "4294967296", "maxPods": "110"} {
+		if got := annotations["capacity.cluster-autoscaler.kubernetes.io/"+name]; got != want {
+			t.Errorf("of a machine that is not there yet it says %s %q, want %q", name, got, want)
+		}
+	}
 	if budget, _, _ := unstructured.NestedString(worker, "healthCheck", "remediation", "triggerIf", "unhealthyInRange"); budget != "[1-2]" {
 		t.Errorf("machines are replaced of %q that are ill", budget)
 	}

@@ -52,8 +52,10 @@ type Needs struct {
 	Host   Host
 	// Versions are the Kubernetes that Host has, from the older to the newer.
 	Versions []string
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Machine is what a machine of Host holds.
+	Machine local.Capacity
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // NewScheme knows the kinds that the provider works with.
@@ -88,7 +90,7 @@ func NewManager(needs Needs) (ctrl.Manager, error) {
 		(&backupController{frame: frame, host: needs.Host}).setup(m),
 		(&bootstrapController{frame: frame}).setup(m),
 		(&machineController{frame: frame, host: needs.Host, versions: needs.Versions, raised: newRaised()}).setup(m),
-		m.Add(&class{client: m.GetClient(), versions: needs.Versions, log: needs.Log}),
+		m.Add(&class{client: m.GetClient(), versions: needs.Versions, machine: needs.Machine, log: needs.Log}),
 	)
 	return m, err
 }
