@@ -202,8 +202,8 @@ func workerNodes(deployments, machines, checks []unstructured.Unstructured) []*n
 			state: fmt.Sprintf("%d/%d", number(&d, "status", "availableReplicas"), number(&d, "spec", "replicas")),
 		}
 		n.message = poolNote(&d)
-		if c := conditionOf(&d, "Available"); c.status != "True" {
-			n.message = c.message
+		if c := conditionOf(&d, "Available"); c.status != "True" && c.message != "" {
+			n.message = strings.TrimPrefix(n.message+"; "+c.message, "; ")
 		}
 		for _, m := range machines {
 			if m.GetLabels()["cluster.x-k8s.io/deployment-name"] == d.GetName() {
