@@ -16,7 +16,8 @@ import (
 
 // plain is a cluster that has a seat or could have one.
 type plain struct {
-	*candidate
+	*Cluster
+	rank
 	value  string
 	leaves *departure
 }
@@ -42,7 +43,7 @@ func (p *Plan) plainly(fleet Fleet, before Before, now time.Time) Decision {
 		if out || v.why != fits && !held {
 			continue
 		}
-		r := &plain{candidate: &candidate{Cluster: cluster, rank: p.rank(cluster)}, value: p.value(cluster), leaves: leaves}
+		r := &plain{Cluster: cluster, rank: p.rank(cluster), value: p.value(cluster), leaves: leaves}
 		c.counts[r.value] += 0
 		if held {
 			c.taken = append(c.taken, r)
@@ -195,7 +196,9 @@ func (c *plainly) replace(now time.Time) (again time.Time) {
 	return again
 }
 
-func compareThem(a, b *plain) int { return compare(a.candidate, b.candidate) }
+func compareThem(a, b *plain) int {
+	return compare(candidate{a.Name, a.rank}, candidate{b.Name, b.rank})
+}
 
 // TestAPoolDecidesPlainly: a pool that follows each change says what is said by looking at all clusters, whatever was decided
 // before: also where somebody else wrote it, and where there are more than there are seats.

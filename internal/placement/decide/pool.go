@@ -20,7 +20,7 @@ import (
 type Pool struct {
 	plan *Plan
 	// joined are those who fit, each with the value and the rank that it came in with.
-	joined map[v1alpha1.ClusterName]*candidate
+	joined map[v1alpha1.ClusterName]place
 	// lines are the same, by their value of the label that clusters are spread by; none is empty.
 	lines map[string]*line
 	// ordered: whoever is in has a rank, and the lines know their best. That is so once the first seat was free: who has a seat keeps
@@ -38,7 +38,7 @@ type line struct {
 	size  int
 	// front are the best of them, the best first: whoever is not in it is behind all who are. It is made when a seat is asked for
 	// that it has nobody for, and follows each change as far as it goes: most clusters that come and go are far from a seat.
-	front []*candidate
+	front []candidate
 	// next is where in front the best is who has no seat, while seats are given.
 	next int
 }
@@ -46,11 +46,16 @@ type line struct {
 // front is how many of a line are known to be its best after a look at everybody: so many seats later there is another.
 const front = 256
 
-// candidate is a cluster with its line and its rank. There are as many as there are clusters and Placements of a number of
-// them, so that they are kept small.
-type candidate struct {
-	*Cluster
+// place is that of a cluster in line. There are as many as there are clusters and Placements of a number of them: each is small, and
+// no object of its own that is looked at when garbage is collected.
+type place struct {
 	in *line
+	rank
+}
+
+// candidate is a cluster with its rank.
+type candidate struct {
+	name v1alpha1.ClusterName
 	rank
 }
 
@@ -66,11 +71,11 @@ const away = 1 << 30
 
 // Pool returns the pool of a Placement that asks for a number of clusters.
 func (p *Plan) Pool(fleet Fleet) *Pool {
-	pool := &Pool{plan: p, front: front, joined: map[v1alpha1.ClusterName]*candidate{}, lines: map[string]*line{}}
+	pool := &Pool{plan: p, front: front, joined: map[v1alpha1.ClusterName]place{}, lines: map[string]*line{}}
 	for name, c := range fleet {
 		switch v := p.judge(c); {
 		case v.why == fits:
-			pool.join(c, nil)
+			pool.join(c)
 		case v.doubtful():
 			pool.doubtful = append(pool.doubtful, name)
 		}
@@ -81,20 +86,16 @@ func (p *Plan) Pool(fleet Fleet) *Pool {
 
 // Change has the pool follow a change of one cluster in these aspects, and says what that changed. One that is gone has no after.
 func (p *Pool) Change(name v1alpha1.ClusterName, after *Cluster, differ Aspect) Shift {
-	was := p.joined[name]
 	if !p.plan.ranks(differ) {
-		if was != nil {
-			was.Cluster = after // so that what it was is not kept
-		}
 		return Shift{}
 	}
 	v := p.plan.judge(after)
-	shift := Shift{fitted: was != nil, doubted: named(p.doubtful, name), now: v}
-	switch {
-	case v.why == fits:
-		p.join(after, was)
-	case was != nil:
-		p.leave(was)
+	_, fitted := p.joined[name]
+	shift := Shift{fitted: fitted, doubted: named(p.doubtful, name), now: v}
+	if v.why == fits {
+		p.join(after)
+	} else {
+		p.leave(name)
 	}
 	switch {
 	case shift.doubted && !v.doubtful():
@@ -105,36 +106,36 @@ func (p *Pool) Change(name v1alpha1.ClusterName, after *Cluster, differ Aspect) 
 	return shift
 }
 
-// join lets a cluster in, in the place of what it was before; nil when it was not in.
-func (p *Pool) join(c *Cluster, was *candidate) {
-	joins := candidate{Cluster: c}
+// join lets a cluster in, in the place of what it was before.
+func (p *Pool) join(c *Cluster) {
+	value, joins := p.plan.value(c), candidate{name: c.Name}
 	if p.ordered {
 		joins.rank = p.plan.rank(c)
 	}
-	value := p.plan.value(c)
-	if was != nil {
-		if was.in.value == value && was.rank == joins.rank {
-			was.Cluster = c
-			return
-		}
-		p.leave(was)
+	if was, is := p.joined[c.Name]; is && was.in.value == value && was.rank == joins.rank {
+		return
 	}
+	p.leave(c.Name)
 	in := p.lines[value]
 	if in == nil {
 		in = &line{value: value}
 		p.lines[value] = in
 	}
-	joins.in, p.joined[c.Name] = in, &joins
+	p.joined[c.Name] = place{in, joins.rank}
 	if p.ordered {
-		in.insert(&joins, p.front)
+		in.insert(joins, p.front)
 	}
 	in.size++
 }
 
-// leave has a cluster leave.
-func (p *Pool) leave(leaves *candidate) {
-	delete(p.joined, leaves.Name)
-	in := leaves.in
+// leave has a cluster leave, if it is there.
+func (p *Pool) leave(name v1alpha1.ClusterName) {
+	was, is := p.joined[name]
+	if !is {
+		return
+	}
+	delete(p.joined, name)
+	in, leaves := was.in, candidate{name, was.rank}
 	if in.size--; in.size == 0 {
 		delete(p.lines, in.value)
 	}
@@ -146,7 +147,7 @@ func (p *Pool) leave(leaves *candidate) {
 }
 
 // insert puts a candidate where it belongs, if that is in front, which grows to four times so many at most.
-func (in *line) insert(joins *candidate, many int) {
+func (in *line) insert(joins candidate, many int) {
 	if len(in.front) < in.size && !in.reaches(joins) {
 		return
 	}
@@ -159,18 +160,19 @@ func (in *line) insert(joins *candidate, many int) {
 }
 
 // reaches says whether a candidate of the line is before the last in front, or is that.
-func (in *line) reaches(c *candidate) bool {
+func (in *line) reaches(c candidate) bool {
 	return len(in.front) > 0 && compare(c, in.front[len(in.front)-1]) <= 0
 }
 
 // order gives everybody a rank. It does so once.
-func (p *Pool) order() {
+func (p *Pool) order(fleet Fleet) {
 	if p.ordered {
 		return
 	}
 	p.ordered = true
-	for _, c := range p.joined {
-		c.rank = p.plan.rank(c.Cluster)
+	for name, at := range p.joined {
+		at.rank = p.plan.rank(fleet[name])
+		p.joined[name] = at
 	}
 }
 
@@ -189,9 +191,9 @@ func (p *Pool) look(in *line, many int) {
 	if len(searches) == 0 {
 		return
 	}
-	for _, c := range p.joined {
-		if s := searches[c.in]; s != nil {
-			s.see(c)
+	for name, at := range p.joined {
+		if s := searches[at.in]; s != nil {
+			s.see(candidate{name, at.rank})
 		}
 	}
 	for in, s := range searches {
@@ -203,12 +205,12 @@ func (p *Pool) look(in *line, many int) {
 // search finds the best of those whom it sees.
 type search struct {
 	many  int
-	found []*candidate
-	worst *candidate // the last of so many who were seen; nil before there were that many
+	found []candidate
+	worst candidate // the last of so many who were seen; nobody before there were that many
 }
 
-func (s *search) see(c *candidate) {
-	if s.worst != nil && compare(c, s.worst) > 0 {
+func (s *search) see(c candidate) {
+	if s.worst.name != "" && compare(c, s.worst) > 0 {
 		return
 	}
 	if s.found = append(s.found, c); len(s.found) == 2*s.many {
@@ -226,20 +228,20 @@ func (s *search) cut() {
 // Decide says which clusters are selected, from what was decided before. The fleet is the one that the pool followed.
 func (p *Pool) Decide(fleet Fleet, before Before, now time.Time) Decision {
 	round := p.plan.begin(before, now)
-	c := &contest{Pool: p, held: before.Clusters, counts: map[string]int{}, waiting: len(p.joined)}
+	c := &contest{Pool: p, fleet: fleet, held: before.Clusters, counts: map[string]int{}, waiting: len(p.joined)}
 	for value, in := range p.lines {
 		c.counts[value], in.next = 0, 0
 	}
 	for _, name := range before.Clusters {
 		cluster, v := fleet[name], verdict{why: fits}
-		if p.joined[name] != nil {
+		if _, is := p.joined[name]; is {
 			c.waiting--
 		} else {
 			v = p.plan.judge(cluster)
 		}
 		leaves, out := round.departs(cluster, v)
 		if !out {
-			c.take(&runner{candidate: &candidate{Cluster: cluster}, value: p.plan.value(cluster), leaves: leaves})
+			c.take(&runner{Cluster: cluster, value: p.plan.value(cluster), leaves: leaves})
 		}
 	}
 	short := c.fill(round)
@@ -258,9 +260,9 @@ func (p *Plan) value(c *Cluster) string {
 }
 
 // compare orders candidates, the best first: connected, not avoided, with the greatest score, by lot.
-func compare(a, b *candidate) int {
+func compare(a, b candidate) int {
 	return cmp.Or(cmp.Compare(a.behind, b.behind), cmp.Compare(b.score, a.score), cmp.Compare(a.lot, b.lot),
-		strings.Compare(string(a.Name), string(b.Name)))
+		strings.Compare(string(a.name), string(b.name)))
 }
 
 func (p *Plan) rank(c *Cluster) rank {

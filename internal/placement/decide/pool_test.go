@@ -64,15 +64,15 @@ func fickleIn(plan *Plan, random *rand.Rand) []*fickle {
 
 // lined is who waits in which line of a pool, in the order in which they get a seat.
 func (p *Pool) lined() map[string][]v1alpha1.ClusterName {
-	lines := map[string][]*candidate{}
-	for _, c := range p.joined {
-		lines[c.in.value] = append(lines[c.in.value], c)
+	lines := map[string][]candidate{}
+	for name, at := range p.joined {
+		lines[at.in.value] = append(lines[at.in.value], candidate{name, at.rank})
 	}
 	names := map[string][]v1alpha1.ClusterName{}
 	for value, all := range lines {
 		slices.SortFunc(all, compare)
 		for _, c := range all {
-			names[value] = append(names[value], c.Name)
+			names[value] = append(names[value], c.name)
 		}
 	}
 	return names
@@ -88,12 +88,12 @@ func (p *Pool) sound(t *testing.T) {
 			t.Fatalf("the line %q of %v is %+v", value, names, in)
 		}
 		for i, first := range p.lines[value].front {
-			if first.Name != names[i] || first != p.joined[first.Name] {
+			if at := p.joined[first.name]; first.name != names[i] || at.rank != first.rank || at.in.value != value {
 				t.Fatalf("%d in front of the line %q of %v is %+v", i, value, names, first)
 			}
 		}
 		for _, name := range names {
-			if seen[name] || p.joined[name] == nil || named(p.doubtful, name) {
+			if _, is := p.joined[name]; seen[name] || !is || named(p.doubtful, name) {
 				t.Fatalf("%s stands in line twice, joined nobody, or is doubtful: %v, doubtful %v", name, p.lined(), p.doubtful)
 			}
 			seen[name] = true
@@ -147,8 +147,8 @@ func TestAPoolTrustsNoJudge(t *testing.T) {
 		if !slices.Equal(anew.doubtful, pool.doubtful) {
 			t.Fatalf("doubtful: anew %v, and %v", anew.doubtful, pool.doubtful)
 		}
-		anew.order()
-		pool.order()
+		anew.order(fleet)
+		pool.order(fleet)
 		if diff := cmp.Diff(anew.lined(), pool.lined()); diff != "" {
 			t.Fatalf("in line (-anew +followed):\n%s", diff)
 		}
@@ -168,7 +168,7 @@ func BenchmarkLook(b *testing.B) {
 		b.Fatal(err)
 	}
 	pool := plan.Pool(fleet)
-	pool.order()
+	pool.order(fleet)
 	in := pool.lines[""]
 	for b.Loop() {
 		in.front = nil

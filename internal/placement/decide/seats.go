@@ -24,7 +24,8 @@ type Shortfall struct {
 
 // runner is a cluster that has a seat.
 type runner struct {
-	*candidate
+	*Cluster
+	rank          // where there are too many
 	value  string // of the label that clusters are spread by
 	leaves *departure
 }
@@ -32,6 +33,7 @@ type runner struct {
 // contest is the choice of clusters for a number of seats.
 type contest struct {
 	*Pool
+	fleet   Fleet
 	held    []v1alpha1.ClusterName // who had a seat before, sorted
 	taken   []*runner
 	counts  map[string]int // how many have a seat, for every value that anybody has
@@ -55,7 +57,7 @@ func (c *contest) fill(round *round) Shortfall {
 		c.drop()
 	}
 	again := c.replace(round.now)
-	for len(c.taken) < number && c.seat(func(*candidate) bool { return true }) {
+	for len(c.taken) < number && c.seat(func(*Cluster) bool { return true }) {
 	}
 	for _, r := range c.taken {
 		round.take(r.Name, r.leaves)
@@ -66,42 +68,42 @@ func (c *contest) fill(round *round) Shortfall {
 }
 
 // seat gives a seat to the best whom the spread and the caller allow, if there is one.
-func (c *contest) seat(may func(*candidate) bool) bool {
-	c.order()
+func (c *contest) seat(may func(*Cluster) bool) bool {
+	c.order(c.fleet)
 	allowed := c.allowed()
-	var best *candidate
+	var from *line
 	for value, in := range c.lines {
-		if !allowed(c.counts[value]) {
+		if !allowed(c.counts[value]) || !c.advance(in) {
 			continue
 		}
-		first := c.best(in)
-		if first == nil || !may(first) { // the first is connected, if any is
+		first := in.front[in.next]
+		if !may(c.fleet[first.name]) { // the first is connected, if any is
 			continue
 		}
-		if best == nil || compare(first, best) < 0 {
-			best = first
+		if from == nil || compare(first, from.front[from.next]) < 0 {
+			from = in
 		}
 	}
-	if best == nil {
+	if from == nil {
 		return false
 	}
-	best.in.next++
+	c.take(&runner{Cluster: c.fleet[from.front[from.next].name], value: from.value})
+	from.next++
 	c.waiting--
-	c.take(&runner{candidate: best, value: best.in.value})
 	return true
 }
 
-// best is the first in a line who has no seat and had none; nil when there is nobody.
-func (c *contest) best(in *line) *candidate {
+// advance goes to the best in a line who has no seat and had none, and says whether there is one.
+func (c *contest) advance(in *line) bool {
 	for ; ; in.next++ {
 		if in.next == len(in.front) && in.next < in.size {
 			c.look(in, 2*in.next+c.front)
 		}
 		if in.next == len(in.front) {
-			return nil
+			return false
 		}
-		if !named(c.held, in.front[in.next].Name) {
-			return in.front[in.next]
+		if !named(c.held, in.front[in.next].name) {
+			return true
 		}
 	}
 }
@@ -183,7 +185,7 @@ func (c *contest) keep(a, b *runner) int {
 		}
 		return 1
 	}
-	return compare(a.candidate, b.candidate)
+	return compare(candidate{a.Name, a.rank}, candidate{b.Name, b.rank})
 }
 
 // replace gives the seats of those who are away for too long to others who are there, and says when to look again.
@@ -213,7 +215,7 @@ func (c *contest) replace(now time.Time) (again time.Time) {
 		c.counts[r.value]--
 		at := slices.Index(c.taken, r)
 		c.taken = slices.Delete(c.taken, at, at+1)
-		if !c.seat(func(other *candidate) bool { return other.Lost.IsZero() }) {
+		if !c.seat(func(other *Cluster) bool { return other.Lost.IsZero() }) {
 			c.taken = append(c.taken, r)
 			c.counts[r.value]++
 		}
