@@ -230,6 +230,11 @@ type MemberClusterStatus struct {
 	// +optional
 	Packages []MemberPackage `json:"packages,omitempty"`
 
+	// lifecycle is how far its Kubernetes is, where the hub makes the cluster. Whatever makes clusters writes it, and nothing else
+	// here.
+	// +optional
+	Lifecycle *MemberLifecycle `json:"lifecycle,omitempty"`
+
 	// deletions is what the member lost by Packages, the newest first; at most ten. The objects themselves are with the
 	// agent alone.
 	// +listType=atomic
@@ -237,6 +242,38 @@ type MemberClusterStatus struct {
 	// +optional
 	Deletions []MemberDeletion `json:"deletions,omitempty"`
 }
+
+// MemberLifecycle is how far the Kubernetes of a cluster is that the hub makes.
+type MemberLifecycle struct {
+	// version is the Kubernetes that the Cluster is to have (spec.topology.version); empty when it is of no class, so that nobody
+	// can upgrade it here.
+	// +optional
+	Version string `json:"version,omitempty"`
+	// next are the versions that it can be brought to: those of its class that are later, and at most one minor away. Where the
+	// class does not say which it has, minors such as v1.36, of which any will do.
+	// +listType=atomic
+	// +optional
+	Next []string `json:"next,omitempty"`
+	// phase says how far it is with that version.
+	Phase LifecyclePhase `json:"phase"`
+	// message says what it waits for, or why it is not upgraded.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// refused is the version that a Rollout would have it brought to, and that it is not brought to for the reason in message.
+	// +optional
+	Refused string `json:"refused,omitempty"`
+}
+
+// LifecyclePhase says how far a cluster is with its version of Kubernetes.
+// +kubebuilder:validation:Enum=Ready;Working
+type LifecyclePhase string
+
+const (
+	// LifecycleReady: the control plane and all machines are of it, and at work.
+	LifecycleReady LifecyclePhase = "Ready"
+	// LifecycleWorking: something of it is not, or not yet.
+	LifecycleWorking LifecyclePhase = "Working"
+)
 
 // MemberProperty is one ClusterProperty of a member.
 type MemberProperty struct {

@@ -14,8 +14,15 @@ type Orders struct {
 // Orders returns what the Rollout has clusters told. Its status has begun.
 func (r *Rollout) Orders() Orders {
 	o := Orders{listed: map[ClusterName]string{}, otherwise: r.Spec.Previous}
-	if r.Status.Completed != nil {
+	if r.Status.Completed != nil && r.Spec.Kubernetes == nil {
 		o.otherwise = r.Spec.Release
+	}
+	if r.Spec.Kubernetes != nil { // who was moved when it is complete is listed nowhere else, and who comes later is not its business
+		for _, group := range r.Status.Moving {
+			for _, name := range group.Clusters {
+				o.listed[name] = r.Spec.Release
+			}
+		}
 	}
 	for _, stage := range r.Status.Stages {
 		for _, name := range stage.Moved {
@@ -87,6 +94,14 @@ func (s *RolloutStatus) BlockedBy(cluster ClusterName) string {
 func (r *Rollout) Over() bool {
 	s := &r.Status
 	return s.Successor != "" || s.Phase == RolloutAborted || s.Phase == RolloutRolledBack || s.Phase == RolloutSuperseded
+}
+
+// About is what a Rollout brings to clusters: the name of a Package, or Kubernetes.
+func (r *Rollout) About() string {
+	if r.Spec.Kubernetes != nil {
+		return "Kubernetes"
+	}
+	return r.Spec.PackageRef.Name
 }
 
 // RolloutName is the name of a Rollout of a Package.

@@ -3,8 +3,9 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // Rollout is how the clusters of a Package get to one of its Releases. The hub makes one for each Release of a Package that
-// has a strategy, and for each way back; the newest says what each cluster is told. What it is about never changes. People
-// say in its spec whether it goes on (`umbel rollout`).
+// has a strategy, and for each way back; the newest says what each cluster is told. One that people make (`umbel cluster
+// upgrade --clusters`) is how clusters get to another version of Kubernetes. What it is about never changes. People say in its
+// spec whether it goes on (`umbel rollout`).
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -55,16 +56,27 @@ const (
 )
 
 // RolloutSpec says what is rolled out, and whether that goes on.
-// +kubebuilder:validation:XValidation:rule="self.packageRef == oldSelf.packageRef && self.number == oldSelf.number && self.purpose == oldSelf.purpose && self.release == oldSelf.release && has(self.previous) == has(oldSelf.previous) && (!has(self.previous) || self.previous == oldSelf.previous) && self.newest == oldSelf.newest && self.strategy == oldSelf.strategy",message="what a Rollout is about never changes: only intent, backTo, attempt, approvals, promoted and excused do"
+// +kubebuilder:validation:XValidation:rule="has(self.packageRef) == has(oldSelf.packageRef) && (!has(self.packageRef) || self.packageRef == oldSelf.packageRef) && has(self.kubernetes) == has(oldSelf.kubernetes) && (!has(self.kubernetes) || self.kubernetes == oldSelf.kubernetes) && self.number == oldSelf.number && self.purpose == oldSelf.purpose && self.release == oldSelf.release && has(self.previous) == has(oldSelf.previous) && (!has(self.previous) || self.previous == oldSelf.previous) && self.newest == oldSelf.newest && self.strategy == oldSelf.strategy",message="what a Rollout is about never changes: only intent, backTo, attempt, approvals, promoted and excused do"
+// +kubebuilder:validation:XValidation:rule="has(self.packageRef) != has(self.kubernetes)",message="a Rollout is about a Package (packageRef) or about Kubernetes (kubernetes), and not both"
+// +kubebuilder:validation:XValidation:rule="!has(self.kubernetes) || self.release.matches('^v1[.][0-9]+[.][0-9]+(-[0-9A-Za-z.+-]+)?$')",fieldPath=".release",message="release of a Rollout about Kubernetes is a version in full, such as v1.36.3"
+// +kubebuilder:validation:XValidation:rule="!has(self.kubernetes) || self.purpose == 'Release' && self.intent != 'Back' && !has(self.backTo) && !has(self.previous) && self.strategy.onFailure != 'Rollback'",message="Kubernetes does not go back: a Rollout about it has no purpose or onFailure Rollback, no intent Back, no backTo and no previous"
 type RolloutSpec struct {
-	// packageRef names the Package, in the same namespace.
-	PackageRef LocalReference `json:"packageRef"`
+	// packageRef names the Package, in the same namespace. The hub makes such Rollouts.
+	// +optional
+	PackageRef LocalReference `json:"packageRef,omitzero"`
+	// kubernetes says which clusters get another version of Kubernetes. People make such Rollouts.
+	// +optional
+	Kubernetes *KubernetesRollout `json:"kubernetes,omitempty"`
 	// number of the rollout among those of the Package; its name is the Package's, a hyphen, and this.
 	// +kubebuilder:validation:Minimum=1
-	Number int64 `json:"number"`
+	// +kubebuilder:default=1
+	// +optional
+	Number int64 `json:"number,omitempty"`
 	// purpose says why there is a rollout.
-	Purpose RolloutPurpose `json:"purpose"`
-	// release is the Release that the clusters get.
+	// +kubebuilder:default=Release
+	// +optional
+	Purpose RolloutPurpose `json:"purpose,omitempty"`
+	// release is the Release that the clusters get, or the version of Kubernetes, such as v1.36.3.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Release string `json:"release"`
@@ -74,6 +86,8 @@ type RolloutSpec struct {
 	Previous string `json:"previous,omitempty"`
 	// newest is the current Release of the Package when this was made. Another one begins another rollout.
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:default=""
+	// +optional
 	Newest string `json:"newest"`
 	// strategy is that of the Package when this was made.
 	Strategy RolloutStrategy `json:"strategy"`
@@ -108,6 +122,29 @@ type RolloutSpec struct {
 	// +optional
 	Excused []ClusterName `json:"excused,omitempty"`
 }
+
+// KubernetesRollout says which clusters get another version of Kubernetes.
+type KubernetesRollout struct {
+	// clusterSelector selects members of the fleet by label. Those count that are Clusters of Cluster API in the namespace of the
+	// Rollout; an empty one selects all of these.
+	ClusterSelector metav1.LabelSelector `json:"clusterSelector"`
+	// removedAPIs says what becomes of a cluster in which APIs are in use that the new version does not serve, or in which that is
+	// not known of all API servers: Refuse leaves it as it is, and it counts as failed; Ignore does not ask.
+	// +kubebuilder:default=Refuse
+	// +optional
+	RemovedAPIs RemovedAPIs `json:"removedAPIs,omitempty"`
+}
+
+// RemovedAPIs says what becomes of a cluster in which APIs are in use that the new version does not serve.
+// +kubebuilder:validation:Enum=Refuse;Ignore
+type RemovedAPIs string
+
+const (
+	// RemovedRefuse leaves it as it is.
+	RemovedRefuse RemovedAPIs = "Refuse"
+	// RemovedIgnore does not ask.
+	RemovedIgnore RemovedAPIs = "Ignore"
+)
 
 // RolloutApproval is what somebody agreed to. Who that was is in the audit log.
 type RolloutApproval struct {

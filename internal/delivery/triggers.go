@@ -147,7 +147,10 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 			return []string{o.(*v1alpha1.Plan).Spec.PackageRef.Name}
 		}},
 		{&v1alpha1.Rollout{}, rolloutByPackage, func(o client.Object) []string {
-			return []string{o.(*v1alpha1.Rollout).Spec.PackageRef.Name}
+			if name := o.(*v1alpha1.Rollout).Spec.PackageRef.Name; name != "" {
+				return []string{name}
+			}
+			return nil // it is about Kubernetes
 		}},
 	} {
 		if err := indexer.IndexField(ctx, each.object, each.field, each.value); err != nil {
@@ -226,7 +229,7 @@ func ofRelease(_ context.Context, object client.Object) []reconcile.Request {
 
 func ofRollout(_ context.Context, object client.Object) []reconcile.Request {
 	rollout, ok := object.(*v1alpha1.Rollout)
-	if !ok {
+	if !ok || rollout.Spec.PackageRef.Name == "" {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: rollout.Namespace, Name: rollout.Spec.PackageRef.Name}}}

@@ -1,8 +1,11 @@
-// Package rollout answers: in which order do the clusters of a Package get a new Release, how fast, and when does that stop?
+// Package rollout answers: in which order do the clusters of a Package get a new Release, or Kubernetes, how fast, and when does that stop?
 //
 // It reads Packages that have a strategy (spec.rollout), their Releases, Placement.status and what the clusters say of the
 // Package (MemberCluster.status). It makes Rollouts and alone writes their status; people write in their spec whether they
 // go on. What a Rollout says each cluster is told (v1alpha1.Rollout.Orders) package delivery tells it. It runs in the hub.
+//
+// Rollouts about Kubernetes are made by people, and go the same way (kubernetes.go), each for itself: what is seen of the clusters is
+// MemberCluster.status.lifecycle, and package lifecycle/ascent brings those to the version that were moved.
 //
 // The rollouts of a Package are a chain, of which the newest counts (chain.go):
 //
@@ -30,5 +33,6 @@
 //   - What failed stays stopped until somebody decides, also when it comes right: whoever stopped it may have looked away.
 //   - The way back waits for no window, approval or bake, takes the clusters first that are down already, and ends: whoever
 //     does not come right in time is left behind and named.
+//   - A cluster whose Kubernetes is under way and whose agent is not connected is not away: it has to come back, or it has failed.
 //   - A status is written once a second at most, whatever its clusters say.
 package rollout

@@ -237,7 +237,11 @@ func (p *pass) halts() bool {
 	if len(p.failed) > 0 {
 		why = fmt.Sprintf("%s failed: %s", some(failures(p.failed)), p.failed[0].Message)
 	}
-	p.waits(v1alpha1.ReasonHalted, "halted, since %s; `umbel rollout resume` tries again, `umbel rollout back` brings all back", why)
+	out := "`umbel rollout back` brings all back"
+	if p.spec.Kubernetes != nil { // which does not go back
+		out = "with --excuse it goes on without"
+	}
+	p.waits(v1alpha1.ReasonHalted, "halted, since %s; `umbel rollout resume` tries again, %s", why, out)
 	return true
 }
 

@@ -54,12 +54,21 @@ func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) error {
 		Named("rollout").
 		WithOptions(controller.Options{MaxConcurrentReconciles: 2}).
 		For(&v1alpha1.Package{}).
-		Watches(&v1alpha1.Rollout{}, ofRollout()).
+		Watches(&v1alpha1.Rollout{}, ofRollout(itsPackage)).
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(c.ofPlacement)).
 		Watches(&v1alpha1.MemberCluster{}, c.ofMember()).
 		Complete(c)
 	if err != nil {
 		return fmt.Errorf("setting up the rollout controller: %w", err)
+	}
+	k := &kubernetes{c}
+	err = ctrl.NewControllerManagedBy(mgr).
+		Named("rollout-kubernetes").
+		Watches(&v1alpha1.Rollout{}, ofRollout(itself)).
+		Watches(&v1alpha1.MemberCluster{}, k.ofMember()).
+		Complete(k)
+	if err != nil {
+		return fmt.Errorf("setting up the controller of rollouts about Kubernetes: %w", err)
 	}
 	return nil
 }
@@ -71,7 +80,10 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 		value  func(client.Object) []string
 	}{
 		{&v1alpha1.Rollout{}, byPackage, func(o client.Object) []string {
-			return []string{o.(*v1alpha1.Rollout).Spec.PackageRef.Name}
+			if name := o.(*v1alpha1.Rollout).Spec.PackageRef.Name; name != "" {
+				return []string{name}
+			}
+			return nil
 		}},
 		{&v1alpha1.Release{}, byPackage, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.Release).Spec.PackageRef.Name}
@@ -90,15 +102,25 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
+// itsPackage is what a Rollout of a Package has looked at, and itself one about Kubernetes.
+func itsPackage(r *v1alpha1.Rollout) (types.NamespacedName, bool) {
+	return types.NamespacedName{Namespace: r.Namespace, Name: r.Spec.PackageRef.Name}, r.Spec.PackageRef.Name != ""
+}
+
+func itself(r *v1alpha1.Rollout) (types.NamespacedName, bool) {
+	return client.ObjectKeyFromObject(r), r.Spec.Kubernetes != nil
+}
+
 // ofRollout asks for a look at once when somebody changed the spec, or a Rollout came or went, and after a while when its
 // status was written: that was us.
-func ofRollout() handler.EventHandler {
+func ofRollout(at func(*v1alpha1.Rollout) (types.NamespacedName, bool)) handler.EventHandler {
 	request := func(o client.Object) (reconcile.Request, bool) {
 		r, ok := o.(*v1alpha1.Rollout)
 		if !ok {
 			return reconcile.Request{}, false
 		}
-		return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: r.Spec.PackageRef.Name}}, true
+		name, ok := at(r)
+		return reconcile.Request{NamespacedName: name}, ok
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
@@ -210,4 +232,50 @@ func (c *Controller) askSelecting(ctx context.Context, m *v1alpha1.MemberCluster
 
 func connected(m *v1alpha1.MemberCluster) bool {
 	return meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionConnected)
+}
+
+// ofMember asks for a look at the Rollouts about Kubernetes that a change of a cluster may concern.
+func (k *kubernetes) ofMember() handler.EventHandler {
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
+			if m, ok := e.Object.(*v1alpha1.MemberCluster); ok && !e.IsInInitialList {
+				k.ask(ctx, m, q)
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			before, ok := e.ObjectOld.(*v1alpha1.MemberCluster)
+			after, too := e.ObjectNew.(*v1alpha1.MemberCluster)
+			if !ok || !too {
+				return
+			}
+			if connected(before) != connected(after) || !equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
+				before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+				before.Annotations[v1alpha1.ManagedAnnotation] != after.Annotations[v1alpha1.ManagedAnnotation] ||
+				!equality.Semantic.DeepEqual(before.Status.Lifecycle, after.Status.Lifecycle) {
+				k.ask(ctx, after, q)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
+			if m, ok := e.Object.(*v1alpha1.MemberCluster); ok {
+				k.ask(ctx, m, q)
+			}
+		},
+	}
+}
+
+func (k *kubernetes) ask(ctx context.Context, m *v1alpha1.MemberCluster, q queue) {
+	namespace, _, managed := v1alpha1.SplitManaged(m.Annotations[v1alpha1.ManagedAnnotation])
+	if !managed {
+		return
+	}
+	var rollouts v1alpha1.RolloutList
+	if err := k.client.List(ctx, &rollouts, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing the rollouts of a cluster", "cluster", m.Name)
+		return
+	}
+	for i := range rollouts.Items {
+		if name, ok := itself(&rollouts.Items[i]); ok && !over(&rollouts.Items[i].Status) {
+			q.AddAfter(reconcile.Request{NamespacedName: name}, gather)
+		}
+	}
 }

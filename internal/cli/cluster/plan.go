@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/lifecycle/ascent"
 )
 
 // wish is what somebody wants of a new cluster.
@@ -72,8 +72,6 @@ const (
 	maxLocalName = 40
 )
 
-var versionForm = regexp.MustCompile(`^v?1\.[0-9]+(\.[0-9]+(-[0-9A-Za-z.+-]+)?)?$`)
-
 // preflight says what is in the way of a wish, all of it, and otherwise what to order.
 func preflight(w wish, s seen) (order, error) {
 	o := order{wish: w}
@@ -83,7 +81,7 @@ func preflight(w wish, s seen) (order, error) {
 		return o, errors.Join(append(problems, err)...)
 	}
 	o.classNamespace = class.GetNamespace()
-	o.version, err = chooseVersion(w, class)
+	o.version, err = ascent.Version(w.version, class)
 	problems = append(problems, err)
 	o.workerClass, err = chooseWorkers(w, class)
 	return o, errors.Join(append(problems, err)...)
@@ -148,30 +146,6 @@ func chooseClass(w wish, classes []unstructured.Unstructured) (*unstructured.Uns
 		return nil, fmt.Errorf("class %q is not there, and no other ClusterClass in the namespaces %s and %s", w.class, w.namespace, v1alpha1.SystemNamespace)
 	}
 	return nil, fmt.Errorf("class %q is not there: there are %s", w.class, strings.Join(slices.Compact(names), ", "))
-}
-
-// chooseVersion returns the newest version of a class that the wish can mean.
-func chooseVersion(w wish, class *unstructured.Unstructured) (string, error) {
-	has, _, _ := unstructured.NestedStringSlice(class.Object, "spec", "kubernetesVersions") // from the older to the newer
-	wanted := "v" + strings.TrimPrefix(w.version, "v")
-	if w.version != "" && !versionForm.MatchString(w.version) {
-		return "", fmt.Errorf("version %q is none of Kubernetes: such as 1.36, or v1.36.2", w.version)
-	}
-	if len(has) == 0 {
-		if strings.Count(wanted, ".") < 2 {
-			return "", fmt.Errorf("class %q does not say which versions it has: give one in full, such as --version v1.36.2", w.class)
-		}
-		return wanted, nil
-	}
-	if w.version == "" {
-		return has[len(has)-1], nil
-	}
-	for _, version := range slices.Backward(has) {
-		if version == wanted || strings.HasPrefix(version, wanted+".") {
-			return version, nil
-		}
-	}
-	return "", fmt.Errorf("kubernetes %s is not to be had with class %q, which has %s", wanted, w.class, strings.Join(has, ", "))
 }
 
 // chooseWorkers returns the class of a cluster's machines: the first one.

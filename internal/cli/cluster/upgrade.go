@@ -16,9 +16,12 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/cli/route"
 	"umbel.dev/umbel/internal/cli/span"
+	"umbel.dev/umbel/internal/lifecycle/ascent"
 )
 
 const upgradeExamples = `  # what would be done, and which deprecated APIs are in use?
@@ -29,7 +32,10 @@ const upgradeExamples = `  # what would be done, and which deprecated APIs are i
 
   # the control plane now, and the pools one by one when it suits
   umbel cluster upgrade dev --version 1.36 --control-plane-only
-  umbel cluster upgrade dev --pool workers`
+  umbel cluster upgrade dev --pool workers
+
+  # all clusters of a label: one, and when that was well for ten minutes a tenth of them at a time
+  umbel cluster upgrade --clusters env=prod --version 1.36 --canary 1 --bake 10m`
 
 // askTime is how long a cluster's API may take to say which deprecated APIs are in use.
 const askTime = 20 * time.Second
@@ -38,8 +44,9 @@ const askTime = 20 * time.Second
 type upgradeOptions struct {
 	*client.Factory
 	name            string
-	ascent          ascent
+	wish            ascent.Wish
 	planeOnly       bool
+	waves           waves
 	dryRun, removed bool
 	timeout         time.Duration
 }
@@ -47,38 +54,59 @@ type upgradeOptions struct {
 func newUpgradeCmd(f *client.Factory) *cobra.Command {
 	o := &upgradeOptions{Factory: f}
 	cmd := &cobra.Command{
-		Use:   "upgrade NAME",
-		Short: "Bring a cluster to another version of Kubernetes",
+		Use:   "upgrade [NAME]",
+		Short: "Bring a cluster, or many, to another version of Kubernetes",
 		Long: "Bring a cluster to another version of Kubernetes, one minor at a time: the control plane, and then its pools of machines.\n\n" +
 			"Deprecated APIs that are in use are listed before anything is changed; while some are that the new version does not serve, nothing is.\n" +
 			"A machine that goes is drained first, as the PodDisruptionBudgets of its pods allow. Which versions there are, the class of the cluster\n" +
-			"says: `umbel provider list` shows those of this machine.",
+			"says: `umbel provider list` shows those of this machine.\n\n" +
+			"With --clusters a Rollout brings those clusters there that the hub makes and the labels select, stage by stage: `umbel rollout` shows how\n" +
+			"far it is, and pauses, approves or ends it. A cluster that is more than one minor behind, or not at work, waits, and follows.",
 		Example:           upgradeExamples,
-		Args:              exit.Takes("NAME"),
+		Args:              exit.Args(atMostOne),
 		ValidArgsFunction: complete(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.waves.checkFlags(cmd.Flags(), args); err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				return f.OnHub(cmd.Context(), o.runWaves)
+			}
 			o.name = args[0]
 			switch {
 			case o.planeOnly:
-				o.ascent.scope = planeOnly
-			case o.ascent.pool != "":
-				o.ascent.scope = onePool
+				o.wish.Scope = ascent.PlaneOnly
+			case o.wish.Pool != "":
+				o.wish.Scope = ascent.OnePool
 			}
 			return f.OnHub(cmd.Context(), o.run)
 		},
 	}
 	f.AddNamespaceFlag(cmd)
-	cmd.Flags().StringVar(&o.ascent.version, "version", "", "`VERSION` of Kubernetes, such as 1.36 (default: the newest of the class that is at most one minor away)")
+	cmd.Flags().StringVar(&o.wish.Version, "version", "", "`VERSION` of Kubernetes, such as 1.36 (default: the newest of the class that is at most one minor away)")
 	cmd.Flags().BoolVar(&o.planeOnly, "control-plane-only", false, "leave the pools of machines where they are")
-	cmd.Flags().StringVar(&o.ascent.pool, "pool", "", "`POOL` of machines to bring to the version of the control plane, and no other")
+	cmd.Flags().StringVar(&o.wish.Pool, "pool", "", "`POOL` of machines to bring to the version of the control plane, and no other")
 	cmd.Flags().BoolVar(&o.removed, "despite-removed-apis", false, "also when APIs are in use that the new version does not serve")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and do nothing")
 	cmd.MarkFlagsMutuallyExclusive("control-plane-only", "pool")
-	_ = cmd.RegisterFlagCompletionFunc("pool", cobra.NoFileCompletions)    // it fails for a flag that does not exist only
-	_ = cmd.RegisterFlagCompletionFunc("version", cobra.NoFileCompletions) // likewise
+	o.waves.addFlags(cmd.Flags())
+	output.AddFlag(cmd, &o.waves.format, output.JSON, output.YAML)
+	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters))
+	for _, name := range append([]string{"pool", "version"}, onlyWaves...) {
+		if name != "output" { // it fails for a flag that does not exist only
+			_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+		}
+	}
 	o.timeout = 15 * time.Minute
 	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` to wait for the new version")
 	return cmd
+}
+
+func atMostOne(_ *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return fmt.Errorf("%q is too much", args[1])
+	}
+	return nil
 }
 
 func (o *upgradeOptions) run(ctx context.Context, hub *client.Hub) error {
@@ -87,8 +115,8 @@ func (o *upgradeOptions) run(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
-	if c.idle() {
-		o.Note("cluster %s is to have Kubernetes %s already: nothing is changed", o.name, c.to)
+	if c.Idle() {
+		o.Note("cluster %s is to have Kubernetes %s already: nothing is changed", o.name, c.To)
 	} else if err := o.begin(ctx, hub, key, c); err != nil {
 		return err
 	}
@@ -99,14 +127,14 @@ func (o *upgradeOptions) run(ctx context.Context, hub *client.Hub) error {
 }
 
 // begin changes what is wanted of a cluster, or says what would be changed.
-func (o *upgradeOptions) begin(ctx context.Context, hub *client.Hub, key kube.ObjectKey, c climb) error {
-	if c.from != c.to {
+func (o *upgradeOptions) begin(ctx context.Context, hub *client.Hub, key kube.ObjectKey, c ascent.Climb) error {
+	if c.From != c.To {
 		if err := o.lookForDeprecated(ctx, hub, c); err != nil {
 			return err
 		}
 	}
 	if o.dryRun {
-		_, err := fmt.Fprintln(o.Out, strings.Join(c.lines(), "\n"))
+		_, err := fmt.Fprintln(o.Out, strings.Join(c.Lines(), "\n"))
 		return err
 	}
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error { // its status changes all the time
@@ -114,7 +142,7 @@ func (o *upgradeOptions) begin(ctx context.Context, hub *client.Hub, key kube.Ob
 		if err != nil {
 			return err
 		}
-		ordered, err := again.order(cluster)
+		ordered, err := again.Order(cluster)
 		if err != nil {
 			return err
 		}
@@ -127,14 +155,14 @@ func (o *upgradeOptions) begin(ctx context.Context, hub *client.Hub, key kube.Ob
 }
 
 // arrive waits until a cluster has what is wanted of it, whoever wanted that first, and the fleet knows it.
-func (o *upgradeOptions) arrive(ctx context.Context, hub *client.Hub, key kube.ObjectKey, c climb) error {
+func (o *upgradeOptions) arrive(ctx context.Context, hub *client.Hub, key kube.ObjectKey, c ascent.Climb) error {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	view := progress.On(o.Streams, o.Now)
 	defer view.Close()
-	stages := []stage{servesStage(c.to)}
-	for _, name := range c.scoped {
-		stages = append(stages, poolStage(ctx, hub, key, name, c.to))
+	stages := []stage{servesStage(c.To)}
+	for _, name := range c.Scoped {
+		stages = append(stages, poolStage(ctx, hub, key, name, c.To))
 	}
 	if err := follow(ctx, hub, view, key, stages...); err != nil {
 		return err
@@ -163,65 +191,26 @@ func expected(cluster *unstructured.Unstructured, member *v1alpha1.MemberCluster
 }
 
 // plan reads what an upgrade begins from, and plans it.
-func (o *upgradeOptions) plan(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (climb, *unstructured.Unstructured, error) {
-	g, err := surveyGround(ctx, hub, key)
+func (o *upgradeOptions) plan(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (ascent.Climb, *unstructured.Unstructured, error) {
+	cluster, err := find(ctx, hub, key)
 	if err != nil {
-		return climb{}, nil, err
+		return ascent.Climb{}, nil, err
 	}
-	c, err := planUpgrade(o.ascent, g)
+	g, err := ascent.Survey(ctx, hub, cluster)
+	if err != nil {
+		return ascent.Climb{}, nil, err
+	}
+	c, err := ascent.Plan(o.wish, g)
 	if err != nil {
 		return c, nil, fmt.Errorf("cluster %q cannot be upgraded: %s", o.name, strings.ReplaceAll(err.Error(), "\n", "; and "))
 	}
-	return c, g.cluster, nil
-}
-
-// surveyGround reads a cluster, its class and its pools.
-func surveyGround(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (g ground, err error) {
-	if g.cluster, err = find(ctx, hub, key); err != nil {
-		return g, err
-	}
-	class := &unstructured.Unstructured{}
-	class.SetGroupVersionKind(kind("ClusterClass"))
-	name := text(g.cluster, "spec", "topology", "classRef", "name")
-	if name == "" {
-		return g, nil
-	}
-	namespace := text(g.cluster, "spec", "topology", "classRef", "namespace")
-	if namespace == "" {
-		namespace = key.Namespace
-	}
-	if err := hub.Get(ctx, kube.ObjectKey{Namespace: namespace, Name: name}, class); err != nil {
-		return g, fmt.Errorf("reading the class of cluster %s: %w", key.Name, err)
-	}
-	g.class = class
-	names, _ := pools(g.cluster)
-	for _, name := range names {
-		deployment, err := poolOf(ctx, hub, key, name)
-		if err != nil {
-			return g, err
-		}
-		if deployment == nil { // it is to be made yet, of the version that the control plane has
-			continue
-		}
-		g.pools = append(g.pools, pool{name: name, version: text(deployment, "spec", "template", "spec", "version"), machines: number(deployment, "spec", "replicas")})
-	}
-	return g, nil
-}
-
-// poolOf returns the MachineDeployment of a pool, nil where there is none yet.
-func poolOf(ctx context.Context, hub kube.Reader, key kube.ObjectKey, name string) (*unstructured.Unstructured, error) {
-	all, err := list(ctx, hub, kind("MachineDeployment"), kube.InNamespace(key.Namespace),
-		kube.MatchingLabels{"cluster.x-k8s.io/cluster-name": key.Name, poolLabel: name})
-	if err != nil || len(all) == 0 {
-		return nil, err
-	}
-	return &all[0], nil
+	return c, cluster, nil
 }
 
 // servesStage is reached when all of the control plane serves a version.
 func servesStage(wanted string) stage {
 	return stage{"control plane at " + wanted, func(c *unstructured.Unstructured) (bool, string) {
-		served := serves(c)
+		served := ascent.Serves(c)
 		if len(served) == 1 && served[0] == wanted {
 			return true, ""
 		}
@@ -235,14 +224,14 @@ func servesStage(wanted string) stage {
 // poolStage is reached when all machines of a pool are of a version, and at work.
 func poolStage(ctx context.Context, hub kube.Reader, key kube.ObjectKey, name, wanted string) stage {
 	return stage{fmt.Sprintf("pool %s at %s", name, wanted), func(*unstructured.Unstructured) (bool, string) {
-		d, err := poolOf(ctx, hub, key, name)
+		d, err := ascent.PoolOf(ctx, hub, key, name)
 		if err != nil || d == nil {
 			return false, "it cannot be read just now"
 		}
-		if has := text(d, "spec", "template", "spec", "version"); has != wanted {
+		if has := ascent.VersionOf(d); has != wanted {
 			return false, "it waits for its turn, at " + has
 		}
-		machines, err := list(ctx, hub, kind("Machine"), kube.InNamespace(key.Namespace), kube.MatchingLabels{"cluster.x-k8s.io/cluster-name": key.Name, poolLabel: name})
+		machines, err := list(ctx, hub, kind("Machine"), kube.InNamespace(key.Namespace), kube.MatchingLabels{"cluster.x-k8s.io/cluster-name": key.Name, ascent.PoolLabel: name})
 		if err != nil {
 			return false, "its machines cannot be read just now"
 		}
@@ -264,7 +253,7 @@ func arrived(machines []unstructured.Unstructured, all int64, wanted string) (bo
 }
 
 // lookForDeprecated lists which deprecated APIs are in use in the cluster, and fails when that bars the upgrade.
-func (o *upgradeOptions) lookForDeprecated(ctx context.Context, hub *client.Hub, c climb) error {
+func (o *upgradeOptions) lookForDeprecated(ctx context.Context, hub *client.Hub, c ascent.Climb) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	metrics, err := o.metrics(ctx, hub)
@@ -275,17 +264,17 @@ func (o *upgradeOptions) lookForDeprecated(ctx context.Context, hub *client.Hub,
 	if err != nil {
 		return fmt.Errorf("cluster %q is not upgraded, since it is not known which deprecated APIs are in use: %w; --despite-removed-apis goes on without", o.name, err)
 	}
-	all := deprecatedIn(metrics)
+	all := ascent.DeprecatedIn(metrics)
 	for _, d := range all {
 		o.Note("in use in %s: %s", o.name, d)
 	}
 	if len(all) == 0 {
 		o.Note("no deprecated API has been in use in %s since its API server started", o.name)
 	}
-	if c.planes > 1 {
-		o.Note("that is known of one of the %d API servers of %s", c.planes, o.name)
+	if c.Planes > 1 {
+		o.Note("that is known of one of the %d API servers of %s", c.Planes, o.name)
 	}
-	if err := c.barred(all); err != nil && !o.removed {
+	if err := c.Barred(all); err != nil && !o.removed {
 		return fmt.Errorf("cluster %q cannot be upgraded: %w", o.name, err)
 	}
 	return nil

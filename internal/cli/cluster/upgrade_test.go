@@ -47,3 +47,62 @@ func TestAnUpgradeThatHasNotArrivedIsNotDone(t *testing.T) {
 		t.Errorf("when it has arrived: got %v\n%s", err, errs)
 	}
 }
+
+// TestWhoIsNotWaitedFor: an agent that is not to come.
+func TestWhoIsNotWaitedFor(t *testing.T) {
+	bare := grown()
+	unstructured.RemoveNestedField(bare.Object, "spec", "topology", "workers")
+	known := v1alpha1.MemberClusterStatus{Identity: &v1alpha1.MemberIdentity{KeyFingerprint: "ab"}}
+	ours := metav1.ObjectMeta{Name: "dev", Annotations: map[string]string{v1alpha1.ManagedAnnotation: "default/dev"}}
+	for _, c := range []struct {
+		reason  string
+		cluster *unstructured.Unstructured
+		member  v1alpha1.MemberCluster
+		want    bool
+	}{
+		{"it came before", grown(), v1alpha1.MemberCluster{ObjectMeta: ours, Status: known}, true},
+		{"it never came", grown(), v1alpha1.MemberCluster{ObjectMeta: ours}, false},
+		{"there are no machines", bare, v1alpha1.MemberCluster{ObjectMeta: ours, Status: known}, false},
+		{"the member is of another one", grown(), v1alpha1.MemberCluster{Status: known}, false},
+	} {
+		if got := expected(c.cluster, &c.member); got != c.want {
+			t.Errorf("%s: got %t", c.reason, got)
+		}
+	}
+}
+
+func TestAPoolHasArrived(t *testing.T) {
+	machine := func(version, available string) unstructured.Unstructured {
+		return object("Machine", "default", "m", map[string]any{
+			"spec":   map[string]any{"version": version},
+			"status": map[string]any{"conditions": []any{map[string]any{"type": "Available", "status": available}}},
+		})
+	}
+	for _, c := range []struct {
+		reason   string
+		machines []unstructured.Unstructured
+		want     bool
+	}{
+		{"nothing has begun", []unstructured.Unstructured{machine("v1.35.4", "True"), machine("v1.35.4", "True")}, false},
+		{"a new one comes", []unstructured.Unstructured{machine("v1.35.4", "True"), machine("v1.35.4", "True"), machine("v1.36.3", "False")}, false},
+		{"an old one is left", []unstructured.Unstructured{machine("v1.35.4", "True"), machine("v1.36.3", "True"), machine("v1.36.3", "True")}, false},
+		{"the last new one does not work yet", []unstructured.Unstructured{machine("v1.36.3", "True"), machine("v1.36.3", "False")}, false},
+		{"one is missing", []unstructured.Unstructured{machine("v1.36.3", "True")}, false},
+		{"all are new and at work", []unstructured.Unstructured{machine("v1.36.3", "True"), machine("v1.36.3", "True")}, true},
+	} {
+		if got, said := arrived(c.machines, 2, "v1.36.3"); got != c.want {
+			t.Errorf("%s: got %t, %s", c.reason, got, said)
+		}
+	}
+}
+
+// grown is a cluster of two pools.
+func grown() *unstructured.Unstructured {
+	c := object("Cluster", "default", "dev", map[string]any{"spec": map[string]any{"topology": map[string]any{
+		"version": "v1.36.3", "classRef": map[string]any{"name": "local"},
+		"workers": map[string]any{"machineDeployments": []any{
+			map[string]any{"name": "workers", "replicas": int64(2)}, map[string]any{"name": "front", "replicas": int64(1)},
+		}},
+	}}})
+	return &c
+}

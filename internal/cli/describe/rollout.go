@@ -1,6 +1,7 @@
 package describe
 
 import (
+	"cmp"
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,9 @@ func (d *rolloutDossier) write(p *page, moment view.Moment) {
 	p.field("Name", d.Rollout.Name)
 	p.field("Namespace", d.Rollout.Namespace)
 	p.field("Package", spec.PackageRef.Name)
+	if spec.Kubernetes != nil {
+		p.field("Kubernetes of", cmp.Or(metav1.FormatLabelSelector(&spec.Kubernetes.ClusterSelector), "all clusters that the hub makes in this namespace"))
+	}
 	p.field("Purpose", string(spec.Purpose))
 	p.field("Release", spec.Release)
 	p.field("Previous", spec.Previous)
@@ -51,7 +55,7 @@ func (d *rolloutDossier) write(p *page, moment view.Moment) {
 	p.events(moment, d.Events)
 	if status.Completed == nil && status.Ended == nil && status.Successor == "" {
 		p.next([]string{fmt.Sprintf("`umbel rollout status %s%s` shows how far each stage is; `umbel rollout --help` says how to let it go on, or back",
-			spec.PackageRef.Name, inNamespace(d.Rollout.Namespace))})
+			view.RolloutHandle(d.Rollout), inNamespace(d.Rollout.Namespace))})
 	}
 }
 

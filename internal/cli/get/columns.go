@@ -126,7 +126,7 @@ var releaseColumns = columns[v1alpha1.Release]{
 var rolloutColumns = columns[v1alpha1.Rollout]{
 	always: []column[v1alpha1.Rollout]{
 		{"NAME", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell { return output.Text(r.Name) }},
-		{"PACKAGE", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell { return output.Text(r.Spec.PackageRef.Name) }},
+		{"PACKAGE", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell { return output.Text(r.About()) }},
 		{"RELEASE", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell { return output.Text(r.Spec.Release) }},
 		{"PHASE", view.Moment.RolloutPhase},
 		{"MOVED", func(_ view.Moment, r *v1alpha1.Rollout) output.Cell {

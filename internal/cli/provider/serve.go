@@ -14,6 +14,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/local"
+	"umbel.dev/umbel/internal/lifecycle/ascent"
 	"umbel.dev/umbel/internal/lifecycle/autoscale"
 	"umbel.dev/umbel/internal/lifecycle/enrol"
 	"umbel.dev/umbel/internal/lifecycle/hosted"
@@ -55,7 +56,7 @@ func newServeCmd(f *client.Factory) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(enrol.Setup(m, time.Now), autoscale.Setup(m, time.Now)); err != nil {
+			if err := errors.Join(enrol.Setup(m, time.Now), autoscale.Setup(m, time.Now), ascent.Setup(m, nil)); err != nil {
 				return err
 			}
 			return m.Start(cmd.Context())

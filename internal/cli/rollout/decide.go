@@ -63,6 +63,9 @@ func newResumeCmd(f *client.Factory) *cobra.Command {
 }
 
 func resume(r *v1alpha1.Rollout, excuse bool) (string, error) {
+	if r.Spec.Kubernetes != nil && r.Status.Phase == v1alpha1.RolloutAborted {
+		return "", fmt.Errorf("%s was aborted, and is over: `umbel cluster upgrade --clusters` begins another", r.Name)
+	}
 	before := r.Spec.DeepCopy()
 	if excuse {
 		for _, failure := range r.Status.Failures {
@@ -93,6 +96,9 @@ func newBackCmd(f *client.Factory) *cobra.Command {
 		Example: "  umbel rollout back shop\n\n  # to a release that `umbel get releases` shows\n  umbel rollout back shop --to shop-1a2b3c4d",
 	}, func() decision {
 		return func(r *v1alpha1.Rollout) (string, error) {
+			if r.Spec.Kubernetes != nil {
+				return "", fmt.Errorf("%s brings clusters to Kubernetes %s, which does not go back: `umbel rollout pause rollout/%s` or abort has no further cluster moved", r.Name, r.Spec.Release, r.Name)
+			}
 			if r.Spec.Intent == v1alpha1.IntentBack && r.Spec.BackTo == to {
 				return "", errAlreadySo
 			}

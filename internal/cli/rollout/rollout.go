@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/view"
 )
 
 // NewCmd returns the command `umbel rollout`.
@@ -31,7 +33,8 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Use:   "rollout",
 		Short: "See how far a release is, and decide whether it goes on",
 		Long: "See how far a new release of a package is on its clusters, and decide whether it goes on.\n\n" +
-			"A package whose spec.rollout has a strategy gets its releases to the clusters stage by stage.",
+			"A package whose spec.rollout has a strategy gets its releases to the clusters stage by stage. A rollout of Kubernetes\n" +
+			"(`umbel cluster upgrade --clusters`) is named as rollout/NAME.",
 		Example: "  # how far it is, until it is done\n  umbel rollout status shop -w\n\n  # let the next stage begin\n  umbel rollout approve shop\n\n" +
 			"  # bring all clusters back to the last good release\n  umbel rollout back shop",
 		Args: exit.Takes(),
@@ -56,6 +59,67 @@ func rollouts(ctx context.Context, hub kube.Reader, namespace, name string) ([]v
 	})
 	slices.SortFunc(own, func(a, b v1alpha1.Rollout) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
 	return own, &pkg, nil
+}
+
+// find returns the rollout that an argument means: the newest of a package or, as rollout/NAME, one of Kubernetes. The name alone
+// will do where there is no package of that name.
+func find(ctx context.Context, hub kube.Reader, namespace, arg string) (*v1alpha1.Rollout, error) {
+	if word, name, slashed := strings.Cut(arg, "/"); slashed {
+		kind, err := kinds.Lookup(word)
+		if err != nil {
+			return nil, err
+		}
+		if kind == kinds.Rollouts {
+			return named(ctx, hub, namespace, name)
+		}
+	}
+	name, err := kinds.Packages.NameOf(arg)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newest(ctx, hub, namespace, name)
+	if apierrors.IsNotFound(err) {
+		if other, errOther := named(ctx, hub, namespace, name); errOther == nil {
+			return other, nil
+		}
+	}
+	return r, err
+}
+
+// named returns a rollout of Kubernetes by its name.
+func named(ctx context.Context, hub kube.Reader, namespace, name string) (*v1alpha1.Rollout, error) {
+	var r v1alpha1.Rollout
+	if err := hub.Get(ctx, kube.ObjectKey{Namespace: namespace, Name: name}, &r); err != nil {
+		return nil, err
+	}
+	if r.Spec.Kubernetes == nil {
+		return nil, exit.Usagef("rollout %s is one of package %s: name that, of which the newest counts", name, r.Spec.PackageRef.Name)
+	}
+	return &r, nil
+}
+
+// complete completes what a rollout can be named by.
+func complete(f *client.Factory) cobra.CompletionFunc {
+	return client.CompleteListed(f, func(ctx context.Context, hub *client.Hub) ([]string, error) {
+		var packages v1alpha1.PackageList
+		var list v1alpha1.RolloutList
+		if err := hub.List(ctx, &packages, kube.InNamespace(f.Namespace)); err != nil {
+			return nil, err
+		}
+		if err := hub.List(ctx, &list, kube.InNamespace(f.Namespace)); err != nil {
+			return nil, err
+		}
+		var names []string
+		for i := range packages.Items {
+			names = append(names, packages.Items[i].Name)
+		}
+		for i := range list.Items {
+			if list.Items[i].Spec.Kubernetes != nil {
+				names = append(names, view.RolloutHandle(&list.Items[i]))
+			}
+		}
+		return names, nil
+	}, func(name string) string { return name })
 }
 
 // newest returns the rollout of a package that counts.
@@ -83,14 +147,10 @@ type decision func(*v1alpha1.Rollout) (done string, err error)
 
 // decide makes the change in the newest rollout of a package.
 func (d decision) decide(ctx context.Context, f *client.Factory, hub kube.Client, arg string) error {
-	name, err := kinds.Packages.NameOf(arg)
-	if err != nil {
-		return err
-	}
 	var at, done string
 	again := func(err error) bool { return apierrors.IsConflict(err) || errors.Is(err, errTakingOver) }
-	err = retry.OnError(wait.Backoff{Steps: 30, Duration: 100 * time.Millisecond}, again, func() error {
-		r, err := newest(ctx, hub, f.Namespace, name)
+	err := retry.OnError(wait.Backoff{Steps: 30, Duration: 100 * time.Millisecond}, again, func() error {
+		r, err := find(ctx, hub, f.Namespace, arg)
 		if err != nil {
 			return err
 		}
@@ -117,7 +177,7 @@ func (d decision) decide(ctx context.Context, f *client.Factory, hub kube.Client
 
 // deciding makes a command of a decision about a package.
 func deciding(f *client.Factory, cmd *cobra.Command, decide func() decision) *cobra.Command {
-	cmd.Args, cmd.ValidArgsFunction = exit.Takes("PACKAGE"), f.CompleteName(kinds.Packages)
+	cmd.Args, cmd.ValidArgsFunction = exit.Takes("PACKAGE"), complete(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.OnHub(cmd.Context(), func(ctx context.Context, hub *client.Hub) error {
 			return decide().decide(ctx, f, hub, args[0])

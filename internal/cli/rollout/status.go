@@ -14,7 +14,6 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
-	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/view"
 )
@@ -34,7 +33,7 @@ func newStatusCmd(f *client.Factory) *cobra.Command {
 			"With --watch it goes on until the rollout is complete, or fails when it stops for somebody to decide.",
 		Example:           "  umbel rollout status shop\n\n  # which clusters are where\n  umbel rollout status shop -o wide\n\n  # until it is done\n  umbel rollout status shop --watch",
 		Args:              exit.Takes("PACKAGE"),
-		ValidArgsFunction: f.CompleteName(kinds.Packages),
+		ValidArgsFunction: complete(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.OnHub(cmd.Context(), func(ctx context.Context, hub *client.Hub) error { return o.run(ctx, hub, args[0]) })
 		},
@@ -46,16 +45,12 @@ func newStatusCmd(f *client.Factory) *cobra.Command {
 }
 
 func (o *status) run(ctx context.Context, hub *client.Hub, arg string) error {
-	name, err := kinds.Packages.NameOf(arg)
-	if err != nil {
-		return err
-	}
 	machine := o.format == output.JSON || o.format == output.YAML
 	if o.watch && machine {
 		return exit.Usagef("-o %s shows one state: leave --watch out; kubectl watches Rollouts on the hub's API: `kubectl get rollouts.umbel.dev -n %s --watch -o %s`",
 			o.format, o.Namespace, o.format)
 	}
-	r, err := newest(ctx, hub, o.Namespace, name)
+	r, err := find(ctx, hub, o.Namespace, arg)
 	if err != nil {
 		return err
 	}
@@ -67,11 +62,11 @@ func (o *status) run(ctx context.Context, hub *client.Hub, arg string) error {
 	if err := o.print(r); err != nil || !o.watch {
 		return err
 	}
-	return o.follow(ctx, hub, name, r)
+	return o.follow(ctx, hub, arg, r)
 }
 
 // follow writes a line with each change.
-func (o *status) follow(ctx context.Context, hub *client.Hub, name string, r *v1alpha1.Rollout) error {
+func (o *status) follow(ctx context.Context, hub *client.Hub, arg string, r *v1alpha1.Rollout) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	said := line(r)
@@ -85,7 +80,7 @@ func (o *status) follow(ctx context.Context, hub *client.Hub, name string, r *v1
 		case <-tick.C:
 		}
 		var err error
-		if r, err = newest(ctx, hub, o.Namespace, name); err != nil {
+		if r, err = find(ctx, hub, o.Namespace, arg); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -118,7 +113,7 @@ func line(r *v1alpha1.Rollout) string {
 // print shows a rollout for people.
 func (o *status) print(r *v1alpha1.Rollout) error {
 	s := &r.Status
-	fmt.Fprintf(o.Out, "Package:   %s/%s\n", r.Namespace, r.Spec.PackageRef.Name)
+	fmt.Fprintf(o.Out, "%-10s %s/%s\n", "Package:", r.Namespace, r.About())
 	fmt.Fprintf(o.Out, "Rollout:   %s\n", r.Name)
 	fmt.Fprintf(o.Out, "Release:   %s\n", release(r))
 	fmt.Fprintf(o.Out, "State:     %s: %s\n", view.RolloutState(r), view.RolloutMessage(r))

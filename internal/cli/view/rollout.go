@@ -90,3 +90,11 @@ func RolloutMessage(r *v1alpha1.Rollout) string {
 	}
 	return "the hub has not begun it yet"
 }
+
+// RolloutHandle is how a rollout is named to `umbel rollout`: by its package, of which the newest counts, or itself.
+func RolloutHandle(r *v1alpha1.Rollout) string {
+	if r.Spec.Kubernetes != nil {
+		return "rollout/" + r.Name
+	}
+	return r.Spec.PackageRef.Name
+}
