@@ -274,7 +274,7 @@ func (o *upgradeOptions) lookForDeprecated(ctx context.Context, hub *client.Hub,
 	if c.Planes > 1 {
 		o.Note("that is known of one of the %d API servers of %s", c.Planes, o.name)
 	}
-	if err := c.Barred(all); err != nil && !o.removed {
+	if err := c.Barred(all, 1); err != nil && !o.removed {
 		return fmt.Errorf("cluster %q cannot be upgraded: %w", o.name, err)
 	}
 	return nil

@@ -146,13 +146,13 @@ func (f *fleet) start(wrap func(http.RoundTripper) http.RoundTripper) {
 		Digest: func(*v1alpha1.ReleaseSpec, *v1alpha1.MemberCluster) string { return "" },
 		Now:    func() time.Time { return time.Now().Add(time.Duration(f.ahead.Load())) },
 	}))
-	f.must(ascent.Setup(mgr, func(_ context.Context, at kube.ObjectKey) (string, error) {
+	f.must(ascent.Setup(mgr, func(_ context.Context, at kube.ObjectKey, _ int64) ([]string, error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if f.old[at.Name] {
-			return `apiserver_requested_deprecated_apis{group="",removed_release="1.36",resource="old",subresource="",version="v1"} 1`, nil
+			return []string{`apiserver_requested_deprecated_apis{group="",removed_release="1.36",resource="old",subresource="",version="v1"} 1`}, nil
 		}
-		return "", nil
+		return []string{""}, nil
 	}))
 	var running sync.WaitGroup
 	running.Go(func() { _ = mgr.Start(ctx) }) // one that was killed ends as it likes

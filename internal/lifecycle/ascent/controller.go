@@ -11,8 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -32,8 +30,9 @@ const (
 	askTime = 20 * time.Second
 )
 
-// Metrics returns what the API server of a Cluster counts, in the text format of Prometheus.
-type Metrics func(ctx context.Context, cluster client.ObjectKey) (string, error)
+// Metrics returns what the API servers of a Cluster count, in the text format of Prometheus, each for itself: of so many members of its
+// control plane as could be found, and an error when one of these could not be asked.
+type Metrics func(ctx context.Context, cluster client.ObjectKey, planes int64) ([]string, error)
 
 // controller has Clusters upgraded as Rollouts say, and tells the fleet how far they are.
 type controller struct {
@@ -197,14 +196,14 @@ func (c *controller) write(ctx context.Context, g Ground, step Climb, r *v1alpha
 	return Observe(Ground{Cluster: ordered, Class: g.Class, Pools: g.Pools}), 0, nil
 }
 
-// unaskedError says that a cluster's API server could not be asked.
+// unaskedError says that not all API servers of a cluster could be asked.
 type unaskedError struct {
 	to  string
 	err error
 }
 
 func (e *unaskedError) Error() string {
-	return fmt.Sprintf("it is brought to %s when its API server can be asked which deprecated APIs are in use: %v", e.to, e.err)
+	return fmt.Sprintf("it is brought to %s when all its API servers can be asked which deprecated APIs are in use: %v", e.to, e.err)
 }
 
 // allowed says why APIs that are in use forbid a step. Within a minor nothing is taken away.
@@ -214,29 +213,14 @@ func (c *controller) allowed(ctx context.Context, g Ground, step Climb, removed 
 	}
 	asking, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	metrics, err := c.metrics(asking, client.ObjectKeyFromObject(g.Cluster))
+	metrics, err := c.metrics(asking, client.ObjectKeyFromObject(g.Cluster), step.Planes)
+	if found := int64(len(metrics)); err == nil && found < step.Planes {
+		err = fmt.Errorf("it knows of %d of the %d", found, step.Planes)
+	}
 	if err != nil {
 		return &unaskedError{step.To, err}
 	}
-	return step.Barred(DeprecatedIn(metrics))
-}
-
-// direct asks a cluster's API server itself.
-func (c *controller) direct(ctx context.Context, cluster client.ObjectKey) (string, error) {
-	secret := &corev1.Secret{}
-	if err := c.client.Get(ctx, client.ObjectKey{Namespace: cluster.Namespace, Name: cluster.Name + "-kubeconfig"}, secret); err != nil {
-		return "", err
-	}
-	config, err := clientcmd.RESTConfigFromKubeConfig(secret.Data["value"])
-	if err != nil {
-		return "", fmt.Errorf("the kubeconfig in Secret %s cannot be read", secret.Name) // what is in it is not told
-	}
-	api, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return "", err
-	}
-	raw, err := api.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
-	return string(raw), err
+	return step.Barred(DeprecatedIn(metrics...), step.Planes)
 }
 
 // say writes how far the cluster of a member is, when that is news. Whatever else writes that status writes the rest of it.

@@ -39,10 +39,10 @@ func (d Deprecated) gone(in string) bool {
 
 var label = regexp.MustCompile(`([a-z_]+)="([^"]*)"`)
 
-// DeprecatedIn finds them in the metrics of an API server.
-func DeprecatedIn(metrics string) []Deprecated {
+// DeprecatedIn finds them in the metrics of API servers.
+func DeprecatedIn(metrics ...string) []Deprecated {
 	var all []Deprecated
-	for line := range strings.Lines(metrics) {
+	for line := range strings.Lines(strings.Join(metrics, "\n")) {
 		labels, ok := strings.CutPrefix(line, "apiserver_requested_deprecated_apis{")
 		if !ok || strings.HasSuffix(strings.TrimSpace(line), " 0") {
 			continue
@@ -57,9 +57,9 @@ func DeprecatedIn(metrics string) []Deprecated {
 	return slices.Compact(all)
 }
 
-// Barred says why nothing is upgraded for the sake of the deprecated APIs that one API server knows of. Others may have been asked
-// for more: each counts for itself, and the hub reaches one. Within a minor nothing is taken away.
-func (c Climb) Barred(inUse []Deprecated) error {
+// Barred says why nothing is upgraded for the sake of the deprecated APIs that so many API servers know of. Others may have been asked
+// for more: each counts for itself. Within a minor nothing is taken away.
+func (c Climb) Barred(inUse []Deprecated, asked int64) error {
 	var gone []string
 	for _, d := range inUse {
 		if d.gone(c.To) {
@@ -69,11 +69,11 @@ func (c Climb) Barred(inUse []Deprecated) error {
 	if len(gone) > 0 {
 		return fmt.Errorf("in use are %s; move their users to what takes their place, or say --despite-removed-apis", strings.Join(gone, "; and "))
 	}
-	if c.withinMinor() || c.Planes == 1 {
+	if c.withinMinor() || asked >= c.Planes {
 		return nil
 	}
-	return fmt.Errorf("which deprecated APIs are in use is known of one of its %d API servers only, each of which counts for itself; look at the metric apiserver_requested_deprecated_apis of the others, and say --despite-removed-apis",
-		c.Planes)
+	return fmt.Errorf("which deprecated APIs are in use is known of %d of its %d API servers only, each of which counts for itself: --clusters LABELS asks all of them before it upgrades; "+
+		"or look at the metric apiserver_requested_deprecated_apis of the others, and say --despite-removed-apis", asked, c.Planes)
 }
 
 // withinMinor says whether only the patch is another one.

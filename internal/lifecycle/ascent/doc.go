@@ -1,6 +1,6 @@
 // Package ascent answers: how does a cluster that the hub makes get to another version of Kubernetes?
 //
-// It reads Clusters of Cluster API, their classes and pools of machines, Rollouts about Kubernetes, and what an API server counts of
+// It reads Clusters of Cluster API, their classes and pools of machines, Rollouts about Kubernetes, and what API servers count of
 // deprecated APIs in use. It writes the version of a Cluster that a Rollout has moved (spec.topology.version), and alone
 // MemberCluster.status.lifecycle: what packages rollout and cli know of a cluster's Kubernetes. `umbel cluster upgrade` plans with it,
 // and writes the version of one cluster itself. It runs beside the provider of clusters on the hub's machine (package hosted).
@@ -8,7 +8,7 @@
 //  1. Observe how far a Cluster is with the version that it is to have, and to which ones it can be brought.
 //  2. Of the Rollouts that have moved it, the one with the next version counts (Ordered): a cluster goes up one step after another.
 //  3. Plan: what would do. What would not is written down as refused, and tried again.
-//  4. Ask which deprecated APIs are in use, when a minor is left; then write the version. The rest does Cluster API.
+//  4. Ask all API servers which deprecated APIs are in use, when a minor is left; then write the version. The rest does Cluster API.
 //
 // Laws, with their reasons:
 //

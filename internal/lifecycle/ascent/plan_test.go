@@ -154,17 +154,19 @@ func TestWhatBarsAnUpgrade(t *testing.T) {
 	for _, c := range []struct {
 		reason string
 		climb  Climb
+		asked  int64
 		inUse  []Deprecated
 		want   string // part of why not; none when nothing bars it
 	}{
-		{"nothing is in use", Climb{From: "v1.35.4", To: "v1.36.3", Planes: 1}, nil, ""},
-		{"what stays is in use", Climb{From: "v1.35.4", To: "v1.36.3", Planes: 1}, []Deprecated{lasting}, ""},
-		{"what goes is in use", Climb{From: "v1.35.4", To: "v1.36.3", Planes: 1}, []Deprecated{old, lasting}, "in use are v1 old"},
-		{"one of three was asked", Climb{From: "v1.35.4", To: "v1.36.3", Planes: 3}, nil, "one of its 3 API servers"},
-		{"what goes is in use of one of three", Climb{From: "v1.35.4", To: "v1.36.3", Planes: 3}, []Deprecated{old}, "in use are v1 old"},
-		{"one of three was asked, and nothing goes with a patch", Climb{From: "v1.36.1", To: "v1.36.3", Planes: 3}, nil, ""},
+		{"nothing is in use", Climb{From: "v1.35.4", To: "v1.36.3", Planes: 1}, 1, nil, ""},
+		{"what stays is in use", Climb{From: "v1.35.4", To: "v1.36.3", Planes: 1}, 1, []Deprecated{lasting}, ""},
+		{"what goes is in use", Climb{From: "v1.35.4", To: "v1.36.3", Planes: 1}, 1, []Deprecated{old, lasting}, "in use are v1 old"},
+		{"one of three was asked", Climb{From: "v1.35.4", To: "v1.36.3", Planes: 3}, 1, nil, "1 of its 3 API servers"},
+		{"all three were asked", Climb{From: "v1.35.4", To: "v1.36.3", Planes: 3}, 3, nil, ""},
+		{"what goes is in use of one of three", Climb{From: "v1.35.4", To: "v1.36.3", Planes: 3}, 1, []Deprecated{old}, "in use are v1 old"},
+		{"one of three was asked, and nothing goes with a patch", Climb{From: "v1.36.1", To: "v1.36.3", Planes: 3}, 1, nil, ""},
 	} {
-		err := c.climb.Barred(c.inUse)
+		err := c.climb.Barred(c.inUse, c.asked)
 		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "--despite-removed-apis")) {
 			t.Errorf("%s: got %v", c.reason, err)
 		}
