@@ -194,10 +194,13 @@ func (s *story) followsPods(cluster string, nodes func(want int, of ...string)) 
 // killProvider kills the process of the Provider local, and waits until there is another one.
 func (s *story) killProvider() {
 	s.Helper()
-	pids, err := s.Processes(s.Home, "provider", "serve")
-	if err != nil || len(pids) != 1 {
-		s.Fatalf("the provider runs as %v (%v)", pids, err)
-	}
+	var pids []int
+	s.eventually("the provider runs", func(context.Context) (err error) {
+		if pids, err = s.Processes(s.Home, "provider", "serve"); err == nil && len(pids) != 1 {
+			err = fmt.Errorf("it runs as %v", pids) // a child of it looks like it until it is another program
+		}
+		return err
+	})
 	process, err := os.FindProcess(pids[0])
 	if err == nil {
 		err = process.Kill()
