@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,6 +39,7 @@ type store struct {
 	held     []byte   // by what the control plane was restored to
 	found    local.Found
 	drilled  error
+	before   func() // a control plane is restored
 }
 
 func (c *computer) SnapshotPlane(ctx context.Context, _ local.Hosted, out io.Writer) error {
@@ -53,6 +55,9 @@ func (c *computer) RestorePlane(_ context.Context, _ local.Hosted, request, file
 	defer c.mu.Unlock()
 	if c.restored == request {
 		return errors.New("it is asked for twice")
+	}
+	if c.before != nil {
+		c.before()
 	}
 	held, err := os.ReadFile(file)
 	c.restored, c.held = request, held
@@ -255,6 +260,10 @@ func (w *world) restores(b *infra.ClusterBackup, plane *infra.HostedControlPlane
 		}
 		return err
 	})
+	mine, others, paused := w.healthCheck("vault", ""), w.healthCheck("other", ""), w.healthCheck("vault", "by somebody")
+	w.host.is(func(c *computer) {
+		c.before = func() { w.rests(mine, resting); w.rests(others, ""); w.rests(paused, "by somebody") }
+	})
 	request := "dev/" + name + "@5"
 	w.asks(plane, infra.RestoreAnnotation, request)
 	w.says(plane, infra.ConditionRestored, infra.ReasonServing, "snapshot "+name)
@@ -269,7 +278,39 @@ func (w *world) restores(b *infra.ClusterBackup, plane *infra.HostedControlPlane
 	}
 	w.poke(plane) // once is enough: a second time is an error of the computer
 	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "")
+	w.rests(mine, resting)
+	w.ahead.Add(int64(settling + time.Second))
+	w.poke(plane)
+	eventually(w.T, "the machines' health is looked at again", func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(mine), mine); err != nil || mine.GetAnnotations()[pausedAnnotation] != "" {
+			return fmt.Errorf("its annotations are %v (%v)", mine.GetAnnotations(), err)
+		}
+		return nil
+	})
+	w.rests(paused, "by somebody")
 	_ = b
+}
+
+// healthCheck makes one of the machines of a cluster, which is paused when a word says so.
+func (w *world) healthCheck(cluster, word string) *unstructured.Unstructured {
+	w.Helper()
+	o := newObject(checkKind)
+	o.SetNamespace(metav1.NamespaceDefault)
+	o.SetGenerateName(cluster + "-")
+	if word != "" {
+		o.SetAnnotations(map[string]string{pausedAnnotation: word})
+	}
+	o.Object["spec"] = map[string]any{"clusterName": cluster, "selector": map[string]any{"matchLabels": map[string]any{clusterLabel: cluster}}}
+	w.create(o)
+	return o
+}
+
+// rests wants a health check to be paused by that word; by none when it is empty.
+func (w *world) rests(check *unstructured.Unstructured, word string) {
+	w.Helper()
+	if err := w.Get(w.Context(), client.ObjectKeyFromObject(check), check); err != nil || check.GetAnnotations()[pausedAnnotation] != word {
+		w.Errorf("health check %s is paused by %q, want %q (%v)", check.GetName(), check.GetAnnotations()[pausedAnnotation], word, err)
+	}
 }
 
 func (w *world) drills(b *infra.ClusterBackup) {

@@ -26,6 +26,7 @@ const Group = "cluster.x-k8s.io"
 var (
 	clusterKind = schema.GroupVersionKind{Group: Group, Version: "v1beta2", Kind: "Cluster"}
 	machineKind = schema.GroupVersionKind{Group: Group, Version: "v1beta2", Kind: "Machine"}
+	checkKind   = schema.GroupVersionKind{Group: Group, Version: "v1beta2", Kind: "MachineHealthCheck"}
 	placeKind   = infra.GroupVersion.WithKind("HostedCluster")
 	planeKind   = infra.GroupVersion.WithKind("HostedControlPlane")
 )

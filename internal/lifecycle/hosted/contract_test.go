@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -239,6 +240,7 @@ type world struct {
 	config  *rest.Config
 	host    *computer
 	version string
+	ahead   atomic.Int64 // how far its clock is
 }
 
 // newWorld's computer has these versions; none for the one that its control plane runs.
@@ -262,7 +264,8 @@ func newWorld(t *testing.T, versions ...string) *world {
 // serve runs the provider until ctx ends.
 func (w *world) serve(ctx context.Context, config *rest.Config, host Host, versions []string) (ended <-chan error) {
 	w.Helper()
-	m, err := NewManager(Needs{Config: config, Health: "0", Host: host, Versions: versions, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	m, err := NewManager(Needs{Config: config, Health: "0", Host: host, Versions: versions, Log: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }})
 	if err != nil {
 		w.Fatal(err)
 	}

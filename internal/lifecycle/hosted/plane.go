@@ -48,6 +48,7 @@ type planeController struct {
 	kept     snapshots
 	versions []string
 	raised   *raised
+	tries    *tries
 }
 
 func (c *planeController) setup(m ctrl.Manager) error {
@@ -159,7 +160,7 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 	if err != nil {
 		return metav1.Condition{}, 0, err
 	}
-	if err := c.restore(ctx, object, h, plane); err != nil {
+	if err := c.restore(ctx, object, f, h, plane); err != nil {
 		return metav1.Condition{}, 0, err
 	}
 	h.Begun = h.Begun || asked(object) != ""
@@ -173,6 +174,9 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 	}
 	if err == nil && problem == nil {
 		err = c.settle(ctx, object, f, plane)
+	}
+	if err == nil && problem == nil {
+		err = c.resume(ctx, object, f)
 	}
 	if err == nil {
 		err = errors.Join(c.hand(ctx, object, f, plane), c.handCA(ctx, object, f, plane))

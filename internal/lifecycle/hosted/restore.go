@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +22,13 @@ import (
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/lifecycle/local"
 	"umbel.dev/umbel/internal/lifecycle/snapshot"
+)
+
+// settling is how long the machines of a cluster that was restored have to be its nodes again before one can be called ill, and resting
+// the mark of a health check that rests meanwhile.
+const (
+	settling = 2 * time.Minute
+	resting  = "umbel.dev/restore"
 )
 
 // fetchTime is how long a target may take to give a snapshot back, or to take it.
@@ -54,16 +62,23 @@ func (f family) copied() bool {
 
 // restore has the control plane hold what it is asked to, before it is raised. Of one that has served, what fails is said and it goes on
 // as it is; one that has not waits, since an empty one is not what was asked for.
-func (c *planeController) restore(ctx context.Context, object *infra.HostedControlPlane, h local.Hosted, plane local.Plane) error {
+func (c *planeController) restore(ctx context.Context, object *infra.HostedControlPlane, f family, h local.Hosted, plane local.Plane) error {
 	want := asked(object)
 	if want == "" || plane.Restored == want {
 		return nil
 	}
-	err := c.bring(ctx, object, h, want)
-	if err == nil || busy(err) {
-		return err
+	err := c.tries.rests(object.UID, want, c.now())
+	if err == nil {
+		if err = c.bring(ctx, object, f, h, want); busy(err) {
+			return err
+		}
+		c.tries.ended(object.UID, want, err, c.now())
+	}
+	if err == nil {
+		return nil
 	}
 	said, _ := failure(err)
+	said.Message += "; it is tried again after a while, or at once when it is asked for anew"
 	c.restored(object, said)
 	if !h.Begun {
 		return fmt.Errorf("it is to begin with a snapshot: %w", err)
@@ -71,7 +86,7 @@ func (c *planeController) restore(ctx context.Context, object *infra.HostedContr
 	return nil
 }
 
-func (c *planeController) bring(ctx context.Context, object *infra.HostedControlPlane, h local.Hosted, want string) error {
+func (c *planeController) bring(ctx context.Context, object *infra.HostedControlPlane, f family, h local.Hosted, want string) error {
 	r, err := parseRequest(want)
 	if err != nil {
 		return err
@@ -94,10 +109,69 @@ func (c *planeController) bring(ctx context.Context, object *infra.HostedControl
 	if err == nil {
 		err = checkStep(found.Version, h.Version)
 	}
+	if err == nil && h.Begun {
+		err = c.rest(ctx, c.live, client.ObjectKeyFromObject(f.cluster))
+	}
 	if err == nil {
 		err = c.kept.RestorePlane(ctx, h, want, file)
 	}
 	return errors.Join(err, done())
+}
+
+// rest has the health checks of a cluster's machines rest. In what is restored there are no Nodes of machines that are newer: Cluster API
+// would replace these at once, though they come back as who they are.
+func (c *planeController) rest(ctx context.Context, from client.Reader, cluster client.ObjectKey) error {
+	return c.mark(ctx, from, cluster, func(annotations map[string]string) bool {
+		if _, paused := annotations[pausedAnnotation]; paused {
+			return false
+		}
+		annotations[pausedAnnotation] = resting
+		return true
+	})
+}
+
+// resume has the health checks go on that rest for a restore, when that has failed or its cluster has had time to settle. Those that
+// somebody else has rest do.
+func (c *planeController) resume(ctx context.Context, object *infra.HostedControlPlane, f family) error {
+	if want := asked(object); want != "" && c.tries.rests(object.UID, want, c.now()) == nil {
+		return nil // it is under way
+	}
+	said := meta.FindStatusCondition(object.Status.Conditions, infra.ConditionRestored)
+	if said == nil || said.Status == metav1.ConditionTrue && c.now().Sub(said.LastTransitionTime.Time) < settling {
+		return nil
+	}
+	return c.mark(ctx, c.client, client.ObjectKeyFromObject(f.cluster), func(annotations map[string]string) bool {
+		if annotations[pausedAnnotation] != resting {
+			return false
+		}
+		delete(annotations, pausedAnnotation)
+		return true
+	})
+}
+
+// mark changes the annotations of the health checks of a cluster's machines.
+func (c *planeController) mark(ctx context.Context, from client.Reader, cluster client.ObjectKey, change func(map[string]string) bool) error {
+	all := &unstructured.UnstructuredList{}
+	all.SetGroupVersionKind(checkKind)
+	if err := from.List(ctx, all, client.InNamespace(cluster.Namespace)); err != nil {
+		return fmt.Errorf("listing the health checks of the machines of cluster %s: %w", cluster.Name, err)
+	}
+	for i := range all.Items {
+		before := &all.Items[i]
+		after := before.DeepCopy()
+		annotations := after.GetAnnotations()
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		if field[string](before, "spec", "clusterName") != cluster.Name || !change(annotations) {
+			continue
+		}
+		after.SetAnnotations(annotations)
+		if err := c.client.Patch(ctx, after, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("changing whether MachineHealthCheck %s rests: %w", after.GetName(), err)
+		}
+	}
+	return nil
 }
 
 // settle takes out of a control plane that was just restored what is of another time or another cluster, and says that it is restored.
@@ -125,6 +199,7 @@ func (c *planeController) settle(ctx context.Context, object *infra.HostedContro
 		return fmt.Errorf("after it was restored: %w", err)
 	}
 	object.Status.Restored = want
+	meta.RemoveStatusCondition(&object.Status.Conditions, infra.ConditionRestored) // the one before was of another time
 	r, err := parseRequest(want)
 	c.restored(object, serving("it holds what snapshot "+r.snapshot+" of ClusterBackup "+r.backup+" does, and what came after"))
 	return err

@@ -86,7 +86,7 @@ func NewManager(needs Needs) (ctrl.Manager, error) {
 	frame := frame{client: m.GetClient(), live: m.GetAPIReader(), now: needs.Now}
 	err = errors.Join(
 		(&clusterController{frame: frame, host: needs.Host}).setup(m),
-		(&planeController{frame: frame, host: needs.Host, kept: needs.Host, versions: needs.Versions, raised: newRaised()}).setup(m),
+		(&planeController{frame: frame, host: needs.Host, kept: needs.Host, versions: needs.Versions, raised: newRaised(), tries: newTries()}).setup(m),
 		(&backupController{frame: frame, host: needs.Host}).setup(m),
 		(&bootstrapController{frame: frame}).setup(m),
 		(&machineController{frame: frame, host: needs.Host, versions: needs.Versions, raised: newRaised()}).setup(m),
