@@ -17,6 +17,9 @@ func (h *hub) workers(ctx context.Context) *render.Workers {
 		h.Log.Warn("sources are rendered in the hub's own process, without limits of time and memory", "because", err)
 		return nil
 	}
+	if err := render.Confinable(); err != nil {
+		h.Log.Warn("the processes that render sources are not confined by the system", "because", err)
+	}
 	return render.NewWorkers(ctx, func() *exec.Cmd {
 		command := exec.Command(program, "hub", "render-worker")
 		command.Dir, command.Env = "/", []string{"PATH="} // it needs nothing of ours

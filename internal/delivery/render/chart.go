@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -136,6 +137,9 @@ func readChart(files fs.FS, folder string, o ChartOptions) (charted, error) {
 		return charted{}, err
 	}
 	texts, err := runTemplates(c, files, folder, o)
+	if err == nil {
+		err = refuseAddresses(texts, files, folder, o)
+	}
 	if err != nil {
 		return charted{}, err
 	}
@@ -188,6 +192,31 @@ func runTemplates(c *chart.Chart, files fs.FS, folder string, o ChartOptions) (m
 		texts[crd.Filename] = string(crd.File.Data)
 	}
 	return texts, nil
+}
+
+// addressInMemory is what a template prints of something that it has no words for, such as {{ .Capabilities }}.
+var addressInMemory = regexp.MustCompile(`\b0x[0-9a-f]{6,12}\b`)
+
+// refuseAddresses runs templates again that seem to print where something is in memory, to see whether it stays there.
+func refuseAddresses(texts map[string]string, files fs.FS, folder string, o ChartOptions) error {
+	if !slices.ContainsFunc(slices.Collect(maps.Values(texts)), addressInMemory.MatchString) {
+		return nil
+	}
+	c, err := loadChart(files, folder)
+	if err != nil {
+		return err
+	}
+	again, err := runTemplates(c, files, folder, o)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		if texts[name] != again[name] {
+			return fmt.Errorf("%s: it prints where something is in memory, which is somewhere else each time: print a field of it, or all of it by toYaml",
+				path.Join(folder, strings.TrimPrefix(name, c.Name()+"/")))
+		}
+	}
+	return nil
 }
 
 // loadChart reads the files of a chart, without those that its .helmignore names.

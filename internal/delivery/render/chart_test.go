@@ -210,7 +210,7 @@ func TestAChartInAWorker(t *testing.T) {
 		t.Errorf("counts %+v, want two renderings and one that was kept", got)
 	}
 	short := testLimits
-	short.Time = 300 * time.Millisecond
+	short.Time = 3 * time.Second
 	cache = newCache(t, workers(t, short))
 	endless := map[string]string{"templates/a.yaml": `{{ range until 100000 }}{{ range until 100000 }}{{ range until 100000 }}{{ end }}{{ end }}{{ end }}`}
 	if _, err := cache.Chart(chartFiles(endless), ".", options())(Choice{}); err == nil {
@@ -227,22 +227,42 @@ func TestAChartInAWorker(t *testing.T) {
 	}
 }
 
-// FuzzChart: whatever templates and values say, a chart gives objects or says why it does not.
-func FuzzChart(f *testing.F) {
-	f.Add(chartConfigMap, "greeting: hi")
-	f.Add(`{{ define "a" }}{{ end }}{{ .Values.a.b.c }}{{ index .Values "a" "b" }}`, "")
-	f.Add("{{ toYaml .Values | nindent 0 }}", "apiVersion: v1\nkind: List\nitems: [{}]")
-	f.Add(`{{ .Files.Get "../values.yaml" }}{{ lookup "v1" "Secret" "" "" }}{{ env "HOME" }}`, "a: &a [*a]")
-	f.Add("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, annotations: {helm.sh/hook: {{ .Values.hook }}}}", "hook: pre-install,test")
-	f.Fuzz(func(t *testing.T, template, values string) {
-		for _, long := range []string{"range", "repeat", "until", "seq", "gen", "bcrypt", "derive", "htpasswd", "tpl", "include", "template"} {
-			if strings.Contains(template, long) {
-				return // what takes long is ended by the limits of a worker, which this process is not
+// TestTemplatesSayTheSameEverywhere: nothing of a chart depends on when, where and in which process it is rendered.
+func TestTemplatesSayTheSameEverywhere(t *testing.T) {
+	t.Setenv("TZ", "Asia/Tokyo")
+	for _, tc := range []struct{ text, want string }{ // want begins with "error: " where it is one
+		{`{{ date "15:04" 0 }}`, "00:00"},
+		{`{{ htmlDate 0 }}`, "1970-01-01"},
+		{`{{ dateInZone "15:04" 0 "Asia/Tokyo" }}`, "09:00"},
+		{`{{ dateInZone "15:04" 0 "Local" }}`, "00:00"},
+		{`{{ dateInZone "15:04" 0 "Nowhere/Land" }}`, "00:00"},
+		{`{{ toDate "2006-01-02" "1970-01-02" | unixEpoch }}`, "86400"},
+		{`{{ toDate "2006-01-02" "1970-01-02" | date "Mon" }}`, "Fri"},
+		{`{{ date "15:04" "noon" }}`, "error: a string is no time"},
+		{`{{ htmlDate nil }}`, "error: nothing is no time"},
+		{`{{ keys .Values.many | join "" }}`, "abcdefgh"},
+		{`{{ values .Values.many | join "" }}`, "12345678"},
+		{`{{ indent 9223372036854775807 "x" }}`, "error: more than is made of one chart"},
+		{`{{ nindent 10000000 (repeat 1000 "\n") }}`, "error: more than is made of one chart"},
+		{`{{ indent 2 "x" }}`, "  x"},
+		{`{{ .Capabilities.KubeVersion }}`, "v1.36.0"},
+		{`{{ . | toString }}`, "error: templates/a.yaml: it prints where something is in memory"},
+		{`{{ "0x123456789a" }}`, "0x123456789a"},
+	} {
+		files := chartFiles(map[string]string{"templates/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  x: |2\n    [" + tc.text + "]\n"})
+		rendered, err := Chart(files, ".", options("many: {h: 8, g: 7, f: 6, e: 5, d: 4, c: 3, b: 2, a: 1}"))(Choice{})
+		if want, fails := strings.CutPrefix(tc.want, "error: "); fails {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v, want %q", tc.text, err, want)
 			}
+			continue
 		}
-		rendered, err := Chart(chartFiles(map[string]string{"templates/a.yaml": template}), ".", options(values))(Choice{})
-		if err == nil && rendered.Len() == 0 {
-			t.Error("no object and no error")
+		if err != nil {
+			t.Errorf("%s: %v", tc.text, err)
+			continue
 		}
-	})
+		if got := string(entriesOf(t, rendered)[0].Object); !strings.Contains(got, "["+tc.want+"]") {
+			t.Errorf("%s: got %s, want %q", tc.text, got, tc.want)
+		}
+	}
 }

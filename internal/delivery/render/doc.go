@@ -24,6 +24,7 @@
 //     leaves out an object would delete it in the members.)
 //   - No object at all is an error (ErrEmpty).
 //   - Nothing that a source says can take more time or memory than a rendering may have, or hold up another one.
+//   - What renders reaches nothing else, even if a library tried to: its process is confined by the system (confine.go).
 //   - What is kept is used when it is what was written, by its digest. Otherwise it is rendered anew.
 //   - The memory of a hub does not grow with the objects that were rendered.
 //   - Errors name file, document, line, object and field, as far as each is known.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 	"text/template"
+	"time"
+	_ "time/tzdata" // the zones that a program brings are the same everywhere
 
 	"github.com/Masterminds/sprig/v3"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -24,14 +27,40 @@ var inconstant = []string{
 // maxList and maxText bound what one call in a template can make.
 const maxList, maxText = 100_000, 4 << 20
 
-// hermetic are functions instead of those of Helm's that give something else each time, or as much as one likes. What looks
-// into a cluster (lookup) finds nothing, as in `helm template`, and names are not resolved.
+// hermetic are functions instead of those of Helm's that give something else each time, elsewhere or in another order, or as much as
+// one likes. What looks into a cluster (lookup) finds nothing, as in `helm template`, and names are not resolved.
 func hermetic() template.FuncMap {
 	known := sprig.TxtFuncMap()
 	funcs := template.FuncMap{}
 	for _, name := range inconstant {
 		funcs[name] = func(...any) (string, error) {
 			return "", fmt.Errorf("%s gives something else each time, and every rendering has to give the same: set the value that it stands in for, or keep it in a Secret that spec.helm.valuesFrom names", name)
+		}
+	}
+	for name, function := range dates() {
+		funcs[name] = function
+	}
+	funcs["keys"] = func(maps ...map[string]any) []string {
+		keys := []string{}
+		for _, m := range maps {
+			keys = append(keys, sortedKeys(m)...)
+		}
+		return keys
+	}
+	funcs["values"] = func(m map[string]any) []any {
+		values := []any{}
+		for _, key := range sortedKeys(m) {
+			values = append(values, m[key])
+		}
+		return values
+	}
+	for _, name := range []string{"indent", "nindent"} {
+		indent := known[name].(func(int, string) string)
+		funcs[name] = func(spaces int, text string) (string, error) {
+			if spaces < 0 || spaces > maxText || spaces*(strings.Count(text, "\n")+1) > maxText {
+				return "", errOneCall
+			}
+			return indent(spaces, text), nil
 		}
 	}
 	until, step := known["until"].(func(int) []int), known["untilStep"].(func(int, int, int) []int)
@@ -63,6 +92,47 @@ func hermetic() template.FuncMap {
 		return repeat(count, text), nil
 	}
 	return funcs
+}
+
+// dates are the functions that say when something is. Helm's take the time zone of whoever renders for that of a date, and now for what
+// is no time at all.
+func dates() template.FuncMap {
+	in := func(layout string, at any, zone string) (string, error) {
+		place, err := time.LoadLocation(zone)
+		if err != nil || zone == "Local" {
+			place = time.UTC
+		}
+		when, err := timeOf(at)
+		return when.In(place).Format(layout), err
+	}
+	date := func(layout string, at any) (string, error) { return in(layout, at, "UTC") }
+	day := func(at any) (string, error) { return in(time.DateOnly, at, "UTC") }
+	parse := func(layout, text string) (time.Time, error) { return time.ParseInLocation(layout, text, time.UTC) }
+	return template.FuncMap{
+		"date": date, "dateInZone": in, "date_in_zone": in,
+		"htmlDate": day, "htmlDateInZone": func(at any, zone string) (string, error) { return in(time.DateOnly, at, zone) },
+		"toDate":     func(layout, text string) time.Time { when, _ := parse(layout, text); return when },
+		"mustToDate": parse,
+	}
+}
+
+// timeOf is a time, or seconds since 1970.
+func timeOf(at any) (time.Time, error) {
+	switch at := at.(type) {
+	case time.Time:
+		return at, nil
+	case *time.Time:
+		if at != nil {
+			return *at, nil
+		}
+	case int64:
+		return time.Unix(at, 0), nil
+	case int:
+		return time.Unix(int64(at), 0), nil
+	case int32:
+		return time.Unix(int64(at), 0), nil
+	}
+	return time.Time{}, fmt.Errorf("%s is no time, and the time that it is now is something else each time", describe(at))
 }
 
 var errOneCall = errors.New("it would make more than is made of one chart")

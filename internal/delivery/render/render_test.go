@@ -455,21 +455,3 @@ func FuzzExpand(f *testing.F) {
 		}
 	})
 }
-
-// FuzzKustomization: no kustomization reaches the network or makes the renderer panic.
-func FuzzKustomization(f *testing.F) {
-	f.Add("resources: [a.yaml]\nnamePrefix: x-\n")
-	f.Add("resources: ['github.com/a/b']\n")
-	f.Add("patches: [{path: a.yaml}]\n")
-	f.Add("vars: [{name: x, objref: {kind: ConfigMap, name: a}}]\nresources: [a.yaml]\n")
-	f.Add("resources: [a.yaml]\ncomponents: [c]\nbuildMetadata: [originAnnotations]\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		files := tree(map[string]string{"kustomization.yaml": text, "a.yaml": config("a"), "c/kustomization.yaml": "kind: Component\napiVersion: kustomize.config.k8s.io/v1alpha1\n"})
-		for _, choice := range []Choice{{}, {Components: []string{"c"}}} {
-			rendered, err := Folder(files, ".")(choice)
-			if err == nil && rendered.Len() == 0 {
-				t.Error("no object and no error")
-			}
-		}
-	})
-}

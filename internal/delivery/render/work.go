@@ -6,19 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Work is the life of a worker: it renders what it reads jobs for from in, looks at files by asking for them on out, and
-// returns when in ends. When a job needs more memory than it may have, it says so, and whoever gave it the job ends the process:
-// what is at work cannot be stopped otherwise.
+// returns when in ends; in the middle of a job the process ends then, since whoever it works for is gone. With its first job it gives up
+// all that rendering needs nothing of (confine), so a process that works does nothing else any more. When a job needs more memory than
+// it may have, it says so, and whoever gave it the job ends the process: what is at work cannot be stopped otherwise.
 func Work(in io.Reader, out io.Writer) error {
 	w := &working{out: gob.NewEncoder(out)}
-	receive := gob.NewDecoder(in)
-	for {
+	receive := gob.NewDecoder(w.attend(in))
+	for confined := false; ; confined = true {
 		var j job
 		if err := receive.Decode(&j); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -26,6 +29,12 @@ func Work(in io.Reader, out io.Writer) error {
 			}
 			return fmt.Errorf("reading what is to be rendered: %w", err)
 		}
+		if !confined {
+			if err := confine(hardLimit * j.Limits.Memory); err != nil {
+				return err
+			}
+		}
+		w.busy.Store(true)
 		stop := w.watchMemory(j.Limits.Memory)
 		done := w.do(&remoteFiles{ask: func(a asked) (answer, error) {
 			var got answer
@@ -35,6 +44,7 @@ func Work(in io.Reader, out io.Writer) error {
 			return got, receive.Decode(&got)
 		}}, j)
 		stop()
+		w.busy.Store(false)
 		if err := w.say(said{Done: done}); err != nil {
 			return fmt.Errorf("handing over what was rendered: %w", err)
 		}
@@ -43,8 +53,23 @@ func Work(in io.Reader, out io.Writer) error {
 }
 
 type working struct {
+	busy atomic.Bool
+
 	mu  sync.Mutex
 	out *gob.Encoder
+}
+
+// attend reads on while a job is under way, to notice that nobody waits for it any more.
+func (w *working) attend(in io.Reader) io.Reader {
+	r, pipe := io.Pipe()
+	go func() { // ends with the process
+		_, err := io.Copy(pipe, in)
+		if w.busy.Load() {
+			os.Exit(1)
+		}
+		pipe.CloseWithError(err) // nil is the end
+	}()
+	return r
 }
 
 func (w *working) say(message said) error {

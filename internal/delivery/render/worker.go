@@ -19,7 +19,8 @@ import (
 type Limits struct {
 	// Time that it may take.
 	Time time.Duration
-	// Memory that the process that renders may have, in bytes.
+	// Memory that the process that renders may have, in bytes. It is looked at many times a second; the system refuses it twice as
+	// much and more.
 	Memory int64
 	// Output is the size of all objects as JSON, in bytes.
 	Output int64
@@ -241,7 +242,7 @@ func (w *worker) do(files fs.FS, j job) (*outcome, error) {
 	switch {
 	case late.Load():
 		return nil, fmt.Errorf("it took longer than %s, and was ended: does something in it grow with every step, or name itself?", j.Limits.Time)
-	case errors.Is(err, errTooMuch):
+	case errors.Is(err, errTooMuch), strings.Contains(w.errors.String(), "out of memory"):
 		return nil, fmt.Errorf("it needed more than %d MiB of memory, and was ended: does something in it grow with every step?", j.Limits.Memory>>20)
 	}
 	return nil, fmt.Errorf("%w: %w: %s", errGone, err, w.errors.String())
