@@ -3,7 +3,7 @@
 #
 #   install-deps.sh nodes     what real nodes need: containerd, runc, CNI plugins, nftables, iptables
 #   install-deps.sh race      what the race detector needs: a C compiler and libc's headers
-#   install-deps.sh unit      what tests of sources need: git, ssh-keygen, gpg
+#   install-deps.sh unit      what tests of sources need: git, ssh-keygen, sshd, gpg
 #   install-deps.sh generate  what `make generate` needs: protoc
 set -euo pipefail
 
@@ -19,7 +19,7 @@ nodes)
 	without="without them clusters have a control plane and no nodes"
 	must=0 ;;
 race) package_of=([gcc]=gcc [/usr/include/stdlib.h]=libc6-dev) ;;
-unit) package_of=([git]=git [ssh-keygen]=openssh-client [gpg]=gnupg) ;;
+unit) package_of=([git]=git [ssh-keygen]=openssh-client [/usr/sbin/sshd]=openssh-server [gpg]=gnupg) ;;
 generate) package_of=([protoc]=protobuf-compiler) ;;
 *)
 	echo "usage: install-deps.sh nodes|race|unit|generate" >&2

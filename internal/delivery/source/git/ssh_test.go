@@ -1,6 +1,7 @@
 package git_test
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -23,11 +24,16 @@ func TestAServerOfSSHIsKnownOrNotTalkedTo(t *testing.T) {
 	for _, tc := range []struct {
 		reason string
 		change func(*source.Ref, *source.Credentials)
+		as     string // the reason of the error; empty for SecretInvalid
 		want   string // empty: it works
 	}{
 		{reason: "all is right", change: func(*source.Ref, *source.Credentials) {}},
 		{reason: "no Secret", change: func(r *source.Ref, _ *source.Credentials) { r.Secret = "" }, want: "spec.source.git.secretRef has to name a Secret"},
 		{reason: "no known hosts", change: func(_ *source.Ref, c *source.Credentials) { c.KnownHosts = nil }, want: "secret team/git has no known_hosts"},
+		{reason: "another key than it takes", change: func(_ *source.Ref, c *source.Credentials) { c.Key, _ = sourcetest.NewKey(t, "") }, as: v1alpha1.ReasonUnauthorized, want: "refuses the credentials of secret team/git"},
+		{reason: "a user that it has not", change: func(r *source.Ref, _ *source.Credentials) {
+			r.URL = "ssh://nobody-known@" + server.Address + "/x.git"
+		}, as: v1alpha1.ReasonUnauthorized, want: "refuses the credentials of secret team/git"},
 		{reason: "known hosts of others", change: func(_ *source.Ref, c *source.Credentials) { c.KnownHosts = other.KnownHosts }, want: "known_hosts has no key of " + server.Address},
 		{reason: "another key than is known", change: func(_ *source.Ref, c *source.Credentials) { c.KnownHosts = []byte(swapped) }, want: "is not the one that known_hosts of secret team/git has"},
 		{reason: "known hosts that are none", change: func(_ *source.Ref, c *source.Credentials) { c.KnownHosts = []byte("x y z\n") }, want: "known_hosts"},
@@ -44,8 +50,9 @@ func TestAServerOfSSHIsKnownOrNotTalkedTo(t *testing.T) {
 				}
 				return
 			}
-			if reason(err) != v1alpha1.ReasonSecretInvalid || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), sourcetest.Canary) {
-				t.Errorf("got %q, %v; want SecretInvalid that says %q", reason(err), err, tc.want)
+			as := cmp.Or(tc.as, v1alpha1.ReasonSecretInvalid)
+			if reason(err) != as || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), sourcetest.Canary) {
+				t.Errorf("got %q, %v; want %s that says %q", reason(err), err, as, tc.want)
 			}
 		})
 	}
@@ -71,6 +78,14 @@ func TestAKeyWithAPassphrase(t *testing.T) {
 		with.Key, with.KnownHosts = server.Key, server.KnownHosts
 		if at, err := reader.Resolve(t.Context(), ref, with); err != nil || at.ID != commit {
 			t.Errorf("got %+v, %v; want %s", at, err, commit)
+		}
+	}
+	for _, kind := range [][]string{{"-t", "rsa", "-b", "2048", "-m", "PEM"}, {"-t", "ecdsa"}} {
+		other := repo.ServeSSH(sourcetest.Canary, kind...)
+		ref := source.Ref{Kind: source.Git, URL: other.URL(repo), Name: "main", Secret: "team/git"}
+		at, err := reader.Resolve(t.Context(), ref, source.Credentials{Key: other.Key, KnownHosts: other.KnownHosts, Passphrase: []byte(sourcetest.Canary)})
+		if err != nil || at.ID != commit {
+			t.Errorf("a key made by ssh-keygen %q: got %+v, %v", kind, at, err)
 		}
 	}
 	_, err := reader.Resolve(t.Context(), ref, source.Credentials{Key: server.Key, KnownHosts: server.KnownHosts, Passphrase: []byte(sourcetest.Canary + "x")})

@@ -1,16 +1,13 @@
 package sourcetest
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
-	"errors"
+	"bytes"
 	"fmt"
-	"io"
 	"net"
+	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -18,7 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// SSH is a server of ssh that runs git-upload-pack, and nothing else, for who has its key.
+// SSH is OpenSSH's server, whose users are those of this machine, with git-upload-pack as the package git brings it.
 type SSH struct {
 	// Address of the server, as HOST:PORT.
 	Address string
@@ -27,61 +24,100 @@ type SSH struct {
 	// Key is a private key that it takes, as PEM.
 	Key []byte
 
+	t        testing.TB
 	listener net.Listener
-	root     string
-	config   *ssh.ServerConfig
+	dir      string // of its configuration and keys
+	as       string // the user who logs in
 	running  sync.WaitGroup
+
+	mu   sync.Mutex
+	said bytes.Buffer
 }
 
-// NewKey makes a key pair: the private key as PEM, encrypted when there is a passphrase, and the public one.
-func NewKey(t testing.TB, passphrase string) ([]byte, ssh.Signer) {
+// NewKey has ssh-keygen make a key pair, an ed25519 one unless its options say otherwise: the private key as PEM, encrypted when there is a
+// passphrase, and the public one.
+func NewKey(t testing.TB, passphrase string, options ...string) ([]byte, ssh.PublicKey) {
 	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if len(options) == 0 {
+		options = []string{"-t", "ed25519"}
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	out, err := exec.CommandContext(t.Context(), "ssh-keygen", append(options, "-q", "-N", passphrase, "-C", "a test", "-f", file)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ssh-keygen %q: %v\n%s", options, err, out)
+	}
+	public, _, _, _, err := ssh.ParseAuthorizedKey(read(t, file+".pub"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var block *pem.Block
-	if passphrase == "" {
-		block, err = ssh.MarshalPrivateKey(private, "a test")
-	} else {
-		block, err = ssh.MarshalPrivateKeyWithPassphrase(private, "a test", []byte(passphrase))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(block), signer
+	return read(t, file), public
 }
 
-// ServeSSH serves the repository over ssh, for one key, which may have a passphrase.
-func (r *Repository) ServeSSH(passphrase string) *SSH {
+func read(t testing.TB, file string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// ServeSSH serves the repository over ssh, for one key, which may have a passphrase, and is made with the options, if there are any. The
+// server has keys of two kinds, of which the one that is known is not the one that it would rather show.
+func (r *Repository) ServeSSH(passphrase string, options ...string) *SSH {
 	r.t.Helper()
-	_, host := NewKey(r.t, "")
-	private, client := NewKey(r.t, passphrase)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	program := "/usr/sbin/sshd" // it wants its whole name
+	if _, err := os.Stat(program); err != nil {
+		r.t.Fatalf("%v: scripts/install-deps.sh unit installs it", err)
+	}
+	as, err := user.Current()
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	s := &SSH{Address: listener.Addr().String(), Key: private, listener: listener, root: filepath.Dir(r.Dir)}
-	s.KnownHosts = []byte(knownhosts.Line([]string{s.Address}, host.PublicKey()) + "\n")
-	s.config = &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		if string(key.Marshal()) != string(client.PublicKey().Marshal()) {
-			return nil, errors.New("another key")
+	if as.Uid == "0" {
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // where its half without rights is at home
+			r.t.Fatal(err)
 		}
-		return nil, nil
-	}}
-	s.config.AddHostKey(host)
-	s.running.Go(s.accept)
-	r.t.Cleanup(s.Stop)
+	}
+	private, client := NewKey(r.t, passphrase, options...)
+	s := &SSH{Key: private, t: r.t, dir: r.t.TempDir(), as: as.Username}
+	lines := "AuthorizedKeysFile " + s.write("authorized_keys", ssh.MarshalAuthorizedKey(client)) + "\n"
+	var known ssh.PublicKey
+	for _, kind := range []string{"ed25519", "ecdsa"} {
+		var key []byte
+		key, known = NewKey(r.t, "", "-t", kind)
+		lines += "HostKey " + s.write("host_"+kind, key) + "\n"
+	}
+	lines += "StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\nLogLevel VERBOSE\n" +
+		"SetEnv GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null\n"
+	config := s.write("sshd_config", []byte(lines))
+	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		r.t.Fatal(err)
+	}
+	s.Address = s.listener.Addr().String()
+	s.KnownHosts = []byte(knownhosts.Line([]string{s.Address}, known) + "\n")
+	s.running.Go(func() { s.accept(program, config) })
+	r.t.Cleanup(func() {
+		s.Stop()
+		if r.t.Failed() {
+			r.t.Logf("sshd said:\n%s", s.said.String())
+		}
+	})
 	return s
+}
+
+func (s *SSH) write(name string, content []byte) string {
+	s.t.Helper()
+	file := filepath.Join(s.dir, name)
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return file
 }
 
 // URL of a repository.
 func (s *SSH) URL(r *Repository) string {
-	return "ssh://git@" + s.Address + "/" + filepath.Base(r.Dir) + "/.git"
+	return fmt.Sprintf("ssh://%s@%s%s", s.as, s.Address, filepath.ToSlash(filepath.Join(r.Dir, ".git")))
 }
 
 // Stop ends the server. It may be called twice.
@@ -90,63 +126,33 @@ func (s *SSH) Stop() {
 	s.running.Wait()
 }
 
-func (s *SSH) accept() {
+// accept gives every connection to a process of sshd, as inetd does: so its port is known, and nobody else can have it meanwhile.
+func (s *SSH) accept(program, config string) {
 	for {
-		raw, err := s.listener.Accept()
+		conn, err := s.listener.Accept()
 		if err != nil {
 			return
 		}
-		s.running.Go(func() { s.serve(raw) })
-	}
-}
-
-func (s *SSH) serve(raw net.Conn) {
-	defer raw.Close()
-	_, channels, requests, err := ssh.NewServerConn(raw, s.config)
-	if err != nil {
-		return
-	}
-	go ssh.DiscardRequests(requests)
-	for offered := range channels {
-		channel, asks, err := offered.Accept()
+		raw, err := conn.(*net.TCPConn).File()
+		conn.Close()
 		if err != nil {
-			return
+			continue
 		}
-		for ask := range asks {
-			if ask.Type != "exec" {
-				_ = ask.Reply(false, nil)
-				continue
-			}
-			var command struct{ Line string }
-			_ = ssh.Unmarshal(ask.Payload, &command)
-			_ = ask.Reply(true, nil)
-			status := s.run(command.Line, channel)
-			_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
-			channel.Close()
+		cmd := exec.Command(program, "-i", "-e", "-f", config)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = raw, raw, s
+		err = cmd.Start()
+		raw.Close()
+		if err != nil {
+			fmt.Fprintln(s, err)
+			continue
 		}
+		s.running.Go(func() { _ = cmd.Wait() }) // whoever it refuses is no failure of ours
 	}
 }
 
-func (s *SSH) run(line string, channel ssh.Channel) uint32 {
-	path, asks := strings.CutPrefix(line, "git-upload-pack '")
-	path, ends := strings.CutSuffix(path, "'")
-	if !asks || !ends {
-		fmt.Fprintf(channel.Stderr(), "this is not done here: %s\n", line)
-		return 128
-	}
-	cmd := exec.Command("git", "upload-pack", filepath.Join(s.root, filepath.Clean("/"+path)))
-	cmd.Env = environment()
-	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return 128
-	}
-	go func() { // the program ends when it has said all, be the input at its end or not
-		_, _ = io.Copy(in, channel)
-		in.Close()
-	}()
-	if cmd.Run() != nil {
-		return 128
-	}
-	return 0
+// Write keeps what sshd says.
+func (s *SSH) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.said.Write(p)
 }
