@@ -6,21 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
+// errAlone says that whoever gave a job is gone.
+var errAlone = errors.New("nobody waits for what is being rendered")
+
 // Work is the life of a worker: it renders what it reads jobs for from in, looks at files by asking for them on out, and
-// returns when in ends; in the middle of a job the process ends then, since whoever it works for is gone. With its first job it gives up
+// returns when in ends, in the middle of a job too: then the process is to end. With its first job it gives up
 // all that rendering needs nothing of (confine), so a process that works does nothing else any more. When a job needs more memory than
 // it may have, it says so, and whoever gave it the job ends the process: what is at work cannot be stopped otherwise.
 func Work(in io.Reader, out io.Writer) error {
 	w := &working{out: gob.NewEncoder(out)}
-	receive := gob.NewDecoder(w.attend(in))
+	attended, gone := attend(in)
+	receive := gob.NewDecoder(attended)
 	for confined := false; ; confined = true {
 		var j job
 		if err := receive.Decode(&j); err != nil {
@@ -34,17 +36,24 @@ func Work(in io.Reader, out io.Writer) error {
 				return err
 			}
 		}
-		w.busy.Store(true)
 		stop := w.watchMemory(j.Limits.Memory)
-		done := w.do(&remoteFiles{ask: func(a asked) (answer, error) {
-			var got answer
-			if err := w.say(said{Look: &a}); err != nil {
-				return got, err
-			}
-			return got, receive.Decode(&got)
-		}}, j)
+		ended := make(chan *outcome, 1)
+		go func() { // nobody can stop it but the end of the process
+			ended <- w.do(&remoteFiles{ask: func(a asked) (answer, error) {
+				var got answer
+				if err := w.say(said{Look: &a}); err != nil {
+					return got, err
+				}
+				return got, receive.Decode(&got)
+			}}, j)
+		}()
+		var done *outcome
+		select {
+		case done = <-ended:
+		case <-gone:
+			return errAlone
+		}
 		stop()
-		w.busy.Store(false)
 		if err := w.say(said{Done: done}); err != nil {
 			return fmt.Errorf("handing over what was rendered: %w", err)
 		}
@@ -53,23 +62,20 @@ func Work(in io.Reader, out io.Writer) error {
 }
 
 type working struct {
-	busy atomic.Bool
-
 	mu  sync.Mutex
 	out *gob.Encoder
 }
 
-// attend reads on while a job is under way, to notice that nobody waits for it any more.
-func (w *working) attend(in io.Reader) io.Reader {
+// attend reads on while a job is under way, to notice that nobody waits for it any more: then gone is closed.
+func attend(in io.Reader) (attended io.Reader, gone <-chan struct{}) {
 	r, pipe := io.Pipe()
+	end := make(chan struct{})
 	go func() { // ends with the process
 		_, err := io.Copy(pipe, in)
-		if w.busy.Load() {
-			os.Exit(1)
-		}
 		pipe.CloseWithError(err) // nil is the end
+		close(end)
 	}()
-	return r
+	return r, end
 }
 
 func (w *working) say(message said) error {
