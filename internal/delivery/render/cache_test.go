@@ -112,10 +112,10 @@ func TestTheCacheKeepsNoFailure(t *testing.T) {
 // TestTheCacheIsBounded: what was used last stays.
 func TestTheCacheIsBounded(t *testing.T) {
 	cache := newCache(t, nil)
-	cache.limit = 64 << 20
+	cache.limit = 8 << 20
 	render := func(i int) {
 		t.Helper()
-		big := config("a") + "data: {x: '" + fmt.Sprint(i%10) + strings.Repeat("x", 8<<20) + "'}\n"
+		big := config("a") + "data: {x: '" + fmt.Sprint(i%10) + strings.Repeat("x", 1<<20) + "'}\n"
 		if _, err := cache.Folder(tree(map[string]string{fmt.Sprintf("f%d/a.yaml", i): big}), fmt.Sprintf("f%d", i))(Choice{}); err != nil {
 			t.Fatal(err)
 		}
