@@ -1,6 +1,9 @@
 package v1alpha1
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // number is anything that things are counted with.
 type number interface {
@@ -19,4 +22,19 @@ func Agreeing[N number](n N, one, many string) string {
 		return one
 	}
 	return many
+}
+
+// Few names the first of some, so many at the most, and counts the others: a, b and 3 more.
+func Few[T ~string](names []T, most int) string {
+	var text strings.Builder
+	for i, name := range names[:min(most, len(names))] {
+		if i > 0 {
+			text.WriteString(", ")
+		}
+		text.WriteString(string(name))
+	}
+	if more := len(names) - most; more > 0 {
+		fmt.Fprintf(&text, " and %d more", more)
+	}
+	return text.String()
 }

@@ -2,13 +2,14 @@ package v1alpha1
 
 import "testing"
 
-func TestNumbersAgree(t *testing.T) {
-	for want, got := range map[string]string{
-		"0 objects": Counted(0, "object"), "1 object": Counted(int32(1), "object"), "2 objects": Counted(uint32(2), "object"), "1 waits": "1 " + Agreeing(1, "waits", "wait"),
-		"0 wait": "0 " + Agreeing(int64(0), "waits", "wait"),
-	} {
-		if got != want {
-			t.Errorf("got %q, want %q", got, want)
+func TestFew(t *testing.T) {
+	names := []ClusterName{"a", "b", "c"}
+	for most, want := range map[int]string{1: "a and 2 more", 2: "a, b and 1 more", 3: "a, b, c", 9: "a, b, c"} {
+		if got := Few(names, most); got != want {
+			t.Errorf("%d at the most: %q, want %q", most, got, want)
 		}
+	}
+	if got := Few([]string(nil), 3); got != "" {
+		t.Errorf("of none: %q", got)
 	}
 }

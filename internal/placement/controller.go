@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/kube/live"
 	"umbel.dev/umbel/internal/placement/decide"
 )
 
@@ -124,17 +125,10 @@ func (c *Controller) decide(ctx context.Context, page *page, placement *v1alpha1
 // cut short would take a cluster everything that it holds.
 func (c *Controller) confirm(ctx context.Context, left []v1alpha1.ClusterName) error {
 	for _, name := range c.book.missing(left) {
-		member := metav1.PartialObjectMetadata{}
-		member.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MemberCluster"))
-		err := c.live.Get(ctx, client.ObjectKey{Name: string(name)}, &member)
-		switch {
-		case apierrors.IsNotFound(err):
-			c.book.buried(name)
-		case err != nil:
-			return fmt.Errorf("asking whether cluster %s is gone: %w", name, err)
-		default:
-			return fmt.Errorf("cluster %s is there, and is not in the list of clusters: that list is not believed", name)
+		if err := live.Gone(ctx, c.live, "MemberCluster", client.ObjectKey{Name: string(name)}); err != nil {
+			return err
 		}
+		c.book.buried(name)
 	}
 	return nil
 }

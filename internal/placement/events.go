@@ -3,7 +3,6 @@ package placement
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +11,9 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
+
+// most is how many of several clusters a sentence names.
+const most = 5
 
 // tell makes events of an outcome that differs from what the Placement's status says.
 func (c *Controller) tell(placement *v1alpha1.Placement, o outcome) {
@@ -33,7 +35,7 @@ func (c *Controller) tell(placement *v1alpha1.Placement, o outcome) {
 	if len(after.Leaving) > 0 && !slices.EqualFunc(before.Leaving, after.Leaving, sameLeaving) {
 		for _, group := range after.Leaving {
 			c.events.Eventf(placement, nil, corev1.EventTypeNormal, "Leaving", "Select", "%s will not be selected any more at %s: %s",
-				few(group.Clusters), group.Until.UTC().Format(time.RFC3339), group.Because)
+				v1alpha1.Few(group.Clusters, most), group.Until.UTC().Format(time.RFC3339), group.Because)
 		}
 	}
 }
@@ -42,21 +44,7 @@ func moved(verb string, names []v1alpha1.ClusterName) string {
 	if len(names) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; %s: %s", verb, few(names))
+	return fmt.Sprintf("; %s: %s", verb, v1alpha1.Few(names, most))
 }
 
 func count(clusters int) string { return v1alpha1.Counted(clusters, "cluster") }
-
-// few names the first few and counts the rest.
-func few(names []v1alpha1.ClusterName) string {
-	const most = 5
-	var shown []string
-	for _, name := range names[:min(most, len(names))] {
-		shown = append(shown, string(name))
-	}
-	text := strings.Join(shown, ", ")
-	if len(names) > most {
-		text += fmt.Sprintf(" and %d more", len(names)-most)
-	}
-	return text
-}

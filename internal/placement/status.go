@@ -57,7 +57,7 @@ func decided(placement *v1alpha1.Placement, plan *decide.Plan, d decide.Decision
 	status.ObservedGeneration = placement.Generation
 	message := "selects " + count(d.Selected())
 	if len(d.Undecided) > 0 {
-		message += fmt.Sprintf("; of %d it cannot be told whether they meet the spec, and they keep what they hold: %s", len(d.Undecided), few(d.Undecided))
+		message += fmt.Sprintf("; of %d it cannot be told whether they meet the spec, and they keep what they hold: %s", len(d.Undecided), v1alpha1.Few(d.Undecided, most))
 	}
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionDecided, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDecided,

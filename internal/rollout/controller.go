@@ -17,6 +17,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/kube/conditions"
+	"umbel.dev/umbel/internal/kube/live"
 )
 
 // +kubebuilder:rbac:groups=umbel.dev,resources=rollouts,verbs=get;list;watch;create;delete
@@ -219,12 +220,8 @@ func (c *Controller) forget(ctx context.Context, v *visit) error {
 // sweep deletes the Rollouts of a Package that is gone, by the word of the API itself: that the cache has none may be for want of a
 // list that was whole, and with its Rollouts a Package would lose the gates that its clusters stand at.
 func (c *Controller) sweep(ctx context.Context, req ctrl.Request) error {
-	pkg := metav1.PartialObjectMetadata{}
-	pkg.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Package"))
-	if err := c.live.Get(ctx, req.NamespacedName, &pkg); err == nil {
-		return fmt.Errorf("package %s is there, and is not among those that were listed: its rollouts stay", req.NamespacedName)
-	} else if !apierrors.IsNotFound(err) {
-		return fmt.Errorf("asking whether package %s is gone: %w", req.NamespacedName, err)
+	if err := live.Gone(ctx, c.live, "Package", req.NamespacedName); err != nil {
+		return err
 	}
 	var list v1alpha1.RolloutList
 	err := c.client.List(ctx, &list, client.InNamespace(req.Namespace), client.MatchingFields{byPackage: req.Name}, client.UnsafeDisableDeepCopy)

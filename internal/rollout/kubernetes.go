@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/kube/live"
 )
 
 // kubernetes carries out the Rollouts about Kubernetes. Each stands for itself: there is no chain, since a later version goes on from
@@ -63,7 +64,7 @@ func (k *kubernetes) members(ctx context.Context, r *v1alpha1.Rollout) ([]v1alph
 			if listed[name] {
 				continue
 			}
-			if err := k.confirm(ctx, name); err != nil {
+			if err := live.Gone(ctx, k.live, "MemberCluster", client.ObjectKey{Name: string(name)}); err != nil {
 				return nil, err
 			}
 		}

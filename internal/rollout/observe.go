@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/kube/live"
 )
 
 // visit is one pass over a Package: what was read.
@@ -72,30 +73,15 @@ func (c *Controller) observeMembers(ctx context.Context, v *visit) error {
 			v.members = append(v.members, m)
 		}
 	}
-	for at, name := range placement.Status.Clusters {
+	for at, name := range placement.Status.Clusters { // by a list that was cut short a rollout would be complete that nobody has had
 		if listed[at] {
 			continue
 		}
-		if err := c.confirm(ctx, name); err != nil {
+		if err := live.Gone(ctx, c.live, "MemberCluster", client.ObjectKey{Name: string(name)}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// confirm asks the API itself whether a cluster is gone that is selected and was not listed: by a list that was cut short a rollout
-// would be complete that nobody has had.
-func (c *Controller) confirm(ctx context.Context, name v1alpha1.ClusterName) error {
-	member := metav1.PartialObjectMetadata{}
-	member.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MemberCluster"))
-	err := c.live.Get(ctx, client.ObjectKey{Name: string(name)}, &member)
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("asking whether cluster %s is gone: %w", name, err)
-	}
-	return fmt.Errorf("cluster %s is selected, and is not in the list of clusters: that list is not believed", name)
 }
 
 // decided says whether there is a decision to go by: about this very spec, or the last one where this spec cannot be decided.

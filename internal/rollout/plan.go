@@ -311,17 +311,7 @@ func following(clusters int) string {
 const few = 5
 
 // some lists a few names, and counts the others.
-func some(names []v1alpha1.ClusterName) string {
-	var text []string
-	for _, name := range names[:min(few, len(names))] {
-		text = append(text, string(name))
-	}
-	list := strings.Join(text, ", ")
-	if more := len(names) - few; more > 0 {
-		list += fmt.Sprintf(" and %d more", more)
-	}
-	return list
-}
+func some(names []v1alpha1.ClusterName) string { return v1alpha1.Few(names, few) }
 
 func (p *pass) isExcused(name v1alpha1.ClusterName) bool {
 	return slices.Contains(p.spec.Excused, name)

@@ -152,9 +152,5 @@ func (p *Plan) against() []string {
 
 // some are the first of some names, and how many more there are.
 func some(names []string) string {
-	const most = 5
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	return v1alpha1.Few(names, 5)
 }

@@ -3,7 +3,6 @@ package ca
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,7 +75,7 @@ func show(ctx context.Context, f *client.Factory, hub *client.Hub, status v1alph
 	}
 	name := func(what string, names []string) {
 		if len(names) > 0 {
-			fmt.Fprintf(f.Out, "\n%s: %s\n", what, few(names))
+			fmt.Fprintf(f.Out, "\n%s: %s\n", what, v1alpha1.Few(names, 10))
 		}
 	}
 	name("Connected, and without the authorities of today", counted.Behind)
@@ -129,13 +128,4 @@ func progress(status v1alpha1.CAStatus, counted counts, now time.Time) string {
 		return "switched" + since + ": what the authorities before issued is accepted; they retire " + until
 	}
 	return "none under way"
-}
-
-// few names the first ones, and counts the others.
-func few(names []string) string {
-	const most = 10
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"strings"
 	"text/template"
@@ -37,31 +38,8 @@ func hermetic() template.FuncMap {
 			return "", fmt.Errorf("%s gives something else each time, and every rendering has to give the same: set the value that it stands in for, or keep it in a Secret that spec.helm.valuesFrom names", name)
 		}
 	}
-	for name, function := range dates() {
-		funcs[name] = function
-	}
-	funcs["keys"] = func(maps ...map[string]any) []string {
-		keys := []string{}
-		for _, m := range maps {
-			keys = append(keys, sortedKeys(m)...)
-		}
-		return keys
-	}
-	funcs["values"] = func(m map[string]any) []any {
-		values := []any{}
-		for _, key := range sortedKeys(m) {
-			values = append(values, m[key])
-		}
-		return values
-	}
-	for _, name := range []string{"indent", "nindent"} {
-		indent := known[name].(func(int, string) string)
-		funcs[name] = func(spaces int, text string) (string, error) {
-			if spaces < 0 || spaces > maxText || spaces*(strings.Count(text, "\n")+1) > maxText {
-				return "", errOneCall
-			}
-			return indent(spaces, text), nil
-		}
+	for _, more := range []template.FuncMap{dates(), inOrder(), indents(known)} {
+		maps.Copy(funcs, more)
 	}
 	until, step := known["until"].(func(int) []int), known["untilStep"].(func(int, int, int) []int)
 	repeat, sequence := known["repeat"].(func(int, string) string), known["seq"].(func(...int) string)
@@ -90,6 +68,41 @@ func hermetic() template.FuncMap {
 			return "", errOneCall
 		}
 		return repeat(count, text), nil
+	}
+	return funcs
+}
+
+// inOrder are the functions that list what a map has: Helm's do so in an order by chance.
+func inOrder() template.FuncMap {
+	return template.FuncMap{
+		"keys": func(maps ...map[string]any) []string {
+			keys := []string{}
+			for _, m := range maps {
+				keys = append(keys, sortedKeys(m)...)
+			}
+			return keys
+		},
+		"values": func(m map[string]any) []any {
+			values := []any{}
+			for _, key := range sortedKeys(m) {
+				values = append(values, m[key])
+			}
+			return values
+		},
+	}
+}
+
+// indents are the functions that indent text, within bounds.
+func indents(known template.FuncMap) template.FuncMap {
+	funcs := template.FuncMap{}
+	for _, name := range []string{"indent", "nindent"} {
+		indent := known[name].(func(int, string) string)
+		funcs[name] = func(spaces int, text string) (string, error) {
+			if spaces < 0 || spaces > maxText || spaces*(strings.Count(text, "\n")+1) > maxText {
+				return "", errOneCall
+			}
+			return indent(spaces, text), nil
+		}
 	}
 	return funcs
 }

@@ -6,12 +6,12 @@ import (
 	"net"
 	"strconv"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/internal/lifecycle/contract"
 )
 
 // anyAPIServer is a name for which the certificate of every API server is valid, whatever its address.
@@ -19,13 +19,9 @@ const anyAPIServer = "kubernetes.default.svc"
 
 // direct asks the API servers of a cluster themselves, by the kubeconfig that Cluster API has.
 func (c *controller) direct(ctx context.Context, cluster client.ObjectKey, planes int64) ([]string, error) {
-	secret := &corev1.Secret{}
-	if err := c.client.Get(ctx, client.ObjectKey{Namespace: cluster.Namespace, Name: cluster.Name + "-kubeconfig"}, secret); err != nil {
-		return nil, err
-	}
-	config, err := clientcmd.RESTConfigFromKubeConfig(secret.Data["value"])
+	config, _, err := contract.Config(ctx, c.client, cluster)
 	if err != nil {
-		return nil, fmt.Errorf("the kubeconfig in Secret %s cannot be read", secret.Name) // what is in it is not told
+		return nil, err
 	}
 	if planes == 1 {
 		one, err := metricsOf(ctx, config)

@@ -14,12 +14,13 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"umbel.dev/umbel/internal/lifecycle/contract"
 )
 
 const (
@@ -180,19 +181,14 @@ func nodeOf(machine *unstructured.Unstructured) string {
 
 // reach makes a client of the cluster, unless there is one that is valid. There is none while its kubeconfig is not there yet.
 func (c *controller) reach(ctx context.Context, cluster *unstructured.Unstructured, k *known) error {
-	secret := &corev1.Secret{}
-	err := c.client.Get(ctx, client.ObjectKey{Namespace: cluster.GetNamespace(), Name: cluster.GetName() + "-kubeconfig"}, secret)
-	if err != nil || secret.ResourceVersion == k.secret {
+	config, version, err := contract.Config(ctx, c.client, client.ObjectKeyFromObject(cluster))
+	if err != nil || version == k.secret {
 		return client.IgnoreNotFound(err)
-	}
-	config, err := clientcmd.RESTConfigFromKubeConfig(secret.Data["value"])
-	if err != nil {
-		return fmt.Errorf("the kubeconfig in Secret %s cannot be read", secret.Name) // what is in it is not told
 	}
 	config.Timeout, config.QPS = patience, -1
 	k.api, err = kubernetes.NewForConfig(config)
 	if err == nil {
-		k.secret = secret.ResourceVersion
+		k.secret = version
 	}
 	return err
 }

@@ -11,6 +11,8 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
 	scheduling "k8s.io/component-helpers/scheduling/corev1"
+
+	"umbel.dev/umbel/api/v1alpha1"
 )
 
 const (
@@ -251,14 +253,9 @@ func nameOf(pod *corev1.Pod) string { return pod.Namespace + "/" + pod.Name }
 
 // list names some pods.
 func list(pods []*corev1.Pod) string {
-	const most = 3
 	var names []string
-	for _, pod := range pods[:min(most, len(pods))] {
+	for _, pod := range pods {
 		names = append(names, nameOf(pod))
 	}
-	text := strings.Join(names, ", ")
-	if len(pods) > most {
-		text += fmt.Sprintf(" and %d more", len(pods)-most)
-	}
-	return text
+	return v1alpha1.Few(names, 3)
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/lifecycle/contract"
 )
 
 // What upstream's autoscaler calls the annotations of a MachineDeployment, where it knows clusters by Cluster API.
@@ -106,13 +107,7 @@ func likeOf(d *unstructured.Unstructured) (corev1.Node, error) {
 		}
 	}
 	taints, _, _ := unstructured.NestedSlice(d.Object, "spec", "template", "spec", "taints")
-	for _, one := range taints {
-		t, _ := one.(map[string]any)
-		key, _ := t["key"].(string)
-		value, _ := t["value"].(string)
-		effect, _ := t["effect"].(string)
-		n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: key, Value: value, Effect: corev1.TaintEffect(effect)})
-	}
+	n.Spec.Taints = append(n.Spec.Taints, contract.Taints(taints)...)
 	return n, errors.Join(problems...)
 }
 

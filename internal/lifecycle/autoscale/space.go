@@ -83,8 +83,9 @@ func (s *space) refuses(pod *corev1.Pod) string {
 	if taint, found := scheduling.FindMatchingUntoleratedTaint(klog.Background(), s.node.Spec.Taints, pod.Spec.Tolerations, schedules, true); found {
 		return fmt.Sprintf("the pod does not tolerate the taint %s of its nodes", taint.ToString())
 	}
-	for _, name := range slices.Sorted(maps.Keys(asks(pod))) {
-		amount, free := asks(pod)[name], s.free[name]
+	asked := asks(pod)
+	for _, name := range slices.Sorted(maps.Keys(asked)) {
+		amount, free := asked[name], s.free[name]
 		if !amount.IsZero() && amount.Cmp(free) > 0 {
 			return fmt.Sprintf("the pod asks for %s of %s, and one of its nodes has %s", amount.String(), name, free.String())
 		}

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,6 +25,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/lifecycle/contract"
 )
 
 const (
@@ -211,14 +211,9 @@ func (c *controller) install(ctx context.Context, cluster *unstructured.Unstruct
 
 // reach returns a client of the cluster, nil when its kubeconfig is not there yet.
 func (c *controller) reach(ctx context.Context, cluster *unstructured.Unstructured) (client.Client, error) {
-	secret := &corev1.Secret{}
-	err := c.client.Get(ctx, client.ObjectKey{Namespace: cluster.GetNamespace(), Name: cluster.GetName() + "-kubeconfig"}, secret)
+	config, _, err := contract.Config(ctx, c.client, client.ObjectKeyFromObject(cluster))
 	if err != nil {
 		return nil, client.IgnoreNotFound(err)
-	}
-	config, err := clientcmd.RESTConfigFromKubeConfig(secret.Data["value"])
-	if err != nil {
-		return nil, fmt.Errorf("the kubeconfig in Secret %s cannot be read", secret.Name) // what is in it is not told
 	}
 	config.Timeout = patience
 	return client.New(config, client.Options{})

@@ -14,6 +14,7 @@ import (
 
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/lifecycle/contract"
 	"umbel.dev/umbel/internal/lifecycle/local"
 )
 
@@ -135,15 +136,7 @@ func (f family) nodeLabels() map[string]string {
 }
 
 func (f family) nodeTaints() []corev1.Taint {
-	var taints []corev1.Taint
-	for _, one := range field[[]any](f.machine, "spec", "taints") {
-		t, _ := one.(map[string]any)
-		key, _ := t["key"].(string)
-		value, _ := t["value"].(string)
-		effect, _ := t["effect"].(string)
-		taints = append(taints, corev1.Taint{Key: key, Value: value, Effect: corev1.TaintEffect(effect)})
-	}
-	return taints
+	return contract.Taints(field[[]any](f.machine, "spec", "taints"))
 }
 
 // provisioned says whether the Cluster has its infrastructure, initialized whether its API has served.

@@ -199,22 +199,9 @@ func (p *Plan) traceSeats(c *Cluster, before Before, held bool) []Step {
 	case !held && p.judge(c).why != fits:
 		seat.Result, seat.Message = Ignored, "it does not meet the spec, so that it gets no seat"
 	case !held && len(before.Clusters) >= p.seats.number:
-		seat.Result, seat.Message = Fail, fmt.Sprintf("%s taken, all by %s; who has one keeps it", v1alpha1.Counted(p.seats.number, "seat"), some(before.Clusters))
+		seat.Result, seat.Message = Fail, fmt.Sprintf("%s taken, all by %s; who has one keeps it", v1alpha1.Counted(p.seats.number, "seat"), v1alpha1.Few(before.Clusters, 5))
 	case !held:
 		seat.Result, seat.Message = Fail, fmt.Sprintf("%d of %s %s taken, and it got none of the others", len(before.Clusters), v1alpha1.Counted(p.seats.number, "seat"), v1alpha1.Agreeing(len(before.Clusters), "is", "are"))
 	}
 	return append(steps, seat)
-}
-
-// some names a few and counts the rest.
-func some(names []v1alpha1.ClusterName) string {
-	const few = 5
-	var shown []string
-	for _, name := range names[:min(few, len(names))] {
-		shown = append(shown, string(name))
-	}
-	if len(names) > few {
-		return fmt.Sprintf("%s and %d more", strings.Join(shown, ", "), len(names)-few)
-	}
-	return strings.Join(shown, ", ")
 }
