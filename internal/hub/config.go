@@ -15,6 +15,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"umbel.dev/umbel/internal/kube/controlplane"
+	"umbel.dev/umbel/internal/kube/ports"
 )
 
 // Dir is the hub's folder within a data folder.
@@ -126,28 +127,18 @@ func caFile(home string) string { return filepath.Join(Dir(home), "gateway-ca.cr
 func statePath(home string) string { return filepath.Join(Dir(home), "config.json") }
 
 func newState(home string) (State, error) {
-	ports, err := freePorts(4)
+	own, err := controlplane.FreePorts()
+	if err != nil {
+		return State{}, err
+	}
+	gateway, err := ports.Free(1, own.API, own.Etcd, own.EtcdPeer)
 	if err != nil {
 		return State{}, err
 	}
 	return State{
-		Ports:       controlplane.Ports{API: ports[0], Etcd: ports[1], EtcdPeer: ports[2]},
-		GatewayPort: ports[3],
-		Address:     netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(ports[3])).String(),
+		Ports:       own,
+		GatewayPort: gateway[0],
+		Address:     netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(gateway[0])).String(),
 		CAFile:      caFile(home),
 	}, nil
-}
-
-// freePorts finds n ports of 127.0.0.1 that nobody listens on.
-func freePorts(n int) ([]int, error) {
-	ports := make([]int, n)
-	for i := range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("finding a free port: %w", err)
-		}
-		defer l.Close() //nolint:errcheck // held until all are found, so that they differ
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports, nil
 }

@@ -132,11 +132,10 @@ func (o Options) restoredState(archive *backup.Archive) (State, error) {
 			return state, fmt.Errorf("the backup lacks %s: it is one of a hub on an existing Kubernetes; name one with --kubeconfig", name)
 		}
 	}
-	ports, err := freePorts(3)
-	if err != nil {
+	var err error
+	if state.Ports, err = controlplane.FreePorts(); err != nil {
 		return state, err
 	}
-	state.Ports = controlplane.Ports{API: ports[0], Etcd: ports[1], EtcdPeer: ports[2]}
 	if o.Advertise != "" {
 		state.Address = WithPort(o.Advertise, state.GatewayPort)
 	}

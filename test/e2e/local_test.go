@@ -5,10 +5,12 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,6 +113,8 @@ func TestLocalControlPlaneAlone(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("one that ends while it is being started is started anew", func(t *testing.T) { checkLocalEndsMeanwhile(t, clusters) })
+	t.Run("somebody else took its port while it was stopped", func(t *testing.T) { checkLocalPortTaken(t, clusters) })
 	t.Run("deleted, it leaves nothing", func(t *testing.T) {
 		if err := clusters.Delete(t.Context(), "alone"); err != nil {
 			t.Fatal(err)
@@ -119,6 +123,56 @@ func TestLocalControlPlaneAlone(t *testing.T) {
 			t.Errorf("the computer is not as it was (-before +after):\n%s", diff)
 		}
 	})
+}
+
+// checkLocalEndsMeanwhile stops the first process and ends the others, so that a start finds a machine that runs and serves nothing;
+// then it ends too.
+func checkLocalEndsMeanwhile(t *testing.T, clusters *local.Local) {
+	cluster := describeLocal(t, clusters, "alone")
+	if err := syscall.Kill(cluster.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range processes() {
+		if strings.Contains(p.command(), cluster.Dir) && p.pid != cluster.PID {
+			killProcess(t, p.pid)
+		}
+	}
+	waits := logLocalProgress(t, "alone")
+	_, err := clusters.Start(t.Context(), "alone", func(step string) func(error) {
+		if step == local.StepAPI && describeLocal(t, clusters, "alone").PID == cluster.PID {
+			killProcess(t, cluster.PID)
+		}
+		return waits(step)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now := describeLocal(t, clusters, "alone"); now.Server != cluster.Server || now.PID == cluster.PID {
+		t.Errorf("got server %s and process %d, want %s as before and another process than %d", now.Server, now.PID, cluster.Server, cluster.PID)
+	}
+}
+
+// checkLocalPortTaken has somebody listen where the cluster's API was.
+func checkLocalPortTaken(t *testing.T, clusters *local.Local) {
+	if err := clusters.Stop(t.Context(), "alone"); err != nil {
+		t.Fatal(err)
+	}
+	server := describeLocal(t, clusters, "alone").Server
+	listener, err := net.Listen("tcp", strings.TrimPrefix(server, "https://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	cluster, err := clusters.Start(t.Context(), "alone", logLocalProgress(t, "alone"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cluster.Server == server {
+		t.Errorf("it serves at %s, where somebody else does", server)
+	}
+	if _, err := localClient(t, clusters, "alone").CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); err != nil {
+		t.Error(err)
+	}
 }
 
 func checkLocalAccess(t *testing.T, clusters *local.Local, client *kubernetes.Clientset) {
@@ -236,9 +290,12 @@ func checkLocalPowerCut(t *testing.T, clusters *local.Local, client *kubernetes.
 	cluster := describeLocal(t, clusters, "one")
 	killProcess(t, cluster.PID)
 	eventuallyLocal(t, "no process of it is left", func() error { return wantProcesses(cluster.Dir, 0) })
-	if got := describeLocal(t, clusters, "one").State; got != local.Stopped {
-		t.Errorf("got state %s, want %s", got, local.Stopped)
-	}
+	eventuallyLocal(t, "it is stopped", func() error { // its locks go a moment after its memory
+		if got := describeLocal(t, clusters, "one").State; got != local.Stopped {
+			return fmt.Errorf("got state %s, want %s", got, local.Stopped)
+		}
+		return nil
+	})
 	createLocal(t, clusters, "one")
 	eventuallyLocal(t, "the pod runs again", func() error {
 		pod, err := client.CoreV1().Pods("default").Get(t.Context(), "pause", metav1.GetOptions{})

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"umbel.dev/umbel/internal/kube/ports"
 	"umbel.dev/umbel/internal/kube/process"
 )
 
@@ -46,6 +47,24 @@ type Ports struct {
 	Etcd     int `json:"etcd"`
 	EtcdPeer int `json:"etcdPeer"`
 }
+
+// FreePorts returns ports of 127.0.0.1 that nobody listens on now, and that are none of taken.
+func FreePorts(taken ...Ports) (Ports, error) {
+	var theirs []int
+	for _, p := range taken {
+		theirs = append(theirs, p.all()...)
+	}
+	found, err := ports.Free(3, theirs...)
+	if err != nil {
+		return Ports{}, err
+	}
+	return Ports{API: found[0], Etcd: found[1], EtcdPeer: found[2]}, nil
+}
+
+// AreFree says whether nobody listens on any of them on 127.0.0.1.
+func (p Ports) AreFree() bool { return ports.AreFree(p.all()...) }
+
+func (p Ports) all() []int { return []int{p.API, p.Etcd, p.EtcdPeer} }
 
 // Config describes a control plane.
 type Config struct {
@@ -106,7 +125,7 @@ func New(config Config) (*ControlPlane, error) {
 	if c := config.Member; c != nil && (c.Name == "" || !c.Address.IsValid()) {
 		return nil, fmt.Errorf("control plane %q: Member has no Name, or no Address", config.Name)
 	}
-	for _, port := range []int{config.Ports.API, config.Ports.Etcd, config.Ports.EtcdPeer} {
+	for _, port := range config.Ports.all() {
 		if port < 1 || port > 65535 {
 			return nil, fmt.Errorf("control plane %q: port %d is not within 1..65535", config.Name, port)
 		}

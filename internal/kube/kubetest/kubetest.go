@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -90,7 +89,7 @@ func Run(ctx context.Context, components ...controlplane.Component) (*API, error
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts()
+	ports, err := controlplane.FreePorts()
 	if err != nil {
 		return nil, err
 	}
@@ -274,20 +273,6 @@ func Namespace(t testing.TB, config *rest.Config) string {
 		t.Fatal(err)
 	}
 	return namespace.Name
-}
-
-// freePorts returns ports that were free a moment ago.
-func freePorts() (controlplane.Ports, error) {
-	var ports [3]int
-	for i := range ports {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return controlplane.Ports{}, err
-		}
-		defer listener.Close()
-		ports[i] = listener.Addr().(*net.TCPAddr).Port
-	}
-	return controlplane.Ports{API: ports[0], Etcd: ports[1], EtcdPeer: ports[2]}, nil
 }
 
 // tail returns the end of every log in dir.

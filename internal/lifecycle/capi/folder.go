@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/kube/ports"
 )
 
 // coreProgram is Cluster API itself. It lies beside the hub's own program.
@@ -139,21 +139,11 @@ func (f Folder) prepare(provider string, config *rest.Config) (at start, ca []by
 	if err := writeKubeconfig(f.kubeconfig(), config); err != nil {
 		return at, nil, fmt.Errorf("writing how provider %s reaches the hub's API: %w", provider, err)
 	}
-	ports, err := freePorts()
-	return start{kubeconfig: f.kubeconfig(), certs: f.certs(), webhookPort: ports[0], healthPort: ports[1]}, authority.CertPEM(), err
-}
-
-// freePorts finds two ports of this machine that nobody listens on.
-func freePorts() (ports [2]int, err error) {
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return ports, fmt.Errorf("finding a free port: %w", err)
-		}
-		defer l.Close() //nolint:errcheck // held until both are found, so that they differ
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+	free, err := ports.Free(2)
+	if err != nil {
+		return at, nil, err
 	}
-	return ports, nil
+	return start{kubeconfig: f.kubeconfig(), certs: f.certs(), webhookPort: free[0], healthPort: free[1]}, authority.CertPEM(), nil
 }
 
 // writeKubeconfig writes how the hub reaches its API: its providers do as the hub does.

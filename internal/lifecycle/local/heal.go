@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -37,11 +38,18 @@ const furtherAtOnce = 4
 // heal makes the cluster of r run, whatever is left of it. The cluster's lock must be held.
 func (l *Local) heal(ctx context.Context, r record, progress Progress) (Cluster, error) {
 	h := &healing{local: l, record: r, dir: l.dir(r.Name), progress: progress}
-	if err := h.run(ctx); err != nil {
+	err := h.run(ctx)
+	if errors.Is(err, errEnded) && h.main.launched.IsZero() { // it was about to end when we found it
+		err = h.run(ctx)
+	}
+	if err != nil {
 		return Cluster{}, fmt.Errorf("local cluster %q: %w", r.Name, err)
 	}
-	return l.describe(r)
+	return l.describe(h.record)
 }
+
+// errEnded says that a machine ended before its API served.
+var errEnded = errors.New("the machine ended")
 
 // healing is one pass of heal.
 type healing struct {
@@ -101,6 +109,10 @@ func (h *healing) step(name string, f func() error) error {
 
 // raiseMain starts the machine with the control plane unless it runs.
 func (h *healing) raiseMain(ctx context.Context) error {
+	var err error
+	if h.record, err = h.local.movePorts(ctx, h.record); err != nil {
+		return err
+	}
 	place := h.record.place(h.dir, 0)
 	h.main = &raising{local: h.local, place: place, main: place, version: h.version}
 	if err := h.main.ensure(ctx); err != nil {
@@ -109,7 +121,6 @@ func (h *healing) raiseMain(ctx context.Context) error {
 	if err := linkKubeconfig(h.dir); err != nil {
 		return err
 	}
-	var err error
 	if h.plane, err = h.main.spec.ControlPlane(); err != nil {
 		return err
 	}
@@ -170,7 +181,10 @@ func (h *healing) waitForAPI(ctx context.Context) error {
 			return h.plane.Bootstrap(ctx)
 		}
 		if pid, pidErr := machine.PID(h.dir); pidErr == nil && pid == 0 {
-			return fmt.Errorf("the machine ended; see the logs in %s", filepath.Join(h.dir, "logs"))
+			return fmt.Errorf("%w; see the logs in %s", errEnded, filepath.Join(h.dir, "logs"))
+		}
+		if stranger, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			return fmt.Errorf("at %s somebody else answers (%s): stop and start the cluster, and it serves elsewhere", h.plane.URL(), stranger.Err)
 		}
 		select {
 		case <-ctx.Done():

@@ -172,7 +172,7 @@ func (l *Local) Rehearse(ctx context.Context, r Rehearsal) (found Found, err err
 	if err != nil {
 		return Found{}, err
 	}
-	ports, err := freePorts()
+	ports, err := controlplane.FreePorts()
 	if err != nil {
 		return Found{}, err
 	}
@@ -180,7 +180,7 @@ func (l *Local) Rehearse(ctx context.Context, r Rehearsal) (found Found, err err
 	if err != nil {
 		return Found{}, fmt.Errorf("the range of Services of the snapshot: %w", err)
 	}
-	plane, err := controlplane.New(controlplane.Config{Name: "rehearsal", Dir: dir, Binary: kube, Address: loopback, Ports: *ports, ServiceCIDR: services})
+	plane, err := controlplane.New(controlplane.Config{Name: "rehearsal", Dir: dir, Binary: kube, Address: loopback, Ports: ports, ServiceCIDR: services})
 	if err != nil {
 		return Found{}, err
 	}

@@ -30,12 +30,12 @@ func takenOf(t *testing.T, objects int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports, err := freePorts()
+	ports, err := controlplane.FreePorts()
 	if err != nil {
 		t.Fatal(err)
 	}
 	plane, err := controlplane.New(controlplane.Config{
-		Name: "origin", Dir: t.TempDir(), Binary: kube, Address: loopback, Ports: *ports, ServiceCIDR: netip.MustParsePrefix("10.129.0.0/16"),
+		Name: "origin", Dir: t.TempDir(), Binary: kube, Address: loopback, Ports: ports, ServiceCIDR: netip.MustParsePrefix("10.129.0.0/16"),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,19 +1,21 @@
 package local
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
 	"umbel.dev/umbel/internal/kube/controlplane"
+	"umbel.dev/umbel/internal/lifecycle/local/machine"
 	"umbel.dev/umbel/internal/lifecycle/local/network"
 )
 
@@ -98,7 +100,7 @@ func (l *Local) ensureRecord(r record) (record, error) {
 		return record{}, err
 	}
 	if r.Fleet == nil {
-		if r.Ports, err = freePorts(); err != nil {
+		if r.Ports, err = freePorts(records); err != nil {
 			return record{}, err
 		}
 	}
@@ -167,16 +169,58 @@ func lock(dir string, how int) (unlock func(), err error) {
 	return func() { folder.Close() }, nil
 }
 
-// freePorts returns loopback ports that are free now.
-func freePorts() (*controlplane.Ports, error) {
-	var ports [3]int
-	for i := range ports {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("looking for free ports: %w", err)
+// freePorts returns ports that nobody listens on, nor will: clusters that are being made, or are stopped, have theirs too.
+func freePorts(records []record) (*controlplane.Ports, error) {
+	var taken []controlplane.Ports
+	for _, r := range records {
+		if r.Ports != nil {
+			taken = append(taken, *r.Ports)
 		}
-		defer listener.Close()
-		ports[i] = listener.Addr().(*net.TCPAddr).Port
 	}
-	return &controlplane.Ports{API: ports[0], Etcd: ports[1], EtcdPeer: ports[2]}, nil
+	ports, err := controlplane.FreePorts(taken...)
+	return &ports, err
+}
+
+// portsGrace is how long the processes of a machine whose first one was killed may take to end, before their ports are somebody else's.
+const portsGrace = 5 * time.Second
+
+// movePorts gives a cluster on ports of the loopback others, if somebody else has come to listen on them while it did not run. The
+// cluster's lock must be held.
+func (l *Local) movePorts(ctx context.Context, r record) (record, error) {
+	if r.Ports == nil {
+		return r, nil
+	}
+	pid, err := machine.PID(l.dir(r.Name))
+	if err != nil || pid != 0 {
+		return r, err
+	}
+	grace, cancel := context.WithTimeout(ctx, portsGrace)
+	defer cancel()
+	ticker := time.NewTicker(apiPoll)
+	defer ticker.Stop()
+	for grace.Err() == nil {
+		if r.Ports.AreFree() {
+			return r, nil
+		}
+		select {
+		case <-grace.Done():
+		case <-ticker.C:
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return r, err
+	}
+	unlock, err := lock(l.root(), unix.LOCK_EX)
+	if err != nil {
+		return r, err
+	}
+	defer unlock()
+	records, err := l.records()
+	if err != nil {
+		return r, err
+	}
+	if r.Ports, err = freePorts(records); err != nil {
+		return r, err
+	}
+	return r, l.save(r)
 }
