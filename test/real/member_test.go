@@ -3,6 +3,8 @@ package real
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -79,10 +81,56 @@ func newMember(t *testing.T) *member {
 	return m
 }
 
-func (m *member) keep(digest string, blob []byte) {
+// keep keeps what entries are written down as, and returns that with its digest.
+func (m *member) keep(entries []bundle.Entry) (digest string, blob []byte) {
+	m.t.Helper()
+	blob, err := bundle.Encode(entries)
+	m.must(err)
+	sum := sha256.Sum256(blob)
+	digest = "sha256:" + hex.EncodeToString(sum[:])
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.blobs[digest] = blob
+	return digest, blob
+}
+
+// thin drops every second object that a release may drop without a word, and keeps one at least.
+func (m *member) thin(entries []bundle.Entry) (kept []bundle.Entry, dropped map[bundle.ID]bool) {
+	m.t.Helper()
+	dropped = map[bundle.ID]bool{}
+	drop := false
+	for _, entry := range entries {
+		id, err := bundle.Identify(entry.Object)
+		m.must(err)
+		if (object{ID: id}).lasting() || id.Kind == "PersistentVolumeClaim" || !drop {
+			kept = append(kept, entry)
+		} else {
+			dropped[id] = true
+		}
+		drop = !drop
+	}
+	return kept, dropped
+}
+
+// pruned waits until what was dropped is gone. What was kept is what it was, unwritten.
+func (m *member) pruned(all []object, dropped map[bundle.ID]bool, before map[bundle.ID]*unstructured.Unstructured) {
+	m.t.Helper()
+	for _, o := range all {
+		if dropped[o.ID] {
+			m.eventually(fmt.Sprintf("%s is pruned", o.ID), func() error {
+				if _, err := o.at.Get(m.t.Context(), o.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+					return fmt.Errorf("it is there: %v", err)
+				}
+				return nil
+			})
+			continue
+		}
+		live, err := o.at.Get(m.t.Context(), o.Name, metav1.GetOptions{})
+		m.must(err)
+		if was := before[o.ID]; live.GetUID() != was.GetUID() || live.GetResourceVersion() != was.GetResourceVersion() || !live.GetDeletionTimestamp().IsZero() {
+			m.t.Errorf("%s: %s was to stay as it was: %v, was %v", m.about, o.ID, live.Object["metadata"], was.Object["metadata"])
+		}
+	}
 }
 
 func (m *member) fetch(_ context.Context, _, digest string, _ int64) ([]byte, error) {
@@ -116,12 +164,13 @@ func (m *member) eventually(what string, check func() error) {
 	}
 }
 
-// holds assigns content and waits until it is applied.
-func (m *member) holds(pkg, release, digest string) {
+// holds assigns content, which may delete so many objects, and waits until it is applied.
+func (m *member) holds(pkg, release, digest string, deletes int) {
 	m.t.Helper()
 	blob, err := m.fetch(m.t.Context(), "", digest, 0)
 	m.must(err)
 	a := &wire.Assignment{Package: pkg, Release: release, Revision: release, Repository: "r", Digest: digest, Size: int64(len(blob))}
+	a.Policy = &wire.Policy{DeleteBudget: &wire.Budget{Limit: &wire.Budget_Count{Count: uint32(deletes)}}}
 	m.must(m.engine.Store(m.t.Context(), &wire.DesiredState{Assign: []*wire.Assignment{a}}))
 	m.eventually("to hold "+release, func() error {
 		for _, st := range m.engine.Held() {

@@ -6,6 +6,9 @@ type Package struct {
 	Name, Folder string
 	// Components are added to its kustomization, as a variant does.
 	Components []string
+	// ValuesFiles in a chart, and Values over them and what the chart brings, as YAML.
+	ValuesFiles []string
+	Values      string
 	// Refused is what the error says where the folder cannot be rendered as it is, by rule.
 	Refused string
 }
@@ -31,9 +34,36 @@ var Packages = []Package{
 	{Name: "boutique-session", Folder: boutique, Components: []string{"components/single-shared-session", "components/without-loadgenerator"}},
 
 	{Name: "boutique-chart", Folder: "online-boutique/helm-chart"},
+	{Name: "boutique-chart-mesh", Folder: "online-boutique/helm-chart", Values: `
+sidecars: {create: true}
+authorizationPolicies: {create: true}
+opentelemetryCollector: {create: true, projectId: shop-prod}
+googleCloudOperations: {profiler: true, tracing: true, metrics: true}
+seccompProfile: {enable: true}
+serviceAccounts: {annotations: {iam.gke.io/gcp-service-account: shop@shop-prod.iam.gserviceaccount.com}, annotationsOnlyForCartservice: true}
+frontend: {externalService: false, platform: gcp, virtualService: {create: true, hosts: [shop.example.com], gateway: {name: shop, namespace: ingress, labelKey: istio, labelValue: gateway}}}
+`},
+	{Name: "boutique-chart-small", Folder: "online-boutique/helm-chart", Values: `
+images: {repository: registry.example.com/boutique, tag: v0.10.2}
+adService: {create: false}
+recommendationService: {create: false}
+loadGenerator: {create: false}
+securityContext: {enable: false}
+cartDatabase: {type: spanner, connectionString: projects/shop/instances/carts/databases/carts, inClusterRedis: {create: false}}
+frontend: {cymbalBranding: true, singleSharedSession: true, resources: {limits: {cpu: 1, memory: 1Gi}}}
+`},
 
 	{Name: "guestbook-chart", Folder: "argocd-examples/helm-guestbook"},
+	{Name: "guestbook-chart-production", Folder: "argocd-examples/helm-guestbook", ValuesFiles: []string{"values-production.yaml"}, Values: `
+replicaCount: 3
+image: {tag: v6}
+resources: {limits: {cpu: 100m, memory: 128Mi}, requests: {cpu: 50m}}
+nodeSelector: {disktype: ssd}
+tolerations: [{key: dedicated, operator: Equal, value: web, effect: NoSchedule}]
+affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, preference: {matchExpressions: [{key: zone, operator: In, values: [a, b]}]}}]}}
+`},
 	{Name: "blue-green-chart", Folder: "argocd-examples/blue-green"},
+	{Name: "blue-green-chart-more", Folder: "argocd-examples/blue-green", Values: "{replicaCount: 5, service: {port: 8080}, image: {tag: green}}"},
 	{Name: "guestbook", Folder: "argocd-examples/guestbook"},
 	{Name: "guestbook-kustomize", Folder: "argocd-examples/kustomize-guestbook"},
 	{Name: "sock-shop", Folder: "argocd-examples/sock-shop"},

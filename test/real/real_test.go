@@ -1,14 +1,11 @@
 package real
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"io/fs"
 	"os"
 	"strings"
 	"testing"
 
-	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
@@ -62,11 +59,11 @@ func TestEveryFileIsRenderedOrHasAReason(t *testing.T) {
 	}
 }
 
-// TestAllOfIt applies everything to a real API server, twice, drifts all of it, and takes it away again.
+// TestAllOfIt applies everything to a real API server, twice, drifts all of it, drops half of it by a commit, and takes it away again.
 func TestAllOfIt(t *testing.T) {
 	m := newMember(t)
 	files := os.DirFS(data)
-	manners := map[string]int{}
+	manners, prunes := map[string]int{}, 0
 	for _, p := range Packages {
 		if p.Refused != "" {
 			continue
@@ -76,20 +73,14 @@ func TestAllOfIt(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", p.Name, err)
 		}
-		blob, err := bundle.Encode(entries)
-		if err != nil {
-			t.Fatalf("%s: %v", p.Name, err)
-		}
-		sum := sha256.Sum256(blob)
-		digest := "sha256:" + hex.EncodeToString(sum[:])
-		m.keep(digest, blob)
+		digest, blob := m.keep(entries)
 		m.prepare(entries)
 		key := "default/" + p.Name
 
-		m.holds(key, "one", digest)
+		m.holds(key, "one", digest, 0)
 		all := m.objects(blob)
 		before, writes := m.states(all), m.writes.Load()
-		m.holds(key, "two", digest)
+		m.holds(key, "two", digest, 0)
 		for id, state := range m.states(all) {
 			if state.GetResourceVersion() != before[id].GetResourceVersion() {
 				t.Errorf("%s: %s was written by a sync that changes nothing", p.Name, id)
@@ -100,6 +91,12 @@ func TestAllOfIt(t *testing.T) {
 		}
 		drift := m.drift(all)
 		m.isBack(all, before, drift)
+		kept, dropped := m.thin(entries)
+		less, _ := m.keep(kept)
+		before = m.states(all)
+		m.holds(key, "three", less, len(dropped))
+		m.pruned(all, dropped, before)
+		prunes += len(dropped)
 		m.letsGo(key, all)
 		for _, o := range all {
 			manners[drift[o.ID]]++
@@ -108,7 +105,10 @@ func TestAllOfIt(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d Packages; objects by how they drifted: %v", len(Packages), manners)
+	t.Logf("%d Packages; objects by how they drifted: %v; %d were pruned by a commit that drops them", len(Packages), manners, prunes)
+	if prunes < 100 {
+		t.Errorf("%d objects were pruned by a commit that drops them, want a hundred at least", prunes)
+	}
 	if manners[deleted] < 100 || manners[changed] < 100 {
 		t.Errorf("objects by how they drifted: %v, want a hundred at least of either", manners)
 	}

@@ -19,7 +19,9 @@ func Render(files fs.FS, p Package) ([]bundle.Entry, error) {
 		return nil, err
 	}
 	if isChart {
-		makes = render.Chart(files, p.Folder, render.ChartOptions{ReleaseName: p.Name, Namespace: "default"})
+		makes = render.Chart(files, p.Folder, render.ChartOptions{
+			ReleaseName: p.Name, Namespace: "default", ValuesFiles: p.ValuesFiles, Values: []render.Values{{From: "values of " + p.Name, Document: []byte(p.Values)}},
+		})
 	}
 	variants := []render.Variant{{Choice: render.Choice{Components: p.Components}}}
 	family, err := render.Variants(makes, variants, []variable.Cluster{Belgium})
