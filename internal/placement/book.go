@@ -1,7 +1,6 @@
 package placement
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -33,8 +32,9 @@ type page struct {
 	// pool is who could have a seat, where a number of clusters is asked for and one decision was made.
 	pool *decide.Pool
 	// whole: the next decision looks at all clusters, and not at those that changed alone.
-	whole   bool
-	changed map[v1alpha1.ClusterName]bool
+	whole bool
+	// changed are those, sorted. Each decision begins a new list.
+	changed []v1alpha1.ClusterName
 	// unsettled: a decision is being made or written, so that the cache does not say what the last one was. Until it does,
 	// every change is noted; after that, those alone that it is wrong about.
 	unsettled bool
@@ -59,7 +59,7 @@ func (b *book) open(placement *v1alpha1.Placement) (p *page, current bool) {
 		if p != nil && p.uid == placement.UID {
 			basis = p.basis
 		}
-		p = &page{uid: placement.UID, generation: placement.Generation, whole: true, changed: map[v1alpha1.ClusterName]bool{}, basis: basis}
+		p = &page{uid: placement.UID, generation: placement.Generation, whole: true, basis: basis}
 		p.plan, p.problem = decide.Compile(placement)
 		b.pages[key] = p
 	}
@@ -92,7 +92,7 @@ func (b *book) decide(p *page, before decide.Before, now time.Time) decide.Decis
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	whole, changed := p.whole, p.changed
-	p.changed, p.whole, p.unsettled = map[v1alpha1.ClusterName]bool{}, false, true
+	p.changed, p.whole, p.unsettled = nil, false, true
 	switch {
 	case p.plan.Seats():
 		if p.pool == nil {
@@ -102,11 +102,7 @@ func (b *book) decide(p *page, before decide.Before, now time.Time) decide.Decis
 	case whole:
 		return p.plan.Decide(b.fleet, before, now)
 	}
-	var changes []decide.Change
-	for _, name := range slices.Sorted(maps.Keys(changed)) {
-		changes = append(changes, decide.Change{Name: name, Cluster: b.fleet[name]})
-	}
-	return p.plan.Revise(changes, before, now)
+	return p.plan.Revise(b.fleet, changed, before, now)
 }
 
 // missing are those that are not among the clusters, and of which the API itself has not said that they are gone.
@@ -185,7 +181,9 @@ func (b *book) note(name v1alpha1.ClusterName, after *decide.Cluster, last func(
 			concerned = append(concerned, key)
 		}
 		if wrong || p.unsettled {
-			p.changed[name] = true
+			if at, is := slices.BinarySearch(p.changed, name); !is {
+				p.changed = slices.Insert(p.changed, at, name)
+			}
 		}
 	}
 	return concerned

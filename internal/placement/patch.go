@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -24,19 +25,18 @@ type operation struct {
 // version alone. Of ten thousand names those are in it that came, by their places, and the places of those that left.
 func patchOf(placement *v1alpha1.Placement, o outcome) ([]byte, error) {
 	before, after := &placement.Status, &o.status
-	var ops []operation
+	ops := append(make([]operation, 0, 8), operation{"replace", "/metadata/resourceVersion", placement.ResourceVersion})
 	if before.ObservedGeneration == 0 && len(before.Conditions) == 0 { // nobody wrote it, so that there may be none
 		whole := *after
 		whole.Clusters = o.clusters()
 		ops = append(ops, operation{"add", "/status", whole})
 	} else {
-		ops = fields(before, after)
+		ops = fields(ops, before, after)
 		ops = append(ops, names(before.Clusters, o)...)
 	}
-	if len(ops) == 0 {
+	if len(ops) == 1 { // nothing but the version
 		return nil, nil
 	}
-	ops = append([]operation{{"replace", "/metadata/resourceVersion", placement.ResourceVersion}}, ops...)
 	data, err := json.Marshal(ops)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a status: %w", err)
@@ -45,16 +45,14 @@ func patchOf(placement *v1alpha1.Placement, o outcome) ([]byte, error) {
 }
 
 // fields writes what differs beside the clusters.
-func fields(before, after *v1alpha1.PlacementStatus) (ops []operation) {
+func fields(ops []operation, before, after *v1alpha1.PlacementStatus) []operation {
 	if before.ObservedGeneration != after.ObservedGeneration {
 		ops = append(ops, operation{"add", "/status/observedGeneration", after.ObservedGeneration})
 	}
 	if before.Selected != after.Selected {
 		ops = append(ops, operation{"add", "/status/selected", after.Selected})
 	}
-	if !slices.EqualFunc(before.Conditions, after.Conditions, sameCondition) {
-		ops = append(ops, operation{"add", "/status/conditions", after.Conditions})
-	}
+	ops = said(ops, before.Conditions, after.Conditions)
 	if !slices.Equal(before.Undecided, after.Undecided) {
 		ops = append(ops, list("/status/undecided", after.Undecided))
 	}
@@ -64,12 +62,23 @@ func fields(before, after *v1alpha1.PlacementStatus) (ops []operation) {
 	return ops
 }
 
-func sameCondition(a, b metav1.Condition) bool {
-	if !a.LastTransitionTime.Equal(&b.LastTransitionTime) {
-		return false
+// said writes the conditions that differ: of one that says the same in other words the words.
+func said(ops []operation, before, after []metav1.Condition) []operation {
+	const path = "/status/conditions"
+	if !slices.EqualFunc(before, after, sameButWords) {
+		return append(ops, operation{"add", path, after})
 	}
-	a.LastTransitionTime = b.LastTransitionTime
-	return a == b
+	for i := range after {
+		if message := after[i].Message; message != before[i].Message {
+			ops = append(ops, operation{"replace", path + "/" + strconv.Itoa(i) + "/message", message})
+		}
+	}
+	return ops
+}
+
+func sameButWords(a, b metav1.Condition) bool {
+	return a.Type == b.Type && a.Status == b.Status && a.Reason == b.Reason && a.ObservedGeneration == b.ObservedGeneration &&
+		a.LastTransitionTime.Equal(&b.LastTransitionTime)
 }
 
 func sameLeaving(a, b v1alpha1.Leaving) bool {

@@ -106,18 +106,17 @@ func TestOneNameIsOneEdit(t *testing.T) {
 		fleet[named(i)] = &decide.Cluster{Name: named(i), Labels: map[string]string{"env": "prod"}}
 	}
 	*p = patched(t, p, decided(p, plan, plan.Decide(fleet, decide.Before{}, noon)))
-	for _, change := range []decide.Change{
-		{Name: "c02500"},
-		{Name: "newcomer", Cluster: &decide.Cluster{Name: "newcomer", Labels: map[string]string{"env": "prod"}}},
-	} {
-		o := decided(p, plan, plan.Revise([]decide.Change{change}, decide.BeforeOf(&p.Status), noon))
+	delete(fleet, "c02500")
+	fleet["newcomer"] = &decide.Cluster{Name: "newcomer", Labels: map[string]string{"env": "prod"}}
+	for _, name := range []v1alpha1.ClusterName{"c02500", "newcomer"} {
+		o := decided(p, plan, plan.Revise(fleet, []v1alpha1.ClusterName{name}, decide.BeforeOf(&p.Status), noon))
 		patch, err := patchOf(p, o)
-		if err != nil || len(patch) > 1024 {
-			t.Errorf("%s changed, and %d bytes are written, %v", change.Name, len(patch), err)
+		if err != nil || len(patch) > 512 {
+			t.Errorf("%s changed, and %d bytes are written, %v", name, len(patch), err)
 		}
 		*p = patched(t, p, o)
-		if _, is := slices.BinarySearch(p.Status.Clusters, change.Name); is != (change.Cluster != nil) || !slices.IsSorted(p.Status.Clusters) {
-			t.Errorf("%s is %v; sorted: %v", change.Name, is, slices.IsSorted(p.Status.Clusters))
+		if _, is := slices.BinarySearch(p.Status.Clusters, name); is != (fleet[name] != nil) || !slices.IsSorted(p.Status.Clusters) {
+			t.Errorf("%s is %v; sorted: %v", name, is, slices.IsSorted(p.Status.Clusters))
 		}
 	}
 }

@@ -67,7 +67,7 @@ func decided(placement *v1alpha1.Placement, plan *decide.Plan, d decide.Decision
 	if plan.Seats() {
 		from = append(from, v1alpha1.ConditionSatisfied)
 		meta.SetStatusCondition(&status.Conditions, satisfied(placement.Generation, plan, d))
-	} else {
+	} else if meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionSatisfied) != nil {
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionSatisfied)
 	}
 	conditions.DeriveReady(&status.Conditions, placement.Generation, from...)

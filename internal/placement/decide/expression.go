@@ -67,12 +67,22 @@ func expressionOf(text string, path *field.Path, to purpose) (*expression, *fiel
 	if wrong := to.refuses(ast.OutputType()); wrong != "" {
 		return nil, field.Invalid(path, text, wrong)
 	}
-	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize),
-		cel.CostTracking(&library.CostEstimator{}), cel.CostLimit(maxCost))
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if !cheap(env, ast) {
+		options = append(options, cel.CostTracking(&library.CostEstimator{}), cel.CostLimit(maxCost))
+	}
+	program, err := env.Program(ast, options...)
 	if err != nil {
 		return nil, field.Invalid(path, text, err.Error()) // such as a regular expression that cannot be read
 	}
 	return &expression{text: text, program: program, ast: ast, observed: observes(ast)}, nil
+}
+
+// cheap says whether an expression cannot cost too much, however much there is of a cluster: such as one that compares a label with a word.
+// Then no account of its cost is kept, which takes longer than the expression.
+func cheap(env *cel.Env, ast *cel.Ast) bool {
+	cost, err := env.EstimateCost(ast, &library.CostEstimator{})
+	return err == nil && cost.Max <= maxCost
 }
 
 // refuses says what is wrong with a type as the result; nothing when it is right.

@@ -76,16 +76,22 @@ func (w *world) all() Fleet {
 	return all
 }
 
+// change is what became of one cluster, which is nil when it is gone.
+type change struct {
+	name    v1alpha1.ClusterName
+	cluster *Cluster
+}
+
 // change changes one cluster: it comes, goes, or is another.
-func (w *world) change() Change {
+func (w *world) change() change {
 	name := v1alpha1.ClusterName(fmt.Sprintf("c%02d", w.IntN(len(w.fleet)+3)))
 	if _, there := w.fleet[name]; there && w.IntN(4) == 0 && len(w.fleet) > 1 {
 		delete(w.fleet, name)
-		return Change{Name: name}
+		return change{name: name}
 	}
 	c := w.cluster(name)
 	w.fleet[name] = c
-	return Change{Name: name, Cluster: &c}
+	return change{name, &c}
 }
 
 // spec asks for something at random; a number of clusters when it is asked for.
@@ -179,8 +185,8 @@ func TestOneChangeMovesOne(t *testing.T) {
 				}
 			}
 			// A change can open a seat, or several where it is what the spread was waiting for.
-			if free := plan.Number() - len(last.Clusters()) + len(left); len(came) > free || len(left) > 1 || len(left) == 1 && left[0] != change.Name {
-				t.Fatalf("%s changed; %v came and %v left, of %v", change.Name, came, left, last.Clusters())
+			if free := plan.Number() - len(last.Clusters()) + len(left); len(came) > free || len(left) > 1 || len(left) == 1 && left[0] != change.name {
+				t.Fatalf("%s changed; %v came and %v left, of %v", change.name, came, left, last.Clusters())
 			}
 			last = now
 		}
@@ -289,32 +295,33 @@ func TestRevisingIsDeciding(t *testing.T) {
 		plan := compiled(t, w.spec(false))
 		last := plan.Decide(w.all(), Before{}, w.now)
 		for range 40 {
-			var changes []Change
+			var changed []v1alpha1.ClusterName
 			concerned := false
 			for range 1 + w.IntN(3) {
 				var before *Cluster
 				was := w.snapshot()
 				change := w.change()
-				if c, there := was[change.Name]; there {
+				if c, there := was[change.name]; there {
 					before = &c
 				}
-				if before == nil && change.Cluster == nil || slices.ContainsFunc(changes, func(c Change) bool { return c.Name == change.Name }) {
+				if before == nil && change.cluster == nil || slices.Contains(changed, change.name) {
 					w.fleet = was
 					continue
 				}
-				concerned = concerned || plan.Concerns(before, change.Cluster, last.next()) && plan.Minds(Differences(before, change.Cluster))
-				changes = append(changes, change)
+				concerned = concerned || plan.Concerns(before, change.cluster, last.next()) && plan.Minds(Differences(before, change.cluster))
+				changed = append(changed, change.name)
 			}
 			if w.IntN(3) == 0 {
 				w.now = w.now.Add(time.Duration(w.IntN(400)) * time.Second)
 			}
 			all := plan.Decide(w.all(), last.next(), w.now)
-			revised := plan.Revise(changes, last.next(), w.now)
+			slices.Sort(changed)
+			revised := plan.Revise(w.all(), changed, last.next(), w.now)
 			if diff := cmp.Diff(all.String(), revised.String()); diff != "" || !all.Again.Equal(revised.Again) {
-				t.Fatalf("%v changed (-all +revised):\n%s", changes, diff)
+				t.Fatalf("%v changed (-all +revised):\n%s", changed, diff)
 			}
 			if !concerned && len(last.Leaving) == 0 && all.String() != last.String() {
-				t.Fatalf("%v concern nobody, and changed %q to %q", changes, last, all)
+				t.Fatalf("%v concern nobody, and changed %q to %q", changed, last, all)
 			}
 			last = revised
 		}
@@ -332,15 +339,15 @@ func TestSeatsAreConcerned(t *testing.T) {
 			was := w.snapshot()
 			change := w.change()
 			var before *Cluster
-			if c, there := was[change.Name]; there {
+			if c, there := was[change.name]; there {
 				before = &c
 			}
-			differ := Differences(before, change.Cluster)
-			shift := pool.Change(change.Name, change.Cluster, differ)
+			differ := Differences(before, change.cluster)
+			shift := pool.Change(change.name, change.cluster, differ)
 			now := plan.Decide(w.all(), last.next(), w.now)
-			concerns := (before != nil || change.Cluster != nil) && plan.Minds(differ) && pool.Concerns(shift, before, change.Cluster, last.next())
+			concerns := (before != nil || change.cluster != nil) && plan.Minds(differ) && pool.Concerns(shift, before, change.cluster, last.next())
 			if !concerns && now.String() != last.String() {
-				t.Fatalf("%s changed from %+v to %+v, which concerns nobody, and %q became %q", change.Name, before, change.Cluster, last, now)
+				t.Fatalf("%s changed from %+v to %+v, which concerns nobody, and %q became %q", change.name, before, change.cluster, last, now)
 			}
 			last = now
 		}

@@ -218,9 +218,9 @@ func TestAPoolDecidesPlainly(t *testing.T) {
 		for step := range 60 {
 			for range w.IntN(4) {
 				change := w.change()
-				pool.Change(change.Name, change.Cluster, Differences(fleet[change.Name], change.Cluster))
-				if delete(fleet, change.Name); change.Cluster != nil {
-					fleet[change.Name] = change.Cluster
+				pool.Change(change.name, change.cluster, Differences(fleet[change.name], change.cluster))
+				if delete(fleet, change.name); change.cluster != nil {
+					fleet[change.name] = change.cluster
 				}
 			}
 			w.now = w.now.Add(time.Duration(w.IntN(200)) * time.Second)

@@ -84,22 +84,14 @@ func (p *Plan) Decide(fleet Fleet, before Before, now time.Time) Decision {
 	return decided
 }
 
-// Change is what became of one cluster.
-type Change struct {
-	Name v1alpha1.ClusterName
-	// Cluster is how it is now; nil when it is gone.
-	Cluster *Cluster
-}
-
-// Revise says what Decide would say of all clusters, from what it said last and those that changed since, each of them
-// once. The spec is the same as then, and asks for no number of clusters: nobody's place depends on another's.
-func (p *Plan) Revise(changes []Change, before Before, now time.Time) Decision {
+// Revise says what Decide would say of all clusters, from what it said last and which of them changed since, sorted, each of them
+// once; one that is gone is not in the fleet. The spec is the same as then, and asks for no number of clusters: nobody's place
+// depends on another's.
+func (p *Plan) Revise(fleet Fleet, changed []v1alpha1.ClusterName, before Before, now time.Time) Decision {
 	round := p.begin(before, now)
-	changed := make(map[v1alpha1.ClusterName]bool, len(changes))
-	for _, change := range changes {
-		changed[change.Name] = true
-		if change.Cluster != nil {
-			round.weigh(change.Cluster)
+	for _, name := range changed {
+		if c := fleet[name]; c != nil {
+			round.weigh(c)
 		}
 	}
 	return round.merge(before, changed)
@@ -222,21 +214,24 @@ func (r *round) departures() []v1alpha1.Leaving {
 }
 
 // merge puts a decision about clusters that changed into the one about all. Those whose time is over leave, too.
-func (r *round) merge(before Before, changed map[v1alpha1.ClusterName]bool) Decision {
+func (r *round) merge(before Before, changed []v1alpha1.ClusterName) Decision {
+	names := slices.Clip(changed) // all whose place may be another one now
 	for _, group := range before.Leaving {
 		at := departure{since: group.Since.Time, until: group.Until.Time, because: group.Because}
 		for _, name := range group.Clusters {
-			if changed[name] {
+			if named(changed, name) {
 				continue
 			}
-			changed[name] = true // of the rest of before it is not any more
+			names = append(names, name)
 			if r.now.Before(at.until) {
 				r.take(name, &at)
 			}
 		}
 	}
+	if len(names) > len(changed) {
+		slices.Sort(names)
+	}
 	decided := r.end(Shortfall{})
-	names := slices.Sorted(maps.Keys(changed))
 	decided.Came, decided.Left = differ(among(before.Clusters, names), r.in)
 	slices.Sort(r.undecided)
 	came, left := differ(among(before.Undecided, names), r.undecided)

@@ -124,7 +124,7 @@ func TestAPoolTrustsNoJudge(t *testing.T) {
 		for range 60 {
 			for range w.IntN(4) {
 				change := w.change()
-				follow(change.Name, change.Cluster)
+				follow(change.name, change.cluster)
 			}
 			if !decides {
 				continue
