@@ -1,6 +1,6 @@
 # The targets that people use: `make up` and `make test`. `make help` lists all.
 
-KUBE_VERSION := v1.36.3
+KUBE_VERSION := v1.36.4
 KUBE_MODULE  := kube/v1.36
 KUBE_BEFORE  := v1.35.4
 VERSION      := $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)

@@ -34,7 +34,7 @@ func TestAClusterIsUpgraded(t *testing.T) {
 	s.shell(line(page, "provider add local"))
 	s.eventually("the class is there, with both versions", func(ctx context.Context) error {
 		out, err := s.Umbel(ctx, "provider", "list", "-o", "wide")
-		if err == nil && !strings.Contains(out, "v1.35.4,v1.36.3") {
+		if err == nil && !strings.Contains(out, "v1.35.4,v1.36.4") {
 			err = fmt.Errorf("it says %s", out)
 		}
 		return err
@@ -46,11 +46,11 @@ func TestAClusterIsUpgraded(t *testing.T) {
 	ask := s.service(caller)
 	before := s.member("dev")
 
-	s.refused([]string{"cluster", "upgrade", "dev", "--version", "1.37"}, "is not to be had", "v1.35.4, v1.36.3")
+	s.refused([]string{"cluster", "upgrade", "dev", "--version", "1.37"}, "is not to be had", "v1.35.4, v1.36.4")
 	s.refused([]string{"cluster", "upgrade", "dev", "--version", "1.36", "--pool", "workers"}, "never newer than its API server", "--control-plane-only")
 	s.umbel("kubectl", "dev", "--", "get", "componentstatuses")
 	planned := s.shell(line(page, "--dry-run") + " 2>&1")
-	for _, word := range []string{"v1 componentstatuses, which is deprecated", "control plane: v1.35.4 → v1.36.3", "pool workers: v1.35.4 → v1.36.3", "pool callers: v1.35.4"} {
+	for _, word := range []string{"v1 componentstatuses, which is deprecated", "control plane: v1.35.4 → v1.36.4", "pool workers: v1.35.4 → v1.36.4", "pool callers: v1.35.4"} {
 		if !strings.Contains(planned, word) {
 			t.Errorf("the plan does not say %q:\n%s", word, planned)
 		}
@@ -65,7 +65,7 @@ func TestAClusterIsUpgraded(t *testing.T) {
 	step("the control plane", "--control-plane-only")
 	s.eventually("its API is the new one", func(ctx context.Context) error {
 		out, err := s.Umbel(ctx, "kubectl", "dev", "--", "version")
-		if err == nil && !strings.Contains(out, "Server Version: v1.36.3") {
+		if err == nil && !strings.Contains(out, "Server Version: v1.36.4") {
 			err = fmt.Errorf("it says %s", out)
 		}
 		return err
@@ -74,7 +74,7 @@ func TestAClusterIsUpgraded(t *testing.T) {
 		t.Errorf("the nodes were %v, and are %v, though the control plane alone was upgraded", was, now)
 	}
 	step("a pool of two machines", "--pool workers")
-	if now := s.nodes("dev", 3); now[caller] != "v1.35.4" || count(now, "v1.36.3") != 2 {
+	if now := s.nodes("dev", 3); now[caller] != "v1.35.4" || count(now, "v1.36.4") != 2 {
 		t.Errorf("when one pool is upgraded the nodes are %v", now)
 	}
 	answered, failed := ask()
@@ -85,7 +85,7 @@ func TestAClusterIsUpgraded(t *testing.T) {
 	begun := time.Now()
 	s.umbel("cluster", "upgrade", "dev")
 	t.Logf("the last pool, of one machine, in %s", time.Since(begun).Round(100*time.Millisecond))
-	if now := s.nodes("dev", 3); count(now, "v1.36.3") != 3 {
+	if now := s.nodes("dev", 3); count(now, "v1.36.4") != 3 {
 		t.Errorf("at last the nodes are %v", now)
 	}
 	after := s.member("dev")

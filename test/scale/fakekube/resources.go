@@ -11,7 +11,7 @@ import (
 )
 
 // Version is what the server says that it is.
-const Version = "v1.36.3"
+const Version = "v1.36.4"
 
 // resource is a kind that the server has.
 type resource struct {
