@@ -137,7 +137,7 @@ func ContentsOf(release *v1alpha1.ReleaseSpec, clusters []v1alpha1.MemberCluster
 		}
 		at, known := byDigest[variant.Digest]
 		if !known {
-			entries, err := entriesOf(variant, read)
+			entries, err := EntriesOf(variant, read)
 			if err != nil {
 				return nil, fmt.Errorf("for cluster %s: %w", name, err)
 			}
@@ -149,7 +149,8 @@ func ContentsOf(release *v1alpha1.ReleaseSpec, clusters []v1alpha1.MemberCluster
 	return contents, nil
 }
 
-func entriesOf(variant *v1alpha1.Variant, read func(*v1alpha1.Variant) ([]byte, error)) ([]bundle.Entry, error) {
+// EntriesOf are the objects of a content of a Release. read returns it, and it is verified here.
+func EntriesOf(variant *v1alpha1.Variant, read func(*v1alpha1.Variant) ([]byte, error)) ([]bundle.Entry, error) {
 	blob, err := read(variant)
 	if err != nil {
 		return nil, err

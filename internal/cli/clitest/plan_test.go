@@ -17,6 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -80,9 +82,9 @@ func TestPlan(t *testing.T) {
 		want         said
 	}{
 		{"the working tree, from within", "shop", said{Out: head + "the working tree REPO (commit COMMIT, with changes)\n\n" +
-			"1 cluster: 1 to add, 0 stay (prod-eu)\n  + ConfigMap team-a/plan-prod   (apps/shop/map.yaml)\n", Err: "✓ asking 1 cluster"}},
+			"1 cluster: 1 to add, 0 stay (prod-eu)\n  + ConfigMap team-a/plan-prod   (apps/shop/map.yaml)\n", Err: "What 1 cluster holds (prod-eu) cannot be read, so fields that others have by now are shown as taken back: "}},
 		{"a commit, for CI", "package shop --ref main --exit-code", said{Code: 3, Out: head + "main (commit COMMIT)\n\n" +
-			"1 cluster: 1 to add, 0 stay (prod-eu)\n  + ConfigMap team-a/plan-prod   (apps/shop/map.yaml)\n", Err: "✓ asking 1 cluster"}},
+			"1 cluster: 1 to add, 0 stay (prod-eu)\n  + ConfigMap team-a/plan-prod   (apps/shop/map.yaml)\n", Err: "What 1 cluster holds (prod-eu) cannot be read, so fields that others have by now are shown as taken back: "}},
 		{"no such commit", "shop --ref nope", said{Code: 1, Err: "error: --ref nope is no commit of " + repo}},
 		{"no such package", "nope", said{Code: 1, Err: "error: there is no package \"nope\""}},
 		{"nothing named", "", said{Code: 2, Err: "error: say which package: NAME, or -f FILE"}},
@@ -268,5 +270,95 @@ func TestPlanOfARelease(t *testing.T) {
 		if got := f.run(t.Context(), strings.Fields("plan shop --clusters region=eu "+args)...); got.Code == 0 || !strings.Contains(got.Err, want) {
 			t.Errorf("%s: code %d, %s", args, got.Code, got.Err)
 		}
+	}
+}
+
+// TestPlanKnowsWhatIsHeld: of an object that others have changed, a plan takes back what the release that the cluster holds has, and no other
+// field; what leaves that release is deleted though its label is gone. Who may not read that release is told, and shown more.
+func TestPlanKnowsWhatIsHeld(t *testing.T) {
+	f := newFleet(t)
+	hub, err := f.factory(nil, nil).Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs := map[string][]byte{}
+	members := doorTo(t, hub)
+	door := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if blob, is := blobs[r.URL.Path]; is {
+			w.Write(blob)
+			return
+		}
+		if strings.HasPrefix(r.URL.Path, v1alpha1.ContentPath) {
+			kubeproxy.WriteError(w, http.StatusForbidden, "user \"ada\" may not read the content")
+			return
+		}
+		members.ServeHTTP(w, r)
+	}))
+	t.Cleanup(door.Close)
+	f.openDoor(t, strings.TrimPrefix(door.URL, "https://"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: door.Certificate().Raw})))
+	object := func(name, data string) []byte {
+		return fmt.Appendf(nil, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":%q,"namespace":"team-a","labels":{"umbel.dev/package":"default.shop"}},"data":%s}`, name, data)
+	}
+	release := func(name string, objects ...[]byte) v1alpha1.Variant {
+		t.Helper()
+		var entries []bundle.Entry
+		for i, o := range objects {
+			entries = append(entries, bundle.Entry{File: fmt.Sprintf("apps/%d.yaml", i), Object: o})
+		}
+		blob, err := bundle.Encode(entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		variant := v1alpha1.Variant{Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(blob)), Size: int64(len(blob)), Objects: int32(len(objects))}
+		blobs[v1alpha1.ContentPath+"default/"+name+"/"+variant.Digest] = blob
+		r := clitest.ShopRelease()
+		r.Name, r.Spec.Variables, r.Spec.Variants = name, nil, []v1alpha1.Variant{variant}
+		f.create(t, r)
+		return variant
+	}
+	holds := release("shop-holds", object("plan-held", `{"had":"1","dropped":"1"}`), object("plan-leaves", "{}"))
+	release("shop-had", object("plan-held", `{"had":"2"}`))
+	release("shop-never", object("plan-held", `{"had":"2","never":"2"}`))
+	for name, data := range map[string]string{"plan-held": `{"had":"1","dropped":"1"}`, "plan-leaves": "{}"} {
+		var theirs unstructured.Unstructured
+		if err := theirs.UnmarshalJSON(object(name, data)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.api.Apply(t.Context(), kube.ApplyConfigurationFromUnstructured(&theirs), kube.FieldOwner("umbel-agent")); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.api.Delete(context.WithoutCancel(t.Context()), &theirs) })
+	}
+	patch := func(name, text string) {
+		t.Helper()
+		changed := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name, "namespace": "team-a"}}}
+		if err := f.api.Patch(t.Context(), changed, kube.RawPatch(types.MergePatchType, []byte(text)), kube.FieldOwner("kubectl-edit")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	patch("plan-held", `{"data":{"had":"theirs","dropped":"theirs","never":"theirs"}}`)
+	patch("plan-leaves", `{"metadata":{"labels":null}}`)
+	var cluster v1alpha1.MemberCluster
+	if err := f.api.Get(t.Context(), kube.ObjectKey{Name: "prod-eu"}, &cluster); err != nil {
+		t.Fatal(err)
+	}
+	cluster.Status.Packages[0].Release, cluster.Status.Packages[0].Digest = "shop-holds", holds.Digest
+	if err := f.api.Status().Update(t.Context(), &cluster); err != nil {
+		t.Fatal(err)
+	}
+	plan := func(release string) said {
+		t.Helper()
+		return f.run(t.Context(), strings.Fields("plan shop --clusters region=eu --release "+release)...)
+	}
+	if got := plan("shop-had"); got.Code != 0 || !strings.Contains(got.Out, "1 cluster: 1 to change, 1 to delete, 0 stay") || strings.Contains(got.Err, "cannot be read") ||
+		!strings.Contains(got.Out, "-  had: theirs\n      +  had: \"2\"\n") || strings.Contains(got.Out, "-  dropped") || !strings.Contains(got.Out, "- ConfigMap team-a/plan-leaves") {
+		t.Errorf("what it had: code %d\n%s%s", got.Code, got.Out, got.Err)
+	}
+	if got := plan("shop-never"); got.Code != 1 || !strings.Contains(got.Out, "it would fail: ") || !strings.Contains(got.Out, ".data.never") {
+		t.Errorf("what it never had: code %d\n%s%s", got.Code, got.Out, got.Err)
+	}
+	delete(blobs, v1alpha1.ContentPath+"default/shop-holds/"+holds.Digest)
+	if got := plan("shop-never"); got.Code != 0 || !strings.Contains(got.Out, "+  never: \"2\"") || !strings.Contains(got.Err, "What 1 cluster holds (prod-eu) cannot be read") || !strings.Contains(got.Err, "may not read the content") {
+		t.Errorf("when it is not known: code %d\n%s%s", got.Code, got.Out, got.Err)
 	}
 }

@@ -167,7 +167,12 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
-	prepared, err := prepare(plan.Package, contents, rules)
+	rules.Report = pkg.Spec.Drift != nil && pkg.Spec.Drift.Mode == v1alpha1.DriftReport
+	holds, err := o.holding(ctx, hub, plan.Package, selected)
+	if err != nil {
+		return err
+	}
+	prepared, err := prepare(plan.Package, contents, rules, holds)
 	if err != nil {
 		return err
 	}
@@ -240,15 +245,26 @@ func (o *Options) selected(ctx context.Context, hub *client.Hub, pkg *v1alpha1.P
 // prepared is what each cluster is asked about.
 type prepared map[v1alpha1.ClusterName]*preview.Content
 
-func prepare(key v1alpha1.PackageKey, contents *delivery.Contents, rules outgoing.Rules) (prepared, error) {
+func prepare(key v1alpha1.PackageKey, contents *delivery.Contents, rules outgoing.Rules, holds map[v1alpha1.ClusterName]*holding) (prepared, error) {
 	content := prepared{}
 	for _, class := range contents.Classes {
-		one, err := preview.Prepare(key, class.Entries)
-		if err != nil {
-			return nil, err
-		}
+		after := map[*holding]*preview.Content{} // clusters of a class mostly hold the same
 		for _, cluster := range class.Clusters {
-			content[cluster] = one.Under(rules)
+			held := holds[cluster]
+			if after[held] == nil {
+				one, err := preview.Prepare(key, class.Entries)
+				if err != nil {
+					return nil, err
+				}
+				one.Under(rules)
+				if held != nil {
+					if err := one.After(held.entries); err != nil {
+						return nil, err
+					}
+				}
+				after[held] = one
+			}
+			content[cluster] = after[held]
 		}
 	}
 	return content, nil

@@ -80,7 +80,7 @@ func (p *Plan) sort() {
 }
 
 // counts of a group's changes, by what they are.
-func (g Group) counts() (updates, adds, deletes, problems int) {
+func (g Group) counts() (updates, adds, deletes, leaves, problems int) {
 	for _, c := range g.Changes {
 		switch {
 		case c.Problem != "":
@@ -91,9 +91,11 @@ func (g Group) counts() (updates, adds, deletes, problems int) {
 			adds++
 		case c.Action == preview.Delete:
 			deletes++
+		case c.Action == preview.LetGo:
+			leaves++
 		}
 	}
-	return updates, adds, deletes, problems
+	return updates, adds, deletes, leaves, problems
 }
 
 // changes says whether anything would.
@@ -106,7 +108,7 @@ func (p *Plan) lacks() []string {
 	var lacks []string
 	problems, unknown := 0, 0
 	for _, g := range p.Groups {
-		if _, _, _, n := g.counts(); n > 0 {
+		if _, _, _, _, n := g.counts(); n > 0 {
 			problems += len(g.Clusters)
 		}
 		if len(g.Unknown) > 0 {

@@ -41,7 +41,7 @@ func (o *Options) released(ctx context.Context, hub *client.Hub, pkg *v1alpha1.P
 }
 
 // shelf returns what reads the contents of Releases from the hub, with the rights of whoever asks.
-func (o *Options) shelf(ctx context.Context, hub *client.Hub) (func(context.Context, *v1alpha1.Release, *v1alpha1.Variant) ([]byte, error), error) {
+func (o *Options) shelf(ctx context.Context, hub *client.Hub) (reader, error) {
 	door, err := route.Find(ctx, hub, hub.Config)
 	if err != nil {
 		return nil, err

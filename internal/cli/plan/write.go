@@ -18,7 +18,7 @@ var marks = map[preview.Action]struct {
 	mark string
 	tone output.Tone
 }{
-	preview.Update: {"~", output.Doubtful}, preview.Add: {"+", output.Good}, preview.Delete: {"-", output.Bad},
+	preview.Update: {"~", output.Doubtful}, preview.Add: {"+", output.Good}, preview.Delete: {"-", output.Bad}, preview.LetGo: {"<", output.Doubtful},
 }
 
 // write is the plan for people.
@@ -126,12 +126,12 @@ func fenceFor(text string) string {
 
 // summary says in a few words what a group's changes are.
 func (g Group) summary() string {
-	updates, adds, deletes, problems := g.counts()
+	updates, adds, deletes, leaves, problems := g.counts()
 	var parts []string
 	for _, each := range []struct {
 		count int
 		what  string
-	}{{updates, "to change"}, {adds, "to add"}, {deletes, "to delete"}, {problems, "would fail"}} {
+	}{{updates, "to change"}, {adds, "to add"}, {deletes, "to delete"}, {leaves, "to let go"}, {problems, "would fail"}} {
 		if each.count > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", each.count, each.what))
 		}

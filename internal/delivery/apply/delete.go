@@ -18,6 +18,7 @@ import (
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 )
 
 // Why deletes are allowed, as the journal says it.
@@ -107,14 +108,14 @@ func (u *unit) prune(ctx context.Context, keys []bundle.Key, why because) error 
 // pruneSome keeps objects as they are, all of them on the disk at once, and then deletes them. One that cannot be read or
 // deleted does not stop the others.
 func (u *unit) pruneSome(ctx context.Context, id string, keys []bundle.Key) []error {
-	was, fates := make([]*disk.Deleted, len(keys)), make([]fate, len(keys))
+	was, fates := make([]*disk.Deleted, len(keys)), make([]outgoing.Fate, len(keys))
 	errs := each(keys, func(i int, key bundle.Key) (err error) {
 		was[i], fates[i], err = u.asItIs(ctx, key)
 		return err
 	})
 	var kept []disk.Deleted
 	for i, o := range was {
-		if o != nil && fates[i] == fateDeleted {
+		if o != nil && fates[i] == outgoing.Deleted {
 			kept = append(kept, *o)
 		}
 	}
@@ -157,9 +158,9 @@ func first(errs []error) error {
 
 // asItIs returns what goes into the journal of an object that is about to be deleted, and nothing when it is gone or another
 // package's; and what becomes of it, by what it says itself.
-func (u *unit) asItIs(ctx context.Context, key bundle.Key) (*disk.Deleted, fate, error) {
+func (u *unit) asItIs(ctx context.Context, key bundle.Key) (*disk.Deleted, outgoing.Fate, error) {
 	it := u.lastKnown(key)
-	end := fateOf(it.Adopted, "")
+	end := outgoing.FateOf(it.Adopted, "")
 	if ctx.Err() != nil {
 		return nil, end, ctx.Err()
 	}
@@ -188,7 +189,7 @@ func (u *unit) asItIs(ctx context.Context, key bundle.Key) (*disk.Deleted, fate,
 	it.Version, it.Resource = gvr.Version, gvr.Resource
 	it.Sealed = it.Sealed || cameEncrypted(raw)
 	kept, err := u.engine.journaled(ctx, disk.Deleted{Key: key, Item: it, Object: raw})
-	return kept, fateOf(it.Adopted, word), err
+	return kept, outgoing.FateOf(it.Adopted, word), err
 }
 
 // lastKnown is what is known of an object of the inventory: its record knows more than what was written down last.
@@ -217,7 +218,7 @@ func lastWord(raw []byte, uid types.UID) (string, error) {
 	return said.Labels[v1alpha1.OnLeavingLabel], nil
 }
 
-func (u *unit) pruneOne(ctx context.Context, key bundle.Key, end fate) error {
+func (u *unit) pruneOne(ctx context.Context, key bundle.Key, end outgoing.Fate) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -129,7 +129,7 @@ func TestDriftIsLeftWhenItIsOnlyReported(t *testing.T) {
 
 	s.assign(treated(first, report))
 	s.eventually("the policy is taken up", func() error {
-		if s.engine.roster.get("shop/web").rules.Load().leave {
+		if s.engine.roster.get("shop/web").rules.Load().left.Report {
 			return nil
 		}
 		return errors.New("not yet")

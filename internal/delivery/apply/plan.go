@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
-	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
@@ -153,26 +152,6 @@ func pruneOrder(keys []bundle.Key, level func(bundle.Key) int) [][]bundle.Key {
 		order = append(order, turns[turn])
 	}
 	return order
-}
-
-// fate is what becomes of an object that leaves its package.
-type fate int
-
-const (
-	fateDeleted  fate = iota
-	fateStripped      // it stays, without what we added
-	fateKept          // it stays as it is, and is nobody's
-)
-
-// fateOf says what becomes of an object; word is what it says of that itself.
-func fateOf(adopted bool, word string) fate {
-	switch {
-	case word == v1alpha1.LeavingKeep:
-		return fateKept
-	case word == v1alpha1.LeavingDelete || !adopted:
-		return fateDeleted
-	}
-	return fateStripped
 }
 
 // retryAfter is the pause before a package with failures is tried again.

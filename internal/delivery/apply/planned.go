@@ -10,6 +10,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
+	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/delivery/outgoing"
 	"umbel.dev/umbel/internal/delivery/preview"
 )
@@ -99,7 +100,16 @@ func (u *unit) foresee(ctx context.Context, c *disk.Content) (*preview.Preview, 
 	if err != nil {
 		return nil, fmt.Errorf("preparing the client that looks ahead: %w", err)
 	}
-	return foresight.Of(ctx, content.Holding(u.leaving(c)).Under(u.takeUp().left))
+	return foresight.Of(ctx, content.Holding(u.held()).Under(u.takeUp().left))
+}
+
+// held is what the package has on the member, as one who looks ahead wants to know it.
+func (u *unit) held() map[bundle.Key]preview.Held {
+	held := map[bundle.Key]preview.Held{}
+	for key, it := range u.snapshot() {
+		held[key] = preview.Held{UID: it.UID, Adopted: it.Adopted, Sent: func() (outgoing.Object, *outgoing.Left, bool) { return u.before(key, it.Hash) }}
+	}
+	return held
 }
 
 // lookAhead keeps what a release that is not begun would have, so that other packages need not wait to know it.

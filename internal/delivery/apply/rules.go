@@ -17,7 +17,6 @@ import (
 // rules are what a package's policy says of drift and health, ready for use. Nobody writes to them.
 type rules struct {
 	policy *wire.Policy
-	leave  bool // drift is told, and left
 	left   outgoing.Rules
 	health health.Rules
 	wrong  error // what of the policy cannot be used
@@ -46,7 +45,7 @@ func (t *treatment) ignores() bool { return t.hash() != 0 }
 
 // rulesOf makes a policy ready for use. What of it cannot be used is left out, and told.
 func rulesOf(policy *wire.Policy) *rules {
-	r := &rules{policy: policy, leave: policy.GetDriftMode() == wire.Policy_REPORT}
+	r := &rules{policy: policy}
 	var written []health.Rule
 	for _, h := range policy.GetHealth() {
 		written = append(written, health.Rule{
@@ -56,6 +55,7 @@ func rulesOf(policy *wire.Policy) *rules {
 	}
 	var unread, unmade error
 	r.left, unread = outgoing.RulesOf(policy.GetDriftIgnore())
+	r.left.Report = policy.GetDriftMode() == wire.Policy_REPORT
 	r.health, unmade = health.Compile(written)
 	r.wrong = errors.Join(unread, unmade)
 	return r
@@ -63,13 +63,7 @@ func rulesOf(policy *wire.Policy) *rules {
 
 // of returns how drift of an object is treated.
 func (r *rules) of(key bundle.Key, wants asks.Asks) *treatment {
-	leave := r.leave
-	switch wants.Drift {
-	case asks.DriftIgnore, asks.DriftRepair:
-		leave = false
-	case asks.DriftReport:
-		leave = true
-	}
+	leave := r.left.Leaves(wants)
 	if left := r.left.Left(key, wants); left != nil {
 		return &treatment{leave, left}
 	}

@@ -100,7 +100,11 @@ func (s *station) fetch(_ context.Context, _, digest string, _ int64) ([]byte, e
 // start runs an engine on the station's folder.
 func (s *station) start() {
 	s.t.Helper()
-	engine := s.open()
+	s.run(s.open())
+}
+
+// run runs an engine until the station is stopped.
+func (s *station) run(engine *Engine) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { _ = engine.Run(ctx); close(done) }()

@@ -14,6 +14,7 @@ import (
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 )
 
 // unit is one package on the member: its folder, what it holds, and the loop that brings it to its release.
@@ -428,21 +429,27 @@ func (u *unit) note(r *record) {
 	}
 }
 
-// before returns what the package applied to an object before its current release, and the hash of it.
-func (u *unit) before(ctx context.Context, key bundle.Key) ([]byte, uint64) {
+// before returns an object as the package sent it last, by the hash of that, and how it was treated; not known when it is of neither the
+// release that is wanted nor the one before.
+func (u *unit) before(key bundle.Key, hash uint64) (sent outgoing.Object, left *outgoing.Left, known bool) {
 	u.mu.Lock()
-	previous := u.previous
+	contents := []*disk.Content{u.content, u.previous}
 	u.mu.Unlock()
-	if previous == nil {
-		return nil, 0
+	rules := u.takeUp()
+	for _, c := range contents {
+		if c == nil {
+			continue
+		}
+		o, there := c.Find(key)
+		rule := rules.of(key, o.Asks)
+		if !there || o.Hash^rule.hash() != hash {
+			continue
+		}
+		if rule != nil {
+			left = rule.left
+		}
+		sent, err := c.Outgoing(o)
+		return sent, left, err == nil
 	}
-	o, ok := previous.Find(key)
-	if !ok {
-		return nil, 0
-	}
-	body, err := u.body(ctx, previous, o)
-	if err != nil {
-		return nil, 0
-	}
-	return body, o.Hash
+	return outgoing.Object{}, nil, false
 }

@@ -10,6 +10,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 )
 
 // writer makes objects what they should be, or takes them away. One hand writes an object at a time, whether a release
@@ -75,10 +77,7 @@ func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownershi
 	}
 	got, err := send(ctx, api, r.key, t, body, o)
 	if apierrors.IsConflict(err) && o == member.Respect && t.did != (applied{}) {
-		if err := w.reclaim(ctx, api, r, t); err != nil {
-			return false, err
-		}
-		got, err = send(ctx, api, r.key, t, body, member.Respect)
+		got, err = retake(ctx, api, r.key, t, body, err)
 	}
 	if err != nil {
 		return false, err
@@ -98,23 +97,25 @@ func (w *writer) apply(ctx context.Context, r *record, t task, o member.Ownershi
 	return got.Version != t.version, nil
 }
 
-// reclaim takes back the fields that the agent owned before somebody changed them, by applying once more what it
-// applied last. A conflict that remains after that is about fields that were never ours.
-func (w *writer) reclaim(ctx context.Context, api *member.API, r *record, t task) error {
-	body, hash := t.holder.before(ctx, r.key)
-	if hash ^= t.rule.hash(); body == nil || hash != t.did.hash {
-		return nil // not known any more; the conflict will be reported
+// retake applies an object that has a conflict, when that is about fields alone that the agent had before somebody changed them.
+// Otherwise nothing is written, and the conflict is the error.
+func retake(ctx context.Context, api *member.API, key bundle.Key, t task, body []byte, conflict error) (member.Written, error) {
+	sent, left, known := t.holder.before(key, t.did.hash)
+	if !known {
+		return member.Written{}, conflict
 	}
-	got, err := send(ctx, api, r.key, t, body, member.TakeOver)
+	found, err := api.Metadata(ctx, t.gvr, key)
 	if err != nil {
-		return err
+		return member.Written{}, err
 	}
-	r.written(t.holder, hash, got, false)
-	return nil
+	if found == nil || !sent.Retakes(conflict, left, found.GetManagedFields()) {
+		return member.Written{}, conflict
+	}
+	return send(ctx, api, key, t, body, member.TakeOver)
 }
 
 // prune does to an object that is not wanted any more what is to become of it.
-func (w *writer) prune(ctx context.Context, r *record, end fate) error {
+func (w *writer) prune(ctx context.Context, r *record, end outgoing.Fate) error {
 	r.busy.Lock()
 	defer r.busy.Unlock()
 	t := r.task()
@@ -128,9 +129,9 @@ func (w *writer) prune(ctx context.Context, r *record, end fate) error {
 	}
 	label := t.holder.key.LabelValue()
 	switch end {
-	case fateKept:
+	case outgoing.Kept:
 		return api.Disown(ctx, gvr, r.key, t.did.uid, label)
-	case fateStripped:
+	case outgoing.LetGo:
 		return api.LetGo(ctx, gvr, r.key, t.did.uid, label)
 	}
 	return api.Delete(ctx, gvr, r.key, t.did.uid, label)

@@ -15,8 +15,23 @@ import (
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
-// Rules say which fields of a package's objects are left to others. The zero value leaves none. Nobody writes to them.
-type Rules struct{ ignore []ignoring }
+// Rules say what of a package's objects is left to others. The zero value leaves nothing. Nobody writes to them.
+type Rules struct {
+	// Report: what others do to an object that does not ask for anything else is told, and left.
+	Report bool
+	ignore []ignoring
+}
+
+// Leaves says whether what others do to an object is told, and left until a release changes the object.
+func (r Rules) Leaves(wants asks.Asks) bool {
+	switch wants.Drift {
+	case asks.DriftIgnore, asks.DriftRepair:
+		return false
+	case asks.DriftReport:
+		return true
+	}
+	return r.Report
+}
 
 // ignoring is fields of some objects that are left to others.
 type ignoring struct {

@@ -2,6 +2,7 @@ package preview
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
+	"umbel.dev/umbel/internal/delivery/apply/fields"
 	"umbel.dev/umbel/internal/delivery/sealed"
 )
 
@@ -22,6 +24,7 @@ func Difference(now, then *unstructured.Unstructured) (string, error) {
 	if equality.Semantic.DeepEqual(before, after) {
 		return "", nil
 	}
+	leaveOpen(now, then, after)
 	if now.GetKind() == "Secret" && now.GroupVersionKind().Group == "" {
 		hide(before, after)
 	} else if encrypted(now) || encrypted(then) {
@@ -48,7 +51,60 @@ func bare(o *unstructured.Unstructured) map[string]any {
 	for _, field := range []string{"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"} {
 		unstructured.RemoveNestedField(fields, "metadata", field)
 	}
+	for _, field := range []string{"labels", "annotations"} { // a dry run has empty ones, which are not stored
+		if in, _, _ := unstructured.NestedMap(fields, "metadata", field); len(in) == 0 {
+			unstructured.RemoveNestedField(fields, "metadata", field)
+		}
+	}
 	return fields
+}
+
+// open stands for what the API server chooses when a Service is written: another value each time, also when it is only asked.
+const open = "(the cluster chooses it)"
+
+// leaveOpen takes out of a Service what it has now that it had not, and that nobody said: its ports on nodes, and its addresses.
+func leaveOpen(now, then *unstructured.Unstructured, after map[string]any) {
+	if then.GetKind() != "Service" || then.GroupVersionKind().Group != "" {
+		return
+	}
+	said := func(p ...string) bool {
+		entry, err := fields.ParseEntry(fields.Ours(then.GetManagedFields()))
+		if err != nil {
+			return false
+		}
+		owned, _ := entry.Release(then.Object, p)
+		return owned
+	}
+	had, _, _ := unstructured.NestedMap(now.Object, "spec")
+	has, _ := after["spec"].(map[string]any)
+	for _, field := range []string{"clusterIP", "clusterIPs", "healthCheckNodePort"} {
+		if value, is := has[field]; is && !equality.Semantic.DeepEqual(value, had[field]) && value != "None" && !said("spec", field) {
+			has[field] = open
+		}
+	}
+	was := nodePorts(had)
+	ports, _ := has["ports"].([]any)
+	for i, item := range ports {
+		port, _ := item.(map[string]any)
+		if value, is := port["nodePort"]; is && value != was[portOf(port)] && !said("spec", "ports", strconv.Itoa(i), "nodePort") {
+			port["nodePort"] = open
+		}
+	}
+}
+
+// portOf is what a port of a Service is known by.
+func portOf(port map[string]any) [2]any { return [2]any{port["port"], port["protocol"]} }
+
+// nodePorts are the ports on nodes that a Service has.
+func nodePorts(spec map[string]any) map[[2]any]any {
+	found := map[[2]any]any{}
+	ports, _ := spec["ports"].([]any)
+	for _, item := range ports {
+		if port, is := item.(map[string]any); is {
+			found[portOf(port)] = port["nodePort"]
+		}
+	}
+	return found
 }
 
 // encrypted says whether an object has, or had, values that came encrypted.

@@ -10,11 +10,11 @@ import (
 // Hash tells what would be added and changed from anything else that would be, with every line that differs. What stands around
 // those lines, and is not changed, does not count. The changes are in order. 32 hex digits.
 //
-// Deletes do not count: who knows what the member holds sees less than who searches for labels, and never more.
+// What leaves does not count: who knows what the member holds sees less than who searches for labels, and never more.
 func (p *Preview) Hash() string {
 	sum := sha256.New()
 	for _, c := range p.Changes {
-		if c.Action == Delete {
+		if c.Action == Delete || c.Action == LetGo {
 			continue
 		}
 		fmt.Fprintf(sum, "%s %s\n", c.Action, c.Object)

@@ -1,6 +1,7 @@
 package preview
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
@@ -43,6 +46,8 @@ const (
 	Update Action = "change"
 	// Delete: it is there, and not in the content.
 	Delete Action = "delete"
+	// LetGo: it is there, and not in the content; it stays, and is nobody's, since it was there before or asks for that.
+	LetGo Action = "let go"
 )
 
 // Change is one object that would not stay as it is.
@@ -52,7 +57,7 @@ type Change struct {
 	Object string `json:"object"`
 	// File is where it stands in the source.
 	File string `json:"file,omitempty"`
-	// Diff is the difference as a unified diff of YAML, without the names of files; for Update alone.
+	// Diff is the difference as a unified diff of YAML, without the names of files; for Update and LetGo alone.
 	Diff string `json:"diff,omitempty"`
 	// Note says what is to be known of it.
 	Note string `json:"note,omitempty"`
@@ -111,9 +116,19 @@ type Content struct {
 	key     v1alpha1.PackageKey
 	objects []Object
 	defines map[schema.GroupKind]bool
-	holds   []bundle.Key // what the member is known to hold
-	knows   bool         // whether that is so
+	holds   map[bundle.Key]Held // what the member is known to hold; nil when nothing is known of that
+	whole   bool                // whether it holds nothing else
 	rules   outgoing.Rules
+}
+
+// Held is what is known of an object that a member holds of a Package.
+type Held struct {
+	// Sent returns it as it was sent last, and what of it was left to others; nil when that is not known.
+	Sent func() (sent outgoing.Object, left *outgoing.Left, known bool)
+	// UID is which object it is; empty when that is not known.
+	UID types.UID
+	// Adopted: it was there before.
+	Adopted bool
 }
 
 // Object is one object of a content, and where it stands in the source.
@@ -142,11 +157,24 @@ func NewContent(key v1alpha1.PackageKey, objects []Object) (*Content, error) {
 	return c, nil
 }
 
-// Holding says what the member holds of the Package, which who keeps an inventory knows. Otherwise it is searched for by its
-// label, in every kind that there is.
-func (c *Content) Holding(keys []bundle.Key) *Content {
-	c.holds, c.knows = keys, true
+// Holding says what the member holds of the Package, which who keeps an inventory knows.
+func (c *Content) Holding(objects map[bundle.Key]Held) *Content {
+	c.holds, c.whole = objects, true
 	return c
+}
+
+// After says what the member holds of the Package by the release that it has. What else there is of it is searched for by its label, in
+// every kind that there is.
+func (c *Content) After(entries []bundle.Entry) error {
+	sent, err := outgoing.All(c.key, entries)
+	if err != nil {
+		return err
+	}
+	c.holds = map[bundle.Key]Held{}
+	for _, o := range sent {
+		c.holds[o.ID.Key()] = Held{Sent: func() (outgoing.Object, *outgoing.Left, bool) { return o, c.rules.Left(o.ID.Key(), o.Asks), true }}
+	}
+	return nil
 }
 
 // Under says which fields of the objects are left to others.
@@ -179,11 +207,10 @@ func (m *Member) Of(ctx context.Context, content *Content) (*Preview, error) {
 	for _, o := range look.objects {
 		group.Go(func() error { return look.object(ctx, o) })
 	}
-	if content.knows {
-		for _, key := range content.holds {
-			group.Go(func() error { return look.leaves(ctx, key) })
-		}
-	} else {
+	for key, held := range look.held {
+		group.Go(func() error { return look.leaves(ctx, key, held) })
+	}
+	if !content.whole {
 		for _, list := range look.served {
 			for _, resource := range list.APIResources {
 				group.Go(func() error { return look.leaving(ctx, list.GroupVersion, resource) })
@@ -201,6 +228,7 @@ type look struct {
 	*Member
 	*Content
 	wanted map[bundle.Key]bool // with the namespace default written out
+	held   map[bundle.Key]Held // as wanted
 	mapper meta.RESTMapper
 	served []*metav1.APIResourceList
 	silent map[string]error // groups of which it could not be asked what there is
@@ -210,7 +238,7 @@ type look struct {
 }
 
 func (m *Member) begin(ctx context.Context, content *Content) (*look, error) {
-	l := &look{Member: m, Content: content, wanted: map[bundle.Key]bool{}, silent: map[string]error{}}
+	l := &look{Member: m, Content: content, wanted: map[bundle.Key]bool{}, held: map[bundle.Key]Held{}, silent: map[string]error{}}
 	asked, err := discovery.NewDiscoveryClientForConfigAndClient(m.config, &http.Client{Transport: within{ctx, m.client.Transport}})
 	if err != nil {
 		return nil, err
@@ -219,7 +247,7 @@ func (m *Member) begin(ctx context.Context, content *Content) (*look, error) {
 	if failed, part := discovery.GroupDiscoveryFailedErrorGroups(err); part {
 		for gv, why := range failed {
 			l.silent[gv.Group] = why
-			if !content.knows {
+			if !content.whole {
 				l.unknown("kinds of %s: %v", gv, why)
 			}
 		}
@@ -231,9 +259,15 @@ func (m *Member) begin(ctx context.Context, content *Content) (*look, error) {
 	for _, o := range l.objects {
 		at := o.ID.Key()
 		if mapping, err := l.mapping(o.ID); err == nil {
-			at.Namespace = namespaceOf(mapping, o.ID)
+			at.Namespace = namespaceOf(mapping, o.ID.Namespace)
 		}
 		l.wanted[at] = true
+	}
+	for key, held := range l.holds {
+		if mapping, err := l.mapper.RESTMapping(schema.GroupKind{Group: key.Group, Kind: key.Kind}); err == nil {
+			key.Namespace = namespaceOf(mapping, key.Namespace)
+		}
+		l.held[key] = held
 	}
 	return l, nil
 }
@@ -274,11 +308,11 @@ func (l *look) mapping(id bundle.ID) (*meta.RESTMapping, error) {
 	return l.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 }
 
-func namespaceOf(mapping *meta.RESTMapping, id bundle.ID) string {
+func namespaceOf(mapping *meta.RESTMapping, namespace string) string {
 	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
 		return ""
 	}
-	return cmp.Or(id.Namespace, metav1.NamespaceDefault)
+	return cmp.Or(namespace, metav1.NamespaceDefault)
 }
 
 // object looks at one object of the content. Its error says that the member cannot be asked.
@@ -289,7 +323,17 @@ func (l *look) object(ctx context.Context, o Object) error {
 		l.add(l.unserved(change, o))
 		return nil
 	}
-	at := l.dynamic.Resource(mapping.Resource).Namespace(namespaceOf(mapping, o.ID))
+	at := l.dynamic.Resource(mapping.Resource).Namespace(namespaceOf(mapping, o.ID.Namespace))
+	sent, err := o.Read()
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.ID, err)
+	}
+	key := o.ID.Key()
+	key.Namespace = namespaceOf(mapping, o.ID.Namespace)
+	if l.rules.Leaves(sent.Asks) && l.sentBefore(key, sent) {
+		l.same() // whatever others have made of it
+		return nil
+	}
 	now, err := at.Get(ctx, o.ID.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		now, err = nil, nil
@@ -297,12 +341,6 @@ func (l *look) object(ctx context.Context, o Object) error {
 	if err != nil {
 		return l.told(change, err, error.Error)
 	}
-	sent, err := o.Read()
-	if err != nil {
-		return fmt.Errorf("%s: %w", o.ID, err)
-	}
-	key := o.ID.Key()
-	key.Namespace = namespaceOf(mapping, o.ID)
 	body, wrong := sent.Against(now, l.rules.Left(key, sent.Asks))
 	if wrong != nil {
 		change.Action, change.Problem = Update, wrong.Error()
@@ -319,7 +357,7 @@ func (l *look) object(ctx context.Context, o Object) error {
 	if sent.Sealed {
 		change.Note = encryptedNote(sent.Body, now)
 	}
-	then, err := sent.Rehearse(ctx, at, now, body)
+	then, err := sent.Rehearse(ctx, at, body, func(conflict error) bool { return l.retakes(key, now, conflict) })
 	if apierrors.IsNotFound(err) && now == nil && l.wanted[bundle.Key{Kind: "Namespace", Name: key.Namespace}] {
 		change.Action, change.Note = Add, "its namespace comes with this package: the API server cannot check it yet"
 		l.add(change)
@@ -329,6 +367,34 @@ func (l *look) object(ctx context.Context, o Object) error {
 		return l.told(change, err, say)
 	}
 	return l.differs(change, now, then)
+}
+
+// retakes says whether the agent would take back the fields of a conflict. Where it is not known what it sent last, it is taken to, of an
+// object that it had a hand in.
+func (l *look) retakes(key bundle.Key, now *unstructured.Unstructured, conflict error) bool {
+	if now == nil {
+		return false
+	}
+	if l.holds == nil {
+		return outgoing.MayRetake(conflict, now.GetManagedFields())
+	}
+	before, left, known := l.before(key)
+	return known && before.Retakes(conflict, left, now.GetManagedFields())
+}
+
+// sentBefore says whether an object is known to have been sent as it is.
+func (l *look) sentBefore(key bundle.Key, sent outgoing.Object) bool {
+	before, _, known := l.before(key)
+	return known && bytes.Equal(before.Body, sent.Body) && slices.Equal(before.Files, sent.Files)
+}
+
+// before is an object as it was sent last, where that is known.
+func (l *look) before(key bundle.Key) (sent outgoing.Object, left *outgoing.Left, known bool) {
+	held, is := l.held[key]
+	if !is || held.Sent == nil {
+		return outgoing.Object{}, nil, false
+	}
+	return held.Sent()
 }
 
 // unserved is the change of an object whose kind the cluster does not have.
@@ -354,13 +420,17 @@ func (l *look) differs(change Change, now, then *unstructured.Unstructured) (err
 		return fmt.Errorf("%s: %w", change.Object, err)
 	}
 	if change.Diff == "" {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.found.Same++
+		l.same()
 		return nil
 	}
 	l.add(change)
 	return nil
+}
+
+func (l *look) same() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.found.Same++
 }
 
 // encryptedNote says what cannot be looked at of an object that came encrypted, and whether that changes.
@@ -432,16 +502,18 @@ func (l *look) leaving(ctx context.Context, groupVersion string, resource metav1
 	for i := range list.Items {
 		item := &list.Items[i]
 		at := bundle.Key{Group: gv.Group, Kind: resource.Kind, Namespace: item.Namespace, Name: item.Name}
-		if l.wanted[at] || !isOurs(item.ManagedFields) {
+		if _, held := l.held[at]; held || l.wanted[at] || !isOurs(item.ManagedFields) {
 			continue // who copies labels, as an EndpointSlice has them from its Service, is no object of ours
 		}
-		l.add(Change{Action: Delete, Object: at.String()})
+		if err := l.ends(ctx, at, gv.WithResource(resource.Name), item, Held{}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// leaves looks whether an object that the member holds would be pruned.
-func (l *look) leaves(ctx context.Context, key bundle.Key) error {
+// leaves looks what becomes of an object that the member holds.
+func (l *look) leaves(ctx context.Context, key bundle.Key, held Held) error {
 	if l.wanted[key] {
 		return nil
 	}
@@ -461,11 +533,76 @@ func (l *look) leaves(ctx context.Context, key bundle.Key) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("%s: %w", key, err)
+	case held.UID != "" && found.UID != held.UID: // another one has its name: it is known by its label, and says nothing
+		if found.Labels[v1alpha1.PackageLabel] != l.key.LabelValue() {
+			return nil
+		}
+		held.Adopted = shared(found)
+		delete(found.Labels, v1alpha1.OnLeavingLabel)
+	case held.Sent == nil && held.UID == "" && !isOurs(found.ManagedFields):
+		return nil
 	}
-	if isOurs(found.ManagedFields) {
-		l.add(Change{Action: Delete, Object: key.String()})
+	return l.ends(ctx, key, mapping.Resource, found, held)
+}
+
+// ends says what becomes of an object of ours that leaves the Package.
+func (l *look) ends(ctx context.Context, key bundle.Key, gvr schema.GroupVersionResource, found *metav1.PartialObjectMetadata, held Held) error {
+	change := Change{Action: Delete, Object: key.String()}
+	fate := outgoing.FateOf(held.Adopted, found.Labels[v1alpha1.OnLeavingLabel])
+	if fate == outgoing.Deleted {
+		switch {
+		case l.whole:
+		case !isOurs(found.ManagedFields):
+			change.Note = "nothing of it is the package's any more: it stays if somebody has made it anew, or before the package: its agent knows"
+		case found.Labels[v1alpha1.OnLeavingLabel] == "" && shared(found):
+			change.Note = "it stays, and is let go, if it was there before the package: its agent knows"
+		}
+		l.add(change)
+		return nil
 	}
+	change.Action = LetGo
+	at := l.dynamic.Resource(gvr).Namespace(key.Namespace)
+	now, err := at.Get(ctx, key.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return l.told(change, err, error.Error)
+	}
+	then := disowned(now)
+	if fate == outgoing.LetGo {
+		without, err := outgoing.Without(ctx, at, key, now)
+		switch {
+		case apierrors.IsInvalid(err): // it cannot do without what is ours
+		case err != nil:
+			return l.told(change, err, sealed.Unquoted)
+		default:
+			then = without
+		}
+	}
+	if change.Diff, err = Difference(now, then); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	l.add(change)
 	return nil
+}
+
+// disowned is an object without what Umbel notes on it.
+func disowned(now *unstructured.Unstructured) *unstructured.Unstructured {
+	then := now.DeepCopy()
+	labels := then.GetLabels()
+	for _, note := range outgoing.Notes {
+		delete(labels, note)
+	}
+	then.SetLabels(labels)
+	return then
+}
+
+// shared says whether somebody else has fields of an object, beside its status, or may have had some when it was made: our entry is newer.
+func shared(found *metav1.PartialObjectMetadata) bool {
+	return slices.ContainsFunc(found.ManagedFields, func(entry metav1.ManagedFieldsEntry) bool {
+		return entry.Subresource == "" && (!fields.IsOurs(entry) || entry.Time != nil && entry.Time.Sub(found.CreationTimestamp.Time) > time.Second)
+	})
 }
 
 func (l *look) unknown(format string, args ...any) {
@@ -485,4 +622,4 @@ func (l *look) preview() *Preview {
 	return &l.found
 }
 
-func orderOf(a Action) int { return slices.Index([]Action{Update, Add, Delete}, a) }
+func orderOf(a Action) int { return slices.Index([]Action{Update, Add, LetGo, Delete}, a) }

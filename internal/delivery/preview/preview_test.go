@@ -177,8 +177,8 @@ func TestPreviewOfWhatIsHeld(t *testing.T) {
 	}
 	apply(t, api, "somebody", maps+"theirs", configMap(ns, "theirs", "old"))
 	key := func(name string) bundle.Key { return bundle.Key{Kind: "ConfigMap", Namespace: ns, Name: name} }
-	held := content(t, configMap(ns, "stays", "old")).Holding([]bundle.Key{
-		key("stays"), key("leaves"), key("theirs"), key("gone"), {Group: "unknown.example.com", Kind: "Nothing", Name: "one"},
+	held := content(t, configMap(ns, "stays", "old")).Holding(map[bundle.Key]Held{
+		key("stays"): {}, key("leaves"): {}, key("theirs"): {}, key("gone"): {}, {Group: "unknown.example.com", Kind: "Nothing", Name: "one"}: {},
 	})
 	member, err := Open(config)
 	if err != nil {

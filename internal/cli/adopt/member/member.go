@@ -140,10 +140,10 @@ func (c *Cluster) look(ctx context.Context, o outgoing.Object, how How) (Seen, e
 		s.Problem = wrong.Error()
 		return s, nil
 	}
-	s.Then, err = o.Rehearse(ctx, at, s.Now, body)
-	if conflictsWith(err, how.From) {
-		s.Then, err = o.RehearseTaking(ctx, at, body) // it differs from what the other applied: what would change says more than whose it is
-	}
+	s.Then, err = o.Rehearse(ctx, at, body, func(conflict error) bool {
+		// Where it differs from what the other applied, what would change says more than whose it is.
+		return outgoing.MayRetake(conflict, s.Now.GetManagedFields()) || conflictsWith(conflict, how.From)
+	})
 	if status, is := errors.AsType[*apierrors.StatusError](err); is && status.ErrStatus.Code < http.StatusInternalServerError {
 		s.Problem, err = explain(o, err), nil
 	}

@@ -19,7 +19,7 @@ const (
 	owned = `{"f:metadata":{"f:annotations":{"f:a.b/c":{},"f:d":{}},"f:labels":{"f:umbel.dev/package":{}}},
 		"f:spec":{"f:replicas":{},"f:selector":{},"f:template":{"f:spec":{"f:containers":{
 			"k:{\"name\":\"web\"}":{".":{},"f:name":{},"f:image":{},"f:args":{},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}},
-			"k:{\"name\":\"log\"}":{".":{},"f:name":{},"f:image":{}}}}}}}`
+			"k:{\"name\":\"log\"}":{".":{},"f:name":{},"f:image":{},"f:env":{}}}}}}}`
 )
 
 func decode(t *testing.T, text string) map[string]any {
@@ -84,6 +84,16 @@ func TestWithout(t *testing.T) {
 	}
 }
 
+// A map of which nothing is left goes too: who sends an empty one owns it as one, and could never give up a field of it alone.
+func TestWithoutLeavesNothingEmpty(t *testing.T) {
+	object := decode(t, `{"data":{"a":"1"},"binaryData":{},"spec":{"x":{"y":{"z":1}},"v":2}}`)
+	fields.Without(object, pointers(t, "/data/a", "/binaryData/b", "/spec/x/y/z"))
+	entry(t, `{"f:spec":{"f:v":{}}}`).Subtract(object)
+	if diff := cmp.Diff(decode(t, `{"binaryData":{}}`), object); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestRelease(t *testing.T) {
 	for _, tc := range []struct {
 		pointer string
@@ -98,6 +108,7 @@ func TestRelease(t *testing.T) {
 		{pointer: "/spec/template/spec/containers/1/ports/0", gone: []string{"containerPort"}, held: true}, // the server adds a protocol to its keys
 		{pointer: "/spec/selector/matchLabels/app", unit: "/spec/selector"},
 		{pointer: "/spec/paused"},
+		{pointer: "/spec/template/spec/containers/0/env/0"}, // an empty list is nothing that the API takes as one
 		{pointer: "/spec/template/spec/containers/9/image"},
 	} {
 		t.Run(tc.pointer, func(t *testing.T) {

@@ -59,6 +59,9 @@ func release(node Entry, value any, p Pointer, depth int) (released bool, unit P
 		return true, nil
 	}
 	if len(child) == 0 {
+		if isEmpty(below) {
+			return false, nil // there is nothing within it, which is not to say that the API takes it as one
+		}
 		return false, p[:depth+1]
 	}
 	if released, unit = release(child, below, p, depth+1); released && len(child) == 0 {
@@ -161,7 +164,10 @@ func subtract(node Entry, value any, path string) {
 			field := path + "/" + name
 			switch {
 			case len(child) > 0:
-				subtract(child, at[name], field)
+				empty := isEmpty(at[name])
+				if subtract(child, at[name], field); !empty {
+					dropEmpty(at, name)
+				}
 			case !identity[field]:
 				delete(at, name)
 			}

@@ -75,7 +75,7 @@ func Decode(body []byte) (map[string]any, error) {
 // gone stands in the place of an item of a list that is left out, until all are: the indices of the others still count.
 type gone struct{}
 
-// Without takes fields out of an object, which is changed. What it does not have is passed over.
+// Without takes fields out of an object, which is changed, and what holds nothing else. What it does not have is passed over.
 func Without(object map[string]any, pointers []Pointer) {
 	for _, p := range pointers {
 		remove(object, p)
@@ -90,7 +90,10 @@ func remove(value any, p Pointer) {
 			delete(at, p[0])
 			return
 		}
-		remove(at[p[0]], p[1:])
+		empty := isEmpty(at[p[0]])
+		if remove(at[p[0]], p[1:]); !empty {
+			dropEmpty(at, p[0])
+		}
 	case []any:
 		i, ok := index(at, p[0])
 		switch {
@@ -100,6 +103,13 @@ func remove(value any, p Pointer) {
 		default:
 			remove(at[i], p[1:])
 		}
+	}
+}
+
+// dropEmpty takes out a map of which nothing is left: who sends an empty one owns it as one.
+func dropEmpty(at map[string]any, name string) {
+	if below, isMap := at[name].(map[string]any); isMap && len(below) == 0 {
+		delete(at, name)
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/apply/fields"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 )
 
 const (
@@ -434,11 +435,7 @@ func (a *API) LetGo(ctx context.Context, gvr schema.GroupVersionResource, key bu
 }
 
 func (a *API) letGo(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key, found *metav1.PartialObjectMetadata) error {
-	metadata := map[string]any{"name": key.Name, "uid": found.UID}
-	if key.Namespace != "" {
-		metadata["namespace"] = key.Namespace
-	}
-	bare, err := json.Marshal(map[string]any{"apiVersion": gvr.GroupVersion().String(), "kind": key.Kind, "metadata": metadata})
+	bare, err := outgoing.Nothing(gvr.GroupVersion().String(), key, found.UID)
 	if err != nil {
 		return err
 	}
@@ -470,9 +467,11 @@ func (a *API) Disown(ctx context.Context, gvr schema.GroupVersionResource, key b
 			managers = append(managers, metav1.ManagedFieldsEntry{}) // how the API is told that there are none
 		}
 		found.ManagedFields = managers
-		_, err = a.patchManagers(ctx, gvr, key, found, map[string]any{
-			"labels": map[string]any{v1alpha1.PackageLabel: nil, v1alpha1.OnLeavingLabel: nil, v1alpha1.AdoptedFromLabel: nil},
-		})
+		labels := map[string]any{}
+		for _, note := range outgoing.Notes {
+			labels[note] = nil
+		}
+		_, err = a.patchManagers(ctx, gvr, key, found, map[string]any{"labels": labels})
 		return err
 	})
 }
