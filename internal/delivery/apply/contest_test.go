@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 )
 
@@ -292,4 +293,52 @@ func TestOfEqualsTheFirstKeepsIt(t *testing.T) {
 	s.unassign("a/web")
 	s.reaches("b/web", "r1", wire.PackageStatus_APPLIED)
 	s.hasData("shared", map[string]string{"by": "b"})
+}
+
+// TestALabelIsNoClaim: whoever takes off an object whose it is, or says that it is another's, changes nothing of that: the package that has
+// it by its inventory keeps it and puts the label back, also when that happens while no agent runs; both are told.
+func TestALabelIsNoClaim(t *testing.T) {
+	for name, change := range map[string]func(labels map[string]string){
+		"it says nothing":              func(labels map[string]string) { delete(labels, v1alpha1.PackageLabel) },
+		"it says that it is the other": func(labels map[string]string) { labels[v1alpha1.PackageLabel] = "shop.rival" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStation(t)
+			s.start()
+			ours := map[string]string{"by": "first"}
+			s.assign(s.release("shop/first", "r1", s.configMap("both", ours)))
+			s.reaches("shop/first", "r1", wire.PackageStatus_APPLIED)
+			uid := s.uid("both")
+			takeOff := func() { s.update("both", func(cm *corev1.ConfigMap) { change(cm.Labels) }) }
+			stays := func() {
+				t.Helper()
+				s.failsWith("shop/rival", "it belongs to package shop/first already")
+				s.contest("shop/first", "shop/rival: ConfigMap "+s.namespace+"/both")
+				s.eventually("the label is back", func() error {
+					cm, err := s.getConfigMap("both")
+					if err != nil || cm.Labels[v1alpha1.PackageLabel] != "shop.first" || cm.Data["by"] != "first" || cm.UID != uid {
+						return fmt.Errorf("it is %v: %v", cm, err)
+					}
+					return nil
+				})
+			}
+			s.stop()
+			takeOff()
+			s.start()
+			s.assign(s.release("shop/rival", "r1", s.configMap("both", map[string]string{"by": "rival"})))
+			stays()
+			takeOff()
+			stays()
+			s.unassign("shop/rival") // which has nothing to delete
+			s.eventually("the rival is gone", func() error {
+				if st := s.status("shop/rival"); st != nil {
+					return fmt.Errorf("it is %v", st)
+				}
+				return nil
+			})
+			if s.uid("both") != uid {
+				t.Error("the object was made anew")
+			}
+		})
+	}
 }

@@ -142,8 +142,9 @@ func (u *unit) readAgain() error {
 	return nil
 }
 
-// spare leaves objects to a package that does not know what it put here, as long as they say themselves that they are its: it had them
-// first, and will say so when its inventory can be read. The platform's goes before a team's here as well.
+// spare leaves objects to a package that does not know what it put here, as long as they say themselves that they are its, or are the
+// agent's and somebody has changed whose: it had them first, and will say so when its inventory can be read. The platform's goes
+// before a team's here as well.
 func (u *unit) spare(ctx context.Context, records []*record, refused refusals) []*record {
 	silent := map[string]*unit{}
 	for _, other := range u.engine.roster.all() {
@@ -159,12 +160,12 @@ func (u *unit) spare(ctx context.Context, records []*record, refused refusals) [
 			return false
 		}
 		t := r.task()
-		label, err := u.engine.cast.own.PackageOf(ctx, t.gvr, r.key)
+		label, ours, err := u.engine.cast.own.PackageOf(ctx, t.gvr, r.key)
 		why := ""
 		switch other := silent[label]; {
 		case err != nil:
 			why = "it was not applied: whose it is could not be found out: " + member.Explain(err)
-		case other != nil && u.team():
+		case other != nil && u.team(), ours && (label == "" || label == u.key.LabelValue()):
 			why = "it was not applied: it may be of another package, of which the agent cannot read what it put here"
 		case other != nil:
 			why = fmt.Sprintf("it was not applied: it may be of package %s, of which the agent cannot read what it put here", other.key)

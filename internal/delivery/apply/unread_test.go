@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -656,7 +657,8 @@ func TestTheJournalOfDeletionsCannotBeOpened(t *testing.T) {
 }
 
 // TestNobodyTakesWhatAnUnreadInventoryMayHave: of two packages that want one object, the one that has it keeps it also while its
-// inventory cannot be read: the object says whose it is.
+// inventory cannot be read: the object says whose it is. When somebody has taken that off the object, or has it say
+// another, it is nobody else's for that.
 func TestNobodyTakesWhatAnUnreadInventoryMayHave(t *testing.T) {
 	s := newStation(t)
 	s.start()
@@ -687,6 +689,17 @@ func TestNobodyTakesWhatAnUnreadInventoryMayHave(t *testing.T) {
 	s.start()
 	s.standsStill(has, "h1", file)
 	refused("it may be of package " + has)
+	for _, label := range []string{"", v1alpha1.PackageKey(wants).LabelValue()} {
+		s.stop()
+		s.update("both", func(cm *corev1.ConfigMap) {
+			if delete(cm.Labels, v1alpha1.PackageLabel); label != "" {
+				cm.Labels = map[string]string{v1alpha1.PackageLabel: label}
+			}
+		})
+		s.start()
+		s.standsStill(has, "h1", file)
+		refused("it may be of another package, of which the agent cannot read what it put here")
+	}
 	s.remove("own") // what is its own it repairs
 	s.hasData("own", nil)
 	s.hasData("both", map[string]string{"of": "has"})

@@ -374,13 +374,14 @@ func (a *API) get(ctx context.Context, gvr schema.GroupVersionResource, key bund
 	return found, err
 }
 
-// PackageOf returns which package an object says that it is of, as LabelValue gives it; empty when it is none's, or not there.
-func (a *API) PackageOf(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key) (label string, err error) {
+// PackageOf returns which package an object says that it is of, as LabelValue gives it; empty when it is none's, or not there. It is ours
+// when the agent has applied it, whatever it says.
+func (a *API) PackageOf(ctx context.Context, gvr schema.GroupVersionResource, key bundle.Key) (label string, ours bool, err error) {
 	found, err := a.get(ctx, gvr, key)
 	if err != nil || found == nil {
-		return "", err
+		return "", false, err
 	}
-	return found.Labels[v1alpha1.PackageLabel], nil
+	return found.Labels[v1alpha1.PackageLabel], slices.ContainsFunc(found.ManagedFields, fields.IsOurs), nil
 }
 
 // Delete deletes the object with the uid; it is no error when there is none any more. When another object has its name,
