@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -413,18 +414,14 @@ func merged(a, b map[string]*unstructured.Unstructured, c map[string]preview.Cha
 
 // TestAPlanIsWhatHappens: a member has random objects, which others have changed, taken away, or made before us; a random release
 // comes. What is different afterwards is to the letter what the plan said, of each object, and a second plan says nothing.
-// PLAN_SEED=N plays one again.
+// PLAN_SEEDS="3 4" plays others.
 func TestAPlanIsWhatHappens(t *testing.T) {
-	seeds := []uint64{1, 2, 3}
-	if text := os.Getenv("PLAN_SEED"); text != "" {
-		seed, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seeds = []uint64{seed}
-	}
-	for _, seed := range seeds {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+	for _, text := range strings.Fields(cmp.Or(os.Getenv("PLAN_SEEDS"), "1 2")) {
+		t.Run(text, func(t *testing.T) {
+			seed, err := strconv.ParseUint(text, 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
 			e := &exact{station: newStation(t), d: &draw{rand.New(rand.NewPCG(seed, 0))}, policy: &wire.Policy{}}
 			e.log = io.Discard
 			if e.d.chance(50) {
@@ -443,7 +440,7 @@ func TestAPlanIsWhatHappens(t *testing.T) {
 			for i := range 8 {
 				changed += e.step(i)
 				if t.Failed() {
-					t.Fatalf("PLAN_SEED=%d plays it again", seed)
+					t.Fatalf("PLAN_SEEDS=%d plays it again", seed)
 				}
 			}
 			if changed < 20 {
