@@ -102,7 +102,7 @@ func TestPlan(t *testing.T) {
 		})
 	}
 	t.Run("of several, those that could not be asked are named", func(t *testing.T) {
-		got := f.run(t.Context(), "plan", "shop", "--timeout", "1s")
+		got := f.run(t.Context(), "plan", "shop", "--timeout", "5s")
 		for _, want := range []string{
 			"1 cluster: 1 to add, 0 stay (prod-eu)", "Not asked: cluster dev: it did not answer within 1s", "Not asked: cluster prod-us: cluster \"prod-us\" is not connected",
 		} {
@@ -154,7 +154,7 @@ func TestPlan(t *testing.T) {
 		}
 	})
 	t.Run("saved, for a package that requires one", func(t *testing.T) {
-		got := f.run(t.Context(), "plan", "shop", "--save", "--timeout", "1s")
+		got := f.run(t.Context(), "plan", "shop", "--save", "--timeout", "5s")
 		for _, want := range []string{
 			"Saved as plan shop-", ": 1 cluster: 1 to add, 0 stay\n", "2 clusters could not be asked, and will wait for another plan.\n", "spec.plan: Required makes it wait for one.\n",
 		} {
