@@ -87,6 +87,11 @@ func (r *record) describe(object metav1.Object, is member.Seen, now time.Time) *
 	if err != nil {
 		return c
 	}
+	if t.rule.ignores() { // we have none of it, and nothing of it is a drift
+		if _, err := t.rule.left.Rest(source, object.GetManagedFields()); err != nil {
+			return c
+		}
+	}
 	if blame(c.drift, source, object.GetManagedFields()) {
 		c.question.Manager = c.drift.By
 	}

@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/apply/member"
+	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
 // treated is the assignment with a policy, and what it may delete.
@@ -221,6 +223,26 @@ func TestFieldsThatAreLeftToOthers(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestTheEchoOfARepairTellsNothing: what was found out of a drift stays when the repair itself is seen before it has answered, of an
+// object of which fields are left to others as well. We have none of these, which is no drift of theirs.
+func TestTheEchoOfARepairTellsNothing(t *testing.T) {
+	s := newStation(t)
+	policy := &wire.Policy{DriftIgnore: []*wire.DriftIgnore{{Group: "apps", Kind: "Deployment", JsonPointers: []string{"/spec/replicas"}}}}
+	s.start()
+	s.assign(treated(s.release("shop/web", "r1", fmt.Sprintf(scalable, s.namespace, 3, "a")), policy))
+	s.reaches("shop/web", "r1", wire.PackageStatus_APPLIED)
+	echo := s.is("web", 3, "a")
+	r := s.engine.index.get(bundle.Key{Group: "apps", Kind: "Deployment", Namespace: s.namespace, Name: "web"})
+	found := &clue{drift: &wire.Drift{Fields: []string{"spec.template.spec.containers[name=web].image"}, By: "kubectl-edit"}}
+	r.mu.Lock()
+	r.clue = found
+	r.mu.Unlock()
+	r.suspect(echo, member.Observe(echo), time.Now())
+	if got := r.clueOf(time.Now()); got != found {
+		t.Errorf("got %v, want what was found out before", got.drift)
+	}
 }
 
 // TestAPolicyThatComesLater: a field that was ours is given up without being taken away.
