@@ -104,7 +104,7 @@ func TestPlan(t *testing.T) {
 	t.Run("of several, those that could not be asked are named", func(t *testing.T) {
 		got := f.run(t.Context(), "plan", "shop", "--timeout", "5s")
 		for _, want := range []string{
-			"1 cluster: 1 to add, 0 stay (prod-eu)", "Not asked: cluster dev: it did not answer within 1s", "Not asked: cluster prod-us: cluster \"prod-us\" is not connected",
+			"1 cluster: 1 to add, 0 stay (prod-eu)", "Not asked: cluster dev: it did not answer within 5s", "Not asked: cluster prod-us: cluster \"prod-us\" is not connected",
 		} {
 			if !strings.Contains(got.Out, want) {
 				t.Errorf("%q is not in:\n%s", want, got.Out)
