@@ -15,9 +15,10 @@ import (
 	"strconv"
 )
 
-// The range that ports are of: above those that well-known servers have, and below the node ports of Kubernetes.
+// The range that ports are of: above those of well-known servers, and of the clusters that Cluster API's provider for development
+// keeps in memory (20000 to 24000), and below the node ports of Kubernetes.
 const (
-	first = 20000
+	first = 25000
 	last  = 29999
 )
 
