@@ -79,23 +79,24 @@ func (p *Plan) sort() {
 	slices.SortFunc(p.Unasked, byName)
 }
 
-// counts of a group's changes, by what they are.
-func (g Group) counts() (updates, adds, deletes, leaves, problems int) {
+// count says how many of a group's changes are of a kind; those that would fail are none of them.
+func (g Group) count(action preview.Action) (n int) {
 	for _, c := range g.Changes {
-		switch {
-		case c.Problem != "":
-			problems++
-		case c.Action == preview.Update:
-			updates++
-		case c.Action == preview.Add:
-			adds++
-		case c.Action == preview.Delete:
-			deletes++
-		case c.Action == preview.LetGo:
-			leaves++
+		if c.Problem == "" && c.Action == action {
+			n++
 		}
 	}
-	return updates, adds, deletes, leaves, problems
+	return n
+}
+
+// problems is how many of a group's changes would fail.
+func (g Group) problems() (n int) {
+	for _, c := range g.Changes {
+		if c.Problem != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // changes says whether anything would.
@@ -108,7 +109,7 @@ func (p *Plan) lacks() []string {
 	var lacks []string
 	problems, unknown := 0, 0
 	for _, g := range p.Groups {
-		if _, _, _, _, n := g.counts(); n > 0 {
+		if g.problems() > 0 {
 			problems += len(g.Clusters)
 		}
 		if len(g.Unknown) > 0 {

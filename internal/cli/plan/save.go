@@ -29,7 +29,7 @@ const maxText = 1024
 func (o *Options) save(ctx context.Context, hub *client.Hub, plan *Plan, contents *delivery.Contents) error {
 	shown := o.show(plan)
 	for _, g := range plan.Groups {
-		if _, _, _, _, problems := g.counts(); problems > 0 {
+		if g.problems() > 0 {
 			return errors.Join(shown, errors.New("the plan was not saved"))
 		}
 	}

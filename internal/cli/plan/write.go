@@ -126,12 +126,14 @@ func fenceFor(text string) string {
 
 // summary says in a few words what a group's changes are.
 func (g Group) summary() string {
-	updates, adds, deletes, leaves, problems := g.counts()
 	var parts []string
 	for _, each := range []struct {
 		count int
 		what  string
-	}{{updates, "to change"}, {adds, "to add"}, {deletes, "to delete"}, {leaves, "to let go"}, {problems, "would fail"}} {
+	}{
+		{g.count(preview.Update), "to change"}, {g.count(preview.Add), "to add"}, {g.count(preview.Delete), "to delete"},
+		{g.count(preview.LetGo), "to let go"}, {g.problems(), "would fail"},
+	} {
 		if each.count > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", each.count, each.what))
 		}

@@ -34,16 +34,16 @@ func Free(n int, taken ...int) ([]int, error) {
 	choose := chooser()
 	var found []int
 	for range tries {
-		if len(found) == n {
-			return found, nil
-		}
 		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(choose())))
 		if err != nil {
 			continue // taken
 		}
-		defer listener.Close() //nolint:errcheck // held until all are found, so that they differ
+		defer listener.Close() // held until all are found, so that they differ
 		if port := listener.Addr().(*net.TCPAddr).Port; !slices.Contains(taken, port) {
 			found = append(found, port)
+		}
+		if len(found) == n {
+			return found, nil
 		}
 	}
 	return nil, fmt.Errorf("looking for %d free ports of 127.0.0.1: %d tries found %d", n, tries, len(found))

@@ -184,7 +184,7 @@ func (h *healing) waitForAPI(ctx context.Context) error {
 			return fmt.Errorf("%w; see the logs in %s", errEnded, filepath.Join(h.dir, "logs"))
 		}
 		if stranger, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-			return fmt.Errorf("at %s somebody else answers (%s): stop and start the cluster, and it serves elsewhere", h.plane.URL(), stranger.Err)
+			return fmt.Errorf("at %s somebody else answers (%s): `umbel local stop %s` and `umbel local start %[3]s` move the cluster to other ports", h.plane.URL(), stranger.Err, h.record.Name)
 		}
 		select {
 		case <-ctx.Done():
