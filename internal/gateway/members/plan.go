@@ -384,6 +384,9 @@ func translate(key v1alpha1.PackageKey, p *wire.PackageStatus, before v1alpha1.M
 	if before.Phase == after.Phase && (before.Release == after.Release || before.Release == "") { // it may have been left out
 		after.Since = before.Since
 	}
+	if after.DeletesHeld == nil && after.Phase == v1alpha1.PackageApplying && before.Release == after.Release {
+		after.DeletesHeld = before.DeletesHeld // an agent that starts anew has not come to the deletes yet: they wait still
+	}
 	after.Refused = p.GetRefused()
 	after.Drifting, after.Drifts = p.GetDrifting(), driftsOf(p.GetDrifts())
 	after.Contested = contestsOf(p.GetContested())

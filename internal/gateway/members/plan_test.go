@@ -182,6 +182,38 @@ func TestSince(t *testing.T) {
 	}
 }
 
+// TestWhatWaitsIsNotForgottenForARestart: an agent that starts anew applies a release again before it comes to what that would
+// delete. Whoever approves in that moment finds what waits.
+func TestWhatWaitsIsNotForgottenForARestart(t *testing.T) {
+	member := joinedMember()
+	for _, c := range []struct {
+		reason, state string
+		says, want    uint32
+	}{
+		{"it waits", "a/web@2 APPLIED", 8, 8},
+		{"the agent starts anew", "a/web@2 APPLYING", 0, 8},
+		{"and fails before it comes to that", "a/web@2 FAILED", 0, 0},
+		{"it waits again", "a/web@2 APPLIED", 7, 7},
+		{"and begins once more", "a/web@2 APPLYING", 0, 7},
+		{"somebody approved", "a/web@2 APPLIED", 0, 0},
+		{"it waits again", "a/web@2 APPLIED", 7, 7},
+		{"another release is another question", "a/web@3 APPLYING", 0, 0},
+	} {
+		facts := well(c.state)
+		if c.says > 0 {
+			facts.Packages["a/web"].DeletesHeld = &wire.DeletesHeld{Objects: c.says, Holds: 13, Allowed: 3}
+		}
+		member.Status, _ = Plan(member, facts, known("a/web@2"), at(time.Minute))
+		got := uint32(0)
+		if held := member.Status.Packages[0].DeletesHeld; held != nil {
+			got = uint32(held.Objects)
+		}
+		if got != c.want {
+			t.Errorf("%s: %d objects wait, want %d", c.reason, got, c.want)
+		}
+	}
+}
+
 func TestLeaving(t *testing.T) {
 	member := joinedMember()
 	member.DeletionTimestamp = &metav1.Time{Time: start}
