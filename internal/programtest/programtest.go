@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // The working directory is asked at the start: a test may change it. (What the compiler knows of the source is no path
@@ -49,6 +51,22 @@ func Of(t testing.TB, name string) string {
 	path, err := Path(name)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return path
+}
+
+// Alone is Of a program that listens on fixed ports. It waits until no other test on this machine has it, and keeps it from them
+// until this one ends.
+func Alone(t testing.TB, name string) string {
+	t.Helper()
+	path := Of(t, name)
+	program, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { program.Close() })
+	if err := unix.Flock(int(program.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatalf("locking %s: %v", path, err)
 	}
 	return path
 }

@@ -23,12 +23,14 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/hub"
 	"umbel.dev/umbel/internal/lifecycle/capi"
+	"umbel.dev/umbel/internal/programtest"
 	"umbel.dev/umbel/test/rig"
 )
 
 // TestProvidersOfClusterAPI is the runbook docs/operate/providers.md, on a hub with an API of its own: a provider is added, a
 // cluster is made, the hub is started again, and all of it goes. Nothing stays that a garbage collector would have taken.
 func TestProvidersOfClusterAPI(t *testing.T) {
+	programs := filepath.Dir(programtest.Alone(t, "capd")) + "/"
 	s := &story{T: t, Fleet: &rig.Fleet{Home: t.TempDir(), Log: t.Output()}, ctx: t.Context()}
 	start := func() {
 		t.Helper()
@@ -55,7 +57,7 @@ func TestProvidersOfClusterAPI(t *testing.T) {
 		t.Helper()
 		for _, command := range commands {
 			if strings.Contains(command, containing) {
-				if _, err := s.Shell(t.Context(), strings.ReplaceAll(command, "build/bin/", filepath.Dir(rig.Binary("capd"))+"/")); err != nil {
+				if _, err := s.Shell(t.Context(), strings.ReplaceAll(command, "build/bin/", programs)); err != nil {
 					t.Fatal(err)
 				}
 				return

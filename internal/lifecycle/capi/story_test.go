@@ -32,6 +32,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/kube/kubetest"
+	"umbel.dev/umbel/internal/programtest"
 )
 
 // asHub in the environment makes this test's program one replica of a hub: its value is the kubeconfig.
@@ -115,7 +116,8 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{T: t, Client: c, kubeconfig: kubetest.Kubeconfig(t, api.Config), programs: filepath.Dir(kube)}
-	for _, name := range []string{coreProgram, "capd", "capd.yaml"} {
+	programtest.Alone(t, "capd")
+	for _, name := range []string{coreProgram, "capd.yaml"} {
 		if _, err := os.Stat(filepath.Join(w.programs, name)); err != nil {
 			t.Fatalf("%v: `make capd` builds it", err)
 		}
