@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // The range that ports are of: above those of well-known servers, and of the clusters that Cluster API's provider for development
@@ -28,8 +29,11 @@ const ephemeralFile = "/proc/sys/net/ipv4/ip_local_port_range"
 // tries is how many ports in a row may be taken before the machine is said to have none.
 const tries = 1000
 
+// claim is how long a port that was found is found by no other process: within it whoever was given it listens on it.
+const claim = time.Minute
+
 // Free returns n ports of 127.0.0.1, in no order, that nobody listens on now, each once and none of taken: those that somebody has been
-// given and does not listen on yet.
+// given and does not listen on yet. For a minute, or until this process ends, no other call on this machine finds them again.
 func Free(n int, taken ...int) ([]int, error) {
 	choose := chooser()
 	var found []int
@@ -39,7 +43,7 @@ func Free(n int, taken ...int) ([]int, error) {
 			continue // taken
 		}
 		defer listener.Close() // held until all are found, so that they differ
-		if port := listener.Addr().(*net.TCPAddr).Port; !slices.Contains(taken, port) {
+		if port := listener.Addr().(*net.TCPAddr).Port; !slices.Contains(taken, port) && claimed(port) {
 			found = append(found, port)
 		}
 		if len(found) == n {
@@ -47,6 +51,17 @@ func Free(n int, taken ...int) ([]int, error) {
 		}
 	}
 	return nil, fmt.Errorf("looking for %d free ports of 127.0.0.1: %d tries found %d", n, tries, len(found))
+}
+
+// claimed says whether a port could be claimed. The claim is the UDP port of the same number, which servers on TCP have no use for and
+// the kernel gives back by itself.
+func claimed(port int) bool {
+	held, err := net.ListenPacket("udp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	time.AfterFunc(claim, func() { _ = held.Close() })
+	return true
 }
 
 // AreFree says whether nobody listens on any of these ports of 127.0.0.1.

@@ -39,6 +39,29 @@ func TestFree(t *testing.T) {
 	}
 }
 
+// TestEachPortIsFoundOnce: of many who look at once and do not listen yet, no two find the same.
+func TestEachPortIsFoundOnce(t *testing.T) {
+	const looking, each = 40, 25
+	all := make(chan []int, looking)
+	for range looking {
+		go func() {
+			found, err := ports.Free(each)
+			if err != nil {
+				t.Error(err)
+			}
+			all <- found
+		}()
+	}
+	var found []int
+	for range looking {
+		found = append(found, <-all...)
+	}
+	slices.Sort(found)
+	if n := len(slices.Compact(found)); n != looking*each {
+		t.Errorf("%d ports were found by %d calls, %d of them different", looking*each, looking, n)
+	}
+}
+
 // connectionPort is the port that the kernel gives to a client.
 func connectionPort(t *testing.T) int {
 	t.Helper()
