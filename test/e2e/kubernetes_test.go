@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/lifecycle/local"
 	"umbel.dev/umbel/internal/lifecycle/local/network"
+	"umbel.dev/umbel/test/rig"
 )
 
 // TestAClusterIsUpgraded is a cluster's way from a Kubernetes to the next: what would not do is refused, the control plane goes first, a
@@ -29,7 +31,8 @@ func TestAClusterIsUpgraded(t *testing.T) {
 	if err := local.CheckNodes(); err != nil {
 		t.Fatal(err)
 	}
-	s := newStory(t, "--cluster", "edge", "--example=none")
+	s := tell(t, &rig.Fleet{Home: t.TempDir(), Log: t.Output(), Programs: withTheMinorBefore(t)})
+	s.umbel("up", "--cluster", "edge", "--example=none")
 	page := runbook(t, "clusters.md")
 	s.shell(line(page, "provider add local"))
 	s.eventually("the class is there, with both versions", func(ctx context.Context) error {
@@ -95,6 +98,33 @@ func TestAClusterIsUpgraded(t *testing.T) {
 	s.memberSays("dev", v1alpha1.ConditionConnected, metav1.ConditionTrue)
 	s.refused([]string{"cluster", "upgrade", "dev", "--version", "1.35"}, "does not go back")
 	s.umbel("cluster", "delete", "dev", "--yes")
+}
+
+// withTheMinorBefore returns a folder of our programs with the Kubernetes of the minor before, which `make kube-before` builds in ten
+// minutes. Where it was not built this minor's stands in for it and says that it is that one: all of the story is true but that an older
+// Kubernetes wrote what the newer one reads.
+func withTheMinorBefore(t *testing.T) string {
+	t.Helper()
+	const name = "umbel-kube-1.35"
+	built := filepath.Dir(rig.Binary("umbel"))
+	if _, err := os.Stat(filepath.Join(built, name)); err == nil {
+		return built
+	}
+	programs := t.TempDir()
+	for _, name := range []string{"umbel", "umbel-agent", "umbel-kube", "umbel-coredns", "umbel-pause", "umbel-capi"} {
+		// No symbolic link: programs look for the others beside them.
+		if out, err := exec.Command("cp", rig.Binary(name), programs).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	const stamp = "-X k8s.io/component-base/version."
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w "+stamp+"gitVersion=v1.35.4 "+stamp+"gitMajor=1 "+stamp+"gitMinor=35", "-o", filepath.Join(programs, name), ".")
+	cmd.Dir, cmd.Env = filepath.Join(rig.Root(), "kube", "v1.36"), append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v: %s", name, err, out)
+	}
+	t.Log("this minor's Kubernetes stands in for the one before: `make kube-before` builds that")
+	return programs
 }
 
 // nodes returns which version each node of a cluster is of, once there are so many and all are Ready.
