@@ -156,7 +156,7 @@ test-all: kube-before test ## the same, with the real Kubernetes of the minor be
 unit: kube dex registry helm capd ## tests of single packages, under the race detector, against a real API server where they need one
 	@scripts/install-deps.sh unit
 	@scripts/install-deps.sh race
-	$(GO_RACE) -p 3 -timeout 20m ./internal/...
+	$(GO_RACE) -timeout 20m ./internal/...
 
 .PHONY: real
 real: kube helm registry peers ## tests on what others made: their manifests, their charts, their engines
