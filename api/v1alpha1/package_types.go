@@ -29,6 +29,9 @@ type Package struct {
 
 // PackageSpec says what is delivered, and where.
 // +kubebuilder:validation:XValidation:rule="!has(self.helm) || !has(self.source.inline)",fieldPath=".helm",message="manifests that stand in the Package are no chart: source has to be helm, git or oci"
+// +kubebuilder:validation:XValidation:rule="!has(self.kustomize) || has(self.source.git) || has(self.source.oci)",fieldPath=".kustomize",message="only a folder has kustomizations: source has to be git or oci"
+// +kubebuilder:validation:XValidation:rule="!has(self.kustomize) || !has(self.helm)",fieldPath=".kustomize",message="a folder is a chart or a kustomization: helm and kustomize exclude each other"
+// +kubebuilder:validation:XValidation:rule="!has(self.kustomize) || !has(self.kustomize.remoteBases) || !((has(self.source.git) && has(self.source.git.verify)) || (has(self.source.oci) && has(self.source.oci.verify))) || self.kustomize.remoteBases.all(b, b.ref.matches('^[0-9a-f]{40}$'))",fieldPath=".kustomize.remoteBases",message="the source has to be signed (verify), and nobody signs what a tag of another repository is at: name the full hash of a commit in ref"
 // +kubebuilder:validation:XValidation:rule="!has(self.source.inline) || (has(self.source.inline.objects) && size(self.source.inline.objects) > 0)",fieldPath=".source.inline",message="objects is empty: a Package never becomes empty by accident; to take its objects away, delete the Package"
 type PackageSpec struct {
 	// source is where the manifests come from.
@@ -41,6 +44,9 @@ type PackageSpec struct {
 	// helm says how a chart is rendered, where the source is one.
 	// +optional
 	Helm *HelmOptions `json:"helm,omitempty"`
+	// kustomize says how kustomizations of the source are built.
+	// +optional
+	Kustomize *KustomizeOptions `json:"kustomize,omitempty"`
 	// placementRef names the Placement, in the same namespace, that says which clusters get the Package.
 	PlacementRef LocalReference `json:"placementRef"`
 	// plan says whether a change waits until somebody has saved a Plan of it. The default is that it does not.

@@ -32,6 +32,10 @@ type ReleaseSpec struct {
 	// inputs is the SHA-256, in hex, of what the Package's variants said when this was rendered; empty without variants.
 	// +optional
 	Inputs string `json:"inputs,omitempty"`
+	// remoteBases are the repositories beside the source that kustomizations might refer to, each at its commit.
+	// +listType=atomic
+	// +optional
+	RemoteBases []ReleasedBase `json:"remoteBases,omitempty"`
 	// repository is where the content is stored: the OCI repository's name, without the registry's address.
 	// +kubebuilder:validation:MinLength=1
 	Repository string `json:"repository"`

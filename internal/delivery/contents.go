@@ -36,15 +36,25 @@ type ClassContent struct {
 // here renders in this process, and keeps nothing.
 type here struct{}
 
-func (here) Folder(files fs.FS, folder string) render.Maker { return render.Folder(files, folder) }
+func (here) Folder(files fs.FS, folder string, remote ...render.Base) render.Maker {
+	return render.Folder(files, folder, remote...)
+}
 
 func (here) Chart(files fs.FS, folder string, options render.ChartOptions) render.Maker {
 	return render.Chart(files, folder, options)
 }
 
+// Kit is what it takes to render somewhere else than in a hub.
+type Kit struct {
+	// Workers render. Without them it is done in this process.
+	Workers *render.Workers
+	// Dir is a folder for what is fetched of remote bases.
+	Dir string
+}
+
 // MakerOf is what renders a Package as it is given. Its files are the root of its source, whatever they are and wherever they come
-// from: nothing is fetched. The values that a chart has from the hub are read there.
-func MakerOf(ctx context.Context, hub client.Reader, pkg *v1alpha1.Package, files fs.FS) (render.Maker, error) {
+// from: nothing is fetched of it. The values that a chart has from the hub are read there, and remote bases are fetched as by Fetch.
+func (k Kit) MakerOf(ctx context.Context, hub client.Reader, pkg *v1alpha1.Package, files fs.FS) (render.Maker, error) {
 	if inline := pkg.Spec.Source.Inline; inline != nil {
 		return render.Inline(manifests(inline)), nil
 	}
@@ -52,7 +62,28 @@ func MakerOf(ctx context.Context, hub client.Reader, pkg *v1alpha1.Package, file
 	if err != nil {
 		return nil, err
 	}
-	return makerOf(here{}, files, FolderOf(pkg), pkg, options)
+	files, remote, err := k.beside(ctx, hub, pkg, files)
+	if err != nil {
+		return nil, err
+	}
+	if k.Workers == nil {
+		return makerOf(here{}, files, pkg, made{options, remote})
+	}
+	return makerOf(k.Workers, files, pkg, made{options, remote})
+}
+
+// beside fetches the remote bases of a Package, and shows them beside its files.
+func (k Kit) beside(ctx context.Context, hub client.Reader, pkg *v1alpha1.Package, files fs.FS) (fs.FS, []render.Base, error) {
+	listed := basesOf(pkg)
+	trees, pins := map[source.Ref]fs.FS{}, make([]v1alpha1.ReleasedBase, len(listed))
+	for i, b := range listed {
+		tree, commit, err := fetch(ctx, hub, b.ref, k.Dir)
+		if err != nil {
+			return nil, nil, b.fails(err)
+		}
+		trees[b.ref], pins[i] = tree, b.pin(commit)
+	}
+	return beside(files, listed, pins, func(ref source.Ref, _ string) (fs.FS, error) { return trees[ref], nil })
 }
 
 // Fetch fetches the source of a Package into a folder of this machine, as the hub does into its own, with the Secret on the hub
@@ -62,21 +93,25 @@ func Fetch(ctx context.Context, hub client.Reader, pkg *v1alpha1.Package, dir st
 	if !remote {
 		return nil, "", nil
 	}
+	return fetch(ctx, hub, at.ref, dir)
+}
+
+func fetch(ctx context.Context, hub client.Reader, ref source.Ref, dir string) (fs.FS, string, error) {
 	all, err := readers(Needs{Dir: dir, LocalSources: []string{"/"}}) // whoever asks may read what they may read
 	if err != nil {
 		return nil, "", err
 	}
 	var with source.Credentials
-	if at.ref.Secret != "" {
-		if with, err = credentialsOn(ctx, hub, at.ref); err != nil {
+	if ref.Secret != "" {
+		if with, err = credentialsOn(ctx, hub, ref); err != nil {
 			return nil, "", err
 		}
 	}
-	revision, err := all[at.ref.Kind].Resolve(ctx, at.ref, with)
+	revision, err := all[ref.Kind].Resolve(ctx, ref, with)
 	if err != nil {
-		return nil, "", source.Explain(at.ref, err, with)
+		return nil, "", source.Explain(ref, err, with)
 	}
-	files, err := all[at.ref.Kind].Tree(at.ref, revision.ID)
+	files, err := all[ref.Kind].Tree(ref, revision.ID)
 	return files, revision.ID, err
 }
 

@@ -124,11 +124,12 @@ type visit struct {
 	unasked      bool              // this process has not asked the source yet
 	commit       string            // what the source points at; empty when that is not known, or not to be used
 	head         source.Revision
-	signed       *v1alpha1.Verified // the head, where it has to be and is
-	forged       error              // why a Release is not what this hub made
-	gives        bool               // the current Release is what the head gives
-	fetched      time.Time          // when that was found out
-	inputs       string             // what the variants say, as Inputs gives it
+	signed       *v1alpha1.Verified      // the head, where it has to be and is
+	forged       error                   // why a Release is not what this hub made
+	gives        bool                    // the current Release is what the head gives
+	fetched      time.Time               // when that was found out
+	pins         []v1alpha1.ReleasedBase // what the remote bases point at, where commit is known
+	inputs       string                  // what the variants say, as Inputs gives it
 
 	valuesUnknown bool // those of a chart: it is not rendered
 	renders       bool // it is being rendered, or waits for that

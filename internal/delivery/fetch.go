@@ -54,29 +54,46 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 		v.memo.notOlder = created
 	}
 	v.memo.visited = true
-	head, _ := c.fetcher.Head(at.ref, time.Time{}) // what is known
-	every := pollEvery(v.key, at.poll, head.Err)
+	listed := basesOf(v.pkg)
+	pins := make([]v1alpha1.ReleasedBase, len(listed))
+	head := c.head(v, at.ref, at.poll, unfetched)
+	failed, message := head.Err, found(at.ref, head.Revision)
+	for i, b := range listed { // all of them are asked, whatever becomes of the first
+		remote := c.head(v, b.ref, at.poll, unfetched)
+		if remote.Err != nil && failed == nil {
+			failed = b.fails(remote.Err)
+		}
+		pins[i] = b.pin(remote.ID)
+		message += fmt.Sprintf("; %s of %s is at %s", b.Ref, pins[i].URL, source.Short(remote.ID))
+	}
+	if v.unasked {
+		return nil
+	}
+	if failed != nil {
+		v.fetchFailed(failed)
+		return nil
+	}
+	v.commit, v.head, v.fetched, v.pins = head.ID, head.Revision, head.At, pins
+	v.set(metav1.Condition{Type: v1alpha1.ConditionFetched, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonFetched, Message: message})
+	return nil
+}
+
+// head is what is known of a version of a source. When that is older than the Package asks for, it is being fetched, and the visit notes
+// when there is no answer at all yet.
+func (c *Controller) head(v *visit, ref source.Ref, poll time.Duration, unfetched bool) source.Head {
+	now := c.now()
+	head, _ := c.fetcher.Head(ref, time.Time{}) // what is known
+	every := pollEvery(v.key, poll, head.Err)
 	notBefore := now.Add(-every)
 	if v.memo.notOlder.After(notBefore) {
 		notBefore = v.memo.notOlder
 	}
-	head, fresh := c.fetcher.Head(at.ref, notBefore)
+	head, fresh := c.fetcher.Head(ref, notBefore)
 	if fresh {
 		v.again(head.At.Add(every).Sub(now))
 	}
-	if v.unasked = head.At.IsZero() || unfetched && head.At.Before(v.memo.notOlder); v.unasked {
-		return nil
-	}
-	if head.Err != nil {
-		v.fetchFailed(head.Err)
-		return nil
-	}
-	v.commit, v.head, v.fetched = head.ID, head.Revision, head.At
-	v.set(metav1.Condition{
-		Type: v1alpha1.ConditionFetched, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonFetched,
-		Message: found(at.ref, head.Revision),
-	})
-	return nil
+	v.unasked = v.unasked || head.At.IsZero() || unfetched && head.At.Before(v.memo.notOlder)
+	return head
 }
 
 // fetchFailed notes why the source cannot be read.

@@ -36,7 +36,15 @@ import (
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
+// TestMain lets the test's own program be the process that renders, too.
 func TestMain(m *testing.M) {
+	if os.Getenv("UMBEL_TEST_WORKER") != "" {
+		if err := render.Work(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	ctrl.SetLogger(logr.Discard())
 	os.Exit(kubetest.Main(m))
 }

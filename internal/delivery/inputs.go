@@ -30,11 +30,10 @@ func (c *Controller) unchanged(v *visit, commit string) string {
 	if last.same == commit {
 		return last.commit
 	}
-	at, ok := placeOf(v.pkg.Namespace, v.pkg.Spec.Source)
-	if !ok {
+	if _, ok := placeOf(v.pkg.Namespace, v.pkg.Spec.Source); !ok {
 		return commit
 	}
-	files, err := c.fetcher.Tree(at.ref, commit, at.folder)
+	files, _, err := c.files(v.pkg, commit, v.memo.valued.pins)
 	if err != nil || !last.record.Same(files) {
 		return commit // the rendering finds out what is wrong, or new
 	}
@@ -52,40 +51,56 @@ func recordOf(trace *source.Trace) *source.Record {
 }
 
 // open finds what a revision of the source holds, and returns what renders it, and what that has read when it has.
-func (c *Controller) open(pkg *v1alpha1.Package, commit string, options render.ChartOptions) (render.Maker, *source.Trace, error) {
+func (c *Controller) open(pkg *v1alpha1.Package, commit string, with valued) (render.Maker, *source.Trace, error) {
 	if inline := pkg.Spec.Source.Inline; inline != nil {
 		return render.Inline(manifests(inline)), nil, nil
 	}
+	files, remote, err := c.files(pkg, commit, with.pins)
+	if err != nil {
+		return nil, nil, err
+	}
+	trace := source.NewTrace(files)
+	makes, err := makerOf(c.renders, trace, pkg, made{with.options, remote})
+	return makes, trace, err
+}
+
+// files are those of a revision of the source, and of remote bases at their commits.
+func (c *Controller) files(pkg *v1alpha1.Package, commit string, pins []v1alpha1.ReleasedBase) (fs.FS, []render.Base, error) {
 	at, _ := placeOf(pkg.Namespace, pkg.Spec.Source)
 	files, err := c.fetcher.Tree(at.ref, commit, at.folder)
 	if err != nil {
 		return nil, nil, err
 	}
-	trace := source.NewTrace(files)
-	makes, err := makerOf(c.renders, trace, folderOf(at), pkg, options)
-	return makes, trace, err
+	return beside(files, basesOf(pkg), pins, func(ref source.Ref, commit string) (fs.FS, error) { return c.fetcher.Tree(ref, commit, ".") })
 }
 
-// renderer renders folders. *render.Cache is one.
+// renderer renders folders. *render.Cache and *render.Workers are some.
 type renderer interface {
-	Folder(files fs.FS, folder string) render.Maker
+	Folder(files fs.FS, folder string, remote ...render.Base) render.Maker
 	Chart(files fs.FS, folder string, options render.ChartOptions) render.Maker
 }
 
-// makerOf is what renders a folder, be it a chart or not.
-func makerOf(by renderer, files fs.FS, folder string, pkg *v1alpha1.Package, options render.ChartOptions) (render.Maker, error) {
+// made is what a folder is made of beside its files: as a chart, or as a kustomization.
+type made struct {
+	chart  render.ChartOptions
+	remote []render.Base
+}
+
+// makerOf is what renders the folder of a Package, be it a chart or not.
+func makerOf(by renderer, files fs.FS, pkg *v1alpha1.Package, of made) (render.Maker, error) {
+	folder := FolderOf(pkg)
 	isChart, err := render.IsChart(files, folder)
 	switch {
 	case err != nil:
 		return nil, err
 	case isChart:
-		return by.Chart(files, folder, options), nil
+		return by.Chart(files, folder, of.chart), nil
 	case pkg.Spec.Helm != nil:
 		return func(render.Choice) (*render.Rendered, error) {
 			return nil, fmt.Errorf("spec.helm is given, and %q is no chart: it has no Chart.yaml, or a kustomization beside it", folder)
 		}, nil
 	}
-	return by.Folder(files, folder), nil
+	return by.Folder(files, folder, of.remote...), nil
 }
 
 // sameValues says whether the last rendering was made with the values that there are now. A hub that started lately does not

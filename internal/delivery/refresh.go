@@ -33,11 +33,8 @@ type refresher struct {
 	now    func() time.Time
 }
 
-// asked is a version of a source in a namespace.
-type asked struct {
-	ref       source.Ref
-	namespace string
-}
+// asked is versions of sources, as indexed gives them, in a namespace.
+type asked struct{ refs, namespace string }
 
 // refresh asks for the fetch of repositories, for the Packages of a namespace or of all. Of those of a namespace that share a version
 // of a source one that can be asked is: the end of its fetch wakes the others. One that cannot be holds up no other.
@@ -55,9 +52,9 @@ func (r *refresher) refresh(ctx context.Context, namespace string, repositories 
 	done, failed := map[asked]bool{}, map[asked]error{}
 	for i := range concerned {
 		pkg := &concerned[i]
-		at, ok := placeOf(pkg.Namespace, pkg.Spec.Source)
-		ask := asked{at.ref, pkg.Namespace}
-		if !ok || done[ask] || !pkg.DeletionTimestamp.IsZero() {
+		refs := refsOf(pkg)
+		ask := asked{fmt.Sprintf("%#v", refs), pkg.Namespace}
+		if refs == nil || done[ask] || !pkg.DeletionTimestamp.IsZero() {
 			continue
 		}
 		shell := &v1alpha1.Package{}

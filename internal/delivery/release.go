@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +61,7 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 	}
 	commit = c.unchanged(v, commit)
 	whole := true
-	if current != nil && SameSource(current.Spec.Source, from) && current.Spec.Revision == commit && current.Spec.Inputs == v.inputs && (away || v.sameValues()) {
+	if current != nil && SameSource(current.Spec.Source, from) && current.Spec.Revision == commit && current.Spec.Inputs == v.inputs && (away || v.sameValues() && slices.Equal(current.Spec.RemoteBases, v.memo.valued.pins)) {
 		classes, missing := Classes(current.Spec.Variables, v.selected())
 		if whole, err = c.stored(ctx, v); err != nil {
 			v.storeFailed(err)

@@ -91,7 +91,7 @@ func (c *Controller) ended(v *visit) *rendering {
 // work renders, and puts the content for each class of clusters into the registry.
 func (c *Controller) work(ctx context.Context, key v1alpha1.PackageKey, r *rendering) (o outcome) {
 	c.log.Debug("rendering", "package", key, "revision", r.commit)
-	makes, trace, err := c.open(r.pkg, r.commit, r.valued.options)
+	makes, trace, err := c.open(r.pkg, r.commit, r.valued)
 	if err != nil {
 		o.unread = err
 		return o
@@ -208,14 +208,15 @@ func (c *Controller) settle(ctx context.Context, v *visit, r *rendering) error {
 		return nil
 	}
 	spec := v1alpha1.ReleaseSpec{
-		PackageRef: v1alpha1.LocalReference{Name: v.pkg.Name},
-		Source:     Released(r.pkg.Spec.Source),
-		Revision:   r.commit,
-		Inputs:     r.inputs,
-		Repository: v.key.Repository(),
-		Variables:  r.variables,
-		LeftOut:    r.leftOut,
-		Variants:   r.variants,
+		PackageRef:  v1alpha1.LocalReference{Name: v.pkg.Name},
+		Source:      Released(r.pkg.Spec.Source),
+		Revision:    r.commit,
+		Inputs:      r.inputs,
+		RemoteBases: r.valued.pins,
+		Repository:  v.key.Repository(),
+		Variables:   r.variables,
+		LeftOut:     r.leftOut,
+		Variants:    r.variants,
 	}
 	v.memo.files = r.files
 	condition := renderedCondition(&spec, r.missing, v.memo.files)

@@ -128,16 +128,10 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 			return []string{o.(*v1alpha1.Package).Spec.PlacementRef.Name}
 		}},
 		{&v1alpha1.Package{}, packageBySource, func(o client.Object) []string {
-			if at, ok := placeOf(o.GetNamespace(), o.(*v1alpha1.Package).Spec.Source); ok {
-				return []string{sourceIndex(at.ref)}
-			}
-			return nil
+			return indexed(o.(*v1alpha1.Package), sourceIndex)
 		}},
 		{&v1alpha1.Package{}, packageByRepository, func(o client.Object) []string {
-			if at, ok := placeOf(o.GetNamespace(), o.(*v1alpha1.Package).Spec.Source); ok {
-				return []string{repositoryIndex(at.ref)}
-			}
-			return nil
+			return indexed(o.(*v1alpha1.Package), repositoryIndex)
 		}},
 		{&v1alpha1.Package{}, packageByDependency, dependencyIndex},
 		{&v1alpha1.Release{}, releaseByPackage, func(o client.Object) []string {
@@ -160,6 +154,16 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
+// indexed is by what a Package is found of each of its sources.
+func indexed(pkg *v1alpha1.Package, by func(source.Ref) string) (values []string) {
+	for _, ref := range refsOf(pkg) {
+		if value := by(ref); !slices.Contains(values, value) {
+			values = append(values, value)
+		}
+	}
+	return values
+}
+
 func sourceIndex(ref source.Ref) string { return fmt.Sprintf("%#v", ref) }
 
 // used are the sources of all Packages.
@@ -170,9 +174,7 @@ func (c *Controller) used(ctx context.Context) ([]source.Ref, error) {
 	}
 	var refs []source.Ref
 	for i := range packages.Items {
-		if at, ok := placeOf(packages.Items[i].Namespace, packages.Items[i].Spec.Source); ok {
-			refs = append(refs, at.ref)
-		}
+		refs = append(refs, refsOf(&packages.Items[i])...)
 	}
 	return refs, nil
 }

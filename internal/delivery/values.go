@@ -25,17 +25,28 @@ import (
 // defaultNamespace is where objects of a chart are that name no namespace.
 const defaultNamespace = "default"
 
-// valued is how a chart is rendered, as it was found out last.
+// valued is what a Package renders with beside its source, as it was found out last: the values of a chart, or the commits of remote bases.
 type valued struct {
 	generation int64
 	at         time.Time // of the fetch that it belongs to
 	options    render.ChartOptions
+	pins       []v1alpha1.ReleasedBase
 	digest     string // of all of it; empty where the Package says nothing
 }
 
-// values finds out with which values a chart is rendered. ConfigMaps and Secrets are read anew after each fetch, which is as
+// values finds out with which values a chart is rendered, or with which commits of remote bases a folder. ConfigMaps and Secrets are read anew after each fetch, which is as
 // often as the source is asked.
 func (c *Controller) values(ctx context.Context, v *visit) error {
+	if listed := basesOf(v.pkg); len(listed) > 0 {
+		pins := v.pins
+		if v.commit == "" { // the source cannot be read now, or not be used: what clusters have stays
+			pins = pinsOf(v.seen.Release, listed)
+		}
+		if v.valuesUnknown = pins == nil; pins != nil {
+			v.memo.valued = valued{options: optionsOf(v.pkg), pins: pins, digest: digestOf(pins)}
+		}
+		return nil
+	}
 	if v.pkg.Spec.Helm == nil && v.pkg.Spec.Source.Helm == nil {
 		v.memo.valued = valued{options: optionsOf(v.pkg)}
 		return nil

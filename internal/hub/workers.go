@@ -20,9 +20,5 @@ func (h *hub) workers(ctx context.Context) *render.Workers {
 	if err := render.Confinable(); err != nil {
 		h.Log.Warn("the processes that render sources are not confined by the system", "because", err)
 	}
-	return render.NewWorkers(ctx, func() *exec.Cmd {
-		command := exec.Command(program, "hub", "render-worker")
-		command.Dir, command.Env = "/", []string{"PATH="} // it needs nothing of ours
-		return command
-	}, render.DefaultLimits, runtime.GOMAXPROCS(0))
+	return render.NewWorkers(ctx, func() *exec.Cmd { return render.Command(program) }, render.DefaultLimits, runtime.GOMAXPROCS(0))
 }

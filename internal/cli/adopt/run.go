@@ -177,7 +177,12 @@ func (m *move) look(ctx context.Context, pkg *v1alpha1.Package, plan *Plan, from
 	}
 	defer clean()
 	plan.Source = name
-	makes, err := delivery.MakerOf(ctx, m.hub, pkg, files)
+	kit, end, err := m.Kit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	makes, err := kit.MakerOf(ctx, m.hub, pkg, files)
 	if err != nil {
 		return nil, fmt.Errorf("rendering %s: %w", name, err)
 	}

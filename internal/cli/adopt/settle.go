@@ -51,7 +51,7 @@ func (m *move) alike(ctx context.Context, makes render.Maker) error {
 	if err != nil || len(clusters) == 0 {
 		return err
 	}
-	made, err := delivery.MakerOf(ctx, m.hub, there, nil) // its objects stand in it
+	made, err := delivery.Kit{}.MakerOf(ctx, m.hub, there, nil) // its objects stand in it
 	if err != nil {
 		return err
 	}

@@ -58,8 +58,23 @@ func readPackage(file string, in io.Reader, namespace string) (*v1alpha1.Package
 }
 
 // open finds the files that stand for the source of a Package.
-func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Package) (*source, error) {
-	from, found := pkg.Spec.Source, &source{name: "the package itself", close: func() {}}
+func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Package) (_ *source, err error) {
+	from, found := pkg.Spec.Source, &source{name: "the package itself"}
+	kit, end, err := o.Kit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	closing := []func(){end}
+	found.close = func() {
+		for _, each := range closing {
+			each()
+		}
+	}
+	defer func() {
+		if err != nil {
+			found.close()
+		}
+	}()
 	var files fs.FS
 	switch {
 	case from.Inline != nil && (o.From != "" || o.Ref != ""):
@@ -76,22 +91,26 @@ func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Packa
 		if err != nil {
 			return nil, err
 		}
-		files = os.DirFS(root)
 		if o.Ref != "" {
-			if files, found.close, err = commit(ctx, root, o.Ref); err != nil {
+			var remove func()
+			if root, remove, err = commit(ctx, root, o.Ref); err != nil {
 				return nil, err
 			}
+			closing = append(closing, remove)
 		}
+		at, err := os.OpenRoot(root) // no link in it leads elsewhere
+		if err != nil {
+			return nil, err
+		}
+		closing = append([]func(){func() { _ = at.Close() }}, closing...) // nothing was written
+		files = at.FS()
 		folder := path.Clean("./" + delivery.FolderOf(pkg))
 		found.name = fmt.Sprintf("path %s of %s", folder, name)
 		if _, err := fs.Stat(files, folder); errors.Is(err, fs.ErrNotExist) && from.Git != nil {
-			found.close()
 			return nil, inClone(fmt.Errorf("%s is not there", found.name), from.Git)
 		}
 	}
-	var err error
-	if found.makes, err = delivery.MakerOf(ctx, hub, pkg, files); err != nil {
-		found.close()
+	if found.makes, err = kit.MakerOf(ctx, hub, pkg, files); err != nil {
 		return nil, fmt.Errorf("rendering %s: %w", found.name, err)
 	}
 	return found, nil
@@ -145,21 +164,20 @@ func state(ctx context.Context, root string) string {
 }
 
 // commit unpacks a commit into a folder, which remove removes.
-func commit(ctx context.Context, root, ref string) (files fs.FS, remove func(), err error) {
+func commit(ctx context.Context, root, ref string) (folder string, remove func(), err error) {
 	archive, err := git(ctx, root, "archive", "--format=tar", ref)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading commit %s: %w", ref, err)
+		return "", nil, fmt.Errorf("reading commit %s: %w", ref, err)
 	}
-	folder, err := os.MkdirTemp("", "umbel-plan-")
-	if err != nil {
-		return nil, nil, err
+	if folder, err = os.MkdirTemp("", "umbel-plan-"); err != nil {
+		return "", nil, err
 	}
 	remove = func() { _ = os.RemoveAll(folder) } // it is in the folder for temporary files
 	if err := unpack(archive, folder); err != nil {
 		remove()
-		return nil, nil, fmt.Errorf("unpacking commit %s: %w", ref, err)
+		return "", nil, fmt.Errorf("unpacking commit %s: %w", ref, err)
 	}
-	return os.DirFS(folder), remove, nil
+	return folder, remove, nil
 }
 
 // unpack writes the files of an archive below a folder, and nothing elsewhere.

@@ -128,25 +128,25 @@ func (c *Cache) Counts() Counts {
 }
 
 // Folder is the Maker of a folder of files, by way of the cache.
-func (c *Cache) Folder(files fs.FS, folder string) Maker {
-	return c.kept(path.Clean(folder), files, func(files fs.FS) Maker { return folderBy(c.read, files, folder) })
+func (c *Cache) Folder(files fs.FS, folder string, remote ...Base) Maker {
+	return c.kept(folder, remote, files, func(files fs.FS) Maker { return folderBy(c.read, files, folder, remote...) })
 }
 
 // Chart is the Maker of a chart, by way of the cache.
 func (c *Cache) Chart(files fs.FS, folder string, o ChartOptions) Maker {
-	raw, err := json.Marshal(o)
-	if err != nil {
-		return func(Choice) (*Rendered, error) { return nil, fmt.Errorf("naming what a chart is made of: %w", err) }
-	}
-	sum := sha256.Sum256(raw)
-	name := path.Clean(folder) + " " + hex.EncodeToString(sum[:])
-	return c.kept(name, files, func(files fs.FS) Maker { return chartBy(c.readChart, files, folder, o) })
+	return c.kept(folder, o, files, func(files fs.FS) Maker { return chartBy(c.readChart, files, folder, o) })
 }
 
-// kept is a Maker whose results are kept by a name, what it looked at, and the choice.
-func (c *Cache) kept(name string, files fs.FS, makes func(fs.FS) Maker) Maker {
+// kept is a Maker whose results are kept by a folder, how it is rendered, what it looked at, and the choice.
+func (c *Cache) kept(folder string, options any, files fs.FS, makes func(fs.FS) Maker) Maker {
+	how, err := json.Marshal(options)
+	if err != nil {
+		return func(Choice) (*Rendered, error) {
+			return nil, fmt.Errorf("naming what folder %q is made of: %w", folder, err)
+		}
+	}
 	return func(choice Choice) (*Rendered, error) {
-		key := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", name, choice.Components, choice.Values))
+		key := sha256.Sum256(fmt.Appendf(nil, "%T %q %q %q %q", options, path.Clean(folder), how, choice.Components, choice.Values))
 		if known := c.find(key, files); known != nil {
 			return known, nil
 		}

@@ -24,13 +24,15 @@ const originAnnotation = "config.kubernetes.io/origin"
 var kustomizing sync.Mutex
 
 // build returns the objects of a folder with a kustomization file, to which components are added.
-func build(files fs.FS, folder string, components []string) ([]object, error) {
-	for _, component := range components {
-		if err := refuseReference("spec.variants", "kustomize.components", component); err != nil {
+func build(files fs.FS, folder string, add additions) ([]object, error) {
+	tree := &kustomizeFiles{files: files, root: folder, bases: add.Bases}
+	for _, component := range add.Components {
+		at, err := tree.bases.resolve(folder, "spec.variants: kustomize.components", component)
+		if err != nil {
 			return nil, err
 		}
+		tree.components = append(tree.components, at)
 	}
-	tree := &kustomizeFiles{files: files, root: folder, components: components}
 	built, err := run(tree)
 	if tree.refused != nil {
 		return nil, tree.refused // kustomize takes what it cannot read for missing, and goes on
@@ -124,25 +126,36 @@ func (k *kustomizeFiles) origin(fields map[string]any) string {
 // kustomization is a kustomization file as it stands in the source.
 type kustomization map[string]any
 
-// readKustomization parses a kustomization file and refuses what reaches outside of the source.
-func readKustomization(file string, content []byte) (kustomization, error) {
+// readKustomization parses a kustomization file, puts in where remote bases are that are listed, and refuses what reaches outside of the
+// source otherwise. changed says whether it is not what the file says any more.
+func readKustomization(file string, content []byte, listed bases) (k kustomization, changed bool, err error) {
 	raw, err := yaml.YAMLToJSONStrict(content)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", file, inFile(err, 1))
+		return nil, false, fmt.Errorf("%s: %s", file, inFile(err, 1))
 	}
-	var k kustomization
 	if err := json.Unmarshal(raw, &k); err != nil {
-		return nil, fmt.Errorf("%s: is no kustomization: %w", file, err)
+		return nil, false, fmt.Errorf("%s: is no kustomization: %w", file, err)
 	}
 	for _, field := range []string{"helmCharts", "helmChartInflationGenerator", "helmGlobals"} {
 		if _, given := k[field]; given {
-			return nil, fmt.Errorf("%s: %s: charts are not rendered from a kustomization: have a Package of the chart itself, see spec.helm", file, field)
+			return nil, false, fmt.Errorf("%s: %s: charts are not rendered from a kustomization: have a Package of the chart itself, see spec.helm", file, field)
 		}
 	}
-	if err := refuseRemote(file, "", map[string]any(k)); err != nil {
-		return nil, err
+	for _, field := range baseFields {
+		entries := texts(k[field])
+		for i, entry := range entries {
+			if strings.Contains(entry, "\n") {
+				continue // YAML written in place
+			}
+			if entries[i], err = listed.resolve(path.Dir(file), fmt.Sprintf("%s: %s[%d]", file, field, i), entry); err != nil {
+				return nil, false, err
+			}
+			if entries[i] != entry {
+				k[field], changed = entries, true
+			}
+		}
 	}
-	return k, nil
+	return k, changed, refuseRemote(file, "", map[string]any(k))
 }
 
 // references are the fields whose values kustomize takes for files, folders or addresses, at any depth.
@@ -189,7 +202,7 @@ func refuseReference(file, field, entry string) error {
 		// A file of a generator may be KEY=FILE.
 		_, source, keyed := strings.Cut(entry, "=")
 		if isRemote(entry) || keyed && isRemote(source) {
-			return fmt.Errorf("%s: %s: %q is not in this repository: remote bases and files are not fetched, commit a copy of them", file, field, entry)
+			return fmt.Errorf("%s: %s: %q is not in this repository: remote files are not fetched, commit a copy of them", file, field, shown(entry))
 		}
 		return nil
 	}

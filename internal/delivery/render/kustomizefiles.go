@@ -28,6 +28,7 @@ type kustomizeFiles struct {
 	root  string // the folder that is built
 	// components are added to its kustomization.
 	components []string
+	bases      bases
 
 	rootFile    string // the name of its kustomization file
 	keepOrigins bool   // it asks for the annotations of origins itself
@@ -125,12 +126,16 @@ func (k *kustomizeFiles) inspect(file string, content []byte) ([]byte, error) {
 	if !isKustomization(path.Base(file)) {
 		return content, k.inspectPlugin(file, content)
 	}
-	parsed, err := readKustomization(file, content)
-	if err != nil || path.Dir(file) != k.root {
-		return content, err
+	parsed, changed, err := readKustomization(file, content, k.bases)
+	if path.Dir(file) == k.root {
+		k.rootFile = path.Base(file)
 	}
-	k.rootFile = path.Base(file)
-	if parsed == nil {
+	switch {
+	case err != nil || parsed == nil:
+		return content, err
+	case path.Dir(file) != k.root && changed:
+		return marshal(file, parsed)
+	case path.Dir(file) != k.root:
 		return content, nil
 	}
 	wishes := texts(parsed["buildMetadata"])
@@ -140,11 +145,15 @@ func (k *kustomizeFiles) inspect(file string, content []byte) ([]byte, error) {
 	if len(k.components) > 0 {
 		parsed["components"] = append(texts(parsed["components"]), k.components...)
 	}
-	changed, err := json.Marshal(parsed)
+	return marshal(file, parsed)
+}
+
+func marshal(file string, changed kustomization) ([]byte, error) {
+	raw, err := json.Marshal(changed)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return changed, nil
+	return raw, nil
 }
 
 // inspectPlugin refuses remote files in the configuration of a built-in generator or transformer.

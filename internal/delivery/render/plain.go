@@ -18,23 +18,30 @@ import (
 	"umbel.dev/umbel/internal/delivery/sops"
 )
 
-// read returns the objects of a folder, by kustomize where it has a kustomization file. Components are added to that.
-func read(files fs.FS, folder string, components []string) ([]object, error) {
+// additions are what a Package says of kustomizations: Components that are added to the one at the path of the source, and Bases that
+// any may refer to.
+type additions struct {
+	Components []string
+	Bases      bases
+}
+
+// read returns the objects of a folder, by kustomize where it has a kustomization file.
+func read(files fs.FS, folder string, add additions) ([]object, error) {
 	entries, err := fs.ReadDir(files, folder)
 	if err != nil {
 		return nil, fmt.Errorf("reading folder %q: %w", folder, err)
 	}
 	for _, entry := range entries {
 		if isKustomization(entry.Name()) && !entry.IsDir() {
-			return build(files, folder, components)
+			return build(files, folder, add)
 		}
 	}
-	if len(components) > 0 {
-		return nil, fmt.Errorf("component %q of spec.variants has nothing to be added to: folder %q has no kustomization.yaml", components[0], folder)
+	if len(add.Components) > 0 {
+		return nil, fmt.Errorf("component %q of spec.variants has nothing to be added to: folder %q has no kustomization.yaml", add.Components[0], folder)
 	}
 	var objects []object
 	for _, entry := range entries {
-		found, err := readEntry(files, folder, entry)
+		found, err := readEntry(files, folder, entry, add.Bases)
 		if err != nil {
 			return nil, err
 		}
@@ -61,13 +68,13 @@ func isManifest(name string) bool {
 }
 
 // readEntry returns the objects of a file or a subfolder.
-func readEntry(files fs.FS, folder string, entry fs.DirEntry) ([]object, error) {
+func readEntry(files fs.FS, folder string, entry fs.DirEntry, listed bases) ([]object, error) {
 	name := path.Join(folder, entry.Name())
 	switch {
 	case strings.HasPrefix(entry.Name(), "."):
 		return nil, nil
 	case entry.IsDir():
-		return read(files, name, nil)
+		return read(files, name, additions{Bases: listed})
 	case entry.Type()&fs.ModeIrregular != 0:
 		return nil, fmt.Errorf("%s: it is a submodule: spec.source.git.recurseSubmodules fetches them", name)
 	case !isManifest(entry.Name()) && entry.Type()&fs.ModeSymlink != 0 && leadsToFolder(files, name):

@@ -89,16 +89,18 @@ func (p place) String() string {
 	}
 }
 
-// Folder is the Maker of a folder of files.
-func Folder(files fs.FS, folder string) Maker { return folderBy(read, files, folder) }
+// Folder is the Maker of a folder of files, the kustomizations of which may refer to these remote bases, and to no others.
+func Folder(files fs.FS, folder string, remote ...Base) Maker {
+	return folderBy(read, files, folder, remote...)
+}
 
-func folderBy(read reader, files fs.FS, folder string) Maker {
+func folderBy(read reader, files fs.FS, folder string, remote ...Base) Maker {
 	folder = path.Clean(folder)
 	return func(choice Choice) (*Rendered, error) {
 		if err := choice.noChart(fmt.Sprintf("path %q", folder)); err != nil {
 			return nil, err
 		}
-		found, err := read(files, folder, choice.Components)
+		found, err := read(files, folder, additions{choice.Components, remote})
 		if err != nil {
 			return nil, err
 		}

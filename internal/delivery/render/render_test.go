@@ -164,7 +164,7 @@ func TestErrorsNameFileObjectAndField(t *testing.T) {
 		{reason: "a kustomization with an unknown field", files: kustomization("resorces: [a.yaml]\n"), want: `building the kustomization in ".": invalid Kustomization: json: unknown field "resorces"`},
 		{reason: "a kustomization that names a missing file", files: kustomization("resources: [b.yaml]\n"), want: "b.yaml"},
 		{reason: "an empty kustomization", files: kustomization(""), want: "kustomization"},
-		{reason: "a base on the web", files: kustomization("resources:\n- a.yaml\n- https://example.org/base.yaml\n"), want: `kustomization.yaml: resources[1]: "https://example.org/base.yaml" is not in this repository: remote bases and files are not fetched`},
+		{reason: "a base on the web", files: kustomization("resources:\n- a.yaml\n- https://example.org/base.yaml\n"), want: `kustomization.yaml: resources[1]: "https://example.org/base.yaml" is not in this repository, and no folder of a Git repository: nothing else is fetched, commit a copy of it`},
 		{reason: "a base on GitHub", files: kustomization("resources: ['github.com/org/repo//base?ref=v1']\n"), want: `resources[0]: "github.com/org/repo//base?ref=v1" is not in this repository`},
 		{reason: "a base by ssh", files: kustomization("components: ['git@example.org:org/repo.git']\n"), want: "components[0]: "},
 		{reason: "a base by force", files: kustomization("resources: ['GIT::https://example.org/x']\n"), want: "resources[0]: "},

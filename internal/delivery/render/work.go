@@ -90,7 +90,7 @@ func (w *working) do(files *remoteFiles, j job) *outcome {
 	if j.Chart != nil {
 		found, err = readChart(files, j.Folder, *j.Chart)
 	} else {
-		found.objects, err = read(files, j.Folder, j.Components)
+		found.objects, err = read(files, j.Folder, j.Add)
 	}
 	if files.lost != nil {
 		err = files.lost

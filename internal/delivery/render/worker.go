@@ -39,7 +39,7 @@ var errTooMuch = errors.New("too much memory")
 var errGone = errors.New("the process that renders ended")
 
 // reader finds the objects of a folder.
-type reader func(files fs.FS, folder string, components []string) ([]object, error)
+type reader func(files fs.FS, folder string, add additions) ([]object, error)
 
 // Workers render in processes of their own, which reach nothing but the files that they are shown: a source that would take
 // for ever, or all memory, ends its process and nothing else. A process renders one folder after another.
@@ -69,10 +69,10 @@ func NewWorkers(ctx context.Context, command func() *exec.Cmd, limits Limits, pa
 
 // job is what a worker is told to render.
 type job struct {
-	Folder     string
-	Components []string
-	Chart      *ChartOptions // of a chart; nil for any other folder
-	Limits     Limits
+	Folder string
+	Add    additions
+	Chart  *ChartOptions // of a chart; nil for any other folder
+	Limits Limits
 }
 
 // said is what a worker says: that it wants to look at something, some of the objects, that it is done, or that it has too much
@@ -99,9 +99,26 @@ type sentObject struct {
 	Fields         []byte
 }
 
+// Folder is the Maker of a folder of files, as Folder is.
+func (w *Workers) Folder(files fs.FS, folder string, remote ...Base) Maker {
+	return folderBy(w.read, files, folder, remote...)
+}
+
+// Chart is the Maker of a chart, as Chart is.
+func (w *Workers) Chart(files fs.FS, folder string, o ChartOptions) Maker {
+	return chartBy(w.readChart, files, folder, o)
+}
+
+// Command starts a process that renders, of the program umbel.
+func Command(program string) *exec.Cmd {
+	command := exec.Command(program, "hub", "render-worker")
+	command.Dir, command.Env = "/", []string{"PATH="} // it needs nothing of ours
+	return command
+}
+
 // read is a reader.
-func (w *Workers) read(files fs.FS, folder string, components []string) ([]object, error) {
-	done, err := w.render(files, job{Folder: folder, Components: components, Limits: w.limits})
+func (w *Workers) read(files fs.FS, folder string, add additions) ([]object, error) {
+	done, err := w.render(files, job{Folder: folder, Add: add, Limits: w.limits})
 	if err != nil {
 		return nil, err
 	}

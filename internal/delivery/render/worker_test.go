@@ -134,7 +134,7 @@ func TestWhatWouldTakeTooMuch(t *testing.T) {
 	w := workers(t, limits)
 	good := func() {
 		t.Helper()
-		objects, err := w.read(tree(map[string]string{"kustomization.yaml": "resources: [a.yaml]\n", "a.yaml": config("a")}), ".", nil)
+		objects, err := w.read(tree(map[string]string{"kustomization.yaml": "resources: [a.yaml]\n", "a.yaml": config("a")}), ".", additions{})
 		if err != nil || len(objects) != 1 {
 			t.Errorf("a good source beside it: %d objects, %v", len(objects), err)
 		}
@@ -164,7 +164,7 @@ func TestWhatWouldTakeTooMuch(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			done := make(chan error, 1)
 			go func() {
-				_, err := w.read(tree(tc.files), tc.folder, nil)
+				_, err := w.read(tree(tc.files), tc.folder, additions{})
 				done <- err
 			}()
 			good()
@@ -185,16 +185,16 @@ func TestWhatWouldTakeTooMuch(t *testing.T) {
 func TestAWorkerThatDies(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	broken := NewWorkers(ctx, func() *exec.Cmd { return exec.Command("sh", "-c", "echo no luck >&2; exit 3") }, testLimits, 1)
-	if _, err := broken.read(tree(nil), ".", nil); err == nil || !strings.Contains(err.Error(), `rendering folder ".": the process that renders ended`) || !strings.Contains(err.Error(), "no luck") {
+	if _, err := broken.read(tree(nil), ".", additions{}); err == nil || !strings.Contains(err.Error(), `rendering folder ".": the process that renders ended`) || !strings.Contains(err.Error(), "no luck") {
 		t.Errorf("got %v", err)
 	}
 	missing := NewWorkers(ctx, func() *exec.Cmd { return exec.Command("/nowhere/umbel") }, testLimits, 1)
-	if _, err := missing.read(tree(nil), ".", nil); err == nil || !strings.Contains(err.Error(), "/nowhere/umbel") {
+	if _, err := missing.read(tree(nil), ".", additions{}); err == nil || !strings.Contains(err.Error(), "/nowhere/umbel") {
 		t.Errorf("got %v", err)
 	}
 	w := workers(t, testLimits)
 	read := func() error {
-		_, err := w.read(tree(map[string]string{"a.yaml": config("a")}), ".", nil)
+		_, err := w.read(tree(map[string]string{"a.yaml": config("a")}), ".", additions{})
 		return err
 	}
 	if err := read(); err != nil {

@@ -26,7 +26,8 @@ type Ref struct {
 	URL string
 	// Chart is its name in a repository of Helm charts; empty for other kinds.
 	Chart string
-	// Name of a branch, a tag or a version, a commit's full hash, or a digest.
+	// Name of a branch, a tag or a version, a commit's full hash, or a digest. In Git refs/tags/NAME is the tag, where there is a branch
+	// of that name as well.
 	Name string
 	// Range, when it is not empty, is taken instead of Name: the newest version that it allows, such as >=1.2 <2.
 	Range string

@@ -126,10 +126,17 @@ func find(heads map[plumbing.ReferenceName]plumbing.Hash, ref source.Ref) (targe
 	if ref.Range != "" {
 		return findNewest(heads, ref)
 	}
-	for _, name := range []plumbing.ReferenceName{plumbing.NewBranchReferenceName(ref.Name), plumbing.NewTagReferenceName(ref.Name)} {
+	names := []plumbing.ReferenceName{plumbing.NewBranchReferenceName(ref.Name), plumbing.NewTagReferenceName(ref.Name)}
+	if full := plumbing.ReferenceName(ref.Name); full.IsBranch() || full.IsTag() {
+		names = append(names, full)
+	}
+	for _, name := range names {
 		if _, ok := heads[name]; ok {
 			return targetOf(heads, name), nil
 		}
+	}
+	if full := plumbing.ReferenceName(ref.Name); full.IsTag() {
+		return target{}, source.RefNotFound(ref, "there is no tag %q", full.Short())
 	}
 	if fullHash.MatchString(ref.Name) {
 		// Not every server gives a commit by its hash, but every commit that is still of use is below a branch or a tag.
@@ -228,8 +235,12 @@ func (m *mirror) tree(hash string, left *source.Limits) (*Tree, error) {
 		m.broken.Store(true)
 		return nil, fmt.Errorf("%w: the files of commit %s: %w", errUnreadable, hash, err)
 	}
+	listed, err := newFolder(root)
+	if err != nil {
+		return nil, fmt.Errorf("commit %s: %w", hash, err)
+	}
 	return &Tree{
 		storage: storage, left: left, modified: commit.Committer.When, broken: func() { m.broken.Store(true) },
-		folders: map[string]*folder{".": newFolder(root)},
+		folders: map[string]*folder{".": listed},
 	}, nil
 }

@@ -39,12 +39,16 @@ type folder struct {
 	byName  map[string]int // the first of each name
 }
 
-func newFolder(tree *object.Tree) *folder {
+// newFolder refuses what git itself never writes: a name that leads elsewhere.
+func newFolder(tree *object.Tree) (*folder, error) {
 	f := &folder{entries: tree.Entries, byName: make(map[string]int, len(tree.Entries))}
 	for i, entry := range slices.Backward(f.entries) {
+		if !fs.ValidPath(entry.Name) || entry.Name == "." || strings.Contains(entry.Name, "/") {
+			return nil, fmt.Errorf("folder %s holds something that is called %q", tree.Hash, entry.Name)
+		}
 		f.byName[entry.Name] = i
 	}
-	return f
+	return f, nil
 }
 
 // entry returns the entry of a name; nil when there is none.
@@ -74,8 +78,12 @@ func (t *Tree) folder(name string) (*folder, error) {
 		t.broken()
 		return nil, fmt.Errorf("%w: %w", errUnreadable, err) // not "does not exist": the parent names it
 	}
-	t.folders[name] = newFolder(tree)
-	return t.folders[name], nil
+	listed, err := newFolder(tree)
+	if err != nil {
+		return nil, err
+	}
+	t.folders[name] = listed
+	return listed, nil
 }
 
 // Stat describes a file or a folder without following links.
