@@ -39,3 +39,23 @@ func TestInline(t *testing.T) {
 		t.Errorf("no object: got %v", err)
 	}
 }
+
+// FuzzInline: whatever two manifests are that stand in a Package, they are objects that make a bundle, the same each time, or an error that
+// names the field.
+func FuzzInline(f *testing.F) {
+	f.Add([]byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"n":"${cluster.name}"}}`), []byte(`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"b"}}]}`))
+	f.Add([]byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}`), []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}`))
+	f.Add([]byte(`{"apiVersion":"clusterregistry.k8s.io/v1","kind":"ClusterSelector","metadata":{"name":"s"},"spec":{"selector":{"matchLabels":{"a":"b"}}}}`),
+		[]byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a","annotations":{"configmanagement.gke.io/cluster-selector":"s"}},"sops":{"mac":"x"}}`))
+	f.Add([]byte(`{"kind":"List","items":[null,[],{"kind":"List"}]}`), []byte(`[1e999, "\ud800"]`))
+	f.Add([]byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","annotations":{"helm.sh/hook":"test","umbel.dev/depends-on":"Pod x"}},"a":1.0,"a":-0}`), []byte("{}"))
+	f.Fuzz(func(t *testing.T, one, two []byte) {
+		rendered := drawnOf(Inline([][]byte{one, two})(Choice{}))
+		if again := drawnOf(Inline([][]byte{one, two})(Choice{})); again != rendered {
+			t.Errorf("it gives %+v, and then %+v", rendered, again)
+		}
+		if rendered.err != "" && !strings.Contains(rendered.err, inlineField) && !strings.Contains(rendered.err, ErrNothing.Error()) && !strings.Contains(rendered.err, "no object") {
+			t.Errorf("an error that names no field: %s", rendered.err)
+		}
+	})
+}
