@@ -88,6 +88,7 @@ const (
 	ReasonUnauthorized      = "Unauthorized"      // the server wants credentials, or refuses those that it got
 	ReasonSecretInvalid     = "SecretInvalid"     // the Secret with the credentials is not there, or lacks what it takes
 	ReasonSourceNotAllowed  = "SourceNotAllowed"  // the source is on the hub's own disk, where it may not read
+	ReasonFolderTaken       = "FolderTaken"       // the source has a folder where remote bases would be
 	ReasonRefNotFound       = "RefNotFound"       // the branch, tag or commit does not exist in the source
 	ReasonPathNotFound      = "PathNotFound"      // the path does not exist in the revision
 	ReasonVerified          = "Verified"          // Verified True

@@ -109,8 +109,11 @@ func beside(files fs.FS, listed []base, pins []v1alpha1.ReleasedBase, open func(
 		}
 	}
 	mounted, err := source.Mount(files, at)
-	if err != nil {
-		return nil, nil, &source.Error{Reason: v1alpha1.ReasonFetchFailed, Err: fmt.Errorf("the source has a folder %s of its own, where spec.kustomize.remoteBases would be: rename it", render.BasesFolder)}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, nil, err
+	}
+	if err != nil { // and another fetch makes it no better
+		return nil, nil, &source.Error{Reason: v1alpha1.ReasonFolderTaken, Err: fmt.Errorf("the source has a folder %s of its own, where spec.kustomize.remoteBases would be: rename it", render.BasesFolder)}
 	}
 	return mounted, remote, nil
 }

@@ -64,7 +64,12 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 			failed = b.fails(remote.Err)
 		}
 		pins[i] = b.pin(remote.ID)
-		message += fmt.Sprintf("; %s of %s is at %s", b.Ref, pins[i].URL, source.Short(remote.ID))
+		if i < toldBases {
+			message += fmt.Sprintf("; %s of %s is at %s", b.Ref, pins[i].URL, source.Short(remote.ID))
+		}
+	}
+	if more := len(listed) - toldBases; more > 0 {
+		message += fmt.Sprintf("; %s more, which the Release names", v1alpha1.Counted(more, "remote base"))
 	}
 	if v.unasked {
 		return nil
@@ -77,6 +82,9 @@ func (c *Controller) fetch(_ context.Context, v *visit) error {
 	v.set(metav1.Condition{Type: v1alpha1.ConditionFetched, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonFetched, Message: message})
 	return nil
 }
+
+// toldBases is how many remote bases a condition names, whose text the API bounds.
+const toldBases = 3
 
 // head is what is known of a version of a source. When that is older than the Package asks for, it is being fetched, and the visit notes
 // when there is no answer at all yet.

@@ -240,7 +240,7 @@ func (v *visit) has(spec *v1alpha1.ReleaseSpec, sameValues bool) bool {
 	if current == nil || !SameSource(current.Spec.Source, spec.Source) || !slices.Equal(current.Spec.Variables, spec.Variables) {
 		return false
 	}
-	if current.Spec.Revision == spec.Revision && current.Spec.Inputs == spec.Inputs && sameValues {
+	if current.Spec.Revision == spec.Revision && current.Spec.Inputs == spec.Inputs && slices.Equal(current.Spec.RemoteBases, spec.RemoteBases) && sameValues {
 		spec.Variants = Widen(spec.Variants, current.Spec.Variants)
 	}
 	if !sameContent(&current.Spec, spec.Variants) {

@@ -235,7 +235,11 @@ func (m *move) files(ctx context.Context, pkg *v1alpha1.Package) (files fs.FS, n
 	}
 	folder := delivery.FolderOf(pkg)
 	if m.From != "" {
-		return os.DirFS(m.From), fmt.Sprintf("path %s of %s", folder, m.From), clean, nil
+		at, err := os.OpenRoot(m.From) // no link in it leads elsewhere
+		if err != nil {
+			return nil, "", clean, err
+		}
+		return at.FS(), fmt.Sprintf("path %s of %s", folder, m.From), func() { _ = at.Close() }, nil // nothing was written
 	}
 	dir, err := os.MkdirTemp("", "umbel-adopt-")
 	if err != nil {

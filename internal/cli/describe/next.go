@@ -101,6 +101,8 @@ func (d *packageDossier) sourceStep(reason string) string {
 		return fmt.Sprintf("correct what the message names, then `umbel refresh package %s%s`; docs/operate/sources.md says what a Secret holds", pkg.Name, where)
 	case v1alpha1.ReasonSourceNotAllowed:
 		return "where the hub is started, add `--allow-local-sources FOLDER` to `umbel hub`, or serve the repository over https"
+	case v1alpha1.ReasonFolderTaken:
+		return "rename the folder .remote-bases of the source"
 	case v1alpha1.ReasonRefNotFound:
 		if from.Field != "git" {
 			return fmt.Sprintf("spec.source.%s asks for %q: correct it, or publish that version at %s", from.Field, from.Version, from.URL)

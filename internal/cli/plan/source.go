@@ -12,8 +12,12 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	kube "sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -75,6 +79,9 @@ func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Packa
 			found.close()
 		}
 	}()
+	if err := o.lends(ctx, hub, pkg); err != nil {
+		return nil, err
+	}
 	var files fs.FS
 	switch {
 	case from.Inline != nil && (o.From != "" || o.Ref != ""):
@@ -114,6 +121,58 @@ func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Packa
 		return nil, fmt.Errorf("rendering %s: %w", found.name, err)
 	}
 	return found, nil
+}
+
+// lends asks the hub what it knows of the Package in a file, and of the Secrets that this names, to see what the file may have fetched.
+func (o *Options) lends(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Package) error {
+	if o.File == "" || pkg.Spec.Kustomize == nil {
+		return nil
+	}
+	var known v1alpha1.Package
+	if err := hub.Get(ctx, kube.ObjectKeyFromObject(pkg), &known); kube.IgnoreNotFound(err) != nil {
+		return err
+	}
+	return mayFetch(o.File, pkg, &known, func(name string) (string, error) {
+		var secret corev1.Secret
+		err := hub.Get(ctx, kube.ObjectKey{Namespace: pkg.Namespace, Name: name}, &secret)
+		return secret.Annotations[v1alpha1.OnlyForAnnotation], err
+	})
+}
+
+// mayFetch refuses what a Package in a file, which anybody may have written, would have fetched as nobody else may: a remote base with a
+// Secret that is not for one address alone, or from this machine's disk. Those of the Package that is known to the hub, whoever made it had to
+// be let. only is the address that a Secret is for; empty when it is for any.
+func mayFetch(file string, pkg, known *v1alpha1.Package, only func(secret string) (string, error)) error {
+	for i, base := range pkg.Spec.Kustomize.RemoteBases {
+		field := fmt.Sprintf("%s: spec.kustomize.remoteBases[%d]", file, i)
+		local := strings.HasPrefix(strings.ToLower(base.URL), "file:")
+		switch {
+		case !local && base.SecretRef == nil || lists(known, base):
+			continue
+		case local:
+			return fmt.Errorf("%s: %s is a folder of this machine, and package %s on the hub does not list it: serve it, or let the hub's Package list it first", field, base.URL, pkg.Name)
+		}
+		address, err := only(base.SecretRef.Name)
+		if err != nil {
+			return fmt.Errorf("%s: reading secret %s: %w", field, base.SecretRef.Name, err)
+		}
+		if address == "" {
+			return fmt.Errorf("%s: secret %s would be sent to %s, which package %s on the hub does not list: annotate the secret with %s=ADDRESS, for which it is then alone",
+				field, base.SecretRef.Name, delivered.Redact(base.URL), pkg.Name, v1alpha1.OnlyForAnnotation)
+		}
+	}
+	return nil
+}
+
+// lists says whether a Package lists a remote base with the same Secret, at whichever ref.
+func lists(pkg *v1alpha1.Package, base v1alpha1.RemoteBase) bool {
+	if pkg.Spec.Kustomize == nil {
+		return false
+	}
+	return slices.ContainsFunc(pkg.Spec.Kustomize.RemoteBases, func(b v1alpha1.RemoteBase) bool {
+		b.Ref = base.Ref
+		return equality.Semantic.DeepEqual(b, base)
+	})
 }
 
 // inClone says where the source of a package is to be found.

@@ -2,10 +2,13 @@ package plan
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
@@ -57,5 +60,47 @@ func TestAFolderIsReadAndNothingElse(t *testing.T) {
 	}
 	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
 		t.Errorf("it leaves %v (%v)", left, err)
+	}
+}
+
+// TestAFileFetchesNothingThatItsAuthorMayNot: whoever plans a file with rights of their own lends none of them to who wrote it.
+func TestAFileFetchesNothingThatItsAuthorMayNot(t *testing.T) {
+	base := func(url, ref, secret string) v1alpha1.RemoteBase {
+		b := v1alpha1.RemoteBase{URL: url, Ref: ref}
+		if secret != "" {
+			b.SecretRef = &v1alpha1.LocalReference{Name: secret}
+		}
+		return b
+	}
+	shop := func(bases ...v1alpha1.RemoteBase) *v1alpha1.Package {
+		return &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shop"},
+			Spec: v1alpha1.PackageSpec{Kustomize: &v1alpha1.KustomizeOptions{RemoteBases: bases}}}
+	}
+	known := shop(base("https://git.example.com/web", "v1", "any"), base("file:///srv/web", "v1", ""))
+	only := func(secret string) (string, error) {
+		address, has := map[string]string{"any": "", "bound": "https://git.example.com"}[secret]
+		if !has {
+			return "", errors.New("there is none")
+		}
+		return address, nil
+	}
+	for _, tc := range []struct {
+		reason string
+		base   v1alpha1.RemoteBase
+		want   string
+	}{
+		{"what everybody may read", base("https://evil.example/x", "v1", ""), ""},
+		{"what the hub's Package has", base("https://git.example.com/web", "v2", "any"), ""},
+		{"a folder that it has", base("file:///srv/web", "v2", ""), ""},
+		{"a Secret that is for one address alone", base("https://git.example.com/other", "v1", "bound"), ""},
+		{"a Secret for somebody else", base("https://evil.example/x", "v1", "any"), "secret any would be sent to https://evil.example/x"},
+		{"another Secret for an address that it has", base("https://git.example.com/web", "v1", "more"), "reading secret more: there is none"},
+		{"a folder of this machine", base("file:///home/ada/x", "v1", ""), "file:///home/ada/x is a folder of this machine"},
+		{"in capitals", base("FILE:///home/ada/x", "v1", ""), "is a folder of this machine"},
+	} {
+		err := mayFetch("pkg.yaml", shop(tc.base), known, only)
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "pkg.yaml: spec.kustomize.remoteBases[0]")) {
+			t.Errorf("%s: %v, want %q", tc.reason, err, tc.want)
+		}
 	}
 }

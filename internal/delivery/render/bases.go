@@ -123,6 +123,9 @@ func addressOf(entry string) address {
 	if !local {
 		user = remoteUser.FindString(rest)
 		rest = rest[len(user):]
+		if name, _, has := strings.Cut(user, ":"); has {
+			user = name + "@" // a password is told nobody
+		}
 	}
 	if kind == "" { // USER@HOST:PATH, or github.com
 		if host, in, found := strings.Cut(rest, ":"); found && !strings.Contains(host, "/") {
@@ -194,10 +197,14 @@ func toAdd(address, ref string) string {
 
 // shown is an address without a password.
 func shown(address string) string {
-	if !strings.Contains(address, "://") {
-		return address
+	rest, forced := cutFold(strings.TrimSpace(address), "git::")
+	if strings.Contains(rest, "://") {
+		rest = source.Redact(rest)
 	}
-	return source.Redact(strings.TrimSpace(address))
+	if forced {
+		return "git::" + rest
+	}
+	return rest
 }
 
 func cutFold(text, prefix string) (string, bool) {

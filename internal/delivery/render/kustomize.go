@@ -136,7 +136,10 @@ func readKustomization(file string, content []byte, listed bases) (k kustomizati
 	if err := json.Unmarshal(raw, &k); err != nil {
 		return nil, false, fmt.Errorf("%s: is no kustomization: %w", file, err)
 	}
-	for _, field := range []string{"helmCharts", "helmChartInflationGenerator", "helmGlobals"} {
+	if err := wellWritten(file, k); err != nil {
+		return nil, false, err
+	}
+	for _, field := range chartFields {
 		if _, given := k[field]; given {
 			return nil, false, fmt.Errorf("%s: %s: charts are not rendered from a kustomization: have a Package of the chart itself, see spec.helm", file, field)
 		}
@@ -158,6 +161,21 @@ func readKustomization(file string, content []byte, listed bases) (k kustomizati
 	return k, changed, refuseRemote(file, "", map[string]any(k))
 }
 
+// chartFields are the fields that would have kustomize run Helm.
+var chartFields = []string{"helmCharts", "helmChartInflationGenerator", "helmGlobals"}
+
+// wellWritten refuses fields that kustomize reads whatever their case, and others look for as they are written.
+func wellWritten(file string, k kustomization) error {
+	for _, key := range sortedKeys(k) {
+		for _, field := range slices.Concat(references, chartFields, []string{"buildMetadata"}) {
+			if key != field && strings.EqualFold(key, field) {
+				return fmt.Errorf("%s: %s: write it as %s", file, key, field)
+			}
+		}
+	}
+	return nil
+}
+
 // references are the fields whose values kustomize takes for files, folders or addresses, at any depth.
 var references = []string{
 	"bases", "components", "configurations", "crds", "env", "envs", "files", "generators", "path",
@@ -169,7 +187,7 @@ func refuseRemote(file, field string, value any) error {
 	switch value := value.(type) {
 	case map[string]any:
 		for _, key := range sortedKeys(value) {
-			if slices.Contains(references, key) {
+			if slices.ContainsFunc(references, func(field string) bool { return strings.EqualFold(field, key) }) {
 				for i, entry := range texts(value[key]) {
 					if err := refuseReference(file, fmt.Sprintf("%s[%d]", join(field, key), i), entry); err != nil {
 						return err

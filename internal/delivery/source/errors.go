@@ -11,7 +11,7 @@ import (
 )
 
 // Error says why a source cannot be read. Its reason is one of those of the Fetched condition: FetchFailed, Unauthorized,
-// SecretInvalid, SourceNotAllowed, RefNotFound or PathNotFound.
+// SecretInvalid, SourceNotAllowed, FolderTaken, RefNotFound or PathNotFound.
 type Error struct {
 	Reason string
 	// Err says what happened. It holds no password.

@@ -18,8 +18,11 @@ type Mounted struct {
 func Mount(files fs.FS, at map[string]fs.FS) (*Mounted, error) {
 	for name := range at {
 		parent, _, _ := strings.Cut(name, "/")
-		if _, err := fs.Stat(files, parent); !errors.Is(err, fs.ErrNotExist) {
+		switch _, err := fs.Stat(files, parent); {
+		case err == nil:
 			return nil, &fs.PathError{Op: "mount", Path: parent, Err: fs.ErrExist}
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
 		}
 	}
 	return &Mounted{files, at}, nil

@@ -171,7 +171,7 @@ func namesIn(reader *Reader, ref source.Ref, revision string) error {
 		if err != nil {
 			return fs.SkipDir
 		}
-		if base := entry.Name(); name != "." && (!fs.ValidPath(base) || base == "." || strings.Contains(base, "/")) {
+		if base := entry.Name(); name != "." && (base == "" || base == "." || base == ".." || strings.Contains(base, "/")) {
 			return fmt.Errorf("%q is no name of a file", base)
 		}
 		if !entry.IsDir() {

@@ -126,9 +126,13 @@ func find(heads map[plumbing.ReferenceName]plumbing.Hash, ref source.Ref) (targe
 	if ref.Range != "" {
 		return findNewest(heads, ref)
 	}
+	// As git reads them: a whole hash is a commit, and a whole name of a reference is that one, whatever else is called so.
 	names := []plumbing.ReferenceName{plumbing.NewBranchReferenceName(ref.Name), plumbing.NewTagReferenceName(ref.Name)}
-	if full := plumbing.ReferenceName(ref.Name); full.IsBranch() || full.IsTag() {
-		names = append(names, full)
+	switch full := plumbing.ReferenceName(ref.Name); {
+	case fullHash.MatchString(ref.Name):
+		names = nil
+	case full.IsBranch() || full.IsTag():
+		names = []plumbing.ReferenceName{full}
 	}
 	for _, name := range names {
 		if _, ok := heads[name]; ok {

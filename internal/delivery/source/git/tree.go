@@ -39,11 +39,11 @@ type folder struct {
 	byName  map[string]int // the first of each name
 }
 
-// newFolder refuses what git itself never writes: a name that leads elsewhere.
+// newFolder refuses what git itself never writes: a name that leads elsewhere. Names need not be UTF-8.
 func newFolder(tree *object.Tree) (*folder, error) {
 	f := &folder{entries: tree.Entries, byName: make(map[string]int, len(tree.Entries))}
 	for i, entry := range slices.Backward(f.entries) {
-		if !fs.ValidPath(entry.Name) || entry.Name == "." || strings.Contains(entry.Name, "/") {
+		if entry.Name == "" || entry.Name == "." || entry.Name == ".." || strings.Contains(entry.Name, "/") {
 			return nil, fmt.Errorf("folder %s holds something that is called %q", tree.Hash, entry.Name)
 		}
 		f.byName[entry.Name] = i
