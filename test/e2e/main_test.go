@@ -110,9 +110,13 @@ func (s *story) clients(cluster string) *kubernetes.Clientset {
 	return c
 }
 
+// patience is how long a story waits for what has to happen. A kubelet waits for over a minute before it starts an agent again that was
+// killed a few times within ten.
+const patience = 3 * time.Minute
+
 func (s *story) eventually(what string, check func(ctx context.Context) error) {
 	s.Helper()
-	if err := rig.Eventually(s.ctx, time.Minute, check); err != nil {
+	if err := rig.Eventually(s.ctx, patience, check); err != nil {
 		s.Fatalf("%s: %v", what, err)
 	}
 }
