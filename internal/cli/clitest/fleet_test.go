@@ -5,8 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -44,10 +48,40 @@ import (
 	"umbel.dev/umbel/internal/cli/taint"
 	"umbel.dev/umbel/internal/cli/token"
 	"umbel.dev/umbel/internal/cli/upgrade"
+	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
+// TestMain is umbel too, for what the tests' commands start of it: a process that renders.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == program {
+		if err := render.Work(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := beUmbel(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(kubetest.Main(m))
+}
+
+// program is what commands look for beside themselves.
+const program = "umbel"
+
+// beUmbel puts the program of the tests beside itself as umbel. Its folder is deleted with it.
+func beUmbel() error {
+	own, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := os.Link(own, filepath.Join(filepath.Dir(own), program)); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
 
 // fleet is a hub's API with the objects of package clitest in it, looked at a quarter of an hour after they were made.
 type fleet struct {
