@@ -143,7 +143,7 @@ $(BIN)/gitopsengine: $(PEER_SOURCES)
 	@echo "building gitopsengine; the first time this takes a minute or two"
 	@cd test/peers/gitopsengine && $(GO_BUILD) -ldflags '-s -w' -o $@ .
 
-# Half of the time the stories wait for their clusters: what needs a processor and no nodes goes beside them.
+# The stories wait for their clusters a lot: what needs a processor and no nodes goes beside them.
 .PHONY: test
 test: deps build lint check-generate unit peers sops ## everything that has to hold before a change lands
 	@$(MAKE) --no-print-directory -j2 e2e real simulate

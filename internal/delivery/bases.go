@@ -11,6 +11,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/source"
+	"umbel.dev/umbel/internal/delivery/source/git"
 )
 
 // base is a remote base of a Package.
@@ -20,8 +21,6 @@ type base struct {
 	field string // where the Package lists it
 }
 
-var wholeHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
-
 // basesOf are the remote bases that a Package lists.
 func basesOf(pkg *v1alpha1.Package) []base {
 	if pkg.Spec.Kustomize == nil {
@@ -30,7 +29,7 @@ func basesOf(pkg *v1alpha1.Package) []base {
 	listed := make([]base, len(pkg.Spec.Kustomize.RemoteBases))
 	for i, remote := range pkg.Spec.Kustomize.RemoteBases {
 		ref := source.Ref{Kind: source.Git, URL: remote.URL, Name: remote.Ref, Secret: secretOf(pkg.Namespace, remote.SecretRef)}
-		if !wholeHash.MatchString(remote.Ref) {
+		if !git.IsCommit(remote.Ref) {
 			ref.Name = "refs/tags/" + remote.Ref // and no branch of that name
 		}
 		listed[i] = base{remote, ref, fmt.Sprintf("spec.kustomize.remoteBases[%d]", i)}

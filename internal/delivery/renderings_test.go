@@ -72,3 +72,20 @@ func TestRenderings(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestAReleaseAtOneBaseIsNotWidenedByAnother: what only the current Release has is put with what was rendered where both are of the very same,
+// the commits of remote bases included.
+func TestAReleaseAtOneBaseIsNotWidenedByAnother(t *testing.T) {
+	at := func(commit string, variants ...v1alpha1.Variant) v1alpha1.ReleaseSpec {
+		return v1alpha1.ReleaseSpec{Source: v1alpha1.Source{Git: &v1alpha1.GitSource{URL: "https://git.example.com/fleet"}}, Revision: "r", Variables: []string{"region"}, Variants: variants,
+			RemoteBases: []v1alpha1.ReleasedBase{{URL: "https://git.example.com/web", Ref: "v1", Commit: commit}}}
+	}
+	eu, us := v1alpha1.Variant{Values: []string{"eu"}, Digest: "sha256:1"}, v1alpha1.Variant{Values: []string{"us"}, Digest: "sha256:2"}
+	for commit, want := range map[string]int{"a": 2, "b": 1} {
+		v := &visit{memo: &memo{}, seen: Seen{Release: &v1alpha1.Release{Spec: at("a", eu, us)}}}
+		spec := at(commit, eu)
+		if v.has(&spec, true); len(spec.Variants) != want {
+			t.Errorf("at commit %s of the base it has %v, want %d", commit, spec.Variants, want)
+		}
+	}
+}

@@ -36,9 +36,7 @@ func measureRender(ctx context.Context, _ *rig.Fleet, r *report.Report) error {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // what stays of it is of no use, and in nobody's way
-	cache, err := render.NewCache(render.CacheConfig{Dir: dir, Workers: render.NewWorkers(ctx, func() *exec.Cmd {
-		return exec.Command(program, "hub", "render-worker")
-	}, render.DefaultLimits, runtime.GOMAXPROCS(0))})
+	cache, err := render.NewCache(render.CacheConfig{Dir: dir, Workers: render.NewWorkers(ctx, func() *exec.Cmd { return render.Command(program) }, render.DefaultLimits, runtime.GOMAXPROCS(0))})
 	if err != nil {
 		return err
 	}

@@ -110,13 +110,7 @@ func withTheMinorBefore(t *testing.T) string {
 	if _, err := os.Stat(filepath.Join(built, name)); err == nil {
 		return built
 	}
-	programs := t.TempDir()
-	for _, name := range []string{"umbel", "umbel-agent", "umbel-kube", "umbel-coredns", "umbel-pause", "umbel-capi"} {
-		// No symbolic link: programs look for the others beside them.
-		if out, err := exec.Command("cp", rig.Binary(name), programs).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
+	programs := copied(t, "umbel", "umbel-agent", "umbel-kube", "umbel-coredns", "umbel-pause", "umbel-capi")
 	const stamp = "-X k8s.io/component-base/version."
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w "+stamp+"gitVersion=v1.35.4 "+stamp+"gitMajor=1 "+stamp+"gitMinor=35", "-o", filepath.Join(programs, name), ".")
 	cmd.Dir, cmd.Env = filepath.Join(rig.Root(), "kube", "v1.36"), append(os.Environ(), "CGO_ENABLED=0")

@@ -110,8 +110,8 @@ func (s *story) clients(cluster string) *kubernetes.Clientset {
 	return c
 }
 
-// patience is how long a story waits for what has to happen. A kubelet waits for over a minute before it starts an agent again that was
-// killed a few times within ten.
+// patience is how long a story waits for what has to happen. A kubelet doubles the time before it starts an agent again that was killed, to
+// well over a minute for one that was killed a few times within ten.
 const patience = 3 * time.Minute
 
 func (s *story) eventually(what string, check func(ctx context.Context) error) {

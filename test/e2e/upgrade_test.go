@@ -25,14 +25,20 @@ import (
 // brew builds programs for a hub to bring: ours, with another agent.
 func brew(t *testing.T, agent string, build ...string) (programs string) {
 	t.Helper()
+	programs = copied(t, "umbel", "umbel-kube", "umbel-coredns", "umbel-pause")
+	brewInto(t, programs, "umbel-agent", agent, build...)
+	return programs
+}
+
+// copied returns a folder with copies of our programs. Links would not do: programs look for the others beside them.
+func copied(t *testing.T, names ...string) (programs string) {
+	t.Helper()
 	programs = t.TempDir()
-	for _, name := range []string{"umbel", "umbel-kube", "umbel-coredns", "umbel-pause"} {
-		// No symbolic link: programs look for the others beside them.
+	for _, name := range names {
 		if out, err := exec.Command("cp", rig.Binary(name), programs).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	brewInto(t, programs, "umbel-agent", agent, build...)
 	return programs
 }
 

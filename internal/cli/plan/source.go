@@ -70,7 +70,7 @@ func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Packa
 	}
 	closing := []func(){end}
 	found.close = func() {
-		for _, each := range closing {
+		for _, each := range slices.Backward(closing) {
 			each()
 		}
 	}
@@ -109,7 +109,7 @@ func (o *Options) open(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Packa
 		if err != nil {
 			return nil, err
 		}
-		closing = append([]func(){func() { _ = at.Close() }}, closing...) // nothing was written
+		closing = append(closing, func() { _ = at.Close() }) // nothing was written
 		files = at.FS()
 		folder := path.Clean("./" + delivery.FolderOf(pkg))
 		found.name = fmt.Sprintf("path %s of %s", folder, name)

@@ -35,6 +35,9 @@ type mirror struct {
 
 var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
+// IsCommit says whether the name of a Ref is a commit's full hash, and so nothing that somebody can move.
+func IsCommit(name string) bool { return fullHash.MatchString(name) }
+
 // errUnreadable says that a mirror lacks an object that it should have, or has it in a form that cannot be read.
 var errUnreadable = errors.New("the mirror cannot be read and will be made anew")
 
