@@ -134,4 +134,9 @@ const (
 	ContentPath = "/content/"
 	// ContentSubresource of a Release is what somebody needs the verb get on to read them.
 	ContentSubresource = "content"
+	// HistoryPath is where the hub serves the histories of members to people: behind it comes the member's name, and as the
+	// query HistorySince. Who may get the MemberCluster reads its history, of which its status is the end.
+	HistoryPath = "/history/"
+	// HistorySince bounds what is read: a time of RFC 3339, of the earliest entry.
+	HistorySince = "since"
 )

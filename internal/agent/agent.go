@@ -179,7 +179,7 @@ func (m *membership) open(ctx context.Context) (*parts, error) {
 // client makes what keeps the agent in session; rest ends the repairs, and returns when they have ended.
 func (m *membership) client(ctx context.Context, p *parts, rest func()) (*session.Client, error) {
 	return session.NewClient(session.ClientConfig{
-		Bootstrap: m.boot, Keyring: p.keyring, Kube: m.proxy, Log: m.Log,
+		Bootstrap: m.boot, Keyring: p.keyring, Kube: withHistory(m.proxy, p.engine.History), Log: m.Log,
 		Reread: func() (v1alpha1.Bootstrap, error) { return m.bootstrap(ctx, m.api) },
 		Agent: m.upgradable(p.upgrader, session.AgentConfig{
 			Version: version.Version, Packages: p.engine, Properties: p.properties, Fence: openFence(m.Dir, m.boot, m.Log), CheckAPI: m.api.check,

@@ -10,6 +10,7 @@
 //	POST /hooks/…         what servers that host repositories say of pushes (hooks.go)
 //	GET /v1/audit         who did what, to whom may read it (audit.go)
 //	GET /content/…        what a Release was rendered to, to whom may read releases/content (release.go)
+//	GET /history/NAME     what happened to objects on a member, from its agent, to who may read the MemberCluster (history.go)
 //	/v2/umbel/agent/…     the agent's image, to read
 //	/replica/audit        this replica's audit log, for another one
 //	/replica/clusters/…   the API server of a member that is in session here, for another replica of the hub

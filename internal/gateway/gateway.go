@@ -297,6 +297,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.Audit.Serve(w, r, audit.Target{Path: path}, g.serveAudit)
 	case strings.HasPrefix(path, v1alpha1.ContentPath):
 		g.releaseContent(w, r, strings.TrimPrefix(path, v1alpha1.ContentPath))
+	case strings.HasPrefix(path, v1alpha1.HistoryPath):
+		g.history(w, r, strings.TrimPrefix(path, v1alpha1.HistoryPath))
 	case path == "/v2" || strings.HasPrefix(path, "/v2/"):
 		g.serveImage(w, r)
 	default:

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -106,10 +105,10 @@ func (o *Options) query() (audit.Query, error) {
 		}
 	}
 	var err error
-	if q.Since, err = moment(o.Since, o.Now()); err != nil {
+	if q.Since, err = span.Moment(o.Since, o.Now()); err != nil {
 		return q, exit.Usagef("--since: %w", err)
 	}
-	if q.Until, err = moment(o.Until, o.Now()); err != nil {
+	if q.Until, err = span.Moment(o.Until, o.Now()); err != nil {
 		return q, exit.Usagef("--until: %w", err)
 	}
 	switch {
@@ -119,19 +118,4 @@ func (o *Options) query() (audit.Query, error) {
 		return q, exit.Usagef("--until %s is before --since %s", o.Until, o.Since)
 	}
 	return q, nil
-}
-
-// moment reads a time, or a duration before now. Nothing is the zero time.
-func moment(text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if ago, err := span.Parse(text); err == nil && !strings.HasPrefix(text, "-") {
-		return now.Add(-ago), nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return at, fmt.Errorf("%q is neither a duration such as 1h30m or 7d nor a time such as 2026-11-22T12:00:00Z", text)
-	}
-	return at, nil
 }

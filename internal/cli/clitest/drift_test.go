@@ -2,8 +2,12 @@ package clitest_test
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +16,8 @@ import (
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/audit"
+	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
 
 // drifted has clusters tell of what others changed there.
@@ -150,5 +156,94 @@ func TestDriftByWhom(t *testing.T) {
 	want.Out = strings.NewReplacer("ada (autoscaler)       ", "carol (autoscaler)     ", "-                      Repaired", "eve                    Repaired").Replace(want.Out)
 	if diff := cmp.Diff(want, f.run(t.Context(), "drift", "--no-headers")); diff != "" {
 		t.Errorf("what a cluster's own log says comes first (-want +got):\n%s", diff)
+	}
+}
+
+// TestDriftSince: with --since the agents are asked what they wrote down, of each package that is meant; of a cluster that cannot be asked it
+// is what the hub knows.
+func TestDriftSince(t *testing.T) {
+	f := newFleet(t)
+	f.drifted(t)
+	var asked atomic.Pointer[string]
+	answer := func(w http.ResponseWriter) {
+		lines := json.NewEncoder(w)
+		for id, entry := range []v1alpha1.HistoryEntry{
+			{Package: "default/shop", Drift: v1alpha1.Drift{Object: "ConfigMap shop/old", Action: v1alpha1.DriftRepaired, By: "kubectl-edit", User: "ada", Fields: []string{"data.x"}, Time: metav1.NewTime(f.now.Add(-50 * time.Hour)), Count: 1}},
+			{Package: "team-a/other", Drift: v1alpha1.Drift{Object: "ConfigMap a/b", Action: v1alpha1.DriftRepaired, By: "kubectl", Time: metav1.NewTime(f.now.Add(-40 * time.Hour)), Count: 1}},
+			{Package: "default/shop", Release: "shop-2", Cause: v1alpha1.DeletionWithinBudget, Deletion: "3f9a2c1b",
+				Drift: v1alpha1.Drift{Object: "ConfigMap shop/gone", Action: v1alpha1.HistoryPruned, Deleted: true, Time: metav1.NewTime(f.now.Add(-30 * time.Hour)), Count: 1}},
+			{Package: "default/shop", Cause: v1alpha1.DeletionRemoved, Deletion: "00000001",
+				Drift: v1alpha1.Drift{Object: "ConfigMap shop/last", Action: v1alpha1.HistoryPruned, Deleted: true, Time: metav1.NewTime(f.now.Add(-20 * time.Hour)), Count: 1}},
+		} {
+			entry.ID = int64(id + 1)
+			if err := lines.Encode(entry); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	says := answer
+	door := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == audit.Path {
+			kubeproxy.WriteError(w, http.StatusForbidden, "you may not")
+			return
+		}
+		at := r.URL.String()
+		asked.Store(&at)
+		says(w)
+	}))
+	t.Cleanup(door.Close)
+	f.openDoor(t, strings.TrimPrefix(door.URL, "https://"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: door.Certificate().Raw})))
+	const left = "prod-us: 1 object of package default/shop is left as it is, since its drift is only reported\nnot connected, so what is shown may be old: prod-us\n"
+	want := said{Err: left, Out: "" +
+		"prod-us   shop   ConfigMap shop/storefront   data.greeting,metadata.labels[app.kubernetes.io/name]   kubectl-edit         Reported   3m\n" +
+		"prod-eu   shop   ConfigMap shop/last         deleted                                                 package removed      Pruned     20h\n" +
+		"prod-eu   shop   ConfigMap shop/gone         deleted                                                 release shop-2       Pruned     30h\n" +
+		"prod-eu   shop   ConfigMap shop/old          data.x                                                  ada (kubectl-edit)   Repaired   2d2h\n"}
+	if diff := cmp.Diff(want, f.run(t.Context(), "drift", "--since", "7d", "--no-headers")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if at, want := *asked.Load(), "/history/prod-eu?since="+url.QueryEscape(f.now.Add(-7*24*time.Hour).UTC().Format(time.RFC3339)); at != want {
+		t.Errorf("asked was %s, want %s", at, want)
+	}
+	wide := f.run(t.Context(), "drift", "shop", "--clusters", "region=eu", "--since", "7d", "-o", "wide")
+	for _, want := range []string{"TIMES   AT                     DELETION", f.now.Add(-30*time.Hour).UTC().Format(time.RFC3339) + "   3f9a2c1b\n"} {
+		if !strings.Contains(wide.Out, want) {
+			t.Errorf("got\n%swant %q", wide.Out, want)
+		}
+	}
+	var all []struct{ Cluster, Package, Object, Action, Release, Deletion string }
+	out := f.run(t.Context(), "drift", "-A", "--since", "7d", "-o", "json")
+	if err := json.Unmarshal([]byte(out.Out), &all); err != nil || len(all) != 5 {
+		t.Fatalf("%v in:\n%s", err, out.Out)
+	}
+	if got := all[3]; all[4].Object != "ConfigMap shop/old" || got.Package != "team-a/other" || all[2].Release != "shop-2" || all[2].Deletion != "3f9a2c1b" {
+		t.Errorf("got %+v", all)
+	}
+	if out := f.run(t.Context(), "drift", "--clusters", "region=eu", "--since", "7d", "-o", "yaml"); !strings.Contains(out.Out, "deletion: 3f9a2c1b") {
+		t.Errorf("got %+v", out)
+	}
+	if out := f.run(t.Context(), "drift", "-n", "nowhere", "--since", "7d"); out.Err != "Nothing happened since 7d; --since looks further back\n" {
+		t.Errorf("got %+v", out)
+	}
+	if out := f.run(t.Context(), "drift", "--since", "yesterday"); out.Code != 2 || !strings.Contains(out.Err, `--since: "yesterday" is neither`) {
+		t.Errorf("got %+v", out)
+	}
+	for reason, c := range map[string]struct {
+		says func(http.ResponseWriter)
+		want string
+	}{
+		"an agent of before": {func(w http.ResponseWriter) {
+			kubeproxy.WriteError(w, http.StatusNotImplemented, `there is no history of cluster "prod-eu": its agent is of a version that does not keep it`)
+		}, "prod-eu: no more is known than the latest ten of each package since its agent started: there is no history of cluster"},
+		"an answer that breaks off": {func(w http.ResponseWriter) {
+			answer(w)
+			w.Write([]byte(`{"id":7,"package":`)) //nolint:errcheck // it is cut off anyway
+		}, "its answer breaks off: unexpected EOF"},
+	} {
+		says = c.says
+		got := f.run(t.Context(), "drift", "shop", "--clusters", "region=eu", "--since", "7d", "--no-headers")
+		if !strings.Contains(got.Err, c.want) || !strings.Contains(got.Out, "Deployment.apps shop/web") || strings.Contains(got.Out, "shop/old") {
+			t.Errorf("%s: got %+v, want what the hub knows, and %q", reason, got, c.want)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +18,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/cli/view"
 )
 
@@ -27,7 +29,10 @@ const examples = `  # what drifted of the packages of this namespace, on all clu
   umbel drift shop --clusters env=prod -o wide
 
   # of every namespace, for a program
-  umbel drift -A -o json`
+  umbel drift -A -o json
+
+  # all that happened in a week, from what the clusters' agents wrote down; what releases deleted as well
+  umbel drift shop --since 7d`
 
 // Options are the arguments of `umbel drift`.
 type Options struct {
@@ -40,10 +45,13 @@ type Options struct {
 	Everywhere bool
 	// NoHeaders leaves the header of the table out.
 	NoHeaders bool
+	// Since is a duration before now, or a time of RFC 3339: the agents are asked what happened since. Empty asks nobody.
+	Since string
 	// Format is how it is written.
 	Format output.Format
 
 	selector labels.Selector
+	since    time.Time // zero when no agent is asked
 }
 
 // NewCmd returns the command `umbel drift`.
@@ -53,7 +61,10 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Use:   "drift [PACKAGE]",
 		Short: "Show what others changed of what clusters are to hold, and what was done about it",
 		Long: "Show which objects somebody else changed or deleted on the clusters, who it was, which fields, when, and what was done: put back,\n" +
-			"only reported, or put back again and again. The latest ten of each package and cluster are kept.\n\n" +
+			"only reported, or put back again and again. It is the latest ten of each package and cluster, as the hub knows them.\n\n" +
+			"With --since the agents are asked, through the hub, for all that they wrote down: drift, and what releases deleted (Pruned), each object\n" +
+			"with its name, also from before an agent was started. A history has 8 MiB in each cluster, and the oldest goes. It takes the right to\n" +
+			"get the MemberCluster. Of a cluster that is not connected it is what the hub knows.\n\n" +
 			"Who it was is the person, and the field manager that the cluster's API server noted, such as kubectl-edit. The person is known where the\n" +
 			"agent reads the audit log of the cluster's API server (its flag --audit-log), and of what came through the hub, when you may read its\n" +
 			"audit log (verb get on memberclusters.umbel.dev/audit).",
@@ -72,6 +83,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.Clusters, "clusters", "", "only clusters that have the `LABELS`, such as env=prod,region!=us")
 	cmd.Flags().BoolVarP(&o.Everywhere, "all-namespaces", "A", false, "packages of every namespace")
 	cmd.Flags().BoolVar(&o.NoHeaders, "no-headers", false, "leave the header of the table out")
+	cmd.Flags().StringVar(&o.Since, "since", "", "ask the clusters, and how far back: `DURATION` or time, such as 1h, 7d or 2026-11-22T12:00:00Z")
 	// It fails for a flag that does not exist only.
 	_ = cmd.RegisterFlagCompletionFunc("clusters", f.CompleteLabels(kinds.Clusters))
 	return cmd
@@ -86,17 +98,19 @@ func (o *Options) complete(args []string) (err error) {
 	if o.Package != "" && o.Everywhere {
 		return exit.Usagef("a package is named within one namespace: give it with -n instead of -A")
 	}
+	if o.since, err = span.Moment(o.Since, o.Now()); err != nil {
+		return exit.Usagef("--since: %w", err)
+	}
 	if o.selector, err = labels.Parse(o.Clusters); err != nil {
 		return exit.Usagef("the selector %q cannot be read: %w", o.Clusters, err)
 	}
 	return nil
 }
 
-// shown is one drift as programs read it.
+// shown is what happened to one object, as programs read it.
 type shown struct {
 	Cluster v1alpha1.ClusterName `json:"cluster"`
-	Package v1alpha1.PackageKey  `json:"package"`
-	v1alpha1.Drift
+	v1alpha1.HistoryEntry
 }
 
 // left is how many objects of a package are left on a cluster as others made them.
@@ -121,6 +135,13 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 		o.Note("%s", warning)
 	}
 	all, leaving, away := o.gather(moment, clusters.Items)
+	if !o.since.IsZero() {
+		var err error
+		if all, err = o.remembered(ctx, hub, moment, clusters.Items, all); err != nil {
+			return err
+		}
+	}
+	latestFirst(all)
 	if len(all) > 0 && o.Format != output.Name {
 		if err := o.whose(ctx, hub, all); err != nil && o.Format != output.Human {
 			o.Note("by field managers alone, since the hub's audit log was not to be had: %v", err)
@@ -141,7 +162,7 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	return nil
 }
 
-// gather returns what drifted, the latest first; what is left; and which of the clusters are not connected.
+// gather returns what drifted, as the hub knows it; what is left; and which of the clusters are not connected.
 func (o *Options) gather(moment view.Moment, clusters []v1alpha1.MemberCluster) (all []shown, leaving []left, away []string) {
 	for i := range clusters {
 		cluster := &clusters[i]
@@ -152,7 +173,9 @@ func (o *Options) gather(moment view.Moment, clusters []v1alpha1.MemberCluster) 
 			}
 			concerned = true
 			for _, drift := range held.Drifts {
-				all = append(all, shown{Cluster: v1alpha1.ClusterName(cluster.Name), Package: held.Package, Drift: drift})
+				if !drift.Time.Time.Before(o.since) {
+					all = append(all, shown{v1alpha1.ClusterName(cluster.Name), v1alpha1.HistoryEntry{Package: held.Package, Drift: drift}})
+				}
 			}
 			if held.Drifting > 0 {
 				leaving = append(leaving, left{v1alpha1.ClusterName(cluster.Name), held.Package, held.Drifting})
@@ -162,10 +185,13 @@ func (o *Options) gather(moment view.Moment, clusters []v1alpha1.MemberCluster) 
 			away = append(away, cluster.Name)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b shown) int {
-		return cmp.Or(b.Time.Compare(a.Time.Time), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Package, b.Package), cmp.Compare(a.Object, b.Object))
-	})
 	return all, leaving, away
+}
+
+func latestFirst(all []shown) {
+	slices.SortStableFunc(all, func(a, b shown) int {
+		return cmp.Or(b.Time.Compare(a.Time.Time), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(b.ID, a.ID), cmp.Compare(a.Package, b.Package), cmp.Compare(a.Object, b.Object))
+	})
 }
 
 func (o *Options) wants(pkg v1alpha1.PackageKey) bool {
@@ -194,7 +220,11 @@ func (o *Options) write(all []shown) error {
 		return nil
 	}
 	if len(all) == 0 {
-		o.Note("Nothing drifted, as far as the agents know since they started.")
+		if o.since.IsZero() {
+			o.Note("Nothing drifted, as far as the agents know since they started.")
+		} else {
+			o.Note("Nothing happened since %s; --since looks further back", o.Since)
+		}
 		return nil
 	}
 	return o.table(all)
@@ -206,6 +236,9 @@ func (o *Options) table(all []shown) error {
 	}
 	if o.Format == output.Wide {
 		table.Headers = append(table.Headers, "TIMES", "AT")
+		if !o.since.IsZero() {
+			table.Headers = append(table.Headers, "DELETION")
+		}
 	}
 	var rows [][]output.Cell
 	for _, each := range all {
@@ -219,6 +252,9 @@ func (o *Options) table(all []shown) error {
 		}
 		if o.Format == output.Wide {
 			row = append(row, output.Text(fmt.Sprint(max(1, each.Count))), output.Text(at(each.Time)))
+			if !o.since.IsZero() {
+				row = append(row, output.Text(each.Deletion))
+			}
 		}
 		rows = append(rows, row)
 	}
@@ -237,7 +273,7 @@ func what(d v1alpha1.Drift) string {
 }
 
 func action(a v1alpha1.DriftAction) output.Cell {
-	if a == v1alpha1.DriftRepaired {
+	if a == v1alpha1.DriftRepaired || a == v1alpha1.HistoryPruned {
 		return output.Text(string(a))
 	}
 	return output.Cell{Text: string(a), Tone: output.Doubtful}

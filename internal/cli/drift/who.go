@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/trail"
@@ -31,7 +32,7 @@ func (o *Options) whose(ctx context.Context, hub *client.Hub, all []shown) error
 	query := audit.Query{Verbs: []string{"create", "update", "patch", "delete", "deletecollection"}}
 	named := make([]bool, len(all))
 	for i := range all {
-		if named[i] = all[i].User != ""; named[i] {
+		if named[i] = all[i].User != "" || all[i].Action == v1alpha1.HistoryPruned; named[i] {
 			continue
 		}
 		if query.Since.IsZero() || all[i].Time.Time.Before(query.Since) {
@@ -95,9 +96,14 @@ func did(event *auditv1.Event, d *shown) bool {
 		(ref.Name == name || event.Verb == "deletecollection")
 }
 
-// by names who changed an object: the manager that the member noted, and the person whom the member or the hub knows.
+// by names who changed an object: the manager that the member noted, and the person whom the member or the hub knows; or the release that
+// deleted it.
 func by(d shown) string {
 	switch {
+	case d.Action == v1alpha1.HistoryPruned && d.Cause == v1alpha1.DeletionRemoved:
+		return "package removed"
+	case d.Action == v1alpha1.HistoryPruned:
+		return "release " + d.Release
 	case d.User == "":
 		return d.By
 	case d.By == "":

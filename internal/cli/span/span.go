@@ -40,6 +40,21 @@ func Parse(text string) (time.Duration, error) {
 	return days + span, nil
 }
 
+// Moment reads a time of RFC 3339, or a span before now. Nothing is the zero time.
+func Moment(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := Parse(text); err == nil && !strings.HasPrefix(text, "-") {
+		return now.Add(-ago), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, fmt.Errorf("%q is neither a duration such as 1h30m or 7d nor a time such as 2026-11-22T12:00:00Z", text)
+	}
+	return at, nil
+}
+
 // Text writes a span as people do: 24h, 1h30m.
 func Text(span time.Duration) string {
 	text := span.String()

@@ -41,18 +41,18 @@ func Ask(ctx context.Context, f *client.Factory, hub *client.Hub, query audit.Qu
 		return response.Body, nil
 	}
 	defer response.Body.Close()
-	return nil, refusal(response)
+	return nil, Refusal(response)
 }
 
-// refusal is the error of an answer that is none.
-func refusal(response *http.Response) error {
+// Refusal is the error of an answer of the hub that is none.
+func Refusal(response *http.Response) error {
 	text, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
 	if err != nil {
 		return fmt.Errorf("the hub answered %s: %w", response.Status, err)
 	}
 	var status metav1.Status
 	if json.Unmarshal(text, &status) != nil || status.Kind != "Status" {
-		return fmt.Errorf("the hub answered %s to a question for its audit log: is it older than this command?", response.Status)
+		return fmt.Errorf("the hub answered %s to a question about the past: is it older than this command?", response.Status)
 	}
 	return &apierrors.StatusError{ErrStatus: status}
 }

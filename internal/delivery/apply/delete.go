@@ -36,6 +36,7 @@ type because struct {
 	release  disk.Release
 	cause    string
 	approval string
+	deletion string // how the journal calls it, once it does
 }
 
 // releaseOf names the release of a content, and none when all of the package goes.
@@ -88,12 +89,13 @@ func (u *unit) prune(ctx context.Context, keys []bundle.Key, why because) error 
 	if err != nil {
 		return fmt.Errorf("nothing was pruned, since it could not be kept how it was: %w", err)
 	}
+	why.deletion = id
 	defer u.engine.deleted()
 	levels := u.levelsOf(keys)
 	for _, stage := range pruneOrder(keys, func(key bundle.Key) int { return levels[key].level }) {
 		var errs []error
 		for keys := range slices.Chunk(stage, together) {
-			errs = append(errs, u.pruneSome(ctx, id, keys)...)
+			errs = append(errs, u.pruneSome(ctx, keys, why)...)
 		}
 		if err := first(errs); err != nil {
 			return err
@@ -107,7 +109,7 @@ func (u *unit) prune(ctx context.Context, keys []bundle.Key, why because) error 
 
 // pruneSome keeps objects as they are, all of them on the disk at once, and then deletes them. One that cannot be read or
 // deleted does not stop the others.
-func (u *unit) pruneSome(ctx context.Context, id string, keys []bundle.Key) []error {
+func (u *unit) pruneSome(ctx context.Context, keys []bundle.Key, why because) []error {
 	was, fates := make([]*disk.Deleted, len(keys)), make([]outgoing.Fate, len(keys))
 	errs := each(keys, func(i int, key bundle.Key) (err error) {
 		was[i], fates[i], err = u.asItIs(ctx, key)
@@ -121,14 +123,18 @@ func (u *unit) pruneSome(ctx context.Context, id string, keys []bundle.Key) []er
 	}
 	u.deleting.Lock()
 	defer u.deleting.Unlock()
-	if err := u.engine.deletions.Record(id, kept); err != nil {
+	if err := u.engine.deletions.Record(why.deletion, kept); err != nil {
 		return append(errs, fmt.Errorf("%s not pruned, since it could not be kept how they are: %w", v1alpha1.Counted(len(keys), "object"), err))
 	}
 	return each(keys, func(i int, key bundle.Key) error {
 		if errs[i] != nil {
 			return errs[i]
 		}
-		return u.pruneOne(ctx, key, fates[i])
+		gone, err := u.pruneOne(ctx, key, fates[i])
+		if gone && was[i] != nil && fates[i] == outgoing.Deleted {
+			u.pruned(key, why)
+		}
+		return err
 	})
 }
 
@@ -218,28 +224,30 @@ func lastWord(raw []byte, uid types.UID) (string, error) {
 	return said.Labels[v1alpha1.OnLeavingLabel], nil
 }
 
-func (u *unit) pruneOne(ctx context.Context, key bundle.Key, end outgoing.Fate) error {
+// pruneOne says whether the object does not stay, and is nobody else's.
+func (u *unit) pruneOne(ctx context.Context, key bundle.Key, end outgoing.Fate) (gone bool, err error) {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 	u.mu.Lock()
 	it, there := u.inventory[key]
 	u.mu.Unlock()
 	if !there || u.broughtBack(it) {
-		return nil
+		return false, nil
 	}
 	if r, holder := u.hold(key, resourceOf(key, it)); holder == u { // otherwise it is another's by now, and not ours to delete
 		r.recall(it)
 		r.dismiss()
 		if err := u.engine.writer.prune(ctx, r, end); err != nil && !u.neverHad(key, err) {
-			return fmt.Errorf("pruning %s: %s", key, u.explain(err, wordingOf(key, it)))
+			return false, fmt.Errorf("pruning %s: %s", key, u.explain(err, wordingOf(key, it)))
 		}
 		u.engine.index.drop(r)
+		gone = true
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.inventory, key)
-	return nil
+	return gone, nil
 }
 
 // neverHad says whether an error is the word that a team's package may not even look at an object, which it never wrote: nothing

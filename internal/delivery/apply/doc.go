@@ -23,6 +23,8 @@
 // alone, and there is nothing to diff or to normalise. A controller that undoes a repair again and again is a fight:
 // repairs slow down and the status names the other side.
 //
+// What happened to objects is written down as it does (history.go): drift, and what a release deleted. Nothing is decided by it.
+//
 // Safety laws:
 //
 //   - Nothing is deleted that is not in the inventory, and nothing unless its uid is the one that was applied, because

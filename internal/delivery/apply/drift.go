@@ -27,6 +27,7 @@ const (
 type clue struct {
 	drift    *wire.Drift
 	question witness.Question
+	id       int64 // in the history; none before it is there
 }
 
 // suspect notes what an event tells at now of a drift, before the repair takes its traces away. Without the object's metadata that
@@ -142,6 +143,7 @@ func (u *unit) reported(r *record, object metav1.Object, is member.Seen) {
 	drift := c.drift
 	drift.Action, drift.Time = wire.Drift_REPORTED, cmp.Or(drift.Time, now.Unix())
 	u.log.Warn("object drifted and is left, as its drift mode says", "object", drift.Object, "by", drift.By, "fields", drift.Fields, "deleted", drift.Deleted)
+	u.chronicles(c)
 	u.mu.Lock()
 	u.standing.drifts = withDrift(u.standing.drifts, drift)
 	u.mu.Unlock()

@@ -59,6 +59,8 @@ type Engine struct {
 	witness   *witness.Witness // nil without an audit log
 	roster    *roster
 	deletions *disk.Deletions
+	history   *disk.History
+	leftOff   leftOff
 	undos     chan struct{} // something is to come back
 	storing   sync.Mutex    // one change of the desired state at a time, in the order in which they come
 	lost      lost
@@ -66,6 +68,9 @@ type Engine struct {
 
 // DeletedDir is where, in the agent's folder, the objects are kept that were deleted.
 const DeletedDir = "deleted"
+
+// HistoryDir is where, in the agent's folder, it is written down what happened to objects.
+const HistoryDir = "history"
 
 // New opens the folder and takes up what is in it. Nothing is written to the member before Run.
 func New(needs Needs) (*Engine, error) {
@@ -82,6 +87,7 @@ func New(needs Needs) (*Engine, error) {
 	if err := e.deletions.Known(); err != nil {
 		needs.Log.Error("nothing is pruned and nothing brought back until the journal of deletions can be read; all else goes on", "because", err)
 	}
+	e.history = disk.OpenHistory(filepath.Join(needs.Dir, HistoryDir), disk.DefaultHistory)
 	e.guards = newGuards(e, needs.Dir)
 	e.writer = &writer{index: e.index, log: needs.Log, now: needs.Now, queue: newQueue()}
 	e.doctor = newDoctor(needs.Log, e.changed)

@@ -374,7 +374,7 @@ func (g *guards) putBack(one guard, key bundle.Key, found metav1.Object, q witne
 	drift.Time = now.Unix()
 	g.bout = g.bout.repaired(now)
 	if u := g.of.get(one.packages[0]); u != nil {
-		u.putBack(&clue{drift, q}, cause, g.bout.fighting(now), now)
+		u.putBack(&clue{drift: drift, question: q}, cause, g.bout.fighting(now), now)
 	}
 }
 

@@ -123,6 +123,7 @@ func (u *unit) putBack(c *clue, cause string, fighting bool, now time.Time) {
 		drift.Action = wire.Drift_FOUGHT
 		u.log.Warn("object is undone again and again", "object", drift.Object, "cause", cause)
 	}
+	u.chronicles(c)
 	u.mu.Lock()
 	u.standing.repairs++
 	u.standing.last = &wire.LastRepair{Object: drift.Object, Cause: cause}

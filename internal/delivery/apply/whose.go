@@ -16,13 +16,13 @@ func (e *Engine) whose(u *unit, c *clue) {
 		return
 	}
 	e.witness.Ask(c.question, func(answer witness.Answer) {
+		by := c.drift.By
+		if !c.drift.Deleted && c.question.Manager == "" {
+			by = answer.Manager // whose last trace in managed fields was of something else
+		}
+		u.named(c.id, answer.User, by)
 		u.mu.Lock()
-		u.standing.drifts = withName(u.standing.drifts, c.drift, func(d *wire.Drift) {
-			d.User = answer.User
-			if !d.Deleted && c.question.Manager == "" {
-				d.By = answer.Manager // whose last trace in managed fields was of something else
-			}
-		})
+		u.standing.drifts = withName(u.standing.drifts, c.drift, func(d *wire.Drift) { d.User, d.By = answer.User, by })
 		u.mu.Unlock()
 		e.reports.progressed(u.key)
 	})

@@ -56,6 +56,9 @@ func TestWhoDidIt(t *testing.T) {
 		if name == "taken" && (d.GetBy() != "kubectl-edit" || strings.Join(d.GetFields(), " ") != "data.y") {
 			t.Errorf("%s: %v, want data.y by kubectl-edit", name, d)
 		}
+		if past := s.tells(name); past.User != want || past.By != d.GetBy() {
+			t.Errorf("%s: the history says %+v, want %s by %q", name, past, want, d.GetBy())
+		}
 	}
 
 	s.by("ada", func() { s.remove("deleted") })

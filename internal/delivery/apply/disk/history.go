@@ -1,0 +1,184 @@
+package disk
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// DefaultHistory is how many bytes a history may take: some thirty thousand entries.
+const DefaultHistory = 8 << 20
+
+// History is what happened to the objects of packages, a line for each. A file that has half of the bytes becomes the old one, and the
+// old one before it goes: so the last half at least is there. It holds names of objects, fields and people, and no value. It is safe for
+// concurrent use.
+type History struct {
+	dir  string
+	most int64
+
+	mu   sync.Mutex
+	file *journal // nil until something is written
+	last int64    // the id that was given last
+}
+
+const (
+	historyFile = "history.jsonl"
+	oldHistory  = "history.old.jsonl"
+)
+
+// OpenHistory returns the history in the folder, of at most so many bytes. Nothing is read or written yet.
+func OpenHistory(dir string, most int64) *History { return &History{dir: dir, most: most} }
+
+// naming is a line that says of an earlier one who it was, which an audit log tells some time after it happened.
+type naming struct {
+	Of   int64  `json:"of"`
+	User string `json:"user,omitempty"`
+	By   string `json:"by,omitempty"`
+}
+
+// Add writes an entry down, and returns the id that it gave it. It survives the process, and may be lost with the power.
+func (h *History) Add(entry v1alpha1.HistoryEntry, now time.Time) (id int64, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	entry.ID = max(h.last+1, now.UnixMicro())
+	if err := h.write(entry); err != nil {
+		return 0, err
+	}
+	h.last = entry.ID
+	return entry.ID, nil
+}
+
+// Name writes down who did what the entry with the id is about, as the field manager by.
+func (h *History) Name(id int64, user, by string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.write(naming{Of: id, User: user, By: by})
+}
+
+// write adds a line; the caller holds mu.
+func (h *History) write(line any) error {
+	raw, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	raw = append(raw, '\n')
+	half := h.most / 2
+	if int64(len(raw)) > half-1 { // with the end of a line that a crash cut off
+		return fmt.Errorf("an entry of %d bytes does not fit into %d", len(raw), half)
+	}
+	if h.file == nil {
+		if err := os.MkdirAll(h.dir, 0o700); err != nil {
+			return err
+		}
+		h.file = newJournal(h.path(historyFile))
+	}
+	if h.file.size()+1+int64(len(raw)) > half {
+		if err := h.turn(); err != nil {
+			return err
+		}
+	}
+	_, err = h.file.append(raw)
+	return err
+}
+
+// turn makes the file the old one, in one step that a crash does not divide; the caller holds mu.
+func (h *History) turn() error {
+	h.file.close()
+	if err := os.Rename(h.path(historyFile), h.path(oldHistory)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	h.file = newJournal(h.path(historyFile))
+	return nil
+}
+
+func (h *History) path(name string) string { return filepath.Join(h.dir, name) }
+
+// Read yields what happened since a time, in the order in which it was written down, until yield returns an error. A line that a crash cut
+// off is passed over. What is added meanwhile may be there or not, and neither waits for the other.
+func (h *History) Read(since time.Time, yield func(v1alpha1.HistoryEntry) error) error {
+	files, err := h.open()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, file := range files {
+			file.Close() //nolint:errcheck // it was read
+		}
+	}()
+	names := map[int64]naming{}
+	for _, file := range files {
+		err := eachLine(file, func(line []byte) error {
+			var n naming
+			if bytes.HasPrefix(line, []byte(`{"of":`)) && json.Unmarshal(line, &n) == nil {
+				names[n.Of] = n
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, file := range files {
+		err := eachLine(file, func(line []byte) error {
+			var entry v1alpha1.HistoryEntry
+			if err := json.Unmarshal(line, &entry); err != nil || entry.ID == 0 || entry.Time.Time.Before(since) {
+				return nil
+			}
+			if n, known := names[entry.ID]; known {
+				entry.User, entry.By = n.User, n.By
+			}
+			return yield(entry)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open returns the files as they are now, the old one first; they stay readable when they are replaced.
+func (h *History) open() (files []*os.File, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range []string{oldHistory, historyFile} {
+		file, err := os.Open(h.path(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return files, err
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// eachLine calls do for the lines of a file, from its beginning.
+func eachLine(file *os.File, do func(line []byte) error) error {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	lines := bufio.NewReaderSize(file, 64<<10)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return nil // behind the last whole line there is one that is not written yet, or never will be
+		}
+		if err != nil {
+			return err
+		}
+		if err := do(line); err != nil {
+			return err
+		}
+	}
+}
