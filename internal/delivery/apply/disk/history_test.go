@@ -1,12 +1,14 @@
 package disk
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -142,21 +144,7 @@ func TestAWriterOfHistoryIsKilled(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	dir, last := t.TempDir(), int64(0)
 	for round := range rounds {
-		said := &strings.Builder{}
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), writesHistory+"="+dir)
-		cmd.Stdout, cmd.Stderr = said, os.Stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		for begun := time.Now(); size(t, dir) == 0 && time.Since(begun) < time.Minute; {
-			time.Sleep(time.Millisecond)
-		}
-		time.Sleep(time.Duration(random.IntN(30)) * time.Millisecond)
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait() // it was killed
+		said := writeUntilKilled(t, dir, time.Duration(random.IntN(30))*time.Millisecond)
 		if n := size(t, dir); n > most {
 			t.Fatalf("round %d: it takes %d bytes, more than %d", round, n, most)
 		}
@@ -168,20 +156,49 @@ func TestAWriterOfHistoryIsKilled(t *testing.T) {
 		for _, entry := range all {
 			known[entry.ID] = true
 		}
-		for line := range strings.Lines(said.String()) {
-			var id int64
-			if !strings.HasSuffix(line, "\n") {
-				continue // it was killed while it said so
-			}
-			if _, err := fmt.Sscan(line, &id); err != nil {
-				t.Fatal(err)
-			}
+		for _, id := range said {
 			if id >= all[0].ID && !known[id] {
 				t.Fatalf("round %d: entry %d was written, and is not there", round, id)
 			}
 		}
+		if latest := said[len(said)-1]; !known[latest] {
+			t.Fatalf("round %d: of %d entries that were written the latest, %d, is not there", round, len(said), latest)
+		}
 		last = all[len(all)-1].ID
 	}
+}
+
+// writeUntilKilled has a process write a history until it is killed, so long after it wrote the first entry. It returns what that
+// said it wrote: one id at least.
+func writeUntilKilled(t *testing.T, dir string, after time.Duration) (said []int64) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), writesHistory+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewReader(out); ; { // until its end, so that it never waits for who reads
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			break // what it was killed while saying counts for nothing
+		}
+		id, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said = append(said, id); len(said) == 1 {
+			time.AfterFunc(after, func() { cmd.Process.Kill() })
+		}
+	}
+	if err := cmd.Wait(); err == nil || err.Error() != "signal: killed" {
+		t.Fatalf("the writer ended by itself: %v", err)
+	}
+	return said
 }
 
 // size is how many bytes a folder takes.
@@ -237,9 +254,14 @@ func TestAHistoryHasABound(t *testing.T) {
 func TestAHistoryIsReadWhileItIsWritten(t *testing.T) {
 	h := OpenHistory(t.TempDir(), 16<<10)
 	var writing sync.WaitGroup
-	stop := make(chan struct{})
+	begun, stop := make(chan struct{}), make(chan struct{})
+	begins := sync.OnceFunc(func() { close(begun) })
 	writing.Go(func() {
+		defer begins()
 		for i := 0; ; i++ {
+			if i == 2 {
+				begins()
+			}
 			select {
 			case <-stop:
 				return
@@ -251,8 +273,12 @@ func TestAHistoryIsReadWhileItIsWritten(t *testing.T) {
 			}
 		}
 	})
+	<-begun
 	for range 50 {
 		all := readAll(t, h, time.Time{})
+		if len(all) < 2 {
+			t.Fatalf("there is %v, and two were written before it was read", all)
+		}
 		for i := 1; i < len(all); i++ {
 			if gap := all[i].Time.Sub(all[i-1].Time.Time); gap != time.Second {
 				t.Fatalf("between %s and %s there is a gap", all[i-1].Object, all[i].Object)
