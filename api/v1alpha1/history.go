@@ -4,7 +4,8 @@ package v1alpha1
 // or deleted, or what a release deleted. It is no object of the API: the hub asks the agent for it.
 // +kubebuilder:object:generate=false
 type HistoryEntry struct {
-	// ID tells an entry from the others of its member; later ones have higher ones. An entry that comes from a status has none.
+	// ID tells an entry from the others of its member; later ones have higher ones, whatever the clock says. An entry that comes from a
+	// status has none.
 	ID int64 `json:"id,omitempty"`
 	// Package is whose the object is.
 	Package PackageKey `json:"package"`

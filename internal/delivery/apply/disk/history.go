@@ -28,7 +28,7 @@ type History struct {
 
 	mu   sync.Mutex
 	file *journal // nil until something is written
-	last int64    // the id that was given last
+	last int64    // the highest id that was given, also before this process; known when file is
 }
 
 const (
@@ -46,10 +46,14 @@ type naming struct {
 	By   string `json:"by,omitempty"`
 }
 
-// Add writes an entry down, and returns the id that it gave it. It survives the process, and may be lost with the power.
+// Add writes an entry down, and returns the id that it gave it: a higher one than all before, whatever the clock says. It survives the
+// process, and may be lost with the power.
 func (h *History) Add(entry v1alpha1.HistoryEntry, now time.Time) (id int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err := h.goOn(); err != nil {
+		return 0, err
+	}
 	entry.ID = max(h.last+1, now.UnixMicro())
 	if err := h.write(entry); err != nil {
 		return 0, err
@@ -62,10 +66,42 @@ func (h *History) Add(entry v1alpha1.HistoryEntry, now time.Time) (id int64, err
 func (h *History) Name(id int64, user, by string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err := h.goOn(); err != nil {
+		return err
+	}
 	return h.write(naming{Of: id, User: user, By: by})
 }
 
-// write adds a line; the caller holds mu.
+// goOn takes up what an earlier process wrote, unless it has been; the caller holds mu.
+func (h *History) goOn() error {
+	if h.file != nil {
+		return nil
+	}
+	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		return err
+	}
+	files, err := h.files()
+	if err != nil {
+		return err
+	}
+	defer files.close()
+	err = files.eachLine(func(line []byte) error {
+		var entry struct {
+			ID int64 `json:"id"`
+		}
+		if json.Unmarshal(line, &entry) == nil {
+			h.last = max(h.last, entry.ID)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	h.file = newJournal(h.path(historyFile))
+	return nil
+}
+
+// write adds a line; the caller holds mu, and has gone on with the file.
 func (h *History) write(line any) error {
 	raw, err := json.Marshal(line)
 	if err != nil {
@@ -75,12 +111,6 @@ func (h *History) write(line any) error {
 	half := h.most / 2
 	if int64(len(raw)) > half-1 { // with the end of a line that a crash cut off
 		return fmt.Errorf("an entry of %d bytes does not fit into %d", len(raw), half)
-	}
-	if h.file == nil {
-		if err := os.MkdirAll(h.dir, 0o700); err != nil {
-			return err
-		}
-		h.file = newJournal(h.path(historyFile))
 	}
 	if h.file.size()+1+int64(len(raw)) > half {
 		if err := h.turn(); err != nil {
@@ -103,82 +133,89 @@ func (h *History) turn() error {
 
 func (h *History) path(name string) string { return filepath.Join(h.dir, name) }
 
-// Read yields what happened since a time, in the order in which it was written down, until yield returns an error. A line that a crash cut
-// off is passed over. What is added meanwhile may be there or not, and neither waits for the other.
+// Read yields what happened since a time, in the order in which it was written down, until yield returns an error. A line that a
+// crash cut off is passed over. What is added meanwhile may be there or not, and neither waits for the other.
 func (h *History) Read(since time.Time, yield func(v1alpha1.HistoryEntry) error) error {
 	files, err := h.open()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, file := range files {
-			file.Close() //nolint:errcheck // it was read
-		}
-	}()
+	defer files.close()
 	names := map[int64]naming{}
-	for _, file := range files {
-		err := eachLine(file, func(line []byte) error {
-			var n naming
-			if bytes.HasPrefix(line, []byte(`{"of":`)) && json.Unmarshal(line, &n) == nil {
-				names[n.Of] = n
-			}
+	err = files.eachLine(func(line []byte) error {
+		var n naming
+		if bytes.HasPrefix(line, []byte(`{"of":`)) && json.Unmarshal(line, &n) == nil {
+			names[n.Of] = n
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return files.eachLine(func(line []byte) error {
+		var entry v1alpha1.HistoryEntry
+		if err := json.Unmarshal(line, &entry); err != nil || entry.ID == 0 || entry.Time.Time.Before(since) {
 			return nil
-		})
-		if err != nil {
-			return err
 		}
-	}
-	for _, file := range files {
-		err := eachLine(file, func(line []byte) error {
-			var entry v1alpha1.HistoryEntry
-			if err := json.Unmarshal(line, &entry); err != nil || entry.ID == 0 || entry.Time.Time.Before(since) {
-				return nil
-			}
-			if n, known := names[entry.ID]; known {
-				entry.User, entry.By = n.User, n.By
-			}
-			return yield(entry)
-		})
-		if err != nil {
-			return err
+		if n, known := names[entry.ID]; known {
+			entry.User, entry.By = n.User, n.By
 		}
-	}
-	return nil
+		return yield(entry)
+	})
 }
 
-// open returns the files as they are now, the old one first; they stay readable when they are replaced.
-func (h *History) open() (files []*os.File, err error) {
+// open returns the files as they are now; they stay readable when they are replaced.
+func (h *History) open() (files, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.files()
+}
+
+// files are those that are there; the caller holds mu.
+func (h *History) files() (there files, err error) {
 	for _, name := range []string{oldHistory, historyFile} {
 		file, err := os.Open(h.path(name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return files, err
+			there.close()
+			return nil, err
 		}
-		files = append(files, file)
+		there = append(there, file)
 	}
-	return files, nil
+	return there, nil
 }
 
-// eachLine calls do for the lines of a file, from its beginning.
-func eachLine(file *os.File, do func(line []byte) error) error {
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return err
+// files are those of a history, the old one first.
+type files []*os.File
+
+func (f files) close() {
+	for _, file := range f {
+		file.Close() //nolint:errcheck // it was read
 	}
-	lines := bufio.NewReaderSize(file, 64<<10)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			return nil // behind the last whole line there is one that is not written yet, or never will be
-		}
-		if err != nil {
+}
+
+// eachLine calls do for the lines of the files, from the beginning, until it returns an error. The last one may lack its end, as it is being
+// written, or was cut off.
+func (f files) eachLine(do func(line []byte) error) error {
+	for _, file := range f {
+		if _, err := file.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		if err := do(line); err != nil {
-			return err
+		lines := bufio.NewReaderSize(file, 64<<10)
+		for {
+			line, err := lines.ReadBytes('\n')
+			if err != nil && !errors.Is(err, io.EOF) {
+				return err
+			}
+			if failed := do(line); failed != nil {
+				return failed
+			}
+			if err != nil {
+				break
+			}
 		}
 	}
+	return nil
 }
