@@ -1,12 +1,15 @@
 package agent
 
 import (
+	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
 
 // line is a way to the hub that can be cut.
@@ -196,6 +200,71 @@ func TestAHubThatWasAwayHearsWhatHappened(t *testing.T) {
 		code, text := c.asks(c.path)
 		if code != c.code || !strings.Contains(text, c.want) || strings.Contains(text, "kubectl-edit") {
 			t.Errorf("%s: answered %d %s, want %d with %q", c.reason, code, text, c.code, c.want)
+		}
+	}
+}
+
+// asker asks for the history as the hub does, and takes an answer when it is let.
+type asker struct {
+	*httptest.ResponseRecorder
+	takes chan struct{} // closed when it takes what is written
+	ended chan any      // what the handler panicked with, or nil
+}
+
+func (a *asker) Write(text []byte) (int, error) {
+	<-a.takes
+	return a.ResponseRecorder.Write(text)
+}
+
+// ask has somebody ask, who takes the answer at once or later.
+func ask(ctx context.Context, handler http.Handler, takes chan struct{}) *asker {
+	a := &asker{httptest.NewRecorder(), takes, make(chan any, 1)}
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, kubeproxy.HistoryPath, nil)
+	identity, _ := json.Marshal(kubeproxy.Identity{User: kubeproxy.HubUser})
+	r.Header.Set(kubeproxy.IdentityHeader, base64.StdEncoding.EncodeToString(identity))
+	go func() {
+		defer func() { a.ended <- recover() }()
+		handler.ServeHTTP(a, r)
+	}()
+	return a
+}
+
+// TestAHistoryIsReadByAFewAtATime: others wait for their turn, as long as they are there; and who does not take an answer holds none.
+func TestAHistoryIsReadByAFewAtATime(t *testing.T) {
+	const entries = 1000 // some pages
+	begun, goesOn := make(chan struct{}, 10), make(chan struct{})
+	handler := withHistory(http.NotFoundHandler(), func(ctx context.Context, _ time.Time, yield func(v1alpha1.HistoryEntry) error) error {
+		begun <- struct{}{}
+		<-goesOn
+		for i := range entries {
+			if err := yield(v1alpha1.HistoryEntry{ID: int64(i + 1), Package: "shop/web", Drift: v1alpha1.Drift{Object: strings.Repeat("x", 200)}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	atOnce, later := make(chan struct{}), make(chan struct{})
+	close(atOnce)
+	slow := []*asker{ask(t.Context(), handler, later), ask(t.Context(), handler, later)}
+	<-begun
+	<-begun
+	ctx, goes := context.WithCancel(t.Context())
+	waits, leaves := ask(t.Context(), handler, atOnce), ask(ctx, handler, atOnce)
+	goes()
+	if why := <-leaves.ended; why != http.ErrAbortHandler {
+		t.Errorf("the answer to who went away while it waited ended with %v", why)
+	}
+	if len(begun) > 0 {
+		t.Error("more read at a time than may")
+	}
+	close(goesOn)
+	if why := <-waits.ended; why != nil || strings.Count(waits.Body.String(), "\n") != entries {
+		t.Errorf("who waited was told %d entries, and %v", strings.Count(waits.Body.String(), "\n"), why)
+	}
+	close(later)
+	for _, a := range slow {
+		if why := <-a.ended; why != nil || strings.Count(a.Body.String(), "\n") != entries {
+			t.Errorf("who is slow was told %d entries, and %v", strings.Count(a.Body.String(), "\n"), why)
 		}
 	}
 }

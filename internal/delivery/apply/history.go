@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -13,9 +14,9 @@ import (
 )
 
 // History yields what happened to objects since a time, as far back as it is kept, also before the agent was started; until yield
-// returns an error. It names objects, fields and people, and no value.
-func (e *Engine) History(since time.Time, yield func(v1alpha1.HistoryEntry) error) error {
-	return e.history.Read(since, yield)
+// returns an error or ctx ends. It names objects, fields and people, and no value.
+func (e *Engine) History(ctx context.Context, since time.Time, yield func(v1alpha1.HistoryEntry) error) error {
+	return e.history.Read(ctx, since, yield)
 }
 
 var actions = map[wire.Drift_Action]v1alpha1.DriftAction{
@@ -49,7 +50,7 @@ func (e *Engine) left(entry v1alpha1.HistoryEntry) bool {
 	defer e.leftOff.mu.Unlock()
 	if e.leftOff.objects == nil {
 		e.leftOff.objects = map[string]v1alpha1.HistoryEntry{}
-		err := e.History(time.Time{}, func(old v1alpha1.HistoryEntry) error {
+		err := e.History(context.WithoutCancel(e.watches.life), time.Time{}, func(old v1alpha1.HistoryEntry) error {
 			if old.Action == v1alpha1.DriftReported {
 				e.leftOff.objects[old.Object] = old
 			} else {

@@ -20,7 +20,7 @@ import (
 // past is what the history tells of an object, by its name, the earliest first.
 func (s *station) past(name string) (all []v1alpha1.HistoryEntry) {
 	s.t.Helper()
-	err := s.engine.History(time.Time{}, func(entry v1alpha1.HistoryEntry) error {
+	err := s.engine.History(s.t.Context(), time.Time{}, func(entry v1alpha1.HistoryEntry) error {
 		if strings.HasSuffix(entry.Object, "/"+name) {
 			all = append(all, entry)
 		}
@@ -158,7 +158,7 @@ func TestAHistoryThatCannotBeWritten(t *testing.T) {
 	s.update("a", func(cm *corev1.ConfigMap) { cm.Data["x"] = "9" })
 	s.hasData("a", map[string]string{"x": "1"})
 	s.drifts("shop/web", func(d *wire.Drift) bool { return d.GetBy() == "kubectl-edit" })
-	if err := s.engine.History(time.Time{}, func(v1alpha1.HistoryEntry) error { return nil }); err == nil {
+	if err := s.engine.History(t.Context(), time.Time{}, func(v1alpha1.HistoryEntry) error { return nil }); err == nil {
 		t.Error("a history that cannot be read looks like one of nothing")
 	}
 }

@@ -3,6 +3,7 @@ package disk
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -133,9 +134,9 @@ func (h *History) turn() error {
 
 func (h *History) path(name string) string { return filepath.Join(h.dir, name) }
 
-// Read yields what happened since a time, in the order in which it was written down, until yield returns an error. A line that a
-// crash cut off is passed over. What is added meanwhile may be there or not, and neither waits for the other.
-func (h *History) Read(since time.Time, yield func(v1alpha1.HistoryEntry) error) error {
+// Read yields what happened since a time, in the order in which it was written down, until yield returns an error or ctx ends. A line that
+// a crash cut off is passed over. What is added meanwhile may be there or not, and neither waits for the other.
+func (h *History) Read(ctx context.Context, since time.Time, yield func(v1alpha1.HistoryEntry) error) error {
 	files, err := h.open()
 	if err != nil {
 		return err
@@ -147,12 +148,15 @@ func (h *History) Read(since time.Time, yield func(v1alpha1.HistoryEntry) error)
 		if bytes.HasPrefix(line, []byte(`{"of":`)) && json.Unmarshal(line, &n) == nil {
 			names[n.Of] = n
 		}
-		return nil
+		return ctx.Err()
 	})
 	if err != nil {
 		return err
 	}
 	return files.eachLine(func(line []byte) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		var entry v1alpha1.HistoryEntry
 		if err := json.Unmarshal(line, &entry); err != nil || entry.ID == 0 || entry.Time.Time.Before(since) {
 			return nil

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -54,7 +55,7 @@ func happened(i int) v1alpha1.HistoryEntry {
 
 func readAll(t *testing.T, h *History, since time.Time) (all []v1alpha1.HistoryEntry) {
 	t.Helper()
-	err := h.Read(since, func(entry v1alpha1.HistoryEntry) error {
+	err := h.Read(t.Context(), since, func(entry v1alpha1.HistoryEntry) error {
 		if n := len(all); n > 0 && all[n-1].ID >= entry.ID {
 			t.Fatalf("entry %d comes after %d", entry.ID, all[n-1].ID)
 		}
@@ -99,7 +100,7 @@ func TestAHistoryIsThereAfterAStart(t *testing.T) {
 		t.Errorf("since the second one there is %+v", late)
 	}
 	enough := errors.New("enough")
-	if err := second.Read(time.Time{}, func(v1alpha1.HistoryEntry) error { return enough }); !errors.Is(err, enough) {
+	if err := second.Read(t.Context(), time.Time{}, func(v1alpha1.HistoryEntry) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("who has read enough gets %v", err)
 	}
 }
@@ -124,6 +125,27 @@ func TestAHistoryAfterTheClockWasSetBack(t *testing.T) {
 		if all := readAll(t, second, time.Time{}); len(all) != 3 || all[1].User != "" || all[2].User != "ada" { // which looks at the ids
 			t.Errorf("without the last %d bytes: got %+v", cut, all)
 		}
+	}
+}
+
+// TestAHistoryIsReadNoFurther than somebody waits for it, also when nothing in it is to be told.
+func TestAHistoryIsReadNoFurther(t *testing.T) {
+	h := OpenHistory(t.TempDir(), 1<<20)
+	for i := range 3 {
+		add(t, h, i)
+	}
+	ctx, goes := context.WithCancel(t.Context())
+	told := 0
+	err := h.Read(ctx, time.Time{}, func(v1alpha1.HistoryEntry) error {
+		told++
+		goes()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || told != 1 {
+		t.Errorf("who went away was told %d entries, and %v", told, err)
+	}
+	if err := h.Read(ctx, epoch.Add(time.Hour), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("who is gone and has nothing to be told gets %v", err)
 	}
 }
 
