@@ -27,8 +27,12 @@ const (
 type clue struct {
 	drift    *wire.Drift
 	question witness.Question
+	first    bool  // it was there when the object was looked at for the first time, and may have been before
 	id       int64 // in the history; none before it is there
 }
+
+// dated says whether the object itself tells since when it is so; otherwise the time is that at which it was noticed.
+func (c *clue) dated() bool { return c.question.Manager != "" }
 
 // suspect notes what an event tells at now of a drift, before the repair takes its traces away. Without the object's metadata that
 // is little.
@@ -136,10 +140,8 @@ func blame(drift *wire.Drift, source map[string]any, entries []metav1.ManagedFie
 	return len(taken) > 0
 }
 
-// reported tells of a drift that is left.
-func (u *unit) reported(r *record, object metav1.Object, is member.Seen) {
-	now := u.engine.needs.Now()
-	c := r.describe(object, is, now)
+// reported tells of a drift that was noticed at now, and is left.
+func (u *unit) reported(c *clue, now time.Time) {
 	drift := c.drift
 	drift.Action, drift.Time = wire.Drift_REPORTED, cmp.Or(drift.Time, now.Unix())
 	u.log.Warn("object drifted and is left, as its drift mode says", "object", drift.Object, "by", drift.By, "fields", drift.Fields, "deleted", drift.Deleted)

@@ -29,7 +29,7 @@ func (u *unit) chronicles(c *clue) {
 		Object: c.drift.Object, Action: actions[c.drift.Action], By: c.drift.By, Fields: c.drift.Fields, Deleted: c.drift.Deleted,
 		Time: metav1.Unix(c.drift.Time, 0), Count: 1,
 	}}
-	if !u.engine.left(entry) {
+	if !u.engine.left(c, entry) {
 		c.id = u.writeDown(entry)
 	}
 }
@@ -40,14 +40,18 @@ type leftOff struct {
 	objects map[string]v1alpha1.HistoryEntry // nil until somebody asks
 }
 
-// left says whether an entry is about what was left before this process began: it finds it again, and that is no news. It says so
-// once of each.
-func (e *Engine) left(entry v1alpha1.HistoryEntry) bool {
+// left says whether an entry is about what was left before this process began: whoever looks at the object for the first time finds it
+// again, and that is no news. What happens to it later is.
+func (e *Engine) left(c *clue, entry v1alpha1.HistoryEntry) bool {
 	if entry.Action != v1alpha1.DriftReported {
 		return false
 	}
 	e.leftOff.mu.Lock()
 	defer e.leftOff.mu.Unlock()
+	if !c.first {
+		delete(e.leftOff.objects, entry.Object)
+		return false
+	}
 	if e.leftOff.objects == nil {
 		e.leftOff.objects = map[string]v1alpha1.HistoryEntry{}
 		err := e.History(context.WithoutCancel(e.watches.life), time.Time{}, func(old v1alpha1.HistoryEntry) error {
@@ -64,8 +68,8 @@ func (e *Engine) left(entry v1alpha1.HistoryEntry) bool {
 	}
 	old, there := e.leftOff.objects[entry.Object]
 	delete(e.leftOff.objects, entry.Object)
-	dated := !entry.Deleted && len(entry.Fields) > 0 // others have the time at which they were noticed
-	return there && old.Package == entry.Package && old.Deleted == entry.Deleted && slices.Equal(old.Fields, entry.Fields) && (!dated || old.Time.Equal(&entry.Time))
+	return there && old.Package == entry.Package && old.Deleted == entry.Deleted && slices.Equal(old.Fields, entry.Fields) &&
+		(!c.dated() || old.Time.Equal(&entry.Time))
 }
 
 // pruned writes down that an object was deleted.

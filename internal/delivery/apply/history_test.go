@@ -146,6 +146,58 @@ func TestWhatHappenedIsKnownAfterAStart(t *testing.T) {
 	}
 }
 
+// TestAHistoryTellsEachOnce: what the agent finds again when it is started is no news, also where nobody notes when it happened; what
+// happens to an object that was put right meanwhile, without that being told, is.
+func TestAHistoryTellsEachOnce(t *testing.T) {
+	s := newStation(t)
+	reported := func(name string, data map[string]string) string {
+		return annotated(s.configMap(name, data), v1alpha1.DriftAnnotation, "report")
+	}
+	reports := func(name string, want int) (told []v1alpha1.HistoryEntry) {
+		t.Helper()
+		s.eventually("the history tells of "+name, func() error {
+			if told = s.past(name); len(told) != want {
+				return fmt.Errorf("there is %+v, want %d", told, want)
+			}
+			return nil
+		})
+		return told
+	}
+	s.start()
+	shorter := reported("shorter", map[string]string{"x": "1", "y": "2"})
+	s.assign(s.release("shop/web", "r1", shorter, reported("back", map[string]string{"x": "1"})))
+	s.reaches("shop/web", "r1", wire.PackageStatus_APPLIED)
+	s.update("shorter", func(cm *corev1.ConfigMap) { delete(cm.Data, "y") })
+	s.remove("back")
+	if first := reports("shorter", 1)[0]; first.Action != v1alpha1.DriftReported || strings.Join(first.Fields, " ") != "data.y" {
+		t.Errorf("got %+v, want that data.y is gone", first)
+	}
+	first := reports("back", 1)[0]
+	s.assign(s.release("shop/web", "r2", shorter, reported("back", map[string]string{"x": "2"})))
+	s.reaches("shop/web", "r2", wire.PackageStatus_APPLIED)
+	s.hasData("back", map[string]string{"x": "2"})
+
+	s.stop()
+	s.eventually("a second goes by", func() error {
+		if now := time.Now(); now.Unix() <= first.Time.Unix() {
+			return fmt.Errorf("it is %s", now)
+		}
+		return nil
+	})
+	s.start()
+	s.eventually("what is left is found again", func() error {
+		if st := s.status("shop/web"); st.GetDrifting() != 1 || len(st.GetDrifts()) != 1 {
+			return fmt.Errorf("status: %v", st)
+		}
+		return nil
+	})
+	reports("shorter", 1)
+	s.remove("back")
+	if again := reports("back", 2)[1]; !again.Deleted || again.Action != v1alpha1.DriftReported {
+		t.Errorf("got %+v, want that it was deleted again", again)
+	}
+}
+
 // TestAHistoryThatCannotBeWritten stops nothing: drift is put back, and told in the status.
 func TestAHistoryThatCannotBeWritten(t *testing.T) {
 	s := newStation(t)

@@ -92,6 +92,7 @@ func (t task) hash() uint64 { return t.source.Hash ^ t.rule.hash() }
 type noticed struct {
 	drifted bool // the object needs repair now
 	left    bool // it would, and is to be left
+	first   bool // nothing was known of the object before
 	health  bool // it is not as healthy as before, or healthier
 }
 
@@ -115,8 +116,9 @@ func (r *record) notice(is member.Seen, h member.Health) (n noticed) {
 	}
 	before := r.is
 	r.is = is
+	n.first = before.Version == 0
 	n.drifted = r.adrift()
-	n.left = r.left() && (before.Version == 0 || before.Gone != is.Gone || before.Owned != is.Owned || before.UID != is.UID)
+	n.left = r.left() && (n.first || before.Gone != is.Gone || before.Owned != is.Owned || before.UID != is.UID)
 	return n
 }
 

@@ -389,7 +389,9 @@ func (k *kindWatch) notice(r *record, is member.Seen, h member.Health, object me
 		r.suspect(object, is, k.now())
 		k.drifted(r)
 	case n.left:
-		r.unit().reported(r, object, is)
+		c := r.describe(object, is, k.now())
+		c.first = n.first
+		r.unit().reported(c, k.now())
 	case object != nil && !is.Gone && object.GetDeletionTimestamp() == nil: // a finalizer does not hide who deleted it
 		r.stood(k.now())
 	}
