@@ -1,6 +1,7 @@
 package clitest_test
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/audit"
+	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
 
@@ -165,7 +167,7 @@ func TestDriftSince(t *testing.T) {
 	f := newFleet(t)
 	f.drifted(t)
 	var asked atomic.Pointer[string]
-	answer := func(w http.ResponseWriter) {
+	answer := func(w http.ResponseWriter, _ *http.Request) {
 		lines := json.NewEncoder(w)
 		for id, entry := range []v1alpha1.HistoryEntry{
 			{Package: "default/shop", Drift: v1alpha1.Drift{Object: "ConfigMap shop/old", Action: v1alpha1.DriftRepaired, By: "kubectl-edit", User: "ada", Fields: []string{"data.x"}, Time: metav1.NewTime(f.now.Add(-50 * time.Hour)), Count: 1}},
@@ -187,14 +189,18 @@ func TestDriftSince(t *testing.T) {
 			kubeproxy.WriteError(w, http.StatusForbidden, "you may not")
 			return
 		}
+		if r.URL.Path != "/history/prod-eu" {
+			return // nothing happened there
+		}
 		at := r.URL.String()
 		asked.Store(&at)
-		says(w)
+		says(w, r)
 	}))
 	t.Cleanup(door.Close)
 	f.openDoor(t, strings.TrimPrefix(door.URL, "https://"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: door.Certificate().Raw})))
-	const left = "prod-us: 1 object of package default/shop is left as it is, since its drift is only reported\nnot connected, so what is shown may be old: prod-us\n"
-	want := said{Err: left, Out: "" +
+	const away = "not connected, so no more is known than the latest ten of each package, which may be old: edge, prod-us\n"
+	const left = "prod-us: 1 object of package default/shop is left as it is, since its drift is only reported\n"
+	want := said{Err: away + left, Out: "" +
 		"prod-us   shop   ConfigMap shop/storefront   data.greeting,metadata.labels[app.kubernetes.io/name]   kubectl-edit         Reported   3m\n" +
 		"prod-eu   shop   ConfigMap shop/last         deleted                                                 package removed      Pruned     20h\n" +
 		"prod-eu   shop   ConfigMap shop/gone         deleted                                                 release shop-2       Pruned     30h\n" +
@@ -222,21 +228,30 @@ func TestDriftSince(t *testing.T) {
 	if out := f.run(t.Context(), "drift", "--clusters", "region=eu", "--since", "7d", "-o", "yaml"); !strings.Contains(out.Out, "deletion: 3f9a2c1b") {
 		t.Errorf("got %+v", out)
 	}
-	if out := f.run(t.Context(), "drift", "-n", "nowhere", "--since", "7d"); out.Err != "Nothing happened since 7d; --since looks further back\n" {
-		t.Errorf("got %+v", out)
+	if !strings.HasPrefix(out.Err, away) {
+		t.Errorf("a program is not told of whom nothing is known: %s", out.Err)
+	}
+	for args, want := range map[string]string{
+		"--clusters region=eu":         "Nothing happened since 7d; --since looks further back\n",
+		"":                             away + "Nothing is known to have happened since 7d; 2 clusters could not be asked\n",
+		"--clusters region=us -o name": "not connected, so no more is known than the latest ten of each package, which may be old: prod-us\n",
+	} {
+		if out := f.run(t.Context(), strings.Fields("drift -n nowhere --since 7d "+args)...); out != (said{Err: want}) {
+			t.Errorf("%s: got %+v, want %q", args, out, want)
+		}
 	}
 	if out := f.run(t.Context(), "drift", "--since", "yesterday"); out.Code != 2 || !strings.Contains(out.Err, `--since: "yesterday" is neither`) {
 		t.Errorf("got %+v", out)
 	}
 	for reason, c := range map[string]struct {
-		says func(http.ResponseWriter)
+		says func(http.ResponseWriter, *http.Request)
 		want string
 	}{
-		"an agent of before": {func(w http.ResponseWriter) {
+		"an agent of before": {func(w http.ResponseWriter, _ *http.Request) {
 			kubeproxy.WriteError(w, http.StatusNotImplemented, `there is no history of cluster "prod-eu": its agent is of a version that does not keep it`)
 		}, "prod-eu: no more is known than the latest ten of each package since its agent started: there is no history of cluster"},
-		"an answer that breaks off": {func(w http.ResponseWriter) {
-			answer(w)
+		"an answer that breaks off": {func(w http.ResponseWriter, r *http.Request) {
+			answer(w, r)
 			w.Write([]byte(`{"id":7,"package":`)) //nolint:errcheck // it is cut off anyway
 		}, "its answer breaks off: unexpected EOF"},
 	} {
@@ -245,5 +260,17 @@ func TestDriftSince(t *testing.T) {
 		if !strings.Contains(got.Err, c.want) || !strings.Contains(got.Out, "Deployment.apps shop/web") || strings.Contains(got.Out, "shop/old") {
 			t.Errorf("%s: got %+v, want what the hub knows, and %q", reason, got, c.want)
 		}
+		got = f.run(t.Context(), "drift", "-n", "nowhere", "--clusters", "region=eu", "--since", "7d")
+		if !strings.Contains(got.Err, c.want) || !strings.HasSuffix(got.Err, "Nothing is known to have happened since 7d; 1 cluster could not be asked\n") {
+			t.Errorf("%s, and nothing is known: got %+v", reason, got)
+		}
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	says = func(_ http.ResponseWriter, r *http.Request) {
+		interrupt()
+		<-r.Context().Done()
+	}
+	if got := f.run(ctx, "drift", "--since", "7d", "-o", "json"); got.Code != exit.Interrupted || got.Out != "" || strings.Contains(got.Err, "no more is known") {
+		t.Errorf("somebody ended it while it asked: got %+v", got)
 	}
 }

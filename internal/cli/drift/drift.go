@@ -135,11 +135,13 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 		o.Note("%s", warning)
 	}
 	all, leaving, away := o.gather(moment, clusters.Items)
+	unasked := 0
 	if !o.since.IsZero() {
 		var err error
-		if all, err = o.remembered(ctx, hub, moment, clusters.Items, all); err != nil {
+		if all, unasked, err = o.remembered(ctx, hub, moment, clusters.Items, all); err != nil {
 			return err
 		}
+		away = nil // they were named
 	}
 	latestFirst(all)
 	if len(all) > 0 && o.Format != output.Name {
@@ -147,7 +149,7 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 			o.Note("by field managers alone, since the hub's audit log was not to be had: %v", err)
 		}
 	}
-	if err := o.write(all); err != nil {
+	if err := o.write(all, unasked); err != nil {
 		return err
 	}
 	if o.Format != output.Human && o.Format != output.Wide {
@@ -199,7 +201,8 @@ func (o *Options) wants(pkg v1alpha1.PackageKey) bool {
 	return o.Everywhere || namespace == o.Namespace && (o.Package == "" || o.Package == name)
 }
 
-func (o *Options) write(all []shown) error {
+// write writes what happened, as far as it is known: so many clusters could not be asked.
+func (o *Options) write(all []shown, unasked int) error {
 	switch o.Format {
 	case output.JSON, output.YAML:
 		if all == nil {
@@ -220,9 +223,12 @@ func (o *Options) write(all []shown) error {
 		return nil
 	}
 	if len(all) == 0 {
-		if o.since.IsZero() {
+		switch {
+		case o.since.IsZero():
 			o.Note("Nothing drifted, as far as the agents know since they started.")
-		} else {
+		case unasked > 0:
+			o.Note("Nothing is known to have happened since %s; %s could not be asked", o.Since, v1alpha1.Counted(unasked, "cluster"))
+		default:
 			o.Note("Nothing happened since %s; --since looks further back", o.Since)
 		}
 		return nil

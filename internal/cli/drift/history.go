@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,19 +30,19 @@ const (
 	mostRead = 32 << 20
 )
 
-// remembered returns what the clusters' agents wrote down, and of those that cannot be asked what the hub knows: known.
-func (o *Options) remembered(ctx context.Context, hub *client.Hub, moment view.Moment, clusters []v1alpha1.MemberCluster, known []shown) ([]shown, error) {
+// remembered returns what the clusters' agents wrote down, and of those that could not be asked, so many, what the hub knows: known.
+func (o *Options) remembered(ctx context.Context, hub *client.Hub, moment view.Moment, clusters []v1alpha1.MemberCluster, known []shown) (all []shown, unasked int, err error) {
 	door, err := route.Find(ctx, hub, hub.Config)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	own, err := o.LoadKubeconfig()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	web, at, err := door.Web(own)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	answers, problems := make([][]shown, len(clusters)), make([]error, len(clusters))
 	var asking errgroup.Group
@@ -55,19 +56,28 @@ func (o *Options) remembered(ctx context.Context, hub *client.Hub, moment view.M
 		}
 	}
 	_ = asking.Wait() // the functions above never fail
-	all := []shown{}
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err // it is not the clusters that did not answer
+	}
+	var away []string
 	for i := range clusters {
 		name := v1alpha1.ClusterName(clusters[i].Name)
-		if problems[i] == nil && moment.IsConnected(&clusters[i]) {
+		connected := moment.IsConnected(&clusters[i])
+		if connected && problems[i] == nil {
 			all = append(all, answers[i]...)
 			continue
 		}
-		if problems[i] != nil {
+		if unasked++; !connected {
+			away = append(away, clusters[i].Name)
+		} else {
 			o.Note("%s: no more is known than the latest ten of each package since its agent started: %v", name, problems[i])
 		}
 		all = append(all, slices.DeleteFunc(slices.Clone(known), func(s shown) bool { return s.Cluster != name })...)
 	}
-	return all, nil
+	if len(away) > 0 {
+		o.Note("not connected, so no more is known than the latest ten of each package, which may be old: %s", strings.Join(away, ", "))
+	}
+	return all, unasked, nil
 }
 
 // historyOf asks for what happened on one cluster, of the packages that are wanted.
