@@ -62,7 +62,7 @@ func TestWhatHappenedIsKnownAfterAStart(t *testing.T) {
 	}
 	s.start()
 	all := &wire.Policy{DeleteBudget: &wire.Budget{Limit: &wire.Budget_Percent{Percent: 100}}}
-	s.assign(treated(s.release("shop/web", "r1", objects...), all))
+	s.assign(under(s.release("shop/web", "r1", objects...), all, "all"))
 	s.reaches("shop/web", "r1", wire.PackageStatus_APPLIED)
 	for _, name := range goes {
 		s.update(name, func(cm *corev1.ConfigMap) { cm.Data["x"] = "9" })
@@ -81,7 +81,7 @@ func TestWhatHappenedIsKnownAfterAStart(t *testing.T) {
 		}
 		return nil
 	})
-	s.assign(treated(s.release("shop/web", "r2", objects[:2]...), all))
+	s.assign(under(s.release("shop/web", "r2", objects[:2]...), all, "all"))
 	s.reaches("shop/web", "r2", wire.PackageStatus_APPLIED)
 	for name, want := range map[string]v1alpha1.Drift{
 		"left": {Action: v1alpha1.DriftReported, By: "kubectl-edit", Fields: []string{"data.x"}},
