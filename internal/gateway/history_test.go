@@ -54,7 +54,7 @@ func TestAnAgentThatKeepsNoHistory(t *testing.T) {
 		t.Errorf("nobody is answered %d", code)
 	}
 	lines, _ := h.recorded("system:serviceaccount:" + namespace + ":stranger")
-	if got := strings.Join(lines, ", "); got != "get  memberclusters/prod-eu 403" {
+	if got := strings.Join(lines, ", "); got != "get prod-eu memberclusters/prod-eu 403" {
 		t.Errorf("of the stranger it is recorded %q", got)
 	}
 }
