@@ -3,8 +3,10 @@ package apply
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -115,6 +117,43 @@ func TestThePlatformGoesBeforeATeam(t *testing.T) {
 			s.lacks("shared")
 			s.holdsNothing()
 		})
+	}
+}
+
+// TestATeamThatIsSlowGetsItsObjectBack: what the platform gives up stays until the team has written it, however long that takes.
+func TestATeamThatIsSlowGetsItsObjectBack(t *testing.T) {
+	s := newStation(t)
+	s.start()
+	theirs, platform := map[string]string{"by": "team"}, map[string]string{"by": "platform"}
+	s.assign(acting(s.release("team/web", "r1", s.configMap("shared", theirs)), s.team("deployer")))
+	s.reaches("team/web", "r1", wire.PackageStatus_APPLIED)
+	uid := s.uid("shared")
+	s.assign(s.release("platform/base", "r1", s.configMap("shared", platform), s.configMap("base", platform)))
+	s.reaches("platform/base", "r1", wire.PackageStatus_APPLIED)
+	s.reaches("team/web", "r1", wire.PackageStatus_FAILED)
+
+	var refused atomic.Int64
+	stop := s.meddling(http.MethodPatch, "shared", func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if r.URL.Query().Has("dryRun") {
+			return next.RoundTrip(r)
+		}
+		refused.Add(1)
+		return nil, errors.New("the line is cut")
+	})
+	s.assign(s.release("platform/base", "r2", s.configMap("base", map[string]string{"by": "r2"})))
+	s.hasData("base", map[string]string{"by": "r2"})
+	s.eventually("the team tries again", func() error {
+		if n := refused.Load(); n < 2 {
+			return fmt.Errorf("it tried %d times", n)
+		}
+		return nil
+	})
+	stop()
+	s.hasData("shared", theirs)
+	s.reaches("team/web", "r1", wire.PackageStatus_APPLIED)
+	s.reaches("platform/base", "r2", wire.PackageStatus_APPLIED)
+	if now := s.uid("shared"); now != uid {
+		t.Errorf("it was made anew: %s after %s", now, uid)
 	}
 }
 

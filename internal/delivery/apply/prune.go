@@ -142,7 +142,7 @@ func (u *unit) heirOf(ctx context.Context, key bundle.Key, others []wish) (*unit
 		if u.minds(w.unit) {
 			return w.unit, nil
 		}
-		if r := u.engine.index.get(key); r != nil && r.takenFrom(w.unit) {
+		if r := u.engine.index.get(key); r != nil && r.dueTo(w.unit) {
 			owner = &others[i]
 		}
 	}

@@ -269,11 +269,12 @@ func (r *record) taken(by *unit, from v1alpha1.PackageKey) {
 	}
 }
 
-// takenFrom says whether the object was taken from a package.
-func (r *record) takenFrom(u *unit) bool {
+// dueTo says whether an object is a team's to have when nobody else wants it: it was taken from it, or was given back and is not
+// written yet.
+func (r *record) dueTo(u *unit) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.from == u.key
+	return r.from == u.key || r.holder == u && r.given
 }
 
 func (r *record) unit() *unit {

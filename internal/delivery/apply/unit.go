@@ -184,6 +184,7 @@ func (u *unit) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-u.kick:
+			attempt = 0 // what failed before may not fail any more
 		case <-retry:
 		}
 	}
