@@ -106,11 +106,11 @@ func TestJoinRefusals(t *testing.T) {
 		mustContain(t, "the answer", fmt.Sprint(err), "csr: certificate request: not PKCS #10")
 	})
 	t.Run("guessing is slow", func(t *testing.T) {
-		var err error
+		var answers []string // the last need not be it: on a slow machine one more attempt is free by then
 		for range 30 {
-			err = h.ask(wrong, first)
+			answers = append(answers, fmt.Sprint(h.ask(wrong, first)))
 		}
-		mustContain(t, "the answer", fmt.Sprint(err), "too many failed attempts")
+		mustContain(t, "one of the answers", strings.Join(answers, "\n"), "too many failed attempts")
 	})
 }
 
