@@ -91,8 +91,8 @@ var arrows = []rule{
 	},
 	{
 		name:    "planners decide purely",
-		because: "the hard part is tested without a cluster, a network, a disk or a clock: a plan.go takes plain structs and the time",
-		find:    each(impure),
+		because: "the hard part is tested without a cluster, a network, a disk or a clock: a plan.go, and a room called decide, takes plain structs and the time",
+		find:    impure,
 	},
 	{
 		name:    "what ships imports nothing that is for tests",
@@ -175,10 +175,55 @@ var (
 	harmless = []string{"HardwareAddr", "IP", "IPMask", "IPNet", "ParseIP", "ParseCIDR", "CIDRMask", "JoinHostPort"}
 )
 
-func impure(f *file) []breach {
-	if path.Base(f.path) != "plan.go" {
+// decides says whether a file is one that ships of a room called decide.
+func decides(f *file) bool { return path.Base(f.dir) == "decide" && !f.test() }
+
+// impure finds what reaches out of the arguments of planners. A room called decide does so in nothing of ours that it imports either; a
+// plan.go may stand beside what acts, and import plain structs from there.
+func impure(files []*file) []breach {
+	packages := map[string][]*file{} // those that ship, by folder
+	for _, f := range files {
+		if !f.test() {
+			packages[f.dir] = append(packages[f.dir], f)
+		}
+	}
+	var found []breach
+	for _, f := range files {
+		if decides(f) || path.Base(f.path) == "plan.go" {
+			found = append(found, reachingOut(f)...)
+		}
+		seen := map[string]bool{f.dir: true}
+		for _, imports := range f.imports {
+			if !decides(f) {
+				break
+			}
+			for _, reaches := range beyond(imports.path, packages, seen) {
+				found = append(found, f.breach(imports.pos, "imports %s: %s", imports.path, reaches))
+			}
+		}
+	}
+	return found
+}
+
+// beyond finds what reaches out in a package of ours and in what that imports, but for the packages that were seen.
+func beyond(imported string, packages map[string][]*file, seen map[string]bool) []breach {
+	dir, ours := strings.CutPrefix(imported, module+"/")
+	if !ours || seen[dir] {
 		return nil
 	}
+	seen[dir] = true
+	var found []breach
+	for _, f := range packages[dir] {
+		found = append(found, reachingOut(f)...)
+		for _, imports := range f.imports {
+			found = append(found, beyond(imports.path, packages, seen)...)
+		}
+	}
+	return found
+}
+
+// reachingOut finds what reaches out of the arguments of a file's functions.
+func reachingOut(f *file) []breach {
 	found := f.calls("time", "Now", "Since", "Until", "After", "Sleep", "NewTimer", "NewTicker", "AfterFunc", "Tick")
 	for _, imports := range f.imports {
 		is := func(prefix string) bool { return below(imports.path, prefix) }

@@ -2,78 +2,20 @@ package delivery
 
 import (
 	"context"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
-	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/decide"
 )
-
-// needs are what an agent has to know of to carry the Package out, in words for people.
-func (s *Seen) needs() map[string]string {
-	needs := map[string]string{}
-	if s.Plans.required && (s.Staged == nil || !s.Staged.Back) {
-		needs[wire.FeaturePlans] = "plans (spec.plan)"
-	}
-	if s.Policy.everywhere.GetActsAs() != nil {
-		needs[wire.FeatureAccounts] = "acting as a team's ServiceAccount"
-	}
-	return needs
-}
-
-// outdated returns what the agents lack of clusters that are to hold another content than they do: they wait for an agent of a later
-// version, for the one that they have would find nothing to apply, and fail. Those that never said anything lack nothing: nobody is
-// there to be told.
-func (s *Seen) outdated(members []Member) map[v1alpha1.ClusterName]string {
-	needs := s.needs()
-	if len(needs) == 0 || s.Placement == nil || s.Deleting {
-		return nil
-	}
-	lacks := map[v1alpha1.ClusterName]string{}
-	for _, member := range members {
-		release := s.releaseFor(member.Name)
-		if release == nil || member.Leaving || member.Agent == "" || !selects(s.Placement, member.Name) {
-			continue
-		}
-		want := VariantFor(&release.Spec, member.Cluster)
-		if want == nil || member.Holds != nil && member.Holds.Digest == want.Digest {
-			continue
-		}
-		var lacking []string
-		for feature, words := range needs {
-			if !slices.Contains(member.Features, feature) {
-				lacking = append(lacking, words)
-			}
-		}
-		if len(lacking) > 0 {
-			slices.Sort(lacking)
-			lacks[member.Name] = strings.Join(lacking, " and ")
-		}
-	}
-	return lacks
-}
 
 // tellAgents sets the condition of what waits for agents. Where nothing does there is none.
 func (c *Controller) tellAgents(_ context.Context, v *visit) error {
-	outdated := map[v1alpha1.ClusterName]string{}
-	for i := range v.sights {
-		maps.Copy(outdated, v.sights[i].outdated(v.members))
-	}
-	if len(outdated) == 0 {
+	condition, waits := decide.Agents(v.sights, v.members)
+	if !waits {
 		meta.RemoveStatusCondition(&v.pkg.Status.Conditions, v1alpha1.ConditionAgents)
 		return nil
 	}
-	clusters := slices.Sorted(maps.Keys(outdated))
-	v.set(metav1.Condition{
-		Type: v1alpha1.ConditionAgents, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonAgentTooOld,
-		Message: fmt.Sprintf("%s, since %s too old: %s does not know %s; `umbel upgrade agents` brings them to the hub's version: %s",
-			v1alpha1.Counted(len(clusters), "cluster")+v1alpha1.Agreeing(len(clusters), " keeps what it holds", " keep what they hold"),
-			v1alpha1.Agreeing(len(clusters), "its agent is", "their agents are"), clusters[0], outdated[clusters[0]], names(clusters)),
-	})
+	v.set(condition)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/budget"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/decide"
 )
 
 const (
@@ -48,47 +49,16 @@ func (c *Controller) compare(ctx context.Context, v *visit, spec *v1alpha1.Relea
 	spec.Against = before.Name
 	contents := contents{content: c.content, repository: spec.Repository, seed: maphash.MakeSeed(), most: maxListed}
 	var gone departed
-	for _, class := range classesBefore(spec.Variables, &before.Spec, v.selected()) {
-		variant := variantOf(spec, class.values)
-		if variant == nil || contents.reads >= maxCompared {
+	for _, move := range decide.Moves(spec, &before.Spec, v.selected()) {
+		if contents.reads >= maxCompared {
 			continue
 		}
-		if err := contents.compare(ctx, variant, class.had, &gone); err != nil {
-			variant.Changes = nil
+		if err := contents.compare(ctx, move.To, move.Had, &gone); err != nil {
+			move.To.Changes = nil
 			c.log.Warn("what a release changes is not known", "package", v.key, "against", before.Name, "error", err)
 		}
 	}
 	spec.Deletes = gone.names()
-}
-
-// classBefore is clusters that get the same content, and the different ones that they had.
-type classBefore struct {
-	values []string
-	had    []*v1alpha1.Variant
-}
-
-// classesBefore returns the classes of the clusters that had something before, in a fixed order.
-func classesBefore(variables []string, before *v1alpha1.ReleaseSpec, clusters []Cluster) []classBefore {
-	byName := make(map[v1alpha1.ClusterName]Cluster, len(clusters))
-	for _, cluster := range clusters {
-		byName[cluster.Name] = cluster
-	}
-	classes, _ := Classes(variables, clusters)
-	var all []classBefore
-	for _, class := range classes {
-		c := classBefore{values: class.Values}
-		for _, name := range class.Clusters {
-			had := VariantFor(before, byName[name])
-			same := func(v *v1alpha1.Variant) bool { return v.Digest == had.Digest }
-			if had != nil && !slices.ContainsFunc(c.had, same) {
-				c.had = append(c.had, had)
-			}
-		}
-		if len(c.had) > 0 {
-			all = append(all, c)
-		}
-	}
-	return all
 }
 
 // contents reads contents, and keeps the listings of those that were used last: those that many clusters had are not read for
@@ -120,7 +90,7 @@ func (c *contents) compare(ctx context.Context, variant *v1alpha1.Variant, had [
 		if err != nil {
 			return err
 		}
-		changes, deleted := Compare(was, now)
+		changes, deleted := compare(was, now)
 		if variant.Changes == nil || changes.Deleted > variant.Changes.Deleted {
 			variant.Changes = &changes
 		}
@@ -166,8 +136,8 @@ func (c *contents) keep(one kept) {
 	}
 }
 
-// Compare counts what is added, changed and deleted between two contents, and returns what is deleted.
-func Compare(was, now listing) (changes v1alpha1.Changes, deleted []bundle.Key) {
+// compare counts what is added, changed and deleted between two contents, and returns what is deleted.
+func compare(was, now listing) (changes v1alpha1.Changes, deleted []bundle.Key) {
 	for key, hash := range now {
 		before, there := was[key]
 		switch {
@@ -215,39 +185,4 @@ func (d *departed) names() []string {
 		}
 	}
 	return names
-}
-
-// Expect says what a Release does, from the hub's knowledge, and whether agents will hold its deletes back: so that whoever
-// moves clusters to it can stop before the first.
-func Expect(release *v1alpha1.Release, deletes *v1alpha1.PackageDeletes) *v1alpha1.PackageChanges {
-	if release == nil || release.Spec.Against == "" {
-		return nil
-	}
-	limit := budget.Default()
-	if deletes != nil && deletes.Budget != nil {
-		limit = budgetOf(deletes.Budget)
-	}
-	var expected *v1alpha1.PackageChanges
-	for _, variant := range release.Spec.Variants {
-		changes := variant.Changes
-		if changes == nil {
-			continue
-		}
-		if expected == nil {
-			expected = &v1alpha1.PackageChanges{Against: release.Spec.Against, Changes: *changes}
-		}
-		if changes.Deleted > expected.Deleted {
-			expected.Changes = *changes
-		}
-		over := changes.Protected > 0 || int(changes.Deleted) > budget.Allows(limit, int(variant.Objects+changes.Deleted))
-		expected.OverBudget = expected.OverBudget || over && !approvedEverywhere(release.Name, changes, deletes)
-	}
-	return expected
-}
-
-// approvedEverywhere says whether an approval lets a Release delete as much on every cluster.
-func approvedEverywhere(release string, changes *v1alpha1.Changes, deletes *v1alpha1.PackageDeletes) bool {
-	return deletes != nil && slices.ContainsFunc(deletes.Approved, func(a v1alpha1.DeleteApproval) bool {
-		return a.Release == release && len(a.Clusters) == 0 && a.Objects >= changes.Deleted && a.Protected >= changes.Protected
-	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/source"
 	"umbel.dev/umbel/internal/delivery/variable"
@@ -27,7 +28,7 @@ type Contents struct {
 
 // ClassContent is the objects for a class of clusters.
 type ClassContent struct {
-	Class
+	decide.Class
 	Entries []bundle.Entry
 	// Digest is what the hub stores it by; empty for one that was rendered here.
 	Digest string
@@ -127,11 +128,11 @@ func ContentsFor(given []v1alpha1.PackageVariant, makes render.Maker, clusters [
 	if err != nil {
 		return nil, err
 	}
-	known := make([]Cluster, len(clusters))
+	known := make([]decide.Cluster, len(clusters))
 	facts := make([]variable.Cluster, len(clusters))
 	for i := range clusters {
-		known[i] = ClusterOf(&clusters[i])
-		facts[i] = known[i].facts()
+		known[i] = decide.ClusterOf(&clusters[i])
+		facts[i] = known[i].Facts()
 	}
 	family, err := render.Variants(makes, variants, facts)
 	if err != nil {
@@ -141,7 +142,7 @@ func ContentsFor(given []v1alpha1.PackageVariant, makes render.Maker, clusters [
 	for _, name := range family.Variables {
 		files[name] = family.File(name)
 	}
-	classes, missing := Classes(family.Variables, known)
+	classes, missing := decide.Classes(family.Variables, known)
 	contents := &Contents{Without: map[v1alpha1.ClusterName]string{}}
 	for _, class := range classes {
 		entries, err := family.For(class.Values)
@@ -150,12 +151,12 @@ func ContentsFor(given []v1alpha1.PackageVariant, makes render.Maker, clusters [
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("for cluster %s: %w", names(class.Clusters), err)
+			return nil, fmt.Errorf("for cluster %s: %w", decide.Names(class.Clusters), err)
 		}
 		contents.Classes = append(contents.Classes, ClassContent{Class: class, Entries: entries})
 	}
 	for _, m := range missing {
-		contents.Without[m.Cluster] = m.tell(files)
+		contents.Without[m.Cluster] = m.Tell(files)
 	}
 	return contents, nil
 }
@@ -165,7 +166,7 @@ func ContentsOf(release *v1alpha1.ReleaseSpec, clusters []v1alpha1.MemberCluster
 	contents, byDigest := &Contents{Without: map[v1alpha1.ClusterName]string{}}, map[string]int{}
 	for i := range clusters {
 		name := v1alpha1.ClusterName(clusters[i].Name)
-		variant := VariantFor(release, ClusterOf(&clusters[i]))
+		variant := decide.VariantFor(release, decide.ClusterOf(&clusters[i]))
 		if variant == nil {
 			contents.Without[name] = "the release has no content for it: it was rendered before the cluster was as it is"
 			continue
@@ -177,7 +178,7 @@ func ContentsOf(release *v1alpha1.ReleaseSpec, clusters []v1alpha1.MemberCluster
 				return nil, fmt.Errorf("for cluster %s: %w", name, err)
 			}
 			at, byDigest[variant.Digest] = len(contents.Classes), len(contents.Classes)
-			contents.Classes = append(contents.Classes, ClassContent{Class: Class{Values: variant.Values}, Entries: entries, Digest: variant.Digest})
+			contents.Classes = append(contents.Classes, ClassContent{Class: decide.Class{Values: variant.Values}, Entries: entries, Digest: variant.Digest})
 		}
 		contents.Classes[at].Clusters = append(contents.Classes[at].Clusters, name)
 	}

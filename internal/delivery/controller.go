@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/source"
 	"umbel.dev/umbel/internal/kube/conditions"
@@ -115,12 +116,12 @@ type visit struct {
 	pkg  *v1alpha1.Package
 	memo *memo
 
-	seen         Seen
-	team         Team
-	members      []Member
-	dependencies []Dependency
+	seen         decide.Seen
+	team         decide.Team
+	members      []decide.Member
+	dependencies []decide.Dependency
 	rollout      *v1alpha1.Rollout // the newest that has begun, of a Package with a strategy
-	sights       []Seen            // what clusters are told, and what the rollout is to tell them
+	sights       []decide.Seen     // what clusters are told, and what the rollout is to tell them
 	unasked      bool              // this process has not asked the source yet
 	commit       string            // what the source points at; empty when that is not known, or not to be used
 	head         source.Revision
@@ -223,23 +224,23 @@ func (c *Controller) hold(ctx context.Context, v *visit) error {
 
 // publish tells the gateway's side what is known, and what of it is in doubt.
 func (c *Controller) publish(_ context.Context, v *visit) error {
-	v.seen.Doubt = doubtOf(v.pkg)
-	v.seen.Withheld = Withhold(v.seen, v.members, v.pkg.Spec.Deletes)
+	v.seen.Doubt = decide.DoubtOf(v.pkg)
+	v.seen.Withheld = decide.Withhold(v.seen, v.members, v.pkg.Spec.Deletes)
 	c.desired.publish(v.key, v.seen)
 	return nil
 }
 
 // count sums up how far the clusters are.
 func (c *Controller) count(_ context.Context, v *visit) error {
-	tally := Count(v.seen, v.members, v.pkg.Status.Clusters)
+	tally := decide.Count(v.seen, v.members, v.pkg.Status.Clusters)
 	v.pkg.Status.Clusters = tally.Counts
-	v.pkg.Status.Changes = Expect(v.seen.Release, v.pkg.Spec.Deletes)
-	delivered := Delivered(v.seen, tally)
+	v.pkg.Status.Changes = decide.Expect(v.seen.Release, v.pkg.Spec.Deletes)
+	delivered := decide.Delivered(v.seen, tally)
 	if v.forged != nil && (v.seen.Release == nil || v.seen.Staged != nil) {
 		delivered.Status, delivered.Reason, delivered.Message = metav1.ConditionFalse, v1alpha1.ReasonNotSealed, v.forged.Error()
 	}
 	v.set(delivered)
-	if contested, ok := Contested(v.members, v.pkg.Status.Conditions); ok {
+	if contested, ok := decide.Contested(v.members, v.pkg.Status.Conditions); ok {
 		v.set(contested)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,9 +17,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/decide"
 )
 
 const packageByDependency = "spec.dependsOn"
+
+// defaultDependencyTimeout is how long a cluster waits for a Package before the condition says that it takes too long.
+const defaultDependencyTimeout = 30 * time.Minute
 
 // dependenciesOf returns the keys of the Packages that a Package waits for.
 func dependenciesOf(pkg *v1alpha1.Package) (keys []v1alpha1.PackageKey) {
@@ -40,7 +45,7 @@ func (c *Controller) observeDependencies(ctx context.Context, v *visit) error {
 	}
 	keys := dependenciesOf(v.pkg)
 	for i, spec := range v.pkg.Spec.DependsOn {
-		d := Dependency{Key: keys[i], Timeout: defaultDependencyTimeout}
+		d := decide.Dependency{Key: keys[i], Timeout: defaultDependencyTimeout}
 		if spec.Timeout != nil {
 			d.Timeout = spec.Timeout.Duration
 		}
@@ -65,7 +70,7 @@ func (c *Controller) observeDependencies(ctx context.Context, v *visit) error {
 }
 
 // observeDependency reads what is known of a Package that is waited for.
-func (c *Controller) observeDependency(ctx context.Context, d *Dependency) error {
+func (c *Controller) observeDependency(ctx context.Context, d *decide.Dependency) error {
 	namespace, name := d.Key.Split()
 	var pkg v1alpha1.Package
 	err := c.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &pkg)
@@ -93,7 +98,7 @@ func (c *Controller) observeDependency(ctx context.Context, d *Dependency) error
 
 // cycle says by which way a Package waits for itself.
 func (c *Controller) cycle(ctx context.Context, v *visit) string {
-	way := Cycle(v.key, func(key v1alpha1.PackageKey) []v1alpha1.PackageKey {
+	way := decide.Cycle(v.key, func(key v1alpha1.PackageKey) []v1alpha1.PackageKey {
 		if key == v.key {
 			return dependenciesOf(v.pkg)
 		}
@@ -120,9 +125,9 @@ func (c *Controller) tellDependencies(_ context.Context, v *visit) error {
 	before := meta.FindStatusCondition(v.pkg.Status.Conditions, v1alpha1.ConditionDependencies)
 	waits := map[v1alpha1.ClusterName]string{}
 	for _, seen := range slices.Backward(v.sights) { // what a cluster is told goes before what it will be
-		maps.Copy(waits, Waits(v.dependencies, seen, v.members))
+		maps.Copy(waits, decide.Waits(v.dependencies, seen, v.members))
 	}
-	now, again := Dependencies(v.dependencies, waits, before, c.now())
+	now, again := decide.Dependencies(v.dependencies, waits, before, c.now())
 	if again > 0 {
 		v.again(again)
 	}

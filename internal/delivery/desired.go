@@ -13,6 +13,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/session"
 )
 
@@ -26,7 +27,7 @@ type Desired struct {
 
 	mu       sync.RWMutex
 	views    map[v1alpha1.PackageKey]*view
-	clusters map[v1alpha1.ClusterName]Cluster
+	clusters map[v1alpha1.ClusterName]decide.Cluster
 	// pending are the Packages that were there at the start and were not looked at yet; nil before they are known. Until then
 	// early are those that were.
 	pending, early map[v1alpha1.PackageKey]bool
@@ -35,7 +36,7 @@ type Desired struct {
 
 // view is what was seen of a Package, with the messages that go to clusters, one for each variant.
 type view struct {
-	Seen
+	decide.Seen
 	assignments map[*v1alpha1.Variant]*wire.Assignment
 }
 
@@ -44,7 +45,7 @@ func newDesired(c cache.Cache) *Desired {
 		cache:       c,
 		views:       map[v1alpha1.PackageKey]*view{},
 		early:       map[v1alpha1.PackageKey]bool{},
-		clusters:    map[v1alpha1.ClusterName]Cluster{},
+		clusters:    map[v1alpha1.ClusterName]decide.Cluster{},
 		subscribers: map[v1alpha1.ClusterName]map[chan struct{}]bool{},
 	}
 }
@@ -109,7 +110,7 @@ func (d *Desired) observe(now any) {
 	if !ok {
 		return
 	}
-	cluster := ClusterOf(member)
+	cluster := decide.ClusterOf(member)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before, known := d.clusters[cluster.Name]
@@ -142,50 +143,27 @@ func (d *Desired) known() int {
 	return len(d.clusters)
 }
 
-// ClusterOf returns what a decision needs to know of a member.
-func ClusterOf(member *v1alpha1.MemberCluster) Cluster {
-	return Cluster{
-		Name: v1alpha1.ClusterName(member.Name), Labels: member.Labels, Properties: propertiesOf(member),
-		Leaving: !member.DeletionTimestamp.IsZero(),
-	}
-}
-
-func propertiesOf(member *v1alpha1.MemberCluster) map[string]string {
-	if len(member.Status.Properties) == 0 {
-		return nil
-	}
-	properties := make(map[string]string, len(member.Status.Properties))
-	for _, p := range member.Status.Properties {
-		properties[p.Name] = p.Value
-	}
-	return properties
-}
-
 // publish replaces the view of a Package and tells the clusters that it concerns.
-func (d *Desired) publish(key v1alpha1.PackageKey, seen Seen) {
+func (d *Desired) publish(key v1alpha1.PackageKey, seen decide.Seen) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before, after := d.views[key], &view{Seen: seen}
-	samePolicy := before != nil && before.Policy.Equal(seen.Policy)
 	after.assign(key, before)
 	d.views[key] = after
 	defer d.settled(key)
-	if before != nil && before.Release == after.Release && before.Deleting == after.Deleting && before.Doubt == after.Doubt && before.Bar == after.Bar &&
-		samePolicy && before.Rule == after.Rule && before.Withheld.Equal(after.Withheld) && before.Staged.same(after.Staged) && maps.Equal(before.Waits, after.Waits) &&
-		before.Plans.Equal(after.Plans) &&
-		samePlacement(before.Placement, after.Placement) {
+	if before != nil && before.Same(&after.Seen) {
 		return
 	}
-	var was Seen
+	var was decide.Seen
 	if before != nil {
 		was = before.Seen
 	}
-	sameTerms := samePolicy && was.Plans.Equal(after.Plans)
+	sameTerms := was.Policy.Equal(after.Policy) && was.Plans.Equal(after.Plans)
 	for name := range d.subscribers {
 		cluster := d.clusters[name]
-		actionBefore, variantBefore := Assign(was, cluster)
-		actionAfter, variantAfter := Assign(after.Seen, cluster)
-		if actionBefore != actionAfter || variantBefore != variantAfter || actionAfter == Deliver && !sameTerms {
+		actionBefore, variantBefore := decide.Assign(was, cluster)
+		actionAfter, variantAfter := decide.Assign(after.Seen, cluster)
+		if actionBefore != actionAfter || variantBefore != variantAfter || actionAfter == decide.Deliver && !sameTerms {
 			d.notify(name)
 		}
 	}
@@ -196,12 +174,12 @@ func (d *Desired) publish(key v1alpha1.PackageKey, seen Seen) {
 func (w *view) assign(key v1alpha1.PackageKey, before *view) {
 	known := map[string]*v1alpha1.Release{}
 	if before != nil {
-		for release := range before.releases() {
+		for release := range before.Releases() {
 			known[release.Name] = release
 		}
 	}
 	w.assignments = map[*v1alpha1.Variant]*wire.Assignment{}
-	w.replace(func(release *v1alpha1.Release) *v1alpha1.Release {
+	w.Replace(func(release *v1alpha1.Release) *v1alpha1.Release {
 		same := known[release.Name]
 		if !sameRelease(same, release) {
 			known[release.Name], same = release, release
@@ -228,17 +206,7 @@ func (w *view) add(key v1alpha1.PackageKey, release *v1alpha1.Release) {
 	sealFor := seals(release)
 	for i := range release.Spec.Variants {
 		variant := &release.Spec.Variants[i]
-		message := &wire.Assignment{
-			Package: string(key), Release: release.Name, Revision: release.Spec.Revision, Policy: w.Policy.everywhere, PolicyId: w.Policy.id,
-			Seal: sealFor(i),
-		}
-		content := wire.Content{Repository: release.Spec.Repository, Digest: variant.Digest, Size: variant.Size}
-		if message.GetPolicy().GetActsAs() != nil {
-			message.Content = &content // where an agent that cannot act as anybody does not look
-		} else {
-			message.Repository, message.Digest, message.Size = content.Repository, content.Digest, content.Size
-		}
-		w.assignments[variant] = message
+		w.assignments[variant] = w.Policy.Message(key, release, variant, sealFor(i))
 	}
 }
 
@@ -246,12 +214,6 @@ func sameRelease(a, b *v1alpha1.Release) bool {
 	return a == b || a != nil && b != nil && a.Name == b.Name && a.UID == b.UID &&
 		a.Annotations[v1alpha1.VerifiedAnnotation] == b.Annotations[v1alpha1.VerifiedAnnotation] &&
 		a.Annotations[v1alpha1.SealAnnotation] == b.Annotations[v1alpha1.SealAnnotation]
-}
-
-func samePlacement(a, b *v1alpha1.Placement) bool {
-	return a == b || decisionOf(a) == decisionOf(b) &&
-		(decisionOf(a) == undecided ||
-			slices.Equal(a.Status.Clusters, b.Status.Clusters) && slices.Equal(a.Status.Undecided, b.Status.Undecided))
 }
 
 // forget drops the view of a Package that is gone.
@@ -286,7 +248,7 @@ func (d *Desired) selecting(cluster v1alpha1.ClusterName) []v1alpha1.PackageKey 
 	defer d.mu.RUnlock()
 	var keys []v1alpha1.PackageKey
 	for key, view := range d.views {
-		if view.Placement != nil && selects(view.Placement, cluster) {
+		if view.Selects(cluster) {
 			keys = append(keys, key)
 		}
 	}
@@ -309,12 +271,12 @@ func (d *Desired) For(cluster v1alpha1.ClusterName) (set session.DesiredSet, isR
 		return set, true
 	}
 	for key, view := range d.views {
-		switch action, variant := Assign(view.Seen, known); action {
-		case Deliver:
-			set.Assign[key] = view.Policy.on(view.assignments[variant], cluster, view.planned(cluster, variant))
-		case Remove:
+		switch action, variant := decide.Assign(view.Seen, known); action {
+		case decide.Deliver:
+			set.Assign[key] = view.MessageFor(cluster, variant, view.assignments[variant])
+		case decide.Remove:
 			set.Remove = append(set.Remove, key)
-		case Keep:
+		case decide.Keep:
 		}
 	}
 	slices.Sort(set.Remove)

@@ -12,7 +12,30 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/decide"
 )
+
+func placement(generation, observed int64, status metav1.ConditionStatus, clusters ...v1alpha1.ClusterName) *v1alpha1.Placement {
+	return &v1alpha1.Placement{
+		ObjectMeta: metav1.ObjectMeta{Name: "p", Generation: generation},
+		Status: v1alpha1.PlacementStatus{
+			ObservedGeneration: observed, Clusters: clusters, Selected: int32(len(clusters)),
+			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionDecided, Status: status, ObservedGeneration: generation}},
+		},
+	}
+}
+
+// release has one variant for each list of values.
+func release(name string, variables []string, values ...[]string) *v1alpha1.Release {
+	r := &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	r.Spec.Variables, r.Spec.Revision = variables, "0123456789abcdef"
+	for i, v := range values {
+		r.Spec.Variants = append(r.Spec.Variants, v1alpha1.Variant{Values: v, Digest: fmt.Sprintf("sha256:%064d", i), Objects: 3})
+	}
+	return r
+}
+
+func plain() *v1alpha1.Release { return release("r", nil, nil) }
 
 func memberCluster(name string, labels map[string]string) *v1alpha1.MemberCluster {
 	return &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
@@ -59,35 +82,35 @@ func TestDesired(t *testing.T) {
 	const nothing, early = "ready=true assign=[] remove=[]", "ready=false assign=[] remove=[]"
 	step("before anything is known", func() {}, early, early, false, false)
 	step("two Packages are there and one was looked at", func() {
-		d.publish("a/first", Seen{})
+		d.publish("a/first", decide.Seen{})
 		d.expect([]v1alpha1.Package{
 			{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "first"}}, {ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "web"}},
 		})
 	}, early, early, false, false) // a Package that nobody has to do with
 	step("the other too: ready", func() {
-		d.publish("a/web", Seen{Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion})
+		d.publish("a/web", decide.Seen{Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion})
 	}, "ready=true assign=[a/web=web-1@0] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[]", true, true)
 	step("how agents treat a Package concerns those that have it", func() {
-		on := Seen{Placement: placement(1, 1, "True", "eu"), Release: byRegion}
+		on := decide.Seen{Placement: placement(1, 1, "True", "eu"), Release: byRegion}
 		d.publish("a/here", on)
 		token(eu)
 		token(us) // it removes what is not for it
 		spec := v1alpha1.PackageSpec{Deletes: &v1alpha1.PackageDeletes{Budget: new(intstr.FromInt32(3))}}
-		on.Policy = PolicyOf(&spec, Team{})
+		on.Policy = decide.PolicyOf(&spec, decide.Team{})
 		d.publish("a/here", on)
 	}, "ready=true assign=[a/here=web-1@0 a/web=web-1@0] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[a/here]", true, false)
 	step("a Package is gone", func() { d.forget("a/here") }, "ready=true assign=[a/web=web-1@0] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[]", false, false)
 	step("the same again tells nobody", func() {
-		d.publish("a/web", Seen{Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion.DeepCopy()})
+		d.publish("a/web", decide.Seen{Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion.DeepCopy()})
 	}, "ready=true assign=[a/web=web-1@0] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[]", false, false)
 	step("a cluster leaves the placement: it alone is told", func() {
-		d.publish("a/web", Seen{Placement: placement(1, 1, "True", "eu"), Release: byRegion})
+		d.publish("a/web", decide.Seen{Placement: placement(1, 1, "True", "eu"), Release: byRegion})
 	}, "ready=true assign=[a/web=web-1@0] remove=[]", "ready=true assign=[] remove=[a/web]", false, true)
 	step("the placement is gone: nobody removes", func() {
-		d.publish("a/web", Seen{Release: byRegion})
+		d.publish("a/web", decide.Seen{Release: byRegion})
 	}, nothing, nothing, true, true)
 	step("it is back", func() {
-		d.publish("a/web", Seen{Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion})
+		d.publish("a/web", decide.Seen{Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion})
 	}, "ready=true assign=[a/web=web-1@0] remove=[]", "ready=true assign=[a/web=web-1@1] remove=[]", true, true)
 	step("a relabelled cluster moves to another variant", func() {
 		d.observe(memberCluster("eu", map[string]string{"region": "us"}))
@@ -107,7 +130,7 @@ func TestDesired(t *testing.T) {
 		d.observe(m)
 	}, nothing, nothing, false, true)
 	step("the Package is deleted", func() {
-		d.publish("a/web", Seen{Deleting: true, Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion})
+		d.publish("a/web", decide.Seen{Deleting: true, Placement: placement(1, 1, "True", "eu", "us"), Release: byRegion})
 	}, "ready=true assign=[] remove=[a/web]", nothing, true, false)
 	step("the Package is gone: what nobody knows is kept", func() { d.forget("a/web") }, nothing, nothing, false, false)
 	step("clusters that are gone are told nothing", func() {
@@ -128,7 +151,7 @@ func TestOnePackageHoldsNobodyUp(t *testing.T) {
 	d.forget("a/gone")
 	d.giveUp("a/ill")
 	d.expect([]v1alpha1.Package{named("gone"), named("ill"), named("late"), named("web")})
-	d.publish("a/web", Seen{Placement: placement(1, 1, "True", "eu"), Release: plain()})
+	d.publish("a/web", decide.Seen{Placement: placement(1, 1, "True", "eu"), Release: plain()})
 	if _, isReady := d.For("eu"); isReady {
 		t.Error("it is ready before all were looked at")
 	}
@@ -138,7 +161,7 @@ func TestOnePackageHoldsNobodyUp(t *testing.T) {
 	}
 	changed, cancel := d.Subscribe("eu")
 	defer cancel()
-	d.publish("a/ill", Seen{Placement: placement(1, 1, "True", "eu"), Release: plain()})
+	d.publish("a/ill", decide.Seen{Placement: placement(1, 1, "True", "eu"), Release: plain()})
 	if set, _ := d.For("eu"); len(set.Assign) != 2 || !token(changed) {
 		t.Error("a Package that can be looked at later is told to nobody")
 	}
@@ -168,7 +191,7 @@ func BenchmarkFor1000Packages(b *testing.B) {
 		if i%100 == 0 {
 			p = everywhere
 		}
-		d.publish(v1alpha1.KeyOf("ns", fmt.Sprint(i)), Seen{Placement: p, Release: plain()})
+		d.publish(v1alpha1.KeyOf("ns", fmt.Sprint(i)), decide.Seen{Placement: p, Release: plain()})
 	}
 	d.expect(nil)
 	b.ReportAllocs()

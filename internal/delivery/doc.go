@@ -17,15 +17,16 @@
 //     not seal is told to nobody.
 //  6. Count the clusters by state, and write the status once.
 //
-// Laws:
+// Laws, of which the first three are kept by package decide, where all that clusters are told, and all that is said of it, is decided
+// purely. What is here reads what that takes, and acts:
 //   - Unknown is never empty: a cluster is told to remove a Package when a Placement, decided for its current spec, does
 //     not select it, or when the Package is being deleted. In every other case that is not a clear delivery it keeps
-//     what it holds. plan.go is where this is decided, and decided purely.
+//     what it holds.
+//   - One bad cluster blocks nobody: a cluster that lacks a label, is offline or fails is counted and named.
+//   - A cluster that leaves the fleet keeps what it holds; what becomes of that is the gateway's to say.
 //   - A deleted Package stays until no cluster lists it in its status: a cluster is listed before it is told to hold a
 //     Package and until it says that it does not, so one that was cut off before it could report is not forgotten.
 //   - A failure to fetch or to render leaves the last Release in place, for old clusters and new ones.
-//   - One bad cluster blocks nobody: a cluster that lacks a label, is offline or fails is counted and named.
-//   - A cluster that leaves the fleet keeps what it holds; what becomes of that is the gateway's to say.
 //   - The same inputs make no write: a Release's name is made of its content, a status is written when it differs.
 //   - What a Release refers to is in the registry, on the disk, before the Release is created.
 //

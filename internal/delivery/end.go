@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/decide"
 )
 
 // keepReleases is how many Releases of a Package are kept.
@@ -98,7 +99,7 @@ func (c *Controller) wait(ctx context.Context, v *visit) error {
 	if !controllerutil.ContainsFinalizer(v.pkg, v1alpha1.Finalizer) {
 		return nil
 	}
-	if condition, waits := Deleting(v.members); waits {
+	if condition, waits := decide.Deleting(v.members); waits {
 		v.set(condition)
 		return nil
 	}
@@ -108,7 +109,7 @@ func (c *Controller) wait(ctx context.Context, v *visit) error {
 	if err != nil {
 		return err
 	}
-	if condition, waits := Deleting(members); waits {
+	if condition, waits := decide.Deleting(members); waits {
 		v.set(condition) // the change of the cluster that is listed is the occasion for the next pass
 		return nil
 	}

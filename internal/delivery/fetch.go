@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/source"
 )
 
@@ -24,12 +25,12 @@ const (
 // fetch finds out what the source points at. It does not wait: when a fetch is due it runs in the background, and its
 // end is the occasion for the next pass.
 func (c *Controller) fetch(_ context.Context, v *visit) error {
-	if v.seen.Bar != (Bar{}) {
+	if v.seen.Bar != (decide.Bar{}) {
 		v.unasked = true
 		return nil
 	}
 	if inline := v.pkg.Spec.Source.Inline; inline != nil {
-		v.commit = InlineRevision(inline)
+		v.commit = inlineRevision(inline)
 		v.set(metav1.Condition{
 			Type: v1alpha1.ConditionFetched, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonFetched,
 			Message: v1alpha1.Counted(len(inline.Objects), "object") + " in the Package itself",

@@ -3,15 +3,12 @@ package delivery
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/decide"
 )
 
 // observe reads what there is: the Placement, the current Release, the clusters, and whose it is.
@@ -23,7 +20,7 @@ func (c *Controller) observe(ctx context.Context, v *visit) error {
 	if err := c.observeTeam(ctx, v); err != nil {
 		return err
 	}
-	v.seen.Policy, v.seen.Rule = PolicyOf(&v.pkg.Spec, v.team), ruleOf(v.pkg.Spec.Source).digest
+	v.seen.Policy, v.seen.Rule = decide.PolicyOf(&v.pkg.Spec, v.team), ruleOf(v.pkg.Spec.Source).digest
 	if err := c.observeRelease(ctx, v); err != nil {
 		return err
 	}
@@ -37,36 +34,13 @@ func (c *Controller) observePlacement(ctx context.Context, v *visit) error {
 	var placement v1alpha1.Placement
 	// Shared with the cache and only read: its list of clusters may be long, and many Packages refer to it.
 	err := c.client.Get(ctx, client.ObjectKey{Namespace: v.pkg.Namespace, Name: name}, &placement, client.UnsafeDisableDeepCopy)
-	placed := metav1.Condition{Type: v1alpha1.ConditionPlaced, Status: metav1.ConditionFalse}
 	switch {
-	case apierrors.IsNotFound(err):
-		placed.Reason = v1alpha1.ReasonPlacementNotFound
-		placed.Message = fmt.Sprintf("there is no placement %q in namespace %q (spec.placementRef.name); clusters keep what they hold", name, v.pkg.Namespace)
-		v.set(placed)
-		return nil
-	case err != nil:
+	case err == nil:
+		v.seen.Placement = &placement
+	case !apierrors.IsNotFound(err):
 		return fmt.Errorf("reading placement %q of package %s: %w", name, v.key, err)
 	}
-	v.seen.Placement = &placement
-	selected := len(placement.Status.Clusters)
-	switch decisionOf(&placement) {
-	case decided:
-		placed.Status, placed.Reason = metav1.ConditionTrue, v1alpha1.ReasonPlaced
-		placed.Message = fmt.Sprintf("placement %q selects %s", name, v1alpha1.Counted(selected, "cluster"))
-		if selected == 0 {
-			placed.Reason, placed.Message = v1alpha1.ReasonNoClusters, fmt.Sprintf("placement %q selects no cluster", name)
-		}
-	case standing, undecided:
-		placed.Reason = v1alpha1.ReasonUndecided
-		placed.Message = fmt.Sprintf("placement %q is not decided", name)
-		if why := meta.FindStatusCondition(placement.Status.Conditions, v1alpha1.ConditionDecided); why != nil && why.Status == metav1.ConditionFalse {
-			placed.Message += ": " + why.Message
-		}
-	}
-	if from, restored := v.pkg.Annotations[v1alpha1.RestoredAnnotation]; restored {
-		placed.Message += fmt.Sprintf("; it was restored from a backup of %s: no cluster prunes it because of that until `umbel restore --finish`", from)
-	}
-	v.set(placed)
+	v.set(decide.Placed(v.pkg, v.seen.Placement))
 	return nil
 }
 
@@ -109,22 +83,22 @@ func (c *Controller) observeRelease(ctx context.Context, v *visit) error {
 const pageOfClusters = 500
 
 // membersOf reads the clusters that have to do with the Package, as the cache has them.
-func membersOf(ctx context.Context, from client.Reader, v *visit) ([]Member, error) {
+func membersOf(ctx context.Context, from client.Reader, v *visit) ([]decide.Member, error) {
 	var list v1alpha1.MemberClusterList
 	if err := from.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing clusters for package %s: %w", v.key, err)
 	}
-	return v.membersIn(nil, list.Items), nil
+	return v.seen.Concerned(list.Items, v.key), nil
 }
 
 // membersPast reads them past the cache, in pages: they may be thousands, and each says what it holds.
-func membersPast(ctx context.Context, from client.Reader, v *visit) (members []Member, err error) {
+func membersPast(ctx context.Context, from client.Reader, v *visit) (members []decide.Member, err error) {
 	var list v1alpha1.MemberClusterList
 	for {
 		if err := from.List(ctx, &list, client.Limit(pageOfClusters), client.Continue(list.Continue)); err != nil {
 			return nil, fmt.Errorf("listing clusters for package %s: %w", v.key, err)
 		}
-		members = v.membersIn(members, list.Items)
+		members = append(members, v.seen.Concerned(list.Items, v.key)...)
 		if list.Continue == "" {
 			return members, nil
 		}
@@ -132,49 +106,11 @@ func membersPast(ctx context.Context, from client.Reader, v *visit) (members []M
 	}
 }
 
-// membersIn adds those of some clusters that have to do with the Package.
-func (v *visit) membersIn(members []Member, clusters []v1alpha1.MemberCluster) []Member {
-	for i := range clusters {
-		cluster := &clusters[i]
-		holds := holding(cluster, v.key)
-		if holds != nil || v.seen.Placement != nil && selects(v.seen.Placement, v1alpha1.ClusterName(cluster.Name)) {
-			members = append(members, memberOf(cluster, holds)) // of a few of thousands
-		}
-	}
-	return members
-}
-
-func memberOf(cluster *v1alpha1.MemberCluster, holds *v1alpha1.MemberPackage) Member {
-	return Member{
-		Cluster:   ClusterOf(cluster),
-		Agent:     cluster.Status.AgentVersion,
-		Features:  cluster.Status.AgentFeatures,
-		Connected: meta.IsStatusConditionTrue(cluster.Status.Conditions, v1alpha1.ConditionConnected),
-		Holds:     holds,
-	}
-}
-
-// holding returns what a cluster says of a Package. Its list is in the order of the names.
-func holding(cluster *v1alpha1.MemberCluster, key v1alpha1.PackageKey) *v1alpha1.MemberPackage {
-	packages := cluster.Status.Packages
-	byKey := func(p v1alpha1.MemberPackage, key v1alpha1.PackageKey) int {
-		return strings.Compare(string(p.Package), string(key))
-	}
-	if i, found := slices.BinarySearchFunc(packages, key, byKey); found {
-		return &packages[i]
-	}
-	// Not every writer may keep the order, and "it holds nothing" is not to be said by mistake.
-	if i := slices.IndexFunc(packages, func(p v1alpha1.MemberPackage) bool { return p.Package == key }); i >= 0 {
-		return &packages[i]
-	}
-	return nil
-}
-
 // selected returns the clusters that the last decision names and that are there.
-func (v *visit) selected() []Cluster {
-	var clusters []Cluster
+func (v *visit) selected() []decide.Cluster {
+	var clusters []decide.Cluster
 	for _, member := range v.members {
-		if v.seen.Placement != nil && selects(v.seen.Placement, member.Name) && !member.Leaving {
+		if v.seen.Selects(member.Name) && !member.Leaving {
 			clusters = append(clusters, member.Cluster)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/decide"
 )
 
 // fleet lists the same clusters each time, as the cache does.
@@ -37,7 +38,7 @@ func BenchmarkMembers(b *testing.B) {
 			here = append(here, v1alpha1.ClusterName(m.Name))
 		}
 	}
-	v := &visit{key: "team/web", seen: Seen{Placement: placement(1, 1, "True", here...)}}
+	v := &visit{key: "team/web", seen: decide.Seen{Placement: placement(1, 1, "True", here...)}}
 	b.ReportAllocs()
 	for b.Loop() {
 		if members, err := membersOf(b.Context(), f, v); err != nil || len(members) != 100 {

@@ -2,6 +2,9 @@ package delivery
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/source"
 )
@@ -43,7 +47,7 @@ type attempt struct {
 // render sees to it that the current Release is what the source says now, with a variant for every selected cluster.
 func (c *Controller) render(ctx context.Context, v *visit) error {
 	ended := c.ended(v)
-	if v.valuesUnknown || v.seen.Bar != (Bar{}) {
+	if v.valuesUnknown || v.seen.Bar != (decide.Bar{}) {
 		return nil
 	}
 	from, commit := v.pkg.Spec.Source, v.commit
@@ -54,20 +58,20 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 	current, away := v.seen.Release, commit == ""
 	if away {
 		// The source cannot be read now. New clusters still get the revision that the others have.
-		if current == nil || !SameSource(current.Spec.Source, from) || doubtOf(v.pkg) == DoubtAll || !v.seen.verified(current) {
+		if current == nil || !sameSource(current.Spec.Source, from) || decide.DoubtOf(v.pkg) == decide.DoubtAll || !v.seen.Verified(current) {
 			return nil
 		}
 		commit = current.Spec.Revision
 	}
 	commit = c.unchanged(v, commit)
 	whole := true
-	if current != nil && SameSource(current.Spec.Source, from) && current.Spec.Revision == commit && current.Spec.Inputs == v.inputs && (away || v.sameValues() && slices.Equal(current.Spec.RemoteBases, v.memo.valued.pins)) {
-		classes, missing := Classes(current.Spec.Variables, v.selected())
+	if current != nil && sameSource(current.Spec.Source, from) && current.Spec.Revision == commit && current.Spec.Inputs == v.inputs && (away || v.sameValues() && slices.Equal(current.Spec.RemoteBases, v.memo.valued.pins)) {
+		classes, missing := decide.Classes(current.Spec.Variables, v.selected())
 		if whole, err = c.stored(ctx, v); err != nil {
 			v.storeFailed(err)
 			return nil
 		}
-		if whole && Covers(&current.Spec, classes) && (len(missing) == 0 || v.memo.files != nil) {
+		if whole && decide.Covers(&current.Spec, classes) && (len(missing) == 0 || v.memo.files != nil) {
 			v.gives, v.memo.unplanned = true, nil
 			v.set(renderedCondition(&current.Spec, missing, v.memo.files))
 			return nil
@@ -87,12 +91,12 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 // tried says whether this very rendering was done already and made no Release.
 func (v *visit) tried(from v1alpha1.Source, commit string) bool {
 	t := &v.memo.tried
-	return t.commit == commit && t.inputs == v.inputs && t.values == v.memo.valued.digest && SameSource(t.source, from) && t.limit == v.team.limit() && t.release == v.pkg.Status.Release &&
+	return t.commit == commit && t.inputs == v.inputs && t.values == v.memo.valued.digest && sameSource(t.source, from) && t.limit == limitOf(v.team) && t.release == v.pkg.Status.Release &&
 		t.classes == classesKey(t.variables, v.selected())
 }
 
-func classesKey(variables []string, selected []Cluster) string {
-	classes, missing := Classes(variables, selected)
+func classesKey(variables []string, selected []decide.Cluster) string {
+	classes, missing := decide.Classes(variables, selected)
 	var key strings.Builder
 	for _, class := range classes {
 		fmt.Fprintf(&key, "%q;", class.Values)
@@ -128,8 +132,8 @@ func (v *visit) storeFailed(err error) {
 // remember keeps the outcome of a rendering that made no Release.
 func (v *visit) remember(r *rendering, condition metav1.Condition) {
 	v.memo.tried = attempt{
-		source: Released(r.pkg.Spec.Source), inputs: r.inputs, values: r.valued.digest, commit: r.commit, release: v.pkg.Status.Release,
-		variables: r.variables, classes: classesKey(r.variables, r.selected), limit: v.team.limit(), rendered: condition, gives: v.gives,
+		source: released(r.pkg.Spec.Source), inputs: r.inputs, values: r.valued.digest, commit: r.commit, release: v.pkg.Status.Release,
+		variables: r.variables, classes: classesKey(r.variables, r.selected), limit: limitOf(v.team), rendered: condition, gives: v.gives,
 	}
 }
 
@@ -141,7 +145,7 @@ func (v *visit) renderFailed(r *rendering, err error) {
 	if errors.Is(err, render.ErrEmpty) {
 		condition.Reason = v1alpha1.ReasonEmptyRender
 	}
-	if errors.Is(err, errTooLarge) {
+	if errors.Is(err, decide.ErrTooLarge) {
 		condition.Reason = v1alpha1.ReasonQuotaExceeded
 	}
 	condition.Message = v.andStays(condition.Message)
@@ -152,7 +156,7 @@ func (v *visit) renderFailed(r *rendering, err error) {
 
 // renderedCondition says what came of a rendering that worked. Clusters that lack a value keep what they hold.
 // files says which file refers to a variable.
-func renderedCondition(release *v1alpha1.ReleaseSpec, missing []Missing, files map[string]string) metav1.Condition {
+func renderedCondition(release *v1alpha1.ReleaseSpec, missing []decide.Missing, files map[string]string) metav1.Condition {
 	condition := metav1.Condition{Type: v1alpha1.ConditionRendered, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRendered}
 	if len(missing) == 0 {
 		objects := 0
@@ -167,7 +171,7 @@ func renderedCondition(release *v1alpha1.ReleaseSpec, missing []Missing, files m
 			condition.Message += fmt.Sprintf(", different by %s", strings.Join(release.Variables, ", "))
 		}
 		if n := len(release.LeftOut); n > 0 {
-			condition.Message += fmt.Sprintf("; left out: %s", strings.Join(release.LeftOut[:min(n, maxNames)], ", "))
+			condition.Message += fmt.Sprintf("; left out: %s", strings.Join(release.LeftOut[:min(n, decide.MaxNames)], ", "))
 		}
 		return condition
 	}
@@ -177,12 +181,12 @@ func renderedCondition(release *v1alpha1.ReleaseSpec, missing []Missing, files m
 		if m.Variable != "" {
 			condition.Reason = v1alpha1.ReasonVariableMissing
 		}
-		if i < maxNames {
-			each = append(each, m.tell(files))
+		if i < decide.MaxNames {
+			each = append(each, m.Tell(files))
 		}
 	}
 	condition.Message = strings.Join(each, "; ")
-	if more := len(missing) - maxNames; more > 0 {
+	if more := len(missing) - decide.MaxNames; more > 0 {
 		condition.Message += fmt.Sprintf("; and %d more", more)
 	}
 	condition.Message += "; these clusters keep what they hold"
@@ -192,7 +196,7 @@ func renderedCondition(release *v1alpha1.ReleaseSpec, missing []Missing, files m
 // release creates a Release, and says whether it is the current one now: where a Plan is required it may have to wait. When it
 // is there already, a crash came between that and the status.
 func (c *Controller) release(ctx context.Context, v *visit, spec v1alpha1.ReleaseSpec) (admitted bool, err error) {
-	name, err := ReleaseName(spec)
+	name, err := releaseName(spec)
 	if err != nil {
 		return false, err
 	}
@@ -242,4 +246,15 @@ func (v *visit) released(r *v1alpha1.Release) {
 		variants = fmt.Sprintf(" in %d variants", n)
 	}
 	v.happened(corev1.EventTypeNormal, "Released", "Release", "Released %s as %s%s", source.Short(r.Spec.Revision), r.Name, variants)
+}
+
+// releaseName makes the name of a Release of what it holds: the Package's name and eight hex digits of a hash.
+func releaseName(spec v1alpha1.ReleaseSpec) (string, error) {
+	// Nothing that is here but in doubt: the order of variables and variants is fixed, and maps there are none.
+	content, err := json.Marshal(spec)
+	if err != nil {
+		return "", fmt.Errorf("naming a release of %s: %w", spec.PackageRef.Name, err)
+	}
+	sum := sha256.Sum256(content)
+	return spec.PackageRef.Name + "-" + hex.EncodeToString(sum[:4]), nil
 }

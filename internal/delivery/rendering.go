@@ -8,10 +8,14 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/source"
 	"umbel.dev/umbel/internal/delivery/variable"
 )
+
+// maxVariants bounds the variants of one Release, which is one object of the hub's API.
+const maxVariants = 4000
 
 // rendering is one of a Package, in the background. It has all of what it is made of: the Package may be another one meanwhile.
 type rendering struct {
@@ -19,7 +23,7 @@ type rendering struct {
 	commit   string
 	inputs   string // of the variants
 	valued   valued
-	selected []Cluster
+	selected []decide.Cluster
 
 	outcome // once it has ended
 }
@@ -33,7 +37,7 @@ type outcome struct {
 	leftOut   []string
 	files     map[string]string // variable -> a file that refers to it
 	variants  []v1alpha1.Variant
-	missing   []Missing
+	missing   []decide.Missing
 }
 
 // renderingOf puts together what a rendering is made of.
@@ -45,7 +49,7 @@ func renderingOf(v *visit, commit string) *rendering {
 
 // fits says whether it is what would be rendered now, of that commit.
 func (r *rendering) fits(v *visit, commit string) bool {
-	return r.commit == commit && r.inputs == v.inputs && r.valued.digest == v.memo.valued.digest && SameSource(r.pkg.Spec.Source, v.pkg.Spec.Source)
+	return r.commit == commit && r.inputs == v.inputs && r.valued.digest == v.memo.valued.digest && sameSource(r.pkg.Spec.Source, v.pkg.Spec.Source)
 }
 
 // rendered begins to render a commit, or makes use of a rendering of it that has ended: the end of one is the occasion for the
@@ -102,8 +106,8 @@ func (c *Controller) work(ctx context.Context, key v1alpha1.PackageKey, r *rende
 		return o
 	}
 	o.record, o.variables, o.leftOut = recordOf(trace), family.Variables, family.LeftOut(maxLeftOut)
-	var classes []Class
-	classes, o.missing = Classes(family.Variables, r.selected)
+	var classes []decide.Class
+	classes, o.missing = decide.Classes(family.Variables, r.selected)
 	if len(classes) > maxVariants {
 		o.err = fmt.Errorf("the selected clusters need %d variants, at most %d are made: use fewer variables, or labels with fewer values", len(classes), maxVariants)
 		return o
@@ -135,7 +139,7 @@ func familyOf(r *rendering, makes render.Maker) (*render.Family, error) {
 	}
 	var clusters []variable.Cluster
 	for _, cluster := range r.selected {
-		clusters = append(clusters, cluster.facts())
+		clusters = append(clusters, cluster.Facts())
 	}
 	return render.Variants(makes, variants, clusters)
 }
@@ -144,7 +148,7 @@ func familyOf(r *rendering, makes render.Maker) (*render.Family, error) {
 type storeError struct{ error }
 
 // store puts the content for one class into the registry, unless it is known to be there.
-func (c *Controller) store(ctx context.Context, repository string, family *render.Family, class Class) (*v1alpha1.Variant, error) {
+func (c *Controller) store(ctx context.Context, repository string, family *render.Family, class decide.Class) (*v1alpha1.Variant, error) {
 	kept := func(output render.Output) (bool, error) {
 		has, err := c.content.Has(ctx, repository, output.Digest, output.Size)
 		if err != nil {
@@ -162,7 +166,7 @@ func (c *Controller) store(ctx context.Context, repository string, family *rende
 }
 
 // push makes the content for one class and puts it into the registry.
-func (c *Controller) push(ctx context.Context, repository string, family *render.Family, class Class) (render.Output, error) {
+func (c *Controller) push(ctx context.Context, repository string, family *render.Family, class decide.Class) (render.Output, error) {
 	entries, err := family.For(class.Values)
 	var blob []byte
 	if err == nil {
@@ -170,7 +174,7 @@ func (c *Controller) push(ctx context.Context, repository string, family *render
 	}
 	switch {
 	case err != nil && len(class.Clusters) > 0:
-		return render.Output{}, fmt.Errorf("for cluster %s: %w", names(class.Clusters), err)
+		return render.Output{}, fmt.Errorf("for cluster %s: %w", decide.Names(class.Clusters), err)
 	case err != nil:
 		return render.Output{}, err
 	}
@@ -194,14 +198,14 @@ func (c *Controller) settle(ctx context.Context, v *visit, r *rendering) error {
 	}
 	same := v.sameValues()
 	if r.record != nil || r.err == nil {
-		v.memo.fed = fed{source: Released(r.pkg.Spec.Source), commit: r.commit, values: r.valued.digest, record: r.record}
+		v.memo.fed = fed{source: released(r.pkg.Spec.Source), commit: r.commit, values: r.valued.digest, record: r.record}
 	}
 	if classesKey(r.variables, r.selected) != classesKey(r.variables, v.selected()) {
 		v.again(0) // the clusters are others meanwhile
 	}
 	err := r.err
 	if err == nil {
-		err = v.team.tooLarge(v.pkg.Namespace, r.variants)
+		err = v.team.TooLarge(v.pkg.Namespace, r.variants)
 	}
 	if err != nil {
 		v.renderFailed(r, err)
@@ -209,7 +213,7 @@ func (c *Controller) settle(ctx context.Context, v *visit, r *rendering) error {
 	}
 	spec := v1alpha1.ReleaseSpec{
 		PackageRef:  v1alpha1.LocalReference{Name: v.pkg.Name},
-		Source:      Released(r.pkg.Spec.Source),
+		Source:      released(r.pkg.Spec.Source),
 		Revision:    r.commit,
 		Inputs:      r.inputs,
 		RemoteBases: r.valued.pins,
@@ -237,23 +241,15 @@ func (c *Controller) settle(ctx context.Context, v *visit, r *rendering) error {
 // of clusters that were selected before. sameValues says whether it is of the same values of a chart.
 func (v *visit) has(spec *v1alpha1.ReleaseSpec, sameValues bool) bool {
 	current := v.seen.Release
-	if current == nil || !SameSource(current.Spec.Source, spec.Source) || !slices.Equal(current.Spec.Variables, spec.Variables) {
+	if current == nil || !sameSource(current.Spec.Source, spec.Source) || !slices.Equal(current.Spec.Variables, spec.Variables) {
 		return false
 	}
 	if current.Spec.Revision == spec.Revision && current.Spec.Inputs == spec.Inputs && slices.Equal(current.Spec.RemoteBases, spec.RemoteBases) && sameValues {
-		spec.Variants = Widen(spec.Variants, current.Spec.Variants)
+		spec.Variants = decide.Widen(spec.Variants, current.Spec.Variants)
 	}
-	if !sameContent(&current.Spec, spec.Variants) {
+	if !decide.HasAll(&current.Spec, spec.Variants) {
 		return false
 	}
 	v.memo.verified, v.memo.unplanned, v.gives = current.Name, nil, true
 	return true
-}
-
-// sameContent says whether the Release has these very variants.
-func sameContent(release *v1alpha1.ReleaseSpec, variants []v1alpha1.Variant) bool {
-	return !slices.ContainsFunc(variants, func(want v1alpha1.Variant) bool {
-		have := variantOf(release, want.Values)
-		return have == nil || have.Digest != want.Digest
-	})
 }

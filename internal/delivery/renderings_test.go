@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/decide"
 )
 
 // TestRenderings: a bounded number is under way, the others are called in their order, and a place that is not taken goes on to the
@@ -82,7 +83,7 @@ func TestAReleaseAtOneBaseIsNotWidenedByAnother(t *testing.T) {
 	}
 	eu, us := v1alpha1.Variant{Values: []string{"eu"}, Digest: "sha256:1"}, v1alpha1.Variant{Values: []string{"us"}, Digest: "sha256:2"}
 	for commit, want := range map[string]int{"a": 2, "b": 1} {
-		v := &visit{memo: &memo{}, seen: Seen{Release: &v1alpha1.Release{Spec: at("a", eu, us)}}}
+		v := &visit{memo: &memo{}, seen: decide.Seen{Release: &v1alpha1.Release{Spec: at("a", eu, us)}}}
 		spec := at(commit, eu)
 		if v.has(&spec, true); len(spec.Variants) != want {
 			t.Errorf("at commit %s of the base it has %v, want %d", commit, spec.Variants, want)

@@ -20,14 +20,14 @@ import (
 // that was made before there was a rule may be; one whose key was taken out is not any more.
 func (c *Controller) review(ctx context.Context, v *visit, r rule, ref source.Ref) error {
 	reviewed := map[*v1alpha1.Release]*v1alpha1.Release{}
-	for release := range v.seen.releases() {
+	for release := range v.seen.Releases() {
 		marked, err := c.mark(ctx, release, markOf(c.standing(v, r, ref, release)))
 		if err != nil {
 			return fmt.Errorf("marking release %s of package %s: %w", release.Name, v.key, err)
 		}
 		reviewed[release] = marked
 	}
-	v.seen.replace(func(release *v1alpha1.Release) *v1alpha1.Release { return reviewed[release] })
+	v.seen.Replace(func(release *v1alpha1.Release) *v1alpha1.Release { return reviewed[release] })
 	if v.seen.Release != nil {
 		v.memo.release = v.seen.Release
 	}
@@ -40,7 +40,7 @@ func (c *Controller) standing(v *visit, r rule, ref source.Ref, release *v1alpha
 	if v.memo.keyring.err != nil {
 		return said.Doubted() // there is no key
 	}
-	if !SameSource(release.Spec.Source, v.pkg.Spec.Source) && said == nil {
+	if !sameSource(release.Spec.Source, v.pkg.Spec.Source) && said == nil {
 		return nil // of another place, whose cache this is not
 	}
 	revisions := []source.Revision{{ID: release.Spec.Revision}}
@@ -65,7 +65,7 @@ func (c *Controller) standing(v *visit, r rule, ref source.Ref, release *v1alpha
 // sign marks the current Release, when it is what a verified revision gives: it may have been made of an earlier one.
 func (c *Controller) sign(ctx context.Context, v *visit) error {
 	release := v.seen.Release
-	if v.signed == nil || !v.gives || release == nil || v.seen.verified(release) {
+	if v.signed == nil || !v.gives || release == nil || v.seen.Verified(release) {
 		return nil
 	}
 	marked, err := c.mark(ctx, release, markOf(v.signed))

@@ -42,7 +42,7 @@ func statementOf(release *v1alpha1.Release) (*seal.Statement, *seal.Contents, er
 	}
 	root, err := tree.Root()
 	return &seal.Statement{
-		Package: string(keyOf(release)), Release: release.Name, Revision: release.Spec.Revision, Repository: release.Spec.Repository,
+		Package: string(v1alpha1.KeyOf(release.Namespace, release.Spec.PackageRef.Name)), Release: release.Name, Revision: release.Spec.Revision, Repository: release.Spec.Repository,
 		Verified: release.Annotations[v1alpha1.VerifiedAnnotation], Variants: int64(len(contents)), Root: root,
 	}, tree, err
 }
@@ -154,7 +154,7 @@ func (c *Controller) disbelief(release *v1alpha1.Release) error {
 // seal seals the Releases that clusters may be told and that have no seal yet, or one of a signer before.
 func (c *Controller) seal(ctx context.Context, v *visit) error {
 	sealed := map[*v1alpha1.Release]*v1alpha1.Release{}
-	for release := range v.seen.releases() {
+	for release := range v.seen.Releases() {
 		// Whether its seal holds was looked at when it was read.
 		if has, err := seal.Parse(release.Annotations[v1alpha1.SealAnnotation]); c.sealer == nil || err == nil && c.sealer.Current(has) {
 			sealed[release] = release
@@ -172,7 +172,7 @@ func (c *Controller) seal(ctx context.Context, v *visit) error {
 		}
 		sealed[release] = marked
 	}
-	v.seen.replace(func(release *v1alpha1.Release) *v1alpha1.Release { return sealed[release] })
+	v.seen.Replace(func(release *v1alpha1.Release) *v1alpha1.Release { return sealed[release] })
 	return nil
 }
 

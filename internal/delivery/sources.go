@@ -2,6 +2,8 @@ package delivery
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -105,6 +107,48 @@ func (p place) sameAs(other place) bool {
 	p.ref.Secret, other.ref.Secret = "", ""
 	p.ref.Signed, other.ref.Signed = false, false
 	return p.ref == other.ref && source.Clean(p.folder) == source.Clean(other.folder)
+}
+
+// sameSource says whether two sources are the same place; how often they are polled, and with which Secret, does not matter. A Package has one
+// place for manifests of its own: which they are is a matter of the revision.
+func sameSource(a, b v1alpha1.Source) bool {
+	if a.Inline != nil || b.Inline != nil {
+		return a.Inline != nil && b.Inline != nil
+	}
+	one, known := placeOf("", a)
+	other, too := placeOf("", b)
+	return known && too && one.sameAs(other)
+}
+
+// inlineRevision is the revision of manifests that stand in a Package: the SHA-256 of them all, in hex.
+func inlineRevision(inline *v1alpha1.InlineSource) string {
+	sum := sha256.New()
+	for _, object := range inline.Objects {
+		fmt.Fprintf(sum, "%d:%s\n", len(object.Raw), object.Raw) // the API writes the same object the same way
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// released is a source as a Release names it: the objects of an inline one are in the content, and not here once more.
+func released(from v1alpha1.Source) v1alpha1.Source {
+	if from.Inline != nil {
+		return v1alpha1.Source{Inline: &v1alpha1.InlineSource{}}
+	}
+	return *from.DeepCopy()
+}
+
+// revisionOf names a revision of a source in a few words.
+func revisionOf(from v1alpha1.Source, revision string) string {
+	what := "commit"
+	switch {
+	case from.OCI != nil:
+		what = "artifact"
+	case from.Helm != nil:
+		what = "chart " + from.Helm.Chart
+	case from.Inline != nil:
+		what = "inline version"
+	}
+	return what + " " + source.Short(revision)
 }
 
 // credentials reads the Secret that a Ref names. A hub on an existing cluster may do so in the namespaces that its chart is

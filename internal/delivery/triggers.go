@@ -27,6 +27,7 @@ import (
 	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/source"
 )
@@ -300,7 +301,7 @@ func sameMember(before, after *v1alpha1.MemberCluster) bool {
 		return meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionConnected)
 	}
 	return connected(before) == connected(after) && maps.Equal(before.Labels, after.Labels) &&
-		maps.Equal(propertiesOf(before), propertiesOf(after)) && slices.Equal(before.Status.AgentFeatures, after.Status.AgentFeatures) &&
+		maps.Equal(decide.ClusterOf(before).Properties, decide.ClusterOf(after).Properties) && slices.Equal(before.Status.AgentFeatures, after.Status.AgentFeatures) &&
 		(before.Status.AgentVersion == "") == (after.Status.AgentVersion == "") &&
 		before.DeletionTimestamp.IsZero() == after.DeletionTimestamp.IsZero()
 }

@@ -10,17 +10,13 @@ import (
 	"slices"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/variable"
 )
 
 // ofPackage begins the variables that the variants of a Package give.
 const ofPackage = "package.variables."
-
-// facts are what variables are made of.
-func (c Cluster) facts() variable.Cluster {
-	return variable.Cluster{Name: c.Name, Labels: c.Labels, Properties: c.Properties}
-}
 
 // Inputs is the SHA-256, in hex, of what variants say; empty when there are none.
 func Inputs(variants []v1alpha1.PackageVariant) (string, error) {
@@ -71,28 +67,16 @@ func variantsOf(given []v1alpha1.PackageVariant) ([]render.Variant, error) {
 }
 
 // lackingFor says which clusters of a class get no content because of an error that concerns nobody else.
-func lackingFor(class Class, err error) []Missing {
+func lackingFor(class decide.Class, err error) []decide.Missing {
 	var lacks string
 	if unset, ok := errors.AsType[*render.UnsetError](err); ok {
 		lacks = ofPackage + unset.Name
 	} else if !errors.Is(err, render.ErrNothing) {
 		return nil
 	}
-	var missing []Missing
+	var missing []decide.Missing
 	for _, cluster := range class.Clusters {
-		missing = append(missing, Missing{Cluster: cluster, Variable: lacks})
+		missing = append(missing, decide.Missing{Cluster: cluster, Variable: lacks})
 	}
 	return missing
-}
-
-// tell says in words what is missing. files says which file refers to a variable.
-func (m Missing) tell(files map[string]string) string {
-	if m.Variable == "" {
-		return fmt.Sprintf("the selectors of the objects leave none for cluster %s: have the Placement leave it out, or give it an object", m.Cluster)
-	}
-	_, name := variable.Unguarded(m.Variable)
-	if file := files[m.Variable]; file != "" {
-		return fmt.Sprintf("cluster %s has no %s, which %s refers to as ${%s}", m.Cluster, variable.Lacks(name), file, name)
-	}
-	return fmt.Sprintf("no variant gives cluster %s a value for ${%s}: add one to spec.variants, or a default: ${%[2]s:-…}", m.Cluster, name)
 }

@@ -73,11 +73,6 @@ func readyBy(spec *v1alpha1.PackageSpec) []string {
 	return append(from, v1alpha1.ConditionDelivered)
 }
 
-// verified says whether clusters may be told a Release.
-func (s *Seen) verified(release *v1alpha1.Release) bool {
-	return release == nil || s.Rule == "" || release.VerifiedUnder(s.Rule)
-}
-
 // keyring is who may sign, as it was read last.
 type keyring struct {
 	generation int64

@@ -33,6 +33,7 @@ import (
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/kube/kubetest"
 	"umbel.dev/umbel/internal/placement"
@@ -185,7 +186,7 @@ func (m *misled) live(l *liar, enough func() bool) {
 		Dir: m.dir, Content: store, Renders: renders, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	m.must(err)
-	m.must(rollout.Setup(ctx, mgr, rollout.Needs{Digest: delivery.DigestFor, Waits: m.desired.Waits, Now: time.Now}))
+	m.must(rollout.Setup(ctx, mgr, rollout.Needs{Digest: decide.DigestFor, Waits: m.desired.Waits, Now: time.Now}))
 	var running sync.WaitGroup
 	running.Go(func() {
 		if err := mgr.Start(ctx); err != nil {

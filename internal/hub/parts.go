@@ -31,6 +31,7 @@ import (
 	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/gateway"
 	"umbel.dev/umbel/internal/gateway/replicas"
@@ -271,7 +272,7 @@ func (h *hub) addDelivery(ctx context.Context) (err error) {
 }
 
 func (h *hub) addRollouts(ctx context.Context) error {
-	return rollout.Setup(ctx, h.manager, rollout.Needs{Digest: delivery.DigestFor, Waits: h.desired.Waits, Now: time.Now})
+	return rollout.Setup(ctx, h.manager, rollout.Needs{Digest: decide.DigestFor, Waits: h.desired.Waits, Now: time.Now})
 }
 
 // addProfiles goes without where somebody else owns the kind in a version that this hub does not know.

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"umbel.dev/umbel/api/v1alpha1"
-	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/render"
 	"umbel.dev/umbel/internal/delivery/variable"
 	"umbel.dev/umbel/test/report"
@@ -86,11 +86,11 @@ func monorepo() fstest.MapFS {
 
 // renderAll renders every Package for every cluster.
 func renderAll(cache *render.Cache, files fstest.MapFS) error {
-	var clusters []delivery.Cluster
+	var clusters []decide.Cluster
 	var facts []variable.Cluster
 	for i := range renderClusters {
 		name, labels := v1alpha1.ClusterName(fmt.Sprintf("c%d", i)), map[string]string{"region": fmt.Sprintf("r%d", i%renderClasses)}
-		clusters = append(clusters, delivery.Cluster{Name: name, Labels: labels})
+		clusters = append(clusters, decide.Cluster{Name: name, Labels: labels})
 		facts = append(facts, variable.Cluster{Name: name, Labels: labels})
 	}
 	for p := range renderPackages {
@@ -99,7 +99,7 @@ func renderAll(cache *render.Cache, files fstest.MapFS) error {
 		if err != nil {
 			return err
 		}
-		classes, _ := delivery.Classes(family.Variables, clusters)
+		classes, _ := decide.Classes(family.Variables, clusters)
 		for _, class := range classes {
 			_, err := cache.Output(family, class.Values, folder, func(render.Output) (bool, error) { return true, nil }, func() (render.Output, error) {
 				entries, err := family.For(class.Values)

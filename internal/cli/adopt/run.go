@@ -23,6 +23,7 @@ import (
 	saved "umbel.dev/umbel/internal/cli/plan"
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/outgoing"
 	"umbel.dev/umbel/internal/delivery/preview"
 	"umbel.dev/umbel/internal/delivery/source"
@@ -202,7 +203,7 @@ func (m *move) look(ctx context.Context, pkg *v1alpha1.Package, plan *Plan, from
 	if err != nil {
 		return nil, err
 	}
-	rules, err := outgoing.RulesOf(delivery.Ignored(&pkg.Spec))
+	rules, err := outgoing.RulesOf(decide.Ignored(&pkg.Spec))
 	if err != nil {
 		return nil, err
 	}

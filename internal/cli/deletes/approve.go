@@ -18,7 +18,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/cli/output"
-	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/decide"
 )
 
 // approve are the arguments of `umbel approve deletes`.
@@ -154,8 +154,8 @@ func (o *approve) leaving(pkg *v1alpha1.Package, placement *v1alpha1.Placement, 
 	if placement == nil {
 		return nil
 	}
-	seen := delivery.Seen{Deleting: !pkg.DeletionTimestamp.IsZero(), Placement: placement}
-	withheld := delivery.Withhold(seen, delivery.MembersOf(members, v1alpha1.KeyOf(pkg.Namespace, pkg.Name)), pkg.Spec.Deletes)
+	seen := decide.Seen{Deleting: !pkg.DeletionTimestamp.IsZero(), Placement: placement}
+	withheld := decide.Withhold(seen, decide.MembersOf(members, v1alpha1.KeyOf(pkg.Namespace, pkg.Name)), pkg.Spec.Deletes)
 	return slices.DeleteFunc(withheld.Clusters(), func(name v1alpha1.ClusterName) bool { return !o.on(string(name)) })
 }
 

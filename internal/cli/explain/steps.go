@@ -12,7 +12,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/cli/view"
-	"umbel.dev/umbel/internal/delivery"
+	delivery "umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/placement/decide"
 )
 

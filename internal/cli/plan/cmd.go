@@ -21,6 +21,7 @@ import (
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/outgoing"
 	"umbel.dev/umbel/internal/delivery/preview"
 )
@@ -163,7 +164,7 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	for cluster, why := range contents.Without {
 		plan.Without = append(plan.Without, Unasked{cluster, why})
 	}
-	rules, err := outgoing.RulesOf(delivery.Ignored(&pkg.Spec))
+	rules, err := outgoing.RulesOf(decide.Ignored(&pkg.Spec))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package delivery
+package decide
 
 import (
 	"fmt"
@@ -12,9 +12,6 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
-
-// defaultDependencyTimeout is how long a cluster waits for a Package before the condition says that it takes too long.
-const defaultDependencyTimeout = 30 * time.Minute
 
 // Dependency is a Package that another one waits for, and what is known of it.
 type Dependency struct {
@@ -115,7 +112,7 @@ func (d Dependency) missingAcross() string {
 	case healthy > 0:
 		return ""
 	case len(away) > 0:
-		return fmt.Sprintf("package %s: of the clusters with %s none is connected (%s)", d.Key, d.Selector, names(away))
+		return fmt.Sprintf("package %s: of the clusters with %s none is connected (%s)", d.Key, d.Selector, Names(away))
 	}
 	return fmt.Sprintf("package %s is on no cluster with %s", d.Key, d.Selector)
 }
@@ -165,7 +162,7 @@ func Dependencies(all []Dependency, waits map[v1alpha1.ClusterName]string, befor
 	}
 	slices.Sort(clusters)
 	c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonWaiting
-	c.Message = fmt.Sprintf("%s %s: %s (%s: %s)", v1alpha1.Counted(len(clusters), "cluster"), v1alpha1.Agreeing(len(clusters), "waits", "wait"), names(clusters), clusters[0], waits[clusters[0]])
+	c.Message = fmt.Sprintf("%s %s: %s (%s: %s)", v1alpha1.Counted(len(clusters), "cluster"), v1alpha1.Agreeing(len(clusters), "waits", "wait"), Names(clusters), clusters[0], waits[clusters[0]])
 	waited := time.Duration(0)
 	if before != nil && before.Status == metav1.ConditionFalse {
 		waited = now.Sub(before.LastTransitionTime.Time)

@@ -1,4 +1,4 @@
-package delivery
+package decide
 
 import (
 	"crypto/sha256"
@@ -89,26 +89,4 @@ func (p Policy) Equal(other Policy) bool {
 		}
 	}
 	return true
-}
-
-// on puts the policy on a message to a cluster, with what is planned there. The message is shared: where the cluster has a
-// policy of its own it gets a copy.
-func (p Policy) on(message *wire.Assignment, cluster v1alpha1.ClusterName, planned planned) *wire.Assignment {
-	approvals := p.named[cluster]
-	if message == nil || len(approvals) == 0 && planned.changes == "" {
-		return message
-	}
-	own := &wire.Policy{}
-	if p.everywhere != nil {
-		own = proto.CloneOf(p.everywhere)
-	}
-	own.DeleteApprovals = append(own.DeleteApprovals, approvals...)
-	own.Planned, own.PlannedDeletes = planned.changes, planned.deletes
-	message = proto.CloneOf(message)
-	message.Policy, message.PolicyId = identified(own)
-	if own.GetPlanned() != "" {
-		message.Content = message.Where() // where an agent that does not know of plans does not look
-		message.Repository, message.Digest, message.Size = "", "", 0
-	}
-	return message
 }

@@ -1,4 +1,4 @@
-package delivery
+package decide
 
 import (
 	"cmp"
@@ -10,21 +10,6 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
-
-// maxNames is how many clusters one message names.
-const maxNames = 5
-
-// Member is a cluster and what is known of a Package there.
-type Member struct {
-	Cluster
-	// Connected: probes come back from it.
-	Connected bool
-	// Agent is the version of its agent, empty as long as none has said anything; Features are what that one knows of.
-	Agent    string
-	Features []string
-	// Holds is what its status lists of the Package; nil when it surely does not hold it.
-	Holds *v1alpha1.MemberPackage
-}
 
 // Tally is how far a Package is on its clusters.
 type Tally struct {
@@ -181,31 +166,31 @@ func Delivered(seen Seen, t Tally) metav1.Condition {
 		c.Message = "the placement is not decided; clusters keep what they hold"
 	case seen.Release == nil:
 		c.Reason, c.Message = v1alpha1.ReasonNoRelease, "nothing has been rendered yet"
-	case seen.Staged == nil && !seen.verified(seen.Release):
+	case seen.Staged == nil && !seen.Verified(seen.Release):
 		c.Reason = v1alpha1.ReasonNotVerified
 		c.Message = fmt.Sprintf("release %s is not verified, as spec.source asks since; clusters keep what they hold", seen.Release.Name)
 	case selected == 0 && t.Counts.Removing == 0:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonNoClusters, "the placement selects no cluster"
-	case seen.Withheld.Any():
+	case len(seen.Withheld.clusters) > 0:
 		c.Reason = v1alpha1.ReasonDeletesHeld
 		c.Message = fmt.Sprintf("%s on %s; %s; %s", shortRevision(seen.Release), t.Counts.Summary, seen.Withheld.describe(), v1alpha1.ApproveDeletes(keyOf(seen.Release)))
 	case seen.Staged != nil && seen.Staged.Reason != "":
 		c.Reason, c.Message = seen.Staged.Reason, seen.Staged.Message
 		if len(t.failing.names) > 0 {
-			c.Message += fmt.Sprintf("; failing: %s (%s: %s)", names(t.failing.names), t.failing.first, t.failing.says)
+			c.Message += fmt.Sprintf("; failing: %s (%s: %s)", Names(t.failing.names), t.failing.first, t.failing.says)
 		}
 	case len(t.failing.names) > 0:
 		c.Reason = v1alpha1.ReasonClustersFailing
 		c.Message = fmt.Sprintf("%s on %s; failing: %s (%s: %s)", shortRevision(seen.Release), t.Counts.Summary,
-			names(t.failing.names), t.failing.first, t.failing.says)
+			Names(t.failing.names), t.failing.first, t.failing.says)
 	case len(t.holding.names) > 0:
 		c.Reason = v1alpha1.ReasonDeletesHeld
-		c.Message = fmt.Sprintf("%s on %s; %s: %s; %s", shortRevision(seen.Release), t.Counts.Summary, names(t.holding.names), t.holding.says, v1alpha1.ApproveDeletes(keyOf(seen.Release)))
+		c.Message = fmt.Sprintf("%s on %s; %s: %s; %s", shortRevision(seen.Release), t.Counts.Summary, Names(t.holding.names), t.holding.says, v1alpha1.ApproveDeletes(keyOf(seen.Release)))
 	case len(t.progressing.names) > 0 || t.Counts.Removing > 0:
 		c.Reason = v1alpha1.ReasonDelivering
 		c.Message = fmt.Sprintf("%s on %s", shortRevision(seen.Release), t.Counts.Summary)
 		if len(t.progressing.names) > 0 {
-			c.Message += "; at work: " + names(t.progressing.names)
+			c.Message += "; at work: " + Names(t.progressing.names)
 			if t.progressing.says != "" {
 				c.Message += fmt.Sprintf(" (%s: %s)", t.progressing.first, t.progressing.says)
 			}
@@ -221,7 +206,7 @@ func Delivered(seen Seen, t Tally) metav1.Condition {
 		c.Message = fmt.Sprintf("%s on %s clusters", shortRevision(seen.Release), t.Counts.Summary)
 	}
 	if len(t.unknown.names) > 0 {
-		c.Message += "; not connected: " + names(t.unknown.names)
+		c.Message += "; not connected: " + Names(t.unknown.names)
 	}
 	return c
 }
@@ -252,7 +237,7 @@ func Deleting(members []Member) (condition metav1.Condition, waits bool) {
 	} {
 		if len(group.clusters) > 0 {
 			slices.Sort(group.clusters)
-			waiting = append(waiting, fmt.Sprintf(group.what, names(group.clusters)))
+			waiting = append(waiting, fmt.Sprintf(group.what, Names(group.clusters)))
 		}
 	}
 	return metav1.Condition{
@@ -268,17 +253,4 @@ func keyOf(release *v1alpha1.Release) v1alpha1.PackageKey {
 
 func shortRevision(release *v1alpha1.Release) string {
 	return release.Spec.Revision[:min(12, len(release.Spec.Revision))]
-}
-
-// names lists a few sorted names and counts the others.
-func names(clusters []v1alpha1.ClusterName) string {
-	var text []string
-	for _, name := range clusters[:min(len(clusters), maxNames)] {
-		text = append(text, string(name))
-	}
-	list := strings.Join(text, ", ")
-	if more := len(clusters) - maxNames; more > 0 {
-		list += fmt.Sprintf(" and %d more", more)
-	}
-	return list
 }

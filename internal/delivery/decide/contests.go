@@ -1,4 +1,4 @@
-package delivery
+package decide
 
 import (
 	"fmt"
@@ -32,12 +32,12 @@ func Contested(members []Member, before []metav1.Condition) (c metav1.Condition,
 	var each []string
 	for what, clusters := range wanted {
 		slices.Sort(clusters)
-		each = append(each, fmt.Sprintf("%s on %s", what, names(clusters)))
+		each = append(each, fmt.Sprintf("%s on %s", what, Names(clusters)))
 	}
 	slices.Sort(each)
 	more := ""
-	if n := len(each) - maxNames; n > 0 {
-		each, more = each[:maxNames], fmt.Sprintf("; and %d more", n)
+	if n := len(each) - MaxNames; n > 0 {
+		each, more = each[:MaxNames], fmt.Sprintf("; and %d more", n)
 	}
 	c.Message = strings.Join(each, "; ") + more + "; this package has them, and keeps them: take each out of one of the two"
 	return c, true

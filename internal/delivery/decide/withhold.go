@@ -1,4 +1,4 @@
-package delivery
+package decide
 
 import (
 	"fmt"
@@ -17,33 +17,21 @@ type Withheld struct {
 	holds, allowed int
 }
 
-// Any says whether a cluster keeps what it is not to have.
-func (w Withheld) Any() bool { return len(w.clusters) > 0 }
-
-// Has says whether this one does.
+// Has says whether a cluster keeps what it is not to have.
 func (w Withheld) Has(cluster v1alpha1.ClusterName) bool {
 	_, withheld := slices.BinarySearch(w.clusters, cluster)
 	return withheld
 }
 
-// Equal says whether the same clusters keep it.
-func (w Withheld) Equal(other Withheld) bool { return slices.Equal(w.clusters, other.clusters) }
+// equal says whether the same clusters keep it.
+func (w Withheld) equal(other Withheld) bool { return slices.Equal(w.clusters, other.clusters) }
 
 // Clusters are those that keep it, sorted.
 func (w Withheld) Clusters() []v1alpha1.ClusterName { return slices.Clone(w.clusters) }
 
 func (w Withheld) describe() string {
 	return fmt.Sprintf("the placement does not select %d of %s that hold it any more, and %d may lose it at once, so none does: %s",
-		len(w.clusters), v1alpha1.Counted(w.holds, "cluster"), w.allowed, names(w.clusters))
-}
-
-// MembersOf returns the clusters as far as a Package is concerned.
-func MembersOf(clusters []v1alpha1.MemberCluster, key v1alpha1.PackageKey) []Member {
-	members := make([]Member, len(clusters))
-	for i := range clusters {
-		members[i] = memberOf(&clusters[i], holding(&clusters[i], key))
-	}
-	return members
+		len(w.clusters), v1alpha1.Counted(w.holds, "cluster"), w.allowed, Names(w.clusters))
 }
 
 // Withhold says which clusters keep the Package although the Placement does not select them. Those that somebody approved
