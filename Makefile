@@ -132,7 +132,7 @@ $(BIN)/capd.yaml: $(BIN)/capd $(BIN)/umbel-capi
 PEER_SOURCES := $(shell find test/peers -name '*.go' -o -name 'go.*')
 
 .PHONY: peers
-peers: $(BIN)/fluxssa $(BIN)/gitopsengine ## the engines of Flux and Argo CD, as programs that apply a folder
+peers: $(BIN)/fluxssa $(BIN)/gitopsengine $(BIN)/cliutils ## the engines of Flux, Argo CD and Config Sync, as programs that apply a folder
 
 $(BIN)/fluxssa: $(PEER_SOURCES)
 	@mkdir -p $(BIN)
@@ -143,6 +143,11 @@ $(BIN)/gitopsengine: $(PEER_SOURCES)
 	@mkdir -p $(BIN)
 	@echo "building gitopsengine; the first time this takes a minute or two"
 	@cd test/peers/gitopsengine && $(GO_BUILD) -ldflags '-s -w' -o $@ .
+
+$(BIN)/cliutils: $(PEER_SOURCES)
+	@mkdir -p $(BIN)
+	@echo "building cliutils; the first time this takes a minute"
+	@cd test/peers/cliutils && $(GO_BUILD) -ldflags '-s -w' -o $@ .
 
 # A fifth of two processors has nothing to do while the tests run under the race detector: what only others' engines are wanted for is built then.
 # The stories wait for their clusters a lot: what needs a processor and no nodes goes beside them.
@@ -184,7 +189,7 @@ bench: deps build ## measure start, the way through the hub, commit to applied, 
 	go run ./test/bench
 
 .PHONY: bench-peers
-bench-peers: deps build peers ## the same objects applied by the engines of Flux and Argo CD and by Umbel, on the same cluster; writes build/bench/peers.json
+bench-peers: deps build peers ## the same objects applied by the engines of Flux, Argo CD and Config Sync and by Umbel, on the same cluster; writes build/bench/peers.json
 	go run ./test/bench -only peers
 
 .PHONY: bench-reach

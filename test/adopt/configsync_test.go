@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -75,29 +73,18 @@ func entriesOf(all []unstructured.Unstructured, version string) (entries []any) 
 }
 
 // byConfigSync has a RootSync of a name manage so many objects, from the folder apps of a repository.
-func (w *world) byConfigSync(t *testing.T, ns, name string, n int) {
+func (w *world) byConfigSync(t *testing.T, ns, name string, n int) *sourcetest.Repository {
 	t.Helper()
 	w.define(t, likeness(rootSyncs, "RootSync"))
-	w.define(t, likeness(resourceGroups, "ResourceGroup"))
 	const at = "config-management-system"
 	repo := sourcetest.New(t)
 	repo.Commit(under("apps", objects(ns, n)))
-	folder := t.TempDir()
-	for file, text := range objects(ns, n) { // the reconciler notes on each object whose it is, which is not in the repository
-		notes := fmt.Sprintf("metadata: {annotations: {configmanagement.gke.io/managed: enabled, config.k8s.io/owning-inventory: %s_%s, configsync.gke.io/manager: \":root_%s\"}, name: ", at, name, name)
-		if err := os.WriteFile(filepath.Join(folder, file), []byte(strings.ReplaceAll(text, "metadata: {name: ", notes)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, files := range []string{"namespace.yaml", "."} {
-		w.kubectl(t, "apply", "--server-side", "--field-manager=configsync", "-f", filepath.Join(folder, files))
-	}
 	w.create(t, rootSyncs, object(t, fmt.Sprintf(`{apiVersion: configsync.gke.io/v1beta1, kind: RootSync, metadata: {name: %s, namespace: %s, labels: {team: shop},
 		annotations: {configsync.gke.io/deletion-propagation-policy: Foreground}, finalizers: [configsync.gke.io/reconciler]},
 		spec: {sourceFormat: unstructured, sourceType: git, git: {repo: %q, branch: main, dir: /apps, auth: none, period: 15s}}}`, name, at, repo.Serve(nil))))
-	group := object(t, fmt.Sprintf("{apiVersion: kpt.dev/v1alpha1, kind: ResourceGroup, metadata: {name: %s, namespace: %s}}", name, at))
-	group.Object["spec"] = map[string]any{"resources": entriesOf(w.all(t, ns), "")}
-	w.create(t, resourceGroups, group)
+	if changed := w.engine(t, "cliutils", at, name, repo.Dir+"/apps"); changed != n {
+		t.Fatalf("Config Sync's engine changed %d objects, of %d", changed, n)
+	}
 	meanwhile(t, func(ctx context.Context) error {
 		o, err := w.dynamic.Resource(rootSyncs).Namespace(at).Get(ctx, name, metav1.GetOptions{})
 		if err != nil || o.GetAnnotations()["configsync.gke.io/deletion-propagation-policy"] != "" || len(o.GetFinalizers()) == 0 {
@@ -107,15 +94,16 @@ func (w *world) byConfigSync(t *testing.T, ns, name string, n int) {
 		_, err = w.dynamic.Resource(rootSyncs).Namespace(at).Update(ctx, o, metav1.UpdateOptions{})
 		return err
 	})
+	return repo
 }
 
-// TestConfigSync moves in with what a RootSync manages, and out again. Config Sync is no Go module that can be had here: kubectl applies the
-// objects as its reconciler does (on the server's side, as configsync, with its notes on each), its kinds take anything, and the test plays the
+// TestConfigSync moves in with what a RootSync manages, and out again, after which Config Sync's engine has nothing to do. Config Sync
+// itself is no Go module that can be had here: its engine is (test/peers), its kinds take anything, and the test plays the
 // reconciler-manager, which takes the finalizer off once nothing is to be deleted.
 func TestConfigSync(t *testing.T) {
 	w := start(t)
 	const ns, at = "by-configsync", "config-management-system"
-	w.byConfigSync(t, ns, "shop-sync", many)
+	repo := w.byConfigSync(t, ns, "shop-sync", many)
 	w.patch(t, rootSyncs, at, "shop-sync", "{spec: {git: {auth: gcpserviceaccount}}}")
 	before, managers, writes := w.states(t, ns), w.managers(t, ns), w.writes(t)
 	args := []string{"adopt", "rootsync", "shop-sync", "--cluster", cluster}
@@ -150,5 +138,12 @@ func TestConfigSync(t *testing.T) {
 	}
 	if got := w.field(t, rootSyncs, at, "shop-sync", "metadata", "annotations", "configsync.gke.io/deletion-propagation-policy"); got != "Foreground" {
 		t.Errorf("when it is deleted: %v", got)
+	}
+	// The label that the API server gives a Namespace is the engine's as well now, which lets go of it once.
+	for pass, most := range []int{1, 0} {
+		if changed := w.engine(t, "cliutils", at, "shop-sync", repo.Dir+"/apps"); changed > most {
+			t.Errorf("pass %d of Config Sync's engine changes %d objects", pass, changed)
+		}
+		w.theSame(t, ns, before)
 	}
 }

@@ -22,6 +22,7 @@ var engines = []struct {
 	most          int
 }{
 	{"Argo CD's gitops-engine", "gitopsengine", 1000},
+	{"Config Sync's cli-utils", "cliutils", 1 << 30},
 	{"Flux's ssa", "fluxssa", 1 << 30},
 }
 

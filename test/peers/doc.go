@@ -4,6 +4,7 @@
 //
 //	fluxssa       FOLDER   github.com/fluxcd/pkg/ssa with the options of Flux's kustomize-controller
 //	gitopsengine  FOLDER   Argo CD's gitops-engine with the options of Argo CD's application controller
+//	cliutils      FOLDER   sigs.k8s.io/cli-utils with the options of Config Sync's reconciler, and its notes on each object
 //
 // What they leave out is what comes before an engine: fetching, and building with kustomize or Helm.
 package peers
