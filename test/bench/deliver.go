@@ -23,7 +23,8 @@ const everything = `apiVersion: umbel.dev/v1alpha1
 kind: Package
 metadata: {name: %[1]s, namespace: default}
 spec:
-  source: {git: {url: "file://%[2]s", path: %[3]s}}
+  source: {git: {url: "file://%[2]s", path: %[3]s%[5]s}}
+  %[6]s
   placementRef: {name: everywhere}
   dependsOn: [{name: baseline}]
   deletes: {budget: 5%%}
@@ -104,12 +105,19 @@ func (s *site) packageRate(ctx context.Context) (rate float64, whole time.Durati
 		}
 	}
 	var text strings.Builder
+	source, more := "", ""
+	if s.strict {
+		source, more = signedSource, planned
+	}
 	for _, name := range s.packages() {
-		fmt.Fprintf(&text, everything, name, s.fleet.Repository(), name, strconv.Quote(v1alpha1.AdminGroup))
+		fmt.Fprintf(&text, everything, name, s.fleet.Repository(), name, strconv.Quote(v1alpha1.AdminGroup), source, more)
 	}
 	start := time.Now()
 	_, err = s.fleet.Shell(ctx, fmt.Sprintf("umbel-kube kubectl --kubeconfig \"$UMBEL_HOME/hub/admin.kubeconfig\" apply -f - <<'YAML'\n%sYAML", text.String()))
 	if err != nil {
+		return 0, 0, err
+	}
+	if err := s.plan(ctx, s.packages()); err != nil {
 		return 0, 0, err
 	}
 	if s.shares > 1 {
@@ -194,13 +202,18 @@ func (s *site) applied(mc *v1alpha1.MemberCluster) error {
 	return nil
 }
 
+// revision is the newest commit.
+func (s *site) revision(ctx context.Context) (string, error) {
+	revision, err := s.fleet.Shell(ctx, "git -C '"+s.fleet.Repository()+"' rev-parse HEAD")
+	return strings.TrimSpace(revision), err
+}
+
 // awaitRevision waits until the cluster holds the newest commit of the first package, and the Package says so.
 func (s *site) awaitRevision(ctx context.Context) error {
-	revision, err := s.fleet.Shell(ctx, "git -C '"+s.fleet.Repository()+"' rev-parse HEAD")
+	revision, err := s.revision(ctx)
 	if err != nil {
 		return err
 	}
-	revision = strings.TrimSpace(revision)
 	hub, err := s.fleet.Hub()
 	if err != nil {
 		return err

@@ -158,7 +158,7 @@ func awaitBack(ctx context.Context, back <-chan time.Time, what string) (time.Du
 // appliedMeanwhile applies other objects while edits come in: by the bare program beside the bare loop, as another package, and
 // by the bare program again.
 func (s *site) appliedMeanwhile(ctx context.Context, r *report.Report, ours, theirs *observer) error {
-	other := &site{fleet: s.fleet, client: s.client, name: s.name + "-more", n: besides, shares: 1, random: s.random, agent: s.agent}
+	other := &site{fleet: s.fleet, client: s.client, name: s.name + "-more", n: besides, shares: 1, random: s.random, agent: s.agent, strict: s.strict}
 	bareRate := func(suffix string) (rate float64, err error) {
 		_, err = s.whileEdited(ctx, theirs, s.limit().namespace, func() error {
 			rate, err = other.bareRate(ctx, bare{s.client, other.name + suffix})

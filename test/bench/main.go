@@ -5,6 +5,7 @@
 //	go run ./test/bench -only repair      one of: place, start, reach, failover, commit, render, apply, repair (which applies first), and
 //	                                      edits, resync (both of the largest size), memory, peers
 //	go run ./test/bench -objects 500x10   other sizes: 500 objects in 10 packages
+//	go run ./test/bench -strict           Packages that are trusted with nothing: signed, planned, and acting as a team
 //
 // It prints a table and writes build/bench/NAME.json: an array of {name, value, unit, goal, better}.
 package main
@@ -29,17 +30,18 @@ import (
 func main() {
 	only := flag.String("only", "place,start,reach,failover,commit,render,repair,edits,resync,memory", "what to measure, separated by commas")
 	sizes := flag.String("objects", "1000,10000,10000x50", "numbers of objects, and of packages that they are in, separated by commas")
+	strict := flag.Bool("strict", false, "commits are signed, releases wait for their plans, and the agent acts as a team's account")
 	seed := flag.Uint64("seed", 20261122, "seed of the mutator")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, strings.Split(*only, ","), strings.Split(*sizes, ","), *seed); err != nil {
+	if err := run(ctx, strings.Split(*only, ","), strings.Split(*sizes, ","), *strict, *seed); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, parts, sizes []string, seed uint64) (err error) {
+func run(ctx context.Context, parts, sizes []string, strict bool, seed uint64) (err error) {
 	home, err := os.MkdirTemp("", "umbel-bench-")
 	if err != nil {
 		return err
@@ -63,17 +65,18 @@ func run(ctx context.Context, parts, sizes []string, seed uint64) (err error) {
 			return err
 		}
 	}
-	return measureSizes(ctx, fleet, parts, sizes, seed)
+	return measureSizes(ctx, fleet, parts, sizes, strict, seed)
 }
 
 // measureSizes measures what depends on how many objects there are.
-func measureSizes(ctx context.Context, fleet *rig.Fleet, parts, sizes []string, seed uint64) error {
+func measureSizes(ctx context.Context, fleet *rig.Fleet, parts, sizes []string, strict bool, seed uint64) error {
 	var all []size
 	for _, text := range sizes {
 		of, err := sizeOf(text)
 		if err != nil {
 			return err
 		}
+		of.strict = strict
 		all = append(all, of)
 	}
 	most := slices.MaxFunc(all, func(a, b size) int { return cmp.Or(a.objects-b.objects, b.packages-a.packages) })

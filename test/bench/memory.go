@@ -14,8 +14,8 @@ import (
 const goalFlat = 1.25
 
 // measureMemory measures the hub and the agent as objects become more: 1,000, 10,000 and 20,000 on one cluster.
-func measureMemory(ctx context.Context, fleet *rig.Fleet, r *report.Report, _ size, seed uint64) error {
-	s, err := newSite(ctx, fleet, size{0, 1}, seed)
+func measureMemory(ctx context.Context, fleet *rig.Fleet, r *report.Report, of size, seed uint64) error {
+	s, err := newSite(ctx, fleet, size{packages: 1, strict: of.strict}, seed)
 	if err != nil {
 		return err
 	}
@@ -24,7 +24,7 @@ func measureMemory(ctx context.Context, fleet *rig.Fleet, r *report.Report, _ si
 		if step.add > 0 {
 			more := &site{
 				fleet: fleet, client: s.client, name: fmt.Sprintf("bench-%d", step.total), n: step.add, shares: 1,
-				random: rand.New(rand.NewPCG(seed, uint64(step.total))), agent: s.agent,
+				random: rand.New(rand.NewPCG(seed, uint64(step.total))), agent: s.agent, strict: s.strict,
 			}
 			if _, _, err := more.packageRate(ctx); err != nil {
 				return err

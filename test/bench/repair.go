@@ -36,11 +36,15 @@ type site struct {
 	n      int    // objects in all
 	shares int    // packages that have a part of them each; 1 has them all, and the namespace too
 	random *rand.Rand
-	agent  int // its process
+	agent  int  // its process
+	strict bool // its Packages are signed, planned, and act as a team's account
 }
 
-// size is how many objects, in how many packages.
-type size struct{ objects, packages int }
+// size is how many objects, in how many packages, and whether these are trusted with nothing.
+type size struct {
+	objects, packages int
+	strict            bool
+}
 
 // newSite makes a fleet of one cluster: others would have a part of the processors.
 func newSite(ctx context.Context, fleet *rig.Fleet, of size, seed uint64) (*site, error) {
@@ -57,6 +61,12 @@ func newSite(ctx context.Context, fleet *rig.Fleet, of size, seed uint64) (*site
 	}
 	s := &site{
 		fleet: fleet, client: client, name: fmt.Sprintf("bench-%d", n), n: n, shares: of.packages, random: rand.New(rand.NewPCG(seed, uint64(n))),
+		strict: of.strict,
+	}
+	if s.strict {
+		if err := s.distrust(ctx); err != nil {
+			return nil, err
+		}
 	}
 	s.agent, err = s.findAgent()
 	fmt.Fprintf(os.Stderr, "%d objects in %d packages, seed %d\n", n, of.packages, seed)
@@ -116,6 +126,9 @@ func measureRepair(ctx context.Context, fleet *rig.Fleet, r *report.Report, of s
 }
 
 func (s *site) label(what string) string {
+	if s.strict {
+		what = "signed, planned, as a team: " + what
+	}
 	if s.shares > 1 {
 		return fmt.Sprintf("%s, %d packages of %d objects", what, s.shares, s.n/s.shares)
 	}

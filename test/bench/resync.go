@@ -105,6 +105,9 @@ func (s *site) oneOfAll(ctx context.Context, r *report.Report) error {
 		if err := s.fleet.Commit(ctx, s.label(fmt.Sprintf("one object, %d", i)), map[string]string{s.packages()[0] + "/" + name + ".yaml": changed}); err != nil {
 			return err
 		}
+		if err := s.plan(ctx, s.packages()[:1]); err != nil {
+			return err
+		}
 		if err := s.awaitRevision(ctx); err != nil {
 			return err
 		}
