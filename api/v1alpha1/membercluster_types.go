@@ -106,6 +106,43 @@ type MemberClusterSpec struct {
 	// +kubebuilder:validation:items:MaxLength=8
 	// +optional
 	Undo []string `json:"undo,omitempty"`
+
+	// metrics says what the agent measures of the cluster and sends to the hub; absent, nothing.
+	// +optional
+	Metrics *MemberMetrics `json:"metrics,omitempty"`
+}
+
+// MemberMetrics says what an agent measures.
+type MemberMetrics struct {
+	// profile says how much: Off is nothing. Minimal is a few series per node and cluster, every minute, which `umbel top clusters`
+	// and `umbel top nodes` need. Standard has pods, deployments and the API server's work as well, every 30 seconds. Full is all that the
+	// API server, kubelets and cAdvisor have, which is tens of thousands of series for a small cluster.
+	// +kubebuilder:default=Standard
+	// +optional
+	Profile MetricsProfile `json:"profile,omitempty"`
+}
+
+// MetricsProfile says how much an agent measures.
+// +kubebuilder:validation:Enum=Off;Minimal;Standard;Full
+type MetricsProfile string
+
+// The profiles, from nothing to everything.
+const (
+	MetricsOff      MetricsProfile = "Off"
+	MetricsMinimal  MetricsProfile = "Minimal"
+	MetricsStandard MetricsProfile = "Standard"
+	MetricsFull     MetricsProfile = "Full"
+)
+
+// Measures returns the profile of the member's metrics.
+func (s *MemberClusterSpec) Measures() MetricsProfile {
+	if s.Metrics == nil {
+		return MetricsOff
+	}
+	if s.Metrics.Profile == "" {
+		return MetricsStandard
+	}
+	return s.Metrics.Profile
 }
 
 // AgentProgram is a program that an agent is to run.

@@ -68,7 +68,7 @@ func (x Policy_DriftMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Policy_DriftMode.Descriptor instead.
 func (Policy_DriftMode) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{10, 0}
+	return file_session_proto_rawDescGZIP(), []int{11, 0}
 }
 
 type PackageStatus_Phase int32
@@ -123,7 +123,7 @@ func (x PackageStatus_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PackageStatus_Phase.Descriptor instead.
 func (PackageStatus_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{24, 0}
+	return file_session_proto_rawDescGZIP(), []int{25, 0}
 }
 
 type Drift_Action int32
@@ -178,7 +178,7 @@ func (x Drift_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Drift_Action.Descriptor instead.
 func (Drift_Action) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{27, 0}
+	return file_session_proto_rawDescGZIP(), []int{28, 0}
 }
 
 type UpgradeState_Phase int32
@@ -241,7 +241,7 @@ func (x UpgradeState_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UpgradeState_Phase.Descriptor instead.
 func (UpgradeState_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{39, 0}
+	return file_session_proto_rawDescGZIP(), []int{40, 0}
 }
 
 // FromAgent is every message that an agent sends.
@@ -437,6 +437,7 @@ type FromHub struct {
 	//	*FromHub_Trust
 	//	*FromHub_Upgrade
 	//	*FromHub_Word
+	//	*FromHub_Metrics
 	Message       isFromHub_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -560,6 +561,15 @@ func (x *FromHub) GetWord() *Word {
 	return nil
 }
 
+func (x *FromHub) GetMetrics() *Metrics {
+	if x != nil {
+		if x, ok := x.Message.(*FromHub_Metrics); ok {
+			return x.Metrics
+		}
+	}
+	return nil
+}
+
 type isFromHub_Message interface {
 	isFromHub_Message()
 }
@@ -600,6 +610,10 @@ type FromHub_Word struct {
 	Word *Word `protobuf:"bytes,9,opt,name=word,proto3,oneof"`
 }
 
+type FromHub_Metrics struct {
+	Metrics *Metrics `protobuf:"bytes,10,opt,name=metrics,proto3,oneof"`
+}
+
 func (*FromHub_Welcome) isFromHub_Message() {}
 
 func (*FromHub_Refusal) isFromHub_Message() {}
@@ -617,6 +631,8 @@ func (*FromHub_Trust) isFromHub_Message() {}
 func (*FromHub_Upgrade) isFromHub_Message() {}
 
 func (*FromHub_Word) isFromHub_Message() {}
+
+func (*FromHub_Metrics) isFromHub_Message() {}
 
 // Word is a message under the hub's seal: to an agent that drew a nonce, the hub says all but Probe so. What is
 // signed names the cluster, the nonce and how many words there were before. Package internal/identity/seal has its form.
@@ -839,7 +855,9 @@ type Welcome struct {
 	ClusterSet string `protobuf:"bytes,4,opt,name=cluster_set,json=clusterSet,proto3" json:"cluster_set,omitempty"`
 	// epoch grows whenever the hub is restored from a backup, so that agents tell it from an older copy that still runs. A hub
 	// that does not know of it does not say one.
-	Epoch         *uint64 `protobuf:"varint,9,opt,name=epoch,proto3,oneof" json:"epoch,omitempty"`
+	Epoch *uint64 `protobuf:"varint,9,opt,name=epoch,proto3,oneof" json:"epoch,omitempty"`
+	// metrics says what the agent is to measure, as in Metrics. A hub that does not know of it says nothing, and the agent goes on.
+	Metrics       *string `protobuf:"bytes,10,opt,name=metrics,proto3,oneof" json:"metrics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -909,6 +927,60 @@ func (x *Welcome) GetEpoch() uint64 {
 	return 0
 }
 
+func (x *Welcome) GetMetrics() string {
+	if x != nil && x.Metrics != nil {
+		return *x.Metrics
+	}
+	return ""
+}
+
+// Metrics says what the agent is to measure from now on, and to send to the hub through the session (a stream for content, to
+// /api/v1/write, by Prometheus' remote write 2.0).
+type Metrics struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// profile is one of MemberCluster's spec.metrics.profile.
+	Profile       string `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Metrics) Reset() {
+	*x = Metrics{}
+	mi := &file_session_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Metrics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Metrics) ProtoMessage() {}
+
+func (x *Metrics) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
+func (*Metrics) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Metrics) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
 // Refusal ends a session that the hub does not accept, or does not accept any more.
 type Refusal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -927,7 +999,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_session_proto_msgTypes[5]
+	mi := &file_session_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1011,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[5]
+	mi := &file_session_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1024,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{5}
+	return file_session_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Refusal) GetReason() string {
@@ -1000,7 +1072,7 @@ type DesiredState struct {
 
 func (x *DesiredState) Reset() {
 	*x = DesiredState{}
-	mi := &file_session_proto_msgTypes[6]
+	mi := &file_session_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1084,7 @@ func (x *DesiredState) String() string {
 func (*DesiredState) ProtoMessage() {}
 
 func (x *DesiredState) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[6]
+	mi := &file_session_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1097,7 @@ func (x *DesiredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DesiredState.ProtoReflect.Descriptor instead.
 func (*DesiredState) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{6}
+	return file_session_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DesiredState) GetVersion() uint64 {
@@ -1084,7 +1156,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_session_proto_msgTypes[7]
+	mi := &file_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1168,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[7]
+	mi := &file_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1181,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{7}
+	return file_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Assignment) GetPackage() string {
@@ -1194,7 +1266,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_session_proto_msgTypes[8]
+	mi := &file_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1278,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[8]
+	mi := &file_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1291,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{8}
+	return file_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Content) GetRepository() string {
@@ -1264,7 +1336,7 @@ type Seal struct {
 
 func (x *Seal) Reset() {
 	*x = Seal{}
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1276,7 +1348,7 @@ func (x *Seal) String() string {
 func (*Seal) ProtoMessage() {}
 
 func (x *Seal) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1289,7 +1361,7 @@ func (x *Seal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seal.ProtoReflect.Descriptor instead.
 func (*Seal) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{9}
+	return file_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Seal) GetCertificates() [][]byte {
@@ -1372,7 +1444,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1384,7 +1456,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1397,7 +1469,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{10}
+	return file_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Policy) GetDeleteBudget() *Budget {
@@ -1474,7 +1546,7 @@ type ServiceAccount struct {
 
 func (x *ServiceAccount) Reset() {
 	*x = ServiceAccount{}
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1558,7 @@ func (x *ServiceAccount) String() string {
 func (*ServiceAccount) ProtoMessage() {}
 
 func (x *ServiceAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1571,7 @@ func (x *ServiceAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceAccount.ProtoReflect.Descriptor instead.
 func (*ServiceAccount) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{11}
+	return file_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ServiceAccount) GetNamespace() string {
@@ -1530,7 +1602,7 @@ type Budget struct {
 
 func (x *Budget) Reset() {
 	*x = Budget{}
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1614,7 @@ func (x *Budget) String() string {
 func (*Budget) ProtoMessage() {}
 
 func (x *Budget) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1627,7 @@ func (x *Budget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Budget.ProtoReflect.Descriptor instead.
 func (*Budget) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{12}
+	return file_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Budget) GetLimit() isBudget_Limit {
@@ -1614,7 +1686,7 @@ type DeleteApproval struct {
 
 func (x *DeleteApproval) Reset() {
 	*x = DeleteApproval{}
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1698,7 @@ func (x *DeleteApproval) String() string {
 func (*DeleteApproval) ProtoMessage() {}
 
 func (x *DeleteApproval) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1711,7 @@ func (x *DeleteApproval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteApproval.ProtoReflect.Descriptor instead.
 func (*DeleteApproval) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{13}
+	return file_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteApproval) GetRelease() string {
@@ -1687,7 +1759,7 @@ type DriftIgnore struct {
 
 func (x *DriftIgnore) Reset() {
 	*x = DriftIgnore{}
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1771,7 @@ func (x *DriftIgnore) String() string {
 func (*DriftIgnore) ProtoMessage() {}
 
 func (x *DriftIgnore) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1784,7 @@ func (x *DriftIgnore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftIgnore.ProtoReflect.Descriptor instead.
 func (*DriftIgnore) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{14}
+	return file_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DriftIgnore) GetGroup() string {
@@ -1771,7 +1843,7 @@ type Prevention struct {
 
 func (x *Prevention) Reset() {
 	*x = Prevention{}
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +1855,7 @@ func (x *Prevention) String() string {
 func (*Prevention) ProtoMessage() {}
 
 func (x *Prevention) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +1868,7 @@ func (x *Prevention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prevention.ProtoReflect.Descriptor instead.
 func (*Prevention) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{15}
+	return file_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Prevention) GetUsers() []string {
@@ -1835,7 +1907,7 @@ type HealthRule struct {
 
 func (x *HealthRule) Reset() {
 	*x = HealthRule{}
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1847,7 +1919,7 @@ func (x *HealthRule) String() string {
 func (*HealthRule) ProtoMessage() {}
 
 func (x *HealthRule) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1860,7 +1932,7 @@ func (x *HealthRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRule.ProtoReflect.Descriptor instead.
 func (*HealthRule) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{16}
+	return file_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HealthRule) GetGroup() string {
@@ -1917,7 +1989,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +2001,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2014,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{17}
+	return file_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Ack) GetVersion() uint64 {
@@ -1977,7 +2049,7 @@ type StatusReport struct {
 
 func (x *StatusReport) Reset() {
 	*x = StatusReport{}
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1989,7 +2061,7 @@ func (x *StatusReport) String() string {
 func (*StatusReport) ProtoMessage() {}
 
 func (x *StatusReport) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2002,7 +2074,7 @@ func (x *StatusReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReport.ProtoReflect.Descriptor instead.
 func (*StatusReport) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{18}
+	return file_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StatusReport) GetPackages() []*PackageStatus {
@@ -2050,7 +2122,7 @@ type Deletions struct {
 
 func (x *Deletions) Reset() {
 	*x = Deletions{}
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2134,7 @@ func (x *Deletions) String() string {
 func (*Deletions) ProtoMessage() {}
 
 func (x *Deletions) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2147,7 @@ func (x *Deletions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletions.ProtoReflect.Descriptor instead.
 func (*Deletions) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{19}
+	return file_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Deletions) GetItems() []*Deletion {
@@ -2107,7 +2179,7 @@ type Deletion struct {
 
 func (x *Deletion) Reset() {
 	*x = Deletion{}
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2191,7 @@ func (x *Deletion) String() string {
 func (*Deletion) ProtoMessage() {}
 
 func (x *Deletion) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2204,7 @@ func (x *Deletion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletion.ProtoReflect.Descriptor instead.
 func (*Deletion) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{20}
+	return file_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Deletion) GetId() string {
@@ -2220,7 +2292,7 @@ type Undo struct {
 
 func (x *Undo) Reset() {
 	*x = Undo{}
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2232,7 +2304,7 @@ func (x *Undo) String() string {
 func (*Undo) ProtoMessage() {}
 
 func (x *Undo) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2245,7 +2317,7 @@ func (x *Undo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Undo.ProtoReflect.Descriptor instead.
 func (*Undo) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{21}
+	return file_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Undo) GetDone() bool {
@@ -2286,7 +2358,7 @@ type ClusterProperties struct {
 
 func (x *ClusterProperties) Reset() {
 	*x = ClusterProperties{}
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2370,7 @@ func (x *ClusterProperties) String() string {
 func (*ClusterProperties) ProtoMessage() {}
 
 func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2383,7 @@ func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperties.ProtoReflect.Descriptor instead.
 func (*ClusterProperties) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{22}
+	return file_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ClusterProperties) GetItems() []*ClusterProperty {
@@ -2332,7 +2404,7 @@ type ClusterProperty struct {
 
 func (x *ClusterProperty) Reset() {
 	*x = ClusterProperty{}
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2416,7 @@ func (x *ClusterProperty) String() string {
 func (*ClusterProperty) ProtoMessage() {}
 
 func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2429,7 @@ func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperty.ProtoReflect.Descriptor instead.
 func (*ClusterProperty) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{23}
+	return file_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ClusterProperty) GetName() string {
@@ -2408,7 +2480,7 @@ type PackageStatus struct {
 
 func (x *PackageStatus) Reset() {
 	*x = PackageStatus{}
-	mi := &file_session_proto_msgTypes[24]
+	mi := &file_session_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2420,7 +2492,7 @@ func (x *PackageStatus) String() string {
 func (*PackageStatus) ProtoMessage() {}
 
 func (x *PackageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[24]
+	mi := &file_session_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2433,7 +2505,7 @@ func (x *PackageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageStatus.ProtoReflect.Descriptor instead.
 func (*PackageStatus) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{24}
+	return file_session_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PackageStatus) GetPackage() string {
@@ -2574,7 +2646,7 @@ type Contest struct {
 
 func (x *Contest) Reset() {
 	*x = Contest{}
-	mi := &file_session_proto_msgTypes[25]
+	mi := &file_session_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2586,7 +2658,7 @@ func (x *Contest) String() string {
 func (*Contest) ProtoMessage() {}
 
 func (x *Contest) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[25]
+	mi := &file_session_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2599,7 +2671,7 @@ func (x *Contest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contest.ProtoReflect.Descriptor instead.
 func (*Contest) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{25}
+	return file_session_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Contest) GetObject() string {
@@ -2636,7 +2708,7 @@ type DeletesHeld struct {
 
 func (x *DeletesHeld) Reset() {
 	*x = DeletesHeld{}
-	mi := &file_session_proto_msgTypes[26]
+	mi := &file_session_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2648,7 +2720,7 @@ func (x *DeletesHeld) String() string {
 func (*DeletesHeld) ProtoMessage() {}
 
 func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[26]
+	mi := &file_session_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2661,7 +2733,7 @@ func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletesHeld.ProtoReflect.Descriptor instead.
 func (*DeletesHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{26}
+	return file_session_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeletesHeld) GetObjects() uint32 {
@@ -2728,7 +2800,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_session_proto_msgTypes[27]
+	mi := &file_session_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2740,7 +2812,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[27]
+	mi := &file_session_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2753,7 +2825,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{27}
+	return file_session_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Drift) GetObject() string {
@@ -2824,7 +2896,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_session_proto_msgTypes[28]
+	mi := &file_session_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2836,7 +2908,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[28]
+	mi := &file_session_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2849,7 +2921,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{28}
+	return file_session_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Failure) GetObject() string {
@@ -2884,7 +2956,7 @@ type LastRepair struct {
 
 func (x *LastRepair) Reset() {
 	*x = LastRepair{}
-	mi := &file_session_proto_msgTypes[29]
+	mi := &file_session_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2896,7 +2968,7 @@ func (x *LastRepair) String() string {
 func (*LastRepair) ProtoMessage() {}
 
 func (x *LastRepair) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[29]
+	mi := &file_session_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2909,7 +2981,7 @@ func (x *LastRepair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastRepair.ProtoReflect.Descriptor instead.
 func (*LastRepair) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{29}
+	return file_session_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LastRepair) GetObject() string {
@@ -2938,7 +3010,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_session_proto_msgTypes[30]
+	mi := &file_session_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3022,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[30]
+	mi := &file_session_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3035,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{30}
+	return file_session_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Probe) GetNonce() uint64 {
@@ -2992,7 +3064,7 @@ type ProbeAnswer struct {
 
 func (x *ProbeAnswer) Reset() {
 	*x = ProbeAnswer{}
-	mi := &file_session_proto_msgTypes[31]
+	mi := &file_session_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3004,7 +3076,7 @@ func (x *ProbeAnswer) String() string {
 func (*ProbeAnswer) ProtoMessage() {}
 
 func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[31]
+	mi := &file_session_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3017,7 +3089,7 @@ func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeAnswer.ProtoReflect.Descriptor instead.
 func (*ProbeAnswer) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{31}
+	return file_session_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ProbeAnswer) GetNonce() uint64 {
@@ -3045,7 +3117,7 @@ type CertificateRequest struct {
 
 func (x *CertificateRequest) Reset() {
 	*x = CertificateRequest{}
-	mi := &file_session_proto_msgTypes[32]
+	mi := &file_session_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3057,7 +3129,7 @@ func (x *CertificateRequest) String() string {
 func (*CertificateRequest) ProtoMessage() {}
 
 func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[32]
+	mi := &file_session_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3070,7 +3142,7 @@ func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateRequest.ProtoReflect.Descriptor instead.
 func (*CertificateRequest) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{32}
+	return file_session_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CertificateRequest) GetCsr() []byte {
@@ -3093,7 +3165,7 @@ type CertificateIssued struct {
 
 func (x *CertificateIssued) Reset() {
 	*x = CertificateIssued{}
-	mi := &file_session_proto_msgTypes[33]
+	mi := &file_session_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3105,7 +3177,7 @@ func (x *CertificateIssued) String() string {
 func (*CertificateIssued) ProtoMessage() {}
 
 func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[33]
+	mi := &file_session_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3118,7 +3190,7 @@ func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateIssued.ProtoReflect.Descriptor instead.
 func (*CertificateIssued) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{33}
+	return file_session_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CertificateIssued) GetCertificatePem() []byte {
@@ -3146,7 +3218,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_session_proto_msgTypes[34]
+	mi := &file_session_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3158,7 +3230,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[34]
+	mi := &file_session_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3171,7 +3243,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{34}
+	return file_session_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Detach) GetPrune() bool {
@@ -3191,7 +3263,7 @@ type Detached struct {
 
 func (x *Detached) Reset() {
 	*x = Detached{}
-	mi := &file_session_proto_msgTypes[35]
+	mi := &file_session_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3203,7 +3275,7 @@ func (x *Detached) String() string {
 func (*Detached) ProtoMessage() {}
 
 func (x *Detached) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[35]
+	mi := &file_session_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3216,7 +3288,7 @@ func (x *Detached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detached.ProtoReflect.Descriptor instead.
 func (*Detached) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{35}
+	return file_session_proto_rawDescGZIP(), []int{36}
 }
 
 // TrustBundle is by which certificate authorities the agent is to know its hub from now on. It is told when the agent does
@@ -3234,7 +3306,7 @@ type TrustBundle struct {
 
 func (x *TrustBundle) Reset() {
 	*x = TrustBundle{}
-	mi := &file_session_proto_msgTypes[36]
+	mi := &file_session_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3246,7 +3318,7 @@ func (x *TrustBundle) String() string {
 func (*TrustBundle) ProtoMessage() {}
 
 func (x *TrustBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[36]
+	mi := &file_session_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3259,7 +3331,7 @@ func (x *TrustBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustBundle.ProtoReflect.Descriptor instead.
 func (*TrustBundle) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{36}
+	return file_session_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TrustBundle) GetTrustPem() []byte {
@@ -3287,7 +3359,7 @@ type TrustHeld struct {
 
 func (x *TrustHeld) Reset() {
 	*x = TrustHeld{}
-	mi := &file_session_proto_msgTypes[37]
+	mi := &file_session_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3299,7 +3371,7 @@ func (x *TrustHeld) String() string {
 func (*TrustHeld) ProtoMessage() {}
 
 func (x *TrustHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[37]
+	mi := &file_session_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3312,7 +3384,7 @@ func (x *TrustHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustHeld.ProtoReflect.Descriptor instead.
 func (*TrustHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{37}
+	return file_session_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TrustHeld) GetDigest() string {
@@ -3338,7 +3410,7 @@ type Upgrade struct {
 
 func (x *Upgrade) Reset() {
 	*x = Upgrade{}
-	mi := &file_session_proto_msgTypes[38]
+	mi := &file_session_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3350,7 +3422,7 @@ func (x *Upgrade) String() string {
 func (*Upgrade) ProtoMessage() {}
 
 func (x *Upgrade) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[38]
+	mi := &file_session_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3435,7 @@ func (x *Upgrade) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upgrade.ProtoReflect.Descriptor instead.
 func (*Upgrade) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{38}
+	return file_session_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Upgrade) GetBuild() string {
@@ -3401,7 +3473,7 @@ type UpgradeState struct {
 
 func (x *UpgradeState) Reset() {
 	*x = UpgradeState{}
-	mi := &file_session_proto_msgTypes[39]
+	mi := &file_session_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3413,7 +3485,7 @@ func (x *UpgradeState) String() string {
 func (*UpgradeState) ProtoMessage() {}
 
 func (x *UpgradeState) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[39]
+	mi := &file_session_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3426,7 +3498,7 @@ func (x *UpgradeState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeState.ProtoReflect.Descriptor instead.
 func (*UpgradeState) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{39}
+	return file_session_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *UpgradeState) GetBuild() string {
@@ -3472,7 +3544,7 @@ const file_session_proto_rawDesc = "" +
 	"\n" +
 	"trust_held\x18\a \x01(\v2\x18.umbel.wire.v1.TrustHeldH\x00R\ttrustHeld\x127\n" +
 	"\aupgrade\x18\b \x01(\v2\x1b.umbel.wire.v1.UpgradeStateH\x00R\aupgradeB\t\n" +
-	"\amessage\"\xed\x03\n" +
+	"\amessage\"\xa1\x04\n" +
 	"\aFromHub\x122\n" +
 	"\awelcome\x18\x01 \x01(\v2\x16.umbel.wire.v1.WelcomeH\x00R\awelcome\x122\n" +
 	"\arefusal\x18\x02 \x01(\v2\x16.umbel.wire.v1.RefusalH\x00R\arefusal\x127\n" +
@@ -3482,7 +3554,9 @@ const file_session_proto_rawDesc = "" +
 	"\x06detach\x18\x06 \x01(\v2\x15.umbel.wire.v1.DetachH\x00R\x06detach\x122\n" +
 	"\x05trust\x18\a \x01(\v2\x1a.umbel.wire.v1.TrustBundleH\x00R\x05trust\x122\n" +
 	"\aupgrade\x18\b \x01(\v2\x16.umbel.wire.v1.UpgradeH\x00R\aupgrade\x12)\n" +
-	"\x04word\x18\t \x01(\v2\x13.umbel.wire.v1.WordH\x00R\x04wordB\t\n" +
+	"\x04word\x18\t \x01(\v2\x13.umbel.wire.v1.WordH\x00R\x04word\x122\n" +
+	"\ametrics\x18\n" +
+	" \x01(\v2\x16.umbel.wire.v1.MetricsH\x00R\ametricsB\t\n" +
 	"\amessage\"b\n" +
 	"\x04Word\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\fR\amessage\x12\"\n" +
@@ -3501,7 +3575,7 @@ const file_session_proto_rawDesc = "" +
 	" \x01(\v2\x1b.umbel.wire.v1.UpgradeStateR\aupgrade\x12\x14\n" +
 	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12\x1a\n" +
 	"\bfeatures\x18\f \x03(\tR\bfeatures\x12\x14\n" +
-	"\x05nonce\x18\v \x01(\fR\x05nonce\"\xc0\x01\n" +
+	"\x05nonce\x18\v \x01(\fR\x05nonce\"\xeb\x01\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x1f\n" +
 	"\vhub_version\x18\x02 \x01(\tR\n" +
@@ -3509,8 +3583,14 @@ const file_session_proto_rawDesc = "" +
 	"\x15probe_interval_millis\x18\x03 \x01(\rR\x13probeIntervalMillis\x12\x1f\n" +
 	"\vcluster_set\x18\x04 \x01(\tR\n" +
 	"clusterSet\x12\x19\n" +
-	"\x05epoch\x18\t \x01(\x04H\x00R\x05epoch\x88\x01\x01B\b\n" +
-	"\x06_epoch\"\x92\x01\n" +
+	"\x05epoch\x18\t \x01(\x04H\x00R\x05epoch\x88\x01\x01\x12\x1d\n" +
+	"\ametrics\x18\n" +
+	" \x01(\tH\x01R\ametrics\x88\x01\x01B\b\n" +
+	"\x06_epochB\n" +
+	"\n" +
+	"\b_metrics\"#\n" +
+	"\aMetrics\x12\x18\n" +
+	"\aprofile\x18\x01 \x01(\tR\aprofile\"\x92\x01\n" +
 	"\aRefusal\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x120\n" +
@@ -3749,7 +3829,7 @@ func file_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_session_proto_goTypes = []any{
 	(Policy_DriftMode)(0),      // 0: umbel.wire.v1.Policy.DriftMode
 	(PackageStatus_Phase)(0),   // 1: umbel.wire.v1.PackageStatus.Phase
@@ -3760,93 +3840,95 @@ var file_session_proto_goTypes = []any{
 	(*Word)(nil),               // 6: umbel.wire.v1.Word
 	(*Hello)(nil),              // 7: umbel.wire.v1.Hello
 	(*Welcome)(nil),            // 8: umbel.wire.v1.Welcome
-	(*Refusal)(nil),            // 9: umbel.wire.v1.Refusal
-	(*DesiredState)(nil),       // 10: umbel.wire.v1.DesiredState
-	(*Assignment)(nil),         // 11: umbel.wire.v1.Assignment
-	(*Content)(nil),            // 12: umbel.wire.v1.Content
-	(*Seal)(nil),               // 13: umbel.wire.v1.Seal
-	(*Policy)(nil),             // 14: umbel.wire.v1.Policy
-	(*ServiceAccount)(nil),     // 15: umbel.wire.v1.ServiceAccount
-	(*Budget)(nil),             // 16: umbel.wire.v1.Budget
-	(*DeleteApproval)(nil),     // 17: umbel.wire.v1.DeleteApproval
-	(*DriftIgnore)(nil),        // 18: umbel.wire.v1.DriftIgnore
-	(*Prevention)(nil),         // 19: umbel.wire.v1.Prevention
-	(*HealthRule)(nil),         // 20: umbel.wire.v1.HealthRule
-	(*Ack)(nil),                // 21: umbel.wire.v1.Ack
-	(*StatusReport)(nil),       // 22: umbel.wire.v1.StatusReport
-	(*Deletions)(nil),          // 23: umbel.wire.v1.Deletions
-	(*Deletion)(nil),           // 24: umbel.wire.v1.Deletion
-	(*Undo)(nil),               // 25: umbel.wire.v1.Undo
-	(*ClusterProperties)(nil),  // 26: umbel.wire.v1.ClusterProperties
-	(*ClusterProperty)(nil),    // 27: umbel.wire.v1.ClusterProperty
-	(*PackageStatus)(nil),      // 28: umbel.wire.v1.PackageStatus
-	(*Contest)(nil),            // 29: umbel.wire.v1.Contest
-	(*DeletesHeld)(nil),        // 30: umbel.wire.v1.DeletesHeld
-	(*Drift)(nil),              // 31: umbel.wire.v1.Drift
-	(*Failure)(nil),            // 32: umbel.wire.v1.Failure
-	(*LastRepair)(nil),         // 33: umbel.wire.v1.LastRepair
-	(*Probe)(nil),              // 34: umbel.wire.v1.Probe
-	(*ProbeAnswer)(nil),        // 35: umbel.wire.v1.ProbeAnswer
-	(*CertificateRequest)(nil), // 36: umbel.wire.v1.CertificateRequest
-	(*CertificateIssued)(nil),  // 37: umbel.wire.v1.CertificateIssued
-	(*Detach)(nil),             // 38: umbel.wire.v1.Detach
-	(*Detached)(nil),           // 39: umbel.wire.v1.Detached
-	(*TrustBundle)(nil),        // 40: umbel.wire.v1.TrustBundle
-	(*TrustHeld)(nil),          // 41: umbel.wire.v1.TrustHeld
-	(*Upgrade)(nil),            // 42: umbel.wire.v1.Upgrade
-	(*UpgradeState)(nil),       // 43: umbel.wire.v1.UpgradeState
+	(*Metrics)(nil),            // 9: umbel.wire.v1.Metrics
+	(*Refusal)(nil),            // 10: umbel.wire.v1.Refusal
+	(*DesiredState)(nil),       // 11: umbel.wire.v1.DesiredState
+	(*Assignment)(nil),         // 12: umbel.wire.v1.Assignment
+	(*Content)(nil),            // 13: umbel.wire.v1.Content
+	(*Seal)(nil),               // 14: umbel.wire.v1.Seal
+	(*Policy)(nil),             // 15: umbel.wire.v1.Policy
+	(*ServiceAccount)(nil),     // 16: umbel.wire.v1.ServiceAccount
+	(*Budget)(nil),             // 17: umbel.wire.v1.Budget
+	(*DeleteApproval)(nil),     // 18: umbel.wire.v1.DeleteApproval
+	(*DriftIgnore)(nil),        // 19: umbel.wire.v1.DriftIgnore
+	(*Prevention)(nil),         // 20: umbel.wire.v1.Prevention
+	(*HealthRule)(nil),         // 21: umbel.wire.v1.HealthRule
+	(*Ack)(nil),                // 22: umbel.wire.v1.Ack
+	(*StatusReport)(nil),       // 23: umbel.wire.v1.StatusReport
+	(*Deletions)(nil),          // 24: umbel.wire.v1.Deletions
+	(*Deletion)(nil),           // 25: umbel.wire.v1.Deletion
+	(*Undo)(nil),               // 26: umbel.wire.v1.Undo
+	(*ClusterProperties)(nil),  // 27: umbel.wire.v1.ClusterProperties
+	(*ClusterProperty)(nil),    // 28: umbel.wire.v1.ClusterProperty
+	(*PackageStatus)(nil),      // 29: umbel.wire.v1.PackageStatus
+	(*Contest)(nil),            // 30: umbel.wire.v1.Contest
+	(*DeletesHeld)(nil),        // 31: umbel.wire.v1.DeletesHeld
+	(*Drift)(nil),              // 32: umbel.wire.v1.Drift
+	(*Failure)(nil),            // 33: umbel.wire.v1.Failure
+	(*LastRepair)(nil),         // 34: umbel.wire.v1.LastRepair
+	(*Probe)(nil),              // 35: umbel.wire.v1.Probe
+	(*ProbeAnswer)(nil),        // 36: umbel.wire.v1.ProbeAnswer
+	(*CertificateRequest)(nil), // 37: umbel.wire.v1.CertificateRequest
+	(*CertificateIssued)(nil),  // 38: umbel.wire.v1.CertificateIssued
+	(*Detach)(nil),             // 39: umbel.wire.v1.Detach
+	(*Detached)(nil),           // 40: umbel.wire.v1.Detached
+	(*TrustBundle)(nil),        // 41: umbel.wire.v1.TrustBundle
+	(*TrustHeld)(nil),          // 42: umbel.wire.v1.TrustHeld
+	(*Upgrade)(nil),            // 43: umbel.wire.v1.Upgrade
+	(*UpgradeState)(nil),       // 44: umbel.wire.v1.UpgradeState
 }
 var file_session_proto_depIdxs = []int32{
 	7,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
-	21, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
-	22, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
-	35, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
-	36, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
-	39, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
-	41, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
-	43, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	22, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
+	23, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
+	36, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
+	37, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
+	40, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
+	42, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
+	44, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
 	8,  // 8: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
-	9,  // 9: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
-	10, // 10: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
-	34, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
-	37, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
-	38, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
-	40, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
-	42, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
+	10, // 9: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
+	11, // 10: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
+	35, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
+	38, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
+	39, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
+	41, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
+	43, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
 	6,  // 16: umbel.wire.v1.FromHub.word:type_name -> umbel.wire.v1.Word
-	28, // 17: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
-	43, // 18: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
-	42, // 19: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
-	11, // 20: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
-	14, // 21: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
-	12, // 22: umbel.wire.v1.Assignment.content:type_name -> umbel.wire.v1.Content
-	13, // 23: umbel.wire.v1.Assignment.seal:type_name -> umbel.wire.v1.Seal
-	16, // 24: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
-	17, // 25: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
-	0,  // 26: umbel.wire.v1.Policy.drift_mode:type_name -> umbel.wire.v1.Policy.DriftMode
-	18, // 27: umbel.wire.v1.Policy.drift_ignore:type_name -> umbel.wire.v1.DriftIgnore
-	19, // 28: umbel.wire.v1.Policy.prevention:type_name -> umbel.wire.v1.Prevention
-	20, // 29: umbel.wire.v1.Policy.health:type_name -> umbel.wire.v1.HealthRule
-	15, // 30: umbel.wire.v1.Policy.acts_as:type_name -> umbel.wire.v1.ServiceAccount
-	28, // 31: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
-	26, // 32: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
-	23, // 33: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
-	24, // 34: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
-	25, // 35: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
-	27, // 36: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
-	1,  // 37: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
-	32, // 38: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
-	33, // 39: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
-	30, // 40: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
-	31, // 41: umbel.wire.v1.PackageStatus.drifts:type_name -> umbel.wire.v1.Drift
-	29, // 42: umbel.wire.v1.PackageStatus.contested:type_name -> umbel.wire.v1.Contest
-	2,  // 43: umbel.wire.v1.Drift.action:type_name -> umbel.wire.v1.Drift.Action
-	3,  // 44: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
-	45, // [45:45] is the sub-list for method output_type
-	45, // [45:45] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	9,  // 17: umbel.wire.v1.FromHub.metrics:type_name -> umbel.wire.v1.Metrics
+	29, // 18: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
+	44, // 19: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	43, // 20: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
+	12, // 21: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
+	15, // 22: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
+	13, // 23: umbel.wire.v1.Assignment.content:type_name -> umbel.wire.v1.Content
+	14, // 24: umbel.wire.v1.Assignment.seal:type_name -> umbel.wire.v1.Seal
+	17, // 25: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
+	18, // 26: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
+	0,  // 27: umbel.wire.v1.Policy.drift_mode:type_name -> umbel.wire.v1.Policy.DriftMode
+	19, // 28: umbel.wire.v1.Policy.drift_ignore:type_name -> umbel.wire.v1.DriftIgnore
+	20, // 29: umbel.wire.v1.Policy.prevention:type_name -> umbel.wire.v1.Prevention
+	21, // 30: umbel.wire.v1.Policy.health:type_name -> umbel.wire.v1.HealthRule
+	16, // 31: umbel.wire.v1.Policy.acts_as:type_name -> umbel.wire.v1.ServiceAccount
+	29, // 32: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
+	27, // 33: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
+	24, // 34: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
+	25, // 35: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
+	26, // 36: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
+	28, // 37: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
+	1,  // 38: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
+	33, // 39: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
+	34, // 40: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
+	31, // 41: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
+	32, // 42: umbel.wire.v1.PackageStatus.drifts:type_name -> umbel.wire.v1.Drift
+	30, // 43: umbel.wire.v1.PackageStatus.contested:type_name -> umbel.wire.v1.Contest
+	2,  // 44: umbel.wire.v1.Drift.action:type_name -> umbel.wire.v1.Drift.Action
+	3,  // 45: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_session_proto_init() }
@@ -3874,10 +3956,11 @@ func file_session_proto_init() {
 		(*FromHub_Trust)(nil),
 		(*FromHub_Upgrade)(nil),
 		(*FromHub_Word)(nil),
+		(*FromHub_Metrics)(nil),
 	}
 	file_session_proto_msgTypes[4].OneofWrappers = []any{}
-	file_session_proto_msgTypes[5].OneofWrappers = []any{}
-	file_session_proto_msgTypes[12].OneofWrappers = []any{
+	file_session_proto_msgTypes[6].OneofWrappers = []any{}
+	file_session_proto_msgTypes[13].OneofWrappers = []any{
 		(*Budget_Count)(nil),
 		(*Budget_Percent)(nil),
 	}
@@ -3887,7 +3970,7 @@ func file_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_proto_rawDesc), len(file_session_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -31,6 +31,8 @@ package wire
 //	               Hello.features: an agent that names none is told nothing that needs one; a hub that does not know them tells
 //	               it all the same, and finds out that it fails
 //	   2026-11-28  Drift.user: an agent that does not know it names nobody; a hub that does not know it shows none
+//	               Metrics and Welcome.metrics: an agent that does not know them measures nothing; under a hub that does not
+//	               know them it goes on, and what it sends is not taken
 const (
 	Protocol    = 1 + ahead
 	MinProtocol = max(1, Protocol-1)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +21,8 @@ import (
 	"umbel.dev/umbel/internal/delivery/keyring"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/identity/seal"
+	"umbel.dev/umbel/internal/metrics/queue"
+	"umbel.dev/umbel/internal/metrics/scrape"
 	"umbel.dev/umbel/internal/profile/about"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
@@ -43,6 +46,8 @@ type Options struct {
 	// agent cannot see any.
 	AuditLog string
 	Log      *slog.Logger
+	// measureEvery is how often the agent measures; the default is the profile's.
+	measureEvery time.Duration
 }
 
 // Run runs the agent until ctx ends: one membership after the other. One ends when the member has left the fleet, and
@@ -103,6 +108,8 @@ type parts struct {
 	keys       *keyring.Keyring // for what comes encrypted
 	engine     *apply.Engine
 	properties *about.Keeper
+	scraper    *scrape.Scraper
+	measured   *queue.Queue   // for the hub
 	upgrader   *self.Upgrader // nil when nothing could make the agent another program
 	hub        *session.Client
 }
@@ -134,6 +141,8 @@ func (m *membership) run(ctx context.Context) error {
 		group.Go(func() error { return p.keys.Run(repairing) })                       // what opens what comes encrypted
 		group.Go(func() error { defer close(rests); return p.engine.Run(repairing) }) // what should be here, is
 		group.Go(func() error { return p.properties.Run(repairing) })                 // what the cluster says of itself
+		group.Go(func() error { return p.scraper.Run(repairing) })                    // what it measures
+		group.Go(func() error { return p.measured.Send(repairing, p.hub.Content()) }) // and brings to the hub
 	}
 	return group.Wait()
 }
@@ -170,10 +179,23 @@ func (m *membership) open(ctx context.Context) (*parts, error) {
 	if p.properties, err = about.New(about.Needs{Config: m.Config, Cluster: m.boot.Cluster, Log: m.Log}); err != nil {
 		return nil, err
 	}
+	if err := m.openMetrics(p); err != nil {
+		return nil, err
+	}
 	p.keys.Changed(p.engine.Unlocked)
 	p.keys.Changed(func() { p.properties.Encrypt(p.keys.Recipients()) })
 	p.upgrader, err = m.upgrader(p.keyring)
 	return p, err
+}
+
+// openMetrics opens what the agent measured, and makes what measures.
+func (m *membership) openMetrics(p *parts) (err error) {
+	dir := filepath.Join(m.Dir, metricsDir)
+	if p.measured, err = queue.Open(dir, queue.DefaultSize, m.Log); err != nil {
+		return err
+	}
+	p.scraper, err = scrape.New(scrape.Needs{Config: m.Config, Dir: dir, Put: p.measured.Put, Every: m.measureEvery, Now: time.Now, Log: m.Log})
+	return err
 }
 
 // client makes what keeps the agent in session; rest ends the repairs, and returns when they have ended.
@@ -183,7 +205,7 @@ func (m *membership) client(ctx context.Context, p *parts, rest func()) (*sessio
 		Reread: func() (v1alpha1.Bootstrap, error) { return m.bootstrap(ctx, m.api) },
 		Agent: m.upgradable(p.upgrader, session.AgentConfig{
 			Version: version.Version, Packages: p.engine, Properties: p.properties, Fence: openFence(m.Dir, m.boot, m.Log), CheckAPI: m.api.check,
-			LetGo: p.letGo, Log: m.Log,
+			LetGo: p.letGo, Log: m.Log, Measure: p.scraper.Tell,
 			Opened: func(welcome *wire.Welcome) { p.properties.Belongs(welcome.GetClusterSet()) },
 			Detach: m.letGo(p.engine, p.properties, rest),
 		}),

@@ -57,6 +57,8 @@ type fleet struct {
 	name      v1alpha1.ClusterName
 	dir       string // of the agent
 	kill      func() // ends the agent, if it runs
+	measured  measured
+	measures  time.Duration // how often the agent does
 }
 
 // told is what the hub has members hold.
@@ -122,6 +124,7 @@ func (f *fleet) serve(scheme *runtime.Scheme) {
 	f.must(err)
 	g, err := gateway.Setup(f.t.Context(), mgr, gateway.Config{
 		Listen: []string{"127.0.0.1:0"}, Authority: f.authority, Desired: f, ProbeInterval: 200 * time.Millisecond, Fleet: f.said, Log: f.log(),
+		Metrics:  &f.measured,
 		Registry: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(f.tells.Load().blob) }),
 	})
 	f.must(err)
@@ -257,7 +260,7 @@ func (f *fleet) bootstrap(boot v1alpha1.Bootstrap) {
 func (f *fleet) start() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
 	done := make(chan error, 1)
-	o := Options{Dir: f.dir, Bootstrap: filepath.Join(f.dir, "bootstrap.json"), Config: f.api, Log: f.log()}
+	o := Options{Dir: f.dir, Bootstrap: filepath.Join(f.dir, "bootstrap.json"), Config: f.api, Log: f.log(), measureEvery: f.measures}
 	go func() { done <- Run(ctx, o) }()
 	f.kill = sync.OnceFunc(func() {
 		cancel()

@@ -17,6 +17,7 @@ import (
 // What the agent keeps in its folder beside packagesDir and stateFile (home.go).
 const (
 	identityDir  = "identity"
+	metricsDir   = "metrics"
 	farewellName = "farewell.json"
 )
 
@@ -31,7 +32,7 @@ func (m *membership) hasLetGo(ctx context.Context) (bool, error) {
 		return said != (farewell{}), nil
 	}
 	m.Log.Info("the cluster left its fleet and was joined anew: what it held then is forgotten")
-	if err := m.forget(packagesDir, apply.DeletedDir, apply.HistoryDir, apply.SealedName); err != nil {
+	if err := m.forget(packagesDir, metricsDir, apply.DeletedDir, apply.HistoryDir, apply.SealedName); err != nil {
 		return false, err
 	}
 	return false, m.farewells().save(ctx, farewell{})
@@ -73,7 +74,7 @@ func (m *membership) end(ctx context.Context) error {
 	if err := m.api.uninstall(ctx); err != nil {
 		return err
 	}
-	if err := m.forget(append(slices.Clone(self.Kept), packagesDir, apply.DeletedDir, apply.HistoryDir, apply.SealedName, identityDir, stateFile, fenceName, farewellName)...); err != nil {
+	if err := m.forget(append(slices.Clone(self.Kept), packagesDir, metricsDir, apply.DeletedDir, apply.HistoryDir, apply.SealedName, identityDir, stateFile, fenceName, farewellName)...); err != nil {
 		return err
 	}
 	m.Log.Info("the member has left the fleet, and the agent with it")

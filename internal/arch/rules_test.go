@@ -31,6 +31,7 @@ var levels = map[string]int{
 	"internal/gateway":   3, // who may come in, and where to?
 	"internal/backup":    3, // what makes a hub this hub?
 	"internal/profile":   3, // how do tools for many clusters see a member?
+	"internal/metrics":   3, // what does the fleet measure?
 	"internal/upgrade":   3, // which agents become another program, and what when that goes wrong?
 
 	"internal/hub":   4, // the list of what the hub runs

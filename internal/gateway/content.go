@@ -40,6 +40,10 @@ func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method
 // serveContent serves a member's agent, through its session: the blobs that the member is to hold now, and nothing else.
 // Whether another one exists it does not say.
 func (g *Gateway) serveContent(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == writePath {
+		g.write(w, r)
+		return
+	}
 	if !reads(r) {
 		kubeproxy.WriteError(w, http.StatusMethodNotAllowed, "the hub's registry is for reading")
 		return

@@ -9,6 +9,7 @@
 //	GET /v1/login         with which identity providers people sign in
 //	POST /hooks/…         what servers that host repositories say of pushes (hooks.go)
 //	GET /v1/audit         who did what, to whom may read it (audit.go)
+//	/api/v1/…             Prometheus' HTTP API of what agents measured, to whom may see that (metrics.go)
 //	GET /content/…        what a Release was rendered to, to whom may read releases/content (release.go)
 //	GET /history/NAME     what happened to objects on a member, from its agent, to who may read the MemberCluster (history.go)
 //	/v2/umbel/agent/…     the agent's image, to read

@@ -51,6 +51,8 @@ type Config struct {
 	Registry http.Handler
 	// Hooks hears of pushes; nil for a hub that does not.
 	Hooks http.Handler
+	// Metrics keeps what agents measure; nil for a hub that does not.
+	Metrics Metrics
 	// ClientCA (PEM) issues people's certificates. The default is what the hub's API server says in
 	// kube-system/extension-apiserver-authentication.
 	ClientCA []byte
@@ -295,6 +297,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.Audit.Serve(w, r, target, func(w http.ResponseWriter, r *http.Request) { g.hubAPI(w, r, target.Path) })
 	case path == audit.Path:
 		g.Audit.Serve(w, r, audit.Target{Path: path}, g.serveAudit)
+	case strings.HasPrefix(path, queryPath):
+		g.Audit.Serve(w, r, audit.Target{Path: path}, g.serveMetrics)
 	case strings.HasPrefix(path, v1alpha1.ContentPath):
 		g.releaseContent(w, r, strings.TrimPrefix(path, v1alpha1.ContentPath))
 	case strings.HasPrefix(path, v1alpha1.HistoryPath):

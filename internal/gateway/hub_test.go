@@ -180,7 +180,7 @@ func (h *hub) start() {
 	g, err := Setup(h.t.Context(), mgr, Config{
 		Listen: []string{h.address}, Authority: h.authority, Desired: h.desires, Registry: content,
 		ProbeInterval: h.probe, Version: "v1", Audit: h.audit, Log: h.log, SignIn: people, Replicas: h.among(mgr),
-		CertificateTTL: h.life,
+		CertificateTTL: h.life, Metrics: echo{},
 	})
 	if err != nil {
 		h.t.Fatal(err)

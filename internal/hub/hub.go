@@ -45,6 +45,10 @@ type Options struct {
 	Programs string
 	// LocalSources are the folders of this machine's disk in which Packages may have their file:// repositories.
 	LocalSources []string
+	// MetricsRetention is how long what the fleet measures is kept, and MetricsSize how many bytes it may take on the disk; the defaults are
+	// those of store.Config.
+	MetricsRetention time.Duration
+	MetricsSize      int64
 	// CertificateLife is how long an agent's certificate is valid.
 	CertificateLife time.Duration
 	Log             *slog.Logger
@@ -131,6 +135,7 @@ type hub struct {
 	before    time.Time          // when a hub was alive here last
 	desired   *delivery.Desired
 	hooks     http.Handler // hears of pushes
+	metrics   *measured    // nil on one of several replicas
 }
 
 // serve runs what a hub is made of on an API that answers. This is the list, in its order.
@@ -154,6 +159,7 @@ func (h *hub) serve(ctx context.Context) error {
 		h.addScopes,    // who may do what on which clusters?
 		h.addUpgrade,   // which agents may become another program now?
 		h.addLifecycle, // how do clusters come to be?
+		h.openMetrics,  // what does the fleet measure?
 		h.addGateway,   // which agents are connected, what must they know, what do they say?
 		h.announce,     // how members reach this hub
 	} {

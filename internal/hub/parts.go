@@ -131,6 +131,11 @@ func (h *hub) close() {
 			h.Log.Error("closing the registry", "error", err)
 		}
 	}
+	if h.metrics != nil {
+		if err := h.metrics.Close(); err != nil {
+			h.Log.Error("closing the fleet's metrics", "error", err)
+		}
+	}
 	if h.audit != nil {
 		if err := h.audit.Close(); err != nil {
 			h.Log.Error("closing the audit log", "error", err)
@@ -307,6 +312,9 @@ func (h *hub) addGateway(ctx context.Context) error {
 	config := gateway.Config{
 		Authority: h.authority, Desired: h.desired, Registry: h.registry, Hooks: h.hooks, Replicas: h.replicas,
 		CertificateTTL: h.CertificateLife, Before: h.before, Version: version.Version, Fleet: fleet, Audit: h.audit, Log: h.Log,
+	}
+	if h.metrics != nil {
+		config.Metrics = h.metrics
 	}
 	if h.Kubeconfig == "" {
 		config.APIAudit = audit.APILog(APIAuditLog(h.Home))

@@ -109,6 +109,8 @@ type AgentConfig struct {
 	Credentials Credentials
 	// Upgrades carries out what the hub says of the agent's program. Without it the agent stays what it is.
 	Upgrades Upgrades
+	// Measure is called with what the hub wants measured, at the begin of each session and when that changes. It must not block. Optional.
+	Measure func(profile string)
 	// Opened is called when the hub has accepted the agent. It must not block. Optional.
 	Opened func(welcome *wire.Welcome)
 	Log    *slog.Logger
@@ -211,10 +213,19 @@ func (a *agentEnd) begin(reader *bufio.Reader) error {
 		return err
 	}
 	a.expect(welcome.GetProbeIntervalMillis())
+	if welcome.Metrics != nil {
+		a.measure(welcome.GetMetrics())
+	}
 	if a.Opened != nil {
 		a.Opened(welcome)
 	}
 	return a.stream.SetReadDeadline(time.Time{})
+}
+
+func (a *agentEnd) measure(profile string) {
+	if a.Measure != nil {
+		a.Measure(profile)
+	}
 }
 
 // expect notes how often the hub probes, if it says so.
@@ -343,6 +354,8 @@ func (a *agentEnd) handle(ctx context.Context, message *wire.FromHub) error {
 		if a.Upgrades != nil {
 			a.Upgrades.Order(m.Upgrade)
 		}
+	case *wire.FromHub_Metrics:
+		a.measure(m.Metrics.GetProfile())
 	case *wire.FromHub_Refusal:
 		return &Refused{Reason: m.Refusal.GetReason(), Message: m.Refusal.GetMessage()}
 	}

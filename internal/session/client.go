@@ -309,7 +309,7 @@ func (c *Client) over() {
 	c.current, c.next = nil, make(chan struct{})
 }
 
-// Content returns a transport to the hub's registry. A request waits, as long as its context lets it, for a session.
+// Content returns a transport to the hub's registry, and to where it takes what the agent measured. A request waits, as long as its context lets it, for a session.
 func (c *Client) Content() http.RoundTripper { return content{c} }
 
 type content struct{ client *Client }

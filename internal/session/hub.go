@@ -90,6 +90,9 @@ type HubConfig struct {
 	Telling func(*wire.FromHub)
 	// Upgrade holds what the agent is to run, when there is something to say; the latest only. Optional.
 	Upgrade <-chan *wire.Upgrade
+	// Metrics returns what the agent is to measure (wire.Metrics), and Measures holds a token when that has changed. Optional, both.
+	Metrics  func() string
+	Measures <-chan struct{}
 	// Issue renews the agent's certificate.
 	Issue Issue
 	// Trust is told to an agent that keeps another bundle. Optional.
@@ -117,6 +120,7 @@ type hubEnd struct {
 	trusts       string          // the digest of the bundle that the agent was told last, or says that it keeps
 	trustChanged <-chan struct{} // nil without Trust
 
+	metrics   string        // as the agent was told
 	interval  time.Duration // between probes, as the agent knows it
 	nonce     uint64        // of the latest probe
 	lastNonce uint64        // of the latest answer
@@ -176,6 +180,10 @@ func (h *hubEnd) open(hello *wire.Hello) error {
 		Protocol: protocol, HubVersion: h.Version, ProbeIntervalMillis: uint32(h.interval.Milliseconds()),
 		ClusterSet: h.Fleet.Name, Epoch: &h.Fleet.Epoch,
 	}
+	if h.Metrics != nil {
+		h.metrics = h.Metrics()
+		welcome.Metrics = new(h.metrics)
+	}
 	if err := h.send(&wire.FromHub{Message: &wire.FromHub_Welcome{Welcome: welcome}}); err != nil {
 		return err
 	}
@@ -197,6 +205,16 @@ func (h *hubEnd) trust() error {
 	}
 	h.trusts = digest
 	return h.send(&wire.FromHub{Message: &wire.FromHub_Trust{Trust: bundle}})
+}
+
+// measure tells the agent what it is to measure, when that is news to it.
+func (h *hubEnd) measure() error {
+	profile := h.Metrics()
+	if profile == h.metrics {
+		return nil
+	}
+	h.metrics = profile
+	return h.send(&wire.FromHub{Message: &wire.FromHub_Metrics{Metrics: &wire.Metrics{Profile: profile}}})
 }
 
 // readHello reads the first message of an agent. The reader reads what follows.
@@ -255,6 +273,8 @@ func (h *hubEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromAg
 			err = h.update()
 		case <-h.trustChanged:
 			err = h.trust()
+		case <-h.Measures:
+			err = h.measure()
 		case <-h.retryTimer():
 			h.retryAt = nil
 			err = h.update()

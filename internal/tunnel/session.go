@@ -26,7 +26,7 @@ const (
 	Control Kind = 1
 	// Kube carries HTTP from the hub to the member's API server.
 	Kube Kind = 2
-	// Content carries HTTP from the agent to the hub's registry.
+	// Content carries HTTP from the agent to the hub: to its registry, and what the agent measured.
 	Content Kind = 3
 	// unsaid is the kind of an accepted stream before its first byte has come.
 	unsaid Kind = 0

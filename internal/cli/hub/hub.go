@@ -13,6 +13,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -22,6 +23,7 @@ import (
 	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/gateway"
 	"umbel.dev/umbel/internal/hub"
+	"umbel.dev/umbel/internal/metrics/store"
 )
 
 const examples = `  # a hub with an API of its own, for this computer
@@ -60,6 +62,9 @@ type Options struct {
 	Authentication string
 	// CertificateLife is how long an agent's certificate is valid.
 	CertificateLife time.Duration
+	// MetricsRetention is how long metrics are kept, and MetricsSize what they may take on the disk, as a quantity of Kubernetes.
+	MetricsRetention time.Duration
+	MetricsSize      string
 }
 
 // NewCmd returns the command `umbel hub`.
@@ -103,6 +108,9 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		"`FOLDER` of this computer in which packages may have file:// repositories; may be given several times (default: none)")
 	o.CertificateLife = gateway.DefaultCertificateTTL
 	span.Var(cmd.Flags(), &o.CertificateLife, "member-certificate-life", "`DURATION` that an agent's certificate is valid; agents renew between a half and three quarters of it")
+	o.MetricsRetention = store.DefaultRetention
+	span.Var(cmd.Flags(), &o.MetricsRetention, "metrics-retention", "`DURATION` that what clusters measure is kept")
+	cmd.Flags().StringVar(&o.MetricsSize, "metrics-size", "10Gi", "`BYTES` that it may take on the disk, beside the last hours'; the oldest goes first")
 	cmd.Flags().StringVar(&o.Authentication, "authentication-config", "",
 		"`FILE` with an AuthenticationConfiguration of Kubernetes: whose people may sign in (default: as before, else nobody's)")
 	cmd.AddCommand(newImageCmd(f), newWorkerCmd())
@@ -112,7 +120,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 func (o *Options) complete() (hub.Options, error) {
 	options := hub.Options{
 		Kubeconfig: o.Kubeconfig, Port: o.Port, Advertise: o.Advertise, RegistryURL: o.Registry, Replica: o.Replica,
-		CertificateLife: o.CertificateLife, Log: slog.New(slog.NewTextHandler(o.Err, nil)),
+		CertificateLife: o.CertificateLife, MetricsRetention: o.MetricsRetention, Log: slog.New(slog.NewTextHandler(o.Err, nil)),
 	}
 	for _, text := range o.Listen {
 		address, err := netip.ParseAddr(text)
@@ -131,10 +139,17 @@ func (o *Options) complete() (hub.Options, error) {
 		}
 		options.LocalSources = append(options.LocalSources, folder)
 	}
+	size, err := resource.ParseQuantity(o.MetricsSize)
+	if err != nil || size.Value() <= 0 {
+		return options, exit.Usagef("--metrics-size %q is no number of bytes, such as 10Gi", o.MetricsSize)
+	}
+	options.MetricsSize = size.Value()
+	if o.MetricsRetention <= 0 {
+		return options, exit.Usagef("--metrics-retention is %s: nothing would be kept", o.MetricsRetention)
+	}
 	if o.CertificateLife <= 0 {
 		return options, exit.Usagef("--member-certificate-life is %s: no agent could use a certificate", o.CertificateLife)
 	}
-	var err error
 	if options.Programs, err = client.Programs(); err != nil {
 		return options, err
 	}

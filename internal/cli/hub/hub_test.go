@@ -21,7 +21,7 @@ func TestArgumentsBecomeOptions(t *testing.T) {
 	f.Home, f.Kubeconfig = "here", "/hub.kubeconfig"
 	o := &Options{
 		Factory: f, Listen: []string{"127.0.0.1", "2001:db8::1"}, Advertise: "192.0.2.10",
-		LocalSources: []string{"git", "/srv/git"}, CertificateLife: time.Hour,
+		LocalSources: []string{"git", "/srv/git"}, CertificateLife: time.Hour, MetricsRetention: 24 * time.Hour, MetricsSize: "1Gi",
 	}
 	got, err := o.complete()
 	if err != nil {
@@ -36,6 +36,9 @@ func TestArgumentsBecomeOptions(t *testing.T) {
 	}
 	if got.Home != below("here") || got.Kubeconfig != "/hub.kubeconfig" || got.CertificateLife != time.Hour || got.Programs == "" || got.Log == nil {
 		t.Errorf("got %+v", got)
+	}
+	if got.MetricsRetention != 24*time.Hour || got.MetricsSize != 1<<30 {
+		t.Errorf("metrics are kept for %s in %d bytes", got.MetricsRetention, got.MetricsSize)
 	}
 	if diff := cmp.Diff([]string{below("git"), "/srv/git"}, got.LocalSources); diff != "" {
 		t.Errorf("local sources (-want +got):\n%s", diff)
@@ -54,6 +57,8 @@ func TestArgumentsThatMakeNoSense(t *testing.T) {
 		{"--replica Hub --replica-address 10.0.0.7:8443", `--replica "Hub": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')`},
 		{"--replica hub-0 --replica-address 10.0.0.7:8443", "--replica needs --kubeconfig and --registry: replicas share an API and a registry"},
 		{"--member-certificate-life -1h", "--member-certificate-life is -1h0m0s: no agent could use a certificate"},
+		{"--metrics-retention -1h", "--metrics-retention is -1h0m0s: nothing would be kept"},
+		{"--metrics-size much", `--metrics-size "much" is no number of bytes, such as 10Gi`},
 		{"--authentication-config /nowhere.yaml", "--authentication-config: reading the authentication configuration: open /nowhere.yaml: no such file or directory"},
 		{"here", "\"here\" is too much: `hub --help` shows examples"},
 	} {

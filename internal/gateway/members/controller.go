@@ -96,6 +96,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	c.revoke(&member)
 	c.registry.run(cluster, member.Spec.Agent)
+	c.registry.measure(cluster, member.Spec.Measures())
 	c.registry.askBack(cluster, toUndo(&member))
 	c.registry.found(cluster, member.Status.Packages)
 	set, known := c.registry.config.Desired(cluster)

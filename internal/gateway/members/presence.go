@@ -23,6 +23,8 @@ type Session struct {
 	UID types.UID
 	// Fingerprint of the key that the agent has proved.
 	Fingerprint string
+	// Profile is what the agent is to measure.
+	Profile v1alpha1.MetricsProfile
 	// End ends the session for a reason.
 	End context.CancelCauseFunc
 	// Kube reaches the member's API server.
@@ -37,6 +39,7 @@ type Presence struct {
 	orders   chan *wire.FromHub // has room for all that there may be: one Detach and one Refusal
 	listed   chan struct{}
 	upgrade  chan *wire.Upgrade // has room for one, the latest
+	measures chan struct{}
 
 	// Guarded by the registry's lock.
 	seen      time.Time // when the last probe came back
@@ -50,6 +53,20 @@ func (p *Presence) Orders() <-chan *wire.FromHub { return p.orders }
 
 // Upgrade carries what the agent is to run; see session.HubConfig.
 func (p *Presence) Upgrade() <-chan *wire.Upgrade { return p.upgrade }
+
+// Metrics returns what the agent is to measure; see session.HubConfig.
+func (p *Presence) Metrics() string {
+	p.registry.mu.Lock()
+	defer p.registry.mu.Unlock()
+	rec := p.registry.members[p.Cluster]
+	if rec == nil || rec.presence != p {
+		return string(p.Profile)
+	}
+	return string(rec.profile)
+}
+
+// Measures holds a token when Metrics has another answer.
+func (p *Presence) Measures() <-chan struct{} { return p.measures }
 
 // order has the session tell the agent what it is to run, instead of what it was to be told before. The caller holds the
 // registry's lock.

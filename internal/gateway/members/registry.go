@@ -59,6 +59,8 @@ type record struct {
 	written string
 	// program is what the agent is to run; nil when that is left to itself.
 	program *v1alpha1.AgentProgram
+	// profile is what the agent is to measure.
+	profile v1alpha1.MetricsProfile
 	// undo are the deletions that the agent is to undo.
 	undo []string
 }
@@ -74,7 +76,7 @@ func NewRegistry(config RegistryConfig) *Registry {
 func (r *Registry) Begin(s Session) *Presence {
 	p := &Presence{
 		Session: s, registry: r, orders: make(chan *wire.FromHub, 2), listed: make(chan struct{}, 1),
-		upgrade: make(chan *wire.Upgrade, 1), seen: r.config.Now(),
+		upgrade: make(chan *wire.Upgrade, 1), measures: make(chan struct{}, 1), seen: r.config.Now(),
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,7 +84,7 @@ func (r *Registry) Begin(s Session) *Presence {
 	if older := rec.presence; older != nil {
 		older.End(ErrReplaced)
 	}
-	rec.presence = p
+	rec.presence, rec.profile = p, s.Profile
 	// The older session's answers and its claim are not this one's: a claim of another replica's would end it.
 	rec.facts.Answered, rec.facts.Claimed = false, false
 	if r.config.Replicas.Self() != "" {
@@ -103,6 +105,24 @@ func (r *Registry) run(cluster v1alpha1.ClusterName, program *v1alpha1.AgentProg
 	rec.program = program.DeepCopy()
 	if rec.presence != nil {
 		rec.presence.order(rec.program)
+	}
+}
+
+// measure notes what the agent of a member is to measure, and has it told when that is news.
+func (r *Registry) measure(cluster v1alpha1.ClusterName, profile v1alpha1.MetricsProfile) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.record(cluster)
+	if rec.profile == profile {
+		return
+	}
+	rec.profile = profile
+	if rec.presence == nil {
+		return
+	}
+	select {
+	case rec.presence.measures <- struct{}{}:
+	default:
 	}
 }
 

@@ -1,0 +1,22 @@
+// Package metrics answers: what does the fleet measure, and how is that asked for?
+//
+// It is the room around its parts, in the order in which a sample passes them:
+//
+//	edge/     what of a source is kept, and how is it cut down?    (agent; decides only)
+//	scrape/   asks the member's API server, kubelets and objects   (agent)
+//	queue/    keeps on the agent's disk what the hub has not taken (agent)
+//	request/  how samples are written down on the way              (both)
+//	store/    keeps them on the hub, within limits of each cluster (hub)
+//	query/    answers Prometheus' HTTP API from there              (hub)
+//
+// Laws, with their reasons:
+//
+//   - What was measured while the hub was away is sent when it is back: the agent forgets a sample when the hub has said
+//     that it is kept, or that it never will be.
+//   - Whose sample it is follows from the session that it came through, never from what it says.
+//   - A cluster that sends too much, or from another time, harms itself alone.
+//   - An agent keeps no object and no series in memory between two rounds.
+package metrics
+
+// WritePath is where an agent sends what it measured to, through its session: a request of Prometheus' remote write 2.0.
+const WritePath = "/api/v1/write"

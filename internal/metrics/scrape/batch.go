@@ -1,0 +1,161 @@
+package scrape
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
+
+	"umbel.dev/umbel/internal/metrics/edge"
+	"umbel.dev/umbel/internal/metrics/request"
+)
+
+// perRequest is how many samples a request has at most.
+const perRequest = 5_000
+
+// batch puts samples into requests, which it hands to put.
+type batch struct {
+	builder request.Builder
+	put     func([]byte) error
+	labels  []request.Label
+	sent    int
+	failed  map[source]bool // that could not be asked
+}
+
+func (b *batch) fail(from source) {
+	if b.failed == nil {
+		b.failed = map[source]bool{}
+	}
+	b.failed[from] = true
+}
+
+// add adds a sample.
+func (b *batch) add(set []request.Label, kind request.Type, at time.Time, value float64) error {
+	b.builder.Add(set, kind, at.UnixMilli(), value)
+	b.sent++
+	if b.builder.Samples() < perRequest {
+		return nil
+	}
+	return b.flush()
+}
+
+// gauge adds a value that the agent knows itself: name, then pairs of labels in any order.
+func (b *batch) gauge(at time.Time, value float64, name string, pairs ...string) error {
+	b.labels = append(b.labels[:0], request.Label{Name: labels.MetricName, Value: name})
+	for i := 0; i < len(pairs); i += 2 {
+		b.labels = append(b.labels, request.Label{Name: pairs[i], Value: pairs[i+1]})
+	}
+	sortLabels(b.labels)
+	return b.add(b.labels, request.Gauge, at, value)
+}
+
+func sortLabels(set []request.Label) {
+	slices.SortFunc(set, func(a, b request.Label) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func (b *batch) flush() error {
+	body := b.builder.Take()
+	if body == nil {
+		return nil
+	}
+	return b.put(body)
+}
+
+// source is where text comes from.
+type source struct {
+	job      edge.Job
+	instance string
+}
+
+var types = map[model.MetricType]request.Type{
+	model.MetricTypeCounter: request.Counter, model.MetricTypeGauge: request.Gauge, model.MetricTypeHistogram: request.Histogram,
+	model.MetricTypeGaugeHistogram: request.GaugeHistogram, model.MetricTypeSummary: request.Summary, model.MetricTypeInfo: request.Info,
+	model.MetricTypeStateset: request.StateSet,
+}
+
+// sum is what several series make together.
+type sum struct {
+	labels []request.Label
+	kind   request.Type
+	value  float64
+}
+
+// text adds what is kept of the text of a source, all of it with one time. It returns how many samples that were.
+func (b *batch) text(kept []byte, rules edge.Rules, from source, at time.Time) (int, error) {
+	parser := textparse.NewPromParser(kept, labels.NewSymbolTable(), false)
+	sums, order := map[string]*sum{}, []string(nil)
+	family, typed, added := "", request.Unspecified, 0
+	var set labels.Labels
+	for {
+		entry, err := parser.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return added, fmt.Errorf("reading metrics: %w", err)
+		}
+		switch entry {
+		case textparse.EntryType:
+			name, said := parser.Type()
+			family, typed = string(name), types[said]
+		case textparse.EntrySeries:
+			_, _, value := parser.Series()
+			parser.Labels(&set)
+			name, kind := set.Get(labels.MetricName), request.Unspecified
+			if edge.Within(family, name) {
+				kind = typed
+			}
+			if by := rules.By(name); len(by) > 0 {
+				into, key := sumOf(sums, set, name, by)
+				if into.labels == nil {
+					into.labels, into.kind, order = from.label(nil, labels.NewBuilder(set).Keep(append(by, labels.MetricName)...).Labels()), kind, append(order, key)
+				}
+				into.value += value
+				continue
+			}
+			b.labels = from.label(b.labels[:0], set)
+			added++
+			if err := b.add(b.labels, kind, at, value); err != nil {
+				return added, err
+			}
+		}
+	}
+	for _, key := range order {
+		added++
+		if err := b.add(sums[key].labels, sums[key].kind, at, sums[key].value); err != nil {
+			return added, err
+		}
+	}
+	return added, nil
+}
+
+// sumOf returns where a series is added to.
+func sumOf(sums map[string]*sum, set labels.Labels, name string, by []string) (*sum, string) {
+	key := name
+	for _, label := range by {
+		key += "\xff" + set.Get(label)
+	}
+	if sums[key] == nil {
+		sums[key] = &sum{}
+	}
+	return sums[key], key
+}
+
+// label returns the labels of a series of a source: which source it is, and what it says. What a source says of job and instance is not
+// its own.
+func (s source) label(into []request.Label, set labels.Labels) []request.Label {
+	set.Range(func(l labels.Label) {
+		if l.Name != "job" && l.Name != "instance" {
+			into = append(into, request.Label{Name: l.Name, Value: l.Value})
+		}
+	})
+	into = append(into, request.Label{Name: "instance", Value: s.instance}, request.Label{Name: "job", Value: string(s.job)})
+	sortLabels(into)
+	return into
+}

@@ -1,0 +1,9 @@
+// Package scrape answers: what does this cluster measure?
+//
+// Every round (edge.Every) it asks the member's API servers for their metrics, and through one of them each node's kubelet and
+// cAdvisor; it reads what a few kinds of objects say (state.go), a page at a time, and keeps none. What is
+// kept of that (package edge) goes to the queue in requests of at most 5,000 samples.
+//
+// What to measure says the hub, in session. It is kept in a file, so that an agent that is started while the hub is away goes on.
+// A source that cannot be asked costs its own series alone, and shows as up 0.
+package scrape

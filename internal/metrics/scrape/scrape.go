@@ -1,0 +1,254 @@
+package scrape
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/metrics/edge"
+)
+
+const (
+	// profileName is the file in which the profile is kept.
+	profileName = "profile"
+	// sourceTimeout is how long one source may take.
+	sourceTimeout = 15 * time.Second
+)
+
+// Needs are what a Scraper needs.
+type Needs struct {
+	// Config reaches the member's API server.
+	Config *rest.Config
+	// Dir is where it keeps what to measure.
+	Dir string
+	// Put keeps a request.
+	Put func([]byte) error
+	// Every is how often it measures; the default is edge.Every of the profile.
+	Every time.Duration
+	Now   func() time.Time
+	Log   *slog.Logger
+}
+
+// Scraper measures a cluster.
+type Scraper struct {
+	Needs
+	client  *kubernetes.Clientset
+	changed chan struct{}
+
+	failing map[source]bool // in the round before, as the log has it
+
+	mu      sync.Mutex
+	profile v1alpha1.MetricsProfile
+}
+
+// New returns a Scraper that measures what it was told before.
+func New(n Needs) (*Scraper, error) {
+	config := rest.CopyConfig(n.Config)
+	config.QPS, config.ContentType, config.AcceptContentTypes = -1, "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("preparing to measure the cluster: %w", err)
+	}
+	s := &Scraper{Needs: n, client: client, changed: make(chan struct{}, 1)}
+	kept, err := os.ReadFile(s.file())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading what to measure: %w", err)
+	}
+	s.profile = known(string(kept))
+	return s, nil
+}
+
+// known returns a profile; Off for what this version does not know.
+func known(text string) v1alpha1.MetricsProfile {
+	switch p := v1alpha1.MetricsProfile(text); p {
+	case v1alpha1.MetricsMinimal, v1alpha1.MetricsStandard, v1alpha1.MetricsFull:
+		return p
+	}
+	return v1alpha1.MetricsOff
+}
+
+func (s *Scraper) file() string { return filepath.Join(s.Dir, profileName) }
+
+// Tell says what to measure from now on; it begins at once. What a hub says that knows of no metrics is nothing: Off.
+func (s *Scraper) Tell(profile string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known(profile) == s.profile {
+		return
+	}
+	s.profile = known(profile)
+	err := os.MkdirAll(s.Dir, 0o700)
+	if err == nil {
+		err = renameio.WriteFile(s.file(), []byte(s.profile), 0o600)
+	}
+	if err != nil {
+		s.Log.Error("what to measure cannot be kept: it is forgotten when the agent ends", "error", err)
+	}
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Scraper) now() v1alpha1.MetricsProfile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.profile
+}
+
+// Run measures until ctx ends; then it returns nil.
+func (s *Scraper) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		profile := s.now()
+		next := time.NewTimer(time.Hour) // as long as there is nothing to measure
+		if profile != v1alpha1.MetricsOff {
+			began := time.Now()
+			if err := s.Round(ctx, profile); err != nil && ctx.Err() == nil {
+				s.Log.Error("what was measured is lost", "error", err)
+			}
+			every := s.Every
+			if every == 0 {
+				every = edge.Every(profile)
+			}
+			next.Reset(max(every-time.Since(began), every/4))
+		}
+		select {
+		case <-ctx.Done():
+		case <-s.changed:
+		case <-next.C:
+		}
+		next.Stop()
+	}
+	return nil
+}
+
+// Round measures once. The error says that something could not be kept; a source that does not answer is none.
+func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) error {
+	b := &batch{put: s.Put}
+	defer func() { s.failing = b.failed }()
+	objects := &state{client: s.client, profile: profile, batch: b, at: s.Now()}
+	nodes, err := objects.nodes(ctx)
+	for _, read := range []func(context.Context) error{objects.pods, objects.deployments} {
+		if err == nil {
+			err = read(ctx)
+		}
+	}
+	if err := s.ended(b, source{job: edge.State, instance: "objects"}, objects.at, b.sent, err); err != nil {
+		return err
+	}
+	for instance, api := range s.apiServers(ctx) {
+		if err := s.ask(ctx, b, api, edge.APIServer.Path(), source{edge.APIServer, instance}, profile); err != nil {
+			return err
+		}
+	}
+	for _, node := range nodes {
+		for _, job := range edge.NodeJobs(profile) {
+			if err := s.ask(ctx, b, s.client.RESTClient(), "/api/v1/nodes/"+node+"/proxy"+job.Path(), source{job, node}, profile); err != nil {
+				return err
+			}
+		}
+	}
+	return b.flush()
+}
+
+// ask adds what a source says.
+func (s *Scraper) ask(ctx context.Context, b *batch, api rest.Interface, path string, from source, profile v1alpha1.MetricsProfile) error {
+	at, rules := s.Now(), edge.RulesOf(profile, from.job)
+	kept, err := read(ctx, api, path, rules)
+	added := 0
+	if err == nil {
+		added, err = b.text(kept, rules, from, at)
+	}
+	return s.ended(b, from, at, added, err)
+}
+
+// read returns what is kept of a source. What is dropped is never in memory.
+func read(ctx context.Context, api rest.Interface, path string, rules edge.Rules) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
+	defer cancel()
+	body, err := api.Get().AbsPath(path).SetHeader("Accept", "text/plain;version=0.0.4").Stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	kept, err := rules.Lines(body)
+	io.Copy(io.Discard, io.LimitReader(body, 64<<10)) //nolint:errcheck // what is left unread costs the connection
+	return kept, err
+}
+
+// ended adds how it went with a source, and says so in the log when that is news.
+func (s *Scraper) ended(b *batch, from source, at time.Time, added int, err error) error {
+	before := s.failing[from]
+	if err != nil {
+		b.fail(from)
+	}
+	if err != nil && !before {
+		s.Log.Warn("a source of metrics does not answer", "job", from.job, "instance", from.instance, "error", err)
+	}
+	if err == nil && before {
+		s.Log.Info("a source of metrics answers again", "job", from.job, "instance", from.instance)
+	}
+	of := []string{"job", string(from.job), "instance", from.instance}
+	if err := b.gauge(at, one(err == nil), "up", of...); err != nil {
+		return err
+	}
+	return b.gauge(at, float64(added), "scrape_samples_scraped", of...)
+}
+
+// apiServers are the member's API servers, by their names. Of several each is asked by itself: through one address it would be now
+// this one that answers, now that one, and no counter would hold.
+func (s *Scraper) apiServers(ctx context.Context) map[string]rest.Interface {
+	alone := map[string]rest.Interface{"apiserver": s.client.RESTClient()}
+	slices, err := s.client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
+	if err != nil {
+		return alone
+	}
+	found := map[string]rest.Interface{}
+	for _, slice := range slices.Items {
+		for _, port := range slice.Ports {
+			for _, endpoint := range slice.Endpoints {
+				for _, address := range endpoint.Addresses {
+					if port.Port != nil {
+						s.apiServer(found, net.JoinHostPort(address, strconv.Itoa(int(*port.Port))))
+					}
+				}
+			}
+		}
+	}
+	if len(found) < 2 {
+		return alone
+	}
+	return found
+}
+
+// inside is a name that the certificate of every API server has.
+const inside = "kubernetes.default.svc"
+
+func (s *Scraper) apiServer(into map[string]rest.Interface, address string) {
+	config := rest.CopyConfig(s.Config)
+	config.QPS, config.Host = -1, "https://"+address
+	config.ServerName = inside
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil { // the config is good, and so is the address
+		s.Log.Error("preparing to ask an API server", "address", strings.TrimSpace(address), "error", err)
+		return
+	}
+	into[address] = client.RESTClient()
+}

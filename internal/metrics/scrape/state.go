@@ -1,0 +1,199 @@
+package scrape
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"umbel.dev/umbel/api/v1alpha1"
+)
+
+// page is how many objects are read at once: so many are in memory, and no more.
+const page = 250
+
+// state reads what objects say. The names are those of kube-state-metrics, where it has one.
+type state struct {
+	client  kubernetes.Interface
+	profile v1alpha1.MetricsProfile
+	batch   *batch
+	at      time.Time
+}
+
+// detailed says whether pods and deployments have series of their own.
+func (s *state) detailed() bool { return s.profile != v1alpha1.MetricsMinimal }
+
+// nodes adds what nodes say, and returns their names.
+func (s *state) nodes(ctx context.Context) (names []string, err error) {
+	err = pages(func(o metav1.ListOptions) (string, error) {
+		list, err := s.client.CoreV1().Nodes().List(ctx, o)
+		if err != nil {
+			return "", fmt.Errorf("listing nodes: %w", err)
+		}
+		for i := range list.Items {
+			names = append(names, list.Items[i].Name)
+			if err := s.node(&list.Items[i]); err != nil {
+				return "", err
+			}
+		}
+		return list.Continue, nil
+	})
+	return names, err
+}
+
+// conditions of a node that say something of it.
+var conditions = map[corev1.NodeConditionType]bool{
+	corev1.NodeReady: true, corev1.NodeMemoryPressure: true, corev1.NodeDiskPressure: true, corev1.NodePIDPressure: true,
+}
+
+// units are what of a node's resources is told.
+var units = map[corev1.ResourceName]string{corev1.ResourceCPU: "core", corev1.ResourceMemory: "byte", corev1.ResourcePods: "integer"}
+
+func (s *state) node(n *corev1.Node) error {
+	for _, c := range n.Status.Conditions {
+		if !conditions[c.Type] {
+			continue
+		}
+		for status, word := range map[corev1.ConditionStatus]string{corev1.ConditionTrue: "true", corev1.ConditionFalse: "false", corev1.ConditionUnknown: "unknown"} {
+			if err := s.add(one(c.Status == status), "kube_node_status_condition", "node", n.Name, "condition", string(c.Type), "status", word); err != nil {
+				return err
+			}
+		}
+	}
+	for name, list := range map[string]corev1.ResourceList{"kube_node_status_capacity": n.Status.Capacity, "kube_node_status_allocatable": n.Status.Allocatable} {
+		for what, unit := range units {
+			if amount, ok := list[what]; ok {
+				if err := s.add(number(amount), name, "node", n.Name, "resource", string(what), "unit", unit); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return s.add(one(n.Spec.Unschedulable), "kube_node_spec_unschedulable", "node", n.Name)
+}
+
+// phases of pods, all of which are told.
+var phases = []corev1.PodPhase{corev1.PodPending, corev1.PodRunning, corev1.PodSucceeded, corev1.PodFailed, corev1.PodUnknown}
+
+// pods adds how many pods there are, by namespace and phase, and which containers do not run.
+func (s *state) pods(ctx context.Context) error {
+	count := map[string]map[corev1.PodPhase]int{}
+	err := pages(func(o metav1.ListOptions) (string, error) {
+		list, err := s.client.CoreV1().Pods("").List(ctx, o)
+		if err != nil {
+			return "", fmt.Errorf("listing pods: %w", err)
+		}
+		for i := range list.Items {
+			pod := &list.Items[i]
+			namespace := pod.Namespace
+			if !s.detailed() {
+				namespace = ""
+			}
+			if count[namespace] == nil {
+				count[namespace] = map[corev1.PodPhase]int{}
+			}
+			count[namespace][pod.Status.Phase]++
+			if err := s.containers(pod); err != nil {
+				return "", err
+			}
+		}
+		return list.Continue, nil
+	})
+	if err != nil {
+		return err
+	}
+	for namespace, of := range count {
+		for _, phase := range phases {
+			pairs := []string{"phase", string(phase)}
+			if namespace != "" {
+				pairs = append(pairs, "namespace", namespace)
+			}
+			if err := s.add(float64(of[phase]), "umbel_pods", pairs...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// containers adds what does not go well with the containers of a pod.
+func (s *state) containers(pod *corev1.Pod) error {
+	if !s.detailed() {
+		return nil
+	}
+	for _, c := range pod.Status.ContainerStatuses {
+		of := []string{"namespace", pod.Namespace, "pod", pod.Name, "container", c.Name}
+		if c.RestartCount > 0 {
+			if err := s.add(float64(c.RestartCount), "kube_pod_container_status_restarts_total", of...); err != nil {
+				return err
+			}
+		}
+		if waits := c.State.Waiting; waits != nil && waits.Reason != "" {
+			if err := s.add(1, "kube_pod_container_status_waiting_reason", append(of, "reason", waits.Reason)...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// deployments adds how many replicas deployments should have and how many are available.
+func (s *state) deployments(ctx context.Context) error {
+	if !s.detailed() {
+		return nil
+	}
+	return pages(func(o metav1.ListOptions) (string, error) {
+		list, err := s.client.AppsV1().Deployments("").List(ctx, o)
+		if err != nil {
+			return "", fmt.Errorf("listing deployments: %w", err)
+		}
+		for i := range list.Items {
+			if err := s.deployment(&list.Items[i]); err != nil {
+				return "", err
+			}
+		}
+		return list.Continue, nil
+	})
+}
+
+func (s *state) deployment(d *appsv1.Deployment) error {
+	of := []string{"namespace", d.Namespace, "deployment", d.Name}
+	wanted := int32(1)
+	if d.Spec.Replicas != nil {
+		wanted = *d.Spec.Replicas
+	}
+	if err := s.add(float64(wanted), "kube_deployment_spec_replicas", of...); err != nil {
+		return err
+	}
+	return s.add(float64(d.Status.AvailableReplicas), "kube_deployment_status_replicas_available", of...)
+}
+
+func (s *state) add(value float64, name string, pairs ...string) error {
+	return s.batch.gauge(s.at, value, name, append(pairs, "job", "state")...)
+}
+
+func one(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+func number(q resource.Quantity) float64 { return q.AsApproximateFloat64() }
+
+// pages reads a list page by page; read returns where the next one begins.
+func pages(read func(metav1.ListOptions) (next string, err error)) error {
+	o := metav1.ListOptions{Limit: page}
+	for {
+		next, err := read(o)
+		if err != nil || next == "" {
+			return err
+		}
+		o.Continue = next
+	}
+}

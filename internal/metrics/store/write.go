@@ -1,0 +1,172 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/metrics/request"
+)
+
+// Write takes a request of Prometheus' remote write 2.0 that came from a cluster. It answers 204 when all of it is kept, 400 when some
+// or all never will be, as the text says, 429 with Retry-After when it is to be sent again, and 500 likewise.
+func (s *Store) Write(w http.ResponseWriter, r *http.Request, cluster v1alpha1.ClusterName) {
+	if r.Method != http.MethodPost || r.Header.Get("Content-Type") != request.ContentType || r.Header.Get("Content-Encoding") != request.ContentEncoding {
+		http.Error(w, "this takes a POST of "+request.ContentType+" in "+request.ContentEncoding, http.StatusUnsupportedMediaType)
+		return
+	}
+	of := s.clusters.share(cluster)
+	if !of.busy.TryLock() {
+		again(w, time.Second, "another request of the cluster is under way")
+		return
+	}
+	defer of.busy.Unlock()
+	if tokens := of.budget.TokensAt(s.Now()); tokens < 1 {
+		again(w, time.Duration((1-tokens)/float64(s.Limits.Rate)*float64(time.Second)), s.over(cluster))
+		return
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-r.Context().Done():
+		return
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, request.MaxBody+1))
+	if err != nil {
+		return // nobody waits for an answer
+	}
+	done, err := s.keep(r, cluster, of, body)
+	switch {
+	case errors.Is(err, errBudget):
+		again(w, time.Minute, s.over(cluster))
+	case errors.Is(err, errDatabase):
+		s.Log.Error("what a cluster measured was not kept: it is to send it again", "member", cluster, "error", err)
+		http.Error(w, "the hub cannot keep this now; try again", http.StatusInternalServerError)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	default:
+		s.answer(w, cluster, done)
+	}
+}
+
+func (s *Store) answer(w http.ResponseWriter, cluster v1alpha1.ClusterName, done outcome) {
+	w.Header().Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(done.kept))
+	w.Header().Set("X-Prometheus-Remote-Write-Histograms-Written", "0")
+	w.Header().Set("X-Prometheus-Remote-Write-Exemplars-Written", "0")
+	why := done.String()
+	if why == "" {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	if s.clusters.complain(cluster, s.Now()) {
+		s.Log.Warn("not all that a cluster measured is kept", "member", cluster, "outcome", why)
+	}
+	http.Error(w, why, http.StatusBadRequest)
+}
+
+// over says that a cluster sends more than it may.
+func (s *Store) over(cluster v1alpha1.ClusterName) string {
+	return fmt.Sprintf("cluster %q sends more than %d samples per second, which is what one cluster may", cluster, s.Limits.Rate)
+}
+
+func again(w http.ResponseWriter, after time.Duration, why string) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(max(after, time.Second)/time.Second)))
+	http.Error(w, why, http.StatusTooManyRequests)
+}
+
+var (
+	errBudget   = errors.New("the cluster's budget is used up")
+	errDatabase = errors.New("writing to the database")
+)
+
+// keep keeps what may be kept of a request: all of that, or nothing when there is an error.
+func (s *Store) keep(r *http.Request, cluster v1alpha1.ClusterName, of *share, body []byte) (done outcome, err error) {
+	app := s.db.Appender(r.Context())
+	now, builder := s.Now(), labels.NewScratchBuilder(request.MaxLabels)
+	spent := 0
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, app.Rollback())
+		}
+	}()
+	err = request.Decode(body, func(series *request.Series) error {
+		cost := max(1, len(series.Samples)) // a series without any is work too
+		if !of.budget.AllowN(now, cost) {
+			return errBudget
+		}
+		spent += cost
+		if why := judge(series); why != "" {
+			done.refuse(why, len(series.Samples))
+			return nil
+		}
+		set := labelled(&builder, series, cluster)
+		if _, twice := set.HasDuplicateLabelNames(); twice {
+			done.refuse(noSeries, len(series.Samples))
+			return nil
+		}
+		s.names.say(cluster, set.Get(nameLabel), series.Type)
+		return s.append(app, set, series.Samples, now, &done)
+	})
+	if errors.Is(err, errBudget) {
+		of.budget.AllowN(now, -spent) // none of it was kept
+	}
+	if err != nil {
+		return done, err
+	}
+	if err := app.Commit(); err != nil {
+		return done, fmt.Errorf("%w: %w", errDatabase, err)
+	}
+	return done, nil
+}
+
+// labelled returns the labels under which a series is kept.
+func labelled(b *labels.ScratchBuilder, series *request.Series, cluster v1alpha1.ClusterName) labels.Labels {
+	b.Reset()
+	for _, l := range series.Labels {
+		switch l.Name {
+		case clusterLabel:
+			b.Add(formerLabel, l.Value)
+		case formerLabel: // nobody but the hub says so
+		default:
+			if l.Value != "" {
+				b.Add(l.Name, l.Value)
+			}
+		}
+	}
+	b.Add(clusterLabel, string(cluster))
+	b.Sort()
+	return b.Labels()
+}
+
+// append gives the samples of a series to the database.
+func (s *Store) append(app storage.Appender, set labels.Labels, samples []request.Sample, now time.Time, done *outcome) error {
+	var ref storage.SeriesRef
+	for _, sample := range samples {
+		if why := timely(sample.Millis, now); why != "" {
+			done.refuse(why, 1)
+			continue
+		}
+		var err error
+		ref, err = app.Append(ref, set, sample.Millis, sample.Value)
+		switch {
+		case err == nil:
+			done.kept++
+		case errors.Is(err, errSeries):
+			done.refuse(tooManySeries, 1)
+		case errors.Is(err, storage.ErrTooOldSample), errors.Is(err, storage.ErrOutOfBounds), errors.Is(err, storage.ErrOutOfOrderSample):
+			done.refuse(tooLate, 1)
+		case errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
+			done.refuse(contradicts, 1)
+		default:
+			return fmt.Errorf("%w: %w", errDatabase, err)
+		}
+	}
+	return nil
+}
