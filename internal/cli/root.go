@@ -36,6 +36,7 @@ import (
 	"umbel.dev/umbel/internal/cli/secrets"
 	"umbel.dev/umbel/internal/cli/taint"
 	"umbel.dev/umbel/internal/cli/token"
+	"umbel.dev/umbel/internal/cli/top"
 	"umbel.dev/umbel/internal/cli/up"
 	"umbel.dev/umbel/internal/cli/upgrade"
 	"umbel.dev/umbel/internal/cli/whoami"
@@ -81,7 +82,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(memberGroup, cluster.NewCmd(f), join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f, deletes.NewApproveCmd(f))...)
 	add(fleetGroup, deletes.NewUndoCmd(f))
-	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f), drift.NewCmd(f), secrets.NewCmd(f))
+	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f), drift.NewCmd(f), secrets.NewCmd(f), top.NewCmd(f))
 	add(memberGroup, adopt.NewCmd(f))
 	add(memberGroup, token.NewCmd(f), ca.NewCmd(f), scope.NewCmd(f), upgrade.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f), provider.NewCmd(f))
