@@ -27,13 +27,14 @@ import (
 type measured struct {
 	store *store.Store
 	api   *query.API
+	open  atomic.Bool
 	away  atomic.Bool
 	lost  atomic.Int64 // answers that do not arrive, of requests that are kept
 }
 
 // Write implements gateway.Metrics.
 func (m *measured) Write(w http.ResponseWriter, r *http.Request, cluster v1alpha1.ClusterName) {
-	if m.away.Load() {
+	if !m.open.Load() || m.away.Load() {
 		http.Error(w, "away", http.StatusServiceUnavailable)
 		return
 	}
@@ -46,7 +47,9 @@ func (m *measured) Write(w http.ResponseWriter, r *http.Request, cluster v1alpha
 
 // Query implements gateway.Metrics.
 func (m *measured) Query(w http.ResponseWriter, r *http.Request, clusters []v1alpha1.ClusterName) {
-	m.api.Query(w, r, clusters)
+	if m.open.Load() {
+		m.api.Query(w, r, clusters)
+	}
 }
 
 func (f *fleet) openMetrics() {
@@ -56,6 +59,7 @@ func (f *fleet) openMetrics() {
 	f.t.Cleanup(func() { f.kill(); f.must(kept.Close()) })
 	f.measured.store = kept
 	f.measured.api = query.New(query.Needs{Queryable: kept.Queryable(), Types: kept.Types, Now: time.Now, Log: f.log()})
+	f.measured.open.Store(true)
 }
 
 // ask asks the hub at its door, as its administrator, and returns the value of the only series of the answer.
