@@ -236,7 +236,7 @@ func (a *API) metadata(ctx context.Context, form url.Values, db storage.Queryabl
 			return answer{}, err
 		}
 		defer q.Close()
-		there, _, err := q.LabelValues(ctx, labels.MetricName, nil)
+		there, _, err := q.LabelValues(ctx, model.MetricNameLabel, nil)
 		if err != nil {
 			return answer{}, err
 		}

@@ -47,7 +47,7 @@ func (b *batch) add(set []request.Label, kind request.Type, at time.Time, value 
 
 // gauge adds a value that the agent knows itself: name, then pairs of labels in any order.
 func (b *batch) gauge(at time.Time, value float64, name string, pairs ...string) error {
-	b.labels = append(b.labels[:0], request.Label{Name: labels.MetricName, Value: name})
+	b.labels = append(b.labels[:0], request.Label{Name: model.MetricNameLabel, Value: name})
 	for i := 0; i < len(pairs); i += 2 {
 		b.labels = append(b.labels, request.Label{Name: pairs[i], Value: pairs[i+1]})
 	}
@@ -107,14 +107,14 @@ func (b *batch) text(kept []byte, rules edge.Rules, from source, at time.Time) (
 		case textparse.EntrySeries:
 			_, _, value := parser.Series()
 			parser.Labels(&set)
-			name, kind := set.Get(labels.MetricName), request.Unspecified
+			name, kind := set.Get(model.MetricNameLabel), request.Unspecified
 			if edge.Within(family, name) {
 				kind = typed
 			}
 			if by := rules.By(name); len(by) > 0 {
 				into, key := sumOf(sums, set, name, by)
 				if into.labels == nil {
-					into.labels, into.kind, order = from.label(nil, labels.NewBuilder(set).Keep(append(by, labels.MetricName)...).Labels()), kind, append(order, key)
+					into.labels, into.kind, order = from.label(nil, labels.NewBuilder(set).Keep(append(by, model.MetricNameLabel)...).Labels()), kind, append(order, key)
 				}
 				into.value += value
 				continue
