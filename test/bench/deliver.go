@@ -117,7 +117,7 @@ func (s *site) packageRate(ctx context.Context) (rate float64, whole time.Durati
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := s.plan(ctx, s.packages()); err != nil {
+	if err := s.plan(ctx); err != nil {
 		return 0, 0, err
 	}
 	if s.shares > 1 {

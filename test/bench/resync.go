@@ -47,8 +47,10 @@ func measureResync(ctx context.Context, fleet *rig.Fleet, r *report.Report, of s
 	if _, err := s.settle(ctx); err != nil {
 		return err
 	}
-	if err := s.oneOfAll(ctx, r); err != nil {
-		return err
+	if !s.strict { // a plan of one change asks about every object, which would be most of what is measured
+		if err := s.oneOfAll(ctx, r); err != nil {
+			return err
+		}
 	}
 	const rounds = 3
 	var cpu, rss []float64
@@ -103,9 +105,6 @@ func (s *site) oneOfAll(ctx context.Context, r *report.Report) error {
 		name, start := objectName(i), time.Now()
 		changed := strings.Replace(string(manifest(s.name, name)), `"v":"1"`, fmt.Sprintf(`"round":"%d","v":"1"`, i), 1)
 		if err := s.fleet.Commit(ctx, s.label(fmt.Sprintf("one object, %d", i)), map[string]string{s.packages()[0] + "/" + name + ".yaml": changed}); err != nil {
-			return err
-		}
-		if err := s.plan(ctx, s.packages()[:1]); err != nil {
 			return err
 		}
 		if err := s.awaitRevision(ctx); err != nil {

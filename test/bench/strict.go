@@ -35,8 +35,8 @@ const (
 	planned      = "plan: Required"
 )
 
-// plan saves a plan of the release that each package makes of the newest commit, as whoever reviews it does.
-func (s *site) plan(ctx context.Context, packages []string) error {
+// plan saves a plan of the release that each Package makes of the newest commit, as whoever reviews it does.
+func (s *site) plan(ctx context.Context) error {
 	if !s.strict {
 		return nil
 	}
@@ -48,7 +48,7 @@ func (s *site) plan(ctx context.Context, packages []string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range packages {
+	for _, name := range s.packages() {
 		release := ""
 		err := rig.Eventually(ctx, 5*time.Minute, func(ctx context.Context) error {
 			var releases v1alpha1.ReleaseList
