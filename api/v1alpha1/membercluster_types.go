@@ -116,7 +116,7 @@ type MemberClusterSpec struct {
 type MemberMetrics struct {
 	// profile says how much: Off is nothing. Minimal is a few series per node and cluster, every minute, which `umbel top clusters`
 	// and `umbel top nodes` need. Standard has pods, deployments and the API server's work as well, every 30 seconds. Full is all that the
-	// API server, kubelets and cAdvisor have, which is tens of thousands of series for a small cluster.
+	// API server, kubelets and cAdvisor have, however many series that is.
 	// +kubebuilder:default=Standard
 	// +optional
 	Profile MetricsProfile `json:"profile,omitempty"`
