@@ -151,7 +151,7 @@ func (h *hub) start() {
 // eventually waits until the check has nothing to complain of.
 func (h *hub) eventually(what string, check func() string) {
 	h.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
