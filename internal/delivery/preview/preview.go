@@ -31,8 +31,9 @@ import (
 	"umbel.dev/umbel/internal/delivery/sealed"
 )
 
-// inFlight is how many requests to one member are under way at a time.
-const inFlight = 8
+// inFlight is how many requests to one member are under way at a time, as many as an agent writes at a time. In a namespace that is not there yet an
+// API server waits 50 ms for it, with each of them.
+const inFlight = 16
 
 // Action is what would happen to an object.
 type Action string
