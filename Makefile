@@ -10,7 +10,7 @@ export CGO_ENABLED ?= 0
 # Programs and tests are compiled with the same flags: each package once, and once more under the race detector.
 export GOFLAGS ?= -trimpath
 # The compiler collects less often: a tenth less of the processor, for memory that a machine has which builds Kubernetes.
-GO_BUILD   := GOGC=400 go build
+GO_BUILD   := env GOGC=400 go build
 # vet has looked at all of it in lint. A hundred tests are linked: without tables for debuggers, and by Go's own linker under the race detector too.
 GO_TEST    := go test -vet=off -ldflags '-s -w'
 GO_RACE    := GOGC=400 CGO_ENABLED=1 go test -race -vet=off -ldflags '-s -w -linkmode=internal'
@@ -153,7 +153,7 @@ $(BIN)/cliutils: $(PEER_SOURCES)
 # The stories wait for their clusters a lot: what needs a processor and no nodes goes beside them.
 .PHONY: test
 test: deps build lint check-generate kube dex registry helm capd ## everything that has to hold before a change lands
-	@$(MAKE) --no-print-directory -j2 GO_BUILD='nice $(GO_BUILD)' unit sops peers
+	@$(MAKE) --no-print-directory -j2 GO_BUILD="nice $(GO_BUILD)" unit sops peers
 	@$(MAKE) --no-print-directory -j2 e2e net real simulate
 
 .PHONY: test-all
