@@ -108,9 +108,9 @@ type parts struct {
 	keys       *keyring.Keyring // for what comes encrypted
 	engine     *apply.Engine
 	properties *about.Keeper
-	scraper    *scrape.Scraper
-	measured   *queue.Queue   // for the hub
-	upgrader   *self.Upgrader // nil when nothing could make the agent another program
+	scraper    *scrape.Scraper // nil when nothing can be measured
+	measured   *queue.Queue    // for the hub, of the scraper
+	upgrader   *self.Upgrader  // nil when nothing could make the agent another program
 	hub        *session.Client
 }
 
@@ -141,8 +141,10 @@ func (m *membership) run(ctx context.Context) error {
 		group.Go(func() error { return p.keys.Run(repairing) })                       // what opens what comes encrypted
 		group.Go(func() error { defer close(rests); return p.engine.Run(repairing) }) // what should be here, is
 		group.Go(func() error { return p.properties.Run(repairing) })                 // what the cluster says of itself
-		group.Go(func() error { return p.scraper.Run(repairing) })                    // what it measures
-		group.Go(func() error { return p.measured.Send(repairing, p.hub.Content()) }) // and brings to the hub
+		if p.scraper != nil {
+			group.Go(func() error { return p.scraper.Run(repairing) })                    // what it measures
+			group.Go(func() error { return p.measured.Send(repairing, p.hub.Content()) }) // and brings to the hub
+		}
 	}
 	return group.Wait()
 }
@@ -179,8 +181,8 @@ func (m *membership) open(ctx context.Context) (*parts, error) {
 	if p.properties, err = about.New(about.Needs{Config: m.Config, Cluster: m.boot.Cluster, Log: m.Log}); err != nil {
 		return nil, err
 	}
-	if err := m.openMetrics(p); err != nil {
-		return nil, err
+	if err := m.openMetrics(p); err != nil { // what should be here matters more
+		m.Log.Error("nothing is measured until the agent starts again", "error", err)
 	}
 	p.keys.Changed(p.engine.Unlocked)
 	p.keys.Changed(func() { p.properties.Encrypt(p.keys.Recipients()) })
@@ -200,12 +202,16 @@ func (m *membership) openMetrics(p *parts) (err error) {
 
 // client makes what keeps the agent in session; rest ends the repairs, and returns when they have ended.
 func (m *membership) client(ctx context.Context, p *parts, rest func()) (*session.Client, error) {
+	var measure func(profile string)
+	if p.scraper != nil {
+		measure = p.scraper.Tell
+	}
 	return session.NewClient(session.ClientConfig{
 		Bootstrap: m.boot, Keyring: p.keyring, Kube: withHistory(m.proxy, p.engine.History), Log: m.Log,
 		Reread: func() (v1alpha1.Bootstrap, error) { return m.bootstrap(ctx, m.api) },
 		Agent: m.upgradable(p.upgrader, session.AgentConfig{
 			Version: version.Version, Packages: p.engine, Properties: p.properties, Fence: openFence(m.Dir, m.boot, m.Log), CheckAPI: m.api.check,
-			LetGo: p.letGo, Log: m.Log, Measure: p.scraper.Tell,
+			LetGo: p.letGo, Log: m.Log, Measure: measure,
 			Opened: func(welcome *wire.Welcome) { p.properties.Belongs(welcome.GetClusterSet()) },
 			Detach: m.letGo(p.engine, p.properties, rest),
 		}),

@@ -179,3 +179,22 @@ func TestAMemberIsMeasured(t *testing.T) {
 		return err
 	})
 }
+
+// TestMetricsThatCannotBeOpened: an agent whose folder of metrics is none is ready all the same, and says so.
+func TestMetricsThatCannotBeOpened(t *testing.T) {
+	f := newFleet(t)
+	f.must(os.WriteFile(filepath.Join(f.dir, metricsDir), nil, 0o600))
+	f.join()
+	f.start()
+	f.ready()
+	f.measure(v1alpha1.MetricsMinimal)
+	f.kill()
+	f.must(os.Remove(filepath.Join(f.dir, metricsDir)))
+	f.start()
+	f.eventually("the next start measures", func() error {
+		if f.waits() == 0 {
+			return errors.New("nothing was measured")
+		}
+		return nil
+	})
+}

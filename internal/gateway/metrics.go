@@ -34,7 +34,7 @@ const (
 )
 
 // whyNoMetrics says why a hub has none.
-const whyNoMetrics = "this hub keeps no metrics: one of several replicas does not yet"
+const whyNoMetrics = "this hub keeps no metrics: it is one of several replicas, which do not yet, or could not open them, as its log says"
 
 // write takes what an agent measured. Whose it is says the session.
 func (g *Gateway) write(w http.ResponseWriter, r *http.Request) {

@@ -135,7 +135,7 @@ type hub struct {
 	before    time.Time          // when a hub was alive here last
 	desired   *delivery.Desired
 	hooks     http.Handler // hears of pushes
-	metrics   *measured    // nil on one of several replicas
+	metrics   *measured    // nil on one of several replicas, and when they cannot be opened
 }
 
 // serve runs what a hub is made of on an API that answers. This is the list, in its order.
