@@ -29,35 +29,42 @@ func (g *Gateway) serveAudit(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusNotFound, "this hub keeps no audit log")
 		return
 	}
-	clusters := query.Clusters
-	if len(clusters) == 0 {
-		clusters = []v1alpha1.ClusterName{""} // all that there is
-	}
-	for _, cluster := range clusters {
-		if !g.mayRead(w, r, who, cluster) {
-			return
-		}
+	if !g.maySee(w, r, who, auditLog, query.Clusters) {
+		return
 	}
 	audit.From(r.Context()).Allowed("")
 	audit.Endpoint(w, r, g.auditLog(), query)
 }
 
-// mayRead says whether somebody may read what is about a cluster, or everything, and answers when not.
-func (g *Gateway) mayRead(w http.ResponseWriter, r *http.Request, who user.Info, cluster v1alpha1.ClusterName) bool {
-	allowed, err := g.people.may(r.Context(), who, authorizer.AttributesRecord{Verb: audit.Verb, Subresource: audit.Subresource, Name: string(cluster)})
-	if err != nil {
-		g.Log.Error("a request for the audit log was not decided", "user", who.GetName(), "error", err)
-		refuse(w, r, http.StatusServiceUnavailable, "the hub cannot decide now whether you may do this; try again")
+// sight is something that people may see of all clusters or of some, and what it takes: a verb on a subresource of memberclusters, on all of them
+// or on one by its name.
+type sight struct{ name, verb, subresource, some string }
+
+// auditLog is the audit log.
+var auditLog = sight{"the audit log", audit.Verb, audit.Subresource, "name a cluster for what is about it alone"}
+
+// maySee says whether somebody may see what is about all of these clusters, or about everything where none is named, and answers when not.
+func (g *Gateway) maySee(w http.ResponseWriter, r *http.Request, who user.Info, s sight, clusters []v1alpha1.ClusterName) bool {
+	if len(clusters) == 0 {
+		clusters = []v1alpha1.ClusterName{""} // all that there is
+	}
+	for _, cluster := range clusters {
+		allowed, err := g.people.may(r.Context(), who, authorizer.AttributesRecord{Verb: s.verb, Subresource: s.subresource, Name: string(cluster)})
+		if err != nil {
+			g.Log.Error("whether somebody may see something was not decided", "user", who.GetName(), "what", s.name, "error", err)
+			refuse(w, r, http.StatusServiceUnavailable, "the hub cannot decide now whether you may do this; try again")
+			return false
+		}
+		if allowed {
+			continue
+		}
+		what, takes := s.name+" of all clusters", "of all ("+s.some+")"
+		if cluster != "" {
+			what, takes = fmt.Sprintf("%s of cluster %q", s.name, cluster), fmt.Sprintf("%q", cluster)
+		}
+		refuse(w, r, http.StatusForbidden, fmt.Sprintf(
+			"user %q may not see %s: that takes the verb %q on memberclusters.umbel.dev/%s %s on the hub", who.GetName(), what, s.verb, s.subresource, takes))
 		return false
 	}
-	if allowed {
-		return true
-	}
-	what, takes := "all of the audit log", "of all (name a cluster for what is about it alone)"
-	if cluster != "" {
-		what, takes = fmt.Sprintf("what is about cluster %q in the audit log", cluster), fmt.Sprintf("%q", cluster)
-	}
-	refuse(w, r, http.StatusForbidden, fmt.Sprintf(
-		"user %q may not read %s: that takes the verb %q on memberclusters.umbel.dev/%s %s on the hub", who.GetName(), what, audit.Verb, audit.Subresource, takes))
-	return false
+	return true
 }

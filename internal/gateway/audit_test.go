@@ -141,7 +141,7 @@ func TestWhoReadsTheAuditLog(t *testing.T) {
 		{"nobody", "GET", "", nil, 401, "no credentials"},
 		{"who may not", "GET", "?cluster=prod-eu", stranger, 403, `the verb \"get\" on memberclusters.umbel.dev/audit \"prod-eu\"`},
 		{"of a cluster that one may", "GET", "?cluster=prod-eu", one, 200, `"verb":"issue"`},
-		{"of another as well", "GET", "?cluster=prod-eu&cluster=dev", one, 403, `what is about cluster \"dev\"`},
+		{"of another as well", "GET", "?cluster=prod-eu&cluster=dev", one, 403, `the audit log of cluster \"dev\"`},
 		{"of all", "GET", "", one, 403, "name a cluster"},
 		{"who may read all", "GET", "", all, 200, `"verb":"issue"`},
 		{"a query that is misspelt", "GET", "?usr=alice", all, 400, "is not one of cluster, user"},

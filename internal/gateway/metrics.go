@@ -5,9 +5,6 @@ import (
 	"net/http"
 	"slices"
 
-	"k8s.io/apiserver/pkg/authentication/user"
-	"k8s.io/apiserver/pkg/authorization/authorizer"
-
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/audit"
 )
@@ -28,10 +25,10 @@ const (
 	queryPath = "/api/v1/"
 	// clusterParameter names a cluster that a query is about, and may be there several times.
 	clusterParameter = "cluster"
-	// metricsSubresource and metricsVerb are what somebody needs on memberclusters of the hub to ask for metrics: of all of them
-	// for everything, of one, by its name, for what is about that cluster.
-	metricsSubresource, metricsVerb = "metrics", "get"
 )
+
+// metrics are what agents measured.
+var metrics = sight{"the metrics", "get", "metrics", "the parameter cluster=NAME, once for each, asks for those of some"}
 
 // whyNoMetrics says why a hub has none.
 const whyNoMetrics = "this hub keeps no metrics: it is one of several replicas, which do not yet, or could not open them, as its log says"
@@ -66,35 +63,9 @@ func (g *Gateway) serveMetrics(w http.ResponseWriter, r *http.Request) {
 			clusters = append(clusters, cluster)
 		}
 	}
-	asked := clusters
-	if len(asked) == 0 {
-		asked = []v1alpha1.ClusterName{""} // all that there is
-	}
-	for _, cluster := range asked {
-		if !g.maySee(w, r, who, cluster) {
-			return
-		}
+	if !g.maySee(w, r, who, metrics, clusters) {
+		return
 	}
 	audit.From(r.Context()).Allowed("")
 	g.Metrics.Query(w, r, clusters)
-}
-
-// maySee says whether somebody may ask for the metrics of a cluster, or for all, and answers when not.
-func (g *Gateway) maySee(w http.ResponseWriter, r *http.Request, who user.Info, cluster v1alpha1.ClusterName) bool {
-	allowed, err := g.people.may(r.Context(), who, authorizer.AttributesRecord{Verb: metricsVerb, Subresource: metricsSubresource, Name: string(cluster)})
-	if err != nil {
-		g.Log.Error("a request for metrics was not decided", "user", who.GetName(), "error", err)
-		refuse(w, r, http.StatusServiceUnavailable, "the hub cannot decide now whether you may do this; try again")
-		return false
-	}
-	if allowed {
-		return true
-	}
-	what, takes := "the metrics of all clusters", "of all (the parameter cluster=NAME, once for each, asks for those of some)"
-	if cluster != "" {
-		what, takes = fmt.Sprintf("the metrics of cluster %q", cluster), fmt.Sprintf("%q", cluster)
-	}
-	refuse(w, r, http.StatusForbidden, fmt.Sprintf(
-		"user %q may not see %s: that takes the verb %q on memberclusters.umbel.dev/%s %s on the hub", who.GetName(), what, metricsVerb, metricsSubresource, takes))
-	return false
 }

@@ -16,7 +16,6 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
-	"umbel.dev/umbel/internal/cli/route"
 	"umbel.dev/umbel/internal/cli/trail"
 	"umbel.dev/umbel/internal/cli/view"
 )
@@ -32,15 +31,7 @@ const (
 
 // remembered returns what the clusters' agents wrote down, and of those that could not be asked, so many, what the hub knows: known.
 func (o *Options) remembered(ctx context.Context, hub *client.Hub, moment view.Moment, clusters []v1alpha1.MemberCluster, known []shown) (all []shown, unasked int, err error) {
-	door, err := route.Find(ctx, hub, hub.Config)
-	if err != nil {
-		return nil, 0, err
-	}
-	own, err := o.LoadKubeconfig()
-	if err != nil {
-		return nil, 0, err
-	}
-	web, at, err := door.Web(own)
+	web, at, err := o.Door(ctx, hub)
 	if err != nil {
 		return nil, 0, err
 	}

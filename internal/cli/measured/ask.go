@@ -16,7 +16,6 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
-	"umbel.dev/umbel/internal/cli/route"
 )
 
 // Sample is a value of a series.
@@ -35,15 +34,7 @@ type Asker struct {
 
 // New returns an Asker. It finds out where the hub's door is.
 func New(ctx context.Context, f *client.Factory, hub *client.Hub) (*Asker, error) {
-	door, err := route.Find(ctx, hub, hub.Config)
-	if err != nil {
-		return nil, err
-	}
-	own, err := f.LoadKubeconfig()
-	if err != nil {
-		return nil, err
-	}
-	web, at, err := door.Web(own)
+	web, at, err := f.Door(ctx, hub)
 	if err != nil {
 		return nil, err
 	}

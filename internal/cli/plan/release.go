@@ -13,7 +13,6 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
-	"umbel.dev/umbel/internal/cli/route"
 	"umbel.dev/umbel/internal/delivery"
 )
 
@@ -42,15 +41,7 @@ func (o *Options) released(ctx context.Context, hub *client.Hub, pkg *v1alpha1.P
 
 // shelf returns what reads the contents of Releases from the hub, with the rights of whoever asks.
 func (o *Options) shelf(ctx context.Context, hub *client.Hub) (reader, error) {
-	door, err := route.Find(ctx, hub, hub.Config)
-	if err != nil {
-		return nil, err
-	}
-	own, err := o.LoadKubeconfig()
-	if err != nil {
-		return nil, err
-	}
-	web, url, err := door.Web(own)
+	web, url, err := o.Door(ctx, hub)
 	if err != nil {
 		return nil, err
 	}

@@ -12,20 +12,11 @@ import (
 
 	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/cli/client"
-	"umbel.dev/umbel/internal/cli/route"
 )
 
 // Ask returns the hub's answer: events as lines of JSON, and one of Kind Status at the end. The caller closes it.
 func Ask(ctx context.Context, f *client.Factory, hub *client.Hub, query audit.Query) (io.ReadCloser, error) {
-	door, err := route.Find(ctx, hub, hub.Config)
-	if err != nil {
-		return nil, err
-	}
-	own, err := f.LoadKubeconfig()
-	if err != nil {
-		return nil, err
-	}
-	web, url, err := door.Web(own)
+	web, url, err := f.Door(ctx, hub)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -247,7 +246,7 @@ func (s *Scraper) apiServer(into map[string]rest.Interface, address string) {
 	config.ServerName = inside
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil { // the config is good, and so is the address
-		s.Log.Error("preparing to ask an API server", "address", strings.TrimSpace(address), "error", err)
+		s.Log.Error("preparing to ask an API server", "address", address, "error", err)
 		return
 	}
 	into[address] = client.RESTClient()
