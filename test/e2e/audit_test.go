@@ -58,7 +58,7 @@ func (a *ada) isAudited(s *story) {
 	if !strings.Contains(refused, "403") || !strings.Contains(refused, `may not reach cluster "prod-us"`) {
 		s.Errorf("of what the hub refused the log says:\n%s", refused)
 	}
-	s.refused([]string{"audit", "--cluster", "prod-eu", "--kubeconfig", filepath.Join(a.dir, "hub")}, `may not read what is about cluster "prod-eu"`)
+	s.refused([]string{"audit", "--cluster", "prod-eu", "--kubeconfig", filepath.Join(a.dir, "hub")}, `may not see the audit log of cluster "prod-eu"`)
 	if own := s.umbel("audit", "--user", "umbel:hub", "--cluster", "prod-eu", "--verb", "hold,issue", "--since", "1h", "-o", "wide"); !strings.Contains(own, "default/shop") || !strings.Contains(own, "digest=sha256:") || !strings.Contains(own, "issue") {
 		s.Errorf("of what the hub did the log says:\n%s", own)
 	}

@@ -49,7 +49,7 @@ func (f *fleet) keepsADiary(t *testing.T) *diary {
 				panic(http.ErrAbortHandler)
 			})
 		case r.URL.Query().Get("cluster") == "dev":
-			kubeproxy.WriteError(w, http.StatusForbidden, `user "ada" may not read what is about cluster "dev"`)
+			kubeproxy.WriteError(w, http.StatusForbidden, `user "ada" may not see the audit log of cluster "dev"`)
 		default:
 			audit.Endpoint(w, r, d, query)
 		}
@@ -113,7 +113,7 @@ func TestAudit(t *testing.T) {
 		code              int
 	}{
 		{"nothing", "audit --user nobody --since 1h", "Nothing: no such events since 1h; --since looks further back\n", 0},
-		{"who may not", "audit --cluster dev", `error: user "ada" may not read what is about cluster "dev": ask an administrator of the hub for a Role that allows it` + "\n", 1},
+		{"who may not", "audit --cluster dev", `error: user "ada" may not see the audit log of cluster "dev": ask an administrator of the hub for a Role that allows it` + "\n", 1},
 		{"an answer that broke off", "audit --user cut", "what is shown is not all: unexpected EOF", 1},
 		{"a time that is none", "audit --since yesterday", `--since: "yesterday" is neither a duration such as 1h30m or 7d nor a time such as 2026-11-22T12:00:00Z`, 2},
 		{"backwards", "audit --since 1h --until 2h", "--until 2h is before --since 1h", 2},
