@@ -24,7 +24,7 @@ type fed struct {
 // rendering read, or looked for and did not find, just the same.
 func (c *Controller) unchanged(v *visit, commit string) string {
 	last := &v.memo.fed
-	if last.record == nil || last.commit == commit || last.values != v.memo.valued.digest || !sameSource(last.source, v.pkg.Spec.Source) {
+	if last.record == nil || last.commit == commit || last.values != v.memo.valued.digest || !SameSource(last.source, v.pkg.Spec.Source) {
 		return commit
 	}
 	if last.same == commit {

@@ -58,14 +58,14 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 	current, away := v.seen.Release, commit == ""
 	if away {
 		// The source cannot be read now. New clusters still get the revision that the others have.
-		if current == nil || !sameSource(current.Spec.Source, from) || decide.DoubtOf(v.pkg) == decide.DoubtAll || !v.seen.Verified(current) {
+		if current == nil || !SameSource(current.Spec.Source, from) || decide.DoubtOf(v.pkg) == decide.DoubtAll || !v.seen.Verified(current) {
 			return nil
 		}
 		commit = current.Spec.Revision
 	}
 	commit = c.unchanged(v, commit)
 	whole := true
-	if current != nil && sameSource(current.Spec.Source, from) && current.Spec.Revision == commit && current.Spec.Inputs == v.inputs && (away || v.sameValues() && slices.Equal(current.Spec.RemoteBases, v.memo.valued.pins)) {
+	if current != nil && SameSource(current.Spec.Source, from) && current.Spec.Revision == commit && current.Spec.Inputs == v.inputs && (away || v.sameValues() && slices.Equal(current.Spec.RemoteBases, v.memo.valued.pins)) {
 		classes, missing := decide.Classes(current.Spec.Variables, v.selected())
 		if whole, err = c.stored(ctx, v); err != nil {
 			v.storeFailed(err)
@@ -91,7 +91,7 @@ func (c *Controller) render(ctx context.Context, v *visit) error {
 // tried says whether this very rendering was done already and made no Release.
 func (v *visit) tried(from v1alpha1.Source, commit string) bool {
 	t := &v.memo.tried
-	return t.commit == commit && t.inputs == v.inputs && t.values == v.memo.valued.digest && sameSource(t.source, from) && t.limit == limitOf(v.team) && t.release == v.pkg.Status.Release &&
+	return t.commit == commit && t.inputs == v.inputs && t.values == v.memo.valued.digest && SameSource(t.source, from) && t.limit == limitOf(v.team) && t.release == v.pkg.Status.Release &&
 		t.classes == classesKey(t.variables, v.selected())
 }
 

@@ -49,7 +49,7 @@ func renderingOf(v *visit, commit string) *rendering {
 
 // fits says whether it is what would be rendered now, of that commit.
 func (r *rendering) fits(v *visit, commit string) bool {
-	return r.commit == commit && r.inputs == v.inputs && r.valued.digest == v.memo.valued.digest && sameSource(r.pkg.Spec.Source, v.pkg.Spec.Source)
+	return r.commit == commit && r.inputs == v.inputs && r.valued.digest == v.memo.valued.digest && SameSource(r.pkg.Spec.Source, v.pkg.Spec.Source)
 }
 
 // rendered begins to render a commit, or makes use of a rendering of it that has ended: the end of one is the occasion for the
@@ -241,7 +241,7 @@ func (c *Controller) settle(ctx context.Context, v *visit, r *rendering) error {
 // of clusters that were selected before. sameValues says whether it is of the same values of a chart.
 func (v *visit) has(spec *v1alpha1.ReleaseSpec, sameValues bool) bool {
 	current := v.seen.Release
-	if current == nil || !sameSource(current.Spec.Source, spec.Source) || !slices.Equal(current.Spec.Variables, spec.Variables) {
+	if current == nil || !SameSource(current.Spec.Source, spec.Source) || !slices.Equal(current.Spec.Variables, spec.Variables) {
 		return false
 	}
 	if current.Spec.Revision == spec.Revision && current.Spec.Inputs == spec.Inputs && slices.Equal(current.Spec.RemoteBases, spec.RemoteBases) && sameValues {

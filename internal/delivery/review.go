@@ -40,7 +40,7 @@ func (c *Controller) standing(v *visit, r rule, ref source.Ref, release *v1alpha
 	if v.memo.keyring.err != nil {
 		return said.Doubted() // there is no key
 	}
-	if !sameSource(release.Spec.Source, v.pkg.Spec.Source) && said == nil {
+	if !SameSource(release.Spec.Source, v.pkg.Spec.Source) && said == nil {
 		return nil // of another place, whose cache this is not
 	}
 	revisions := []source.Revision{{ID: release.Spec.Revision}}

@@ -109,9 +109,9 @@ func (p place) sameAs(other place) bool {
 	return p.ref == other.ref && source.Clean(p.folder) == source.Clean(other.folder)
 }
 
-// sameSource says whether two sources are the same place; how often they are polled, and with which Secret, does not matter. A Package has one
+// SameSource says whether two sources are the same place; how often they are polled, and with which Secret, does not matter. A Package has one
 // place for manifests of its own: which they are is a matter of the revision.
-func sameSource(a, b v1alpha1.Source) bool {
+func SameSource(a, b v1alpha1.Source) bool {
 	if a.Inline != nil || b.Inline != nil {
 		return a.Inline != nil && b.Inline != nil
 	}

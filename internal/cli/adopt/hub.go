@@ -17,6 +17,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/delivery"
 )
 
 // nowhere is the expression of a Placement that selects no cluster.
@@ -223,7 +224,7 @@ func await(ctx context.Context, step *progress.Step, atMost time.Duration, look 
 	}
 }
 
-// applied says whether the cluster holds the current release of the Package.
+// applied says whether the cluster holds the current release of the Package, made from the source that it names.
 func (b book) applied(cluster v1alpha1.ClusterName) look {
 	return func(ctx context.Context) (bool, string, error) {
 		pkg, err := b.find(ctx)
@@ -238,6 +239,15 @@ func (b book) applied(cluster v1alpha1.ClusterName) look {
 		case err != nil:
 			return false, "", err
 		case pkg.Status.ObservedGeneration != pkg.Generation || pkg.Status.Release == "" || held == nil || held.Release != pkg.Status.Release:
+			return false, "the hub is not so far: " + conditions(pkg), nil
+		}
+		// While a source that was just named is fetched and rendered, the release of the one before is current.
+		release := &v1alpha1.Release{}
+		if err := b.hub.Get(ctx, kube.ObjectKey{Namespace: b.key.Namespace, Name: pkg.Status.Release}, release); kube.IgnoreNotFound(err) != nil {
+			return false, "", err
+		}
+		switch {
+		case !delivery.SameSource(release.Spec.Source, pkg.Spec.Source):
 			return false, "the hub is not so far: " + conditions(pkg), nil
 		case held.Phase != v1alpha1.PackageApplied:
 			return false, strings.TrimSuffix(fmt.Sprintf("the agent has applied %d of %s: %s", held.Applied, v1alpha1.Counted(held.Objects, "object"), reason(held)), ": "), nil

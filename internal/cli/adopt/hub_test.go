@@ -2,6 +2,7 @@ package adopt
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,5 +148,58 @@ func TestClustersMoveOneByOne(t *testing.T) {
 	must(err)
 	if there, err = b.find(t.Context()); there != nil || err != nil || !last {
 		t.Errorf("the last one is gone, and the package is %v, %v", there, err)
+	}
+}
+
+// TestAReleaseOfAnotherSource: a hub that has seen a new source, and still renders it, delivers the release of the one before.
+func TestAReleaseOfAnotherSource(t *testing.T) {
+	config := kubetest.Start(t)
+	kubetest.InstallCRDs(t, config)
+	scheme, err := hub.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := kube.New(config, kube.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := book{hub: api, key: kube.ObjectKey{Namespace: "default", Name: "shop"}}
+	at := metav1.ObjectMeta{Namespace: "default", Name: "shop"}
+	inline := v1alpha1.Source{Inline: &v1alpha1.InlineSource{}}
+	git := v1alpha1.Source{Git: &v1alpha1.GitSource{URL: "https://git.example.com/x.git", Path: "."}}
+	release := func(name string, from v1alpha1.Source) {
+		t.Helper()
+		must(api.Create(t.Context(), &v1alpha1.Release{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Spec: v1alpha1.ReleaseSpec{
+			PackageRef: v1alpha1.LocalReference{Name: "shop"}, Source: from, Revision: "4f0c2a9e7b1d", Repository: "packages/default/shop",
+			Variants: []v1alpha1.Variant{{Digest: "sha256:" + strings.Repeat("a", 64), Size: 1, Objects: 1}},
+		}}))
+	}
+	release("shop-inline", inline)
+	release("shop-git", git)
+	pkg := &v1alpha1.Package{ObjectMeta: at, Spec: v1alpha1.PackageSpec{Source: git, PlacementRef: v1alpha1.LocalReference{Name: "shop"}}}
+	must(api.Create(t.Context(), pkg))
+	member := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "prod-eu"}}
+	must(api.Create(t.Context(), member))
+	holds := func(release string) (bool, string) {
+		t.Helper()
+		pkg.Status.ObservedGeneration, pkg.Status.Release = pkg.Generation, release
+		must(api.Status().Update(t.Context(), pkg))
+		member.Status.Packages = []v1alpha1.MemberPackage{{Package: "default/shop", Release: release, Phase: v1alpha1.PackageApplied}}
+		must(api.Status().Update(t.Context(), member))
+		done, waits, err := b.applied("prod-eu")(t.Context())
+		must(err)
+		return done, waits
+	}
+	if done, waits := holds("shop-inline"); done || waits != "the hub is not so far: it has said nothing yet" {
+		t.Errorf("the release of what stood in the package was taken for the repository's: %t, %q", done, waits)
+	}
+	if done, waits := holds("shop-git"); !done {
+		t.Errorf("it waits for %s", waits)
 	}
 }
