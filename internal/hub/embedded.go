@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
@@ -27,6 +28,10 @@ func (o Options) onOwnAPI(ctx context.Context, state State, serve func(context.C
 	defer stopAPI()
 	var api errgroup.Group
 	api.Go(func() error { return own.supervisor.Run(apiCtx) })
+	api.Go(func() error {
+		controlplane.KeepRenewed(apiCtx, func(now time.Time) error { _, err := own.plane.Renew(now); return err }, o.Log)
+		return nil
+	})
 	config, err := own.ready(ctx)
 	if err == nil {
 		err = serve(ctx, config, own.plane.Collector())

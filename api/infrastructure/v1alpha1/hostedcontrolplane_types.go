@@ -83,6 +83,9 @@ type HostedControlPlaneStatus struct {
 	// externalManagedControlPlane says that the control plane has no Nodes.
 	// +optional
 	ExternalManagedControlPlane *bool `json:"externalManagedControlPlane,omitempty"`
+	// certificatesExpire is when the first of its certificates ends. Each is issued anew after two thirds of its life, while it is at work.
+	// +optional
+	CertificatesExpire *metav1.Time `json:"certificatesExpire,omitempty"`
 	// restored is the request (annotation infrastructure.umbel.dev/restore) whose snapshot it holds, or has begun with.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional

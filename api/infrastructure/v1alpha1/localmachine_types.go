@@ -51,6 +51,9 @@ type LocalMachineStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	FailureDomain string `json:"failureDomain,omitempty"`
+	// certificatesExpire is when the first of its kubelet's and kube-proxy's certificates ends. Each is issued anew after two thirds of its life, while it is at work.
+	// +optional
+	CertificatesExpire *metav1.Time `json:"certificatesExpire,omitempty"`
 	// conditions: Ready, Paused.
 	// +listType=map
 	// +listMapKey=type

@@ -639,6 +639,10 @@ func (in *HostedControlPlaneStatus) DeepCopyInto(out *HostedControlPlaneStatus) 
 		*out = new(bool)
 		**out = **in
 	}
+	if in.CertificatesExpire != nil {
+		in, out := &in.CertificatesExpire, &out.CertificatesExpire
+		*out = (*in).DeepCopy()
+	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))
@@ -1042,6 +1046,10 @@ func (in *LocalMachineStatus) DeepCopyInto(out *LocalMachineStatus) {
 		in, out := &in.Addresses, &out.Addresses
 		*out = make([]MachineAddress, len(*in))
 		copy(*out, *in)
+	}
+	if in.CertificatesExpire != nil {
+		in, out := &in.CertificatesExpire, &out.CertificatesExpire
+		*out = (*in).DeepCopy()
 	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -31,35 +32,64 @@ const (
 type leaf struct {
 	ca      string
 	file    string
-	issue   func(*identity.CA, identity.Request) (identity.KeyPair, error)
+	usages  []x509.ExtKeyUsage
 	request identity.Request
 }
 
+// The users of what is beside an API server.
+const (
+	controllerManagerUser = "system:kube-controller-manager"
+	schedulerUser         = "system:kube-scheduler"
+)
+
 // leaves lists every certificate of the control plane that is kept as a pair of files.
 func (c *ControlPlane) leaves() []leaf {
-	server, client, peer := (*identity.CA).IssueServer, (*identity.CA).IssueClient, (*identity.CA).IssuePeer
+	server, client := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	peer := append(slices.Clone(server), client...)
 	return []leaf{
 		{"etcd-ca", "etcd", peer, identity.Request{CommonName: "etcd", Hosts: c.etcdHosts()}},
 		{"etcd-ca", "etcd-client", client, identity.Request{CommonName: "kube-apiserver"}},
 		{"ca", "apiserver", server, identity.Request{CommonName: "kube-apiserver", Hosts: c.apiHosts()}},
 		{"ca", "kubelet-client", client, identity.Request{CommonName: kubeletClientUser}},
+		{"ca", controllerManagerFile, client, identity.Request{CommonName: controllerManagerUser}},
+		{"ca", schedulerFile, client, identity.Request{CommonName: schedulerUser}},
 		{"ca", "probe-client", client, identity.Request{CommonName: "umbel:probe"}},
 		{"front-proxy-ca", "front-proxy-client", client, identity.Request{CommonName: frontProxyUser}},
 	}
+}
+
+// What the controller manager and the scheduler log in with, in files of their own: they read them again when they change.
+const controllerManagerFile, schedulerFile = "controller-manager-client", "scheduler-client"
+
+// What a hub logs in with at its own API, and who has the API's address be with one of its members: there once somebody has asked for it.
+const hubFile, endpointFile = "hub-client", "endpoint-client"
+
+// endpointUser is who has the API's address be with one of the members.
+const endpointUser = "umbel:endpoint"
+
+// administrators are the certificates that are there once somebody has asked for them.
+func administrators() []leaf {
+	return []leaf{administrator(hubFile, HubUser), administrator(endpointFile, endpointUser)}
+}
+
+func administrator(file, user string) leaf {
+	return leaf{"ca", file, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, identity.Request{CommonName: user, Organizations: []string{v1alpha1.AdminGroup}}}
 }
 
 // access is who gets a kubeconfig, for which API server.
 type access struct {
 	server string
 	who    identity.Request
+	// files is the path of the certificate and key, without .crt and .key, that the kubeconfig names; empty for one that has them in it.
+	files string
 }
 
 // kubeconfigs lists who gets a kubeconfig, by file name. What is beside an API server means that one.
 func (c *ControlPlane) kubeconfigs() map[string]access {
 	return map[string]access{
-		c.AdminKubeconfig():                     {c.URL(), identity.Request{CommonName: "admin", Organizations: []string{v1alpha1.AdminGroup}}},
-		c.path("controller-manager.kubeconfig"): {c.OwnURL(), identity.Request{CommonName: "system:kube-controller-manager"}},
-		c.path("scheduler.kubeconfig"):          {c.OwnURL(), identity.Request{CommonName: "system:kube-scheduler"}},
+		c.AdminKubeconfig():                     {server: c.URL(), who: identity.Request{CommonName: "admin", Organizations: []string{v1alpha1.AdminGroup}}},
+		c.path("controller-manager.kubeconfig"): {c.OwnURL(), identity.Request{CommonName: controllerManagerUser}, c.pki(controllerManagerFile)},
+		c.path("scheduler.kubeconfig"):          {c.OwnURL(), identity.Request{CommonName: schedulerUser}, c.pki(schedulerFile)},
 	}
 }
 
@@ -75,12 +105,7 @@ func (c *ControlPlane) Prepare() error {
 		cas[name] = ca
 	}
 	for _, l := range c.leaves() {
-		l.request.TTL = leafTTL
-		pair, err := l.issue(cas[l.ca], l.request)
-		if err != nil {
-			return err
-		}
-		if err := pair.Write(c.pki(l.file+".crt"), c.pki(l.file+".key")); err != nil {
+		if _, err := issueAnew(cas[l.ca], c.certificate(l)); err != nil {
 			return err
 		}
 	}
@@ -91,7 +116,7 @@ func (c *ControlPlane) Prepare() error {
 		return err
 	}
 	for path, a := range c.kubeconfigs() {
-		if err := c.writeKubeconfig(path, a); err != nil {
+		if err := c.writeKubeconfig(path, cas["ca"], a); err != nil {
 			return err
 		}
 	}
@@ -109,19 +134,16 @@ func (c *ControlPlane) CA() (*identity.CA, error) {
 
 // Kubeconfig issues a client certificate for a year (unless request has a TTL) and returns a kubeconfig with it.
 func (c *ControlPlane) Kubeconfig(request identity.Request) ([]byte, error) {
-	return c.kubeconfig(access{c.URL(), request})
-}
-
-func (c *ControlPlane) kubeconfig(a access) ([]byte, error) {
-	request := a.who
 	ca, err := c.CA()
 	if err != nil {
 		return nil, err
 	}
-	if request.TTL == 0 {
-		request.TTL = leafTTL
-	}
-	pair, err := ca.IssueClient(request)
+	return c.kubeconfig(ca, access{server: c.URL(), who: request})
+}
+
+func (c *ControlPlane) kubeconfig(ca *identity.CA, a access) ([]byte, error) {
+	request := a.who
+	user, err := userOf(ca, a)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +153,7 @@ func (c *ControlPlane) kubeconfig(a access) ([]byte, error) {
 			name: {Server: a.server, CertificateAuthorityData: ca.CertPEM()},
 		},
 		AuthInfos: map[string]*clientcmdapi.AuthInfo{
-			request.CommonName: {ClientCertificateData: pair.CertPEM, ClientKeyData: pair.KeyPEM},
+			request.CommonName: user,
 		},
 		Contexts: map[string]*clientcmdapi.Context{
 			name: {Cluster: name, AuthInfo: request.CommonName},
@@ -144,13 +166,29 @@ func (c *ControlPlane) kubeconfig(a access) ([]byte, error) {
 	return content, nil
 }
 
-// WriteKubeconfig writes what Kubeconfig returns.
-func (c *ControlPlane) WriteKubeconfig(path string, request identity.Request) error {
-	return c.writeKubeconfig(path, access{c.URL(), request})
+// userOf returns how a kubeconfig logs in.
+func userOf(ca *identity.CA, a access) (*clientcmdapi.AuthInfo, error) {
+	if a.files != "" {
+		return &clientcmdapi.AuthInfo{ClientCertificate: a.files + ".crt", ClientKey: a.files + ".key"}, nil
+	}
+	if a.who.TTL == 0 {
+		a.who.TTL = leafTTL
+	}
+	pair, err := ca.IssueClient(a.who)
+	return &clientcmdapi.AuthInfo{ClientCertificateData: pair.CertPEM, ClientKeyData: pair.KeyPEM}, err
 }
 
-func (c *ControlPlane) writeKubeconfig(path string, a access) error {
-	content, err := c.kubeconfig(a)
+// WriteKubeconfig writes a kubeconfig that names the files of a certificate and a key: files without .crt and .key, which Renewed keeps.
+func (c *ControlPlane) WriteKubeconfig(path, files string, request identity.Request) error {
+	ca, err := c.CA()
+	if err != nil {
+		return err
+	}
+	return c.writeKubeconfig(path, ca, access{c.URL(), request, files})
+}
+
+func (c *ControlPlane) writeKubeconfig(path string, ca *identity.CA, a access) error {
+	content, err := c.kubeconfig(ca, a)
 	if err != nil {
 		return err
 	}
@@ -172,10 +210,38 @@ func (c *ControlPlane) BootstrapConfig() (*rest.Config, error) {
 // HubUser is who a hub is on its own API.
 const HubUser = "umbel:hub"
 
-// HubConfig returns a hub's credentials on its own API, with the rights of its administrators. They live in memory only, so that
-// what is done by kubeconfig is told from what the hub does. Prepare must have run.
+// HubConfig returns a hub's credentials on its own API, with the rights of its administrators. They are not those of a kubeconfig, so
+// that what is done by one is told from what the hub does. Prepare must have run.
 func (c *ControlPlane) HubConfig() (*rest.Config, error) {
-	return c.clientConfig(identity.Request{CommonName: HubUser, Organizations: []string{v1alpha1.AdminGroup}, TTL: leafTTL})
+	return c.login(hubFile, HubUser)
+}
+
+// EndpointConfig returns credentials at this member's own API server for who has the API's address be with one of the members. Prepare
+// must have run.
+func (c *ControlPlane) EndpointConfig() (*rest.Config, error) {
+	config, err := c.login(endpointFile, endpointUser)
+	if err != nil {
+		return nil, err
+	}
+	config.Host = c.OwnURL()
+	return config, nil
+}
+
+// login issues a certificate of an administrator, in files that Renew keeps, and returns how to log in with it. Clients read the files
+// again when they change.
+func (c *ControlPlane) login(file, user string) (*rest.Config, error) {
+	ca, err := c.CA()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := issueAnew(ca, c.certificate(administrator(file, user))); err != nil {
+		return nil, err
+	}
+	return &rest.Config{
+		Host:            c.URL(),
+		TLSClientConfig: rest.TLSClientConfig{CAData: ca.CertPEM(), CertFile: c.pki(file + ".crt"), KeyFile: c.pki(file + ".key")},
+		QPS:             -1, // the server's own priority and fairness limits us
+	}, nil
 }
 
 func (c *ControlPlane) clientConfig(request identity.Request) (*rest.Config, error) {

@@ -4,20 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"sync"
 )
 
 // probe returns a readiness probe: GET url answers 200 to the client certificate, and is signed by ca.
 func (c *ControlPlane) probe(url, ca, client string) func(context.Context) error {
-	transport := sync.OnceValues(func() (*http.Transport, error) { // the files are there once Prepare has run
-		config, err := c.clientTLS(ca, client)
-		if err != nil {
-			return nil, err
-		}
-		return &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}, nil
-	})
 	return func(ctx context.Context) error {
-		transport, err := transport()
+		config, err := c.clientTLS(ca, client) // each time: the certificate may have been renewed since
 		if err != nil {
 			return err
 		}
@@ -25,7 +17,7 @@ func (c *ControlPlane) probe(url, ca, client string) func(context.Context) error
 		if err != nil {
 			return err
 		}
-		response, err := (&http.Client{Transport: transport}).Do(request)
+		response, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}).Do(request)
 		if err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ func Hold(path string) (io.Closer, error) {
 	}
 	defer file.Close()
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		pid, err := holder(file)
+		pid, _, err := holder(file)
 		if err != nil {
 			return nil, err
 		}
@@ -54,26 +54,38 @@ func Hold(path string) (io.Closer, error) {
 
 // PID returns the process that holds the lock, and 0 when none does. The process that holds it must not ask.
 func PID(path string) (int, error) {
+	pid, _, err := look(path)
+	return pid, err
+}
+
+// Held says whether a process holds the lock, also where that is one of another PID namespace, which has no id here. The process that
+// holds it must not ask.
+func Held(path string) (bool, error) {
+	_, held, err := look(path)
+	return held, err
+}
+
+func look(path string) (pid int, held bool, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return 0, false, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("looking for the process that holds a lock: %w", err)
+		return 0, false, fmt.Errorf("looking for the process that holds a lock: %w", err)
 	}
 	defer file.Close()
 	return holder(file)
 }
 
-func holder(file *os.File) (int, error) {
+func holder(file *os.File) (pid int, held bool, err error) {
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 	if err := unix.FcntlFlock(file.Fd(), unix.F_GETLK, &lock); err != nil {
-		return 0, fmt.Errorf("looking for the process that holds %s: %w", file.Name(), err)
+		return 0, false, fmt.Errorf("looking for the process that holds %s: %w", file.Name(), err)
 	}
 	if lock.Type == unix.F_UNLCK {
-		return 0, nil
+		return 0, false, nil
 	}
-	return int(lock.Pid), nil
+	return int(lock.Pid), true, nil
 }
 
 // End sends the process that holds the lock a signal and returns when it is gone. It is idempotent; that there is none

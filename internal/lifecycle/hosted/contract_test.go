@@ -2,6 +2,7 @@ package hosted
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,6 +37,7 @@ import (
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/deploy"
+	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/kube/kubetest"
 	"umbel.dev/umbel/internal/kube/process"
@@ -67,6 +69,7 @@ type computer struct {
 	silent bool            // no kubelet answers
 	down   map[string]bool // machines that do not run
 	gone   map[string]bool // machines that have lost what they had
+	rests  bool            // nothing is renewed
 	hangs  bool            // raising a machine takes as long as it may
 }
 
@@ -115,6 +118,19 @@ func (c *computer) RaisePlane(_ context.Context, h local.Hosted) (local.Plane, e
 	c.raises++
 	c.plane.Version = h.Version
 	return c.plane, nil
+}
+
+func (c *computer) RenewPlane(_ local.Hosted, now time.Time) (time.Time, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rests {
+		return time.Time{}, nil
+	}
+	return c.plane.ControlPlane.Renew(now)
+}
+
+func (c *computer) RenewMachine(local.Hosted, string, time.Time) (time.Time, error) {
+	return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), nil
 }
 
 func (c *computer) HaltPlane(context.Context, local.Hosted) error {
@@ -541,6 +557,7 @@ func TestTheContract(t *testing.T) {
 	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "its API serves at https://127.0.0.1")
 	w.initialized(plane)
 	w.kubeconfig(plane)
+	w.ended(plane)
 
 	w.says(place, infra.ConditionReady, infra.ReasonServing, "")
 	if !*place.Status.Initialization.Provisioned || len(place.Status.FailureDomains) != 1 || place.Status.FailureDomains[0].Name != "this-machine" || !*place.Status.FailureDomains[0].ControlPlane {
@@ -662,6 +679,41 @@ func (w *world) kubeconfig(plane *infra.HostedControlPlane) {
 	})
 }
 
+// ended has the certificate of the API be over, as where the provider was away for long: nobody can ask it. It is renewed all the same.
+func (w *world) ended(plane *infra.HostedControlPlane) {
+	w.Helper()
+	ca, err := w.host.plane.ControlPlane.CA()
+	if err != nil {
+		w.Fatal(err)
+	}
+	ca.Now = func() time.Time { return time.Now().Add(-2 * time.Hour) }
+	files := filepath.Join(filepath.Dir(w.host.plane.ControlPlane.AdminKubeconfig()), "pki", "apiserver")
+	pair, err := identity.LoadKeyPair(files+".crt", files+".key")
+	if err != nil {
+		w.Fatal(err)
+	}
+	key, err := identity.ParseKey(pair.KeyPEM)
+	if err != nil {
+		w.Fatal(err)
+	}
+	over, err := ca.Sign(identity.Request{CommonName: "kube-apiserver", Hosts: []string{"127.0.0.1"}, TTL: time.Hour}, key.Public(), x509.ExtKeyUsageServerAuth)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.host.is(func(c *computer) { c.rests = true })
+	if err := os.WriteFile(files+".crt", over, 0o644); err != nil {
+		w.Fatal(err)
+	}
+	w.poke(plane)
+	w.says(plane, infra.ConditionAvailable, infra.ReasonFailing, "certificate has expired")
+	w.host.is(func(c *computer) { c.rests = false })
+	w.poke(plane)
+	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "")
+	if end := plane.Status.CertificatesExpire; end == nil || time.Until(end.Time) < 300*24*time.Hour {
+		w.Errorf("the first certificate ends at %v", end)
+	}
+}
+
 // machine has a machine come up, step by step.
 func (w *world) machine(cluster *unstructured.Unstructured) {
 	w.Helper()
@@ -700,7 +752,7 @@ func (w *world) machine(cluster *unstructured.Unstructured) {
 	}
 	w.says(m, infra.ConditionReady, infra.ReasonServing, "")
 	if m.Spec.ProviderID != "umbel://dev/dev-a" || !*m.Status.Initialization.Provisioned || m.Status.FailureDomain != "this-machine" ||
-		len(m.Status.Addresses) != 2 || m.Status.Addresses[0] != (infra.MachineAddress{Type: "InternalIP", Address: "10.203.1.11"}) {
+		m.Status.CertificatesExpire == nil || len(m.Status.Addresses) != 2 || m.Status.Addresses[0] != (infra.MachineAddress{Type: "InternalIP", Address: "10.203.1.11"}) {
 		w.Errorf("the machine is %+v", m)
 	}
 }

@@ -24,6 +24,8 @@ type machines interface {
 	Machine(h local.Hosted, node string) (local.Machine, error)
 	// RaiseMachine brings it up, whatever is left of it, and returns when its kubelet has been started.
 	RaiseMachine(ctx context.Context, h local.Hosted, node string) (local.Machine, error)
+	// RenewMachine issues anew what is due of its certificates, while it runs, and returns when the first of all ends.
+	RenewMachine(h local.Hosted, node string, now time.Time) (time.Time, error)
 	// HaltMachine ends it in order, and keeps what it holds. It is no error when it does not run.
 	HaltMachine(ctx context.Context, h local.Hosted, node string) error
 	// AskKubelet says whether its kubelet answers, within seconds.
@@ -126,6 +128,11 @@ func (c *machineController) run(ctx context.Context, object *infra.LocalMachine,
 			return metav1.Condition{}, 0, err
 		}
 	}
+	if !missing { // before it is waited for: what it shows may have ended while nobody looked
+		if err := c.renew(object, h); err != nil {
+			return metav1.Condition{}, 0, err
+		}
+	}
 	if !c.raised.is(object.UID, mark(m)) {
 		if m, err = c.raise(ctx, object, h, m); err != nil {
 			return metav1.Condition{}, 0, err
@@ -141,6 +148,16 @@ func (c *machineController) run(ctx context.Context, object *infra.LocalMachine,
 		return silent(err), soon, nil
 	}
 	return serving("it runs; `ip netns exec " + m.Namespace + "` is inside of it"), later, nil
+}
+
+// renew has the certificates of what runs be valid.
+func (c *machineController) renew(object *infra.LocalMachine, h local.Hosted) error {
+	until, err := c.host.RenewMachine(h, object.Name, c.now())
+	if err != nil {
+		return fmt.Errorf("renewing its certificates: %w", err)
+	}
+	object.Status.CertificatesExpire = expiry(until)
+	return nil
 }
 
 // raise brings the machine up, and says before that it is not there, if it was. It gives up when somebody deletes the machine meanwhile.

@@ -131,10 +131,13 @@ func limping(at string, members []infra.ControlPlaneMember, problem error) (meta
 	return said, after
 }
 
-// also is err, after the problem that there was before it, if there was one.
+// also is err, after the problem that there was before it; either may be nil.
 func also(problem, err error) error {
 	if problem == nil {
 		return err
+	}
+	if err == nil {
+		return problem
 	}
 	return fmt.Errorf("%w; %w", problem, err)
 }
@@ -203,6 +206,14 @@ func silent(err error) metav1.Condition {
 func lost() metav1.Condition {
 	return metav1.Condition{Status: metav1.ConditionFalse, Reason: infra.ReasonLost, Message: "what it had on the hub's machine is gone, and is not made anew: its Node and the pods there were taken out of the cluster; " +
 		"Cluster API is to replace it, as the pool's MachineHealthCheck allows"}
+}
+
+// expiry is when the first certificate ends, as a status says it; nil for what does not run, and has others when it starts.
+func expiry(until time.Time) *metav1.Time {
+	if until.IsZero() {
+		return nil
+	}
+	return &metav1.Time{Time: until}
 }
 
 // refused says whether somebody has to change something before it can work.

@@ -28,6 +28,8 @@ type planes interface {
 	Plane(h local.Hosted) (local.Plane, error)
 	// RaisePlane brings it up, whatever is left of it, and returns when its API serves the version that h names.
 	RaisePlane(ctx context.Context, h local.Hosted) (local.Plane, error)
+	// RenewPlane issues anew what is due of its certificates, while it serves, and returns when the first of all ends.
+	RenewPlane(h local.Hosted, now time.Time) (time.Time, error)
 	// HaltPlane ends its processes in order, and keeps what it holds. It is no error when none runs.
 	HaltPlane(ctx context.Context, h local.Hosted) error
 	// EndPlane ends it. It is no error when there is none.
@@ -164,8 +166,9 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 		return metav1.Condition{}, 0, err
 	}
 	h.Begun = h.Begun || asked(object) != ""
+	renewed := c.renew(object, h) // before anybody asks it: what it shows may have ended while nobody looked
 	plane, problem := c.raise(ctx, object, h, plane)
-	if problem != nil && (!h.Begun || busy(problem)) {
+	if problem = also(problem, renewed); problem != nil && (!h.Begun || busy(problem)) {
 		return metav1.Condition{}, 0, problem
 	}
 	version, err := ask(ctx, plane)
@@ -198,6 +201,16 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 	object.Status.Initialization = &infra.ControlPlaneInitialization{ControlPlaneInitialized: new(true)}
 	available, after := available(plane.Address.String(), wanted(object), object.Status.Members)
 	return available, after, nil
+}
+
+// renew has the certificates of what runs be valid.
+func (c *planeController) renew(object *infra.HostedControlPlane, h local.Hosted) error {
+	until, err := c.host.RenewPlane(h, c.now())
+	if err != nil {
+		return fmt.Errorf("renewing its certificates: %w", err)
+	}
+	object.Status.CertificatesExpire = expiry(until)
+	return nil
 }
 
 // raise has the control plane run as it is to. What runs so already needs no build of its version: there may be none any more.

@@ -98,7 +98,7 @@ func TestStrays(t *testing.T) {
 	fleet := network.Fleet(0)
 	r := record{Name: "dev", Nodes: 2, Index: 1, Fleet: &fleet}
 	for _, dir := range []string{"dev-1", "dev-2", "dev-31", "dev-x", "other-2"} {
-		if err := os.MkdirAll(filepath.Join(l.dir("dev"), machinesDir, dir), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(l.dir("dev"), machine.MachinesDir, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -127,13 +127,10 @@ func (r record) places(dir string) []place {
 func (r record) place(dir string, number int) place {
 	p := place{cluster: r, number: number, dir: dir}
 	if number > 0 {
-		p.dir = filepath.Join(dir, machinesDir, p.node())
+		p.dir = filepath.Join(dir, machine.MachinesDir, p.node())
 	}
 	return p
 }
-
-// machinesDir is in the folder of a cluster: all of its machines but the main one, a folder each.
-const machinesDir = "machines"
 
 // place is where one machine of a cluster is: its folder and its addresses. Number 0 is the main one, with the control plane.
 type place struct {

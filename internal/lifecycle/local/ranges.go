@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+
+	"umbel.dev/umbel/internal/lifecycle/local/machine"
 )
 
 // Ranges are the addresses of a cluster's pods and Services. A prefix that is not given is chosen.
@@ -92,7 +94,7 @@ func (r record) hosted() bool { return r.Owner != "" }
 
 // member returns where a node of a hosted cluster is.
 func (r record) member(dir string, m member) place {
-	return place{cluster: r, number: m.Number, name: m.Node, dir: filepath.Join(dir, machinesDir, m.Node)}
+	return place{cluster: r, number: m.Number, name: m.Node, dir: filepath.Join(dir, machine.MachinesDir, m.Node)}
 }
 
 // find returns the member of that name.

@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/kubectl/pkg/drain"
+
+	"umbel.dev/umbel/internal/lifecycle/local/machine"
 )
 
 // StepDrain is what Progress is told while the pods of a node go elsewhere, with the name of the node.
@@ -144,7 +146,7 @@ func (l *Local) strays(r record) ([]place, error) {
 		return nil, nil // a machine's folder goes before its name leaves the record
 	}
 	dir := l.dir(r.Name)
-	entries, err := os.ReadDir(filepath.Join(dir, machinesDir))
+	entries, err := os.ReadDir(filepath.Join(dir, machine.MachinesDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -11,7 +11,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
@@ -76,11 +75,11 @@ func (k *endpointKeeper) share(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", plane.AdminKubeconfig())
+	config, err := plane.EndpointConfig()
 	if err != nil {
 		return err
 	}
-	config.Host, config.Timeout = plane.OwnURL(), endpointRenew
+	config.Timeout = endpointRenew
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err

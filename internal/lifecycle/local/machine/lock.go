@@ -23,6 +23,9 @@ func hold(dir string) (io.Closer, error) {
 // PID returns the process id of the init of the machine in dir, and zero when it does not run.
 func PID(dir string) (int, error) { return pidlock.PID(lockPath(dir)) }
 
+// runs says whether the machine in dir does, also to who is in another one.
+func runs(dir string) (bool, error) { return pidlock.Held(lockPath(dir)) }
+
 // End sends the init of the machine in dir a signal and returns when it is gone, and with it, in a machine with
 // namespaces, all that ran there. SIGTERM ends the processes in order, SIGKILL is a power cut. It is idempotent.
 func End(ctx context.Context, dir string, signal unix.Signal) error {

@@ -2,6 +2,8 @@ package machine
 
 import (
 	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,9 +13,8 @@ import (
 	"github.com/google/renameio/v2"
 
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/kube/controlplane"
 )
-
-const certificateTTL = 365 * 24 * time.Hour
 
 // Prepare writes all that the machine reads: the spec, keys, certificates, kubeconfigs and configuration files. The
 // machine must not be running. Where the control plane is on another one, that must have been prepared.
@@ -54,16 +55,16 @@ func (s Spec) prepareNode() error {
 	if err != nil {
 		return err
 	}
-	for file, user := range map[string]identity.Request{
-		"kubelet.kubeconfig":    {CommonName: "system:node:" + s.Node, Organizations: []string{"system:nodes"}},
-		"kube-proxy.kubeconfig": {CommonName: "system:kube-proxy"},
-	} {
-		if err := plane.WriteKubeconfig(s.kube(file), user); err != nil {
+	for file, c := range s.clients() {
+		if err := plane.WriteKubeconfig(s.kube(file), c.Files, c.Request); err != nil {
 			return err
 		}
 	}
 	ca, err := plane.CA()
 	if err != nil {
+		return err
+	}
+	if err := s.forgetCertificates(); err != nil { // a machine that starts has keys of its own, and new ones
 		return err
 	}
 	if s.Main != nil {
@@ -74,18 +75,45 @@ func (s Spec) prepareNode() error {
 			return err
 		}
 	}
-	serving, err := ca.IssueServer(identity.Request{
-		CommonName: "system:node:" + s.Node,
-		Hosts:      []string{s.Node, s.Address.String()},
-		TTL:        certificateTTL,
-	})
-	if err != nil {
-		return err
-	}
-	if err := serving.Write(s.kube("kubelet.crt"), s.kube("kubelet.key")); err != nil {
+	if _, err := s.renew(time.Now()); err != nil {
 		return err
 	}
 	return s.prepareVar()
+}
+
+// clients are what logs in at the API, by the kubeconfig of each.
+func (s Spec) clients() map[string]controlplane.Certificate {
+	client := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	return map[string]controlplane.Certificate{
+		"kubelet.kubeconfig": {
+			Files: s.kube("kubelet-client"), Usages: client, Request: identity.Request{CommonName: "system:node:" + s.Node, Organizations: []string{"system:nodes"}},
+		},
+		"kube-proxy.kubeconfig": {Files: s.kube("kube-proxy-client"), Usages: client, Request: identity.Request{CommonName: "system:kube-proxy"}},
+	}
+}
+
+// certificates are all that a node has.
+func (s Spec) certificates() []controlplane.Certificate {
+	all := []controlplane.Certificate{{
+		Files: s.kube("kubelet"), Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		Request: identity.Request{CommonName: "system:node:" + s.Node, Hosts: []string{s.Node, s.Address.String()}},
+	}}
+	for _, c := range s.clients() {
+		all = append(all, c)
+	}
+	return all
+}
+
+func (s Spec) forgetCertificates() error {
+	var problems []error
+	for _, c := range s.certificates() {
+		for _, suffix := range []string{".crt", ".key"} {
+			if err := os.Remove(c.Files + suffix); err != nil && !os.IsNotExist(err) {
+				problems = append(problems, err)
+			}
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // prepareVar makes the folders and links that programs expect below /var.

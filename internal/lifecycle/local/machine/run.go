@@ -13,6 +13,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/kube/process"
 )
 
@@ -39,6 +40,11 @@ func Run(ctx context.Context, dir string, log *slog.Logger) error {
 	supervisor, err := process.New(process.Config{Processes: processes, LogDir: logs, Log: log})
 	if err != nil {
 		return err
+	}
+	if spec.alone() {
+		var renewing sync.WaitGroup
+		renewing.Go(func() { controlplane.KeepRenewed(ctx, spec.renewCluster, log) })
+		defer renewing.Wait()
 	}
 	if spec.Main == nil {
 		var agent sync.WaitGroup
