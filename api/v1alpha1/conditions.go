@@ -13,6 +13,9 @@ const (
 	ConditionConnected = "Connected"
 	// ConditionSynced is True when every Package that the member holds is applied in the release that is asked for.
 	ConditionSynced = "Synced"
+	// ConditionCertificatesValid is False when a certificate by which the cluster is reached ends within two weeks, as the agent says. It
+	// is not there before the agent has said, and has no part in Ready.
+	ConditionCertificatesValid = "CertificatesValid"
 )
 
 // Reasons of a MemberCluster's conditions.
@@ -31,6 +34,8 @@ const (
 	ReasonPendingApproval    = "PendingApproval"    // Joined False, Connected False: somebody has to approve the cluster
 	ReasonDenied             = "Denied"             // Joined False, Connected False: somebody denied it
 	ReasonSuspended          = "Suspended"          // Connected False: it is kept out for a while
+	ReasonCertificatesLast   = "CertificatesLast"   // CertificatesValid True
+	ReasonCertificateEnds    = "CertificateEnds"    // CertificatesValid False: one ends within two weeks, or has ended
 	ReasonHibernated         = "Hibernated"         // Connected False: the hub has ended it, with its data, until it is woken
 	ReasonKeyRevoked         = "KeyRevoked"         // Joined False, Connected False: its key was revoked and no other is pinned
 	ReasonAllApplied         = "AllApplied"         // Synced True

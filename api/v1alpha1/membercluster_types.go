@@ -330,6 +330,9 @@ const (
 	// RecipientsProperty is the ClusterProperty that says what to encrypt secrets for, so that the member can open them: one
 	// recipient of age a line, the first of which is the one to use.
 	RecipientsProperty = "recipients.age.umbel.dev"
+	// CertificateProperty is the ClusterProperty that says when the first certificate ends by which the cluster is reached, and whose it
+	// is: a time as in RFC 3339, a space, and "API server", "kubelet of NODE", "CA" or "agent's own login".
+	CertificateProperty = "certificates.umbel.dev"
 	// AgeSecret is where a member has its own keys, in AgentNamespace.
 	AgeSecret = "umbel-agent-age"
 	// RotateAnnotation on that Secret has the agent make another key, whatever its value.

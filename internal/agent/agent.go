@@ -24,6 +24,7 @@ import (
 	"umbel.dev/umbel/internal/metrics/queue"
 	"umbel.dev/umbel/internal/metrics/scrape"
 	"umbel.dev/umbel/internal/profile/about"
+	"umbel.dev/umbel/internal/profile/expiry"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 	"umbel.dev/umbel/internal/upgrade/self"
@@ -108,6 +109,7 @@ type parts struct {
 	keys       *keyring.Keyring // for what comes encrypted
 	engine     *apply.Engine
 	properties *about.Keeper
+	expiry     *expiry.Watcher
 	scraper    *scrape.Scraper // nil when nothing can be measured
 	measured   *queue.Queue    // for the hub, of the scraper
 	upgrader   *self.Upgrader  // nil when nothing could make the agent another program
@@ -141,6 +143,7 @@ func (m *membership) run(ctx context.Context) error {
 		group.Go(func() error { return p.keys.Run(repairing) })                       // what opens what comes encrypted
 		group.Go(func() error { defer close(rests); return p.engine.Run(repairing) }) // what should be here, is
 		group.Go(func() error { return p.properties.Run(repairing) })                 // what the cluster says of itself
+		group.Go(func() error { return p.expiry.Run(repairing) })                     // when its certificates end
 		if p.scraper != nil {
 			group.Go(func() error { return p.scraper.Run(repairing) })                    // what it measures
 			group.Go(func() error { return p.measured.Send(repairing, p.hub.Content()) }) // and brings to the hub
@@ -181,6 +184,7 @@ func (m *membership) open(ctx context.Context) (*parts, error) {
 	if p.properties, err = about.New(about.Needs{Config: m.Config, Cluster: m.boot.Cluster, Log: m.Log}); err != nil {
 		return nil, err
 	}
+	p.expiry = expiry.New(expiry.Needs{Config: m.Config, Log: m.Log, Tell: func(f expiry.Found) { p.properties.Ends(f.Until, f.Of) }})
 	if err := m.openMetrics(p); err != nil { // what should be here matters more
 		m.Log.Error("nothing is measured until the agent starts again", "error", err)
 	}

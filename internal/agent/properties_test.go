@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -34,7 +35,11 @@ func TestAMemberTellsWhereItBelongs(t *testing.T) {
 		if to := got[v1alpha1.RecipientsProperty]; !strings.HasPrefix(to, "age1") {
 			return fmt.Errorf("what to encrypt for is %q", to)
 		}
+		if end, of := member.CertificateEnd(); of != "agent's own login" || time.Until(end) > time.Hour { // kubetest's is of an hour
+			return fmt.Errorf("its first certificate ends at %s, and is that of its %q", end, of)
+		}
 		delete(got, v1alpha1.RecipientsProperty)
+		delete(got, v1alpha1.CertificateProperty)
 		if diff := cmp.Diff(map[string]string{"cluster.clusterset.k8s.io": "prod-eu", "clusterset.k8s.io": "umbel-test"}, got); diff != "" {
 			return errors.New(diff)
 		}

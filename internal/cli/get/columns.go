@@ -37,6 +37,7 @@ var clusterColumns = columns[v1alpha1.MemberCluster]{
 	wide: []column[v1alpha1.MemberCluster]{
 		{"AGENT", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return output.Text(c.Status.AgentVersion) }},
 		{"LAST SEEN", view.Moment.LastSeen},
+		{"CERTIFICATES", view.Moment.Certificates},
 		{"LIFECYCLE", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return output.Text(lifecycle(c)) }},
 		{"LABELS", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell {
 			return output.Text(view.Labels(c.Labels))

@@ -72,6 +72,19 @@ func (m Moment) LastSeen(cluster *v1alpha1.MemberCluster) output.Cell {
 	return output.Text("")
 }
 
+// Certificates says how long it is until the first certificate ends by which a member is reached.
+func (m Moment) Certificates(cluster *v1alpha1.MemberCluster) output.Cell {
+	until, _ := cluster.CertificateEnd()
+	if until.IsZero() {
+		return output.Text("")
+	}
+	cell := output.Text(output.Until(until, m.Now))
+	if until.Sub(m.Now) < v1alpha1.CertificateWarning {
+		cell.Tone = output.Doubtful
+	}
+	return cell
+}
+
 // Held counts the packages of a member: how many are applied and healthy, of how many.
 func Held(cluster *v1alpha1.MemberCluster) output.Cell {
 	ready := 0

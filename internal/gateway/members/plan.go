@@ -157,6 +157,13 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 		status.LastSeen = stored(hub.Before) // it was connected for as long as there was a hub to say so
 	}
 	set(synced(status, connected, facts, desired, omitted))
+	ends, next := certificates(&v1alpha1.MemberCluster{Status: status}, hub.Now)
+	if ends.Type != "" {
+		set(ends)
+	}
+	if next > 0 && (again == 0 || next < again) {
+		again = next
+	}
 	conditions.DeriveReady(&status.Conditions, member.Generation,
 		v1alpha1.ConditionJoined, v1alpha1.ConditionConnected, v1alpha1.ConditionSynced)
 	if !member.DeletionTimestamp.IsZero() {
@@ -171,6 +178,26 @@ func hibernates(member *v1alpha1.MemberCluster) metav1.Condition {
 		Type: v1alpha1.ConditionConnected, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonHibernated,
 		Message: "the cluster hibernates: `umbel cluster wake " + member.Name + "` wakes it",
 	}
+}
+
+// certificates says whether a certificate by which the member is reached ends soon, and when that is to be said; nothing as long as its
+// agent has not said when.
+func certificates(member *v1alpha1.MemberCluster, now time.Time) (c metav1.Condition, next time.Duration) {
+	until, of := member.CertificateEnd()
+	if until.IsZero() {
+		return c, 0
+	}
+	c = metav1.Condition{
+		Type: v1alpha1.ConditionCertificatesValid, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonCertificatesLast,
+		Message: fmt.Sprintf("the first to end is that of its %s, at %s", of, until.UTC().Format(time.RFC3339)),
+	}
+	warn := until.Add(-v1alpha1.CertificateWarning)
+	if now.Before(warn) {
+		return c, warn.Sub(now)
+	}
+	c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonCertificateEnds
+	c.Message = fmt.Sprintf("the certificate of its %s ends at %s: renew it; the hub does so in the clusters of its own machine", of, until.UTC().Format(time.RFC3339))
+	return c, 0
 }
 
 func heldBack(hold Hold) metav1.Condition {

@@ -1,10 +1,11 @@
 // Package about answers: what does a cluster say of itself, to tools for many clusters?
 //
 // It says it in the About API of SIG-Multicluster (KEP-2149): objects of the kind ClusterProperty, each a name and a value.
-// The agent alone writes two of them, by the Keeper:
+// The agent alone writes these, by the Keeper:
 //
 //	cluster.clusterset.k8s.io  the member's name in the fleet
 //	clusterset.k8s.io          the fleet's name, as its hub says it
+//	certificates.umbel.dev     when the first certificate ends by which the cluster is reached, and whose it is (package expiry)
 //
 // and reads all of them. In order:
 //

@@ -44,6 +44,7 @@ type Keeper struct {
 	mu   sync.Mutex
 	set  string   // the name of the fleet
 	to   []string // what to encrypt for
+	ends string   // when the first certificate ends, and whose
 	left bool     // Remove was called
 	told *wire.ClusterProperties
 }
@@ -77,6 +78,14 @@ func (k *Keeper) Encrypt(to []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.to = to
+	poke(k.wake)
+}
+
+// Ends tells when the first certificate ends by which the cluster is reached, and whose it is.
+func (k *Keeper) Ends(until time.Time, of string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ends = until.UTC().Format(time.RFC3339) + " " + of
 	poke(k.wake)
 }
 
@@ -187,12 +196,12 @@ func (k *Keeper) settle(ctx context.Context, properties *kind, store toolscache.
 	k.acting.Lock()
 	defer k.acting.Unlock()
 	k.mu.Lock()
-	set, to, left := k.set, k.to, k.left
+	set, to, ends, left := k.set, k.to, k.ends, k.left
 	k.mu.Unlock()
 	if left {
 		return nil
 	}
-	for _, write := range Plan(k.Cluster, set, to, propertiesIn(store)) {
+	for _, write := range Plan(k.Cluster, set, to, ends, propertiesIn(store)) {
 		err := put(ctx, properties, store, write)
 		if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("writing ClusterProperty %s: %w", write.Name, err)

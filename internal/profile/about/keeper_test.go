@@ -253,7 +253,7 @@ func TestPlan(t *testing.T) {
 		{"the fleet is not known any more", "", []Property{ours(ClusterProperty, "a"), ours(ClusterSetProperty, "s")}, nil},
 		{"others wrote them", "s", []Property{{ClusterProperty, "x", false}, {ClusterSetProperty, "y", false}}, nil},
 	} {
-		if diff := cmp.Diff(c.want, Plan("a", c.set, nil, c.there)); diff != "" {
+		if diff := cmp.Diff(c.want, Plan("a", c.set, nil, "", c.there)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
 		}
 	}
@@ -278,7 +278,7 @@ func TestPlanRecipients(t *testing.T) {
 		{"somebody would have it theirs", []string{"age1a"}, with("age1mine", false), []Write{{v1alpha1.RecipientsProperty, "age1a", false}}},
 		{"there is no room for all", []string{"age1a", long}, with("age1a", true), nil},
 	} {
-		if diff := cmp.Diff(c.want, Plan("a", "s", c.to, c.there)); diff != "" {
+		if diff := cmp.Diff(c.want, Plan("a", "s", c.to, "", c.there)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
 		}
 	}

@@ -32,12 +32,13 @@ type Write struct {
 }
 
 // Plan returns what the agent of a cluster is to write. set is the name of the fleet, empty as long as it is not known.
-// recipients are what to encrypt for, so that the cluster can open it; none as long as they are not known.
-func Plan(cluster v1alpha1.ClusterName, set string, recipients []string, there []Property) []Write {
+// recipients are what to encrypt for, so that the cluster can open it; none as long as they are not known. ends says when the first
+// certificate ends, and whose; empty as long as that is not known.
+func Plan(cluster v1alpha1.ClusterName, set string, recipients []string, ends string, there []Property) []Write {
 	var writes []Write
 	for _, want := range []Property{
 		{Name: ClusterProperty, Value: string(cluster)}, {Name: ClusterSetProperty, Value: set},
-		{Name: v1alpha1.RecipientsProperty, Value: fitting(recipients)},
+		{Name: v1alpha1.RecipientsProperty, Value: fitting(recipients)}, {Name: v1alpha1.CertificateProperty, Value: ends},
 	} {
 		i := slices.IndexFunc(there, func(p Property) bool { return p.Name == want.Name })
 		switch {
@@ -69,7 +70,7 @@ func fitting(recipients []string) string {
 // the agent itself has to say come first.
 func Report(there []Property) *wire.ClusterProperties {
 	rank := func(p Property) int {
-		if p.Name == ClusterProperty || p.Name == ClusterSetProperty || p.Name == v1alpha1.RecipientsProperty {
+		if p.Name == ClusterProperty || p.Name == ClusterSetProperty || p.Name == v1alpha1.RecipientsProperty || p.Name == v1alpha1.CertificateProperty {
 			return 0
 		}
 		return 1
