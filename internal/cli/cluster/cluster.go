@@ -1,6 +1,6 @@
 // Package cluster answers: which clusters does the hub make, and how do they do? It holds `umbel cluster create`, `scale`, `upgrade`,
 // `pool`, `protect`, `delete`, `get` and `describe`, and `backup`, `backups`, `restore`, `drill`,
-// `hibernate` and `wake`.
+// `hibernate`, `wake` and `kubeconfig`.
 //
 // A cluster that the hub makes is a Cluster of Cluster API, in a namespace of the hub. What it is made of, its ClusterClass
 // says; who makes it, a provider (`umbel provider`). It becomes a member of the fleet by itself (internal/lifecycle/enrol). These
@@ -34,7 +34,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			"by themselves. Clusters that others made are attached with `umbel join`; `umbel get clusters` lists both.",
 	}
 	cmd.AddCommand(newCreateCmd(f), newScaleCmd(f), newPoolCmd(f), newUpgradeCmd(f), newProtectCmd(f), newUnprotectCmd(f), newDeleteCmd(f), newGetCmd(f), newDescribeCmd(f),
-		newBackupCmd(f), newBackupsCmd(f), newRestoreCmd(f), newDrillCmd(f), newHibernateCmd(f), newWakeCmd(f))
+		newBackupCmd(f), newBackupsCmd(f), newRestoreCmd(f), newDrillCmd(f), newHibernateCmd(f), newWakeCmd(f), newKubeconfigCmd(f))
 	return cmd
 }
 
