@@ -122,7 +122,7 @@ func (c *controller) join(ctx context.Context, cluster *unstructured.Unstructure
 		return ctrl.Result{}, err
 	}
 	if member.Status.Identity != nil {
-		return ctrl.Result{}, nil
+		return c.afterRestore(ctx, cluster, member)
 	}
 	if err := c.install(ctx, cluster); err != nil {
 		return ctrl.Result{}, fmt.Errorf("putting the agent into cluster %s: %w", cluster.GetName(), err)

@@ -8,7 +8,9 @@
 //  1. When the API of such a Cluster has served: make the MemberCluster of its name, which says which Cluster it is.
 //  2. Give it the Cluster's labels, and keep them as the Cluster has them; others that somebody set stay.
 //  3. Install the agent with a token for one use, unless one is there that can still come.
-//  4. When Cluster API has ended the cluster: forget the member. Until then the Cluster stays.
+//  4. When its control plane was restored, and its agent does not come back: look whether it still has the key that the hub knows. Where it
+//     has not, take that back and install the agent anew.
+//  5. When Cluster API has ended the cluster: forget the member. Until then the Cluster stays.
 //
 // Laws, with their reasons:
 //

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -99,4 +100,10 @@ func checkMember(cluster *unstructured.Unstructured, member *v1alpha1.MemberClus
 		return nil
 	}
 	return &takenError{name: member.Name, of: member.Annotations[v1alpha1.ManagedAnnotation]}
+}
+
+// away says whether a member that had an agent is not connected, and is to be: nobody keeps it out, and it does not hibernate.
+func away(member *v1alpha1.MemberCluster) bool {
+	kept := member.Spec.Admission != "" && member.Spec.Admission != v1alpha1.AdmissionAdmitted
+	return !kept && !v1alpha1.Hibernated(member.Annotations) && !meta.IsStatusConditionTrue(member.Status.Conditions, v1alpha1.ConditionConnected)
 }
