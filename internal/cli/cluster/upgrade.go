@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -256,7 +257,7 @@ func arrived(machines []unstructured.Unstructured, all int64, wanted string) (bo
 func (o *upgradeOptions) lookForDeprecated(ctx context.Context, hub *client.Hub, c ascent.Climb) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	metrics, err := o.metrics(ctx, hub)
+	metrics, err := o.ask(ctx, hub, c.Planes)
 	if err != nil && ctx.Err() == nil && o.removed {
 		o.Note("which deprecated APIs are in use in %s is not known: %v", o.name, err)
 		return nil
@@ -264,23 +265,46 @@ func (o *upgradeOptions) lookForDeprecated(ctx context.Context, hub *client.Hub,
 	if err != nil {
 		return fmt.Errorf("cluster %q is not upgraded, since it is not known which deprecated APIs are in use: %w; --despite-removed-apis goes on without", o.name, err)
 	}
-	all := ascent.DeprecatedIn(metrics)
+	all, asked := ascent.DeprecatedIn(metrics...), int64(len(metrics))
 	for _, d := range all {
 		o.Note("in use in %s: %s", o.name, d)
 	}
 	if len(all) == 0 {
 		o.Note("no deprecated API has been in use in %s since its API server started", o.name)
 	}
-	if c.Planes > 1 {
-		o.Note("that is known of one of the %d API servers of %s", c.Planes, o.name)
+	if asked < c.Planes {
+		o.Note("that is known of %d of the %d API servers of %s", asked, c.Planes, o.name)
 	}
-	if err := c.Barred(all, 1); err != nil && !o.removed {
+	if err := c.Barred(all, asked); err != nil && !o.removed {
 		return fmt.Errorf("cluster %q cannot be upgraded: %w", o.name, err)
 	}
 	return nil
 }
 
-// metrics returns what the API server of the cluster counts, read through the hub.
+// ask returns what the API servers of the cluster count: of several each itself, where they can be reached from here and who asks may read
+// the cluster's kubeconfig; of one, and where they cannot, the one that answers through the hub.
+func (o *upgradeOptions) ask(ctx context.Context, hub *client.Hub, planes int64) ([]string, error) {
+	var each error
+	if planes > 1 {
+		asking, cancel := context.WithTimeout(ctx, askTime/2)
+		defer cancel()
+		all, err := ascent.AskAll(asking, hub, kube.ObjectKey{Namespace: o.Namespace, Name: o.name}, planes)
+		if err == nil {
+			return all, nil
+		}
+		each = errors.New(err.Error()) // who does not answer is none of the hub's, whose absence is told of otherwise
+	}
+	one, err := o.metrics(ctx, hub)
+	if err != nil {
+		return nil, errors.Join(each, err)
+	}
+	if each != nil {
+		o.Note("not all API servers of %s can be asked from here: %v", o.name, each)
+	}
+	return []string{one}, nil
+}
+
+// metrics returns what the API server of the cluster counts that answers through the hub.
 func (o *upgradeOptions) metrics(ctx context.Context, hub *client.Hub) (string, error) {
 	own, err := o.LoadKubeconfig()
 	if err != nil {

@@ -17,9 +17,10 @@ import (
 // anyAPIServer is a name for which the certificate of every API server is valid, whatever its address.
 const anyAPIServer = "kubernetes.default.svc"
 
-// direct asks the API servers of a cluster themselves, by the kubeconfig that Cluster API has.
-func (c *controller) direct(ctx context.Context, cluster client.ObjectKey, planes int64) ([]string, error) {
-	config, _, err := contract.Config(ctx, c.client, cluster)
+// AskAll asks the API servers of a cluster themselves, all of them, for what they count, by the kubeconfig that Cluster API has. Where one
+// of them does not answer, or cannot be reached from here, that is an error.
+func AskAll(ctx context.Context, hub client.Reader, cluster client.ObjectKey, planes int64) ([]string, error) {
+	config, _, err := contract.Config(ctx, hub, cluster)
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,9 @@ type controller struct {
 func Setup(m ctrl.Manager, metrics Metrics) error {
 	c := &controller{client: m.GetClient(), metrics: metrics, events: m.GetEventRecorder("umbel-ascent")}
 	if metrics == nil {
-		c.metrics = c.direct
+		c.metrics = func(ctx context.Context, cluster client.ObjectKey, planes int64) ([]string, error) {
+			return AskAll(ctx, c.client, cluster, planes)
+		}
 	}
 	cluster, deployment, class := &unstructured.Unstructured{}, &unstructured.Unstructured{}, &unstructured.Unstructured{}
 	cluster.SetGroupVersionKind(kind("Cluster"))

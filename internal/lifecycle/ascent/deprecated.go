@@ -72,8 +72,8 @@ func (c Climb) Barred(inUse []Deprecated, asked int64) error {
 	if c.withinMinor() || asked >= c.Planes {
 		return nil
 	}
-	return fmt.Errorf("which deprecated APIs are in use is known of %d of its %d API servers only, each of which counts for itself: --clusters LABELS asks all of them before it upgrades; "+
-		"or look at the metric apiserver_requested_deprecated_apis of the others, and say --despite-removed-apis", asked, c.Planes)
+	return fmt.Errorf("which deprecated APIs are in use is known of %d of its %d API servers only, each of which counts for itself: give the command where the others can be reached; "+
+		"--clusters LABELS has the hub ask all of them before it upgrades; or look at the metric apiserver_requested_deprecated_apis of the others, and say --despite-removed-apis", asked, c.Planes)
 }
 
 // withinMinor says whether only the patch is another one.

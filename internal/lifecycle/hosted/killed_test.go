@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
@@ -135,40 +136,52 @@ func (w *world) born() *life {
 	return l
 }
 
+// mortal is a provider that is killed, and another one that goes on.
+type mortal struct {
+	*world
+	life *life
+}
+
+func newMortal(t *testing.T) *mortal {
+	w := newBareWorld(t)
+	m := &mortal{w, w.born()}
+	t.Cleanup(func() { m.life.kill(); <-m.life.ended })
+	return m
+}
+
+// until has something come to be by a provider that is killed after so many steps, and by another one.
+func (m *mortal) until(after int, what string, so func(context.Context) error) (killed bool, steps []string) {
+	m.Helper()
+	eventually(m.T, what+", or the provider is killed", func(ctx context.Context) error {
+		if dead, _ := m.life.over(); dead {
+			return nil
+		}
+		return so(ctx)
+	})
+	if killed, steps = m.life.over(); killed {
+		<-m.life.ended // how a provider that was killed ends is nothing to know
+		m.life = m.born()
+	}
+	eventually(m.T, fmt.Sprintf("killed after %d steps: %s (%v)", after, what, steps), so)
+	m.life.arm(0)
+	return killed, steps
+}
+
 // TestTheProviderIsKilledAtEveryStep of a create, and of a deletion: after its first step, after its second, and so on. Another one takes
 // over each time, and in the end the cluster is right, and when it has been deleted nothing of it is left.
 func TestTheProviderIsKilledAtEveryStep(t *testing.T) {
-	w := newBareWorld(t)
-	l := w.born()
-	defer func() { l.kill(); <-l.ended }()
-	// until has something come to be by a provider that is killed after so many steps, and by another one.
-	until := func(after int, what string, so func(context.Context) error) (killed bool, steps []string) {
-		t.Helper()
-		eventually(t, what+", or the provider is killed", func(ctx context.Context) error {
-			if dead, _ := l.over(); dead {
-				return nil
-			}
-			return so(ctx)
-		})
-		if killed, steps = l.over(); killed {
-			<-l.ended // how a provider that was killed ends is nothing to know
-			l = w.born()
-		}
-		eventually(t, fmt.Sprintf("killed after %d steps: %s (%v)", after, what, steps), so)
-		l.arm(0)
-		return killed, steps
-	}
+	w := newMortal(t)
 	var creating, ending []string
 	for after, cut := 1, true; cut; after++ {
 		if after > 60 {
 			t.Fatal("a create, or a deletion, has no end")
 		}
-		l.arm(after)
+		w.life.arm(after)
 		c := w.asked(fmt.Sprintf("k%d", after))
-		created, made := until(after, "the cluster is right", c.right)
-		l.arm(after)
+		created, made := w.until(after, "the cluster is right", c.right)
+		w.life.arm(after)
 		c.delete()
-		deleted, ended := until(after, "nothing is left", c.gone)
+		deleted, ended := w.until(after, "nothing is left", c.gone)
 		if !created && creating == nil {
 			creating = made
 		}
@@ -189,6 +202,57 @@ func TestTheProviderIsKilledAtEveryStep(t *testing.T) {
 			t.Errorf("no step of a deletion was %q", part)
 		}
 	}
+}
+
+// TestTheProviderIsKilledInAnUpgrade of a control plane, likewise: in the end it runs the new version, and its status is of that.
+func TestTheProviderIsKilledInAnUpgrade(t *testing.T) {
+	const older = "v1.35.4"
+	w := newMortal(t)
+	c := w.asked("up")
+	eventually(t, "the cluster is right", c.right)
+	plane := c.parts[2].(*infra.HostedControlPlane)
+	var last []string
+	for after, killed := 1, true; killed; after++ {
+		if after > 20 {
+			t.Fatal("an upgrade has no end")
+		}
+		w.host.ran(older, "up")
+		w.wants(plane, older)
+		eventually(t, "it runs the old version", func(ctx context.Context) error { return w.runs(ctx, plane, older) })
+		w.life.arm(after)
+		w.wants(plane, w.version)
+		killed, last = w.until(after, "it runs the new version", func(ctx context.Context) error { return w.runs(ctx, plane, w.version) })
+	}
+	t.Logf("killed after each of the steps of an upgrade:\n  %s", strings.Join(last, "\n  "))
+	if said := strings.Join(last, "\n"); !strings.Contains(said, "raise the control plane") || !strings.Contains(said, "/status") {
+		t.Errorf("the steps of an upgrade were\n%s", said)
+	}
+}
+
+// wants has a control plane be of a version.
+func (w *world) wants(plane *infra.HostedControlPlane, version string) {
+	w.Helper()
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"version":"`+version+`"}}`))
+	if err := w.Patch(w.Context(), plane, patch); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// runs says what is missing until a control plane runs a version, and says so.
+func (w *world) runs(ctx context.Context, plane *infra.HostedControlPlane, version string) error {
+	if err := w.Get(ctx, client.ObjectKeyFromObject(plane), plane); err != nil {
+		return err
+	}
+	w.host.mu.Lock()
+	defer w.host.mu.Unlock()
+	if w.host.plane.Version != version {
+		return fmt.Errorf("it runs %s", w.host.plane.Version)
+	}
+	available := meta.FindStatusCondition(plane.Status.Conditions, infra.ConditionAvailable)
+	if available == nil || available.Status != metav1.ConditionTrue || available.ObservedGeneration != plane.Generation || *plane.Status.ReadyReplicas != 1 {
+		return fmt.Errorf("its status is %+v, at generation %d", plane.Status, plane.Generation)
+	}
+	return nil
 }
 
 // askedFor is a cluster that was asked for, with one machine. Cluster API's part of it is played by right: each look at it does what that

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -205,13 +206,24 @@ func (h *host) End(_ context.Context, number int) error {
 func (h *host) Outdated(_ context.Context, number int) (bool, error) { return h.old[number], nil }
 
 func (h *host) Halt(_ context.Context, number int) error {
+	if err := h.may(); err != nil {
+		return err
+	}
+	for n := range h.wanted {
+		if n != number && h.places[n].supervisor == nil {
+			h.Errorf("member %d ends while %d does not run", number, n)
+		}
+	}
 	h.halt(number)
 	h.anew = append(h.anew, number)
 	delete(h.old, number)
-	return nil
+	return h.may()
 }
 
 func (h *host) Ready(ctx context.Context, number int) error {
+	if h.only > 0 {
+		return h.healthy(ctx, number)
+	}
 	config, err := h.plane(number).BootstrapConfig()
 	if err != nil {
 		return err
@@ -224,6 +236,25 @@ func (h *host) Ready(ctx context.Context, number int) error {
 	for {
 		_, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
 		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// healthy returns when the etcd of a member says that it is, which it says of one that a majority follows.
+func (h *host) healthy(ctx context.Context, number int) error {
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: h.config(), DisableKeepAlives: true}, Timeout: time.Second}
+	for {
+		answer, err := client.Get(h.plane(number).EtcdURL() + "/health")
+		if err == nil {
+			answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = errors.New(answer.Status)
+		}
+		if ctx.Err() != nil {
 			return err
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -508,25 +539,40 @@ func TestAnewOneAfterAnother(t *testing.T) {
 	}
 }
 
-// TestKilledAtEveryStep: whoever changes the members is killed after its first step, then after its second, and so on; the next one
-// finds what is half done, and ends it.
+// TestKilledAtEveryStep: whoever changes the members, or has them start anew for another version, is killed after its first step, then
+// after its second, and so on; the next one finds what is half done, and ends it. At no time two of three do not run for it.
 func TestKilledAtEveryStep(t *testing.T) {
 	h := newHost(t)
 	h.only = 1 // an etcd each
-	for _, wanted := range []int{1, 3, 1} {
+	killed := func(what string, wanted int, do func(context.Context) error) {
+		t.Helper()
 		cut := 0
 		for err := errCut; err != nil; {
 			cut++
-			ctx, killed := context.WithTimeout(t.Context(), time.Minute)
-			h.set(wanted, cut, killed)
-			err = Keep(ctx, h, h.tls)
+			ctx, kill := context.WithTimeout(t.Context(), time.Minute)
+			h.set(wanted, cut, kill)
+			err = do(ctx)
 			late := errors.Is(ctx.Err(), context.DeadlineExceeded)
-			killed()
+			kill()
 			if err != nil && late || cut > 30 {
-				t.Fatalf("%d members, killed after %d steps: %v", wanted, cut, err)
+				t.Fatalf("%s, killed after %d steps: %v", what, cut, err)
 			}
 		}
-		t.Logf("%d members: killed after each of %d steps", wanted, cut-1)
+		t.Logf("%s: killed after each of %d steps", what, cut-1)
 		h.keep(wanted)
 	}
+	keep := func(ctx context.Context) error { return Keep(ctx, h, h.tls) }
+	killed("1 member", 1, keep)
+	killed("3 members", 3, keep)
+	h.old = map[int]bool{0: true, 1: true, 2: true}
+	killed("another version", 3, func(ctx context.Context) error { // as package local does it
+		if err := keep(ctx); err != nil {
+			return err
+		}
+		return Renew(ctx, h, h.tls)
+	})
+	if fmt.Sprint(h.anew) != "[0 1 2]" {
+		t.Errorf("%v started anew", h.anew)
+	}
+	killed("1 member again", 1, keep)
 }
