@@ -177,11 +177,6 @@ func (ca *CA) IssueClient(req Request) (KeyPair, error) {
 	return ca.issue(req, x509.ExtKeyUsageClientAuth)
 }
 
-// IssuePeer issues a certificate with a new key for what is both a server and a client, such as an etcd member.
-func (ca *CA) IssuePeer(req Request) (KeyPair, error) {
-	return ca.issue(req, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
-}
-
 // IssueSigner issues a certificate with a new key for what signs, and does nothing else. It is valid for as long as the CA.
 func (ca *CA) IssueSigner(name string) (KeyPair, error) {
 	// What it signs is verified as of its first moment, at which the CA has to be valid: a clock that was set back or forth since the CA

@@ -14,7 +14,7 @@ import (
 func TestIssuedCertificatesAreForTheirPurposeOnly(t *testing.T) {
 	ca := makeCA(t, "fleet")
 	stranger := makeCA(t, "stranger")
-	server, client, peer := (*CA).IssueServer, (*CA).IssueClient, (*CA).IssuePeer
+	server, client := (*CA).IssueServer, (*CA).IssueClient
 	for _, c := range []struct {
 		reason string
 		issue  func(*CA, Request) (KeyPair, error)
@@ -29,8 +29,6 @@ func TestIssuedCertificatesAreForTheirPurposeOnly(t *testing.T) {
 		{"a server is no client", server, ca, "", x509.ExtKeyUsageClientAuth, "incompatible key usage"},
 		{"a client", client, ca, "", x509.ExtKeyUsageClientAuth, ""},
 		{"a client is no server", client, ca, "", x509.ExtKeyUsageServerAuth, "incompatible key usage"},
-		{"a peer is a server", peer, ca, "api.example", x509.ExtKeyUsageServerAuth, ""},
-		{"and a client", peer, ca, "", x509.ExtKeyUsageClientAuth, ""},
 		{"a client of another fleet", client, stranger, "", x509.ExtKeyUsageClientAuth, "unknown authority"},
 	} {
 		pair, err := c.issue(ca, Request{CommonName: "x", Hosts: []string{"api.example", "10.0.0.1"}, TTL: time.Hour})

@@ -69,6 +69,7 @@ func prodEU() v1alpha1.MemberCluster {
 		AgentVersion:      "v0.1.0",
 		KubernetesVersion: "v1.36.3",
 		Packages:          []v1alpha1.MemberPackage{repaired},
+		Properties:        ends(300*24*time.Hour, "API server"),
 	}
 	return c
 }
@@ -108,6 +109,7 @@ func dev() v1alpha1.MemberCluster {
 		Condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonPackageFailed, "default/shop: 1 of 4 objects could not be applied"),
 	}
 	c.Status.Packages = []v1alpha1.MemberPackage{failed}
+	c.Status.Properties = ends(10*24*time.Hour, "kubelet of dev-1")
 	return c
 }
 
@@ -119,6 +121,11 @@ func edge() v1alpha1.MemberCluster {
 		Condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAwaitingAgent, "no agent has come yet"),
 	}
 	return c
+}
+
+// ends says what an agent does of the first certificate of its cluster to end.
+func ends(in time.Duration, of string) []v1alpha1.MemberProperty {
+	return []v1alpha1.MemberProperty{{Name: v1alpha1.CertificateProperty, Value: Now.Add(in).Format(time.RFC3339) + " " + of, Since: Ago(26 * time.Hour)}}
 }
 
 // held is the package Shop, applied and healthy.

@@ -28,10 +28,14 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/lifecycle/contract"
 )
 
 // leastValid is the shortest life that Kubernetes gives a certificate.
 const leastValid = 10 * time.Minute
+
+// tidyTime is how long the deletion of a request may take that has been answered, or that nobody waits for any more.
+const tidyTime = 5 * time.Second
 
 // kubeconfigOptions are the arguments of `umbel cluster kubeconfig`.
 type kubeconfigOptions struct {
@@ -74,21 +78,21 @@ func (o *kubeconfigOptions) run(ctx context.Context, hub *client.Hub) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	secret := &corev1.Secret{}
-	if err := hub.Get(ctx, kube.ObjectKey{Namespace: o.Namespace, Name: o.name + "-kubeconfig"}, secret); err != nil {
-		return fmt.Errorf("cluster %s cannot be reached: %w", o.name, err)
+	config, _, err := contract.Config(ctx, hub, kube.ObjectKey{Namespace: o.Namespace, Name: o.name})
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("cluster %s cannot be reached: its Secret %s-kubeconfig is not there, as it is once its API has served: `umbel cluster describe %s -n %s` shows how far it is",
+			o.name, o.name, o.name, o.Namespace)
 	}
-	config, err := clientcmd.RESTConfigFromKubeConfig(secret.Data["value"])
 	if err != nil {
-		return fmt.Errorf("the kubeconfig in Secret %s cannot be read", secret.Name) // what is in it is not told
+		return fmt.Errorf("cluster %s cannot be reached: %w", o.name, err)
 	}
 	review := &authenticationv1.SelfSubjectReview{}
 	if err := hub.Create(ctx, review); err != nil {
 		return fmt.Errorf("asking the hub who you are: %w", err)
 	}
 	content, err := issueUser(ctx, config, o.name, review.Status.UserInfo.Username, o.valid)
-	if err != nil {
-		return fmt.Errorf("cluster %s: %w", o.name, err)
+	if err != nil { // it is the cluster's, and none of the hub's, which is told of otherwise
+		return fmt.Errorf("cluster %s issues no certificate for %s: %v; the command asks it directly at %s", o.name, review.Status.UserInfo.Username, err, config.Host)
 	}
 	_, err = o.Out.Write(content)
 	return err
@@ -118,7 +122,7 @@ func issueUser(ctx context.Context, config *rest.Config, cluster, user string, v
 	}
 	name := cluster + "-direct"
 	return clientcmd.Write(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{name: {Server: config.Host, CertificateAuthorityData: config.CAData}},
+		Clusters:       map[string]*clientcmdapi.Cluster{name: {Server: config.Host, TLSServerName: config.ServerName, CertificateAuthorityData: config.CAData}},
 		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {ClientCertificateData: certificate, ClientKeyData: encoded}},
 		Contexts:       map[string]*clientcmdapi.Context{name: {Cluster: name, AuthInfo: name}},
 		CurrentContext: name,
@@ -158,7 +162,11 @@ func signed(ctx context.Context, inside kubernetes.Interface, key *ecdsa.Private
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = requests.Delete(context.WithoutCancel(ctx), asked.Name, metav1.DeleteOptions{}) }() // it is deleted after an hour otherwise
+	defer func() {
+		tidying, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
+		defer cancel()
+		_ = requests.Delete(tidying, asked.Name, metav1.DeleteOptions{}) // its controller manager deletes it after an hour otherwise
+	}()
 	asked.Status.Conditions = append(asked.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
 		Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue, Reason: "UmbelClusterKubeconfig", Message: "asked for by `umbel cluster kubeconfig`",
 	})

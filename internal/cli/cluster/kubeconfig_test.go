@@ -34,7 +34,7 @@ func TestKubeconfigForAnHour(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.cluster("direct", nil)
-	if _, _, err := d.umbel("kubeconfig", "direct"); err == nil || !strings.Contains(err.Error(), "cluster direct cannot be reached") {
+	if _, _, err := d.umbel("kubeconfig", "direct"); err == nil || !strings.Contains(err.Error(), "`umbel cluster describe direct -n default` shows how far it is") {
 		t.Errorf("of a cluster that has not served yet: %v", err)
 	}
 	if _, _, err := d.umbel("kubeconfig", "direct", "--valid", "5m"); err == nil || !strings.Contains(err.Error(), "--valid is 5m0s: from 10m0s to 24h") {
@@ -50,6 +50,16 @@ func TestKubeconfigForAnHour(t *testing.T) {
 	}
 	if _, _, err := d.umbel("kubeconfig", "direct"); err == nil || strings.Contains(err.Error(), "hush") {
 		t.Errorf("of a kubeconfig that is none: %v", err)
+	}
+	gone := kubetest.Kubeconfig(t, &rest.Config{Host: "https://127.0.0.1:1"})
+	if secret.Data["value"], err = os.ReadFile(gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.hub.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.umbel("kubeconfig", "direct"); err == nil || strings.Contains(err.Error(), "the hub at") || !strings.Contains(err.Error(), "asks it directly at https://127.0.0.1:1") {
+		t.Errorf("of a cluster that does not answer: %v", err)
 	}
 	secret.Data["value"] = raw
 	if err := d.hub.Update(t.Context(), secret); err != nil {

@@ -295,8 +295,11 @@ func (o *upgradeOptions) ask(ctx context.Context, hub *client.Hub, planes int64)
 		each = errors.New(err.Error()) // who does not answer is none of the hub's, whose absence is told of otherwise
 	}
 	one, err := o.metrics(ctx, hub)
+	if err != nil && each != nil {
+		return nil, fmt.Errorf("%w; nor through the hub: %w", each, err)
+	}
 	if err != nil {
-		return nil, errors.Join(each, err)
+		return nil, err
 	}
 	if each != nil {
 		o.Note("not all API servers of %s can be asked from here: %v", o.name, each)

@@ -48,7 +48,7 @@ func (d *clusterDossier) write(p *page, moment view.Moment) {
 		}
 	}
 	if until, of := cluster.CertificateEnd(); !until.IsZero() {
-		p.field("First to end", fmt.Sprintf("%s (%s), the certificate of its %s", until.UTC().Format("2006-01-02 15:04:05 MST"), output.Until(until, moment.Now), of))
+		p.field("Certificates", fmt.Sprintf("the cluster's first ends %s (%s): %s", until.UTC().Format("2006-01-02 15:04:05 MST"), output.Until(until, moment.Now), of))
 	}
 	if with := cluster.Annotations[v1alpha1.RegisteredWithAnnotation]; with != "" {
 		p.field("Registered", "by itself, with the token "+with)

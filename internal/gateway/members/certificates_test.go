@@ -5,9 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
 )
 
 // TestCertificatesByTheClock: nothing before the agent has said; then True, and at two weeks before the end False, by itself.
@@ -38,5 +40,26 @@ func TestCertificatesByTheClock(t *testing.T) {
 		if got.Status != c.status || next != c.next || !strings.Contains(got.Message, c.message) {
 			t.Errorf("%s: %+v, again in %s", c.reason, got, next)
 		}
+	}
+}
+
+// TestNothingIsSaidOfCertificatesAnyMore: the condition is there as long as the property is from which it comes.
+func TestNothingIsSaidOfCertificatesAnyMore(t *testing.T) {
+	member, facts := joinedMember(), heard()
+	condition := func() *metav1.Condition {
+		member.Status, _ = Plan(member, facts, known(), at(time.Hour))
+		return meta.FindStatusCondition(member.Status.Conditions, v1alpha1.ConditionCertificatesValid)
+	}
+	facts.Properties = []*wire.ClusterProperty{}
+	if c := condition(); c != nil {
+		t.Errorf("before anything is said: %+v", c)
+	}
+	facts.Properties = []*wire.ClusterProperty{{Name: v1alpha1.CertificateProperty, Value: start.AddDate(1, 0, 0).Format(time.RFC3339) + " CA"}}
+	if c := condition(); c == nil || c.Status != metav1.ConditionTrue {
+		t.Errorf("said: %+v", c)
+	}
+	facts.Properties = []*wire.ClusterProperty{}
+	if c := condition(); c != nil {
+		t.Errorf("not said any more: %+v", c)
 	}
 }

@@ -158,7 +158,9 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 	}
 	set(synced(status, connected, facts, desired, omitted))
 	ends, next := certificates(&v1alpha1.MemberCluster{Status: status}, hub.Now)
-	if ends.Type != "" {
+	if ends.Type == "" { // it is not said any more
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionCertificatesValid)
+	} else {
 		set(ends)
 	}
 	if next > 0 && (again == 0 || next < again) {

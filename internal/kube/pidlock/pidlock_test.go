@@ -76,6 +76,9 @@ func expectPID(t *testing.T, reason, path string, want int) {
 	if got, err := pidlock.PID(path); got != want || err != nil {
 		t.Errorf("%s: process %d and %v, want %d", reason, got, err, want)
 	}
+	if held, err := pidlock.Held(path); held != (want != 0) || err != nil {
+		t.Errorf("%s: held %t and %v", reason, held, err)
+	}
 }
 
 func TestOneProcessHoldsALock(t *testing.T) {

@@ -333,17 +333,17 @@ func TestAnAgentComesBackAfterARestore(t *testing.T) {
 // looked waits until the controller has looked at a Cluster, to the end: it has when it begins to once more, and gives the member a label.
 func (h *hub) looked(cluster *unstructured.Unstructured) {
 	h.Helper()
-	for _, time := range []string{"first", "second"} {
+	for _, turn := range []string{"first", "second"} {
 		if err := h.Get(h.Context(), client.ObjectKeyFromObject(cluster), cluster); err != nil {
 			h.Fatal(err)
 		}
 		before := cluster.DeepCopy()
-		cluster.SetLabels(map[string]string{"looked": time})
+		cluster.SetLabels(map[string]string{"looked": turn})
 		if err := h.Patch(h.Context(), cluster, client.MergeFrom(before)); err != nil {
 			h.Fatal(err)
 		}
 		h.eventually("the cluster is looked at", func() error {
-			if label := h.member().Labels["looked"]; label != time {
+			if label := h.member().Labels["looked"]; label != turn {
 				return fmt.Errorf("the member's label is %q", label)
 			}
 			return nil

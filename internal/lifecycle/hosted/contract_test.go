@@ -409,7 +409,7 @@ func runPlane(t *testing.T) (local.Plane, string) {
 		stop()
 		<-ended
 	})
-	ready, cancel := context.WithTimeout(ctx, time.Minute)
+	ready, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	if err := errors.Join(supervisor.WaitReady(ready), plane.Bootstrap(ready)); err != nil {
 		t.Fatal(err)
@@ -420,7 +420,7 @@ func runPlane(t *testing.T) (local.Plane, string) {
 func eventually(t *testing.T, what string, check func(context.Context) error) {
 	t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 3*time.Minute, true, func(ctx context.Context) (bool, error) {
 		last = check(ctx)
 		return last == nil, nil
 	})

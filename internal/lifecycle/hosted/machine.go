@@ -129,7 +129,7 @@ func (c *machineController) run(ctx context.Context, object *infra.LocalMachine,
 		}
 	}
 	if !missing { // before it is waited for: what it shows may have ended while nobody looked
-		if err := c.renew(object, h); err != nil {
+		if err := c.renew(object, h); err != nil && !busy(err) { // while its control plane is at work, what it has is good for long
 			return metav1.Condition{}, 0, err
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -75,7 +74,7 @@ func (w *Watcher) Look(ctx context.Context) ([]Found, error) {
 	if err != nil {
 		return all, err
 	}
-	at, err := url.Parse(w.Config.Host)
+	at, _, err := rest.DefaultServerUrlFor(w.Config)
 	if err != nil {
 		return all, fmt.Errorf("where is the API server? %w", err)
 	}

@@ -23,7 +23,7 @@ func hold(dir string) (io.Closer, error) {
 // PID returns the process id of the init of the machine in dir, and zero when it does not run.
 func PID(dir string) (int, error) { return pidlock.PID(lockPath(dir)) }
 
-// runs says whether the machine in dir does, also to who is in another one.
+// runs says whether the machine in dir runs, also to who asks from another machine, where its process has no id.
 func runs(dir string) (bool, error) { return pidlock.Held(lockPath(dir)) }
 
 // End sends the init of the machine in dir a signal and returns when it is gone, and with it, in a machine with

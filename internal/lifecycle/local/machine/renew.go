@@ -2,6 +2,7 @@ package machine
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -37,7 +38,8 @@ func (s Spec) renew(now time.Time) (until time.Time, err error) {
 	return until, nil
 }
 
-// RenewIn issues anew what is due of the certificates of the node in dir, while it runs, and returns when the first of all ends; zero for one that does not run, which has others when it starts.
+// RenewIn issues anew what is due of the certificates of the node in dir, while it runs, and returns when the first of all ends; zero for one
+// that does not run, which has others when it starts.
 func RenewIn(dir string, now time.Time) (until time.Time, err error) {
 	runs, err := runs(dir)
 	if err != nil || !runs {
@@ -71,8 +73,9 @@ func (s Spec) renewCluster(now time.Time) error {
 		problems = append(problems, err)
 	}
 	for _, m := range further {
-		_, err := RenewIn(filepath.Join(s.Dir, MachinesDir, m.Name()), now)
-		problems = append(problems, err)
+		if _, err := RenewIn(filepath.Join(s.Dir, MachinesDir, m.Name()), now); err != nil {
+			problems = append(problems, fmt.Errorf("of machine %s: %w", m.Name(), err))
+		}
 	}
 	return errors.Join(problems...)
 }
