@@ -37,8 +37,8 @@ const (
 var Policies embed.FS
 
 // Agent is a template (text/template) of the manifests that `umbel join` installs on a member. Its fields are
-// AdminGroup, Bootstrap, BootstrapSum, Image and StorageClass. Without an Image there is no Deployment; without a
-// StorageClass the agent's state is in a folder of its node. The function json quotes a value.
+// AdminGroup, Bootstrap, BootstrapSum, Image, StorageClass, AuditDir, AuditMount and AuditArg. Without an Image there is no Deployment; without a
+// StorageClass the agent's state is in a folder of its node; without an AuditDir it reads no audit log. The function json quotes a value.
 //
 //go:embed agent.yaml
 var Agent string

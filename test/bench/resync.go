@@ -19,7 +19,6 @@ import (
 	"k8s.io/client-go/metadata"
 
 	"umbel.dev/umbel/api/v1alpha1"
-	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/test/report"
 	"umbel.dev/umbel/test/rig"
 )
@@ -218,7 +217,7 @@ type auditLog struct {
 }
 
 func (s *site) auditLog() (auditLog, error) {
-	path := controlplane.AuditLog(s.fleet.Home + "/local/bench/kube")
+	path := s.fleet.Home + "/local/bench/audit/bench-0/audit.log"
 	info, err := os.Stat(path)
 	if err != nil {
 		return auditLog{}, err

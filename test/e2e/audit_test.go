@@ -96,7 +96,7 @@ func (s *story) pastTheDoor() {
 // impersonated is what a local cluster's own audit log says that others did as people, by audit ID.
 func (s *story) impersonated(cluster string) map[string]auditv1.Event {
 	s.Helper()
-	raw, err := os.ReadFile(filepath.Join(s.Home, "local", cluster, "kube", "kube-audit", "audit.log"))
+	raw, err := os.ReadFile(filepath.Join(s.Home, "local", cluster, "audit", cluster+"-0", "audit.log"))
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func drift(s *story) {
 	s.holds("prod-eu", "drifting", "early", "v", "1")
 	s.eventually("both are told", func(ctx context.Context) error {
 		out, err := s.Umbel(ctx, "drift", "drifting", "--clusters", "region=eu,env=prod", "-o", "wide")
-		for _, words := range [][]string{{"drifting/early", "data.v", "kubectl-edit", string(v1alpha1.DriftRepaired)}, {"drifting/late", "data.v", "kubectl-edit", string(v1alpha1.DriftReported)}} {
+		for _, words := range [][]string{{"drifting/early", "data.v", "drifter (kubectl-edit)", string(v1alpha1.DriftRepaired)}, {"drifting/late", "data.v", "drifter (kubectl-edit)", string(v1alpha1.DriftReported)}} {
 			if err == nil && !hasLine(out, words...) {
 				err = fmt.Errorf("no line with %v in:\n%s", words, out)
 			}
@@ -84,6 +84,17 @@ func drift(s *story) {
 		return err
 	})
 	s.holds("prod-eu", "drifting", "late", "v", "9")
+	if err := drifter.CoreV1().ConfigMaps("drifting").Delete(s.ctx, "early", metav1.DeleteOptions{}); err != nil {
+		s.Fatal(err)
+	}
+	s.holds("prod-eu", "drifting", "early", "v", "1")
+	s.eventually("who deleted it is told", func(ctx context.Context) error {
+		out, err := s.Umbel(ctx, "drift", "drifting", "-o", "wide")
+		if err == nil && !hasLine(out, "drifting/early", "deleted", "drifter", string(v1alpha1.DriftRepaired)) {
+			err = fmt.Errorf("it says:\n%s", out)
+		}
+		return err
+	})
 	s.eventually("somebody who comes through the hub is refused", func(ctx context.Context) error {
 		out, err := s.Umbel(ctx, "kubectl", "prod-eu", "--", "annotate", "configmap", "early", "-n", "drifting", "a=b", "--overwrite")
 		if err == nil {

@@ -66,7 +66,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			"with its name, also from before an agent was started. A history has 8 MiB in each cluster, and the oldest goes. It takes the right to\n" +
 			"get the MemberCluster. Of a cluster that is not connected it is what the hub knows.\n\n" +
 			"Who it was is the person, and the field manager that the cluster's API server noted, such as kubectl-edit. The person is known where the\n" +
-			"agent reads the audit log of the cluster's API server (its flag --audit-log), and of what came through the hub, when you may read its\n" +
+			"agent reads the audit log of the cluster's API server (umbel join --audit-log), and of what came through the hub, when you may read its\n" +
 			"audit log (verb get on memberclusters.umbel.dev/audit).",
 		Example:           examples,
 		Args:              exit.Args(cobra.MaximumNArgs(1)),

@@ -24,6 +24,7 @@ import (
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/lifecycle/enrol"
+	"umbel.dev/umbel/internal/lifecycle/local"
 	"umbel.dev/umbel/internal/tunnel"
 )
 
@@ -35,6 +36,9 @@ const examples = `  # make a cluster a member, with the labels that placements s
 
   # the way to the hub leads through a proxy; the URL goes into a Secret of the cluster
   umbel join shop-7 --kubeconfig ~/.kube/shop-7.yaml --proxy http://proxy.example.com:3128
+
+  # a control plane whose API server keeps an audit log: umbel drift names who deletes what the cluster is to hold
+  umbel join lab --kubeconfig ~/.kube/lab.yaml --audit-log /var/log/kubernetes/audit/audit.log
 
   # nodes that cannot pull from the hub: the agent's image from a registry of your own (see umbel hub image)
   umbel join prod-us --kubeconfig ~/.kube/prod-us.yaml --image registry.example.com/umbel/agent:v1`
@@ -86,6 +90,9 @@ type Options struct {
 	// StorageClass of the volume for the agent's state; nil means the cluster's default, empty or "none" a folder of its
 	// node.
 	StorageClass *string
+	// AuditLog names the audit logs of the cluster's API servers, as they are called where the agent runs; nil means what was given
+	// before, else those of a local cluster, and empty none.
+	AuditLog *enrol.AuditLog
 	// Proxy is the URL of the HTTP proxy between the agent and the hub; nil means the one that was given before, and empty
 	// none but what the agent's environment says.
 	Proxy *string
@@ -98,7 +105,7 @@ type Options struct {
 // NewCmd returns the command `umbel join`.
 func NewCmd(f *client.Factory) *cobra.Command {
 	o := &Options{Factory: f}
-	var image, class, proxy string
+	var image, class, proxy, auditLog string
 	cmd := &cobra.Command{
 		Use:               "join NAME --kubeconfig FILE",
 		Short:             "Make an existing cluster a member of the fleet",
@@ -113,6 +120,9 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			}
 			if cmd.Flags().Changed("storage-class") {
 				o.StorageClass = &class
+			}
+			if cmd.Flags().Changed("audit-log") {
+				o.AuditLog = (*enrol.AuditLog)(&auditLog)
 			}
 			if cmd.Flags().Changed("proxy") {
 				o.Proxy = &proxy
@@ -136,6 +146,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.AgentDir, "agent-dir", "", "with --agent=process: `FOLDER` in which the agent's files are written")
 	cmd.Flags().StringVar(&image, "image", "", "`REF` of the agent's image, where nodes can pull it; \"\" is the hub's (default: as before, else the hub's)")
 	cmd.Flags().StringVar(&class, "storage-class", "", "`CLASS`: StorageClass of the agent's state; none or \"\" is a folder of its node (default: as before, else the cluster's default class, else none)")
+	cmd.Flags().StringVar(&auditLog, "audit-log", "", "`PATH` of the API server's audit log on the control plane's machine, or a pattern for those of several: the agent reads there who changed or deleted what it applies; \"\" is none (default: as before, else that of a cluster of umbel local)")
 	cmd.Flags().StringVar(&proxy, "proxy", "", "`URL` of the HTTP proxy by which the agent reaches the hub, http://[NAME:PASSWORD@]HOST:PORT; \"\" is none (default: as before, else what HTTPS_PROXY and NO_PROXY say where the agent runs)")
 	o.Timeout = 2 * time.Minute
 	span.Var(cmd.Flags(), &o.Timeout, "timeout", "`DURATION` that the agent may take to connect")
@@ -151,6 +162,11 @@ func (o *Options) check() error {
 		return exit.Usagef("--agent=process needs --agent-dir: where the agent's files are written")
 	case o.Agent == Process && (o.Image != nil || o.StorageClass != nil):
 		return exit.Usagef("--image and --storage-class are for an agent that runs as a pod, not with --agent=process")
+	}
+	if o.AuditLog != nil {
+		if err := o.AuditLog.Check(); err != nil {
+			return exit.Usagef("--audit-log: %w", err)
+		}
 	}
 	if o.Proxy != nil {
 		if _, err := tunnel.ProxyOf(*o.Proxy); err != nil {
@@ -192,7 +208,7 @@ func Run(ctx context.Context, o *Options, hub *client.Hub) error {
 			return err
 		}
 		if o.Agent == Process {
-			return writeProcess(o.AgentDir, o.Member, to.boot)
+			return writeProcess(o.AgentDir, o.Member, to)
 		}
 		return nil
 	})
@@ -221,7 +237,7 @@ func (o *Options) enter(ctx context.Context, hub kube.Client, here found) (insta
 		return installation{}, err
 	}
 	boot.Cluster, boot.Proxy = o.Name, chooseProxy(o.Proxy, here)
-	to := installation{image: chooseImage(o.Image, image, here)}
+	to := installation{image: chooseImage(o.Image, image, here), auditLog: chooseAuditLog(o.AuditLog, local.AuditLogBeside(o.Member), here)}
 	if o.Agent == Process {
 		to.image = ""
 	} else if to.class, err = chooseClass(o.StorageClass, here); err != nil {

@@ -107,12 +107,14 @@ type installation struct {
 	image string
 	// class is the StorageClass of the volume for the agent's state; empty for a folder of its node.
 	class string
+	// auditLog is which audit log the agent reads; empty for none.
+	auditLog enrol.AuditLog
 }
 
 // manifests returns what is installed on a member, in the order in which it is applied. Without an image there is no
 // Deployment.
 func (to installation) manifests() ([]*unstructured.Unstructured, error) {
-	return enrol.Agent{Boot: to.boot, Image: to.image, StorageClass: to.class}.Manifests()
+	return enrol.Agent{Boot: to.boot, Image: to.image, StorageClass: to.class, AuditLog: to.auditLog}.Manifests()
 }
 
 // install applies the manifests. It returns the new generation of a Deployment that was there and was changed, else 0.
@@ -230,8 +232,8 @@ func processFingerprint(dir string) (string, error) {
 
 // writeProcess writes what an agent needs that runs as a process, and its command: a local cluster without nodes runs
 // what it finds there.
-func writeProcess(dir, kubeconfig string, boot v1alpha1.Bootstrap) error {
-	raw, err := json.Marshal(boot)
+func writeProcess(dir, kubeconfig string, to installation) error {
+	raw, err := json.Marshal(to.boot)
 	if err != nil {
 		return err
 	}
@@ -252,9 +254,11 @@ func writeProcess(dir, kubeconfig string, boot v1alpha1.Bootstrap) error {
 	if err != nil {
 		return err
 	}
-	command, err := json.Marshal(map[string][]string{"args": {
-		filepath.Join(programs, "umbel-agent"), "--dir=" + dir, "--bootstrap=" + BootstrapFile(dir), "--kubeconfig=" + filepath.Join(dir, "kubeconfig"),
-	}})
+	args := []string{filepath.Join(programs, "umbel-agent"), "--dir=" + dir, "--bootstrap=" + BootstrapFile(dir), "--kubeconfig=" + filepath.Join(dir, "kubeconfig")}
+	if arg := to.auditLog.Arg(); arg != "" {
+		args = append(args, arg)
+	}
+	command, err := json.Marshal(map[string][]string{"args": args})
 	if err != nil {
 		return err
 	}

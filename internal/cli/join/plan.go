@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/lifecycle/enrol"
 )
 
 // course is what joining has to do.
@@ -85,6 +86,20 @@ func chooseImage(asked *string, hubs string, here found) string {
 		}
 	}
 	return hubs
+}
+
+// chooseAuditLog returns which audit log the agent reads: the one that is asked for, or else the one that it does, or else the one that
+// is known of a local cluster.
+func chooseAuditLog(asked *enrol.AuditLog, known string, here found) enrol.AuditLog {
+	if asked != nil {
+		return *asked
+	}
+	if here.deployment != nil {
+		if log := enrol.AuditLogOf(here.deployment); log != "" {
+			return log
+		}
+	}
+	return enrol.AuditLog(known)
 }
 
 // noClass is what --storage-class says for a folder of the node, beside nothing at all.

@@ -56,7 +56,8 @@ func newServeCmd(f *client.Factory) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(enrol.Setup(m, time.Now), autoscale.Setup(m, time.Now), ascent.Setup(m, nil)); err != nil {
+			auditLog := func(name string) enrol.AuditLog { return enrol.AuditLog(clusters.AuditLog(name)) }
+			if err := errors.Join(enrol.Setup(m, time.Now, auditLog), autoscale.Setup(m, time.Now), ascent.Setup(m, nil)); err != nil {
 				return err
 			}
 			return m.Start(cmd.Context())

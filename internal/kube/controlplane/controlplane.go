@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -89,6 +90,8 @@ type Config struct {
 	Components []Component
 	// Member makes it one of several, or one that may become one of several; nil for a control plane that stays alone.
 	Member *Member
+	// AuditLog is where the API server writes down who did what. The default is AuditLog(Dir).
+	AuditLog string
 }
 
 // Member is one of the members of a control plane. Config.Address is then where the API of all of them is, and some member has it.
@@ -146,7 +149,7 @@ func (c *ControlPlane) AdminKubeconfig() string { return c.path("admin.kubeconfi
 func AuditLog(dir string) string { return filepath.Join(dir, "kube-audit", "audit.log") }
 
 // AuditLog is where this API server does.
-func (c *ControlPlane) AuditLog() string { return AuditLog(c.config.Dir) }
+func (c *ControlPlane) AuditLog() string { return cmp.Or(c.config.AuditLog, AuditLog(c.config.Dir)) }
 
 // CAFile is the path of the cluster CA's certificate. Prepare writes it.
 func (c *ControlPlane) CAFile() string { return c.pki("ca.crt") }

@@ -29,6 +29,8 @@ type Agent struct {
 	Image string
 	// StorageClass of the volume for the agent's state; empty for a folder of its node.
 	StorageClass string
+	// AuditLog names the audit logs of the API servers on the agent's node; empty when it reads none.
+	AuditLog AuditLog
 }
 
 // Manifests returns what is installed on a member, in the order in which it is applied. Without an image there is no
@@ -50,6 +52,7 @@ func (a Agent) Manifests() ([]*unstructured.Unstructured, error) {
 	if err := tmpl.Execute(&text, map[string]string{
 		"AdminGroup": v1alpha1.AdminGroup, "Bootstrap": string(raw), "BootstrapSum": identity.HashToken(string(raw)),
 		"Image": a.Image, "StorageClass": a.StorageClass,
+		"AuditDir": a.AuditLog.dir(), "AuditMount": auditMount, "AuditArg": a.AuditLog.arg(),
 	}); err != nil {
 		return nil, err
 	}

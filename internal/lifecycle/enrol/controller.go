@@ -43,15 +43,20 @@ type controller struct {
 	client client.Client
 	now    func() time.Time
 	events events.EventRecorder
+	// auditLog says where the API servers of a cluster of a name write down who did what; empty when that is not known here.
+	auditLog func(name string) AuditLog
 
 	mu sync.Mutex
 	// given is what each Cluster's member was given last, by this process: what is the same is not written again.
 	given map[types.UID]map[string]string
 }
 
-// Setup adds the controller to a manager whose client reads Secrets from the API.
-func Setup(m ctrl.Manager, now func() time.Time) error {
-	c := &controller{client: m.GetClient(), now: now, events: m.GetEventRecorder("umbel-enrol"), given: map[types.UID]map[string]string{}}
+// Setup adds the controller to a manager whose client reads Secrets from the API. auditLog says where the API servers of a cluster of a
+// name write down who did what, on its nodes; empty when that is not known.
+func Setup(m ctrl.Manager, now func() time.Time, auditLog func(name string) AuditLog) error {
+	c := &controller{
+		client: m.GetClient(), now: now, events: m.GetEventRecorder("umbel-enrol"), auditLog: auditLog, given: map[types.UID]map[string]string{},
+	}
 	kind := &unstructured.Unstructured{}
 	kind.SetGroupVersionKind(clusterKind)
 	err := ctrl.NewControllerManagedBy(m).Named("enrol").For(kind).
@@ -196,7 +201,7 @@ func (c *controller) install(ctx context.Context, cluster *unstructured.Unstruct
 	if boot.Token, err = Token(ctx, c.client, name, given, c.now()); err != nil {
 		return err
 	}
-	objects, err := Agent{Boot: boot, Image: image}.Manifests()
+	objects, err := Agent{Boot: boot, Image: image, AuditLog: c.auditLog(cluster.GetName())}.Manifests()
 	if err != nil {
 		return err
 	}

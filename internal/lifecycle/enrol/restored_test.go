@@ -162,7 +162,7 @@ func newHub(t *testing.T) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Setup(m, time.Now); err != nil {
+	if err := Setup(m, time.Now, func(string) AuditLog { return "" }); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))

@@ -137,6 +137,19 @@ func (l *Local) plane(main place) (*controlplane.ControlPlane, error) {
 	return main.spec(main, l.needs.Binaries, machine.Host{}).ControlPlane()
 }
 
+// AuditLogBeside returns the pattern of the audit logs of the cluster that has the kubeconfig, empty when it is none of this computer.
+func AuditLogBeside(kubeconfig string) string {
+	path, err := filepath.Abs(kubeconfig)
+	dir := filepath.Dir(path)
+	if err == nil { // of the folder alone: the kubeconfig in it is a link to a file deeper in it
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil || !isThere(filepath.Join(dir, recordFile)) {
+		return ""
+	}
+	return record{}.auditLog(dir)
+}
+
 func stateOf(p place) (State, int, error) {
 	pid, err := machine.PID(p.dir)
 	if err != nil || pid == 0 {

@@ -254,6 +254,15 @@ func (l *Local) Release(ctx context.Context, h Hosted) error {
 	return ignoreNotFound(l.Delete(ctx, h.Name)) // what a deletion of before may have left has no record any more
 }
 
+// AuditLog returns the pattern of the audit logs of a hosted cluster, empty when there is none of that name.
+func (l *Local) AuditLog(name string) string {
+	r, err := l.record(name)
+	if err != nil || !r.hosted() {
+		return ""
+	}
+	return r.auditLog(l.dir(name))
+}
+
 // DeleteOwn deletes a cluster that nobody owns. One that somebody keeps going would be made anew, and empty.
 func (l *Local) DeleteOwn(ctx context.Context, name string) error {
 	r, err := l.record(name)

@@ -395,3 +395,26 @@ func TestFuturePathFollowsLinksAsFarAsThereAreAny(t *testing.T) {
 		}
 	}
 }
+
+// TestTheAuditLogsBesideAKubeconfig: people have the kubeconfig that is a link in the cluster's folder, by whatever way they come there.
+func TestTheAuditLogsBesideAKubeconfig(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster := filepath.Join(dir, "local", "dev")
+	if err := errors.Join(os.MkdirAll(filepath.Join(cluster, "kube"), 0o755), os.WriteFile(filepath.Join(cluster, recordFile), nil, 0o644), linkKubeconfig(cluster),
+		os.WriteFile(filepath.Join(cluster, "kube", "admin.kubeconfig"), nil, 0o600), os.Symlink("local", filepath.Join(dir, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		filepath.Join(cluster, "kubeconfig"):             filepath.Join(cluster, "audit/*/audit.log"),
+		filepath.Join(dir, "link", "dev", "kubeconfig"):  filepath.Join(cluster, "audit/*/audit.log"),
+		filepath.Join(dir, "kubeconfig"):                 "",
+		filepath.Join(dir, "not", "there", "kubeconfig"): "",
+	} {
+		if got := AuditLogBeside(path); got != want {
+			t.Errorf("beside %s: %q, want %q", path, got, want)
+		}
+	}
+}

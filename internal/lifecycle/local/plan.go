@@ -132,6 +132,14 @@ func (r record) place(dir string, number int) place {
 	return p
 }
 
+// auditDir is in the folder of a cluster: the audit logs of its API servers, a folder each.
+const auditDir = "audit"
+
+// auditLog is the pattern of those of a cluster in dir.
+func (record) auditLog(dir string) string {
+	return filepath.Join(dir, auditDir, "*", machine.AuditFile)
+}
+
 // place is where one machine of a cluster is: its folder and its addresses. Number 0 is the main one, with the control plane.
 type place struct {
 	cluster record

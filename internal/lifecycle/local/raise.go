@@ -79,7 +79,7 @@ func (m *raising) launch(ctx context.Context) error {
 		return err
 	}
 	m.spec = m.place.spec(m.main, binaries, host)
-	m.spec.Version = m.version
+	m.spec.Version, m.spec.Audit = m.version, filepath.Join(m.local.dir(m.place.cluster.Name), auditDir)
 	if err := m.spec.Prepare(); err != nil {
 		return err
 	}

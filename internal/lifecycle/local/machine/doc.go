@@ -18,7 +18,7 @@
 //
 //   - Killing init is a power cut: the kernel ends every process of the PID namespace with it, containers too, and the
 //     mounts go with their namespace. So nothing is ever orphaned, however a machine ends.
-//   - A machine writes below its own folder only: /var is a folder of its own, /run a tmpfs. All paths that it shares
+//   - A machine writes below its own folder only, and its API server into the cluster's folder of audit logs: /var is a folder of its own, /run a tmpfs. All paths that it shares
 //     with the host (its folder, the binaries) are the same inside as outside, even where they lie below /var or /run.
 //   - That a machine runs is known by a lock that init holds, never by a file that a crash would leave behind. The
 //     kernel names the holder, so a pid that was used again is never signalled.

@@ -53,7 +53,11 @@ func begin(dir string) (Spec, io.Closer, error) {
 	if err := JoinCgroup(spec.Host.CgroupRoot); err != nil {
 		return Spec{}, nil, err
 	}
-	if err := Isolate(spec.Dir, filepath.Dir(spec.Umbel), filepath.Dir(spec.Kube)); err != nil {
+	keepers := []string{filepath.Dir(spec.Umbel), filepath.Dir(spec.Kube)}
+	if spec.Audit != "" {
+		keepers = append(keepers, spec.Audit)
+	}
+	if err := Isolate(spec.Dir, keepers...); err != nil {
 		return Spec{}, nil, err
 	}
 	if err := unix.Sethostname([]byte(spec.Node)); err != nil {

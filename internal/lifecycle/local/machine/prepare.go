@@ -19,6 +19,11 @@ import (
 // Prepare writes all that the machine reads: the spec, keys, certificates, kubeconfigs and configuration files. The
 // machine must not be running. Where the control plane is on another one, that must have been prepared.
 func (s Spec) Prepare() error {
+	if s.Audit != "" {
+		if err := os.MkdirAll(s.Audit, 0o700); err != nil {
+			return fmt.Errorf("preparing machine %q: %w", s.Node, err)
+		}
+	}
 	if s.Main == nil {
 		plane, err := s.ControlPlane()
 		if err != nil {

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -22,6 +23,9 @@ type Spec struct {
 	Main *Main `json:"main,omitempty"`
 	// Dir is the machine's folder, absolute and free of symbolic links.
 	Dir string `json:"dir"`
+	// Audit is the folder with the audit logs of all API servers of the cluster, in which each has one of its own, and which each machine
+	// sees where it is; empty for a machine of an earlier build.
+	Audit string `json:"audit,omitempty"`
 	// Umbel and Kube are the paths of the umbel and umbel-kube binaries.
 	Umbel string `json:"umbel"`
 	Kube  string `json:"kube"`
@@ -71,6 +75,9 @@ const (
 	logsDir  = "logs"
 )
 
+// AuditFile is the name of an API server's audit log, in its folder of Spec.Audit.
+const AuditFile = "audit.log"
+
 // PauseImage is the image of the container that holds a pod's namespaces. It is imported, never pulled.
 const PauseImage = "registry.umbel.dev/pause:v1"
 
@@ -107,7 +114,16 @@ func (s Spec) ControlPlane() (*controlplane.ControlPlane, error) {
 		Components:  components,
 		Enrolment:   s.Enrolment,
 		Member:      s.Member,
+		AuditLog:    s.auditLog(),
 	})
+}
+
+// auditLog is where the API server of this machine writes; empty for where a control plane does by itself.
+func (s Spec) auditLog() string {
+	if s.Audit == "" {
+		return ""
+	}
+	return filepath.Join(s.Audit, cmp.Or(s.Node, s.Cluster), AuditFile)
 }
 
 // DNSAddress returns the cluster IP of the cluster's DNS: the tenth of the range, as is custom.
