@@ -26,7 +26,7 @@ import (
 
 // TestAClusterIsUpgraded is a cluster's way from a Kubernetes to the next: what would not do is refused, the control plane goes first, a
 // pool of machines after it, another one last; and while all this happens somebody asks a Service, over and over, and is answered
-// each time, since its pods have a PodDisruptionBudget.
+// each time, since its pods have a PodDisruptionBudget. Somebody writes to its API, which is away for a moment and loses nothing.
 func TestAClusterIsUpgraded(t *testing.T) {
 	if err := local.CheckNodes(); err != nil {
 		t.Fatal(err)
@@ -65,6 +65,7 @@ func TestAClusterIsUpgraded(t *testing.T) {
 		s.shell(line(page, containing))
 		t.Logf("%s in %s", what, time.Since(begun).Round(100*time.Millisecond))
 	}
+	ended := s.writes("dev")
 	step("the control plane", "--control-plane-only")
 	s.eventually("its API is the new one", func(ctx context.Context) error {
 		out, err := s.Umbel(ctx, "kubectl", "dev", "--", "version")
@@ -73,6 +74,7 @@ func TestAClusterIsUpgraded(t *testing.T) {
 		}
 		return err
 	})
+	ended()
 	if now := s.nodes("dev", 3); !equalNodes(was, now) {
 		t.Errorf("the nodes were %v, and are %v, though the control plane alone was upgraded", was, now)
 	}

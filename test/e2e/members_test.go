@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,19 +32,7 @@ func (s *story) losesMembers(cluster string, page []string) {
 	if out := s.shell(line(page, "cluster describe dev")); strings.Count(out, "member dev-") != 3 {
 		s.Errorf("the tree does not show three members:\n%s", out)
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(s.Home, "local", cluster, "kubeconfig"))
-	if err != nil {
-		s.Fatal(err)
-	}
-	config.Timeout = 2 * time.Second
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		s.Fatal(err)
-	}
-	w := &diary{client: client}
-	writing, stop := context.WithCancel(s.ctx)
-	ended := make(chan struct{})
-	go func() { defer close(ended); w.write(writing) }()
+	ended := s.writes(cluster)
 
 	first := s.cluster(cluster)
 	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
@@ -63,10 +52,7 @@ func (s *story) losesMembers(cluster string, page []string) {
 		s.Fatal(err)
 	}
 	s.threeServe(cluster, second.Planes[0].PID)
-	stop()
-	<-ended
-	s.Logf("%d writes were acknowledged meanwhile, %d were not; the longest pause was %s", len(w.acked), w.failed, w.pause.Round(100*time.Millisecond))
-	w.check(s)
+	ended()
 }
 
 // cluster returns a cluster as this computer knows it.
@@ -105,6 +91,31 @@ func (s *story) threeServe(cluster string, killed int) {
 		}
 		return err
 	})
+}
+
+// writes has somebody write to a cluster until end is called, which says how that went. All that was acknowledged is to be there then.
+func (s *story) writes(cluster string) (end func()) {
+	s.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(s.Home, "local", cluster, "kubeconfig"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	config.Timeout = 2 * time.Second
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		s.Fatal(err)
+	}
+	w := &diary{client: client}
+	writing, stop := context.WithCancel(s.ctx)
+	var running sync.WaitGroup
+	running.Go(func() { w.write(writing) })
+	return func() {
+		s.Helper()
+		stop()
+		running.Wait()
+		s.Logf("%d writes were acknowledged meanwhile, %d were not; the longest pause was %s", len(w.acked), w.failed, w.pause.Round(100*time.Millisecond))
+		w.check(s)
+	}
 }
 
 // diary writes, one after another, and keeps what was acknowledged.
