@@ -31,8 +31,7 @@ import (
 	"umbel.dev/umbel/internal/delivery/sealed"
 )
 
-// inFlight is how many requests to one member are under way at a time, as many as an agent writes at a time. In a namespace that is not there yet an
-// API server waits 50 ms for it, with each of them.
+// inFlight is how many requests to one member are under way at a time, as many as an agent writes at a time.
 const inFlight = 16
 
 // Action is what would happen to an object.
@@ -234,10 +233,19 @@ type look struct {
 
 	mu    sync.Mutex
 	found Preview
+	// unborn are the kinds of which nothing can be in a namespace, since that comes with the content and is not there. An API server waits
+	// 50 ms for such a namespace with each request.
+	unborn map[place]bool
+}
+
+// place is where objects of a kind are.
+type place struct {
+	namespace string
+	resource  schema.GroupVersionResource
 }
 
 func (m *Member) begin(ctx context.Context, content *Content) (*look, error) {
-	l := &look{Member: m, Content: content, wanted: map[bundle.Key]bool{}, held: map[bundle.Key]Held{}, silent: map[string]error{}}
+	l := &look{Member: m, Content: content, wanted: map[bundle.Key]bool{}, held: map[bundle.Key]Held{}, silent: map[string]error{}, unborn: map[place]bool{}}
 	asked, err := discovery.NewDiscoveryClientForConfigAndClient(m.config, &http.Client{Transport: within{ctx, m.client.Transport}})
 	if err != nil {
 		return nil, err
@@ -333,12 +341,16 @@ func (l *look) object(ctx context.Context, o Object) error {
 		l.same() // whatever others have made of it
 		return nil
 	}
-	now, err := at.Get(ctx, o.ID.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		now, err = nil, nil
-	}
-	if err != nil {
-		return l.told(change, err, error.Error)
+	in := place{key.Namespace, mapping.Resource}
+	var now *unstructured.Unstructured
+	if !l.isUnborn(in) {
+		now, err = at.Get(ctx, o.ID.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			now, err = nil, nil
+		}
+		if err != nil {
+			return l.told(change, err, error.Error)
+		}
 	}
 	body, wrong := sent.Against(now, l.rules.Left(key, sent.Asks))
 	if wrong != nil {
@@ -356,8 +368,14 @@ func (l *look) object(ctx context.Context, o Object) error {
 	if sent.Sealed {
 		change.Note = encryptedNote(sent.Body, now)
 	}
-	then, err := sent.Rehearse(ctx, at, body, func(conflict error) bool { return l.retakes(key, now, conflict) })
-	if apierrors.IsNotFound(err) && now == nil && l.wanted[bundle.Key{Kind: "Namespace", Name: key.Namespace}] {
+	var then *unstructured.Unstructured
+	if !l.isUnborn(in) {
+		then, err = sent.Rehearse(ctx, at, body, func(conflict error) bool { return l.retakes(key, now, conflict) })
+		if apierrors.IsNotFound(err) && now == nil && l.wanted[bundle.Key{Kind: "Namespace", Name: key.Namespace}] {
+			l.noteUnborn(in)
+		}
+	}
+	if now == nil && l.isUnborn(in) {
 		change.Action, change.Note = Add, "its namespace comes with this package: the API server cannot check it yet"
 		l.add(change)
 		return nil
@@ -424,6 +442,18 @@ func (l *look) differs(change Change, now, then *unstructured.Unstructured) (err
 	}
 	l.add(change)
 	return nil
+}
+
+func (l *look) isUnborn(p place) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unborn[p]
+}
+
+func (l *look) noteUnborn(p place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unborn[p] = true
 }
 
 func (l *look) same() {

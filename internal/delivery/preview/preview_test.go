@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -264,3 +266,55 @@ func TestHash(t *testing.T) {
 		}
 	}
 }
+
+// TestPreviewIntoANamespaceThatIsNotThere: an API server lets each request wait for such a namespace, so what it would say of each object is
+// asked for a few of each kind.
+func TestPreviewIntoANamespaceThatIsNotThere(t *testing.T) {
+	config := rest.CopyConfig(kubetest.Start(t))
+	var asked atomic.Int64
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return counting(func(r *http.Request) (*http.Response, error) {
+			if strings.Contains(r.URL.Path, "/namespaces/not-there/") {
+				asked.Add(1)
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	const many = 400
+	manifests := []string{"apiVersion: v1\nkind: Namespace\nmetadata: {name: not-there}\n"}
+	for i := range many {
+		manifests = append(manifests, configMap("not-there", fmt.Sprint("a", i), "new"))
+	}
+	member, err := Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unheard, err := Prepare("default/not-there", entries(t, manifests...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := member.Of(t.Context(), unheard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	noted := 0
+	for _, change := range got.Changes {
+		if change.Action != Add || change.Problem != "" {
+			t.Errorf("%+v", change)
+		}
+		if change.Note != "" {
+			noted++
+		}
+	}
+	if noted != many || len(got.Changes) != many+1 || len(got.Unknown) != 0 {
+		t.Errorf("%d changes, %d with a note, unknown %v", len(got.Changes), noted, got.Unknown)
+	}
+	if n := asked.Load(); n == 0 || n > 2*inFlight {
+		t.Errorf("the API server was asked %d times about %d objects", n, many)
+	}
+}
+
+type counting func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (c counting) RoundTrip(r *http.Request) (*http.Response, error) { return c(r) }
