@@ -81,7 +81,7 @@ func keyOf(ctx context.Context, target client.Client) (string, error) {
 	}
 	key := secret.Annotations[identity.FingerprintAnnotation]
 	if key == "" { // it has one, and which is not known: that is not none
-		return "", fmt.Errorf("Secret %s/%s in the cluster has no annotation %s, by which its key is known: delete it there, and the agent is installed anew", secret.Namespace, secret.Name, identity.FingerprintAnnotation)
+		return "", fmt.Errorf("the cluster's Secret %s/%s has no annotation %s, by which its key is known: delete it there, and the agent is installed anew", secret.Namespace, secret.Name, identity.FingerprintAnnotation)
 	}
 	return key, nil
 }
