@@ -10,8 +10,8 @@ const CertificateWarning = 14 * 24 * time.Hour
 
 // CertificateEnd returns when the first certificate ends by which a member is reached, as its agent says, and whose it is; zero when it has
 // not said.
-func (m *MemberCluster) CertificateEnd() (until time.Time, of string) {
-	for _, p := range m.Status.Properties {
+func (s *MemberClusterStatus) CertificateEnd() (until time.Time, of string) {
+	for _, p := range s.Properties {
 		if p.Name != CertificateProperty {
 			continue
 		}

@@ -17,8 +17,9 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
 
-// TestClustersMoveOneByOne: a Package takes over on one cluster after the other, remembers of each how it was, and goes with the last.
-func TestClustersMoveOneByOne(t *testing.T) {
+// hubAPI is a hub's API, with nothing in it yet.
+func hubAPI(t *testing.T) kube.Client {
+	t.Helper()
 	config := kubetest.Start(t)
 	kubetest.InstallCRDs(t, config)
 	scheme, err := hub.Scheme()
@@ -29,6 +30,12 @@ func TestClustersMoveOneByOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return api
+}
+
+// TestClustersMoveOneByOne: a Package takes over on one cluster after the other, remembers of each how it was, and goes with the last.
+func TestClustersMoveOneByOne(t *testing.T) {
+	api := hubAPI(t)
 	b := book{hub: api, key: kube.ObjectKey{Namespace: "default", Name: "shop"}}
 	must := func(err error) {
 		t.Helper()
@@ -153,16 +160,7 @@ func TestClustersMoveOneByOne(t *testing.T) {
 
 // TestAReleaseOfAnotherSource: a hub that has seen a new source, and still renders it, delivers the release of the one before.
 func TestAReleaseOfAnotherSource(t *testing.T) {
-	config := kubetest.Start(t)
-	kubetest.InstallCRDs(t, config)
-	scheme, err := hub.Scheme()
-	if err != nil {
-		t.Fatal(err)
-	}
-	api, err := kube.New(config, kube.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
+	api := hubAPI(t)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

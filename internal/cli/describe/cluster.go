@@ -47,7 +47,7 @@ func (d *clusterDossier) write(p *page, moment view.Moment) {
 			p.field("Certificate ends", ends)
 		}
 	}
-	if until, of := cluster.CertificateEnd(); !until.IsZero() {
+	if until, of := cluster.Status.CertificateEnd(); !until.IsZero() {
 		p.field("Certificates", fmt.Sprintf("the cluster's first ends %s (%s): %s", until.UTC().Format("2006-01-02 15:04:05 MST"), output.Until(until, moment.Now), of))
 	}
 	if with := cluster.Annotations[v1alpha1.RegisteredWithAnnotation]; with != "" {

@@ -74,7 +74,7 @@ func (m Moment) LastSeen(cluster *v1alpha1.MemberCluster) output.Cell {
 
 // Certificates says how long it is until the first certificate ends by which a member is reached.
 func (m Moment) Certificates(cluster *v1alpha1.MemberCluster) output.Cell {
-	until, _ := cluster.CertificateEnd()
+	until, _ := cluster.Status.CertificateEnd()
 	if until.IsZero() {
 		return output.Text("")
 	}

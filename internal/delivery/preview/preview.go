@@ -231,17 +231,9 @@ type look struct {
 	served []*metav1.APIResourceList
 	silent map[string]error // groups of which it could not be asked what there is
 
-	mu    sync.Mutex
-	found Preview
-	// unborn are the kinds of which nothing can be in a namespace, since that comes with the content and is not there. An API server waits
-	// 50 ms for such a namespace with each request.
-	unborn map[place]bool
-}
-
-// place is where objects of a kind are.
-type place struct {
-	namespace string
-	resource  schema.GroupVersionResource
+	mu     sync.Mutex
+	found  Preview
+	unborn map[place]bool // see unborn.go
 }
 
 func (m *Member) begin(ctx context.Context, content *Content) (*look, error) {
@@ -342,15 +334,9 @@ func (l *look) object(ctx context.Context, o Object) error {
 		return nil
 	}
 	in := place{key.Namespace, mapping.Resource}
-	var now *unstructured.Unstructured
-	if !l.isUnborn(in) {
-		now, err = at.Get(ctx, o.ID.Name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			now, err = nil, nil
-		}
-		if err != nil {
-			return l.told(change, err, error.Error)
-		}
+	now, err := l.find(ctx, at, in, o.ID.Name)
+	if err != nil {
+		return l.told(change, err, error.Error)
 	}
 	body, wrong := sent.Against(now, l.rules.Left(key, sent.Asks))
 	if wrong != nil {
@@ -442,18 +428,6 @@ func (l *look) differs(change Change, now, then *unstructured.Unstructured) (err
 	}
 	l.add(change)
 	return nil
-}
-
-func (l *look) isUnborn(p place) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.unborn[p]
-}
-
-func (l *look) noteUnborn(p place) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.unborn[p] = true
 }
 
 func (l *look) same() {

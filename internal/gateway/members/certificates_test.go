@@ -36,7 +36,7 @@ func TestCertificatesByTheClock(t *testing.T) {
 		{"two weeks before", said, 14 * 24 * time.Hour, metav1.ConditionFalse, 0, "kubelet of node-7 ends at 2027-06-01T12:00:00Z"},
 		{"after it", said, -time.Hour, metav1.ConditionFalse, 0, "kubelet of node-7"},
 	} {
-		got, next := certificates(says(c.value), end.Add(-c.before))
+		got, next := certificates(&says(c.value).Status, end.Add(-c.before))
 		if got.Status != c.status || next != c.next || !strings.Contains(got.Message, c.message) {
 			t.Errorf("%s: %+v, again in %s", c.reason, got, next)
 		}

@@ -157,7 +157,7 @@ func Plan(member *v1alpha1.MemberCluster, facts Facts, desired Desired, hub Hub)
 		status.LastSeen = stored(hub.Before) // it was connected for as long as there was a hub to say so
 	}
 	set(synced(status, connected, facts, desired, omitted))
-	ends, next := certificates(&v1alpha1.MemberCluster{Status: status}, hub.Now)
+	ends, next := certificates(&status, hub.Now)
 	if ends.Type == "" { // it is not said any more
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionCertificatesValid)
 	} else {
@@ -184,8 +184,8 @@ func hibernates(member *v1alpha1.MemberCluster) metav1.Condition {
 
 // certificates says whether a certificate by which the member is reached ends soon, and when that is to be said; nothing as long as its
 // agent has not said when.
-func certificates(member *v1alpha1.MemberCluster, now time.Time) (c metav1.Condition, next time.Duration) {
-	until, of := member.CertificateEnd()
+func certificates(status *v1alpha1.MemberClusterStatus, now time.Time) (c metav1.Condition, next time.Duration) {
+	until, of := status.CertificateEnd()
 	if until.IsZero() {
 		return c, 0
 	}

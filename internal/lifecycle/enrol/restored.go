@@ -7,10 +7,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/identity"
 )
@@ -70,7 +70,7 @@ func (c *controller) restored(ctx context.Context, cluster *unstructured.Unstruc
 	return request != "", nil
 }
 
-var planeKind = schema.GroupVersionKind{Group: "infrastructure.umbel.dev", Version: "v1alpha1", Kind: "HostedControlPlane"}
+var planeKind = infra.GroupVersion.WithKind("HostedControlPlane")
 
 // keyOf returns the fingerprint of the key that the agent of a cluster has, empty when it has none.
 func keyOf(ctx context.Context, target client.Client) (string, error) {

@@ -168,15 +168,15 @@ func ends(ctx context.Context, address, name string) (until time.Time, err error
 	}}}
 	connection, err := dialer.DialContext(ctx, "tcp", address)
 	if err == nil {
-		err = connection.Close()
+		_ = connection.Close() // what it showed is known
 	}
-	if until.IsZero() && err == nil {
-		err = fmt.Errorf("%s shows no certificate", address)
-	}
-	if !until.IsZero() {
+	switch {
+	case !until.IsZero(): // also of one that then breaks off
 		return until, nil
+	case err != nil:
+		return until, err
 	}
-	return until, err
+	return until, fmt.Errorf("%s shows no certificate", address)
 }
 
 func firstEnd(chain []*x509.Certificate) (until time.Time) {
