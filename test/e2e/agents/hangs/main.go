@@ -20,6 +20,7 @@ func main() {
 	o := agent.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	flag.StringVar(&o.Dir, "dir", "", "as of the agent")
 	flag.StringVar(&o.Bootstrap, "bootstrap", "", "as of the agent")
+	flag.StringVar(&o.AuditLog, "audit-log", "", "as of the agent")
 	kubeconfig := flag.String("kubeconfig", "", "as of the agent")
 	rehearse := flag.Bool("rehearse", false, "as of the agent")
 	flag.Parse()
