@@ -19,6 +19,7 @@ var levels = map[string]int{
 	"internal/audit":       1, // who did what?
 	"internal/content":     1, // where is content kept, by digest?
 	"internal/kube":        1, // mechanics that controller-runtime lacks
+	"internal/health":      1, // what is wrong in the fleet now?
 
 	"internal/tunnel":  2, // one connection per cluster
 	"internal/session": 2, // what hub and agent say on it

@@ -34,6 +34,7 @@ import (
 	"umbel.dev/umbel/internal/cli/rollout"
 	"umbel.dev/umbel/internal/cli/scope"
 	"umbel.dev/umbel/internal/cli/secrets"
+	"umbel.dev/umbel/internal/cli/status"
 	"umbel.dev/umbel/internal/cli/taint"
 	"umbel.dev/umbel/internal/cli/token"
 	"umbel.dev/umbel/internal/cli/top"
@@ -58,8 +59,8 @@ func NewRoot(f *client.Factory) *cobra.Command {
 		Short: "A control plane of Kubernetes control planes",
 		Long: "A control plane of Kubernetes control planes: say once what every cluster should hold, and it does.\n\n" +
 			"`umbel up` starts a whole fleet on this computer.\n\n" + client.Environment + "\n\n" + exit.Meaning,
-		Example: "  # a fleet on this computer; then what it is, and why something in it is not as it should be\n" +
-			"  umbel up\n  umbel get clusters -o wide\n  umbel describe package shop",
+		Example: "  # a fleet on this computer; then what it is, what is wrong in it, and why\n" +
+			"  umbel up\n  umbel get clusters -o wide\n  umbel status\n  umbel describe package shop",
 		Version:       version.Version,
 		SilenceUsage:  true,
 		SilenceErrors: true, // main prints them
@@ -78,7 +79,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add(fleetGroup, get.NewCmd(f), describe.NewCmd(f), explain.NewCmd(f), plan.NewCmd(f), refresh.NewCmd(f))
+	add(fleetGroup, status.NewCmd(f), get.NewCmd(f), describe.NewCmd(f), explain.NewCmd(f), plan.NewCmd(f), refresh.NewCmd(f))
 	add(memberGroup, cluster.NewCmd(f), join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f, deletes.NewApproveCmd(f))...)
 	add(fleetGroup, deletes.NewUndoCmd(f))

@@ -89,7 +89,7 @@ func TestWordsThatAreNoCommand(t *testing.T) {
 		{args: "gett clusters", code: exit.Misuse, err: "there is no command \"gett\", did you mean get?: `umbel --help` shows examples"},
 		{args: "local crate x", code: exit.Misuse, err: "there is no command \"crate\", did you mean create?: `umbel local --help` shows examples"},
 		{args: "bonsai", code: exit.Misuse, err: "there is no command \"bonsai\": `umbel --help` shows examples"},
-		{args: "status", code: exit.Misuse, err: "there is no command \"status\", did you mean describe or get?: `umbel --help` shows examples"},
+		{args: "show", code: exit.Misuse, err: "there is no command \"show\", did you mean describe?: `umbel --help` shows examples"},
 		{args: "version", code: exit.OK},
 		{args: "version 2", code: exit.Misuse, err: "\"2\" is too much: `umbel version --help` shows examples"},
 		{args: "help", code: exit.OK},

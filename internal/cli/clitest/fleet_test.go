@@ -45,6 +45,7 @@ import (
 	"umbel.dev/umbel/internal/cli/rollout"
 	"umbel.dev/umbel/internal/cli/scope"
 	"umbel.dev/umbel/internal/cli/secrets"
+	"umbel.dev/umbel/internal/cli/status"
 	"umbel.dev/umbel/internal/cli/taint"
 	"umbel.dev/umbel/internal/cli/token"
 	"umbel.dev/umbel/internal/cli/upgrade"
@@ -187,7 +188,7 @@ func (f *fleet) root(out, errs io.Writer, args ...string) *cobra.Command {
 	root.AddCommand(consent.NewCmds(factory, deletes.NewApproveCmd(factory))...)
 	root.AddCommand(deletes.NewUndoCmd(factory))
 	root.AddCommand(taint.NewCmd(factory), explain.NewCmd(factory), plan.NewCmd(factory))
-	root.AddCommand(drift.NewCmd(factory), ca.NewCmd(factory), audit.NewCmd(factory), upgrade.NewCmd(factory), rollout.NewCmd(factory), secrets.NewCmd(factory), provider.NewCmd(factory))
+	root.AddCommand(drift.NewCmd(factory), ca.NewCmd(factory), audit.NewCmd(factory), upgrade.NewCmd(factory), rollout.NewCmd(factory), secrets.NewCmd(factory), provider.NewCmd(factory), status.NewCmd(factory))
 	root.SetArgs(args)
 	return root
 }

@@ -66,7 +66,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Short:             "Tell all about one object of the hub, such as a cluster or a package, and what to do next",
 		Long:              "Tell all about one object of the hub. The kinds are " + kinds.List() + ".",
 		Example:           examples,
-		SuggestFor:        []string{"status", "show"},
+		SuggestFor:        []string{"show"},
 		ValidArgsFunction: f.CompleteTarget(client.One, kinds.Words()...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.complete(args); err != nil {

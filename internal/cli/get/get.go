@@ -79,7 +79,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			"With --clusters or --all-clusters, list objects of any kind that the clusters have, as they are there now. Each cluster is asked\n" +
 			"through the hub, as you. What could not be read is said by cluster on standard error, and the command ends with code 1.",
 		Example:           examples,
-		SuggestFor:        []string{"status", "list"},
+		SuggestFor:        []string{"list"},
 		ValidArgsFunction: f.CompleteTarget(client.Many, kinds.Words()...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.Members.given(cmd); err != nil {
