@@ -149,12 +149,30 @@ $(BIN)/cliutils: $(PEER_SOURCES)
 	@echo "building cliutils; the first time this takes a minute"
 	@cd test/peers/cliutils && $(GO_BUILD) -ldflags '-s -w' -o $@ .
 
+# The page of the web console is built with Node, and committed: who builds the hub needs none.
+console/node_modules/.package-lock.json: console/package-lock.json
+	@scripts/install-deps.sh console
+	@scripts/node.sh npm ci --no-audit --no-fund --loglevel=error
+
+.PHONY: console
+console: console/node_modules/.package-lock.json ## the page of the web console, from console/; commit what it changes
+	@scripts/node.sh npm run --silent build
+
+.PHONY: check-console
+check-console: console/node_modules/.package-lock.json ## fail when the committed page is not what its sources give
+	@rm -rf build/console && scripts/node.sh npm run --silent build -- --outDir ../build/console --logLevel error
+	@diff -rq build/console internal/console/dist || { echo "the page of the console differs from its sources: run 'make console' and commit" >&2; exit 1; }
+
+.PHONY: console-test
+console-test: deps build console/node_modules/.package-lock.json ## somebody looks after a fleet in a real browser; CONSOLE_PHOTOS=DIR keeps photographs of each page
+	$(GO_TEST) -tags e2e -count 1 -timeout 15m ./test/console
+
 # A fifth of two processors has nothing to do while the tests run under the race detector: what only others' engines are wanted for is built then.
 # The stories wait for their clusters a lot: what needs a processor and no nodes goes beside them.
 .PHONY: test
-test: deps build lint check-generate kube dex registry helm capd ## everything that has to hold before a change lands
+test: deps build lint check-generate check-console kube dex registry helm capd ## everything that has to hold before a change lands
 	@$(MAKE) --no-print-directory -j2 GO_BUILD="nice $(GO_BUILD)" unit sops peers
-	@$(MAKE) --no-print-directory -j2 e2e net real simulate
+	@$(MAKE) --no-print-directory -j2 e2e net real simulate console-test
 
 .PHONY: test-all
 test-all: kube-before test ## the same, with the real Kubernetes of the minor before in the story of an upgrade: ten minutes more

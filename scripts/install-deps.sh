@@ -5,6 +5,7 @@
 #   install-deps.sh race      what the race detector needs: a C compiler and libc's headers
 #   install-deps.sh unit      what tests of sources need: git, ssh-keygen, sshd, gpg
 #   install-deps.sh generate  what `make generate` needs: protoc
+#   install-deps.sh console   what builds and tests the web console: node, npm and Chromium
 set -euo pipefail
 
 declare -A package_of # by a command, or by a file that the package brings
@@ -21,8 +22,9 @@ nodes)
 race) package_of=([gcc]=gcc [/usr/include/stdlib.h]=libc6-dev) ;;
 unit) package_of=([git]=git [ssh-keygen]=openssh-client [/usr/sbin/sshd]=openssh-server [gpg]=gnupg) ;;
 generate) package_of=([protoc]=protobuf-compiler) ;;
+console) package_of=([node]=nodejs [npm]=npm [chromium]=chromium) ;;
 *)
-	echo "usage: install-deps.sh nodes|race|unit|generate" >&2
+	echo "usage: install-deps.sh nodes|race|unit|generate|console" >&2
 	exit 2 ;;
 esac
 

@@ -35,9 +35,10 @@ var levels = map[string]int{
 	"internal/metrics":   3, // what does the fleet measure?
 	"internal/upgrade":   3, // which agents become another program, and what when that goes wrong?
 
-	"internal/hub":   4, // the list of what the hub runs
-	"internal/agent": 4, // the same for a member
-	"internal/cli":   4, // a folder per noun or verb
+	"internal/hub":     4, // the list of what the hub runs
+	"internal/console": 4, // what does somebody see of it in a browser?
+	"internal/agent":   4, // the same for a member
+	"internal/cli":     4, // a folder per noun or verb
 
 	"cmd":           5,
 	"test":          6, // stories that need all of it
@@ -46,7 +47,9 @@ var levels = map[string]int{
 
 // sideways are the arrows between rooms of level 4 that have a reason.
 var sideways = map[[2]string]string{
-	{"internal/cli", "internal/hub"}: "`umbel hub` and `umbel up` run the hub in this very process",
+	{"internal/hub", "internal/console"}: "the hub serves the console, and wires it like every other part",
+	{"internal/console", "internal/cli"}: "what may be told of an object is decided once, in package view, for terminals and browsers",
+	{"internal/cli", "internal/hub"}:     "`umbel hub` and `umbel up` run the hub in this very process",
 }
 
 // room returns the room that a folder belongs to and its level.

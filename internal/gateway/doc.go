@@ -13,6 +13,7 @@
 //	GET /content/…        what a Release was rendered to, to whom may read releases/content (release.go)
 //	GET /history/NAME     what happened to objects on a member, from its agent, to who may read the MemberCluster (history.go)
 //	/v2/umbel/agent/…     the agent's image, to read
+//	/console/…            the web console, and / for browsers (browser.go)
 //	/replica/audit        this replica's audit log, for another one
 //	/replica/clusters/…   the API server of a member that is in session here, for another replica of the hub
 //	GET /healthz          is the hub there?
@@ -51,6 +52,8 @@
 //   - The hub holds no member credential: what goes through a tunnel carries a name, never a secret.
 //   - What people do to members, and what the gateway itself does to them, is in the audit log (package audit), refusals
 //     included; an order is there before its agent hears it.
+//   - What members serve has the origin of the console, and must not act as its page: a browser that looks at it by itself shows
+//     it in a sandbox, without an origin. The console's cookie opens nothing but the console.
 //   - The registry is for reading. Content goes through an agent's session, where each member gets what it is to hold now
 //     and nothing else: a stolen key harms its own member alone.
 //   - Whoever is refused is logged with the reason, and pays: failed joins are counted per address. It shows in the status

@@ -80,6 +80,8 @@ type Config struct {
 // Gateway is the hub's open door.
 type Gateway struct {
 	Config
+	// Console is served to browsers, below consolePath; nil for a hub that has none. It is set before the manager starts.
+	Console http.Handler
 
 	client  client.Client // reads from the manager's cache
 	live    client.Reader // asks the API
@@ -89,6 +91,7 @@ type Gateway struct {
 	peers   *peers // nil on a hub that is one process
 	joins   *quota // joins that failed, by address
 	pushes  *quota // pushes that were not genuine, by address
+	signIns *quota // sign-ins to the console that failed, by address
 	// certificates are what members get of them, by name.
 	certificates *quota
 	orders       *orders
@@ -117,7 +120,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Gateway, erro
 		return nil, err
 	}
 	g := &Gateway{
-		Config: config, client: mgr.GetClient(), live: mgr.GetAPIReader(), people: people, joins: newAttempts(time.Now), pushes: newAttempts(time.Now),
+		Config: config, client: mgr.GetClient(), live: mgr.GetAPIReader(), people: people, joins: newAttempts(time.Now), pushes: newAttempts(time.Now), signIns: newAttempts(time.Now),
 		certificates:  newQuota(time.Now, rate.Every(min(certificateRest, config.CertificateTTL/8)), certificateBurst),
 		orders:        newOrders(time.Now),
 		unread:        newUnread(),
@@ -273,6 +276,14 @@ func (g *Gateway) serve(ctx context.Context, listener net.Listener, settings *tl
 
 // ServeHTTP implements http.Handler for everybody who is not an agent in session.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.Console != nil && g.serveBrowser(w, r) {
+		return
+	}
+	g.dispatch(w, r)
+}
+
+// dispatch answers everything but the console.
+func (g *Gateway) dispatch(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
 	switch {
 	case path == "/healthz":

@@ -18,6 +18,7 @@ import (
 	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/gateway"
 	"umbel.dev/umbel/internal/gateway/replicas"
 	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity/signin"
@@ -135,7 +136,8 @@ type hub struct {
 	before    time.Time          // when a hub was alive here last
 	desired   *delivery.Desired
 	hooks     http.Handler // hears of pushes
-	metrics   *measured    // nil on one of several replicas, and when they cannot be opened
+	gateway   *gateway.Gateway
+	metrics   *measured // nil on one of several replicas, and when they cannot be opened
 }
 
 // serve runs what a hub is made of on an API that answers. This is the list, in its order.
@@ -161,6 +163,7 @@ func (h *hub) serve(ctx context.Context) error {
 		h.addLifecycle, // how do clusters come to be?
 		h.openMetrics,  // what does the fleet measure?
 		h.addGateway,   // which agents are connected, what must they know, what do they say?
+		h.addConsole,   // what do people see of it in a browser?
 		h.announce,     // how members reach this hub
 	} {
 		if err := part(ctx); err != nil {

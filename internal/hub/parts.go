@@ -29,6 +29,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/deploy"
 	"umbel.dev/umbel/internal/audit"
+	"umbel.dev/umbel/internal/console"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/delivery/decide"
@@ -327,8 +328,18 @@ func (h *hub) addGateway(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err = gateway.Setup(ctx, h.manager, config)
+	h.gateway, err = gateway.Setup(ctx, h.manager, config)
 	return err
+}
+
+// addConsole has the gateway serve the console, which knows people by the gateway's word.
+func (h *hub) addConsole(ctx context.Context) error {
+	pages, err := console.Setup(ctx, h.manager, console.Config{Door: h.gateway, Version: version.Version, Audit: h.audit, Log: h.Log})
+	if err != nil {
+		return err
+	}
+	h.gateway.Console = pages
+	return nil
 }
 
 func (h *hub) announce(ctx context.Context) error {

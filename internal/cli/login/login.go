@@ -22,9 +22,9 @@ import (
 
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
-	"umbel.dev/umbel/internal/cli/login/provider"
 	"umbel.dev/umbel/internal/cli/login/session"
 	"umbel.dev/umbel/internal/cli/route"
+	"umbel.dev/umbel/internal/identity/provider"
 	"umbel.dev/umbel/internal/identity/signin"
 )
 

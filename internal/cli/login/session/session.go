@@ -15,7 +15,7 @@ import (
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
-	"umbel.dev/umbel/internal/cli/login/provider"
+	"umbel.dev/umbel/internal/identity/provider"
 	"umbel.dev/umbel/internal/identity/signin"
 )
 

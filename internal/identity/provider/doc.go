@@ -5,7 +5,8 @@
 //  1. Discover asks the provider what it offers (OpenID Connect Discovery 1.0).
 //  2. Browser has the person sign in in their browser: authorization code with PKCE (RFC 7636), which comes back to a port
 //     of loopback (RFC 8252). Device has them do it on another machine (RFC 8628).
-//  3. Refresh gets the next ID token without them.
+//  3. Visit and Exchange do the same for a page of the hub, which people come back to in place of loopback.
+//  4. Refresh gets the next ID token without them.
 //
 // Laws, with their reasons:
 //

@@ -1,0 +1,91 @@
+import type { ClusterDetails, ClusterPage, Fleet, Hit, Me, PackageDetails, PackagePage, PlacementPage, Ways } from './types'
+
+/** What the hub says when it does not do what was asked: a Status of Kubernetes. */
+export class Refused extends Error {
+  constructor(
+    readonly code: number,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+/** What can be read, by path. A part in braces is filled in by `at`. */
+interface Reads {
+  '/api/ways': Ways
+  '/api/me': Me
+  '/api/fleet': Fleet
+  '/api/clusters': ClusterPage
+  '/api/clusters/{name}': ClusterDetails
+  '/api/packages': PackagePage
+  '/api/packages/{namespace}/{name}': PackageDetails
+  '/api/placements': PlacementPage
+  '/api/search': Hit[]
+}
+
+const base = '/console'
+
+export function at(path: string, parts: Record<string, string> = {}, query?: URLSearchParams): string {
+  const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(parts[name] ?? ''))
+  const asked = query?.toString()
+  return base + filled + (asked ? '?' + asked : '')
+}
+
+/** Reads one of the answers that the console has of its own. */
+export async function read<P extends keyof Reads>(
+  path: P,
+  parts?: Record<string, string>,
+  query?: URLSearchParams,
+  signal?: AbortSignal,
+): Promise<Reads[P]> {
+  return (await ask(at(path, parts, query), { signal })).json() as Promise<Reads[P]>
+}
+
+/** Asks the hub's own API, as kubectl does. */
+export async function hub<T>(path: string, init: Init = {}): Promise<T> {
+  return (await ask(base + '/k8s' + path, init)).json() as Promise<T>
+}
+
+/** Asks the API of a member, as kubectl does through the hub. */
+export async function member(cluster: string, path: string, init: Init = {}): Promise<Response> {
+  return ask(base + '/clusters/' + encodeURIComponent(cluster) + '/k8s' + path, init)
+}
+
+interface Init {
+  method?: string
+  type?: string
+  body?: unknown
+  signal?: AbortSignal
+}
+
+export async function ask(path: string, init: Init = {}): Promise<Response> {
+  const headers: Record<string, string> = { Accept: 'application/json' }
+  if (init.method && init.method !== 'GET') headers['X-Umbel-Console'] = '1'
+  if (init.body !== undefined) headers['Content-Type'] = init.type ?? 'application/json'
+  let answer: Response
+  try {
+    answer = await fetch(path, {
+      method: init.method ?? 'GET',
+      headers,
+      body: init.body === undefined ? undefined : JSON.stringify(init.body),
+      signal: init.signal,
+      credentials: 'same-origin',
+      redirect: 'error',
+    })
+  } catch (e) {
+    if (init.signal?.aborted) throw e
+    throw new Refused(0, 'The hub does not answer. Is it running, and is this machine still connected to it?')
+  }
+  if (answer.ok) return answer
+  const text = await answer.text()
+  let message = text || answer.statusText
+  try {
+    message = (JSON.parse(text) as { message?: string }).message || message
+  } catch {
+    // it is no Status: the text is what there is
+  }
+  throw new Refused(answer.status, message)
+}
+
+export const signIn = (token: string) => ask(base + '/api/signin', { method: 'POST', body: { token } })
+export const signOut = (everywhere: boolean) => ask(base + '/api/signout', { method: 'POST', body: { everywhere } })

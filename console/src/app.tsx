@@ -1,0 +1,69 @@
+import { useQuery } from '@tanstack/react-query'
+import { lazy, Suspense, useCallback, useEffect } from 'react'
+import { read, Refused } from './api/client'
+import type { Me } from './api/types'
+import { queries, useLive } from './live'
+import { Frame, Title } from './parts/frame'
+import { Empty, Failed, Loading } from './parts/states'
+import { FleetPage } from './pages/fleet'
+import { SignIn } from './pages/signin'
+import { Link, usePlace } from './router'
+
+const ClustersPage = lazy(() => import('./pages/clusters'))
+const ClusterPage = lazy(() => import('./pages/cluster'))
+const PackagesPage = lazy(() => import('./pages/packages'))
+const PackagePage = lazy(() => import('./pages/package'))
+
+export function App() {
+  const me = useQuery({
+    queryKey: ['me'],
+    queryFn: ({ signal }) => read('/api/me', {}, undefined, signal),
+    staleTime: 60_000,
+    refetchInterval: 60_000,
+    retry: (times, error) => times < 3 && !(error instanceof Refused && error.code === 401),
+  })
+  if (me.isPending) return null
+  if (me.error instanceof Refused && me.error.code === 401) {
+    const why = me.error.message.replace(/^you are not signed in(: )?/, '')
+    return <SignIn why={why} onIn={() => void queries.resetQueries()} />
+  }
+  if (!me.data) return <Failed error={me.error} retry={() => void me.refetch()} />
+  return <SignedIn me={me.data} />
+}
+
+function SignedIn({ me }: { me: Me }) {
+  const over = useCallback(() => void queries.invalidateQueries({ queryKey: ['me'] }), [])
+  const live = useLive(over)
+  const { parts } = usePlace()
+  return (
+    <Frame me={me} live={live} onOut={() => void queries.resetQueries()}>
+      <Suspense fallback={<Loading />}>
+        <Page key={parts.slice(0, 3).join('/')} me={me} />
+      </Suspense>
+    </Frame>
+  )
+}
+
+function Page(_: { me: Me }) {
+  const { parts } = usePlace()
+  const [page, first, second] = parts
+  useEffect(() => {
+    document.title = [...parts.slice(1), parts[0] ?? 'fleet', 'Umbel'].join(' · ')
+  }, [parts])
+  switch (page) {
+    case undefined:
+      return <FleetPage />
+    case 'clusters':
+      return first ? <ClusterPage name={first} /> : <ClustersPage />
+    case 'packages':
+      return first && second ? <PackagePage namespace={first} name={second} /> : <PackagesPage />
+  }
+  return (
+    <>
+      <Title>There is no such page</Title>
+      <Empty title={`Nothing of the console is called ${page}.`}>
+        <Link to="">The fleet</Link> is where everything begins.
+      </Empty>
+    </>
+  )
+}

@@ -1,0 +1,45 @@
+import type { RolloutSight } from '../api/types'
+import { Link } from '../router'
+import { Age, WordMark } from './status'
+
+/** A rollout as it goes: its stages in their order, each as long as it has clusters, and what it waits for. */
+export function RolloutPicture({ sight }: { sight: RolloutSight }) {
+  const { rollout, phase, message, counts } = sight
+  const stages = rollout.status?.stages ?? []
+  return (
+    <div className="rollout">
+      <p className="rollout-head">
+        <WordMark word={phase} /> <code className="small">{rollout.spec.release}</code> <Age of={rollout.status?.began} before="began " />
+      </p>
+      <p>{message}</p>
+      {stages.length > 0 && (
+        <ol className="stages">
+          {stages.map((stage) => (
+            <li key={stage.name} className={'stage stage-' + stage.step} style={{ flexGrow: Math.max(1, Math.sqrt(stage.clusters)) }}>
+              <span className="stage-name">{stage.name}</span>
+              <span className="stage-bar" role="img" aria-label={`${stage.done} of ${stage.clusters} clusters moved`}>
+                <span style={{ width: `${stage.clusters ? (100 * stage.done) / stage.clusters : stage.step === 'Done' ? 100 : 0}%` }} />
+              </span>
+              <span className="stage-said">
+                {stage.step} · {stage.done}/{stage.clusters}
+              </span>
+            </li>
+          ))}
+        </ol>
+      )}
+      <p className="quiet">{counts}</p>
+      {rollout.status?.failures && rollout.status.failures.length > 0 && (
+        <ul className="lines">
+          {rollout.status.failures.slice(0, 10).map((f) => (
+            <li key={f.cluster}>
+              <Link to={'clusters/' + f.cluster} className="line-name">
+                {f.cluster}
+              </Link>
+              <span className="line-why">{f.message}</span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </div>
+  )
+}

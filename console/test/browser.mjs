@@ -1,0 +1,105 @@
+// What the stories share: a browser, who is signed in, photographs, and what must never happen on any page.
+import { mkdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { chromium } from 'playwright-core'
+
+const require = createRequire(import.meta.url)
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
+
+/** What the test that began the story says. */
+export const env = (name) => {
+  const value = process.env[name]
+  if (!value) throw new Error(`${name} is not set: test/console starts this`)
+  return value
+}
+export const hub = env('HUB')
+const photos = process.env.PHOTOS
+
+let failures = 0
+
+export function check(what, ok, seen = '') {
+  if (ok) return
+  failures++
+  console.error(`FAIL ${what}${seen === '' ? '' : ': ' + (typeof seen === 'string' ? seen : JSON.stringify(seen))}`)
+}
+
+/** Tells a part of the story. After one that everything rests on nothing more is told. */
+export async function step(name, tell, { vital = false } = {}) {
+  const began = Date.now()
+  try {
+    await tell()
+    console.log(`ok   ${name} (${((Date.now() - began) / 1000).toFixed(1)} s)`)
+  } catch (error) {
+    failures++
+    console.error(`FAIL ${name}: ${error.stack ?? error}`)
+    if (vital) throw new Error('nothing more can be told')
+  }
+}
+
+export async function browse(tell) {
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+  })
+  try {
+    await tell(browser)
+  } finally {
+    await browser.close()
+  }
+  if (failures > 0) {
+    console.error(`${failures} failed`)
+    process.exit(1)
+  }
+}
+
+/** Opens a window. What a page logs as an error, throws, or is kept from by its policy, is a failure, unless a story expects it. */
+export async function open(browser, options = {}) {
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 860 }, ...options })
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'])
+  const page = await context.newPage()
+  page.setDefaultTimeout(15_000)
+  page.expected = []
+  const wrong = (kind, text) => page.expected.some((e) => e.test(text)) || check(`${page.url()} ${kind}`, false, text)
+  page.on('pageerror', (error) => wrong('threw', String(error)))
+  page.on('console', (said) => said.type() === 'error' && wrong('logged', said.text()))
+  page.on('response', (answer) => answer.status() >= 500 && wrong('was answered', `${answer.status()} ${answer.url()}`))
+  return page
+}
+
+export async function signIn(page, token = env('TOKEN')) {
+  page.expected.push(/401/)
+  await page.goto(hub + '/console/')
+  await page.getByLabel('Token', { exact: true }).fill(token)
+  await page.getByRole('button', { name: 'Sign in with the token' }).click()
+  await page.getByRole('heading', { level: 1, name: 'Fleet' }).waitFor()
+  page.expected = page.expected.filter((e) => String(e) !== '/401/')
+}
+
+/** Looks at a page as people do who need contrast, a keyboard or a screen reader. */
+export async function reachable(page, name) {
+  const results = await page.evaluate(`(() => { const module = undefined, exports = undefined; ${axe}; return window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }) })()`)
+  for (const found of results.violations) {
+    if (found.impact !== 'serious' && found.impact !== 'critical') continue
+    check(`${name}: axe: ${found.id}: ${found.help}`, false, found.nodes.slice(0, 3).map((n) => n.html.slice(0, 160) + ' :: ' + (n.any[0]?.message ?? n.all[0]?.message ?? '')))
+  }
+}
+
+/** Photographs a page at both widths in both schemes, and looks whether it fits. */
+export async function photograph(page, name, { mask } = {}) {
+  for (const scheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' })
+    for (const width of [1280, 390]) {
+      await page.setViewportSize({ width, height: width === 390 ? 844 : 860 })
+      await page.waitForTimeout(150)
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth)
+      check(`${name} at ${width} px is no wider than its window`, wide <= width, String(wide))
+      if (width === 1280 || scheme === 'light') await reachable(page, `${name} at ${width} px, ${scheme}`)
+      if (photos && (width === 1280 || scheme === 'light')) {
+        mkdirSync(photos, { recursive: true })
+        await page.screenshot({ path: `${photos}/${name}-${width}-${scheme}.png`, mask: mask ? [page.locator(mask)] : undefined })
+      }
+    }
+  }
+  await page.emulateMedia({ colorScheme: 'light' })
+  await page.setViewportSize({ width: 1280, height: 860 })
+}

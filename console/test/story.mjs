@@ -1,0 +1,106 @@
+// A fleet in a browser, page by page.
+import { browse, check, env, hub, open, photograph, signIn, step } from './browser.mjs'
+
+await browse(async (browser) => {
+  const page = await open(browser)
+
+  await step('who is nobody sees the door, wherever they come in', async () => {
+    page.expected.push(/401/)
+    await page.goto(hub + '/')
+    await page.getByRole('button', { name: 'Sign in with the token' }).waitFor()
+    check('the root leads to the console', page.url() === hub + '/console/', page.url())
+    await photograph(page, 'signin')
+    await page.getByLabel('Token', { exact: true }).fill('wrong')
+    await page.getByRole('button', { name: 'Sign in with the token' }).click()
+    await page.getByText('the hub does not accept').or(page.getByText('no credentials')).waitFor()
+  })
+
+  await step('a token signs in', async () => {
+    await signIn(page)
+    const [cookie] = (await page.context().cookies()).filter((c) => c.name === '__Host-umbel')
+    check('the session is a cookie that scripts cannot read', cookie?.httpOnly && cookie.secure && cookie.sameSite === 'Strict', cookie)
+    check('nothing is kept where scripts reach', (await page.evaluate(() => JSON.stringify(localStorage) + document.cookie)).includes(env('TOKEN').slice(0, 20)) === false)
+  }, { vital: true })
+
+  await step('Fleet: every cluster is a cell', async () => {
+    for (const name of ['dev', 'prod-eu', 'prod-us']) await page.getByRole('link', { name: new RegExp(`^${name}: `) }).waitFor()
+    await page.getByLabel('Group by').selectOption('env')
+    await page.getByRole('heading', { name: /^prod 2$/ }).waitFor()
+    check('a group is in the address', page.url().includes('group=env'), page.url())
+    await photograph(page, 'fleet')
+  })
+
+  await step('g c goes to the clusters, which are filtered on the server', async () => {
+    await page.keyboard.press('g')
+    await page.keyboard.press('c')
+    await page.getByRole('heading', { level: 1, name: 'Clusters' }).waitFor()
+    await page.getByRole('link', { name: 'prod-eu' }).waitFor()
+    await page.getByLabel('Filter clusters').fill('env=prod')
+    await page.getByText('2 of 3').waitFor()
+    await page.getByRole('link', { name: 'dev', exact: true }).waitFor({ state: 'detached' })
+    await page.reload()
+    await page.getByText('2 of 3').waitFor()
+    await page.getByRole('button', { name: 'Clear' }).click()
+    await page.getByText('3 in all').waitFor()
+    await page.getByRole('group', { name: 'env' }).getByRole('checkbox', { name: /dev/ }).check()
+    await page.getByText('1 of 3').waitFor()
+    await page.getByRole('button', { name: 'Copy as command' }).click()
+    await page.getByRole('button', { name: "Copy umbel get clusters -l 'env=dev'" }).click()
+    check('the command is copied', (await page.evaluate(() => navigator.clipboard.readText())) === "umbel get clusters -l 'env=dev'")
+    await page.keyboard.press('Escape')
+    await page.getByRole('button', { name: 'Clear' }).click()
+    await page.getByText('3 in all').waitFor()
+    await photograph(page, 'clusters')
+  })
+
+  await step('Cluster: how it is, and what is in it', async () => {
+    await page.getByRole('link', { name: 'prod-eu' }).click()
+    await page.getByRole('heading', { level: 1, name: 'prod-eu' }).waitFor()
+    await page.getByRole('region', { name: 'Conditions' }).getByText('Connected').waitFor()
+    await photograph(page, 'cluster')
+    await page.getByRole('tab', { name: /Packages/ }).click()
+    await page.getByRole('link', { name: 'default/shop' }).waitFor()
+    await page.getByRole('tab', { name: 'Nodes' }).click()
+    await page.getByText('prod-eu').first().waitFor()
+    await page.getByRole('tab', { name: 'Workloads' }).click()
+    await page.getByRole('cell', { name: /coredns|shop|umbel/ }).first().waitFor()
+    await photograph(page, 'workloads')
+    await page.getByRole('tab', { name: 'Events' }).click()
+    await page.getByRole('columnheader', { name: 'Message' }).or(page.getByText('Nothing has happened')).first().waitFor()
+  })
+
+  await step('Packages and one of them', async () => {
+    await page.goto(hub + '/console/packages')
+    await page.getByRole('link', { name: /shop/ }).first().waitFor()
+    await photograph(page, 'packages')
+    await page.getByRole('link', { name: /shop/ }).first().click()
+    await page.getByRole('region', { name: 'Conditions' }).getByText('Ready').first().waitFor()
+    await photograph(page, 'package')
+    await page.getByRole('tab', { name: /Clusters/ }).click()
+    await page.getByRole('link', { name: 'prod-us' }).waitFor()
+    await page.getByRole('tab', { name: /Releases/ }).click()
+    await page.getByText('current').waitFor()
+  })
+
+  await step('the palette finds a cluster by its label', async () => {
+    await page.keyboard.press('/')
+    await page.getByRole('combobox', { name: 'Search' }).fill('region=us')
+    await page.getByRole('option', { name: /prod-us/ }).waitFor()
+    await photograph(page, 'palette')
+    await page.keyboard.press('ArrowDown')
+    await page.getByRole('option', { name: /prod-us/ }).click()
+    await page.getByRole('heading', { level: 1, name: 'prod-us' }).waitFor()
+  })
+
+  await step('who signs out everywhere is out everywhere', async () => {
+    const other = await open(browser)
+    await signIn(other)
+    await page.getByRole('button', { name: /^Signed in as/ }).click()
+    page.expected.push(/401/)
+    other.expected.push(/401/)
+    await page.getByRole('menuitem', { name: 'Sign out everywhere' }).click()
+    await page.getByRole('button', { name: 'Sign in with the token' }).waitFor()
+    await other.reload()
+    await other.getByText('Your sessions were ended everywhere').waitFor()
+  })
+})
