@@ -28,7 +28,7 @@ spec:
   placementRef: {name: everywhere}
   dependsOn: [{name: baseline}]
   deletes: {budget: 5%%}
-  rollout: {stages: [{name: all, clusterSelector: {}, maxUnavailable: 100%%}]}
+  rollout: {stages: [{name: all, clusterSelector: {}, maxUnavailable: 100%%%[7]s}]}
   drift:
     prevention: Deny
     allow: {groups: [%[4]s]}
@@ -83,8 +83,8 @@ func (s *site) files() map[string]string {
 }
 
 // packageRate applies the objects as packages, and returns the rate and the time from their creation to their being applied.
-// Of several packages the cluster is told when all of them are rendered: what is measured is an agent that has all of them to
-// apply, and not a hub that has yet to render the later ones on the same two cores.
+// Of several packages the cluster is told when all of them are rendered, and planned where they have to be: what is measured is an agent that has
+// all of them to apply, and not a hub that has yet to render the later ones on the same two cores.
 func (s *site) packageRate(ctx context.Context) (rate float64, whole time.Duration, err error) {
 	if s.shares > 1 {
 		if err := (bare{client: s.client, namespace: s.name}).create(ctx); err != nil && !apierrors.IsAlreadyExists(err) {
@@ -99,18 +99,20 @@ func (s *site) packageRate(ctx context.Context) (rate float64, whole time.Durati
 		return 0, 0, err
 	}
 	defer watching.stop()
-	if s.shares > 1 {
-		if _, err := s.fleet.Umbel(ctx, "suspend", "bench"); err != nil {
-			return 0, 0, err
-		}
+	hold, release := s.held()
+	if err := hold(ctx); err != nil {
+		return 0, 0, err
 	}
 	var text strings.Builder
-	source, more := "", ""
+	source, more, approvals := "", "", ""
 	if s.strict {
 		source, more = signedSource, planned
 	}
+	if s.approved() {
+		approvals = ", approvals: [Before]"
+	}
 	for _, name := range s.packages() {
-		fmt.Fprintf(&text, everything, name, s.fleet.Repository(), name, strconv.Quote(v1alpha1.AdminGroup), source, more)
+		fmt.Fprintf(&text, everything, name, s.fleet.Repository(), name, strconv.Quote(v1alpha1.AdminGroup), source, more, approvals)
 	}
 	start := time.Now()
 	_, err = s.fleet.Shell(ctx, fmt.Sprintf("umbel-kube kubectl --kubeconfig \"$UMBEL_HOME/hub/admin.kubeconfig\" apply -f - <<'YAML'\n%sYAML", text.String()))
@@ -120,13 +122,8 @@ func (s *site) packageRate(ctx context.Context) (rate float64, whole time.Durati
 	if err := s.plan(ctx); err != nil {
 		return 0, 0, err
 	}
-	if s.shares > 1 {
-		if err := s.awaitRendered(ctx); err != nil {
-			return 0, 0, err
-		}
-		if _, err := s.fleet.Umbel(ctx, "resume", "bench"); err != nil {
-			return 0, 0, err
-		}
+	if err := release(ctx); err != nil {
+		return 0, 0, err
 	}
 	if err := s.awaitApplied(ctx); err != nil {
 		return 0, 0, err
@@ -134,6 +131,65 @@ func (s *site) packageRate(ctx context.Context) (rate float64, whole time.Durati
 	whole = time.Since(start)
 	count, within := watching.added()
 	return float64(count) / within.Seconds(), whole, nil
+}
+
+// held returns how the cluster is kept from what several packages hold, and how it is told of all of them. It is suspended meanwhile; where a plan has to
+// ask it, rollouts wait to be approved.
+func (s *site) held() (hold, release func(context.Context) error) {
+	nothing := func(context.Context) error { return nil }
+	switch {
+	case s.approved():
+		return nothing, s.approve
+	case s.shares == 1:
+		return nothing, nothing
+	}
+	hold = func(ctx context.Context) error {
+		_, err := s.fleet.Umbel(ctx, "suspend", "bench")
+		return err
+	}
+	release = func(ctx context.Context) error {
+		if err := s.awaitRendered(ctx); err != nil {
+			return err
+		}
+		_, err := s.fleet.Umbel(ctx, "resume", "bench")
+		return err
+	}
+	return hold, release
+}
+
+// approved says whether rollouts wait to be approved.
+func (s *site) approved() bool { return s.strict && s.shares > 1 }
+
+// approve approves the rollouts of all packages, once each has one.
+func (s *site) approve(ctx context.Context) error {
+	hub, err := s.fleet.Hub()
+	if err != nil {
+		return err
+	}
+	return rig.Eventually(ctx, 5*time.Minute, func(ctx context.Context) error {
+		var list v1alpha1.RolloutList
+		if err := hub.List(ctx, &list, kube.InNamespace("default")); err != nil {
+			return err
+		}
+		waiting := map[string]*v1alpha1.Rollout{}
+		for i := range list.Items {
+			waiting[list.Items[i].Spec.PackageRef.Name] = &list.Items[i]
+		}
+		for _, name := range s.packages() {
+			if waiting[name] == nil {
+				return fmt.Errorf("package %s has no Rollout", name)
+			}
+		}
+		for _, name := range s.packages() {
+			if r := waiting[name]; len(r.Spec.Approvals) == 0 {
+				r.Spec.Approvals = []v1alpha1.RolloutApproval{{Stage: "all", Point: v1alpha1.ApproveBefore}}
+				if err := hub.Update(ctx, r); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // awaitRendered waits until every package has a Release.

@@ -230,14 +230,15 @@ type look struct {
 	mapper meta.RESTMapper
 	served []*metav1.APIResourceList
 	silent map[string]error // groups of which it could not be asked what there is
+	// grounds are the places of its objects, nothing of which is added to once the look has begun.
+	grounds map[place]*ground
 
-	mu     sync.Mutex
-	found  Preview
-	unborn map[place]bool // see unborn.go
+	mu    sync.Mutex
+	found Preview
 }
 
 func (m *Member) begin(ctx context.Context, content *Content) (*look, error) {
-	l := &look{Member: m, Content: content, wanted: map[bundle.Key]bool{}, held: map[bundle.Key]Held{}, silent: map[string]error{}, unborn: map[place]bool{}}
+	l := &look{Member: m, Content: content, wanted: map[bundle.Key]bool{}, held: map[bundle.Key]Held{}, silent: map[string]error{}, grounds: map[place]*ground{}}
 	asked, err := discovery.NewDiscoveryClientForConfigAndClient(m.config, &http.Client{Transport: within{ctx, m.client.Transport}})
 	if err != nil {
 		return nil, err
@@ -259,6 +260,7 @@ func (m *Member) begin(ctx context.Context, content *Content) (*look, error) {
 		at := o.ID.Key()
 		if mapping, err := l.mapping(o.ID); err == nil {
 			at.Namespace = namespaceOf(mapping, o.ID.Namespace)
+			l.survey(ctx, place{at.Namespace, mapping.Resource})
 		}
 		l.wanted[at] = true
 	}
@@ -333,8 +335,8 @@ func (l *look) object(ctx context.Context, o Object) error {
 		l.same() // whatever others have made of it
 		return nil
 	}
-	in := place{key.Namespace, mapping.Resource}
-	now, err := l.find(ctx, at, in, o.ID.Name)
+	in := l.grounds[place{key.Namespace, mapping.Resource}]
+	now, err := in.find(ctx, at, o.ID.Name)
 	if err != nil {
 		return l.told(change, err, error.Error)
 	}
@@ -355,13 +357,13 @@ func (l *look) object(ctx context.Context, o Object) error {
 		change.Note = encryptedNote(sent.Body, now)
 	}
 	var then *unstructured.Unstructured
-	if !l.isUnborn(in) {
+	if !in.isUnborn() {
 		then, err = sent.Rehearse(ctx, at, body, func(conflict error) bool { return l.retakes(key, now, conflict) })
 		if apierrors.IsNotFound(err) && now == nil && l.wanted[bundle.Key{Kind: "Namespace", Name: key.Namespace}] {
-			l.noteUnborn(in)
+			in.noteUnborn()
 		}
 	}
-	if now == nil && l.isUnborn(in) {
+	if now == nil && in.isUnborn() {
 		change.Action, change.Note = Add, "its namespace comes with this package: the API server cannot check it yet"
 		l.add(change)
 		return nil

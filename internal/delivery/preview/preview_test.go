@@ -318,3 +318,88 @@ type counting func(*http.Request) (*http.Response, error)
 
 // RoundTrip implements http.RoundTripper.
 func (c counting) RoundTrip(r *http.Request) (*http.Response, error) { return c(r) }
+
+// TestPreviewAsksForTheNamesOfMany: which of many objects are there is one question, of few and among far more it is one for each.
+func TestPreviewAsksForTheNamesOfMany(t *testing.T) {
+	config := rest.CopyConfig(kubetest.Start(t))
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespaces := client.CoreV1().Namespaces()
+	if _, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "there"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var gets, lists atomic.Int64
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return counting(func(r *http.Request) (*http.Response, error) {
+			switch at := "/api/v1/namespaces/there/configmaps"; {
+			case r.Method != http.MethodGet:
+			case r.URL.Path == at:
+				lists.Add(1)
+			case strings.HasPrefix(r.URL.Path, at+"/"):
+				gets.Add(1)
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	apply(t, client, "tests", "/apis/rbac.authorization.k8s.io/v1/namespaces/there/roles/gets", `apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: gets, namespace: there}
+rules: [{apiGroups: [""], resources: [configmaps], verbs: [get, create, patch]}]
+`)
+	apply(t, client, "tests", "/apis/rbac.authorization.k8s.io/v1/namespaces/there/rolebindings/gets", `apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: gets, namespace: there}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: gets}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: carol}]
+`)
+	const many, there = 2 * listFrom, 3
+	for i := range there {
+		object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("a", i)}, Data: map[string]string{"text": "old"}}
+		if _, err := client.CoreV1().ConfigMaps("there").Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		what        string
+		objects     int
+		as          string
+		gets, lists int64
+	}{
+		{"many", many, "", there, 1},
+		{"few", listFrom - 1, "", listFrom - 1, 0},
+		{"many, by one who may not list them", many, "carol", many, 1},
+	} {
+		gets.Store(0)
+		lists.Store(0)
+		config := rest.CopyConfig(config)
+		config.Impersonate.UserName = c.as
+		member, err := Open(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var manifests []string
+		for i := range c.objects {
+			manifests = append(manifests, configMap("there", fmt.Sprint("a", i), "new"))
+		}
+		content, err := Prepare("default/there", entries(t, manifests...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := member.Of(t.Context(), content.Holding(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		actions := map[Action]int{}
+		for _, change := range found.Changes {
+			actions[change.Action]++
+		}
+		if actions[Update] != there || actions[Add] != c.objects-there || len(found.Unknown) > 0 {
+			t.Errorf("%s: %v, unknown %v", c.what, actions, found.Unknown)
+		}
+		if gets.Load() != c.gets || lists.Load() != c.lists {
+			t.Errorf("%s: %d gets and %d lists, want %d and %d", c.what, gets.Load(), lists.Load(), c.gets, c.lists)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package preview
+
+import (
+	"context"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/dynamic"
+)
+
+// place is where objects of a kind are: a namespace, or none.
+type place struct {
+	namespace string
+	resource  schema.GroupVersionResource
+}
+
+// Of so many objects of a content in one place it is asked in one list which are there, unless the list would be longer than so many
+// pages: others may have far more there. The names alone come.
+const (
+	listFrom  = 10
+	listPage  = 500
+	listPages = 4 // and one for each page of objects that are looked for
+)
+
+// ground is what is known of a place.
+type ground struct {
+	wanted int // objects of the content in it
+	// names are those of the objects in it; nil when that is not known. It asks the first time that it is called.
+	names func() sets.Set[string]
+
+	mu sync.Mutex
+	// unborn: its namespace comes with the content and is not on the member, so that nothing can be in it. An API server lets each request into
+	// such a namespace wait for 50 ms, and no more is asked of a place once one answer has said so.
+	unborn bool
+}
+
+// survey notes that an object of the content is in a place.
+func (l *look) survey(ctx context.Context, in place) {
+	g := l.grounds[in]
+	if g == nil {
+		g = &ground{}
+		g.names = sync.OnceValue(func() sets.Set[string] { return l.list(ctx, in, g.wanted) })
+		l.grounds[in] = g
+	}
+	g.wanted++
+}
+
+// list returns the names of the objects in a place; nil when that is too much to ask for so many objects, or is not answered: whoever may get objects
+// may not be one who may list them.
+func (l *look) list(ctx context.Context, in place, wanted int) sets.Set[string] {
+	if wanted < listFrom {
+		return nil
+	}
+	names, at := sets.Set[string]{}, l.metadata.Resource(in.resource).Namespace(in.namespace)
+	next := metav1.ListOptions{Limit: listPage}
+	for range listPages + wanted/listPage {
+		page, err := at.List(ctx, next)
+		if err != nil {
+			return nil
+		}
+		for i := range page.Items {
+			names.Insert(page.Items[i].Name)
+		}
+		if next.Continue = page.Continue; next.Continue == "" {
+			return names
+		}
+	}
+	return nil
+}
+
+func (g *ground) isUnborn() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.unborn
+}
+
+func (g *ground) noteUnborn() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.unborn = true
+}
+
+// find returns an object as it is; nil when there is none.
+func (g *ground) find(ctx context.Context, at dynamic.ResourceInterface, name string) (*unstructured.Unstructured, error) {
+	if g.isUnborn() {
+		return nil, nil
+	}
+	if names := g.names(); names != nil && !names.Has(name) {
+		return nil, nil
+	}
+	now, err := at.Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return now, err
+}
