@@ -64,7 +64,7 @@ func within(objects, allowed []string) bool {
 	return !slices.ContainsFunc(objects, func(o string) bool { return !slices.Contains(allowed, o) })
 }
 
-// planAgain is how long a refused plan is not looked at again: that is a request for each object.
+// planAgain is how long a refused plan is not looked at again: that is a request for each object, or two.
 const planAgain = 5 * time.Minute
 
 // refusedPlan is the plan that was refused last.
@@ -82,7 +82,8 @@ func (r *refusedPlan) again(digest, policy string, now time.Time) error {
 	return nil
 }
 
-// foresee says what a content would change, as far as whom the package acts as may see it.
+// foresee says what a content would change, as far as whom the package acts as may see it. Of what it would add a few objects are tried: whoever
+// saved the plan had all of them tried.
 func (u *unit) foresee(ctx context.Context, c *disk.Content) (*preview.Preview, error) {
 	var objects []preview.Object
 	for _, o := range c.Objects {
@@ -100,7 +101,7 @@ func (u *unit) foresee(ctx context.Context, c *disk.Content) (*preview.Preview, 
 	if err != nil {
 		return nil, fmt.Errorf("preparing the client that looks ahead: %w", err)
 	}
-	return foresight.Of(ctx, content.Holding(u.held()).Under(u.takeUp().left))
+	return foresight.Of(ctx, content.Holding(u.held()).Under(u.takeUp().left).Trusting())
 }
 
 // held is what the package has on the member, as one who looks ahead wants to know it.

@@ -32,7 +32,8 @@ type ground struct {
 	// names are those of the objects in it; nil when that is not known. It asks the first time that it is called.
 	names func() sets.Set[string]
 
-	mu sync.Mutex
+	mu    sync.Mutex
+	tried int // objects that are not there, and of which the API server was asked whether it would take them
 	// unborn: its namespace comes with the content and is not on the member, so that nothing can be in it. An API server lets each request into
 	// such a namespace wait for 50 ms, and no more is asked of a place once one answer has said so.
 	unborn bool
@@ -82,6 +83,17 @@ func (g *ground) noteUnborn() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.unborn = true
+}
+
+// few is how many objects that are not there are tried in each place where that is enough.
+const few = 16
+
+// enough says whether a few objects that are not there were tried. It counts those that are.
+func (g *ground) enough() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tried++
+	return g.tried > few
 }
 
 // find returns an object as it is; nil when there is none.

@@ -403,3 +403,86 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: carol}]
 		}
 	}
 }
+
+// TestPreviewThatTrusts: who looks again has a few new objects of each kind and namespace tried, and hears what is wrong with all of them. What
+// is there is looked at as ever.
+func TestPreviewThatTrusts(t *testing.T) {
+	config := rest.CopyConfig(kubetest.Start(t))
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "trusted"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, client, "tests", "/apis/rbac.authorization.k8s.io/v1/clusterroles/reader", `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: reader}
+rules: [{apiGroups: [""], resources: [configmaps], verbs: [get, list]}]
+`)
+	apply(t, client, "tests", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/reader", `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: reader}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reader}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}]
+`)
+	there := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a0"}, Data: map[string]string{"key": "old"}}
+	if _, err := client.CoreV1().ConfigMaps("trusted").Create(t.Context(), there, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var tried atomic.Int64
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return counting(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPatch {
+				tried.Add(1)
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	look := func(as string, trusting bool) *Preview {
+		t.Helper()
+		config := rest.CopyConfig(config)
+		config.Impersonate.UserName = as
+		member, err := Open(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var manifests []string
+		for i := range 3 * few {
+			manifests = append(manifests, configMap("trusted", fmt.Sprint("a", i), "new"))
+		}
+		content, err := Prepare("default/trusting", entries(t, manifests...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if content.Holding(nil); trusting {
+			content.Trusting()
+		}
+		tried.Store(0)
+		found, err := member.Of(t.Context(), content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	before := look("", false)
+	if n := tried.Load(); n != 3*few {
+		t.Errorf("a plan tried %d of %d objects", n, 3*few)
+	}
+	after := look("", true)
+	if n := tried.Load(); n != few+1 { // and the one that is there
+		t.Errorf("who looks again tried %d objects, want %d", n, few+1)
+	}
+	if diff := cmp.Diff(before.Changes, after.Changes); diff != "" || before.Hash() != after.Hash() {
+		t.Errorf("who looks again sees something else:\n%s", diff)
+	}
+	refused := 0
+	for _, change := range look("reader", true).Changes {
+		if change.Problem != "" {
+			refused++
+		}
+	}
+	if refused != few+1 {
+		t.Errorf("%d objects would be refused, of %d that were tried", refused, few+1)
+	}
+}
