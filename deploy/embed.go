@@ -17,6 +17,20 @@ var CRDs embed.FS
 //go:embed multicluster/*.yaml
 var Multicluster embed.FS
 
+// Monitoring holds the CustomResourceDefinitions of Prometheus' operator that a hub needs, as that project releases them (Apache-2.0). They are
+// installed where they are missing, and never changed.
+//
+//go:embed monitoring/*.yaml
+var Monitoring embed.FS
+
+// PrometheusRuleCRD is its file in Monitoring.
+const PrometheusRuleCRD = "monitoring/monitoring.coreos.com_prometheusrules.yaml"
+
+// Rules holds the PrometheusRules that a hub is shipped with, below rules/. People change and delete them.
+//
+//go:embed rules/*.yaml
+var Rules embed.FS
+
 // Infrastructure holds the CustomResourceDefinitions of infrastructure.umbel.dev as YAML files below infrastructure/. They are
 // installed while there is the Provider local.
 //

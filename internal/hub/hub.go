@@ -162,6 +162,7 @@ func (h *hub) serve(ctx context.Context) error {
 		h.addUpgrade,   // which agents may become another program now?
 		h.addLifecycle, // how do clusters come to be?
 		h.openMetrics,  // what does the fleet measure?
+		h.addRules,     // what does it alert about, and who is told?
 		h.addGateway,   // which agents are connected, what must they know, what do they say?
 		h.addConsole,   // what do people see of it in a browser?
 		h.announce,     // how members reach this hub

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -127,6 +128,7 @@ func TestAHubOnAnExistingAPI(t *testing.T) {
 		return err
 	})
 	pushed(t, home, config, api, eventually)
+	eventually("the rules that it is shipped with, and how they stand", func(context.Context) error { return ruled(t, home, config, api) })
 	// A rotation that is asked for is announced: in what people read, and in the file on the hub's machine, which the replica
 	// writes when it has seen the Secret change.
 	eventually("how it stands with the authority", func(ctx context.Context) error {
@@ -167,6 +169,48 @@ func TestAHubOnAnExistingAPI(t *testing.T) {
 			t.Errorf("what the hub did by itself has %s: %t, want %t", word, got, want)
 		}
 	}
+}
+
+// ruled says why the hub does not evaluate the rules that it is shipped with, or does not say so to who may see what it measures.
+func ruled(t *testing.T, home string, config *rest.Config, api client.Client) error {
+	t.Helper()
+	state, err := ReadState(home)
+	if err != nil {
+		return err
+	}
+	grace := account(t, config, "grace")
+	may := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "grace"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "default", Name: "grace"}},
+	}
+	if err := api.Create(t.Context(), may); err != nil && !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	grace.Host, grace.TLSClientConfig = "https://"+state.Address, rest.TLSClientConfig{CAFile: state.CAFile}
+	web, err := rest.HTTPClientFor(grace)
+	if err != nil {
+		return err
+	}
+	for path, words := range map[string][]string{
+		"/api/v1/rules":  {`"name":"ClusterUnreachable"`, `"file":"umbel-system/umbel-clusters"`, `"name":"APIServerErrors"`},
+		"/api/v1/alerts": {`"alerts":[]`},
+	} {
+		answer, err := web.Get(grace.Host + path)
+		if err != nil {
+			return err
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil {
+			return err
+		}
+		for _, word := range words {
+			if !strings.Contains(string(body), word) {
+				return fmt.Errorf("%s lacks %s: %s", path, word, body)
+			}
+		}
+	}
+	return nil
 }
 
 // account makes a ServiceAccount in the namespace default, unless it is there, and returns how it reaches the API.

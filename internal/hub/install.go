@@ -59,7 +59,7 @@ func install(ctx context.Context, c client.Client) error {
 	if err := installPolicies(ctx, c); err != nil {
 		return err
 	}
-	return awaitServed(ctx, c, &v1alpha1.MemberClusterList{}, &v1alpha1.PlacementList{}, &v1alpha1.PackageList{}, &v1alpha1.ReleaseList{}, &v1alpha1.ScopeList{})
+	return awaitServed(ctx, c, nil, &v1alpha1.MemberClusterList{}, &v1alpha1.PlacementList{}, &v1alpha1.PackageList{}, &v1alpha1.ReleaseList{}, &v1alpha1.ScopeList{})
 }
 
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;create;patch
@@ -94,17 +94,17 @@ func readCRD(from fs.FS, file string) (*unstructured.Unstructured, error) {
 	return crd, nil
 }
 
-// installShared brings a kind of SIG-Multicluster into an API that has none. One that is there is somebody else's and stays
+// installShared brings a kind that is not ours into an API that has none. One that is there is somebody else's and stays
 // as it is.
-func installShared(ctx context.Context, c client.Client, file string, list client.ObjectList) error {
-	crd, err := readCRD(deploy.Multicluster, file)
+func installShared(ctx context.Context, c client.Client, from fs.FS, file string, list client.ObjectList, in ...client.ListOption) error {
+	crd, err := readCRD(from, file)
 	if err != nil {
 		return err
 	}
 	if err := c.Create(ctx, crd, client.FieldOwner(fieldManager)); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("installing %s: %w", crd.GetName(), err)
 	}
-	return awaitServed(ctx, c, list)
+	return awaitServed(ctx, c, in, list)
 }
 
 // fleetOf returns what members are told of the fleet. Its name stands on the hub's namespace as SIG-Multicluster wants it.
@@ -136,12 +136,12 @@ func fleetOf(ctx context.Context, c client.Client) (session.Fleet, error) {
 	}
 }
 
-// awaitServed waits until each of the kinds can be listed.
-func awaitServed(ctx context.Context, c client.Client, lists ...client.ObjectList) error {
+// awaitServed waits until each of the kinds can be listed, where the hub may.
+func awaitServed(ctx context.Context, c client.Client, in []client.ListOption, lists ...client.ObjectList) error {
 	var last error
 	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, servedTimeout, true, func(ctx context.Context) (bool, error) {
 		for _, list := range lists {
-			if last = c.List(ctx, list, client.Limit(1)); last != nil {
+			if last = c.List(ctx, list, append(in, client.Limit(1))...); last != nil {
 				if apierrors.IsNotFound(last) || meta.IsNoMatchError(last) {
 					return false, nil
 				}

@@ -5,7 +5,15 @@ import (
 	"path/filepath"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/deploy"
+	"umbel.dev/umbel/internal/metrics/facts"
+	"umbel.dev/umbel/internal/metrics/notify"
 	"umbel.dev/umbel/internal/metrics/query"
+	"umbel.dev/umbel/internal/metrics/rules"
+	"umbel.dev/umbel/internal/metrics/settings"
 	"umbel.dev/umbel/internal/metrics/store"
 	"umbel.dev/umbel/internal/version"
 )
@@ -35,4 +43,48 @@ func (h *hub) openMetrics(context.Context) error {
 	}
 	h.metrics = &measured{kept, query.New(query.Needs{Queryable: kept.Queryable(), Types: kept.Types, Version: version.Version, Now: time.Now, Log: h.Log})}
 	return nil
+}
+
+// addRules evaluates rules, and tells of alerts, where metrics are kept. It goes without where somebody else owns the kind in a version that this
+// hub does not know: what the hub knows of the fleet is among the metrics all the same.
+func (h *hub) addRules(ctx context.Context) error {
+	if h.metrics == nil {
+		return nil
+	}
+	say := facts.Needs{Say: h.metrics.Say, Now: time.Now, Log: h.Log}
+	err := installShared(ctx, h.api, deploy.Monitoring, deploy.PrometheusRuleCRD, rules.List(), client.InNamespace(v1alpha1.SystemNamespace))
+	if err == nil {
+		err = rules.Ship(ctx, h.api, deploy.Rules)
+	}
+	if err != nil {
+		h.Log.Error("rules are not evaluated until the hub starts again (PrometheusRule of monitoring.coreos.com/v1)", "error", err)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return facts.Setup(h.manager, say)
+	}
+	fleet, err := fleetOf(ctx, h.api)
+	if err != nil {
+		return err
+	}
+	at := "https://" + h.state.Address
+	told := notify.New(notify.Needs{Fleet: fleet.Name, URL: at, Now: time.Now, Log: h.Log})
+	engine, err := rules.NewEngine(ctx, rules.Needs{
+		Queryable: h.metrics.Queryable(), Appendable: h.metrics.Appendable(), Engine: query.NewEngine(h.Log), Notify: told.Notify, URL: at, Log: h.Log,
+	})
+	if err != nil {
+		return err
+	}
+	controller, err := rules.Setup(h.manager, engine)
+	if err != nil {
+		return err
+	}
+	h.metrics.Groups, say.More = engine.Groups, controller.Facts
+	if err := h.manager.Add(told); err != nil {
+		return err
+	}
+	if err := settings.Setup(h.manager, h.Log, told.Apply); err != nil {
+		return err
+	}
+	return facts.Setup(h.manager, say)
 }

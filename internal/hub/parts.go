@@ -248,7 +248,7 @@ func (h *hub) addPlacement(context.Context) error { return placement.Setup(h.man
 
 // addDecisions goes without where somebody else owns the kind in a version that this hub does not know.
 func (h *hub) addDecisions(ctx context.Context) error {
-	if err := installShared(ctx, h.api, deploy.PlacementDecisionCRD, &inventory.PlacementDecisionList{}); err != nil {
+	if err := installShared(ctx, h.api, deploy.Multicluster, deploy.PlacementDecisionCRD, &inventory.PlacementDecisionList{}); err != nil {
 		h.Log.Error("what Placements select is not shown as PlacementDecisions (multicluster.x-k8s.io)", "error", err)
 		return ctx.Err()
 	}
@@ -283,7 +283,7 @@ func (h *hub) addRollouts(ctx context.Context) error {
 
 // addProfiles goes without where somebody else owns the kind in a version that this hub does not know.
 func (h *hub) addProfiles(ctx context.Context) error {
-	if err := installShared(ctx, h.api, deploy.ClusterProfileCRD, &inventory.ClusterProfileList{}); err != nil {
+	if err := installShared(ctx, h.api, deploy.Multicluster, deploy.ClusterProfileCRD, &inventory.ClusterProfileList{}); err != nil {
 		h.Log.Error("members are not shown as ClusterProfiles (multicluster.x-k8s.io)", "error", err)
 		return ctx.Err()
 	}

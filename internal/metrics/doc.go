@@ -8,6 +8,10 @@
 //	request/  how samples are written down on the way              (both)
 //	store/    keeps them on the hub, within limits of each cluster (hub)
 //	query/    answers Prometheus' HTTP API from there              (hub)
+//	facts/    adds what the hub knows, and no cluster can send     (hub)
+//	rules/    computes and alerts from all of it                   (hub)
+//	notify/   tells of alerts                                      (hub)
+//	settings/ where do alerts go?                                  (hub)
 //
 // Laws, with their reasons:
 //

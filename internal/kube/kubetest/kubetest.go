@@ -202,20 +202,26 @@ func InstallCRDs(t testing.TB, config *rest.Config) {
 // InstallProfiles installs SIG-Multicluster's ClusterProfile and returns when it is served.
 func InstallProfiles(t testing.TB, config *rest.Config) {
 	t.Helper()
-	installShared(t, config, deploy.ClusterProfileCRD)
+	installShared(t, config, deploy.Multicluster, deploy.ClusterProfileCRD)
 }
 
 // InstallDecisions installs SIG-Multicluster's PlacementDecision and returns when it is served.
 func InstallDecisions(t testing.TB, config *rest.Config) {
 	t.Helper()
-	installShared(t, config, deploy.PlacementDecisionCRD)
+	installShared(t, config, deploy.Multicluster, deploy.PlacementDecisionCRD)
 }
 
-func installShared(t testing.TB, config *rest.Config, file string) {
+// InstallRules installs the PrometheusRule of Prometheus' operator and returns when it is served.
+func InstallRules(t testing.TB, config *rest.Config) {
+	t.Helper()
+	installShared(t, config, deploy.Monitoring, deploy.PrometheusRuleCRD)
+}
+
+func installShared(t testing.TB, config *rest.Config, from fs.FS, file string) {
 	t.Helper()
 	client, err := dynamic.NewForConfig(config)
 	if err == nil {
-		err = installCRD(t.Context(), client, deploy.Multicluster, file)
+		err = installCRD(t.Context(), client, from, file)
 	}
 	if err != nil {
 		t.Fatalf("installing %s: %v", file, err)

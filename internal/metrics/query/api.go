@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
@@ -40,6 +41,8 @@ type Needs struct {
 	Queryable storage.Queryable
 	// Types returns the types of metrics by their names.
 	Types func() map[string]request.Type
+	// Groups are the rules that are evaluated, or nil where none are.
+	Groups func() []*rules.Group
 	// Version of the hub.
 	Version string
 	Now     func() time.Time
@@ -56,15 +59,16 @@ type API struct {
 
 // New returns an API.
 func New(n Needs) *API {
-	read := parser.NewParser(parser.Options{})
-	return &API{
-		Needs: n, parser: read, turns: make(chan struct{}, atOnce),
-		engine: promql.NewEngine(promql.EngineOpts{
-			Logger: n.Log, MaxSamples: maxSamples, Timeout: timeout, LookbackDelta: lookback, Parser: read,
-			EnableAtModifier: true, EnableNegativeOffset: true,
-			NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
-		}),
-	}
+	return &API{Needs: n, parser: parser.NewParser(parser.Options{}), turns: make(chan struct{}, atOnce), engine: NewEngine(n.Log)}
+}
+
+// NewEngine returns an engine of PromQL with the bounds that a query has.
+func NewEngine(log *slog.Logger) *promql.Engine {
+	return promql.NewEngine(promql.EngineOpts{
+		Logger: log, MaxSamples: maxSamples, Timeout: timeout, LookbackDelta: lookback, Parser: parser.NewParser(parser.Options{}),
+		EnableAtModifier: true, EnableNegativeOffset: true,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
+	})
 }
 
 // answer is what a request is answered with.
@@ -134,6 +138,10 @@ func (a *API) serve(ctx context.Context, r *http.Request, db storage.Queryable, 
 		return a.labels(ctx, r.Form, db)
 	case "metadata":
 		return a.metadata(ctx, r.Form, db, clusters)
+	case "rules":
+		return a.rules(r.Form, clusters), nil
+	case "alerts":
+		return a.alerts(clusters), nil
 	case "status/buildinfo": // Grafana asks what it may ask
 		return answer{data: map[string]string{"version": promVersion, "application": "umbel", "revision": a.Version}}, nil
 	default:
@@ -143,7 +151,7 @@ func (a *API) serve(ctx context.Context, r *http.Request, db storage.Queryable, 
 			return a.values(ctx, r.Form, name, db)
 		}
 		return answer{}, &problem{http.StatusNotFound, "not_found", fmt.Errorf(
-			"%q is none of what the hub answers of Prometheus' API: query, query_range, series, labels, label/NAME/values, metadata, status/buildinfo", at)}
+			"%q is none of what the hub answers of Prometheus' API: query, query_range, series, labels, label/NAME/values, metadata, rules, alerts, status/buildinfo", at)}
 	}
 }
 

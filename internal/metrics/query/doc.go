@@ -1,7 +1,7 @@
 // Package query answers: how is asked for what the fleet measured?
 //
 // By Prometheus' HTTP API (https://prometheus.io/docs/prometheus/latest/querying/api/), so that Grafana and promtool take the hub
-// for a Prometheus: query, query_range, series, labels, label/NAME/values, metadata and status/buildinfo. It is ours because
+// for a Prometheus: query, query_range, series, labels, label/NAME/values, metadata, rules, alerts and status/buildinfo. It is ours because
 // Prometheus' own package brings 160 others, of which some are service discoveries of clouds; the engine of PromQL is Prometheus'.
 //
 // Laws, with their reasons:

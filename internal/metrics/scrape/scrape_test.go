@@ -106,6 +106,15 @@ func TestARoundOnARealAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	quota, err := client.CoreV1().ResourceQuotas(namespace).Create(t.Context(), &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "team"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	quota.Status = corev1.ResourceQuotaStatus{Hard: corev1.ResourceList{"pods": resource.MustParse("10")}, Used: corev1.ResourceList{"pods": resource.MustParse("9")}}
+	if _, err := client.CoreV1().ResourceQuotas(namespace).UpdateStatus(t.Context(), quota, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+
 	measure := func(profile v1alpha1.MetricsProfile) map[string]float64 {
 		var bodies [][]byte
 		s, err := New(Needs{
@@ -146,9 +155,11 @@ func TestARoundOnARealAPIServer(t *testing.T) {
 	}
 	of := "container=c,job=state,namespace=" + namespace + ",pod=web"
 	for key, want := range map[string]float64{
-		"kube_pod_container_status_restarts_total{" + of + "}":                         3,
-		"kube_pod_container_status_waiting_reason{" + of + ",reason=CrashLoopBackOff}": 1,
-		"umbel_pods{job=state,namespace=" + namespace + ",phase=Running}":              1,
+		"kube_pod_container_status_restarts_total{" + of + "}":                                                 3,
+		"kube_pod_container_status_waiting_reason{" + of + ",reason=CrashLoopBackOff}":                         1,
+		"umbel_pods{job=state,namespace=" + namespace + ",phase=Running}":                                      1,
+		"kube_resourcequota{job=state,namespace=" + namespace + ",resource=pods,resourcequota=team,type=hard}": 10,
+		"kube_resourcequota{job=state,namespace=" + namespace + ",resource=pods,resourcequota=team,type=used}": 9,
 	} {
 		if got, there := standard[key]; !there || got != want {
 			t.Errorf("standard: %s is %v (%v), want %v", key, got, there, want)
@@ -158,7 +169,7 @@ func TestARoundOnARealAPIServer(t *testing.T) {
 		t.Errorf("%v requests made objects, and some did", got)
 	}
 	for key := range minimal {
-		if strings.Contains(key, "Odd") || strings.Contains(key, "gpu") || strings.Contains(key, "web") {
+		if strings.Contains(key, "Odd") || strings.Contains(key, "gpu") || strings.Contains(key, "web") || strings.Contains(key, "quota") {
 			t.Errorf("minimal has %s", key)
 		}
 	}

@@ -173,6 +173,30 @@ func (s *state) deployment(d *appsv1.Deployment) error {
 	return s.add(float64(d.Status.AvailableReplicas), "kube_deployment_status_replicas_available", of...)
 }
 
+// quotas adds what ResourceQuotas allow, and how much of it is used.
+func (s *state) quotas(ctx context.Context) error {
+	if !s.detailed() {
+		return nil
+	}
+	return pages(func(o metav1.ListOptions) (string, error) {
+		list, err := s.client.CoreV1().ResourceQuotas("").List(ctx, o)
+		if err != nil {
+			return "", fmt.Errorf("listing resource quotas: %w", err)
+		}
+		for i := range list.Items {
+			q := &list.Items[i]
+			for kind, amounts := range map[string]corev1.ResourceList{"hard": q.Status.Hard, "used": q.Status.Used} {
+				for what, amount := range amounts {
+					if err := s.add(number(amount), "kube_resourcequota", "namespace", q.Namespace, "resourcequota", q.Name, "resource", string(what), "type", kind); err != nil {
+						return "", err
+					}
+				}
+			}
+		}
+		return list.Continue, nil
+	})
+}
+
 func (s *state) add(value float64, name string, pairs ...string) error {
 	return s.batch.gauge(s.at, value, name, append(pairs, "job", "state")...)
 }

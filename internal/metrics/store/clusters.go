@@ -75,11 +75,11 @@ func clusterOf(set labels.Labels) v1alpha1.ClusterName {
 	return v1alpha1.ClusterName(set.Get(clusterLabel))
 }
 
-// PreCreation says whether a cluster may have one more series.
+// PreCreation says whether a cluster may have one more series. What the hub says of it counts for nothing.
 func (c *clusters) PreCreation(set labels.Labels) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.limited && c.locked(clusterOf(set)).series >= c.limits.Series {
+	if c.limited && !Reserved(set.Get(nameLabel)) && c.locked(clusterOf(set)).series >= c.limits.Series {
 		return errSeries
 	}
 	return nil
@@ -96,6 +96,9 @@ func (c *clusters) PostDeletion(gone map[chunks.HeadSeriesRef]labels.Labels) {
 }
 
 func (c *clusters) count(set labels.Labels, n int) {
+	if Reserved(set.Get(nameLabel)) {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.locked(clusterOf(set)).series += n

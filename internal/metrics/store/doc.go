@@ -18,5 +18,7 @@
 //   - What an agent kept while the hub was away is older than what others sent meanwhile, and is taken (Late).
 //
 // The log is not synced to the disk with each request: who kills the process loses nothing, who cuts the power may lose the last seconds.
+// What the hub knows itself (Say), and what rules make of it all, is written past these limits, under names that no agent may use.
+//
 // Left to others: how a request is read (package request), who asks (package gateway), answers (package query).
 package store

@@ -2,6 +2,8 @@ package store
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"umbel.dev/umbel/internal/metrics/request"
@@ -47,20 +49,33 @@ const (
 	tooLate       reason = "it is too old"
 	contradicts   reason = "there is another value of that time"
 	noSeries      reason = "its labels are none"
+	ofTheHub      reason = "its name is for what the hub says itself"
 )
 
 // reasons are all of them.
-var reasons = []reason{tooManySeries, tooEarly, tooLate, contradicts, noSeries}
+var reasons = []reason{tooManySeries, tooEarly, tooLate, contradicts, noSeries, ofTheHub}
 
 // clusterLabel says whose a series is, and formerLabel what the series said itself.
 const clusterLabel, formerLabel, nameLabel = "cluster", "exported_cluster", "__name__"
 
-// judge says why a series is not kept; empty when it may be.
+// reserved are how the names of series begin that the hub alone writes: an agent that could would say of its cluster that all is well with it,
+// or raise alarms.
+var reserved = []string{"umbel_cluster_", "umbel_package_", "umbel_rollout_", "umbel_rules_", "ALERTS"}
+
+// Reserved says whether series of a name are the hub's own.
+func Reserved(name string) bool {
+	return slices.ContainsFunc(reserved, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// judge says why a series of an agent is not kept; empty when it may be.
 func judge(s *request.Series) reason {
 	named := false
 	for _, l := range s.Labels {
 		if l.Name == "" || len(l.Name) > maxName || len(l.Value) > maxValue {
 			return noSeries
+		}
+		if l.Name == nameLabel && Reserved(l.Value) {
+			return ofTheHub
 		}
 		named = named || l.Name == nameLabel && l.Value != ""
 	}

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/util/compression"
@@ -39,6 +41,9 @@ type Store struct {
 	clusters *clusters
 	names    *names
 	slots    chan struct{} // of requests that are read at once
+
+	own  sync.Mutex               // has one Say after the other
+	said map[string]labels.Labels // what the hub said last
 }
 
 // stripes are how many parts the table of series in memory has: each costs memory also when there is no series.
