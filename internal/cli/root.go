@@ -27,6 +27,7 @@ import (
 	"umbel.dev/umbel/internal/cli/leave"
 	"umbel.dev/umbel/internal/cli/local"
 	"umbel.dev/umbel/internal/cli/login"
+	"umbel.dev/umbel/internal/cli/logs"
 	"umbel.dev/umbel/internal/cli/plan"
 	"umbel.dev/umbel/internal/cli/provider"
 	"umbel.dev/umbel/internal/cli/refresh"
@@ -83,7 +84,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(memberGroup, cluster.NewCmd(f), join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f, deletes.NewApproveCmd(f))...)
 	add(fleetGroup, deletes.NewUndoCmd(f))
-	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f), drift.NewCmd(f), secrets.NewCmd(f), top.NewCmd(f))
+	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f), drift.NewCmd(f), secrets.NewCmd(f), top.NewCmd(f), logs.NewCmd(f))
 	add(memberGroup, adopt.NewCmd(f))
 	add(memberGroup, token.NewCmd(f), ca.NewCmd(f), scope.NewCmd(f), upgrade.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f), provider.NewCmd(f))

@@ -22,14 +22,18 @@ import (
 )
 
 // membersOf has a server stand for the hub's door. Behind it prod-eu is the test's own API server, as prod-ap is, which
-// comes to the fleet here; dev never answers, and the hub lets nobody through to lab.
-func (f *fleet) membersOf(t *testing.T) {
+// comes to the fleet here; dev never answers, and the hub lets nobody through to lab. What is around goes before that.
+func (f *fleet) membersOf(t *testing.T, around ...func(http.Handler) http.Handler) {
 	t.Helper()
 	hub, err := f.factory(nil, nil).Connect()
 	if err != nil {
 		t.Fatal(err)
 	}
-	door := httptest.NewTLSServer(doorTo(t, hub))
+	to := doorTo(t, hub)
+	for _, wrap := range around {
+		to = wrap(to)
+	}
+	door := httptest.NewTLSServer(to)
 	t.Cleanup(door.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: door.Certificate().Raw})
 	f.openDoor(t, strings.TrimPrefix(door.URL, "https://"), string(ca))
