@@ -185,7 +185,7 @@ unit: kube dex registry helm capd ## tests of single packages, under the race de
 	$(GO_RACE) -timeout 20m ./internal/...
 
 .PHONY: real
-real: kube helm registry peers ## tests on what others made: their manifests, their charts, their engines
+real: kube helm registry peers prometheus ## tests on what others made: their manifests, their charts, their engines
 	@scripts/install-deps.sh unit
 	$(GO_TEST) -timeout 20m -p 1 $$(go list ./... | grep -v '^umbel.dev/umbel/internal/')
 
@@ -251,6 +251,15 @@ check-generate: generate ## fail when what is generated is not what is committed
 $(BIN)/controller-gen $(BIN)/protoc-gen-go $(BIN)/staticcheck: tools/go.mod tools/go.sum
 	@mkdir -p $(BIN)
 	@cd tools && $(GO_BUILD) -o $(BIN)/ sigs.k8s.io/controller-tools/cmd/controller-gen google.golang.org/protobuf/cmd/protoc-gen-go honnef.co/go/tools/cmd/staticcheck
+
+# A real Prometheus, which takes what the hub writes on: Debian's, taken out of its package.
+.PHONY: prometheus
+prometheus: $(BIN)/prometheus ## prometheus, to which tests have a hub write on
+
+$(BIN)/prometheus: scripts/debian-program.sh
+	@mkdir -p $(BIN)
+	@echo "taking prometheus out of Debian's package"
+	@scripts/debian-program.sh prometheus usr/bin/prometheus $@
 
 # Helm itself: tests install the hub's chart with it, and pack and push charts as people do.
 .PHONY: helm

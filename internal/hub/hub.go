@@ -23,6 +23,7 @@ import (
 	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/kube/process"
+	"umbel.dev/umbel/internal/metrics/onward"
 )
 
 // Options are what Run needs.
@@ -137,7 +138,8 @@ type hub struct {
 	desired   *delivery.Desired
 	hooks     http.Handler // hears of pushes
 	gateway   *gateway.Gateway
-	metrics   *measured // nil on one of several replicas, and when they cannot be opened
+	metrics   *measured      // nil on one of several replicas, and when they cannot be opened
+	onward    *onward.Onward // where else they are kept; nil where there are none
 }
 
 // serve runs what a hub is made of on an API that answers. This is the list, in its order.

@@ -11,6 +11,7 @@ import (
 	"umbel.dev/umbel/deploy"
 	"umbel.dev/umbel/internal/metrics/facts"
 	"umbel.dev/umbel/internal/metrics/notify"
+	"umbel.dev/umbel/internal/metrics/onward"
 	"umbel.dev/umbel/internal/metrics/query"
 	"umbel.dev/umbel/internal/metrics/rules"
 	"umbel.dev/umbel/internal/metrics/settings"
@@ -24,6 +25,9 @@ type measured struct {
 	*query.API
 }
 
+// OnwardDir is where what is to be written on to other stores waits.
+func OnwardDir(home string) string { return filepath.Join(Dir(home), "metrics-onward") }
+
 // MetricsDir is where the hub keeps what the fleet measures.
 func MetricsDir(home string) string { return filepath.Join(Dir(home), "metrics") }
 
@@ -34,8 +38,9 @@ func (h *hub) openMetrics(context.Context) error {
 		h.Log.Warn("metrics are not kept: this hub is one of several replicas, which do not put together yet what each of them would have")
 		return nil
 	}
+	h.onward = onward.New(OnwardDir(h.Home), h.Log)
 	kept, err := store.Open(store.Config{
-		Dir: MetricsDir(h.Home), Retention: h.MetricsRetention, Size: h.MetricsSize, Now: time.Now, Log: h.Log,
+		Dir: MetricsDir(h.Home), Retention: h.MetricsRetention, Size: h.MetricsSize, Now: time.Now, Log: h.Log, Onward: h.onward.Take,
 	})
 	if err != nil { // who decides what clusters hold matters more
 		h.Log.Error("metrics are not kept until the hub starts again", "error", err)
@@ -61,7 +66,7 @@ func (h *hub) addRules(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return facts.Setup(h.manager, say)
+		return h.measure(say)
 	}
 	fleet, err := fleetOf(ctx, h.api)
 	if err != nil {
@@ -70,7 +75,7 @@ func (h *hub) addRules(ctx context.Context) error {
 	at := "https://" + h.state.Address
 	told := notify.New(notify.Needs{Fleet: fleet.Name, URL: at, Now: time.Now, Log: h.Log})
 	engine, err := rules.NewEngine(ctx, rules.Needs{
-		Queryable: h.metrics.Queryable(), Appendable: h.metrics.Appendable(), Engine: query.NewEngine(h.Log), Notify: told.Notify, URL: at, Log: h.Log,
+		Queryable: h.metrics.Queryable(), Appendable: h.metrics.Store, Engine: query.NewEngine(h.Log), Notify: told.Notify, URL: at, Log: h.Log,
 	})
 	if err != nil {
 		return err
@@ -83,7 +88,15 @@ func (h *hub) addRules(ctx context.Context) error {
 	if err := h.manager.Add(told); err != nil {
 		return err
 	}
-	if err := settings.Setup(h.manager, h.Log, told.Apply); err != nil {
+	return h.measure(say, told.Apply)
+}
+
+// measure adds what the hub knows to the metrics, and has those who follow the settings do so; all is written on to where they say.
+func (h *hub) measure(say facts.Needs, follow ...func(*settings.Settings) error) error {
+	if err := h.manager.Add(h.onward); err != nil {
+		return err
+	}
+	if err := settings.Setup(h.manager, h.Log, append(follow, h.onward.Apply)...); err != nil {
 		return err
 	}
 	return facts.Setup(h.manager, say)

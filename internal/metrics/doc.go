@@ -11,7 +11,8 @@
 //	facts/    adds what the hub knows, and no cluster can send     (hub)
 //	rules/    computes and alerts from all of it                   (hub)
 //	notify/   tells of alerts                                      (hub)
-//	settings/ where do alerts go?                                  (hub)
+//	onward/   writes it on to other stores                         (hub)
+//	settings/ where do alerts go, and what is written on?          (hub)
 //
 // Laws, with their reasons:
 //

@@ -124,7 +124,7 @@ func (q *Queue) makeRoom(bytes int64) error {
 		q.dropped++
 	}
 	if q.dropped > 0 && time.Since(q.said) > sayEvery {
-		q.log.Warn("what was measured first is dropped: the hub has not taken it, and the queue is full", "requests", q.dropped, "bytes", q.size)
+		q.log.Warn("what was measured first is dropped: nobody has taken it, and the queue is full", "requests", q.dropped, "bytes", q.size)
 		q.dropped, q.said = 0, time.Now()
 	}
 	return nil

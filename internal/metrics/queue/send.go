@@ -22,10 +22,29 @@ const (
 	againFirst, againLongest, longest = time.Second, 15 * time.Second, time.Minute
 )
 
+// To is who is sent what is in a queue.
+type To struct {
+	// Who names it in a log.
+	Who    string
+	URL    string
+	Header http.Header
+	Client *http.Client
+}
+
 // Send sends what is in the queue to the hub, the oldest first, until ctx ends; then it returns nil. A request waits for a session as
 // long as its context lets it, as with session.Client.Content.
 func (q *Queue) Send(ctx context.Context, hub http.RoundTripper) error {
-	s := sender{q, &http.Client{Transport: hub}, q.log}
+	header := http.Header{}
+	header.Set("Content-Type", request.ContentType)
+	header.Set("Content-Encoding", request.ContentEncoding)
+	header.Set("X-Prometheus-Remote-Write-Version", request.Version)
+	header.Set("User-Agent", "umbel-agent")
+	return q.SendTo(ctx, To{"the hub", "http://hub" + metrics.WritePath, header, &http.Client{Transport: hub}})
+}
+
+// SendTo does so to anybody.
+func (q *Queue) SendTo(ctx context.Context, to To) error {
+	s := sender{q, to, q.log}
 	wait := againFirst
 	for ctx.Err() == nil {
 		pause, err := s.one(ctx)
@@ -39,7 +58,7 @@ func (q *Queue) Send(ctx context.Context, hub http.RoundTripper) error {
 		if pause == 0 {
 			pause, wait = wait, min(2*wait, againLongest)
 		}
-		s.log.Warn("the hub did not take what was measured; it waits", "error", err, "retryIn", pause, "requests", q.Len())
+		s.log.Warn(to.Who+" did not take what was measured; it waits", "error", err, "retryIn", pause, "requests", q.Len())
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
@@ -49,9 +68,9 @@ func (q *Queue) Send(ctx context.Context, hub http.RoundTripper) error {
 }
 
 type sender struct {
-	queue  *Queue
-	client *http.Client
-	log    *slog.Logger
+	queue *Queue
+	to    To
+	log   *slog.Logger
 }
 
 // one sends one request. An error says that it is still there, and pause when the hub wants to hear of it again, if it said so.
@@ -69,27 +88,24 @@ func (s *sender) one(ctx context.Context) (pause time.Duration, err error) {
 		return 0, s.queue.Done(number)
 	case code == http.StatusTooManyRequests || code/100 == 5:
 		seconds, _ := strconv.Atoi(answer.Header.Get("Retry-After"))
-		return min(time.Duration(max(seconds, 0))*time.Second, longest), fmt.Errorf("the hub answered %s: %s", answer.Status, why)
+		return min(time.Duration(max(seconds, 0))*time.Second, longest), fmt.Errorf("%s answered %s: %s", s.to.Who, answer.Status, why)
 	case code/100 == 4: // it is as it is
-		s.log.Warn("the hub does not keep all of what was measured", "answer", answer.Status, "why", why)
+		s.log.Warn(s.to.Who+" does not keep all of what was measured", "answer", answer.Status, "why", why)
 		return 0, s.queue.Done(number)
 	default:
-		return 0, fmt.Errorf("the hub answered %s: %s", answer.Status, why)
+		return 0, fmt.Errorf("%s answered %s: %s", s.to.Who, answer.Status, why)
 	}
 }
 
 func (s *sender) post(ctx context.Context, body []byte) (*http.Response, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://hub"+metrics.WritePath, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.to.URL, bytes.NewReader(body))
 	if err != nil {
 		return nil, "", err
 	}
-	r.Header.Set("Content-Type", request.ContentType)
-	r.Header.Set("Content-Encoding", request.ContentEncoding)
-	r.Header.Set("X-Prometheus-Remote-Write-Version", request.Version)
-	r.Header.Set("User-Agent", "umbel-agent")
-	response, err := s.client.Do(r)
+	r.Header = s.to.Header.Clone()
+	response, err := s.to.Client.Do(r)
 	if err != nil {
 		return nil, "", err
 	}

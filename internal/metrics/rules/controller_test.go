@@ -239,7 +239,7 @@ func run(t *testing.T, config *rest.Config) (*store.Store, *Engine) {
 	}
 	told := notify.New(notify.Needs{Fleet: "fleet-1", URL: "https://hub:1", Now: time.Now, Log: quiet})
 	engine, err := NewEngine(t.Context(), Needs{
-		Queryable: kept.Queryable(), Appendable: kept.Appendable(), Engine: query.NewEngine(quiet), Notify: told.Notify, URL: "https://hub:1", Log: quiet,
+		Queryable: kept.Queryable(), Appendable: kept, Engine: query.NewEngine(quiet), Notify: told.Notify, URL: "https://hub:1", Log: quiet,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -20,15 +20,12 @@ type Fact struct {
 	Value  float64
 }
 
-// Appendable is where rules write what they make.
-func (s *Store) Appendable() storage.Appendable { return s.db }
-
 // Say writes what the hub knows at a time. What it said before and does not any more is marked as ended: it is not
 // found from then on, and not for five minutes more.
 func (s *Store) Say(ctx context.Context, at time.Time, facts []Fact) error {
 	s.own.Lock()
 	defer s.own.Unlock()
-	app := s.db.Appender(ctx)
+	app := s.appender(ctx)
 	now := make(map[string]labels.Labels, len(facts))
 	for _, f := range facts {
 		now[string(f.Labels.Bytes(nil))] = f.Labels

@@ -30,8 +30,10 @@ type Config struct {
 	Retention time.Duration
 	Size      int64
 	Limits    Limits
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Onward is given what was kept; nil when nobody wants it. It does not block.
+	Onward func([]Sample)
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Store keeps samples. It is safe for concurrent use.

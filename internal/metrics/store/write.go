@@ -88,7 +88,7 @@ var (
 
 // keep keeps what may be kept of a request: all of that, or nothing when there is an error.
 func (s *Store) keep(r *http.Request, cluster v1alpha1.ClusterName, of *share, body []byte) (done outcome, err error) {
-	app := s.db.Appender(r.Context())
+	app := s.appender(r.Context())
 	now, builder := s.Now(), labels.NewScratchBuilder(request.MaxLabels)
 	spent := 0
 	defer func() {
