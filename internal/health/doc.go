@@ -7,7 +7,8 @@
 //  1. What the hub says is as old as its last sign of life: while it is silent, that is all there is to say.
 //  2. Each kind has its rules: which condition, with which reason, is trouble, and how bad that is. Work that goes on is none.
 //  3. What is a consequence of something else that is found is left out: a cluster whose package fails is told of as the package.
-//  4. The worst comes first, and of the same kind what has lasted longest.
+//  4. Alerts of the hub's rules that fire are findings too, as bad as their severity says; those that the hub makes of the same rules are told of once.
+//  5. The worst comes first, and of the same kind what has lasted longest.
 //
 // Laws, with their reasons:
 //

@@ -33,27 +33,26 @@ type Kind string
 
 // The kinds, in the order in which they are told of.
 const (
-	Hub        Kind = "hub"
-	Replica    Kind = "replica"
-	Cluster    Kind = "cluster"
-	Managed    Kind = "managed cluster"
-	Provider   Kind = "provider"
-	Upgrade    Kind = "agentupgrade"
-	Rollout    Kind = "rollout"
-	Package    Kind = "package"
-	Placement  Kind = "placement"
-	Scope      Kind = "scope"
-	RuleObject Kind = "prometheusrule"
-	Alert      Kind = "alert"
+	Hub       Kind = "hub"
+	Replica   Kind = "replica"
+	Cluster   Kind = "cluster"
+	Managed   Kind = "managed cluster"
+	Provider  Kind = "provider"
+	Upgrade   Kind = "agentupgrade"
+	Rollout   Kind = "rollout"
+	Package   Kind = "package"
+	Placement Kind = "placement"
+	Scope     Kind = "scope"
+	Alert     Kind = "alert"
 )
 
-var kinds = []Kind{Hub, Replica, Cluster, Managed, Provider, Upgrade, Rollout, Package, Placement, Scope, RuleObject, Alert}
+var kinds = []Kind{Hub, Replica, Cluster, Managed, Provider, Upgrade, Rollout, Package, Placement, Scope, Alert}
 
 // Finding is one thing that is wrong.
 type Finding struct {
 	// Level says how bad it is.
 	Level Level `json:"level"`
-	// Kind, Namespace and Name say what it is about; Namespace is empty for what is in none, and both for the hub.
+	// Kind, Namespace and Name say what it is about; Namespace is empty for what is in none, and both for the hub. Of an alert Namespace is the cluster.
 	Kind      Kind   `json:"kind"`
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name,omitempty"`
@@ -67,7 +66,7 @@ type Finding struct {
 	Command string `json:"command,omitempty"`
 }
 
-// Object names what a finding is about: cluster/prod-eu, package/default/shop, or hub.
+// Object names what a finding is about: cluster/prod-eu, package/default/shop, alert/prod-eu/node-1, or hub.
 func (f *Finding) Object() string {
 	text := string(f.Kind)
 	for _, part := range []string{f.Namespace, f.Name} {

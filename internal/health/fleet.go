@@ -29,6 +29,8 @@ type Fleet struct {
 	Upgrades   []v1alpha1.AgentUpgrade
 	// Managed are the clusters that the hub makes.
 	Managed []ManagedCluster
+	// Alerts are those of the hub's rules that fire.
+	Alerts []FiringAlert
 }
 
 // ManagedCluster is what counts of a Cluster of Cluster API.
@@ -56,6 +58,7 @@ func (f *Fleet) Findings() []Finding {
 	found = append(found, packages...)
 	found = append(found, f.placements()...)
 	found = append(found, f.scopes()...)
+	found = append(found, f.alerts()...)
 	Sort(found)
 	return found
 }

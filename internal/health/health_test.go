@@ -177,6 +177,12 @@ func TestFindings(t *testing.T) {
 		{"a scope is told of as such, and not as its package", Fleet{Packages: []v1alpha1.Package{scoped}, Scopes: []v1alpha1.Scope{team}}, []string{"Failing scope/team ClustersFailing 1h0m0s: umbel describe scope team"}},
 		{"providers", Fleet{Providers: []v1alpha1.Provider{provider(v1alpha1.ReasonProcessEnds), provider(v1alpha1.ReasonStarting)}}, []string{"Failing provider/local ProcessEnds 1h0m0s: umbel provider list -o wide"}},
 		{"an upgrade of agents that stopped is told of once", Fleet{Upgrades: []v1alpha1.AgentUpgrade{upgrade}}, []string{"Failing agentupgrade/agents Stopped 1h0m0s: umbel upgrade status"}},
+		{"alerts, as bad as their severity says; those of what the hub knows are told of once", Fleet{Alerts: []FiringAlert{
+			{Object: "umbel-system/umbel-fleet", Name: "ClusterUnreachable", Labels: map[string]string{"cluster": "a", "severity": "critical"}},
+			{Object: "umbel-system/umbel-fleet", Name: "RulesBroken", Labels: map[string]string{"prometheusrule": "own", "severity": "warning"}, Annotations: map[string]string{"summary": "s", "command": "c"}},
+			{Object: "umbel-system/own", Name: "Late", Labels: map[string]string{"cluster": "a", "node": "n", "severity": "critical"}, Since: ago(time.Minute)},
+			{Object: "umbel-system/own", Name: "Odd"},
+		}}, []string{"Critical alert/a/n Late 1m0s: ", "Failing alert/own RulesBroken -: c", "Warning alert Odd -: "}},
 		{"clusters that the hub makes", Fleet{Managed: []ManagedCluster{managed("Provisioned", time.Minute), managed("Provisioning", time.Minute), managed("Provisioning", time.Hour), managed("Failed", time.Minute)}}, []string{
 			"Failing managed cluster/default/prod Failed -: umbel cluster describe prod",
 			"Failing managed cluster/default/prod NotAvailable 1h0m0s: umbel cluster describe prod", "Failing managed cluster/default/prod NotAvailable 1h0m0s: umbel cluster describe prod",

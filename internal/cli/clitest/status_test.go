@@ -1,16 +1,24 @@
 package clitest_test
 
 import (
+	"context"
+	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/promql/parser"
+	promrules "github.com/prometheus/prometheus/rules"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/clitest"
 	"umbel.dev/umbel/internal/health"
+	"umbel.dev/umbel/internal/metrics/query"
+	"umbel.dev/umbel/internal/metrics/rules"
+	"umbel.dev/umbel/internal/metrics/store"
 )
 
 // TestStatus is what is wrong with the fleet of these tests, in every form, and with a hub that falls silent.
@@ -27,6 +35,7 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.rolls(t)
+	f.membersOf(t, alerting(t))
 	f.golden(t, "status.txt", "status")
 	f.golden(t, "status-wide.txt", "status -o wide")
 	f.golden(t, "status-name.txt", "status -o name")
@@ -41,7 +50,7 @@ func TestStatus(t *testing.T) {
 		Findings []health.Finding
 	}
 	read(t, f.run(t.Context(), "status", "-o", "json"), &program)
-	if !program.Hub.Alive || program.Counts.Clusters != 4 || program.Counts.ClustersReady != 1 || len(program.Findings) == 0 || program.Findings[0].Name != "prod-us" {
+	if !program.Hub.Alive || program.Counts.Clusters != 6 || program.Counts.ClustersReady != 1 || len(program.Findings) == 0 || program.Findings[0].Name != "prod-us" {
 		t.Errorf("got %+v", program)
 	}
 	// More of the same reason than have a line each.
@@ -54,7 +63,50 @@ func TestStatus(t *testing.T) {
 		t.Errorf("four clusters for one reason are not one line: %+v", got)
 	}
 	f.heard(t, 3*time.Minute)
-	if got := f.run(t.Context(), "status"); !strings.Contains(got.Out, "0 of 7 clusters ready") || !strings.Contains(got.Out, "Critical   hub") || strings.Contains(got.Out, "prod-us") {
+	if got := f.run(t.Context(), "status"); !strings.Contains(got.Out, "0 of 9 clusters ready") || !strings.Contains(got.Out, "Critical   hub") || strings.Contains(got.Out, "prod-us") {
 		t.Errorf("with a silent hub nothing else is news: %+v", got)
+	}
+}
+
+// alerting has the door of a hub answer for its rules, of which one fires.
+func alerting(t *testing.T) func(http.Handler) http.Handler {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	now := func() time.Time { return clitest.Now }
+	kept, err := store.Open(store.Config{Dir: t.TempDir(), Now: now, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { kept.Close() })
+	engine, err := rules.NewEngine(t.Context(), rules.Needs{
+		Queryable: kept.Queryable(), Appendable: kept, Engine: query.NewEngine(quiet), URL: "https://hub", Log: quiet,
+		Notify: func(context.Context, string, ...*promrules.Alert) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, err := rules.Read(map[string]any{"groups": []any{map[string]any{"name": "own", "rules": []any{map[string]any{
+		"alert": "NodeIsHot", "expr": "vector(1)", "labels": map[string]any{"cluster": "prod-eu", "node": "n1", "severity": "warning"},
+		"annotations": map[string]any{"summary": "Node n1 of prod-eu is hot.", "command": "umbel top nodes"},
+	}}}}}, parser.NewParser(parser.Options{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := engine.Take("umbel-system/own", groups); err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range engine.Groups() {
+		group.Eval(t.Context(), clitest.Now.Add(-5*time.Minute))
+		group.Eval(t.Context(), clitest.Now)
+	}
+	api := query.New(query.Needs{Queryable: kept.Queryable(), Types: kept.Types, Groups: engine.Groups, Now: now, Log: quiet})
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, query.Prefix) {
+				api.Query(w, r, nil)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/health"
 )
 
 // Sample is a value of a series.
@@ -49,15 +50,29 @@ const most = 500
 
 // Query returns what an expression is now, for each of its series. Who may not see all asks for what is about these clusters.
 func (a *Asker) Query(ctx context.Context, promql string, clusters []v1alpha1.ClusterName) ([]Sample, error) {
-	if a.clusters != nil {
-		return a.query(ctx, promql)
+	return of(a, ctx, clusters, "query", url.Values{"query": {promql}}, read)
+}
+
+// Firing returns the alerts that fire. Who may not see all gets those of these clusters.
+func (a *Asker) Firing(ctx context.Context, clusters []v1alpha1.ClusterName) ([]health.FiringAlert, error) {
+	return of(a, ctx, clusters, "rules", url.Values{"type": {"alert"}}, readRules)
+}
+
+// of asks about everything, or, who may not see that, about these clusters.
+func of[T any](a *Asker, ctx context.Context, clusters []v1alpha1.ClusterName, what string, form url.Values, read func(status string, text []byte) (T, error)) (T, error) {
+	ask := func() (said T, err error) {
+		status, text, err := a.ask(ctx, what, form)
+		if err != nil {
+			return said, err
+		}
+		return read(status, text)
 	}
-	samples, err := a.query(ctx, promql)
-	if !apierrors.IsForbidden(err) || len(clusters) == 0 || len(clusters) > most {
-		return samples, err
+	said, err := ask()
+	if a.clusters != nil || !apierrors.IsForbidden(err) || len(clusters) == 0 || len(clusters) > most {
+		return said, err
 	}
 	a.clusters = clusters
-	return a.query(ctx, promql)
+	return ask()
 }
 
 // answer is what the hub says, in Prometheus' form.
@@ -71,34 +86,40 @@ type answer struct {
 	}
 }
 
-func (a *Asker) query(ctx context.Context, promql string) ([]Sample, error) {
+func (a *Asker) ask(ctx context.Context, what string, form url.Values) (status string, text []byte, err error) {
 	at := url.Values{}
 	for _, cluster := range a.clusters {
 		at.Add("cluster", string(cluster))
 	}
-	form := strings.NewReader(url.Values{"query": {promql}}.Encode())
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url+"/api/v1/query?"+at.Encode(), form)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url+"/api/v1/"+what+"?"+at.Encode(), strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	response, err := a.web.Do(request)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, fmt.Errorf("reading the hub's answer: %w", err)
+	if text, err = io.ReadAll(response.Body); err != nil {
+		return "", nil, fmt.Errorf("reading the hub's answer: %w", err)
 	}
-	return read(response.Status, text)
+	return response.Status, text, nil
+}
+
+// refused returns the error of an answer that is one of the hub's door.
+func refused(text []byte) error {
+	var refusal metav1.Status
+	if json.Unmarshal(text, &refusal) == nil && refusal.Kind == "Status" {
+		return &apierrors.StatusError{ErrStatus: refusal}
+	}
+	return nil
 }
 
 // read reads an answer.
 func read(status string, text []byte) ([]Sample, error) {
-	var refusal metav1.Status
-	if json.Unmarshal(text, &refusal) == nil && refusal.Kind == "Status" {
-		return nil, &apierrors.StatusError{ErrStatus: refusal}
+	if err := refused(text); err != nil {
+		return nil, err
 	}
 	var said answer
 	if err := json.Unmarshal(text, &said); err != nil || said.Status == "" {
@@ -117,4 +138,41 @@ func read(status string, text []byte) ([]Sample, error) {
 		samples = append(samples, Sample{one.Metric, number})
 	}
 	return samples, nil
+}
+
+// readRules reads the alerts that fire out of an answer about rules.
+func readRules(status string, text []byte) ([]health.FiringAlert, error) {
+	if err := refused(text); err != nil {
+		return nil, err
+	}
+	var said struct {
+		Status string
+		Data   struct {
+			Groups []struct {
+				File  string
+				Rules []struct {
+					Name   string
+					Alerts []struct {
+						State               string
+						Labels, Annotations map[string]string
+						ActiveAt            metav1.Time
+					}
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &said); err != nil || said.Status != "success" {
+		return nil, fmt.Errorf("the hub answered %s to a question for alerts: is it older than this command?", status)
+	}
+	var firing []health.FiringAlert
+	for _, group := range said.Data.Groups {
+		for _, rule := range group.Rules {
+			for _, a := range rule.Alerts {
+				if a.State == "firing" {
+					firing = append(firing, health.FiringAlert{Object: group.File, Name: rule.Name, Labels: a.Labels, Annotations: a.Annotations, Since: a.ActiveAt})
+				}
+			}
+		}
+	}
+	return firing, nil
 }

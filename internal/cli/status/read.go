@@ -16,6 +16,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/measured"
 	"umbel.dev/umbel/internal/health"
 )
 
@@ -50,6 +51,9 @@ func read(ctx context.Context, f *client.Factory, hub *client.Hub) (*health.Flee
 	r.list("replicas of the hub", &replicas, kube.InNamespace(v1alpha1.SystemNamespace), kube.HasLabels{v1alpha1.ReplicaLabel})
 	seen.Replicas = replicas.Items
 	seen.Managed = r.managed()
+	if r.err == nil && seen.Silence == "" {
+		seen.Alerts = r.alerts(f, seen.Clusters)
+	}
 	return seen, r.unseen, r.err
 }
 
@@ -78,6 +82,23 @@ func (r *reader) note(what string, err error) {
 	default:
 		r.err = err
 	}
+}
+
+// alerts asks the hub's door what fires. A hub that does not say so, such as one that keeps no metrics, leaves all else to be told.
+func (r *reader) alerts(f *client.Factory, clusters []v1alpha1.MemberCluster) []health.FiringAlert {
+	names := make([]v1alpha1.ClusterName, len(clusters))
+	for i := range clusters {
+		names[i] = v1alpha1.ClusterName(clusters[i].Name)
+	}
+	asker, err := measured.New(r.ctx, f, r.hub)
+	var firing []health.FiringAlert
+	if err == nil {
+		firing, err = asker.Firing(r.ctx, names)
+	}
+	if err != nil {
+		r.unseen = append(r.unseen, fmt.Sprintf("alerts: %v", err))
+	}
+	return firing
 }
 
 // managed reads the clusters that the hub makes.

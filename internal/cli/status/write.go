@@ -113,7 +113,7 @@ func row(g *health.Group, wide bool, now time.Time) []output.Cell {
 var resources = map[health.Kind]string{
 	health.Cluster: kinds.Clusters.Qualified(""), health.Package: kinds.Packages.Qualified(""), health.Placement: kinds.Placements.Qualified(""),
 	health.Rollout: kinds.Rollouts.Qualified(""), health.Scope: kinds.Scopes.Qualified(""), health.Provider: "provider.umbel.dev/",
-	health.Upgrade: "agentupgrade.umbel.dev/", health.Managed: "cluster.cluster.x-k8s.io/", health.RuleObject: "prometheusrule.monitoring.coreos.com/",
+	health.Upgrade: "agentupgrade.umbel.dev/", health.Managed: "cluster.cluster.x-k8s.io/",
 }
 
 // names writes what is wrong as kubectl takes it, each object once; what is in a namespace after it.
@@ -125,7 +125,7 @@ func (o *Options) names(findings []health.Finding) error {
 		if resource, is := resources[f.Kind]; is {
 			name = resource + f.Name
 		}
-		if f.Namespace != "" {
+		if f.Namespace != "" && f.Kind != health.Alert {
 			name += " -n " + f.Namespace
 		}
 		if written[name] {
