@@ -96,7 +96,7 @@ func (h *hub) measure(say facts.Needs, follow ...func(*settings.Settings) error)
 	if err := h.manager.Add(h.onward); err != nil {
 		return err
 	}
-	if err := settings.Setup(h.manager, h.Log, append(follow, h.onward.Apply)...); err != nil {
+	if err := settings.Setup(h.manager, h.Log, append(follow, h.onward.Apply, h.metrics.Apply)...); err != nil {
 		return err
 	}
 	return facts.Setup(h.manager, say)

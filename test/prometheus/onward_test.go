@@ -22,6 +22,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/metrics/onward"
+	"umbel.dev/umbel/internal/metrics/query"
 	"umbel.dev/umbel/internal/metrics/request"
 	"umbel.dev/umbel/internal/metrics/settings"
 	"umbel.dev/umbel/internal/metrics/store"
@@ -165,4 +166,36 @@ func TestARealPrometheusHasWhatTheHubKept(t *testing.T) {
 	send("prod-us", 30*time.Minute, 3) // one that was away fills in what it measured
 	asked, _ = start(t, dir, address)
 	is(map[string]string{eu: "1@-10m0s 2@-0s ", us: "3@-30m0s "})
+	answers(t, kept, address, now)
+}
+
+// answers: the same Prometheus answers queries in the hub's place, and who may see one cluster is told of that one alone.
+func answers(t *testing.T, kept *store.Store, address string, now time.Time) {
+	t.Helper()
+	said, err := settings.Read(map[string][]byte{"backend.yml": []byte("url: http://" + address)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub := query.New(query.Needs{Queryable: kept.Queryable(), Types: kept.Types, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err := hub.Apply(said); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		clusters []v1alpha1.ClusterName
+		want     string
+	}{{nil, "2"}, {[]v1alpha1.ClusterName{"prod-us"}, "1"}} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hub.Query(w, r, c.clusters) }))
+		t.Cleanup(server.Close)
+		client, err := api.NewClient(api.Config{Address: server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := prom.NewAPI(client).Query(t.Context(), `count(count by (cluster) (last_over_time(node_memory_working_set_bytes{cluster=~"prod-.*"}[1h])))`, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if value := got.(model.Vector)[0].Value.String(); value != c.want {
+			t.Errorf("of %v there are %s clusters, want %s", c.clusters, value, c.want)
+		}
+	}
 }

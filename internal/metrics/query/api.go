@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -55,6 +56,8 @@ type API struct {
 	engine *promql.Engine
 	parser parser.Parser
 	turns  chan struct{}
+	// backend answers in the place of Queryable; nil when none is named.
+	backend atomic.Pointer[backend]
 }
 
 // New returns an API.
@@ -75,6 +78,7 @@ func NewEngine(log *slog.Logger) *promql.Engine {
 type answer struct {
 	data     any
 	warnings annotations.Annotations
+	said     []string // warnings of an outside store
 }
 
 // problem is why it is not: kind is one of Prometheus'.
@@ -114,7 +118,7 @@ func (a *API) Query(w http.ResponseWriter, r *http.Request, clusters []v1alpha1.
 	}
 	body := map[string]any{"status": "success", "data": got.data}
 	warnings, infos := got.warnings.AsStrings(r.Form.Get("query"), 10, 10)
-	if len(warnings) > 0 {
+	if warnings = append(warnings, got.said...); len(warnings) > 0 {
 		body["warnings"] = warnings
 	}
 	if len(infos) > 0 {
@@ -127,7 +131,11 @@ func (a *API) serve(ctx context.Context, r *http.Request, db storage.Queryable, 
 	if err := r.ParseForm(); err != nil {
 		return answer{}, bad(err)
 	}
-	switch at := strings.TrimPrefix(r.URL.Path, Prefix); at {
+	at := strings.TrimPrefix(r.URL.Path, Prefix)
+	if outside := a.backend.Load(); outside != nil && forwarded(at) {
+		return a.forward(ctx, outside, at, r.Form, clusters)
+	}
+	switch at {
 	case "query":
 		return a.instant(ctx, r.Form, db)
 	case "query_range":

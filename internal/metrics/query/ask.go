@@ -80,7 +80,7 @@ func execute(ctx context.Context, q promql.Query) (answer, error) {
 	if string(raw) == "null" {
 		raw = []byte("[]") // nothing, in Go's way
 	}
-	return answer{map[string]any{"resultType": result.Value.Type(), "result": json.RawMessage(raw)}, result.Warnings}, nil
+	return answer{data: map[string]any{"resultType": result.Value.Type(), "result": json.RawMessage(raw)}, warnings: result.Warnings}, nil
 }
 
 // reach is over which time series and labels are looked for.
@@ -208,7 +208,7 @@ func gather(sets [][]*labels.Matcher, most int, ask func([]*labels.Matcher) ([]s
 	}
 	slices.Sort(all)
 	all = slices.Compact(all)
-	return answer{all[:min(len(all), most)], warnings}, nil
+	return answer{data: all[:min(len(all), most)], warnings: warnings}, nil
 }
 
 // typeNames are the types of metrics as the API has them.

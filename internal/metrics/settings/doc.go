@@ -2,7 +2,8 @@
 //
 // That is said in the Secret umbel-metrics of the hub's own namespace, in Prometheus' own words: its key prometheus.yml has sections of
 // Prometheus' configuration (https://prometheus.io/docs/prometheus/latest/configuration/configuration/): global, alerting and
-// remote_write. Its key webhooks has an URL on each line. It is a Secret since URLs and credentials are.
+// remote_write. Its key webhooks has an URL on each line, and its key backend.yml the
+// store that answers queries in the hub's place. It is a Secret since URLs and credentials are.
 //
 // Laws, with their reasons:
 //

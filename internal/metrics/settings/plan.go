@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/prometheus/config"
 	"go.yaml.in/yaml/v3"
 )
@@ -16,7 +18,7 @@ const (
 	// Secret is its name, in the hub's own namespace.
 	Secret = "umbel-metrics"
 	// prometheusKey and webhooksKey are its keys.
-	prometheusKey, webhooksKey = "prometheus.yml", "webhooks"
+	prometheusKey, webhooksKey, backendKey = "prometheus.yml", "webhooks", "backend.yml"
 )
 
 // Settings are what is said.
@@ -25,6 +27,18 @@ type Settings struct {
 	Prometheus *config.Config
 	// Webhooks are URLs that are told of alerts.
 	Webhooks []string
+	// Backend answers queries in the hub's place; nil when the hub does.
+	Backend *Backend
+}
+
+// Backend is a store that answers Prometheus' HTTP API.
+type Backend struct {
+	// URL is what /api/v1/ follows there.
+	URL string `yaml:"url"`
+	// Headers are sent with each request.
+	Headers map[string]string `yaml:"headers,omitempty"`
+	// HTTPClientConfig are credentials and TLS, as everywhere in Prometheus' configuration.
+	HTTPClientConfig promconfig.HTTPClientConfig `yaml:",inline"`
 }
 
 // sections are those of Prometheus' configuration that count here.
@@ -33,8 +47,8 @@ var sections = []string{"global", "alerting", "remote_write"}
 // Read reads the data of the Secret. Who names nothing says that nobody is told.
 func Read(data map[string][]byte) (*Settings, error) {
 	for key := range data {
-		if key != prometheusKey && key != webhooksKey {
-			return nil, fmt.Errorf("%s is no key of it: it has %s and %s", key, prometheusKey, webhooksKey)
+		if key != prometheusKey && key != webhooksKey && key != backendKey {
+			return nil, fmt.Errorf("%s is no key of it: it has %s, %s and %s", key, prometheusKey, webhooksKey, backendKey)
 		}
 	}
 	text := string(data[prometheusKey])
@@ -55,6 +69,9 @@ func Read(data map[string][]byte) (*Settings, error) {
 		return nil, fmt.Errorf("%s: %s", prometheusKey, strings.ReplaceAll(err.Error(), "\n", " "))
 	}
 	s := &Settings{Prometheus: read}
+	if s.Backend, err = backend(data[backendKey]); err != nil {
+		return nil, fmt.Errorf("%s: %s", backendKey, strings.ReplaceAll(err.Error(), "\n", " "))
+	}
 	for n, line := range strings.Split(string(data[webhooksKey]), "\n") {
 		if line = strings.TrimSpace(line); line == "" {
 			continue
@@ -67,6 +84,30 @@ func Read(data map[string][]byte) (*Settings, error) {
 		}
 	}
 	return s, nil
+}
+
+// backend reads who answers queries; nil when nobody is named.
+func backend(text []byte) (*Backend, error) {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, nil
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal(text, &tree); err != nil {
+		return nil, err
+	}
+	if field := file("", tree); field != "" {
+		return nil, fmt.Errorf("%s names a file, and the hub reads none: put what is in it into the Secret", field)
+	}
+	b := &Backend{HTTPClientConfig: promconfig.DefaultHTTPClientConfig}
+	read := yaml.NewDecoder(bytes.NewReader(text))
+	read.KnownFields(true)
+	if err := read.Decode(b); err != nil {
+		return nil, err
+	}
+	if err := web(b.URL); err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	return b, b.HTTPClientConfig.Validate()
 }
 
 func web(line string) error {

@@ -43,3 +43,23 @@ func TestRead(t *testing.T) {
 		t.Errorf("a key that is misspelt: %v", err)
 	}
 }
+
+func TestReadBackend(t *testing.T) {
+	for text, problem := range map[string]string{
+		"url: https://mimir.example.com/prometheus\nheaders: {X-Scope-OrgID: fleet}\nbasic_auth: {username: hub, password: secret}\n": "",
+		"": "", "url: mimir\n": "backend.yml: url: it is no URL", "url: https://a\nbearer_token_file: /etc/shadow\n": "backend.yml: bearer_token_file names a file",
+		"url: https://a\nuser: me\n": "backend.yml: yaml: unmarshal errors:   line 2: field user not found",
+	} {
+		said, err := Read(map[string][]byte{"backend.yml": []byte(text)})
+		switch {
+		case problem != "":
+			if err == nil || !strings.Contains(err.Error(), problem) {
+				t.Errorf("%q: got %v, want %s", text, err, problem)
+			}
+		case err != nil:
+			t.Errorf("%q: %v", text, err)
+		case text == "" != (said.Backend == nil):
+			t.Errorf("%q is %+v", text, said.Backend)
+		}
+	}
+}
