@@ -24,7 +24,7 @@ import (
 )
 
 // TestClustersByClusterAPI is the runbook docs/operate/clusters.md: the hub makes a cluster on its own machine, by its ClusterClass;
-// it joins, a pod runs on it, it comes back from a power cut with its data, it grows; and when it is deleted nothing of it is left. In
+// it joins, a pod runs on it, it comes back from a power cut with its data, it grows, it goes back to a snapshot and is copied; and when it is deleted nothing of it is left. In
 // the middle of making it the provider dies.
 func TestClustersByClusterAPI(t *testing.T) {
 	if err := local.CheckNodes(); err != nil {
@@ -97,6 +97,7 @@ func TestClustersByClusterAPI(t *testing.T) {
 		t.Errorf("with two machines it has the nodes\n%s", out)
 	}
 	s.losesMachine("dev")
+	s.goesBack("dev", page)
 	s.losesMembers("dev", page)
 
 	run("cluster pool add dev big")
@@ -130,6 +131,7 @@ func TestClustersByClusterAPI(t *testing.T) {
 	run("cluster delete dev")
 	t.Logf("ended in %s", time.Since(begun).Round(100*time.Millisecond))
 	s.nothingLeft()
+	s.keepsSnapshots("dev")
 	run("provider remove local")
 }
 
