@@ -214,6 +214,10 @@ bench-peers: deps build peers ## the same objects applied by the engines of Flux
 bench-reach: deps build ## measure the way to a cluster through its hub against the direct one; writes build/bench/reach.json
 	go run ./test/bench -only reach
 
+.PHONY: bench-snapshot
+bench-snapshot: deps build capi ## measure a snapshot of a cluster of 10,000 objects, the way back to it, sleep and waking; writes build/bench/snapshot.json
+	go run ./test/bench -only snapshot
+
 CHAOS ?= 1h
 .PHONY: chaos
 chaos: kube ## an hour of cuts, drawn from a seed, while streams run: none lies about its end, nothing leaks; SEED=N does it again
