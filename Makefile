@@ -46,7 +46,7 @@ umbel: ## umbel and umbel-agent
 KUBE_SOURCES := $(shell find $(KUBE_MODULE) -name '*.go' -o -name 'go.*')
 
 .PHONY: kube
-kube: $(BIN)/umbel-kube $(BIN)/umbel-coredns $(BIN)/umbel-pause ## umbel-kube, CoreDNS and pause
+kube: $(BIN)/umbel-kube $(BIN)/umbel-coredns $(BIN)/umbel-pause balancer ## umbel-kube, CoreDNS, pause and MetalLB
 
 $(BIN)/umbel-kube: $(filter-out $(KUBE_MODULE)/pause/%,$(KUBE_SOURCES))
 	@mkdir -p $(BIN)
@@ -71,6 +71,19 @@ $(BIN)/umbel-coredns: $(wildcard kube/dns/*)
 $(BIN)/umbel-pause: $(wildcard $(KUBE_MODULE)/pause/*)
 	@echo "building umbel-pause"
 	@cd $(KUBE_MODULE) && $(GO_BUILD) -ldflags '-s -w' -o $@ ./pause
+
+# MetalLB, unchanged, for Services of type LoadBalancer: its two programs, and its manifest.
+.PHONY: balancer
+balancer: $(BIN)/umbel-metallb-controller $(BIN)/umbel-metallb-speaker $(BIN)/umbel-metallb.yaml ## MetalLB, for Services of type LoadBalancer
+
+$(BIN)/umbel-metallb-%: kube/balancer/go.mod kube/balancer/go.sum
+	@mkdir -p $(BIN)
+	@echo "building umbel-metallb-$*; the first time this takes a minute"
+	@cd kube/balancer && $(GO_BUILD) -ldflags '-s -w' -o $@ go.universe.tf/metallb/$*
+
+$(BIN)/umbel-metallb.yaml: kube/balancer/go.mod kube/balancer/go.sum
+	@mkdir -p $(BIN)
+	@cd kube/balancer && go mod download go.universe.tf/metallb && install -m 644 $$(go list -m -f '{{.Dir}}' go.universe.tf/metallb)/config/manifests/metallb-native.yaml $@
 
 # The identity provider of tests is a module of its own as well: it is for tests alone, and brings a hundred others along.
 .PHONY: dex

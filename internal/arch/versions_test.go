@@ -20,6 +20,8 @@ var otherVersions = map[string][]string{
 	// Kubernetes of another minor has libraries of that minor.
 	"kube/v1.35":              {"k8s.io/", "github.com/golang-jwt/jwt/v5"},
 	"test/peers/gitopsengine": {"k8s.io/"},
+	// MetalLB does not compile with newer ones, and shares those.
+	"kube/balancer": {"k8s.io/", "sigs.k8s.io/controller-runtime", "sigs.k8s.io/apiserver-network-proxy/"},
 	// The main module has clouds' libraries because Prometheus' configuration has fields of them (ADR 0071), and calls none of it. Nothing
 	// but that is above them there, and in these modules little.
 	"kube/v1.36": {"github.com/golang-jwt/jwt/v5"},

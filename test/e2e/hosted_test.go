@@ -55,6 +55,7 @@ func TestClustersByClusterAPI(t *testing.T) {
 	})
 	for name, want := range map[string]string{
 		"edge": "attached to the fleet", "dev --class nope": "there are local", "dev --version 1.34": "is not to be had", "dev --pods=10.9.9.9/16": "is no network",
+		"dev --load-balancer-pool=10.9.9.9/28": "no IPv4 network",
 	} {
 		if _, err := s.Umbel(t.Context(), append([]string{"cluster", "create"}, strings.Fields(name)...)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("cluster create %s: got %v, want %q", name, err, want)
@@ -96,7 +97,7 @@ func TestClustersByClusterAPI(t *testing.T) {
 	if out := s.umbel("kubectl", "dev", "--", "get", "nodes", "--no-headers"); strings.Count(out, " Ready ") != 2 {
 		t.Errorf("with two machines it has the nodes\n%s", out)
 	}
-	s.losesMachine("dev")
+	s.losesMachine("dev", s.balances("dev"))
 	s.goesBack("dev", page)
 	s.losesMembers("dev", page)
 
@@ -144,16 +145,13 @@ func line(page []string, containing string) string {
 	return "false"
 }
 
-// losesMachine takes a machine away with all that it had: another one takes its place, with a node of another name, and the pod that was
-// there runs elsewhere.
-func (s *story) losesMachine(cluster string) {
+// losesMachine takes the machine away that announces the address of a Service, with all that it had: another one answers at that address, and
+// one takes its place, with a node of another name.
+func (s *story) losesMachine(cluster, url string) {
 	s.Helper()
-	lost := s.cluster(cluster).Machines[0]
+	lost := s.announcer(cluster)
 	begun := time.Now()
-	if err := syscall.Kill(lost.PID, syscall.SIGKILL); err != nil {
-		s.Fatal(err)
-	}
-	s.eventually("its folder is gone", func(context.Context) error { return os.RemoveAll(lost.Dir) }) // what ends may write still
+	s.dies(lost, url)
 	said := false
 	s.eventually("another machine is there", func(ctx context.Context) error {
 		tree, err := s.Umbel(ctx, "cluster", "describe", cluster)

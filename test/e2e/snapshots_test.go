@@ -21,7 +21,11 @@ func (s *story) goesBack(cluster string, clusters []string) {
 	timed := func(what string, page []string, containing string) string {
 		s.Helper()
 		began := time.Now()
-		out := s.shell(line(page, containing))
+		out, err := s.Shell(s.ctx, line(page, containing))
+		if err != nil {
+			tree, _ := s.Umbel(s.ctx, "cluster", "describe", strings.Fields(line(page, containing))[3]) // what failed is said below
+			s.Fatalf("%v\n%s", err, tree)
+		}
 		s.Logf("%s in %s", what, time.Since(began).Round(100*time.Millisecond))
 		return out
 	}

@@ -13,13 +13,14 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Pods",type=string,JSONPath=`.status.pods`
 // +kubebuilder:printcolumn:name="Services",type=string,JSONPath=`.status.services`
+// +kubebuilder:printcolumn:name="Load balancer",type=string,JSONPath=`.status.loadBalancer`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type HostedCluster struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec says nothing: what there is to say of such a cluster, its Cluster says.
+	// spec says what its Cluster has no field for: most there is to say of such a cluster, that says.
 	// +optional
 	Spec HostedClusterSpec `json:"spec,omitempty"`
 	// status says which place it has.
@@ -27,11 +28,25 @@ type HostedCluster struct {
 	Status HostedClusterStatus `json:"status,omitempty"`
 }
 
-// HostedClusterSpec is empty, but for what the contract allows others to write.
+// HostedClusterSpec says what a Cluster has no field for.
+// +kubebuilder:validation:XValidation:rule="has(self.loadBalancer) == has(oldSelf.loadBalancer)",message="loadBalancer is claimed when the cluster is made, for good: make another cluster"
 type HostedClusterSpec struct {
 	// controlPlaneEndpoint is where the cluster's API is, when something else than a HostedControlPlane provides it.
 	// +optional
 	ControlPlaneEndpoint *Endpoint `json:"controlPlaneEndpoint,omitempty"`
+	// loadBalancer has Services of type LoadBalancer get addresses that answer on the hub's machine. Without it there are none.
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="loadBalancer is claimed when the cluster is made, for good: make another cluster"
+	// +optional
+	LoadBalancer *LoadBalancer `json:"loadBalancer,omitempty"`
+}
+
+// LoadBalancer is that of a cluster.
+type LoadBalancer struct {
+	// addresses is the pool that Services get theirs from: an IPv4 network of 1 to 256 addresses that no other cluster has, such as 10.200.129.0/28,
+	// in the half of the machine's bridge that has no machines; or 0.0.0.0/28 for any of that size that is free.
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:MinLength=1
+	Addresses string `json:"addresses"`
 }
 
 // HostedClusterStatus says which place a cluster has.
@@ -54,6 +69,10 @@ type HostedClusterStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Services string `json:"services,omitempty"`
+	// loadBalancer is the pool of addresses of Services of type LoadBalancer.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	LoadBalancer string `json:"loadBalancer,omitempty"`
 	// conditions: Ready, Paused.
 	// +listType=map
 	// +listMapKey=type

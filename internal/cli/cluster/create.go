@@ -29,6 +29,9 @@ const createExamples = `  # a cluster on the hub's machine, once ` + "`umbel pro
   # and two machines more, with a label that pods can ask for
   umbel cluster create dev --workers 1 --pool big=2,node.cluster.x-k8s.io/size=big
 
+  # one whose Services of type LoadBalancer get addresses, of sixteen
+  umbel cluster create shop --workers 2 --load-balancer-pool 0.0.0.0/28
+
   # one that begins with what a snapshot of another one holds
   umbel cluster create copy --from-backup dev
 
@@ -77,6 +80,7 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringToStringVarP(&o.wish.labels, "labels", "l", nil, "`KEY=VALUE,...` for placements to select by, such as env=prod,region=eu")
 	cmd.Flags().StringVar(&o.wish.pods, "pods", "", "`CIDR` of the pods' addresses (default: one that is free)")
 	cmd.Flags().StringVar(&o.wish.services, "services", "", "`CIDR` of the services' addresses (default: one that is free)")
+	cmd.Flags().StringVar(&o.wish.balancer, "load-balancer-pool", "", "`CIDR` of the addresses of Services of type LoadBalancer, or 0.0.0.0/28 for any of that size that is free (default: none)")
 	cmd.Flags().BoolVar(&o.wish.protect, "protect", false, "keep it from being deleted, until umbel cluster unprotect lets it go")
 	cmd.Flags().StringVar(&o.from, "from-backup", "", "`BACKUP[/SNAPSHOT]` that it begins with, as `umbel cluster backups` lists them (default: the newest of BACKUP)")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "look whether it can be made, print the objects, and make nothing")

@@ -14,6 +14,7 @@ import (
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/lifecycle/ascent"
+	"umbel.dev/umbel/internal/lifecycle/local/balancer"
 )
 
 // wish is what somebody wants of a new cluster.
@@ -29,6 +30,8 @@ type wish struct {
 	labels map[string]string
 	// pods and services are ranges of addresses; empty ones are chosen.
 	pods, services string
+	// balancer is the range of addresses of Services of type LoadBalancer, empty for none.
+	balancer string
 	// protect keeps it from being deleted.
 	protect bool
 	// restore is the snapshot that it begins with, as a request to its control plane; empty for none.
@@ -83,6 +86,7 @@ func preflight(w wish, s seen) (order, error) {
 	o.classNamespace = class.GetNamespace()
 	o.version, err = ascent.Version(w.version, class)
 	problems = append(problems, err)
+	problems = append(problems, checkBalancer(w, s, class))
 	o.workerClass, err = chooseWorkers(w, class)
 	return o, errors.Join(append(problems, err)...)
 }
@@ -214,6 +218,38 @@ func checkRanges(w wish, s seen) error {
 	return errors.Join(problems...)
 }
 
+// balancerVariable is that of a ClusterClass whose clusters can have a load balancer.
+const balancerVariable = "loadBalancer"
+
+// checkBalancer refuses addresses of Services of type LoadBalancer that another cluster has, or that the class would not know of.
+func checkBalancer(w wish, s seen, class *unstructured.Unstructured) error {
+	if w.balancer == "" {
+		return nil
+	}
+	variables, _, _ := unstructured.NestedSlice(class.Object, "spec", "variables")
+	if !slices.ContainsFunc(variables, func(v any) bool {
+		variable, _ := v.(map[string]any)
+		return variable["name"] == balancerVariable
+	}) {
+		return fmt.Errorf("--load-balancer-pool: class %q has no variable %s, so its clusters have what load balancer their provider brings", w.class, balancerVariable)
+	}
+	pool, err := netip.ParsePrefix(w.balancer)
+	if err == nil {
+		err = balancer.Validate(pool)
+	}
+	if err != nil {
+		return fmt.Errorf("--load-balancer-pool %q: %w", w.balancer, err)
+	}
+	for _, p := range s.places {
+		taken, err := netip.ParsePrefix(text(&p, "status", "loadBalancer"))
+		if err == nil && taken.Overlaps(pool) {
+			return fmt.Errorf("--load-balancer-pool %s overlaps %s, which is the load balancer's of cluster %s: take another", pool, taken,
+				cmp.Or(p.GetLabels()["cluster.x-k8s.io/cluster-name"], p.GetName()))
+		}
+	}
+	return nil
+}
+
 // occupied is a range that somebody has.
 type occupied struct {
 	prefix netip.Prefix
@@ -266,6 +302,9 @@ func (o order) object() *unstructured.Unstructured {
 	}
 	if len(plane) > 0 {
 		topology["controlPlane"] = plane
+	}
+	if o.balancer != "" {
+		topology["variables"] = []any{map[string]any{"name": balancerVariable, "value": o.balancer}}
 	}
 	if o.workerClass != "" {
 		all := []any{machinePool{Name: poolName, Class: o.workerClass, Replicas: int64(o.workers)}.object()}

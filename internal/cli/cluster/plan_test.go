@@ -28,14 +28,16 @@ func classWith(name string, pools []any, versions ...any) unstructured.Unstructu
 // hubHas is a hub with two classes, a cluster, and its place on the hub's machine.
 func hubHas() seen {
 	worker := []any{map[string]any{"class": "worker"}}
+	own := classWith("local", worker, "v1.35.2", "v1.36.1", "v1.36.3")
+	own.Object["spec"].(map[string]any)["variables"] = []any{map[string]any{"name": balancerVariable}}
 	return seen{
 		classes: []unstructured.Unstructured{
-			classWith("local", worker, "v1.35.2", "v1.36.1", "v1.36.3"), classWith("any", worker), classWith("bare", nil, "v1.36.3"),
+			own, classWith("any", worker), classWith("bare", nil, "v1.36.3"),
 		},
 		clusters: []unstructured.Unstructured{object("Cluster", "team", "one", map[string]any{"spec": map[string]any{"clusterNetwork": map[string]any{
 			"pods": map[string]any{"cidrBlocks": []any{"10.20.0.0/16"}},
 		}}})},
-		places: []unstructured.Unstructured{object("HostedCluster", "team", "one-abc", map[string]any{"status": map[string]any{"pods": "10.20.0.0/16", "services": "10.130.0.0/16"}})},
+		places: []unstructured.Unstructured{object("HostedCluster", "team", "one-abc", map[string]any{"status": map[string]any{"pods": "10.20.0.0/16", "services": "10.130.0.0/16", "loadBalancer": "10.203.130.0/28"}})},
 	}
 }
 
@@ -78,6 +80,12 @@ func TestPreflight(t *testing.T) {
 		{"a copy with the services of its origin", wish{name: "dev", class: "local", services: "10.130.0.0/16", restore: "one/20261127-060000@1"}, false, "v1.36.3", nil},
 		{"a copy with another one's pods", wish{name: "dev", class: "local", pods: "10.20.4.0/24", restore: "one/20261127-060000@1"}, false, "", []string{"the pods of cluster one"}},
 		{"its own", wish{name: "dev", class: "local", pods: "10.30.0.0/16", services: "10.30.0.0/20"}, false, "", []string{"the pods of this cluster"}},
+		{"addresses for Services", wish{name: "dev", class: "local", balancer: "10.203.131.0/28"}, false, "v1.36.3", nil},
+		{"any addresses for Services", wish{name: "dev", class: "local", balancer: "0.0.0.0/28"}, false, "v1.36.3", nil},
+		{"another one's addresses for Services", wish{name: "dev", class: "local", balancer: "10.203.130.8/29"}, false, "", []string{"--load-balancer-pool 10.203.130.8/29 overlaps 10.203.130.0/28, which is the load balancer's of cluster one-abc"}},
+		{"an address for Services in the middle", wish{name: "dev", class: "local", balancer: "10.203.131.1/28"}, false, "", []string{"no IPv4 network"}},
+		{"no address for Services", wish{name: "dev", class: "local", balancer: "some"}, false, "", []string{`--load-balancer-pool "some"`}},
+		{"a class with a load balancer of its own", wish{name: "dev", class: "bare", balancer: "0.0.0.0/28"}, false, "", []string{`class "bare" has no variable loadBalancer`}},
 		{"no network", wish{name: "dev", class: "local", pods: "10.30.1.0/16"}, false, "", []string{"is no network"}},
 		{"all that is in the way", wish{name: "one", class: "local", version: "1.2", pods: "x"}, false, "", []string{"is taken", "not to be had", "is no network"}},
 	} {
@@ -114,7 +122,7 @@ func TestPreflight(t *testing.T) {
 }
 
 func TestTheClusterThatIsOrdered(t *testing.T) {
-	o, err := preflight(wish{namespace: "team", name: "dev", class: "local", version: "1.36", workers: 2, planes: 3, pools: []machinePool{{Name: "big", Replicas: 1, Labels: map[string]string{"node.cluster.x-k8s.io/size": "big"}}}, labels: map[string]string{"env": "dev"}, pods: "10.30.0.0/16"}, hubHas())
+	o, err := preflight(wish{namespace: "team", name: "dev", class: "local", version: "1.36", workers: 2, planes: 3, pools: []machinePool{{Name: "big", Replicas: 1, Labels: map[string]string{"node.cluster.x-k8s.io/size": "big"}}}, labels: map[string]string{"env": "dev"}, pods: "10.30.0.0/16", balancer: "0.0.0.0/28"}, hubHas())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +136,7 @@ func TestTheClusterThatIsOrdered(t *testing.T) {
 			"topology": map[string]any{
 				"classRef": map[string]any{"name": "local", "namespace": "umbel-system"}, "version": "v1.36.3",
 				"controlPlane": map[string]any{"replicas": int64(3)},
+				"variables":    []any{map[string]any{"name": "loadBalancer", "value": "0.0.0.0/28"}},
 				"workers": map[string]any{"machineDeployments": []any{
 					map[string]any{"class": "worker", "name": "workers", "replicas": int64(2)},
 					map[string]any{"class": "worker", "name": "big", "replicas": int64(1), "metadata": map[string]any{"labels": map[string]any{"node.cluster.x-k8s.io/size": "big"}}},

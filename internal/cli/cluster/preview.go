@@ -130,7 +130,7 @@ func (s stakes) String() string {
 	}
 	line("nodes", each(s.inside.nodes, func(n corev1.Node) string { return n.Name }))
 	line("volumes", each(s.inside.volumes, volume))
-	line("load balancers", each(s.inside.services, balancer))
+	line("load balancers", each(s.inside.services, loadBalancer))
 	return b.String()
 }
 
@@ -154,11 +154,11 @@ func (s stakes) costs() []string {
 		return []string{"unknown: " + s.unknown.Error()}
 	}
 	return append(each(s.inside.volumes, func(v corev1.PersistentVolume) string { return "volume " + volume(v) }),
-		each(s.inside.services, func(s corev1.Service) string { return "load balancer " + balancer(s) })...)
+		each(s.inside.services, func(s corev1.Service) string { return "load balancer " + loadBalancer(s) })...)
 }
 
-// balancer tells whose it is, and where.
-func balancer(s corev1.Service) string {
+// loadBalancer tells whose it is, and where.
+func loadBalancer(s corev1.Service) string {
 	at := each(s.Status.LoadBalancer.Ingress, func(i corev1.LoadBalancerIngress) string { return cmp.Or(i.IP, i.Hostname) })
 	if len(at) == 0 {
 		return s.Namespace + "/" + s.Name

@@ -3,6 +3,7 @@ package hosted
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -71,12 +72,18 @@ func (c *clusterController) claim(ctx context.Context, object *infra.HostedClust
 	if h.Ranges, err = f.ranges(); err != nil {
 		return failure(err)
 	}
+	if h.Ranges.Balancer, err = pool(object); err != nil {
+		return failure(err)
+	}
 	h.Copied = f.copied()
 	has, err := c.host.Claim(ctx, h)
 	if err != nil {
 		return failure(err)
 	}
 	object.Status.Pods, object.Status.Services = has.Pods.String(), has.Services.String()
+	if has.Balancer.IsValid() {
+		object.Status.LoadBalancer = has.Balancer.String()
+	}
 	object.Status.FailureDomains = []infra.FailureDomain{{Name: failureDomain, ControlPlane: new(true)}}
 	// As soon as it is provisioned, Cluster API tries to reach the API, and when nobody answers not again for half a minute.
 	if waits, err := c.awaitPlane(ctx, object, f); err != nil || waits != "" {
@@ -87,6 +94,18 @@ func (c *clusterController) claim(ctx context.Context, object *infra.HostedClust
 	}
 	object.Status.Initialization = &infra.Provisioning{Provisioned: new(true)}
 	return serving("it has a name and addresses on this machine"), 0
+}
+
+// pool returns the addresses that a HostedCluster asks for, for Services of type LoadBalancer; the zero prefix for none.
+func pool(object *infra.HostedCluster) (netip.Prefix, error) {
+	if object.Spec.LoadBalancer == nil {
+		return netip.Prefix{}, nil
+	}
+	asked, err := netip.ParsePrefix(object.Spec.LoadBalancer.Addresses)
+	if err != nil {
+		return asked, &refusal{fmt.Sprintf("spec.loadBalancer.addresses is %q: it is to be an IPv4 network, such as 10.200.129.0/28", object.Spec.LoadBalancer.Addresses)}
+	}
+	return asked, nil
 }
 
 // awaitPlane says what is waited for before a place that is there counts as provisioned.

@@ -84,7 +84,7 @@ func (c *computer) Claim(_ context.Context, h local.Hosted) (local.Ranges, error
 	}
 	c.placed[h.Name] = h.Owner
 	c.joins[h.Name] = h.Enrolment
-	return local.Ranges{Pods: netip.MustParsePrefix("10.65.0.0/16"), Services: netip.MustParsePrefix("10.129.0.0/16")}, nil
+	return local.Ranges{Pods: netip.MustParsePrefix("10.65.0.0/16"), Services: netip.MustParsePrefix("10.129.0.0/16"), Balancer: h.Ranges.Balancer}, nil
 }
 
 func (c *computer) Release(_ context.Context, h local.Hosted) error {
@@ -530,7 +530,7 @@ func TestTheContract(t *testing.T) {
 	w := newWorld(t)
 	cluster := w.cluster("dev", nil)
 
-	place := &infra.HostedCluster{ObjectMeta: named("dev")}
+	place := &infra.HostedCluster{ObjectMeta: named("dev"), Spec: infra.HostedClusterSpec{LoadBalancer: &infra.LoadBalancer{Addresses: "10.203.129.0/28"}}}
 	w.create(owned(place, "dev"))
 	w.says(place, infra.ConditionReady, infra.ReasonWaiting, "ownerReferences")
 	if len(w.host.places()) != 1 || len(place.Finalizers) != 0 || place.Status.Initialization != nil {
@@ -541,7 +541,7 @@ func TestTheContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.says(place, infra.ConditionReady, infra.ReasonWaiting, "its control plane has not served yet")
-	if place.Status.Pods != "10.65.0.0/16" || place.Status.Services != "10.129.0.0/16" || !controllerutil.ContainsFinalizer(place, infra.Finalizer) {
+	if place.Status.Pods != "10.65.0.0/16" || place.Status.Services != "10.129.0.0/16" || place.Status.LoadBalancer != "10.203.129.0/28" || !controllerutil.ContainsFinalizer(place, infra.Finalizer) {
 		t.Errorf("the place is %+v", place)
 	}
 
@@ -888,6 +888,14 @@ func TestWhatCannotBeMade(t *testing.T) {
 		w.says(place, infra.ConditionReady, c.reason, c.want)
 		if place.Status.Initialization != nil {
 			t.Errorf("%s: it is provisioned all the same", c.name)
+		}
+	}
+	balanced := &infra.HostedCluster{ObjectMeta: named("balanced"), Spec: infra.HostedClusterSpec{LoadBalancer: &infra.LoadBalancer{Addresses: "some"}}}
+	w.create(owned(balanced, "balanced", w.cluster("balanced", nil)))
+	w.says(balanced, infra.ConditionReady, infra.ReasonRefused, "spec.loadBalancer.addresses")
+	for _, patch := range []string{`{"spec":{"loadBalancer":{"addresses":"0.0.0.0/28"}}}`, `{"spec":{"loadBalancer":null}}`} {
+		if err := w.Patch(t.Context(), balanced.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(patch))); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "for good") {
+			t.Errorf("a load balancer is changed by %s: got %v", patch, err)
 		}
 	}
 	cluster := w.cluster("old", nil)

@@ -41,6 +41,9 @@ func TestTheClassHasAllVersions(t *testing.T) {
 	if has := field[[]any](class, "spec", "kubernetesVersions"); len(has) != 2 || has[0] != "v1.35.4" || has[1] != "v1.36.3" {
 		t.Errorf("it has %v", has)
 	}
+	if variables := field[[]any](class, "spec", "variables"); len(variables) != 1 || variables[0].(map[string]any)["name"] != "loadBalancer" {
+		t.Errorf("its variables are %v", variables)
+	}
 	worker, _ := field[[]any](class, "spec", "workers", "machineDeployments")[0].(map[string]any)
 	annotations, _, _ := unstructured.NestedStringMap(worker, "metadata", "annotations")
 	for name, want := range map[string]string{"cpu": "2", "memory": "4294967296", "maxPods": "110"} {

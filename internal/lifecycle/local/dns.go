@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
 )
@@ -20,8 +21,9 @@ import (
 //go:embed dns.yaml
 var dnsManifest string
 
-// resources are those of the kinds in dns.yaml and enrolment.yaml.
+// resources are those of the kinds in dns.yaml, enrolment.yaml and MetalLB's manifest.
 var resources = map[string]schema.GroupVersionResource{
+	"Namespace":          {Version: "v1", Resource: "namespaces"},
 	"ServiceAccount":     {Version: "v1", Resource: "serviceaccounts"},
 	"ConfigMap":          {Version: "v1", Resource: "configmaps"},
 	"Service":            {Version: "v1", Resource: "services"},
@@ -29,7 +31,13 @@ var resources = map[string]schema.GroupVersionResource{
 	"ClusterRoleBinding": {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"},
 	"Role":               {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
 	"RoleBinding":        {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
+	"Secret":             {Version: "v1", Resource: "secrets"},
 	"Deployment":         {Group: "apps", Version: "v1", Resource: "deployments"},
+	"DaemonSet":          {Group: "apps", Version: "v1", Resource: "daemonsets"},
+
+	"CustomResourceDefinition": {Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"},
+	"IPAddressPool":            {Group: "metallb.io", Version: "v1beta1", Resource: "ipaddresspools"},
+	"L2Advertisement":          {Group: "metallb.io", Version: "v1beta1", Resource: "l2advertisements"},
 }
 
 // dnsObjects returns the objects of the cluster's DNS, in the order in which to apply them.
@@ -66,7 +74,9 @@ func (h *healing) installDNS(ctx context.Context) error {
 
 // apply brings objects of ours into the cluster.
 func (h *healing) apply(ctx context.Context, objects []*unstructured.Unstructured) error {
-	client, err := dynamic.NewForConfig(h.config)
+	eager := rest.CopyConfig(h.config)
+	eager.QPS = -1 // a manifest has some thirty objects, and this API is for nobody else yet
+	client, err := dynamic.NewForConfig(eager)
 	if err != nil {
 		return err
 	}

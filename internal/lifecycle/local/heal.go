@@ -24,6 +24,7 @@ const (
 	StepAPI       = "Kubernetes API"
 	StepImages    = "images"
 	StepDNS       = "cluster DNS"
+	StepBalancer  = "load balancer"
 	StepEnrolment = "enrolment"
 	StepNode      = "node Ready"
 	StepFurther   = "node "

@@ -61,6 +61,9 @@ func (l *Local) Claim(ctx context.Context, h Hosted) (Ranges, error) {
 	if err := CheckNodes(); err != nil {
 		return Ranges{}, err
 	}
+	if err := l.checkBalancer(h.Ranges); err != nil {
+		return Ranges{}, err
+	}
 	if err := ctx.Err(); err != nil {
 		return Ranges{}, err
 	}
@@ -80,7 +83,7 @@ func (l *Local) Claim(ctx context.Context, h Hosted) (Ranges, error) {
 	if r.Owner != h.Owner {
 		return Ranges{}, &OwnedError{Name: r.Name, Owner: r.Owner}
 	}
-	return Ranges{Pods: r.pods(), Services: r.services()}, nil
+	return Ranges{Pods: r.pods(), Services: r.services(), Balancer: r.balancer()}, nil
 }
 
 // owned returns the record of a cluster that has its place, and is h's.

@@ -27,12 +27,41 @@ func TestRangesValidate(t *testing.T) {
 		{"pods that machines cannot share", Ranges{Pods: prefix("10.1.0.0/24")}, "is to be a /16"},
 		{"an address in the middle", Ranges{Pods: prefix("10.1.2.0/16")}, "no IPv4 network"},
 		{"the other family", Ranges{Services: prefix("fd00::/108")}, "no IPv4 network"},
+		{"addresses for Services", Ranges{Balancer: prefix("10.203.129.0/28")}, ""},
+		{"more of them than a cluster has to itself", Ranges{Balancer: prefix("10.203.128.0/20")}, "too many"},
 		{"no place for the DNS", Ranges{Services: prefix("10.2.0.0/29")}, "too small"},
 	} {
 		err := c.ranges.Validate()
 		if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.reason, err, c.want)
 		}
+	}
+}
+
+// TestALoadBalancerIsWhereItIsAskedFor: no other cluster carries its image, and none is promised one that was not built.
+func TestALoadBalancerIsWhereItIsAskedFor(t *testing.T) {
+	dir, fleet := t.TempDir(), network.Fleet(3)
+	l := &Local{needs: Needs{Binaries: BinariesIn(dir)}}
+	without, with := record{Fleet: &fleet, Index: 2}, record{Fleet: &fleet, Index: 2, Ranges: Ranges{Balancer: netip.MustParsePrefix("0.0.0.0/28")}}
+	if got := with.balancer().String(); got != "10.203.130.0/28" {
+		t.Errorf("any sixteen addresses are %s", got)
+	}
+	if n, more := len(l.images(without)), len(l.images(with)); n != 2 || more != 3 || l.images(with)[2].ref != balancerImage {
+		t.Errorf("without it a machine has %d images, with it %d", n, more)
+	}
+	if err := l.checkBalancer(without.Ranges); err != nil {
+		t.Errorf("without it: %v", err)
+	}
+	if err := l.checkBalancer(with.Ranges); err == nil || !strings.Contains(err.Error(), "make balancer") {
+		t.Errorf("before it was built: %v", err)
+	}
+	for _, name := range []string{"umbel-metallb-controller", "umbel-metallb-speaker", "umbel-metallb.yaml"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.checkBalancer(with.Ranges); err != nil {
+		t.Errorf("when it was built: %v", err)
 	}
 }
 

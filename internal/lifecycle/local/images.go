@@ -20,23 +20,31 @@ import (
 // dnsImage is the image of the cluster's DNS. It is imported, never pulled.
 const dnsImage = "registry.umbel.dev/coredns:v1"
 
-// image is one that every node has from the start.
+// balancerImage is that of both programs of MetalLB.
+const balancerImage = "registry.umbel.dev/metallb:v1"
+
+// image is one that every node of a cluster has from the start.
 type image struct {
-	ref    string
-	binary string
+	ref      string
+	binaries []string
 }
 
-func (l *Local) images() []image {
-	return []image{
-		{ref: machine.PauseImage, binary: l.needs.Binaries.Pause}, // first: no pod starts without it
-		{ref: dnsImage, binary: l.needs.Binaries.CoreDNS},
+func (l *Local) images(r record) []image {
+	all := []image{
+		{ref: machine.PauseImage, binaries: []string{l.needs.Binaries.Pause}}, // first: no pod starts without it
+		{ref: dnsImage, binaries: []string{l.needs.Binaries.CoreDNS}},
 	}
+	if r.balancer().IsValid() {
+		programs := l.needs.Binaries.Balancer
+		all = append(all, image{ref: balancerImage, binaries: []string{programs.Controller, programs.Speaker}})
+	}
+	return all
 }
 
 // importImages puts the images into the containerd of the machine, those that it does not have from an earlier time:
 // the first at once, the others when the API serves. Unpacking them would take the processor from its start.
 func (m *raising) importImages(ctx context.Context, serves <-chan struct{}) error {
-	for n, i := range m.local.images() {
+	for n, i := range m.local.images(m.place.cluster) {
 		if n > 0 {
 			<-serves
 		}
@@ -81,11 +89,15 @@ func (m *raising) importImage(ctx context.Context, tarball string) error {
 
 // tarball returns the file of an image, which all clusters of the data folder share, and makes it where it is missing.
 func (l *Local) tarball(i image) (string, error) {
-	info, err := os.Stat(i.binary)
-	if err != nil {
-		return "", err
+	name := ""
+	for _, binary := range i.binaries {
+		info, err := os.Stat(binary)
+		if err != nil {
+			return "", err
+		}
+		name += fmt.Sprintf("%s-%d-%d.", filepath.Base(binary), info.Size(), info.ModTime().UnixNano())
 	}
-	file := filepath.Join(l.imagesDir(), fmt.Sprintf("%s-%d-%d.tar", filepath.Base(i.binary), info.Size(), info.ModTime().UnixNano()))
+	file := filepath.Join(l.imagesDir(), name+"tar")
 	if err := os.MkdirAll(l.imagesDir(), 0o755); err != nil {
 		return "", err
 	}
@@ -98,7 +110,7 @@ func (l *Local) tarball(i image) (string, error) {
 	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
 		return file, err
 	}
-	return file, content.ImageTarball(file, i.ref, i.binary)
+	return file, content.ImageTarball(file, i.ref, i.binaries...)
 }
 
 // waitForFile returns when there is a file at path. The file system of another mount namespace cannot be watched.

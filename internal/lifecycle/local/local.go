@@ -38,7 +38,12 @@ type Binaries struct {
 	// CoreDNS and Pause are static programs that images are made of.
 	CoreDNS string
 	Pause   string
+	// Balancer is of clusters that have Services of type LoadBalancer. It need not be there for any other.
+	Balancer BalancerBinaries
 }
+
+// BalancerBinaries are MetalLB: its two programs, which an image is made of, and its manifest.
+type BalancerBinaries struct{ Controller, Speaker, Manifest string }
 
 // BinariesIn returns the binaries of a folder, where `make build` puts all of them.
 func BinariesIn(dir string) Binaries {
@@ -47,6 +52,11 @@ func BinariesIn(dir string) Binaries {
 		Kube:    filepath.Join(dir, "umbel-kube"),
 		CoreDNS: filepath.Join(dir, "umbel-coredns"),
 		Pause:   filepath.Join(dir, "umbel-pause"),
+		Balancer: BalancerBinaries{
+			Controller: filepath.Join(dir, "umbel-metallb-controller"),
+			Speaker:    filepath.Join(dir, "umbel-metallb-speaker"),
+			Manifest:   filepath.Join(dir, "umbel-metallb.yaml"),
+		},
 	}
 }
 

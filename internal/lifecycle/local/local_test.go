@@ -161,6 +161,10 @@ func TestFreeIndex(t *testing.T) {
 		{"ranges of its own", Ranges{Pods: prefix("10.20.0.0/16"), Services: prefix("10.21.0.0/16")}, []record{{Name: "b", Index: 1}}, 2},
 		{"another one's pods", Ranges{Pods: prefix("10.66.0.0/16"), Services: prefix("10.21.0.0/16")}, []record{{Name: "b", Index: 2}}, 0},
 		{"its own pods", Ranges{Pods: prefix("10.20.0.0/16"), Services: prefix("10.20.4.0/24")}, nil, 0},
+		{"any addresses for Services", Ranges{Balancer: prefix("0.0.0.0/28")}, nil, 1},
+		{"of which somebody asked for the first", Ranges{Balancer: prefix("0.0.0.0/28")}, []record{{Name: "b", Index: 9, Fleet: new(network.Fleet(3)), Ranges: Ranges{Balancer: prefix("10.203.129.8/29")}}}, 2},
+		{"another one's addresses for Services", Ranges{Balancer: prefix("10.203.200.8/29")}, []record{{Name: "b", Index: 9, Fleet: new(network.Fleet(3)), Ranges: Ranges{Balancer: prefix("10.203.200.0/24")}}}, 0},
+		{"addresses for Services among the machines", Ranges{Balancer: prefix("10.203.4.0/28")}, nil, 0},
 		{"the machines' network", Ranges{Pods: prefix("10.203.0.0/16"), Services: prefix("10.21.0.0/16")}, nil, 0},
 	} {
 		fleet := network.Fleet(3)

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"umbel.dev/umbel/internal/kube/controlplane"
+	"umbel.dev/umbel/internal/lifecycle/local/balancer"
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
 	"umbel.dev/umbel/internal/lifecycle/local/network"
 )
@@ -87,7 +88,7 @@ func freeIndex(r record, records []record) (int, error) {
 		if overlap = r.overlap(records); overlap == nil {
 			return r.Index, nil
 		}
-		if r.Ranges.Pods.IsValid() && r.Ranges.Services.IsValid() {
+		if r.Ranges.fixed() {
 			break // they do not depend on the index
 		}
 	}
@@ -109,6 +110,14 @@ func (r record) pods() netip.Prefix {
 		return r.Ranges.Pods
 	}
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(64 + r.Index), 0, 0}), 16)
+}
+
+// balancer returns the addresses of Services of type LoadBalancer, the zero prefix for none.
+func (r record) balancer() netip.Prefix {
+	if !r.Ranges.Balancer.IsValid() || r.Fleet == nil {
+		return netip.Prefix{}
+	}
+	return balancer.Choose(r.Ranges.Balancer, r.Fleet.Prefix(), r.Index)
 }
 
 // places returns where the machines of a cluster in dir are: the main one, and one for each further node.

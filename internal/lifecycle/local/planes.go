@@ -144,7 +144,7 @@ func (l *Local) RaisePlane(ctx context.Context, h Hosted) (Plane, error) {
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{StepMachine, raise.raiseMain}, {StepAPI, raise.waitForAPI}, {StepDNS, raise.installDNS}, {StepEnrolment, raise.installEnrolment}} {
+	}{{StepMachine, raise.raiseMain}, {StepAPI, raise.waitForAPI}, {StepDNS, raise.installDNS}, {StepBalancer, raise.installBalancer}, {StepEnrolment, raise.installEnrolment}} {
 		if err := raise.step(step.name, func() error { return step.do(ctx) }); err != nil {
 			return Plane{}, err
 		}

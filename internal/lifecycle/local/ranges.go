@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	"umbel.dev/umbel/internal/lifecycle/local/balancer"
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
 )
 
@@ -12,6 +13,9 @@ import (
 type Ranges struct {
 	Pods     netip.Prefix `json:"pods,omitzero"`
 	Services netip.Prefix `json:"services,omitzero"`
+	// Balancer is for Services of type LoadBalancer: a part of the bridge's network, or for 0.0.0.0 any of that size. Where it is not
+	// given there is none.
+	Balancer netip.Prefix `json:"balancer,omitzero"`
 }
 
 // podBits is the size of every cluster's range of pods: a /24 for each machine follows from the machine's number.
@@ -33,7 +37,15 @@ func (r Ranges) Validate() error {
 	if r.Services.IsValid() && r.Services.Bits() > leastServices {
 		return fmt.Errorf("the range of services %s is too small: a /%d at least", r.Services, leastServices)
 	}
+	if r.Balancer.IsValid() {
+		return balancer.Validate(r.Balancer)
+	}
 	return nil
+}
+
+// fixed says whether all are given, so that none follows from the cluster's index.
+func (r Ranges) fixed() bool {
+	return r.Pods.IsValid() && r.Services.IsValid() && !(r.Balancer.IsValid() && r.Balancer.Addr().IsUnspecified())
 }
 
 // OverlapError says that two ranges of addresses have addresses in common.
@@ -80,7 +92,21 @@ func (r record) overlap(records []record) error {
 		}
 		taken = append(taken, own)
 	}
-	return nil
+	return r.overlapBalancer(records)
+}
+
+// overlapBalancer says of which other cluster the addresses of the cluster's Services of type LoadBalancer are.
+func (r record) overlapBalancer(records []record) error {
+	own := r.balancer()
+	if !own.IsValid() {
+		return nil
+	}
+	for _, other := range records {
+		if taken := other.balancer(); other.Name != r.Name && taken.IsValid() && taken.Overlaps(own) {
+			return &OverlapError{Range: own, Other: taken, Of: fmt.Sprintf("the load balancer's of cluster %q", other.Name)}
+		}
+	}
+	return balancer.Place(own, r.Fleet.Prefix())
 }
 
 // member is a node of a hosted cluster: a machine with a number, from which its addresses follow, and a name that it was given.
