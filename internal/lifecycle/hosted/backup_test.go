@@ -260,6 +260,10 @@ func (w *world) restores(b *infra.ClusterBackup, plane *infra.HostedControlPlane
 		}
 		return err
 	})
+	haunting := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "haunting"}, Spec: corev1.PodSpec{NodeName: "ghost", Containers: []corev1.Container{{Name: "c", Image: "i"}}}}
+	if _, err := inside.CoreV1().Pods("default").Create(w.Context(), haunting, metav1.CreateOptions{}); err != nil {
+		w.Fatal(err)
+	}
 	mine, others, paused := w.healthCheck("vault", ""), w.healthCheck("other", ""), w.healthCheck("vault", "by somebody")
 	w.host.is(func(c *computer) {
 		c.before = func() { w.rests(mine, resting); w.rests(others, ""); w.rests(paused, "by somebody") }
@@ -272,6 +276,9 @@ func (w *world) restores(b *infra.ClusterBackup, plane *infra.HostedControlPlane
 	}
 	if _, err := inside.CoreV1().Nodes().Get(w.Context(), "ghost", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		w.Errorf("a Node haunts it whose machine is none of its (%v)", err)
+	}
+	if _, err := inside.CoreV1().Pods("default").Get(w.Context(), "haunting", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		w.Errorf("a pod of that Node is waited for (%v)", err)
 	}
 	if s, err := inside.CoreV1().Secrets("default").Get(w.Context(), "old", metav1.GetOptions{}); err != nil || string(s.Data[corev1.ServiceAccountTokenKey]) == "of another key" {
 		w.Errorf("a token of another key is there still (%v)", err)

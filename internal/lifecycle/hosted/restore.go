@@ -210,8 +210,8 @@ func (c *planeController) restored(object *infra.HostedControlPlane, said metav1
 	meta.SetStatusCondition(&object.Status.Conditions, said)
 }
 
-// forgetNodes deletes the Nodes of machines that the cluster does not have: their pods would be waited for. Those that it has and that
-// the snapshot does not know are registered when their machines are looked at.
+// forgetNodes deletes the Nodes of machines that the cluster does not have, and their pods, which would be waited for: of an agent there is one at
+// a time. Those that it has and that the snapshot does not know are registered when their machines are looked at.
 func forgetNodes(ctx context.Context, inside kubernetes.Interface, has []string) error {
 	nodes, err := inside.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -227,6 +227,9 @@ func forgetNodes(ctx context.Context, inside kubernetes.Interface, has []string)
 		}
 		if err := inside.CoreV1().Nodes().Delete(ctx, node.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(node.UID))}); client.IgnoreNotFound(err) != nil {
 			return err
+		}
+		if err := local.ForgetPods(ctx, inside, node.Name); err != nil {
+			return fmt.Errorf("of node %s, which is gone: %w", node.Name, err)
 		}
 	}
 	return nil

@@ -128,6 +128,11 @@ func (l *Local) RaiseMachine(ctx context.Context, h Hosted, node string) (Machin
 			return Machine{}, fmt.Errorf("ending the machine of node %s: %w", node, err)
 		}
 	}
+	if pid, err := machine.PID(p.dir); err != nil || pid == 0 {
+		if err := errors.Join(err, checkWatches()); err != nil {
+			return Machine{}, err
+		}
+	}
 	if err := raise.ensure(ctx); err != nil {
 		return Machine{}, err
 	}

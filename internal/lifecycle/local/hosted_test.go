@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
 	"umbel.dev/umbel/internal/lifecycle/local/network"
@@ -62,6 +63,31 @@ func TestALoadBalancerIsWhereItIsAskedFor(t *testing.T) {
 	}
 	if err := l.checkBalancer(with.Ranges); err != nil {
 		t.Errorf("when it was built: %v", err)
+	}
+}
+
+// TestANodeIsNotStartedWithoutWatches: its kubelet would not come up, and nobody would say why. A process without files left stands in for
+// a computer without instances.
+func TestANodeIsNotStartedWithoutWatches(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	one, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
+	scarce := unix.Rlimit{Cur: uint64(one.Fd()) + 3, Max: limit.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &scarce); err != nil {
+		t.Fatal(err)
+	}
+	err = checkWatches()
+	if restored := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); restored != nil {
+		t.Fatal(restored)
+	}
+	if none := (*WatchesError)(nil); !errors.As(err, &none) || !strings.Contains(err.Error(), "fs.inotify.max_user_instances") {
+		t.Errorf("got %v", err)
 	}
 }
 

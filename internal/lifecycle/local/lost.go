@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/kubernetes"
 )
 
 // kubeletPort is where a kubelet serves, and answerTime how long it may take to greet.
@@ -55,15 +56,24 @@ func (l *Local) LoseMachine(ctx context.Context, h Hosted, node string) error {
 	if err := client.CoreV1().Nodes().Delete(ctx, node, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting node %s, whose machine is lost: %w", node, err)
 	}
+	if err := ForgetPods(ctx, client, node); err != nil {
+		return fmt.Errorf("of node %s, whose machine is lost: %w", node, err)
+	}
+	return nil
+}
+
+// ForgetPods takes the pods of a node that is gone for good out of a cluster. Kubernetes does so by itself, some forty seconds later. It is
+// idempotent.
+func ForgetPods(ctx context.Context, client kubernetes.Interface, node string) error {
 	pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("spec.nodeName", node).String()})
 	if err != nil {
-		return fmt.Errorf("listing the pods of node %s, whose machine is lost: %w", node, err)
+		return fmt.Errorf("listing the pods: %w", err)
 	}
 	for _, pod := range pods.Items {
 		at := metav1.DeleteOptions{GracePeriodSeconds: new(int64(0)), Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}
 		err := client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, at)
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return fmt.Errorf("deleting pod %s/%s of node %s, whose machine is lost: %w", pod.Namespace, pod.Name, node, err)
+			return fmt.Errorf("deleting pod %s/%s: %w", pod.Namespace, pod.Name, err)
 		}
 	}
 	return nil
