@@ -107,6 +107,9 @@ func RulesOf(profile v1alpha1.MetricsProfile, job Job) Rules {
 	return Rules{}
 }
 
+// Everything keeps all of a source as it is.
+func Everything() Rules { return Rules{all: true} }
+
 // Keeps says whether a metric is kept.
 func (r Rules) Keeps(name string) bool {
 	_, named := r.by[name]

@@ -130,29 +130,29 @@ func TestShippedRules(t *testing.T) {
 			[]want{{"namespace=umbel-system prometheusrule=own severity=warning", "PrometheusRule umbel-system/own cannot be read: what it said before goes on."}},
 		},
 		{
-			"a node that is not ready", "NodeNotReady", []string{`kube_node_status_condition{cluster="a",node="n",condition="Ready",status="true"} 0x30`, `kube_node_status_condition{cluster="a",node="n",condition="Ready",status="false"} 1x30`}, 9 * time.Minute, 10 * time.Minute,
-			[]want{{"cluster=a condition=Ready node=n severity=warning status=true", "Node n of cluster a is not ready."}},
+			"a node that is not ready", "NodeNotReady", []string{`kube_node_status_condition{job="state",cluster="a",node="n",condition="Ready",status="true"} 0x30`, `kube_node_status_condition{job="state",cluster="a",node="n",condition="Ready",status="false"} 1x30`}, 9 * time.Minute, 10 * time.Minute,
+			[]want{{"cluster=a condition=Ready job=state node=n severity=warning status=true", "Node n of cluster a is not ready."}},
 		},
 		{
-			"a node whose disk is full", "NodePressure", []string{`kube_node_status_condition{cluster="a",node="n",condition="DiskPressure",status="true"} 1x30`, `kube_node_status_condition{cluster="a",node="m",condition="DiskPressure",status="true"} 0x30`}, 4 * time.Minute, 5 * time.Minute,
-			[]want{{"cluster=a condition=DiskPressure node=n severity=warning status=true", "Node n of cluster a has DiskPressure: it evicts pods."}},
+			"a node whose disk is full", "NodePressure", []string{`kube_node_status_condition{job="state",cluster="a",node="n",condition="DiskPressure",status="true"} 1x30`, `kube_node_status_condition{job="state",cluster="a",node="m",condition="DiskPressure",status="true"} 0x30`}, 4 * time.Minute, 5 * time.Minute,
+			[]want{{"cluster=a condition=DiskPressure job=state node=n severity=warning status=true", "Node n of cluster a has DiskPressure: it evicts pods."}},
 		},
 		{
 			"a container that ends again and again, beside one that is only starting", "PodCrashLooping",
-			[]string{`kube_pod_container_status_waiting_reason{cluster="a",namespace="shop",pod="web-1",container="c",reason="CrashLoopBackOff"} 1x30`, `kube_pod_container_status_waiting_reason{cluster="a",namespace="shop",pod="web-2",container="c",reason="ContainerCreating"} 1x30`}, 9 * time.Minute, 10 * time.Minute,
-			[]want{{"cluster=a container=c namespace=shop pod=web-1 reason=CrashLoopBackOff severity=warning", "Container c of pod shop/web-1 on cluster a does not run: CrashLoopBackOff."}},
+			[]string{`kube_pod_container_status_waiting_reason{job="state",cluster="a",namespace="shop",pod="web-1",container="c",reason="CrashLoopBackOff"} 1x30`, `kube_pod_container_status_waiting_reason{job="state",cluster="a",namespace="shop",pod="web-2",container="c",reason="ContainerCreating"} 1x30`}, 9 * time.Minute, 10 * time.Minute,
+			[]want{{"cluster=a container=c job=state namespace=shop pod=web-1 reason=CrashLoopBackOff severity=warning", "Container c of pod shop/web-1 on cluster a does not run: CrashLoopBackOff."}},
 		},
 		{
 			"a quota that is used to 95 %, beside one of nothing", "QuotaNearLimit",
 			[]string{
-				`kube_resourcequota{cluster="a",namespace="shop",resourcequota="q",resource="pods",type="hard"} 20x30`, `kube_resourcequota{cluster="a",namespace="shop",resourcequota="q",resource="pods",type="used"} 19x30`,
-				`kube_resourcequota{cluster="a",namespace="shop",resourcequota="q",resource="services",type="hard"} 0x30`, `kube_resourcequota{cluster="a",namespace="shop",resourcequota="q",resource="services",type="used"} 0x30`,
+				`kube_resourcequota{job="state",cluster="a",namespace="shop",resourcequota="q",resource="pods",type="hard"} 20x30`, `kube_resourcequota{job="state",cluster="a",namespace="shop",resourcequota="q",resource="pods",type="used"} 19x30`,
+				`kube_resourcequota{job="state",cluster="a",namespace="shop",resourcequota="q",resource="services",type="hard"} 0x30`, `kube_resourcequota{job="state",cluster="a",namespace="shop",resourcequota="q",resource="services",type="used"} 0x30`,
 			}, 14 * time.Minute, 15 * time.Minute,
-			[]want{{"cluster=a namespace=shop resource=pods resourcequota=q severity=info", "Quota q of namespace shop on cluster a is used to 95%: pods."}},
+			[]want{{"cluster=a job=state namespace=shop resource=pods resourcequota=q severity=info", "Quota q of namespace shop on cluster a is used to 95%: pods."}},
 		},
 		{
 			"an API server of which every tenth answer is an error", "APIServerErrors",
-			[]string{`apiserver_request_total{cluster="a",code="200"} 0+90x30`, `apiserver_request_total{cluster="a",code="500"} 0+10x30`, `apiserver_request_total{cluster="b",code="200"} 0+99x30`, `apiserver_request_total{cluster="b",code="503"} 0+1x30`}, 9 * time.Minute, 13 * time.Minute,
+			[]string{`apiserver_request_total{job="apiserver",cluster="a",code="200"} 0+90x30`, `apiserver_request_total{job="apiserver",cluster="a",code="500"} 0+10x30`, `apiserver_request_total{job="apiserver",cluster="b",code="200"} 0+99x30`, `apiserver_request_total{job="apiserver",cluster="b",code="503"} 0+1x30`}, 9 * time.Minute, 13 * time.Minute,
 			[]want{{"cluster=a severity=critical", "The API server of cluster a answers 10% of its requests with an error of its own."}},
 		},
 		{
@@ -232,7 +232,7 @@ func firingOf(rule *rules.AlertingRule) (firing []*rules.Alert) {
 
 // TestRecordedUsage: what the hub records of each cluster is the sum of its nodes.
 func TestRecordedUsage(t *testing.T) {
-	e := shipped(t, `node_memory_working_set_bytes{cluster="a",instance="n"} 3x10`, `node_memory_working_set_bytes{cluster="a",instance="m"} 4x10`, `node_memory_working_set_bytes{cluster="b",instance="n"} 5x10`)
+	e := shipped(t, `node_memory_working_set_bytes{job="kubelet-resource",cluster="a",instance="n"} 3x10`, `node_memory_working_set_bytes{job="kubelet-resource",cluster="a",instance="m"} 4x10`, `node_memory_working_set_bytes{job="kubelet-resource",cluster="b",instance="n"} 5x10`)
 	for _, group := range e.Groups() {
 		if group.Name() == "umbel-usage" {
 			group.Eval(t.Context(), hour.Add(5*time.Minute))

@@ -71,6 +71,8 @@ func (b *batch) flush() error {
 type source struct {
 	job      edge.Job
 	instance string
+	// namespace and pod are those of a pod that is asked itself; empty for all else.
+	namespace, pod string
 }
 
 var types = map[model.MetricType]request.Type{
@@ -151,10 +153,19 @@ func sumOf(sums map[string]*sum, set labels.Labels, name string, by []string) (*
 // its own.
 func (s source) label(into []request.Label, set labels.Labels) []request.Label {
 	set.Range(func(l labels.Label) {
-		if l.Name != "job" && l.Name != "instance" {
-			into = append(into, request.Label{Name: l.Name, Value: l.Value})
+		switch {
+		case l.Name == "job" || l.Name == "instance":
+			return
+		case s.pod != "" && (l.Name == "namespace" || l.Name == "pod"):
+			l.Name = "exported_" + l.Name // what a pod says of others, as an exporter does
+		case s.pod != "" && (l.Name == "exported_namespace" || l.Name == "exported_pod"):
+			return
 		}
+		into = append(into, request.Label{Name: l.Name, Value: l.Value})
 	})
+	if s.pod != "" {
+		into = append(into, request.Label{Name: "namespace", Value: s.namespace}, request.Label{Name: "pod", Value: s.pod})
+	}
 	into = append(into, request.Label{Name: "instance", Value: s.instance}, request.Label{Name: "job", Value: string(s.job)})
 	sortLabels(into)
 	return into

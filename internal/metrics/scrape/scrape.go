@@ -153,16 +153,19 @@ func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) er
 		return err
 	}
 	for instance, api := range s.apiServers(ctx) {
-		if err := s.ask(ctx, b, api, edge.APIServer.Path(), source{edge.APIServer, instance}, profile); err != nil {
+		if err := s.ask(ctx, b, api, edge.APIServer.Path(), source{job: edge.APIServer, instance: instance}, profile); err != nil {
 			return err
 		}
 	}
 	for _, node := range nodes {
 		for _, job := range edge.NodeJobs(profile) {
-			if err := s.ask(ctx, b, s.client.RESTClient(), "/api/v1/nodes/"+node+"/proxy"+job.Path(), source{job, node}, profile); err != nil {
+			if err := s.ask(ctx, b, s.client.RESTClient(), "/api/v1/nodes/"+node+"/proxy"+job.Path(), source{job: job, instance: node}, profile); err != nil {
 				return err
 			}
 		}
+	}
+	if err := s.askPods(ctx, b, objects.targets); err != nil {
+		return err
 	}
 	return b.flush()
 }
@@ -205,6 +208,9 @@ func (s *Scraper) ended(b *batch, from source, at time.Time, added int, err erro
 		s.Log.Info("a source of metrics answers again", "job", from.job, "instance", from.instance)
 	}
 	of := []string{"job", string(from.job), "instance", from.instance}
+	if from.pod != "" {
+		of = append(of, "namespace", from.namespace, "pod", from.pod)
+	}
 	if err := b.gauge(at, one(err == nil), "up", of...); err != nil {
 		return err
 	}

@@ -197,7 +197,7 @@ process_cpu_seconds_total{job="forged",instance="forged",a="b"} 2.5`))
 	}
 	var bodies [][]byte
 	b := &batch{put: func(body []byte) error { bodies = append(bodies, body); return nil }}
-	added, err := b.text(kept, rules, source{edge.APIServer, "x"}, noon)
+	added, err := b.text(kept, rules, source{job: edge.APIServer, instance: "x"}, noon)
 	if err != nil || added != 3 || b.flush() != nil {
 		t.Fatal(added, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/metrics/edge"
 )
 
 // page is how many objects are read at once: so many are in memory, and no more.
@@ -23,6 +24,9 @@ type state struct {
 	profile v1alpha1.MetricsProfile
 	batch   *batch
 	at      time.Time
+
+	watched *edge.Watch // which pods are asked themselves; nil when none are
+	targets []edge.Target
 }
 
 // detailed says whether pods and deployments have series of their own.
@@ -83,6 +87,13 @@ var phases = []corev1.PodPhase{corev1.PodPending, corev1.PodRunning, corev1.PodS
 // pods adds how many pods there are, by namespace and phase, and which containers do not run.
 func (s *state) pods(ctx context.Context) error {
 	count := map[string]map[corev1.PodPhase]int{}
+	if s.detailed() {
+		watched, err := s.watch(ctx)
+		if err != nil {
+			return err
+		}
+		s.watched = watched
+	}
 	err := pages(func(o metav1.ListOptions) (string, error) {
 		list, err := s.client.CoreV1().Pods("").List(ctx, o)
 		if err != nil {
@@ -98,6 +109,7 @@ func (s *state) pods(ctx context.Context) error {
 				count[namespace] = map[corev1.PodPhase]int{}
 			}
 			count[namespace][pod.Status.Phase]++
+			s.targetsOf(pod)
 			if err := s.containers(pod); err != nil {
 				return "", err
 			}

@@ -1,0 +1,178 @@
+package scrape
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"umbel.dev/umbel/internal/metrics/edge"
+)
+
+const (
+	// podTimeout is how long one pod may take, allPods how long all of a round, and atOnce how many are asked at a time: a pod that does not answer
+	// holds up little.
+	podTimeout, allPods, atOnce = 5 * time.Second, 20 * time.Second, 8
+)
+
+// watch reads which pods are to be measured: what PodMonitors and ServiceMonitors name, where those kinds exist.
+func (s *state) watch(ctx context.Context) (*edge.Watch, error) {
+	pods, err := s.monitors(ctx, "podmonitors")
+	if err != nil {
+		return nil, err
+	}
+	services, err := s.monitors(ctx, "servicemonitors")
+	if err != nil {
+		return nil, err
+	}
+	var serving []edge.Service
+	if len(services) > 0 {
+		err = pages(func(o metav1.ListOptions) (string, error) {
+			list, err := s.client.CoreV1().Services("").List(ctx, o)
+			if err != nil {
+				return "", fmt.Errorf("listing services: %w", err)
+			}
+			for i := range list.Items {
+				serving = append(serving, serviceOf(&list.Items[i]))
+			}
+			return list.Continue, nil
+		})
+	}
+	return edge.NewWatch(pods, services, serving), err
+}
+
+// monitors lists the objects of a kind of Prometheus' operator; none where there is no such kind.
+func (s *state) monitors(ctx context.Context, resource string) (all []edge.Monitor, err error) {
+	err = pages(func(o metav1.ListOptions) (string, error) {
+		raw, err := s.client.CoreV1().RESTClient().Get().AbsPath("/apis/monitoring.coreos.com/v1/"+resource).
+			Param("limit", fmt.Sprint(o.Limit)).Param("continue", o.Continue).SetHeader("Accept", "application/json").Do(ctx).Raw()
+		if apierrors.IsNotFound(err) {
+			return "", nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("listing %s: %w", resource, err)
+		}
+		var list struct {
+			Metadata metav1.ListMeta
+			Items    []edge.Monitor
+		}
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return "", fmt.Errorf("reading %s: %w", resource, err)
+		}
+		all = append(all, list.Items...)
+		return list.Metadata.Continue, nil
+	})
+	return all, err
+}
+
+func serviceOf(s *corev1.Service) edge.Service {
+	of := edge.Service{Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Selector: s.Spec.Selector, Ports: map[string]intstr.IntOrString{}}
+	for _, p := range s.Spec.Ports {
+		to := p.TargetPort
+		if to == (intstr.IntOrString{}) {
+			to = intstr.FromInt32(p.Port)
+		}
+		of.Ports[p.Name] = to
+	}
+	return of
+}
+
+// targetsOf adds where a pod is to be asked. One that does not run is not.
+func (s *state) targetsOf(pod *corev1.Pod) {
+	if s.watched == nil || pod.Status.Phase != corev1.PodRunning || pod.DeletionTimestamp != nil || len(s.targets) >= edge.MaxTargets {
+		return
+	}
+	p := edge.Pod{Namespace: pod.Namespace, Name: pod.Name, Labels: pod.Labels, Annotations: pod.Annotations}
+	for i := range pod.Spec.Containers {
+		for _, port := range pod.Spec.Containers[i].Ports {
+			p.Ports = append(p.Ports, edge.Port{Name: port.Name, Number: port.ContainerPort})
+		}
+	}
+	s.targets = append(s.targets, s.watched.Targets(&p)...)
+}
+
+// askPods asks pods, some at a time, and adds what they say.
+func (s *Scraper) askPods(ctx context.Context, b *batch, targets []edge.Target) error {
+	ctx, cancel := context.WithTimeout(ctx, allPods)
+	defer cancel()
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel() // first, where something could not be kept
+	next, answers := make(chan edge.Target), make(chan said)
+	for range min(atOnce, len(targets)) {
+		asking.Go(func() {
+			for t := range next {
+				answers <- s.askPod(ctx, t)
+			}
+		})
+	}
+	go func() {
+		defer close(next)
+		for _, t := range targets {
+			next <- t
+		}
+	}()
+	var failed error
+	for range targets {
+		a := <-answers
+		added := 0
+		if a.err == nil && failed == nil {
+			added, a.err = b.text([]byte(a.text), edge.Everything(), a.from, a.at)
+		}
+		if failed == nil {
+			failed = s.ended(b, a.from, a.at, added, a.err)
+		}
+	}
+	return failed
+}
+
+// said is what a pod answered.
+type said struct {
+	from source
+	text string
+	at   time.Time
+	err  error
+}
+
+func (s *Scraper) askPod(ctx context.Context, t edge.Target) said {
+	ctx, cancel := context.WithTimeout(ctx, podTimeout)
+	defer cancel()
+	a := said{from: source{job: t.Job, instance: t.Instance(), namespace: t.Namespace, pod: t.Pod}, at: s.Now()}
+	body, err := s.client.CoreV1().RESTClient().Get().AbsPath(t.URL()).SetHeader("Accept", "text/plain;version=0.0.4").Stream(ctx)
+	if err != nil {
+		a.err = err
+		return a
+	}
+	defer body.Close()
+	raw, err := io.ReadAll(io.LimitReader(body, edge.MaxPodText+1))
+	switch {
+	case err != nil:
+		a.err = err
+	case len(raw) > edge.MaxPodText:
+		a.err = fmt.Errorf("it says more than %d bytes, which is what one pod may", edge.MaxPodText)
+	default:
+		a.text = string(raw)
+		if series := lines(a.text); series > edge.MaxPodSeries {
+			a.text, a.err = "", fmt.Errorf("it has %d series, and one pod may have %d", series, edge.MaxPodSeries)
+		}
+	}
+	return a
+}
+
+// lines counts the series of a text.
+func lines(text string) (n int) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,173 @@
+package scrape
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/kube/kubetest"
+)
+
+// listen listens at an address of this machine that is not its loopback, which an API server asks no pod at.
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addresses {
+		if in, is := a.(*net.IPNet); is && in.IP.To4() != nil && in.IP.IsGlobalUnicast() {
+			if at, err := net.Listen("tcp", net.JoinHostPort(in.IP.String(), "0")); err == nil {
+				return at
+			}
+		}
+	}
+	t.Fatal("this machine has no address beside its loopback")
+	return nil
+}
+
+// monitors has the test API know PodMonitors, with all fields that anybody writes.
+func monitors(t *testing.T, config *rest.Config) dynamic.NamespaceableResourceInterface {
+	t.Helper()
+	api, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crd := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": map[string]any{"name": "podmonitors.monitoring.coreos.com"},
+		"spec": map[string]any{
+			"group": "monitoring.coreos.com", "scope": "Namespaced", "names": map[string]any{"kind": "PodMonitor", "plural": "podmonitors"},
+			"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "schema": map[string]any{
+				"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+			}}},
+		},
+	}}
+	crds := api.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	if _, err := crds.Create(t.Context(), crd, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return api.Resource(schema.GroupVersionResource{Group: "monitoring.coreos.com", Version: "v1", Resource: "podmonitors"})
+}
+
+// TestPodsThatAsk are asked through a real API server: by an annotation, and by a PodMonitor; what one says of others, and of itself, is told apart; one that
+// says too much, and one that is not there, cost their own series alone.
+func TestPodsThatAsk(t *testing.T) {
+	config := kubetest.Start(t)
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace := kubetest.Namespace(t, config)
+	if _, err := client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	at := listen(t)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/metrics":
+			fmt.Fprint(w, "# TYPE orders_total counter\norders_total{kind=\"a\"} 3\nup{job=\"state\",pod=\"other\",namespace=\"theirs\"} 1\n")
+		case "/much":
+			for i := range 6000 {
+				fmt.Fprintf(w, "m{i=\"%d\"} 1\n", i)
+			}
+		default:
+			http.NotFound(w, r)
+		}
+	})}
+	go server.Serve(at) //nolint:errcheck // it ends with the test
+	t.Cleanup(func() { server.Close() })
+	address := at.Addr().(*net.TCPAddr)
+	pod := func(name string, annotations map[string]string) {
+		t.Helper()
+		p, err := client.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations, Labels: map[string]string{"name": name}},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i", Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: int32(address.Port)}}}}},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = client.CoreV1().Pods(namespace).Delete(context.WithoutCancel(t.Context()), name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
+		})
+		p.Status.Phase, p.Status.PodIP, p.Status.PodIPs = corev1.PodRunning, address.IP.String(), []corev1.PodIP{{IP: address.IP.String()}}
+		if _, err := client.CoreV1().Pods(namespace).UpdateStatus(t.Context(), p, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pod("annotated", map[string]string{"prometheus.io/scrape": "true"})
+	pod("much", map[string]string{"prometheus.io/scrape": "true", "prometheus.io/path": "/much"})
+	pod("astray", map[string]string{"prometheus.io/scrape": "true", "prometheus.io/path": "/../../../../secrets"})
+	pod("monitored", nil)
+	pod("quiet", nil)
+	named := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": map[string]any{"name": "m"},
+		"spec": map[string]any{"selector": map[string]any{"matchLabels": map[string]any{"name": "monitored"}}, "podMetricsEndpoints": []any{map[string]any{"port": "metrics"}}},
+	}}
+	kind := monitors(t, config)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if _, err := kind.Namespace(namespace).Create(t.Context(), named, metav1.CreateOptions{}); err == nil {
+			break
+		} else if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	measure := func(profile v1alpha1.MetricsProfile) map[string]float64 {
+		t.Helper()
+		var bodies [][]byte
+		s, err := New(Needs{
+			Config: config, Dir: t.TempDir(), Now: func() time.Time { return noon }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Put: func(body []byte) error { bodies = append(bodies, body); return nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Round(t.Context(), profile); err != nil {
+			t.Fatal(err)
+		}
+		return sent(t, bodies)
+	}
+	got := map[string]float64{}
+	for key, value := range measure(v1alpha1.MetricsStandard) {
+		if strings.Contains(key, "namespace="+namespace) && (strings.HasPrefix(key, "up{") || strings.HasPrefix(key, "orders_total{") || strings.HasPrefix(key, "m{")) {
+			got[strings.ReplaceAll(strings.ReplaceAll(key, namespace, "NS"), fmt.Sprint(address.Port), "PORT")] = value
+		}
+	}
+	if diff := cmp.Diff(map[string]float64{
+		"orders_total{instance=NS/annotated:PORT,job=pods,kind=a,namespace=NS,pod=annotated}":                                        3,
+		"up{exported_namespace=theirs,exported_pod=other,instance=NS/annotated:PORT,job=pods,namespace=NS,pod=annotated}":            1,
+		"up{instance=NS/annotated:PORT,job=pods,namespace=NS,pod=annotated}":                                                         1,
+		"up{instance=NS/much:PORT,job=pods,namespace=NS,pod=much}":                                                                   0,
+		"orders_total{instance=NS/monitored:PORT,job=podmonitor/NS/m,kind=a,namespace=NS,pod=monitored}":                             3,
+		"up{exported_namespace=theirs,exported_pod=other,instance=NS/monitored:PORT,job=podmonitor/NS/m,namespace=NS,pod=monitored}": 1,
+		"up{instance=NS/monitored:PORT,job=podmonitor/NS/m,namespace=NS,pod=monitored}":                                              1,
+	}, got); diff != "" {
+		t.Errorf("of pods (-want +got):\n%s", diff)
+	}
+	server.Close()
+	for key, value := range measure(v1alpha1.MetricsStandard) {
+		if strings.HasPrefix(key, "up{instance="+namespace) && value != 0 {
+			t.Errorf("nobody is there: %s is %v", key, value)
+		}
+	}
+	for key := range measure(v1alpha1.MetricsMinimal) {
+		if strings.Contains(key, "annotated") {
+			t.Errorf("minimal has %s", key)
+		}
+	}
+}
