@@ -86,7 +86,7 @@ func (g *ground) noteUnborn() {
 }
 
 // few is how many objects that are not there are tried in each place where that is enough.
-const few = 16
+const few = 4
 
 // enough says whether a few objects that are not there were tried. It counts those that are.
 func (g *ground) enough() bool {
