@@ -7,18 +7,22 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/delivery/apply/member"
 )
 
 // team gives a ServiceAccount, which is not there, what a team may do in the station's namespace: everything with some kinds,
@@ -318,4 +322,30 @@ func TestATeamsRightsChangeUnderIt(t *testing.T) {
 	s.hasData("a", nil)
 	s.reaches("team/web", "r2", wire.PackageStatus_APPLIED)
 	s.lacks("b")
+}
+
+// TestAnAccountIsInItsGroups: whom the agent impersonates has the groups of a ServiceAccount, without anybody naming them.
+func TestAnAccountIsInItsGroups(t *testing.T) {
+	s := newStation(t)
+	own, err := member.New(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as, err := own.As(member.Account{Namespace: "shop", Name: "deployer"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(as.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, err := client.AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := who.Status.UserInfo
+	want := []string{"system:serviceaccounts", "system:serviceaccounts:shop", "system:authenticated"}
+	if got.Username != "system:serviceaccount:shop:deployer" || !slices.Equal(got.Groups, want) {
+		t.Errorf("it is %s in %v, want the groups %v", got.Username, got.Groups, want)
+	}
 }

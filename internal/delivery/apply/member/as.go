@@ -31,14 +31,12 @@ func (a *Account) Equal(other *Account) bool {
 func (a *API) Config() *rest.Config { return rest.CopyConfig(a.config) }
 
 // As returns the same API server, asked as a ServiceAccount: each request says whom the agent impersonates, so that the
-// member's own RBAC and admission decide, and its audit log names both. It is in the groups that it would be in with a token
-// of its own. Kinds, and how many requests are under way at once, are shared.
+// member's own RBAC and admission decide, and its audit log names both. The API server puts it in the groups that it would be in with a
+// token of its own: naming them would have it ask for each of them, with each request, whether the agent may impersonate that. Kinds, and how many
+// requests are under way at once, are shared.
 func (a *API) As(account Account) (*API, error) {
 	config := rest.CopyConfig(a.config)
-	config.Impersonate = rest.ImpersonationConfig{
-		UserName: account.User(),
-		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + account.Namespace, "system:authenticated"},
-	}
+	config.Impersonate = rest.ImpersonationConfig{UserName: account.User()}
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("preparing to act as ServiceAccount %s: %w", account, err)
