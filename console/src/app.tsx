@@ -13,6 +13,12 @@ const ClustersPage = lazy(() => import('./pages/clusters'))
 const ClusterPage = lazy(() => import('./pages/cluster'))
 const PackagesPage = lazy(() => import('./pages/packages'))
 const PackagePage = lazy(() => import('./pages/package'))
+const PlacementsPage = lazy(() => import('./pages/placements'))
+const SearchPage = lazy(() => import('./pages/search'))
+const MetricsPage = lazy(() => import('./pages/metrics'))
+const AuditPage = lazy(() => import('./pages/audit'))
+const AccessPage = lazy(() => import('./pages/access'))
+const SettingsPage = lazy(() => import('./pages/settings'))
 
 export function App() {
   const me = useQuery({
@@ -44,7 +50,7 @@ function SignedIn({ me }: { me: Me }) {
   )
 }
 
-function Page(_: { me: Me }) {
+function Page({ me }: { me: Me }) {
   const { parts } = usePlace()
   const [page, first, second] = parts
   useEffect(() => {
@@ -57,6 +63,18 @@ function Page(_: { me: Me }) {
       return first ? <ClusterPage name={first} /> : <ClustersPage />
     case 'packages':
       return first && second ? <PackagePage namespace={first} name={second} /> : <PackagesPage />
+    case 'placements':
+      return <PlacementsPage />
+    case 'search':
+      return <SearchPage />
+    case 'metrics':
+      return <MetricsPage />
+    case 'audit':
+      return <AuditPage />
+    case 'access':
+      return <AccessPage me={me} />
+    case 'settings':
+      return <SettingsPage me={me} />
   }
   return (
     <>

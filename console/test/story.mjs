@@ -1,6 +1,13 @@
 // A fleet in a browser, page by page.
 import { browse, check, env, hub, open, photograph, signIn, step } from './browser.mjs'
 
+/** Does something, and says yes when asked. */
+async function act(within, name) {
+  await within.getByRole('button', { name, exact: true }).click()
+  await within.page().getByRole('dialog').getByRole('button', { name, exact: true }).click()
+  await within.page().getByRole('dialog').waitFor({ state: 'detached' })
+}
+
 await browse(async (browser) => {
   const page = await open(browser)
 
@@ -82,7 +89,83 @@ await browse(async (browser) => {
     await page.getByText('current').waitFor()
   })
 
+  await step('a rollout waits for a word, and gets it', async () => {
+    await page.goto(hub + '/console/packages/default/shop')
+    const rollout = page.getByRole('region', { name: 'Rollout' })
+    await rollout.getByText(/waits for somebody to approve/).waitFor()
+    await photograph(page, 'rollout')
+    await rollout.getByRole('button', { name: 'Pause' }).click()
+    const ask = page.getByRole('dialog')
+    await ask.getByRole('button', { name: 'Copy umbel rollout pause shop' }).waitFor()
+    await ask.getByText(/kubectl patch rollouts.umbel.dev shop-2 -n default --type merge/).waitFor()
+    await photograph(page, 'action')
+    await ask.getByRole('button', { name: 'Pause', exact: true }).click()
+    await rollout.getByText('Paused', { exact: true }).waitFor()
+    await act(rollout, 'Resume')
+    await rollout.getByText('Running', { exact: true }).waitFor()
+    await act(rollout, 'Approve')
+    await rollout.getByText('Completed', { exact: true }).waitFor()
+    await act(rollout, 'Roll back')
+    await rollout.getByText(/shop-3/).or(rollout.getByText('RolledBack')).first().waitFor()
+  })
+
+  await step('a cluster is suspended, and let in again', async () => {
+    await page.goto(hub + '/console/clusters/dev')
+    const main = page.getByRole('main')
+    page.expected.push(/409/) // its agent says something meanwhile: the page says it again
+    await act(main, 'Suspend')
+    await page.getByText('Awaited').first().waitFor()
+    await photograph(page, 'suspended')
+    await act(main, 'Resume')
+    await main.getByText('Ready').first().waitFor({ timeout: 60_000 })
+  })
+
+  await step('Placement, Search, Access and Settings', async () => {
+    await page.goto(hub + '/console/placements')
+    await page.getByRole('row', { name: /everywhere/ }).getByRole('cell', { name: '3', exact: true }).waitFor()
+    await photograph(page, 'placements')
+    await page.goto(hub + '/console/search')
+    await page.getByRole('main').getByLabel('Search', { exact: true }).fill('prod')
+    await page.getByRole('main').getByRole('link', { name: 'prod-us' }).waitFor()
+    check('what was searched for is in the address', page.url().endsWith('?q=prod'), page.url())
+    await photograph(page, 'search')
+    await page.goto(hub + '/console/access')
+    await page.getByRole('region', { name: 'You', exact: true }).getByText('system:serviceaccount:default:ada').waitFor()
+    await page.getByRole('region', { name: 'What you may on the hub' }).getByRole('row').nth(1).waitFor()
+    await photograph(page, 'access')
+    await page.goto(hub + '/console/settings')
+    await page.getByText('tokens alone').or(page.getByText('/dex')).waitFor()
+    await photograph(page, 'settings')
+    await page.getByText('Dark', { exact: true }).click()
+    check('the colours are dark', (await page.evaluate(() => document.documentElement.dataset.mantineColorScheme)) === 'dark')
+    await page.reload()
+    check('and stay so', (await page.evaluate(() => document.documentElement.dataset.mantineColorScheme)) === 'dark')
+    await page.getByText('As the system has it').click()
+  })
+
+  await step('Audit: who did what', async () => {
+    await page.goto(hub + '/console/audit?verb=patch')
+    await page.getByRole('row', { name: /ada.*patch rollouts/ }).first().waitFor()
+    await photograph(page, 'audit')
+  })
+
+  await step('Metrics: what agents measure, as graphs', async () => {
+    await page.goto(hub + '/console/metrics')
+    const pods = page.getByRole('region', { name: 'Pods' })
+    await pods.getByRole('listitem').filter({ hasText: 'prod-eu' }).waitFor({ timeout: 60_000 })
+    await photograph(page, 'metrics')
+    await page.getByLabel('Query of PromQL').fill('count by (cluster) (up)')
+    await page.keyboard.press('Enter')
+    await page.getByRole('region', { name: 'count by (cluster) (up)' }).getByRole('listitem').first().waitFor()
+    await page.getByLabel('Query of PromQL').fill('sum by (')
+    page.expected.push(/400/)
+    await page.keyboard.press('Enter')
+    await page.getByRole('alert').filter({ hasText: 'parse error' }).waitFor()
+  })
+
   await step('the palette finds a cluster by its label', async () => {
+    await page.goto(hub + '/console/')
+    await page.getByRole('heading', { level: 1, name: 'Fleet' }).waitFor()
     await page.keyboard.press('/')
     await page.getByRole('combobox', { name: 'Search' }).fill('region=us')
     await page.getByRole('option', { name: /prod-us/ }).waitFor()

@@ -34,7 +34,7 @@ type Word struct {
 	Tone string `json:"tone"`
 }
 
-func word(cell output.Cell) Word {
+func toned(cell output.Cell) Word {
 	tones := map[output.Tone]string{output.Good: "Good", output.Bad: "Bad", output.Doubtful: "Doubtful"}
 	return Word{cell.Text, cmp.Or(tones[cell.Tone], "Plain")}
 }
@@ -66,7 +66,7 @@ type ClusterRow struct {
 func clusterRow(m view.Moment, cluster *v1alpha1.MemberCluster) ClusterRow {
 	why, since := m.Why(cluster)
 	row := ClusterRow{
-		Name: cluster.Name, Health: m.Health(cluster), Why: why, LastSeen: cluster.Status.LastSeen, Connected: word(m.Connected(cluster)),
+		Name: cluster.Name, Health: m.Health(cluster), Why: why, LastSeen: cluster.Status.LastSeen, Connected: toned(m.Connected(cluster)),
 		Kubernetes: cluster.Status.KubernetesVersion, Agent: cluster.Status.AgentVersion, Labels: cluster.Labels,
 		Packages: view.Held(cluster).Text, Created: cluster.CreationTimestamp,
 	}

@@ -114,9 +114,9 @@ func (c *Console) routes() *http.ServeMux {
 		"GET /console/api/stream":               c.serveStream,
 		"/console/k8s/":                         c.serveHubAPI,
 		"/console/clusters/{name}/k8s/":         c.serveMemberAPI,
-		"GET /console/metrics/":                 c.serveMetrics,
-		"GET /console/audit":                    c.serveAudit,
-		"GET /console/history/{name}":           c.serveHistory,
+		"GET /console/api/metrics/":             c.serveMetrics,
+		"GET /console/api/audit":                c.serveAudit,
+		"GET /console/api/history/{name}":       c.serveHistory,
 	} {
 		mux.HandleFunc(pattern, c.known(serve))
 	}

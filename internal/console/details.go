@@ -29,7 +29,7 @@ type Said struct {
 func conditions(of []metav1.Condition, believed func(metav1.Condition) output.Cell) []Said {
 	said := []Said{}
 	for _, c := range of {
-		said = append(said, Said{c.Type, word(believed(c)), c.Reason, c.Message, c.LastTransitionTime})
+		said = append(said, Said{c.Type, toned(believed(c)), c.Reason, c.Message, c.LastTransitionTime})
 	}
 	return said
 }
@@ -51,7 +51,8 @@ type ClusterDetails struct {
 	// Next are the steps that its conditions suggest; commands are between backquotes.
 	Next []string `json:"next"`
 	// Reachable says whether its API can be asked now.
-	Reachable bool `json:"reachable"`
+	Reachable bool   `json:"reachable"`
+	Deeds     []Deed `json:"deeds"`
 }
 
 // object reads one object from the cache, of somebody who may get it.
@@ -85,7 +86,9 @@ func (c *Console) clusterDetails(ctx context.Context, s *session, name string) (
 		d.Packages = append(d.Packages, HeldPackage{state, message, held})
 	}
 	d.Next = append([]string{}, m.ClusterSteps(&d.Cluster, "")...)
-	return d, nil
+	var err error
+	d.Deeds, err = c.clusterDeeds(ctx, s, &d.Cluster)
+	return d, err
 }
 
 // PackageRow is a package in a list.
@@ -105,7 +108,7 @@ type PackageRow struct {
 
 func packageRow(m view.Moment, pkg *v1alpha1.Package) PackageRow {
 	row := PackageRow{
-		Namespace: pkg.Namespace, Name: pkg.Name, Ready: word(m.PackageReady(pkg)), Message: view.Message(pkg.Status.Conditions),
+		Namespace: pkg.Namespace, Name: pkg.Name, Ready: toned(m.PackageReady(pkg)), Message: view.Message(pkg.Status.Conditions),
 		Source: view.SourceOf(pkg.Spec.Source).URL, Revision: view.Revision(pkg.Status.Revision), Release: pkg.Status.Release,
 		Placement: pkg.Spec.PlacementRef.Name, Clusters: pkg.Status.Clusters, Created: pkg.CreationTimestamp,
 	}
@@ -200,6 +203,7 @@ type RolloutSight struct {
 	Counts  string           `json:"counts"`
 	// Handle is how `umbel rollout` knows it.
 	Handle string `json:"handle"`
+	Deeds  []Deed `json:"deeds"`
 }
 
 // ReleaseRow is a release of a package, and its rollout when it had one.
@@ -228,6 +232,7 @@ type PackageDetails struct {
 	Rollout  *RolloutSight `json:"rollout,omitempty"`
 	Releases []ReleaseRow  `json:"releases"`
 	Next     []string      `json:"next"`
+	Deeds    []Deed        `json:"deeds"`
 }
 
 func (c *Console) servePackage(w http.ResponseWriter, r *http.Request, s *session) {
@@ -253,7 +258,13 @@ func (c *Console) packageDetails(ctx context.Context, s *session, key client.Obj
 	if err := c.history(ctx, s, m, d); err != nil {
 		return nil, err
 	}
-	return d, nil
+	if d.Deeds, err = c.packageDeeds(ctx, s, pkg); err != nil {
+		return nil, err
+	}
+	if d.Rollout != nil {
+		d.Rollout.Deeds, err = c.rolloutDeeds(ctx, s, &d.Rollout.Rollout)
+	}
+	return d, err
 }
 
 // states is how far each cluster is with a package. Of clusters that somebody may not list nothing is shown.
@@ -339,7 +350,7 @@ func (c *Console) history(ctx context.Context, s *session, m view.Moment, d *Pac
 	}
 	if newest != nil {
 		d.Rollout = &RolloutSight{
-			Rollout: *newest.DeepCopy(), Phase: word(m.RolloutPhase(newest)), Message: view.RolloutMessage(newest),
+			Rollout: *newest.DeepCopy(), Phase: toned(m.RolloutPhase(newest)), Message: view.RolloutMessage(newest),
 			Counts: view.RolloutCounts(newest), Handle: view.RolloutHandle(newest),
 		}
 	}
@@ -377,7 +388,7 @@ func releaseRow(m view.Moment, release *v1alpha1.Release, rollout *v1alpha1.Roll
 		row.Changes.Deleted = max(row.Changes.Deleted, variant.Changes.Deleted)
 	}
 	if rollout != nil {
-		row.Rollout, row.Phase = rollout.Name, word(m.RolloutPhase(rollout))
+		row.Rollout, row.Phase = rollout.Name, toned(m.RolloutPhase(rollout))
 	}
 	return row
 }

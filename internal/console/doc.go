@@ -11,7 +11,7 @@
 //	GET  /console/api/stream          which objects have changed, as they do
 //	     /console/k8s/…               the hub's own API, as the person
 //	     /console/clusters/NAME/…     the API of a member, as the person
-//	     /console/metrics/…, /audit   what agents measured, and who did what
+//	GET  /console/api/metrics/…, audit what agents measured, and who did what
 //
 // A request, in order:
 //

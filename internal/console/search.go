@@ -48,7 +48,7 @@ func (c *Console) servePlacements(w http.ResponseWriter, r *http.Request, s *ses
 	for i := range list.Items {
 		p := &list.Items[i]
 		row := PlacementRow{
-			Namespace: p.Namespace, Name: p.Name, Ready: word(m.PlacementReady(p)), Message: view.Message(p.Status.Conditions), Means: view.Means(&p.Spec),
+			Namespace: p.Namespace, Name: p.Name, Ready: toned(m.PlacementReady(p)), Message: view.Message(p.Status.Conditions), Means: view.Means(&p.Spec),
 			Selected: p.Status.Selected, Created: p.CreationTimestamp, Next: append([]string{}, view.PlacementSteps(p)...),
 		}
 		if strings.Contains(strings.ToLower(row.Namespace+"/"+row.Name+" "+row.Means), words) {

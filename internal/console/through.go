@@ -23,7 +23,7 @@ func (c *Console) serveMemberAPI(w http.ResponseWriter, r *http.Request, s *sess
 }
 
 func (c *Console) serveMetrics(w http.ResponseWriter, r *http.Request, s *session) {
-	c.through(w, r, s, "/api/v1/"+after(r, "/console/metrics/"))
+	c.through(w, r, s, "/api/v1/"+after(r, "/console/api/metrics/"))
 }
 
 func (c *Console) serveAudit(w http.ResponseWriter, r *http.Request, s *session) {

@@ -78,8 +78,24 @@ func (f *fleet) tells(story string, env ...string) {
 	}
 }
 
-// TestConsole: somebody looks after a fleet in a browser.
+// strategy has the package shop go to dev at once, and to prod when somebody has approved it.
+const strategy = `{"spec":{"rollout":{"stages":[{"name":"dev","clusterSelector":{"matchLabels":{"env":"dev"}}},` +
+	`{"name":"prod","clusterSelector":{"matchLabels":{"env":"prod"}},"approvals":["Before"],"maxUnavailable":1}]}}}`
+
+// TestConsole: somebody looks after a fleet in a browser. A release waits for their word, and agents measure.
 func TestConsole(t *testing.T) {
 	f := newFleet(t)
+	hub := `K="umbel-kube kubectl --kubeconfig $UMBEL_HOME/hub/admin.kubeconfig"; `
+	for _, cluster := range []string{"dev", "prod-eu", "prod-us"} {
+		f.does(hub + "$K patch membercluster " + cluster + ` --type merge -p '{"spec":{"metrics":{"profile":"Standard"}}}'`)
+	}
+	f.does(hub + "$K patch packages.umbel.dev shop --type merge -p '" + strategy + "'")
+	f.does(hub + "$K wait rollouts.umbel.dev shop-1 --for=create --timeout=60s; $K wait rollouts.umbel.dev shop-1 --for=jsonpath={.status.phase}=Completed --timeout=60s")
+	f.does(`sed -i "s/greeting: .*/greeting: Good day/" "$UMBEL_HOME/fleet/shop/storefront.yaml"`)
+	if err := f.Git(t.Context(), "commit -qam 'Greet anew'"); err != nil {
+		t.Fatal(err)
+	}
+	f.does("umbel refresh package shop")
+	f.does(hub + "$K wait rollouts.umbel.dev shop-2 --for=create --timeout=60s")
 	f.tells("story")
 }

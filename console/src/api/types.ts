@@ -36,6 +36,7 @@ export interface ClusterDetails {
   packages: HeldPackage[]
   next: string[]
   reachable: boolean
+  deeds: Deed[]
 }
 
 export interface ClusterPage {
@@ -86,6 +87,18 @@ export interface Contest {
 export interface Count {
   value: string
   count: number
+}
+
+export interface Deed {
+  name: string
+  title: string
+  means: string
+  done: string
+  not?: string
+  path: string
+  patch: string
+  umbel: string
+  kubectl: string
 }
 
 export interface DeleteApproval {
@@ -500,6 +513,7 @@ export interface PackageDetails {
   rollout?: RolloutSight
   releases: ReleaseRow[]
   next: string[]
+  deeds: Deed[]
 }
 
 export interface PackagePage {
@@ -630,6 +644,7 @@ export interface RolloutSight {
   message: string
   counts: string
   handle: string
+  deeds: Deed[]
 }
 
 export interface RolloutSpec {
@@ -697,6 +712,30 @@ export interface Said {
   reason: string
   message: string
   since: string
+}
+
+export interface Scope {
+  kind?: string
+  apiVersion?: string
+  metadata?: ObjectMeta
+  spec: ScopeSpec
+  status?: ScopeStatus
+}
+
+export interface ScopeSpec {
+  users?: string[]
+  groups?: string[]
+  serviceAccounts?: string[]
+  role: string
+  clusterSelector: LabelSelector
+  namespaces: string[]
+}
+
+export interface ScopeStatus {
+  observedGeneration?: number
+  conditions?: Condition[]
+  package?: string
+  clusters?: ClusterCounts
 }
 
 export interface Source {

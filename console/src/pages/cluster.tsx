@@ -4,6 +4,8 @@ import { lazy, Suspense } from 'react'
 import { read } from '../api/client'
 import type { ClusterDetails } from '../api/types'
 import { Panel, Title } from '../parts/frame'
+import { Deeds } from '../parts/deeds'
+import { graphs, Measured } from '../parts/measured'
 import { Conditions, Events, Steps } from '../parts/told'
 import { Empty, Failed, Loading, Warned } from '../parts/states'
 import { Age, HealthMark, Mark, StateMark } from '../parts/status'
@@ -11,7 +13,7 @@ import { Link, usePlace } from '../router'
 
 const Member = lazy(() => import('../parts/member'))
 
-const tabs = ['overview', 'packages', 'nodes', 'workloads', 'events']
+const tabs = ['overview', 'packages', 'nodes', 'workloads', 'metrics', 'events']
 
 /** One cluster: how it is and why, and what is in it. */
 export default function ClusterPage({ name }: { name: string }) {
@@ -28,6 +30,7 @@ export default function ClusterPage({ name }: { name: string }) {
       <Title
         above={<Link to="clusters">Clusters</Link>}
         note={data && <Head details={data} />}
+        actions={data && <Deeds deeds={data.deeds} of={name} />}
         twin={{ umbel: `umbel describe cluster ${name}`, kubectl: `kubectl get memberclusters.umbel.dev ${name} -o yaml` }}
       >
         {name}
@@ -51,6 +54,15 @@ export default function ClusterPage({ name }: { name: string }) {
             </Tabs.Panel>
             <Tabs.Panel value="packages">
               <Held details={data} />
+            </Tabs.Panel>
+            <Tabs.Panel value="metrics">
+              <div className="graphs tab">
+                {graphs.map((g) => (
+                  <Panel key={g.name} title={g.name}>
+                    <Measured query={g.query.replace('BY', 'instance')} minutes={60} cluster={name} unit={g.unit} label={g.name} />
+                  </Panel>
+                ))}
+              </div>
             </Tabs.Panel>
             {['nodes', 'workloads', 'events'].map((what) => (
               <Tabs.Panel key={what} value={what}>

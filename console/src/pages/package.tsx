@@ -2,6 +2,7 @@ import { Tabs } from '@mantine/core'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { read } from '../api/client'
 import type { PackageDetails, State } from '../api/types'
+import { Deeds } from '../parts/deeds'
 import { Panel, Title } from '../parts/frame'
 import { Sign } from '../parts/icons'
 import { Pages } from '../parts/pages'
@@ -30,6 +31,7 @@ export default function PackagePage({ namespace, name }: { namespace: string; na
     <>
       <Title
         above={<Link to="packages">Packages</Link>}
+        actions={data && <Deeds deeds={data.deeds} of={name} />}
         note={
           data && (
             <span className="title-status">
@@ -116,7 +118,7 @@ function Overview({ details }: { details: PackageDetails }) {
             </dd>
             <dt>Placement</dt>
             <dd>
-              {row.placement}
+              <Link to={`placements?q=${encodeURIComponent(row.namespace + '/' + row.placement)}`}>{row.placement}</Link>
             </dd>
             <dt>Drift</dt>
             <dd>{pkg.spec.drift?.mode ?? 'Repair'}</dd>

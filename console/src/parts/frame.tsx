@@ -20,6 +20,12 @@ export const doors: Door[] = [
   { to: '', name: 'Fleet', key: 'f', shape: 'fleet' },
   { to: 'clusters', name: 'Clusters', key: 'c', shape: 'clusters' },
   { to: 'packages', name: 'Packages', key: 'p', shape: 'packages' },
+  { to: 'placements', name: 'Placement', key: 'l', shape: 'placements' },
+  { to: 'search', name: 'Search', key: 's', shape: 'search' },
+  { to: 'metrics', name: 'Metrics', key: 'm', shape: 'metrics' },
+  { to: 'audit', name: 'Audit', key: 'a', shape: 'audit' },
+  { to: 'access', name: 'Access', key: 'x', shape: 'access' },
+  { to: 'settings', name: 'Settings', key: 't', shape: 'settings' },
 ]
 
 function Nav({ onGone }: { onGone?: () => void }) {
@@ -68,7 +74,7 @@ function useKeys(open: () => void) {
 }
 
 export function Frame({ me, live, onOut, children }: { me: Me; live: boolean; onOut: () => void; children: ReactNode }) {
-  const { setColorScheme } = useMantineColorScheme()
+  const { setColorScheme } = useMantineColorScheme({ keepTransitions: true })
   const scheme = useComputedColorScheme('light')
   const [drawn, setDrawn] = useState(false)
   const [asks, setAsks] = useState(false)

@@ -1,5 +1,7 @@
 import type { RolloutSight } from '../api/types'
 import { Link } from '../router'
+import { Deeds } from './deeds'
+import { Said } from './states'
 import { Age, WordMark } from './status'
 
 /** A rollout as it goes: its stages in their order, each as long as it has clusters, and what it waits for. */
@@ -11,7 +13,12 @@ export function RolloutPicture({ sight }: { sight: RolloutSight }) {
       <p className="rollout-head">
         <WordMark word={phase} /> <code className="small">{rollout.spec.release}</code> <Age of={rollout.status?.began} before="began " />
       </p>
-      <p>{message}</p>
+      <p>
+        <Said text={message} />
+      </p>
+      <div className="rollout-deeds">
+        <Deeds deeds={sight.deeds} of={rollout.metadata?.name ?? ''} />
+      </div>
       {stages.length > 0 && (
         <ol className="stages">
           {stages.map((stage) => (

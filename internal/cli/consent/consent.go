@@ -19,6 +19,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/word"
 )
 
 // decision is one verb.
@@ -26,13 +27,10 @@ type decision struct {
 	use, short, long, examples string
 	// done is what the verb says when it changed something, already what the member is when there is nothing to change.
 	done, already string
-	// change makes the change. It returns errAlreadySo when there is none to make, and otherwise an error that says why the
+	// change makes the change. It returns word.ErrAlreadySo when there is none to make, and otherwise an error that says why the
 	// verb does not fit the member.
 	change func(*v1alpha1.MemberCluster) error
 }
-
-// errAlreadySo says that a member is as the verb wants it.
-var errAlreadySo = errors.New("already so")
 
 // NewCmds returns the verbs. approved is what else can be approved beside clusters.
 func NewCmds(f *client.Factory, approved ...*cobra.Command) []*cobra.Command {
@@ -76,7 +74,7 @@ func (d decision) run(ctx context.Context, f *client.Factory, hub kube.Client, n
 		}
 		return hub.Patch(ctx, member, kube.MergeFromWithOptions(before, kube.MergeFromWithOptimisticLock{}))
 	})
-	if errors.Is(err, errAlreadySo) {
+	if errors.Is(err, word.ErrAlreadySo) {
 		fmt.Fprintf(f.Out, "cluster/%s is %s already\n", name, d.already)
 		return nil
 	}
@@ -95,14 +93,6 @@ func keyOf(member *v1alpha1.MemberCluster) string {
 	return fmt.Sprintf(" (key sha256:%.12s…)", member.Status.Identity.KeyFingerprint)
 }
 
-// admission is that of a member; one whose spec says nothing is admitted.
-func admission(member *v1alpha1.MemberCluster) v1alpha1.Admission {
-	if member.Spec.Admission == "" {
-		return v1alpha1.AdmissionAdmitted
-	}
-	return member.Spec.Admission
-}
-
 var approve = decision{
 	use: "approve", short: "Let a cluster in that registered itself", done: "approved", already: "admitted",
 	long: "Let a cluster in that registered itself with a token that asks for approval, or that was denied. (Deletes of a package\n" +
@@ -116,16 +106,7 @@ var approve = decision{
 
   # deletes of a package that wait for a word
   umbel approve deletes shop`,
-	change: func(member *v1alpha1.MemberCluster) error {
-		switch admission(member) {
-		case v1alpha1.AdmissionAdmitted:
-			return errAlreadySo
-		case v1alpha1.AdmissionSuspended:
-			return fmt.Errorf("cluster %q is suspended: `umbel resume %s` lets it in again", member.Name, member.Name)
-		}
-		member.Spec.Admission = v1alpha1.AdmissionAdmitted
-		return nil
-	},
+	change: word.Admit,
 }
 
 var deny = decision{
@@ -137,17 +118,7 @@ var deny = decision{
 
   # and forget it
   umbel leave edge-13`,
-	change: func(member *v1alpha1.MemberCluster) error {
-		switch admission(member) {
-		case v1alpha1.AdmissionDenied:
-			return errAlreadySo
-		case v1alpha1.AdmissionPending:
-			member.Spec.Admission = v1alpha1.AdmissionDenied
-			return nil
-		}
-		return fmt.Errorf("cluster %q was let in already: `umbel suspend %s` keeps it out for a while, `umbel leave %s` ends its membership",
-			member.Name, member.Name, member.Name)
-	},
+	change: word.Deny,
 }
 
 var suspend = decision{
@@ -159,16 +130,7 @@ var suspend = decision{
 
   # and back again
   umbel resume prod-eu`,
-	change: func(member *v1alpha1.MemberCluster) error {
-		switch admission(member) {
-		case v1alpha1.AdmissionSuspended:
-			return errAlreadySo
-		case v1alpha1.AdmissionAdmitted:
-			member.Spec.Admission = v1alpha1.AdmissionSuspended
-			return nil
-		}
-		return fmt.Errorf("cluster %q has not been let in: `umbel deny %s` refuses it", member.Name, member.Name)
-	},
+	change: word.Suspend,
 }
 
 var resume = decision{
@@ -176,16 +138,7 @@ var resume = decision{
 	long: "Let a suspended member in again. Its agent comes within half a minute and catches up.",
 	examples: `  # end a suspension
   umbel resume prod-eu`,
-	change: func(member *v1alpha1.MemberCluster) error {
-		switch admission(member) {
-		case v1alpha1.AdmissionAdmitted:
-			return errAlreadySo
-		case v1alpha1.AdmissionSuspended:
-			member.Spec.Admission = v1alpha1.AdmissionAdmitted
-			return nil
-		}
-		return fmt.Errorf("cluster %q has not been let in: `umbel approve %s` does", member.Name, member.Name)
-	},
+	change: word.Readmit,
 }
 
 var revoke = decision{
@@ -201,11 +154,11 @@ var revoke = decision{
 		id := member.Status.Identity
 		switch {
 		case id == nil && len(member.Spec.RevokedKeys) > 0:
-			return errAlreadySo
+			return word.ErrAlreadySo
 		case id == nil:
 			return fmt.Errorf("cluster %q has no key yet: `umbel leave %s` forgets it", member.Name, member.Name)
 		case slices.Contains(member.Spec.RevokedKeys, id.KeyFingerprint):
-			return errAlreadySo
+			return word.ErrAlreadySo
 		case len(member.Spec.RevokedKeys) >= v1alpha1.MaxRevokedKeys:
 			return fmt.Errorf("cluster %q has %d revoked keys, which is as many as are kept: `umbel leave %s --force`, then join it again",
 				member.Name, v1alpha1.MaxRevokedKeys, member.Name)

@@ -2,9 +2,6 @@ package rollout
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,21 +10,22 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
+	"umbel.dev/umbel/internal/cli/word"
 )
 
 // wish is a verb that says what is wanted of a rollout.
 type wish struct {
-	use, short, long, done string
-	intent                 v1alpha1.RolloutIntent
+	use, short, long string
+	decide           decision
 }
 
 var pause = wish{
-	use: "pause", short: "Move no further cluster", done: "paused", intent: v1alpha1.IntentPause,
+	use: "pause", short: "Move no further cluster", decide: word.Pause,
 	long: "Move no further cluster. Those that were moved carry on, and keep the release.",
 }
 
 var abort = wish{
-	use: "abort", short: "End a rollout where it is", done: "aborted", intent: v1alpha1.IntentAbort,
+	use: "abort", short: "End a rollout where it is", decide: word.Abort,
 	long: "End a rollout for good where it is: every cluster keeps what it was told. The next release of the package begins\n" +
 		"another one, `umbel rollout resume` the same release from the start, and `umbel rollout back` goes back.",
 }
@@ -36,13 +34,7 @@ func (w wish) command(f *client.Factory) *cobra.Command {
 	return deciding(f, &cobra.Command{
 		Use: w.use + " PACKAGE", Short: w.short, Long: w.long, Example: "  umbel rollout " + w.use + " shop",
 	}, func() decision {
-		return func(r *v1alpha1.Rollout) (string, error) {
-			if r.Spec.Intent == w.intent {
-				return "", errAlreadySo
-			}
-			r.Spec.Intent = w.intent
-			return w.done, nil
-		}
+		return w.decide
 	})
 }
 
@@ -56,34 +48,10 @@ func newResumeCmd(f *client.Factory) *cobra.Command {
 		Example: "  # try the clusters again that failed\n  umbel rollout resume shop\n\n" +
 			"  # go on without them: they neither count as failed nor hold up others\n  umbel rollout resume shop --excuse",
 	}, func() decision {
-		return func(r *v1alpha1.Rollout) (string, error) { return resume(r, excuse) }
+		return func(r *v1alpha1.Rollout) (string, error) { return word.Resume(r, excuse) }
 	})
 	cmd.Flags().BoolVar(&excuse, "excuse", false, "go on without the clusters that failed")
 	return cmd
-}
-
-func resume(r *v1alpha1.Rollout, excuse bool) (string, error) {
-	if r.Spec.Kubernetes != nil && r.Status.Phase == v1alpha1.RolloutAborted {
-		return "", fmt.Errorf("%s was aborted, and is over: `umbel cluster upgrade --clusters` begins another", r.Name)
-	}
-	before := r.Spec.DeepCopy()
-	if excuse {
-		for _, failure := range r.Status.Failures {
-			if !slices.Contains(r.Spec.Excused, failure.Cluster) {
-				r.Spec.Excused = append(r.Spec.Excused, failure.Cluster)
-			}
-		}
-	}
-	stopped := r.Status.Phase == v1alpha1.RolloutHalted || r.Status.Phase == v1alpha1.RolloutAborted
-	returned := r.Spec.Purpose == v1alpha1.RolloutBack && r.Status.Completed != nil
-	if stopped || returned || r.Spec.Intent == v1alpha1.IntentBack {
-		r.Spec.Attempt++
-	}
-	r.Spec.Intent = v1alpha1.IntentRun
-	if before.Intent == r.Spec.Intent && before.Attempt == r.Spec.Attempt && len(before.Excused) == len(r.Spec.Excused) {
-		return "", errAlreadySo
-	}
-	return "resumed", nil
 }
 
 func newBackCmd(f *client.Factory) *cobra.Command {
@@ -95,23 +63,7 @@ func newBackCmd(f *client.Factory) *cobra.Command {
 			"That waits for no window, approval or bake time, but for maxUnavailable.",
 		Example: "  umbel rollout back shop\n\n  # to a release that `umbel get releases` shows\n  umbel rollout back shop --to shop-1a2b3c4d",
 	}, func() decision {
-		return func(r *v1alpha1.Rollout) (string, error) {
-			if r.Spec.Kubernetes != nil {
-				return "", fmt.Errorf("%s brings clusters to Kubernetes %s, which does not go back: `umbel rollout pause rollout/%s` or abort has no further cluster moved", r.Name, r.Spec.Release, r.Name)
-			}
-			if r.Spec.Intent == v1alpha1.IntentBack && r.Spec.BackTo == to {
-				return "", errAlreadySo
-			}
-			aim := to
-			if aim == "" {
-				aim = r.Spec.Previous
-			}
-			if aim == "" || aim == r.Spec.Release {
-				return "", fmt.Errorf("%s brings the clusters to %s, and no earlier release is known to be good: name one with --to", r.Name, r.Spec.Release)
-			}
-			r.Spec.Intent, r.Spec.BackTo = v1alpha1.IntentBack, to
-			return "goes back to " + aim, nil
-		}
+		return func(r *v1alpha1.Rollout) (string, error) { return word.Back(r, to) }
 	})
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -146,74 +98,11 @@ func newApproveCmd(f *client.Factory) *cobra.Command {
 		Example: "  umbel rollout approve shop\n\n  # the stage prod may begin when its turn comes\n" +
 			"  umbel rollout approve shop --stage prod --point Before",
 	}, func() decision {
-		return func(r *v1alpha1.Rollout) (string, error) { return approve(r, stage, point) }
+		return func(r *v1alpha1.Rollout) (string, error) { return word.Approve(r, stage, point) }
 	})
 	cmd.Flags().StringVar(&stage, "stage", "", "`STAGE` to approve (default: the one whose turn it is)")
 	cmd.Flags().StringVar(&point, "point", "", "`POINT` of it: Before or After (default: the first that is not approved)")
 	return cmd
-}
-
-func approve(r *v1alpha1.Rollout, stage, point string) (string, error) {
-	if r.Spec.Purpose == v1alpha1.RolloutBack {
-		return "", fmt.Errorf("%s brings the clusters back to %s, and waits for no approval: the next release begins a rollout that does", r.Name, r.Spec.Release)
-	}
-	itsTurn := stage == ""
-	if itsTurn {
-		at := current(r)
-		if at == nil && len(r.Status.Stages) == 0 {
-			return "", fmt.Errorf("%s has just been made, and is at no stage yet: try again in a moment, or name one with --stage", r.Name)
-		}
-		if at == nil {
-			return "", fmt.Errorf("%s waits for no approval: every stage is done", r.Name)
-		}
-		stage = at.Name
-	}
-	if !slices.Contains(stages(r), stage) {
-		return "", exit.Usagef("--stage: %s has no stage %q: its stages are %s", r.Name, stage, strings.Join(stages(r), ", "))
-	}
-	for _, wanted := range []v1alpha1.ApprovalPoint{v1alpha1.ApproveBefore, v1alpha1.ApproveAfter} {
-		agreed := v1alpha1.RolloutApproval{Stage: stage, Point: wanted}
-		asked := slices.Contains(r.Spec.Strategy.Stage(stage).Approvals, wanted) && (point == "" || point == string(wanted))
-		if !asked || slices.Contains(r.Spec.Approvals, agreed) {
-			continue
-		}
-		r.Spec.Approvals = append(r.Spec.Approvals, agreed)
-		return fmt.Sprintf("approved: %s stage %s", strings.ToLower(string(wanted)), stage), nil
-	}
-	if point != "" && point != string(v1alpha1.ApproveBefore) && point != string(v1alpha1.ApproveAfter) {
-		return "", exit.Usagef("--point is Before or After, not %q", point)
-	}
-	if ahead := awaited(r); itsTurn && ahead.Stage != "" {
-		return "", fmt.Errorf("stage %s of %s waits for no approval; `--stage %s --point %s` approves ahead of time", stage, r.Name, ahead.Stage, ahead.Point)
-	}
-	return "", errAlreadySo
-}
-
-// awaited is the first approval that the rollout will wait for, and has not got; empty when there is none.
-func awaited(r *v1alpha1.Rollout) v1alpha1.RolloutApproval {
-	for _, stage := range r.Status.Stages {
-		for _, point := range r.Spec.Strategy.Stage(stage.Name).Approvals {
-			agreed := v1alpha1.RolloutApproval{Stage: stage.Name, Point: point}
-			if stage.Step != v1alpha1.StageDone && !slices.Contains(r.Spec.Approvals, agreed) {
-				return agreed
-			}
-		}
-	}
-	return v1alpha1.RolloutApproval{}
-}
-
-// stages are the names of the rollout's stages: those that it has set for itself, or will, when it has just been made.
-func stages(r *v1alpha1.Rollout) []string {
-	var names []string
-	for _, stage := range r.Status.Stages {
-		names = append(names, stage.Name)
-	}
-	if len(names) == 0 {
-		for _, stage := range r.Spec.Strategy.Stages {
-			names = append(names, stage.Name)
-		}
-	}
-	return names
 }
 
 func newPromoteCmd(f *client.Factory) *cobra.Command {
@@ -225,37 +114,9 @@ func newPromoteCmd(f *client.Factory) *cobra.Command {
 			"maxUnavailable are down for that.",
 		Example: "  # the stage whose turn it is\n  umbel rollout promote shop\n\n  # all that are not done\n  umbel rollout promote shop --all",
 	}, func() decision {
-		return func(r *v1alpha1.Rollout) (string, error) { return promote(r, stage, all) }
+		return func(r *v1alpha1.Rollout) (string, error) { return word.Promote(r, stage, all) }
 	})
 	cmd.Flags().StringVar(&stage, "stage", "", "`STAGE` to promote (default: the one whose turn it is)")
 	cmd.Flags().BoolVar(&all, "all", false, "every stage that is not done")
 	return cmd
-}
-
-func promote(r *v1alpha1.Rollout, stage string, all bool) (string, error) {
-	if stage != "" && all {
-		return "", exit.Usagef("--stage names one, and --all means every stage: give one of them")
-	}
-	var names []string
-	for _, s := range r.Status.Stages {
-		if s.Name == stage || stage == "" && s.Step != v1alpha1.StageDone && (all || len(names) == 0) {
-			names = append(names, s.Name)
-		}
-	}
-	if len(r.Status.Stages) == 0 && slices.Contains(stages(r), stage) {
-		names = []string{stage}
-	}
-	if len(names) == 0 && stage != "" {
-		return "", exit.Usagef("--stage: %s has no stage %q", r.Name, stage)
-	}
-	before := len(r.Spec.Promoted)
-	for _, name := range names {
-		if !slices.Contains(r.Spec.Promoted, name) {
-			r.Spec.Promoted = append(r.Spec.Promoted, name)
-		}
-	}
-	if len(r.Spec.Promoted) == before {
-		return "", errAlreadySo
-	}
-	return "promoted: " + strings.Join(names, ", "), nil
 }

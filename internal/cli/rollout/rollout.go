@@ -25,6 +25,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/cli/view"
+	"umbel.dev/umbel/internal/cli/word"
 )
 
 // NewCmd returns the command `umbel rollout`.
@@ -136,9 +137,6 @@ func newest(ctx context.Context, hub kube.Reader, namespace, name string) (*v1al
 	return nil, fmt.Errorf("package %s has had no rollout yet: its first release begins one", name)
 }
 
-// errAlreadySo says that there is nothing to change.
-var errAlreadySo = errors.New("already so")
-
 // errTakingOver says that the rollout is over, and the next one is not there yet.
 var errTakingOver = errors.New("try again in a moment")
 
@@ -159,12 +157,16 @@ func (d decision) decide(ctx context.Context, f *client.Factory, hub kube.Client
 			return fmt.Errorf("%s takes over from %s: %w", r.Status.Successor, r.Name, errTakingOver)
 		}
 		before := r.DeepCopy()
-		if done, err = d(r); err != nil {
+		done, err = d(r)
+		if wrong, ok := errors.AsType[*word.Misuse](err); ok {
+			return exit.Usage(wrong)
+		}
+		if err != nil {
 			return err
 		}
 		return hub.Patch(ctx, r, kube.MergeFromWithOptions(before, kube.MergeFromWithOptimisticLock{}))
 	})
-	if errors.Is(err, errAlreadySo) {
+	if errors.Is(err, word.ErrAlreadySo) {
 		fmt.Fprintf(f.Out, "rollout/%s: nothing to change\n", at)
 		return nil
 	}
@@ -185,14 +187,4 @@ func deciding(f *client.Factory, cmd *cobra.Command, decide func() decision) *co
 	}
 	f.AddNamespaceFlag(cmd)
 	return cmd
-}
-
-// current is the stage whose turn it is; nil when all are done.
-func current(r *v1alpha1.Rollout) *v1alpha1.StageStatus {
-	for i := range r.Status.Stages {
-		if r.Status.Stages[i].Step != v1alpha1.StageDone {
-			return &r.Status.Stages[i]
-		}
-	}
-	return nil
 }

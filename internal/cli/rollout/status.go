@@ -16,6 +16,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/view"
+	"umbel.dev/umbel/internal/cli/word"
 )
 
 type status struct {
@@ -158,7 +159,7 @@ func release(r *v1alpha1.Rollout) string {
 func step(r *v1alpha1.Rollout, stage *v1alpha1.StageStatus) string {
 	text := string(stage.Step)
 	c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionProgressing)
-	at := current(r)
+	at := word.Current(r)
 	if c == nil || at == nil || at.Name != stage.Name {
 		return text
 	}

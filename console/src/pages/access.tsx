@@ -1,0 +1,95 @@
+import { useQuery } from '@tanstack/react-query'
+import { hub } from '../api/client'
+import type { Me, Scope } from '../api/types'
+import { Panel, Title } from '../parts/frame'
+import { Empty, Failed, Loading } from '../parts/states'
+import { Age, Mark } from '../parts/status'
+
+interface Rules {
+  status: { resourceRules: { verbs: string[]; apiGroups?: string[]; resources?: string[]; resourceNames?: string[] }[]; incomplete: boolean }
+}
+
+/** Who somebody is here, what they may, and which Scopes give it to whom. */
+export default function AccessPage({ me }: { me: Me }) {
+  const rules = useQuery({
+    queryKey: ['rules'],
+    queryFn: ({ signal }) =>
+      hub<Rules>('/apis/authorization.k8s.io/v1/selfsubjectrulesreviews', { method: 'POST', body: { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectRulesReview', spec: { namespace: 'umbel-system' } }, signal }),
+  })
+  const scopes = useQuery({
+    queryKey: ['scopes'],
+    queryFn: ({ signal }) => hub<{ items: Scope[] }>('/apis/umbel.dev/v1alpha1/scopes?limit=200', { signal }),
+  })
+  return (
+    <>
+      <Title twin={{ umbel: 'umbel whoami', kubectl: 'kubectl auth whoami' }}>Access</Title>
+      <div className="columns">
+        <div>
+          <Panel title="Scopes">
+            {scopes.isPending && <Loading rows={3} />}
+            {scopes.error && <Failed error={scopes.error} />}
+            {scopes.data?.items.length === 0 && <Empty title="There is no Scope.">A Scope gives people rights on the clusters that its labels select: `umbel scope create`.</Empty>}
+            {scopes.data && scopes.data.items.length > 0 && (
+              <ul className="lines">
+                {scopes.data.items.map((scope) => {
+                  const ready = scope.status?.conditions?.find((c) => c.type === 'Ready')
+                  return (
+                    <li key={scope.metadata?.name}>
+                      <span className="line-name">{scope.metadata?.name}</span>
+                      <span className="line-status">
+                        <Mark tone={ready?.status === 'True' ? 'Good' : ready?.status === 'False' ? 'Bad' : 'Doubtful'} text={ready?.status === 'True' ? 'Given' : ready?.status === 'False' ? 'Not given' : 'Unknown'} />
+                        <Age of={ready?.lastTransitionTime} before="for " after="" />
+                      </span>
+                      <span className="line-why">{ready?.message}</span>
+                    </li>
+                  )
+                })}
+              </ul>
+            )}
+          </Panel>
+          <Panel title="What you may on the hub">
+            {rules.isPending && <Loading rows={4} />}
+            {rules.error && <Failed error={rules.error} />}
+            {rules.data && (
+              <div className="grid-scroll grid-scroll-plain">
+                <table className="plain">
+                  <thead>
+                    <tr>
+                      <th>On</th>
+                      <th>Verbs</th>
+                      <th>Names</th>
+                    </tr>
+                  </thead>
+                  <tbody>
+                    {rules.data.status.resourceRules.map((rule, i) => (
+                      <tr key={i}>
+                        <td className="breaks">{(rule.resources ?? []).map((r) => r + (rule.apiGroups?.[0] ? '.' + rule.apiGroups[0] : '')).join(', ')}</td>
+                        <td className="breaks">{rule.verbs.join(', ')}</td>
+                        <td className="breaks">{rule.resourceNames?.join(', ') ?? 'all'}</td>
+                      </tr>
+                    ))}
+                  </tbody>
+                </table>
+              </div>
+            )}
+            {rules.data?.status.incomplete && <p className="quiet">The hub’s API says that this may not be all.</p>}
+          </Panel>
+        </div>
+        <Panel title="You">
+          <dl className="facts">
+            <dt>Name</dt>
+            <dd>{me.user}</dd>
+            <dt>Groups</dt>
+            <dd>{me.groups.join(', ') || 'none'}</dd>
+            <dt>Session</dt>
+            <dd>
+              <Age of={me.since} before="began " />
+              <br />
+              ends {new Date(me.ends).toLocaleString()}
+            </dd>
+          </dl>
+        </Panel>
+      </div>
+    </>
+  )
+}

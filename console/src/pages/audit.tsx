@@ -1,0 +1,140 @@
+import { Button, NativeSelect, TextInput } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { useEffect, useState } from 'react'
+import { ask } from '../api/client'
+import { Title } from '../parts/frame'
+import { Empty, Failed, Loading } from '../parts/states'
+import { Age, Mark } from '../parts/status'
+import { Link, usePlace } from '../router'
+
+interface Event {
+  auditID: string
+  stage: string
+  stageTimestamp: string
+  verb: string
+  requestURI?: string
+  user: { username: string }
+  objectRef?: { resource?: string; namespace?: string; name?: string; subresource?: string }
+  responseStatus?: { code?: number; message?: string }
+  annotations?: Record<string, string>
+}
+
+const spans: Record<string, number> = { 'the last 15 minutes': 15, 'the last hour': 60, 'the last day': 24 * 60 }
+const most = 500
+
+/** Who did what, on which cluster: the hub's audit log, read as far as somebody may. */
+export default function AuditPage() {
+  const { query, set } = usePlace()
+  const cluster = query.get('cluster') ?? ''
+  const user = query.get('user') ?? ''
+  const verb = query.get('verb') ?? ''
+  const span = query.get('since') ?? 'the last hour'
+  const [shown, setShown] = useState(100)
+  const log = useQuery({
+    queryKey: ['audit', cluster, user, verb, span],
+    queryFn: async ({ signal }) => {
+      const asked = new URLSearchParams({ since: new Date(Date.now() - (spans[span] ?? 60) * 60_000).toISOString() })
+      if (cluster) asked.set('cluster', cluster)
+      if (user) asked.set('user', user)
+      if (verb) asked.set('verb', verb)
+      return newest(await ask('/console/api/audit?' + asked.toString(), { signal }))
+    },
+    refetchInterval: 30_000,
+  })
+  const flags = [cluster && `--cluster ${cluster}`, user && `--user '${user}'`, verb && `--verb ${verb}`].filter(Boolean).join(' ')
+  return (
+    <>
+      <Title note={log.data && `${log.data.events.length.toLocaleString()} shown of ${log.data.read.toLocaleString()} read, the newest first`} twin={{ umbel: `umbel audit ${flags} --since ${spans[span] ?? 60}m`.replace('  ', ' ') }}>
+        Audit
+      </Title>
+      <div className="filters filters-wrap">
+        <Field label="Cluster" value={cluster} onChange={(value) => set({ cluster: value })} />
+        <Field label="User" value={user} onChange={(value) => set({ user: value })} />
+        <NativeSelect aria-label="Verb" value={verb} onChange={(e) => set({ verb: e.currentTarget.value })} data={[{ value: '', label: 'every verb' }, 'create', 'patch', 'update', 'delete', 'get', 'list', 'watch', 'hold', 'remove', 'undo', 'issue', 'refuse']} />
+        <NativeSelect aria-label="Since" value={span} onChange={(e) => set({ since: e.currentTarget.value })} data={Object.keys(spans)} />
+      </div>
+      {log.isPending && <Loading rows={10} />}
+      {log.error && <Failed error={log.error} retry={() => void log.refetch()} />}
+      {log.data && log.data.events.length === 0 && <Empty title="Nothing is in the log of that.">Ask for a longer time, or for less.</Empty>}
+      {log.data && log.data.events.length > 0 && (
+        <div className="grid-scroll">
+          <table className="plain">
+            <thead>
+              <tr>
+                <th>When</th>
+                <th>Who</th>
+                <th>Did</th>
+                <th>Cluster</th>
+                <th>Answer</th>
+              </tr>
+            </thead>
+            <tbody>
+              {log.data.events.slice(0, shown).map((e) => (
+                <tr key={e.auditID + e.stage}>
+                  <td className="nowrap">
+                    <Age of={e.stageTimestamp} />
+                  </td>
+                  <td className="tight">{e.user.username}</td>
+                  <td className="breaks">
+                    <strong>{e.verb}</strong> {object(e)}
+                  </td>
+                  <td>{e.annotations?.['umbel.dev/cluster'] ? <Link to={'clusters/' + e.annotations['umbel.dev/cluster']}>{e.annotations['umbel.dev/cluster']}</Link> : <span className="quiet nowrap">the hub</span>}</td>
+                  <td>
+                    {e.responseStatus?.code ? <Mark tone={e.responseStatus.code < 400 ? 'Good' : 'Bad'} text={String(e.responseStatus.code)} /> : '–'}
+                    {(e.responseStatus?.code ?? 0) >= 400 && e.responseStatus?.message && <div className="row-why row-why-wraps">{e.responseStatus.message}</div>}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {log.data && log.data.events.length > shown && (
+        <div className="pages">
+          <Button size="xs" variant="default" onClick={() => setShown(shown + 100)}>
+            Show more
+          </Button>
+        </div>
+      )}
+    </>
+  )
+}
+
+function Field({ label, value, onChange }: { label: string; value: string; onChange(value: string): void }) {
+  const [text, setText] = useState(value)
+  useEffect(() => {
+    const timer = window.setTimeout(() => text !== value && onChange(text), 400)
+    return () => window.clearTimeout(timer)
+  }, [text, value, onChange])
+  return <TextInput aria-label={label} placeholder={label} value={text} onChange={(e) => setText(e.currentTarget.value)} />
+}
+
+function object(e: Event): string {
+  const o = e.objectRef
+  if (!o?.resource) return e.requestURI ?? ''
+  return [o.resource + (o.subresource ? '/' + o.subresource : ''), [o.namespace, o.name].filter(Boolean).join('/')].filter(Boolean).join(' ')
+}
+
+/** Reads the log as it comes, and keeps the newest: it can be long, and is never held whole. */
+async function newest(answer: Response): Promise<{ events: Event[]; read: number }> {
+  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader()
+  let events: Event[] = []
+  let rest = ''
+  let read = 0
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) break
+    const lines = (rest + value).split('\n')
+    rest = lines.pop()!
+    for (const line of lines) {
+      if (!line) continue
+      const event = JSON.parse(line) as Event & { kind?: string }
+      if (event.kind === 'Status') continue
+      read++
+      events.push(event)
+    }
+    if (events.length > 2 * most) events = events.slice(-most)
+  }
+  const last = new Map(events.map((e) => [e.auditID, e])) // of a request that lasted, what became of it
+  return { events: [...last.values()].slice(-most).reverse(), read }
+}

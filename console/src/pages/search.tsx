@@ -1,0 +1,52 @@
+import { TextInput } from '@mantine/core'
+import { keepPreviousData, useQuery } from '@tanstack/react-query'
+import { useEffect, useState } from 'react'
+import { read } from '../api/client'
+import { Title } from '../parts/frame'
+import { Sign } from '../parts/icons'
+import { Empty, Failed } from '../parts/states'
+import { Link, usePlace } from '../router'
+
+/** What is called so: clusters by name, label, version or what is wrong, and packages by name or repository. */
+export default function SearchPage() {
+  const { query, set } = usePlace()
+  const q = query.get('q') ?? ''
+  const [words, setWords] = useState(q)
+  useEffect(() => {
+    const timer = window.setTimeout(() => words !== q && set({ q: words }), 200)
+    return () => window.clearTimeout(timer)
+  }, [words, q, set])
+  const found = useQuery({
+    queryKey: ['search', q],
+    queryFn: ({ signal }) => read('/api/search', {}, new URLSearchParams({ q }), signal),
+    enabled: q.trim() !== '',
+    placeholderData: keepPreviousData,
+  })
+  return (
+    <>
+      <Title note="Clusters and packages, by any words of theirs">Search</Title>
+      <div className="filters">
+        <TextInput aria-label="Search" autoFocus placeholder="eu env=prod v1.36" leftSection={<Sign shape="search" size={14} />} value={words} onChange={(e) => setWords(e.currentTarget.value)} className="filters-words" />
+      </div>
+      {found.error && <Failed error={found.error} retry={() => void found.refetch()} />}
+      {q.trim() === '' && <Empty title="Type a name, a label such as env=prod, a version, or a part of what is wrong." />}
+      {q.trim() !== '' && found.data?.length === 0 && <Empty title="Nothing is called so, of what you may list." />}
+      {q.trim() !== '' && found.data && found.data.length > 0 && (
+        <ul className="hits">
+          {found.data.map((hit) => (
+            <li key={hit.kind + hit.name}>
+              <Sign shape={hit.kind === 'Cluster' ? 'clusters' : 'packages'} />
+              <Link to={hit.path} className="strong">
+                {hit.name}
+              </Link>
+              <span className="quiet">
+                {hit.kind}
+                {hit.note && ' · ' + hit.note}
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </>
+  )
+}

@@ -1,0 +1,98 @@
+import { Button } from '@mantine/core'
+import { useEffect, useRef, useState } from 'react'
+import { hub, Refused } from '../api/client'
+import type { Deed } from '../api/types'
+import { queries } from '../live'
+import { Sign, type Shape } from './icons'
+import { Failed } from './states'
+import { Twins } from './twin'
+
+const shapes: Record<string, Shape> = { pause: 'pause', resume: 'play', back: 'back', refresh: 'moving', approve: 'good' }
+
+/** What can be done now. Each asks first, and says what becomes of it and how a terminal does the same. */
+export function Deeds({ deeds, of }: { deeds: Deed[]; of: string }) {
+  const [asked, setAsked] = useState<Deed | null>(null)
+  const [done, setDone] = useState('')
+  return (
+    <>
+      {deeds.map((deed) => (
+        <Button
+          key={deed.name}
+          size="xs"
+          variant={deed.name === 'approve' ? 'filled' : 'default'}
+          leftSection={shapes[deed.name] && <Sign shape={shapes[deed.name]!} size={14} />}
+          onClick={() => {
+            setDone('')
+            setAsked(deed)
+          }}
+        >
+          {deed.title}
+        </Button>
+      ))}
+      <span className="done" role="status">
+        {done && (
+          <>
+            <Sign shape="good" size={14} /> {done}
+          </>
+        )}
+      </span>
+      {asked && <Ask deed={deeds.find((d) => d.name === asked.name) ?? asked} of={of} onClose={() => setAsked(null)} onDone={() => setDone(`${of} ${asked.done}`)} />}
+    </>
+  )
+}
+
+function Ask({ deed, of, onClose, onDone }: { deed: Deed; of: string; onClose(): void; onDone(): void }) {
+  const dialog = useRef<HTMLDialogElement>(null)
+  const [busy, setBusy] = useState(false)
+  const [error, setError] = useState<unknown>(null)
+  useEffect(() => dialog.current?.showModal(), [])
+  const latest = useRef(deed)
+  latest.current = deed
+  /** Says it of the object as it is now: who changed something else of it meanwhile does not matter. */
+  const say = async (again: number): Promise<void> => {
+    const { path, patch } = latest.current
+    try {
+      await hub(path, { method: 'PATCH', type: 'application/merge-patch+json', body: JSON.parse(patch) as unknown })
+    } catch (e) {
+      if (!(e instanceof Refused && e.code === 409) || again === 0) throw e
+      await queries.refetchQueries({ type: 'active' })
+      await new Promise((drawn) => window.setTimeout(drawn, 100))
+      return say(again - 1)
+    }
+  }
+  const act = () => {
+    setBusy(true)
+    setError(null)
+    say(5).then(
+      () => {
+        void queries.invalidateQueries()
+        onDone()
+        dialog.current?.close()
+      },
+      (e: unknown) => {
+        setBusy(false)
+        setError(e)
+      },
+    )
+  }
+  return (
+    <dialog ref={dialog} className="ask-dialog" aria-labelledby="ask-title" onClose={onClose}>
+      <h2 id="ask-title">
+        {deed.title} {of}?
+      </h2>
+      <p>{deed.means}</p>
+      {deed.not && <p className="row-why row-why-wraps">You may not do this: {deed.not}.</p>}
+      <h3>The same in a terminal</h3>
+      <Twins twin={deed} />
+      {error !== null && <Failed error={error} />}
+      <div className="ask-buttons">
+        <Button variant="default" onClick={() => dialog.current?.close()}>
+          Leave it
+        </Button>
+        <Button onClick={act} loading={busy} disabled={!!deed.not} autoFocus>
+          {deed.title}
+        </Button>
+      </div>
+    </dialog>
+  )
+}
