@@ -14,6 +14,9 @@ const (
 	MaxClustersAnnotation = "umbel.dev/max-clusters"
 )
 
+// TeamLabel on a Namespace of a member says whose it is, for who counts what is requested and used (`umbel capacity`).
+const TeamLabel = "umbel.dev/team"
+
 // Reasons of a Package's Delivered and Rendered that its Namespace is the cause of.
 const (
 	ReasonTeamInvalid   = "TeamInvalid"   // Delivered False: an annotation of the Namespace says nothing that can be understood

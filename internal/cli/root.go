@@ -10,6 +10,7 @@ import (
 	"umbel.dev/umbel/internal/cli/audit"
 	"umbel.dev/umbel/internal/cli/backup"
 	"umbel.dev/umbel/internal/cli/ca"
+	"umbel.dev/umbel/internal/cli/capacity"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/cluster"
 	"umbel.dev/umbel/internal/cli/consent"
@@ -84,7 +85,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 	add(memberGroup, cluster.NewCmd(f), join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f, deletes.NewApproveCmd(f))...)
 	add(fleetGroup, deletes.NewUndoCmd(f))
-	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f), drift.NewCmd(f), secrets.NewCmd(f), top.NewCmd(f), logs.NewCmd(f))
+	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f), drift.NewCmd(f), secrets.NewCmd(f), top.NewCmd(f), capacity.NewCmd(f), logs.NewCmd(f))
 	add(memberGroup, adopt.NewCmd(f))
 	add(memberGroup, token.NewCmd(f), ca.NewCmd(f), scope.NewCmd(f), upgrade.NewCmd(f))
 	add(machineGroup, up.NewCmd(f), up.NewDownCmd(f), hub.NewCmd(f), local.NewCmd(f), provider.NewCmd(f))

@@ -144,7 +144,7 @@ func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) er
 	defer func() { s.failing = b.failed }()
 	objects := &state{client: s.client, profile: profile, batch: b, at: s.Now()}
 	nodes, err := objects.nodes(ctx)
-	for _, read := range []func(context.Context) error{objects.pods, objects.deployments, objects.quotas} {
+	for _, read := range []func(context.Context) error{objects.pods, objects.deployments, objects.quotas, objects.teams} {
 		if err == nil {
 			err = read(ctx)
 		}

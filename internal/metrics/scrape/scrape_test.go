@@ -93,7 +93,7 @@ func TestARoundOnARealAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	pod, err := client.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+		ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i", Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{"cpu": resource.MustParse("250m"), "memory": resource.MustParse("64Mi")}}}}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +106,14 @@ func TestARoundOnARealAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	team, err := client.CoreV1().Namespaces().Get(t.Context(), namespace, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	team.Labels[v1alpha1.TeamLabel] = "payments"
+	if _, err := client.CoreV1().Namespaces().Update(t.Context(), team, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	quota, err := client.CoreV1().ResourceQuotas(namespace).Create(t.Context(), &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "team"}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -147,6 +155,8 @@ func TestARoundOnARealAPIServer(t *testing.T) {
 		"kube_node_status_condition{condition=Ready,job=state,node=node-1,status=true}":  0,
 		"kube_node_status_allocatable{job=state,node=node-1,resource=cpu,unit=core}":     1.5,
 		"kube_node_status_allocatable{job=state,node=node-1,resource=memory,unit=byte}":  1 << 30,
+		"umbel_requests{job=state,resource=cpu}":                                         0.25,
+		"umbel_requests{job=state,resource=memory}":                                      64 << 20,
 		"umbel_pods{job=state,phase=Running}":                                            1,
 	} {
 		if got, there := minimal[key]; !there || got != want {
@@ -158,6 +168,8 @@ func TestARoundOnARealAPIServer(t *testing.T) {
 		"kube_pod_container_status_restarts_total{" + of + "}":                                                 3,
 		"kube_pod_container_status_waiting_reason{" + of + ",reason=CrashLoopBackOff}":                         1,
 		"umbel_pods{job=state,namespace=" + namespace + ",phase=Running}":                                      1,
+		"umbel_requests{job=state,namespace=" + namespace + ",resource=cpu}":                                   0.25,
+		"umbel_namespace{job=state,namespace=" + namespace + ",team=payments}":                                 1,
 		"kube_resourcequota{job=state,namespace=" + namespace + ",resource=pods,resourcequota=team,type=hard}": 10,
 		"kube_resourcequota{job=state,namespace=" + namespace + ",resource=pods,resourcequota=team,type=used}": 9,
 	} {
@@ -230,6 +242,32 @@ func TestWhatToMeasureIsKept(t *testing.T) {
 		again().Tell(c.said)
 		if got := again().now(); got != c.want {
 			t.Errorf("after %q an agent measures %s, want %s", c.said, got, c.want)
+		}
+	}
+}
+
+// TestRequests: what a pod asks of a node, as a scheduler counts.
+func TestRequests(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	container := func(cpu string) corev1.Container {
+		return corev1.Container{Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{"cpu": resource.MustParse(cpu), "memory": resource.MustParse("1Mi")}}}
+	}
+	beside := container("100m")
+	beside.RestartPolicy = &always
+	for _, c := range []struct {
+		reason string
+		pod    corev1.PodSpec
+		want   string
+	}{
+		{"nothing", corev1.PodSpec{}, "0"},
+		{"two containers", corev1.PodSpec{Containers: []corev1.Container{container("200m"), container("1")}}, "1200m"},
+		{"one that starts with more than runs", corev1.PodSpec{InitContainers: []corev1.Container{container("2")}, Containers: []corev1.Container{container("1")}}, "2"},
+		{"one beside it, before one that starts", corev1.PodSpec{InitContainers: []corev1.Container{beside, container("1")}, Containers: []corev1.Container{container("500m")}}, "1100m"},
+		{"overhead", corev1.PodSpec{Containers: []corev1.Container{container("1")}, Overhead: corev1.ResourceList{"cpu": resource.MustParse("50m")}}, "1050m"},
+	} {
+		got := requests(&c.pod)
+		if cpu := got[corev1.ResourceCPU]; cpu.Cmp(resource.MustParse(c.want)) != 0 {
+			t.Errorf("%s: got %s, want %s", c.reason, cpu.String(), c.want)
 		}
 	}
 }

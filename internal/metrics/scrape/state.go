@@ -86,7 +86,7 @@ var phases = []corev1.PodPhase{corev1.PodPending, corev1.PodRunning, corev1.PodS
 
 // pods adds how many pods there are, by namespace and phase, and which containers do not run.
 func (s *state) pods(ctx context.Context) error {
-	count := map[string]map[corev1.PodPhase]int{}
+	count, asked := map[string]map[corev1.PodPhase]int{}, map[string]corev1.ResourceList{}
 	if s.detailed() {
 		watched, err := s.watch(ctx)
 		if err != nil {
@@ -109,6 +109,9 @@ func (s *state) pods(ctx context.Context) error {
 				count[namespace] = map[corev1.PodPhase]int{}
 			}
 			count[namespace][pod.Status.Phase]++
+			if pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed {
+				asked[namespace] = plus(asked[namespace], requests(&pod.Spec))
+			}
 			s.targetsOf(pod)
 			if err := s.containers(pod); err != nil {
 				return "", err
@@ -117,6 +120,9 @@ func (s *state) pods(ctx context.Context) error {
 		return list.Continue, nil
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.asked(asked); err != nil {
 		return err
 	}
 	for namespace, of := range count {
@@ -131,6 +137,86 @@ func (s *state) pods(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// requested are the resources of which it is told how much pods ask for.
+var requested = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory}
+
+// plus returns the sum of two lists, of what is requested.
+func plus(a, b corev1.ResourceList) corev1.ResourceList {
+	sum := corev1.ResourceList{}
+	for _, name := range requested {
+		amount := a[name].DeepCopy()
+		amount.Add(b[name])
+		sum[name] = amount
+	}
+	return sum
+}
+
+// requests is what a pod asks of a node, as a scheduler counts: its containers and those that run beside them, or what starting it takes where that
+// is more, and its overhead.
+func requests(pod *corev1.PodSpec) corev1.ResourceList {
+	total, starting := corev1.ResourceList{}, corev1.ResourceList{}
+	for i := range pod.InitContainers {
+		c := &pod.InitContainers[i]
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			total = plus(total, c.Resources.Requests)
+			continue
+		}
+		starting = most(starting, plus(total, c.Resources.Requests)) // those before it that go on run too
+	}
+	for i := range pod.Containers {
+		total = plus(total, pod.Containers[i].Resources.Requests)
+	}
+	return plus(most(total, starting), pod.Overhead)
+}
+
+// most returns the greater amount of each resource.
+func most(a, b corev1.ResourceList) corev1.ResourceList {
+	greater := corev1.ResourceList{}
+	for _, name := range requested {
+		greater[name] = a[name]
+		if more := b[name]; more.Cmp(a[name]) > 0 {
+			greater[name] = more
+		}
+	}
+	return greater
+}
+
+// asked adds how much pods ask for, by namespace where they are told apart.
+func (s *state) asked(of map[string]corev1.ResourceList) error {
+	for namespace, amounts := range of {
+		for _, name := range requested {
+			pairs := []string{"resource", string(name)}
+			if namespace != "" {
+				pairs = append(pairs, "namespace", namespace)
+			}
+			if err := s.add(number(amounts[name]), "umbel_requests", pairs...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// teams adds whose a namespace is, where its label says so.
+func (s *state) teams(ctx context.Context) error {
+	if !s.detailed() {
+		return nil
+	}
+	return pages(func(o metav1.ListOptions) (string, error) {
+		o.LabelSelector = v1alpha1.TeamLabel
+		list, err := s.client.CoreV1().Namespaces().List(ctx, o)
+		if err != nil {
+			return "", fmt.Errorf("listing namespaces: %w", err)
+		}
+		for i := range list.Items {
+			if err := s.add(1, "umbel_namespace", "namespace", list.Items[i].Name, "team", list.Items[i].Labels[v1alpha1.TeamLabel]); err != nil {
+				return "", err
+			}
+		}
+		return list.Continue, nil
+	})
 }
 
 // containers adds what does not go well with the containers of a pod.
