@@ -72,13 +72,20 @@ type hub struct {
 	clients kubernetes.Interface
 	address string
 	console *Console
+	listen  string       // where the gateway listens; any free address unless set
 	ahead   atomic.Int64 // how far the console's clock is ahead
 }
 
 // newHub starts a hub, which ends with the test. people is nil on one that trusts no identity provider.
 func newHub(t *testing.T, people *signin.Verifier) *hub {
 	t.Helper()
-	h := &hub{T: t, api: kubetest.Start(t)}
+	return newHubAt(t, "127.0.0.1:0", people)
+}
+
+// newHubAt is newHub at an address.
+func newHubAt(t *testing.T, address string, people *signin.Verifier) *hub {
+	t.Helper()
+	h := &hub{T: t, api: kubetest.Start(t), listen: address}
 	kubetest.InstallCRDs(t, h.api)
 	var err error
 	if h.client, err = client.New(h.api, client.Options{Scheme: scheme()}); err != nil {
@@ -121,7 +128,7 @@ func (h *hub) start(people *signin.Verifier) {
 		h.Fatal(err)
 	}
 	door, err := gateway.Setup(h.Context(), mgr, gateway.Config{
-		Listen: []string{"127.0.0.1:0"}, Authority: authority, Desired: nothing{}, Registry: http.NotFoundHandler(), Version: "v1", Log: log, SignIn: people,
+		Listen: []string{h.listen}, Authority: authority, Desired: nothing{}, Registry: http.NotFoundHandler(), Version: "v1", Log: log, SignIn: people,
 	})
 	if err != nil {
 		h.Fatal(err)

@@ -49,6 +49,7 @@ func main() {
 // settings are the flags.
 type settings struct {
 	issuer, cert, key, people, control string
+	redirect                           string
 	tokenLife                          time.Duration
 }
 
@@ -59,6 +60,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&s.key, "key", "", "`FILE` with its key")
 	flag.StringVar(&s.people, "people", "", "`FILE` with the directory of people, JSON")
 	flag.StringVar(&s.control, "control", "", "`ADDRESS` for administrators")
+	flag.StringVar(&s.redirect, "redirect", "", "`URL` that people are sent back to, and to no other; empty for any port of localhost")
 	flag.DurationVar(&s.tokenLife, "token-life", time.Hour, "`DURATION` that an ID token is valid")
 	flag.Parse()
 	issuer, err := url.Parse(s.issuer)
@@ -93,8 +95,12 @@ func (p *provider) now() time.Time { return time.Now().Add(time.Duration(p.ahead
 
 func (p *provider) dex(ctx context.Context, s settings) (http.Handler, error) {
 	server.ConnectorsConfig["directory"] = func() server.ConnectorConfig { return &directory{File: s.people} }
+	umbel := storage.Client{ID: clientID, Name: "Umbel", Public: true}
+	if s.redirect != "" {
+		umbel.RedirectURIs = []string{s.redirect}
+	}
 	store := storage.WithStaticClients(keysNow{p.store}, []storage.Client{
-		{ID: clientID, Name: "Umbel", Public: true}, {ID: otherClientID, Name: "Another program", Public: true},
+		umbel, {ID: otherClientID, Name: "Another program", Public: true},
 	})
 	store = storage.WithStaticConnectors(store, []storage.Connector{{ID: "directory", Type: "directory", Name: "Directory"}})
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))

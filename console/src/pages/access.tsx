@@ -28,7 +28,7 @@ export default function AccessPage({ me }: { me: Me }) {
           <Panel title="Scopes">
             {scopes.isPending && <Loading rows={3} />}
             {scopes.error && <Failed error={scopes.error} />}
-            {scopes.data?.items.length === 0 && <Empty title="There is no Scope.">A Scope gives people rights on the clusters that its labels select: `umbel scope create`.</Empty>}
+            {scopes.data?.items.length === 0 && <Empty title="There is no Scope.">A Scope gives people rights on the clusters that its labels select: <code>umbel scope create</code> makes one.</Empty>}
             {scopes.data && scopes.data.items.length > 0 && (
               <ul className="lines">
                 {scopes.data.items.map((scope) => {

@@ -7,7 +7,7 @@ import { Panel, Title } from '../parts/frame'
 import { Deeds } from '../parts/deeds'
 import { graphs, Measured } from '../parts/measured'
 import { Conditions, Events, Steps } from '../parts/told'
-import { Empty, Failed, Loading, Warned } from '../parts/states'
+import { Empty, Failed, Loading, Said, Warned } from '../parts/states'
 import { Age, HealthMark, Mark, StateMark } from '../parts/status'
 import { Link, usePlace } from '../router'
 
@@ -107,7 +107,9 @@ function Overview({ details }: { details: ClusterDetails }) {
       <div>
         {row.health !== 'Ready' && (
           <Panel title={row.health === 'Unknown' ? 'Why it is not known' : 'Why it is not ready'} className="why">
-            <p className="why-text">{row.why || 'Nobody has said.'}</p>
+            <p className="why-text">
+              <Said text={row.why || 'Nobody has said.'} />
+            </p>
             <Steps steps={details.next} />
           </Panel>
         )}

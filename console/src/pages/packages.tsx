@@ -6,7 +6,7 @@ import { Title } from '../parts/frame'
 import { Sign } from '../parts/icons'
 import { Pages } from '../parts/pages'
 import { Spread } from '../parts/spread'
-import { Empty, Failed, Loading, Warned } from '../parts/states'
+import { Empty, Failed, Loading, Said, Warned } from '../parts/states'
 import { Age, WordMark } from '../parts/status'
 import { Link, usePlace } from '../router'
 
@@ -47,8 +47,8 @@ export default function PackagesPage() {
                 <th>Package</th>
                 <th>Ready</th>
                 <th>Clusters</th>
-                <th>Source</th>
-                <th>Revision</th>
+                <th className="narrow-out">Source</th>
+                <th className="narrow-out">Revision</th>
               </tr>
             </thead>
             <tbody>
@@ -59,7 +59,7 @@ export default function PackagesPage() {
                       <span className="quiet">{row.namespace}/</span>
                       {row.name}
                     </Link>
-                    {row.ready.tone !== 'Good' && row.message && <div className="row-why row-why-wraps">{row.message}</div>}
+                    {row.ready.tone !== 'Good' && row.message && <div className="row-why row-why-wraps"><Said text={row.message} /></div>}
                   </td>
                   <td>
                     <WordMark word={row.ready} good="Ready" bad="Not ready" /> <Age of={row.since} before="for " after="" />
@@ -67,8 +67,8 @@ export default function PackagesPage() {
                   <td>
                     <Spread counts={row.clusters} />
                   </td>
-                  <td className="breaks">{row.source || 'inline'}</td>
-                  <td>
+                  <td className="breaks narrow-out">{row.source || 'inline'}</td>
+                  <td className="narrow-out">
                     <code className="small">{row.revision || '–'}</code>
                   </td>
                 </tr>

@@ -44,15 +44,22 @@ type Provider struct {
 	// CA (PEM) is what it is known by.
 	CA string
 
-	t       testing.TB
-	dir     string
-	control string
-	ca      *identity.CA
-	stop    func()
+	t        testing.TB
+	redirect string
+	dir      string
+	control  string
+	ca       *identity.CA
+	stop     func()
 }
 
 // Start starts a provider that knows Alice and Mallory. It ends with the test.
 func Start(t testing.TB) *Provider {
+	t.Helper()
+	return StartFor(t, "")
+}
+
+// StartFor starts a provider that sends people back to one address and to no other, as it does for programs that are not on their computers.
+func StartFor(t testing.TB, redirect string) *Provider {
 	t.Helper()
 	ca, err := identity.NewCA("a company's own", time.Hour)
 	if err != nil {
@@ -64,7 +71,7 @@ func Start(t testing.TB) *Provider {
 	}
 	p := &Provider{
 		Issuer: "https://" + programtest.FreeAddress(t) + "/dex", CA: string(ca.CertPEM()),
-		t: t, dir: t.TempDir(), control: programtest.FreeAddress(t), ca: ca, stop: func() {},
+		t: t, redirect: redirect, dir: t.TempDir(), control: programtest.FreeAddress(t), ca: ca, stop: func() {},
 	}
 	p.write("tls.crt", pair.CertPEM)
 	p.write("tls.key", pair.KeyPEM)
@@ -87,7 +94,7 @@ func (p *Provider) SetPeople(people ...Person) {
 func (p *Provider) Run() {
 	p.t.Helper()
 	cmd := exec.Command(programtest.Of(p.t, "umbel-dex"), "--issuer", p.Issuer, "--cert", p.path("tls.crt"), "--key", p.path("tls.key"),
-		"--people", p.path("people.json"), "--control", p.control)
+		"--people", p.path("people.json"), "--control", p.control, "--redirect", p.redirect)
 	p.stop = programtest.Serve(p.t, cmd, p.path("dex.log"), p.Client(), p.Issuer+"/.well-known/openid-configuration")
 }
 
