@@ -14,6 +14,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -143,6 +144,9 @@ func (h *hub) person(namespace, name string, clusters ...string) *rest.Config {
 			ObjectMeta: role, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
 			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}},
 		})
+		h.may("system:serviceaccount:"+namespace+":"+name, authorizationv1.ResourceAttributes{
+			Group: "umbel.dev", Resource: "memberclusters", Name: clusters[0], Verb: ProxyVerb,
+		})
 	}
 	return &rest.Config{
 		Host: "https://" + h.address + "/clusters/prod-eu", BearerToken: token.Status.Token,
@@ -167,6 +171,19 @@ func (h *hub) letIn(namespace, user string) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "reader"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "reader"},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	})
+	h.may(user, authorizationv1.ResourceAttributes{Namespace: namespace, Resource: "configmaps", Verb: "watch"})
+}
+
+// may waits until the API server has heard that a user may do something.
+func (h *hub) may(user string, what authorizationv1.ResourceAttributes) {
+	h.t.Helper()
+	h.eventually(user+" may "+what.Verb+" "+what.Resource, func() (bool, string) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &what}}
+		if err := h.client.Create(h.t.Context(), review); err != nil {
+			return false, err.Error()
+		}
+		return review.Status.Allowed, review.Status.Reason
 	})
 }
 
