@@ -3,6 +3,7 @@ package rules
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -12,14 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -31,6 +31,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/deploy"
 	"umbel.dev/umbel/internal/kube/kubetest"
+	"umbel.dev/umbel/internal/metrics/facts"
 	"umbel.dev/umbel/internal/metrics/notify"
 	"umbel.dev/umbel/internal/metrics/query"
 	"umbel.dev/umbel/internal/metrics/settings"
@@ -82,15 +83,20 @@ func TestNext(t *testing.T) {
 	}
 }
 
-// TestAnAlertIsTold from a rule in the API to an Alertmanager and a webhook; a rule that cannot be read is told of as an event, and what it said before goes
+// TestAnAlertIsTold of a member that does not answer, by what the hub knows of it and a rule in the API, to an Alertmanager and a webhook; a rule that cannot be read is told of as an event, and what it said before goes
 // on; what people do with shipped rules stays.
 func TestAnAlertIsTold(t *testing.T) {
 	config := kubetest.Start(t)
 	ctx := t.Context()
-	api, err := client.New(config, client.Options{})
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	api, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
+	kubetest.InstallCRDs(t, config)
 	kubetest.InstallRules(t, config)
 	if err := api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}}); client.IgnoreAlreadyExists(err) != nil {
 		t.Fatal(err)
@@ -122,21 +128,24 @@ func TestAnAlertIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	kept, engine := run(t, config)
-	say := func(connected float64) {
-		t.Helper()
-		if err := kept.Say(ctx, time.Now(), []store.Fact{{Labels: labels.FromStrings(model.MetricNameLabel, "umbel_cluster_connected", "cluster", "edge"), Value: connected}}); err != nil {
-			t.Fatal(err)
-		}
+	edge := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "edge"}}
+	if err := api.Create(ctx, edge); err != nil {
+		t.Fatal(err)
 	}
-	say(0)
+	t.Cleanup(func() { _ = api.Delete(context.WithoutCancel(t.Context()), edge) })
+	edge.Status.Conditions = []metav1.Condition{{
+		Type: v1alpha1.ConditionConnected, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonProbeTimeout, LastTransitionTime: metav1.Now(),
+	}}
+	if err := api.Status().Update(ctx, edge); err != nil {
+		t.Fatal(err)
+	}
+	engine := run(t, config, scheme)
 	own := ruleObject("own", "Away", "umbel_cluster_connected == 0")
 	if err := api.Create(ctx, own); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"/api/v2/alerts Away edge fleet-1", "/hook Away edge fleet-1"} {
 		await(t, want, func() bool {
-			say(0)
 			select {
 			case got := <-told:
 				if got != want { // both come, in any order, and again
@@ -223,7 +232,7 @@ func (e *Engine) has(alert string) bool {
 }
 
 // run runs what a hub does of it, every second.
-func run(t *testing.T, config *rest.Config) (*store.Store, *Engine) {
+func run(t *testing.T, config *rest.Config, scheme *runtime.Scheme) *Engine {
 	t.Helper()
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	kept, err := store.Open(store.Config{Dir: t.TempDir(), Now: time.Now, Log: quiet})
@@ -231,7 +240,7 @@ func run(t *testing.T, config *rest.Config) (*store.Store, *Engine) {
 		t.Fatal(err)
 	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: clientgoscheme.Scheme, Metrics: metricsserver.Options{BindAddress: "0"},
+		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"},
 		Controller: ctrlconfig.Controller{SkipNameValidation: new(true), UsePriorityQueue: new(false)},
 	})
 	if err != nil {
@@ -244,7 +253,11 @@ func run(t *testing.T, config *rest.Config) (*store.Store, *Engine) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Setup(mgr, engine); err != nil {
+	controller, err := Setup(mgr, engine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := facts.Setup(mgr, facts.Needs{More: controller.Facts, Say: kept.Say, Now: time.Now, Log: quiet}); err != nil {
 		t.Fatal(err)
 	}
 	if err := mgr.Add(told); err != nil {
@@ -263,7 +276,7 @@ func run(t *testing.T, config *rest.Config) (*store.Store, *Engine) {
 		}
 		kept.Close()
 	})
-	return kept, engine
+	return engine
 }
 
 // await waits until something is so, half a minute at most.
