@@ -182,6 +182,13 @@ check-console: console/node_modules/.package-lock.json ## fail when the committe
 console-test: deps build console/node_modules/.package-lock.json ## somebody looks after a fleet in a real browser; CONSOLE_PHOTOS=DIR keeps photographs of each page
 	$(GO_TEST) -tags e2e -count 1 -timeout 15m ./test/console
 
+.PHONY: bench-console
+bench-console: build console/node_modules/.package-lock.json ## the console with 5,000 clusters of 20 packages: lists on the server, first paint and heap in Chromium
+	@UMBEL_HOME=$$(mktemp -d); export UMBEL_HOME; trap '$(BIN)/umbel local delete bench >/dev/null; rm -rf $$UMBEL_HOME' EXIT; \
+		$(BIN)/umbel local create bench --nodes=0 && \
+		$(BIN)/umbel-kube kubectl --kubeconfig $$UMBEL_HOME/local/bench/kubeconfig apply --server-side -f deploy/crds >/dev/null && \
+		go run ./test/console/bench -api $$UMBEL_HOME/local/bench/kubeconfig
+
 # A fifth of two processors has nothing to do while the tests run under the race detector: what only others' engines are wanted for is built then.
 # The stories wait for their clusters a lot: what needs a processor and no nodes goes beside them.
 .PHONY: test

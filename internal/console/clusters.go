@@ -147,13 +147,24 @@ func facetValue(row *ClusterRow, facet string) string {
 	return row.Labels[strings.TrimPrefix(facet, labelPrefix)]
 }
 
-// matches says whether a row is meant; a facet that is left out is not looked at.
-func (s selection) matches(row *ClusterRow, without string) bool {
+// matches says whether a row is meant.
+func (s selection) matches(row *ClusterRow) bool {
+	_, misses := s.misses(row)
+	return misses == 0 && s.speaks(row)
+}
+
+// misses returns how many facets a row does not match, and one of them.
+func (s selection) misses(row *ClusterRow) (one string, many int) {
 	for facet, values := range s.facets {
-		if facet != without && !slices.Contains(values, facetValue(row, facet)) {
-			return false
+		if !slices.Contains(values, facetValue(row, facet)) {
+			one, many = facet, many+1
 		}
 	}
+	return one, many
+}
+
+// speaks says whether a row says all words.
+func (s selection) speaks(row *ClusterRow) bool {
 	return !slices.ContainsFunc(s.words, func(word string) bool { return !said(row, word) })
 }
 
@@ -172,7 +183,7 @@ func said(row *ClusterRow, word string) bool {
 	return false
 }
 
-// facets counts by what the rows differ: for each facet among those that match the others.
+// count says by what the rows differ: for each facet among those that match the others.
 func (s selection) count(rows []ClusterRow) []Facet {
 	names := []string{"health", "kubernetes", "agent"}
 	labels := map[string]bool{}
@@ -186,15 +197,29 @@ func (s selection) count(rows []ClusterRow) []Facet {
 		of = append(of, name)
 	}
 	slices.Sort(of)
-	facets := []Facet{}
-	for _, name := range append(names, of[:min(len(of), maxValues)]...) {
-		counts := map[string]int{}
-		for i := range rows {
-			if value := facetValue(&rows[i], name); value != "" && s.matches(&rows[i], name) {
-				counts[value]++
+	names = append(names, of[:min(len(of), maxValues)]...)
+	counts := make([]map[string]int, len(names))
+	for n := range names {
+		counts[n] = map[string]int{}
+	}
+	for i := range rows {
+		row := &rows[i]
+		if !s.speaks(row) {
+			continue
+		}
+		missed, misses := s.misses(row)
+		for n, name := range names {
+			if misses > 1 || misses == 1 && missed != name {
+				continue
+			}
+			if value := facetValue(row, name); value != "" {
+				counts[n][value]++
 			}
 		}
-		facets = append(facets, facetOf(name, counts, s.facets[name]))
+	}
+	facets := []Facet{}
+	for n, name := range names {
+		facets = append(facets, facetOf(name, counts[n], s.facets[name]))
 	}
 	return facets
 }
@@ -273,7 +298,7 @@ func (c *Console) clusterPage(ctx context.Context, s *session, query url.Values)
 	}
 	chosen := selectionOf(query)
 	page := &ClusterPage{Hub: hubState(m), All: len(rows), Facets: chosen.count(rows)}
-	rows = slices.DeleteFunc(rows, func(row ClusterRow) bool { return !chosen.matches(&row, "") })
+	rows = slices.DeleteFunc(rows, func(row ClusterRow) bool { return !chosen.matches(&row) })
 	order(rows, cmp.Or(query.Get("sort"), "health"))
 	from, to := window(query, len(rows))
 	page.From, page.Total, page.Rows = from, len(rows), rows[from:to]

@@ -15,7 +15,6 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/kubernetes"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/internal/audit"
@@ -57,7 +56,6 @@ type Console struct {
 	Config
 
 	cache     client.Reader // of the manager
-	informers cache.Cache
 	live      client.Reader // asks the API
 	keys      *keys
 	providers providers
@@ -76,7 +74,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Console, erro
 		return nil, fmt.Errorf("making the console's client: %w", err)
 	}
 	c := &Console{
-		Config: config, cache: mgr.GetClient(), informers: mgr.GetCache(), live: mgr.GetAPIReader(),
+		Config: config, cache: mgr.GetClient(), live: mgr.GetAPIReader(),
 		keys: &keys{clients: clients, now: config.Now, log: config.Log}, news: newNews(),
 	}
 	if err := c.keys.load(ctx); err != nil {

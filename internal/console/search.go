@@ -92,7 +92,7 @@ func (c *Console) serveSearch(w http.ResponseWriter, r *http.Request, s *session
 		}
 		for i := range clusters {
 			row := clusterRow(m, &clusters[i])
-			if len(hits) < maxHits && (selection{words: words}).matches(&row, "") {
+			if len(hits) < maxHits && (selection{words: words}).matches(&row) {
 				hits = append(hits, Hit{"Cluster", row.Name, "clusters/" + row.Name, strings.TrimSpace(string(row.Health) + " " + row.Kubernetes)})
 			}
 		}
