@@ -36,10 +36,11 @@ type Pool struct {
 type line struct {
 	value string
 	size  int
-	// front are the best of them, the best first: whoever is not in it is behind all who are. It is made when a seat is asked for
-	// that it has nobody for, and follows each change as far as it goes: most clusters that come and go are far from a seat.
+	// front are the best of them, the best last, since that is whose leaving is to move nobody else: whoever is not in it is behind all
+	// who are. It is made when a seat is asked for that it has nobody for, and follows each change as far as it goes: most clusters that
+	// come and go are far from a seat.
 	front []candidate
-	// next is where in front the best is who has no seat, while seats are given.
+	// next is how many of front come before the best who has no seat, while seats are given.
 	next int
 }
 
@@ -140,7 +141,7 @@ func (p *Pool) leave(name v1alpha1.ClusterName) {
 		delete(p.lines, in.value)
 	}
 	if in.reaches(leaves) {
-		if at, is := slices.BinarySearchFunc(in.front, leaves, compare); is {
+		if at, is := slices.BinarySearchFunc(in.front, leaves, worse); is {
 			in.front = slices.Delete(in.front, at, at+1)
 		}
 	}
@@ -151,18 +152,20 @@ func (in *line) insert(joins candidate, many int) {
 	if len(in.front) < in.size && !in.reaches(joins) {
 		return
 	}
-	at, _ := slices.BinarySearchFunc(in.front, joins, compare)
+	at, _ := slices.BinarySearchFunc(in.front, joins, worse)
 	in.front = slices.Insert(in.front, at, joins)
-	if len(in.front) >= 4*many { // nobody asks for so many
-		clear(in.front[many:])
-		in.front = in.front[:many]
+	if excess := len(in.front) - many; excess >= 3*many { // nobody asks for so many
+		in.front = slices.Delete(in.front, 0, excess)
 	}
 }
 
-// reaches says whether a candidate of the line is before the last in front, or is that.
+// reaches says whether a candidate of the line is before the worst in front, or is that.
 func (in *line) reaches(c candidate) bool {
-	return len(in.front) > 0 && compare(c, in.front[len(in.front)-1]) <= 0
+	return len(in.front) > 0 && compare(c, in.front[0]) <= 0
 }
+
+// first is the best in front who has no seat.
+func (in *line) first() candidate { return in.front[len(in.front)-1-in.next] }
 
 // order gives everybody a rank. It does so once.
 func (p *Pool) order(fleet Fleet) {
@@ -199,6 +202,7 @@ func (p *Pool) look(in *line, many int) {
 	for in, s := range searches {
 		s.cut()
 		in.front = slices.Clone(s.found)
+		slices.Reverse(in.front)
 	}
 }
 
@@ -264,6 +268,9 @@ func compare(a, b candidate) int {
 	return cmp.Or(cmp.Compare(a.behind, b.behind), cmp.Compare(b.score, a.score), cmp.Compare(a.lot, b.lot),
 		strings.Compare(string(a.name), string(b.name)))
 }
+
+// worse orders them the other way round.
+func worse(a, b candidate) int { return compare(b, a) }
 
 func (p *Plan) rank(c *Cluster) rank {
 	lot := fnv.New64a()

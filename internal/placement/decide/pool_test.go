@@ -87,7 +87,9 @@ func (p *Pool) sound(t *testing.T) {
 		if in := p.lines[value]; in == nil || in.size != len(names) {
 			t.Fatalf("the line %q of %v is %+v", value, names, in)
 		}
-		for i, first := range p.lines[value].front {
+		front := slices.Clone(p.lines[value].front)
+		slices.Reverse(front) // the best is the last
+		for i, first := range front {
 			if at := p.joined[first.name]; first.name != names[i] || at.rank != first.rank || at.in.value != value {
 				t.Fatalf("%d in front of the line %q of %v is %+v", i, value, names, first)
 			}

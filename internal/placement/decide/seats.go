@@ -76,18 +76,18 @@ func (c *contest) seat(may func(*Cluster) bool) bool {
 		if !allowed(c.counts[value]) || !c.advance(in) {
 			continue
 		}
-		first := in.front[in.next]
+		first := in.first()
 		if !may(c.fleet[first.name]) { // the first is connected, if any is
 			continue
 		}
-		if from == nil || compare(first, from.front[from.next]) < 0 {
+		if from == nil || compare(first, from.first()) < 0 {
 			from = in
 		}
 	}
 	if from == nil {
 		return false
 	}
-	c.take(&runner{Cluster: c.fleet[from.front[from.next].name], value: from.value})
+	c.take(&runner{Cluster: c.fleet[from.first().name], value: from.value})
 	from.next++
 	c.waiting--
 	return true
@@ -102,7 +102,7 @@ func (c *contest) advance(in *line) bool {
 		if in.next == len(in.front) {
 			return false
 		}
-		if !named(c.held, in.front[in.next].name) {
+		if !named(c.held, in.first().name) {
 			return true
 		}
 	}
