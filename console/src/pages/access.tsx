@@ -51,7 +51,7 @@ export default function AccessPage({ me }: { me: Me }) {
             {rules.isPending && <Loading rows={4} />}
             {rules.error && <Failed error={rules.error} />}
             {rules.data && (
-              <div className="grid-scroll grid-scroll-plain">
+              <div className="grid-scroll grid-scroll-plain" tabIndex={0} role="group" aria-label="Table">
                 <table className="plain">
                   <thead>
                     <tr>

@@ -57,7 +57,7 @@ export default function AuditPage() {
       {log.error && <Failed error={log.error} retry={() => void log.refetch()} />}
       {log.data && log.data.events.length === 0 && <Empty title="Nothing is in the log of that.">Ask for a longer time, or for less.</Empty>}
       {log.data && log.data.events.length > 0 && (
-        <div className="grid-scroll">
+        <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
           <table className="plain">
             <thead>
               <tr>

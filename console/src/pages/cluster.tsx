@@ -172,7 +172,7 @@ function Overview({ details }: { details: ClusterDetails }) {
 function Held({ details }: { details: ClusterDetails }) {
   if (details.packages.length === 0) return <Empty title="No package is for this cluster.">A Placement whose selector matches its labels brings it one.</Empty>
   return (
-    <div className="grid-scroll">
+    <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
       <table className="plain">
         <thead>
           <tr>

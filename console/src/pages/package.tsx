@@ -175,7 +175,7 @@ function Clusters({ details }: { details: PackageDetails }) {
       {details.states.length === 0 ? (
         <Empty title={chosen.length ? 'No cluster is in this state.' : 'No cluster is selected.'} />
       ) : (
-        <div className="grid-scroll">
+        <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
           <table className="plain">
             <thead>
               <tr>
@@ -230,7 +230,7 @@ function Clusters({ details }: { details: PackageDetails }) {
 function Releases({ details }: { details: PackageDetails }) {
   if (details.releases.length === 0) return <Empty title="There is no release yet.">The hub makes one when it has fetched and rendered the source.</Empty>
   return (
-    <div className="grid-scroll">
+    <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
       <table className="plain">
         <thead>
           <tr>

@@ -40,7 +40,7 @@ export default function PackagesPage() {
       {list.error && <Failed error={list.error} retry={() => void list.refetch()} />}
       {data && data.total === 0 && <Empty title={data.all === 0 ? 'There is no package yet.' : 'No package matches.'}>{data.all === 0 && <p>A Package names a source and a Placement, and is made with kubectl or from a catalogue of your own.</p>}</Empty>}
       {data && data.rows.length > 0 && (
-        <div className="grid-scroll">
+        <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
           <table className="plain">
             <thead>
               <tr>

@@ -43,7 +43,7 @@ export default function PlacementsPage() {
         <Empty title={words ? 'No placement matches.' : 'There is no placement yet.'}>{!words && <p>A Placement selects clusters by their labels; Packages name it.</p>}</Empty>
       )}
       {data && data.rows.length > 0 && (
-        <div className="grid-scroll">
+        <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
           <table className="plain">
             <thead>
               <tr>

@@ -93,7 +93,7 @@ function Nodes({ cluster }: { cluster: string }) {
       {nodes.error && <Failed error={nodes.error} retry={() => void nodes.refetch()} />}
       {nodes.data && items.length === 0 && <Empty title="The cluster has no nodes: it has a control plane only." />}
       {items.length > 0 && (
-        <div className="grid-scroll">
+        <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
           <table className="plain">
             <thead>
               <tr>
@@ -178,7 +178,7 @@ function Workloads({ cluster }: { cluster: string }) {
       {list.error && <Failed error={list.error} retry={() => void list.refetch()} />}
       {list.data && items.length === 0 && <Empty title={`There are no ${kind.toLowerCase()}${namespace ? ` in namespace ${namespace}` : ''}.`} />}
       {items.length > 0 && (
-        <div className="grid-scroll">
+        <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
           <table className="plain">
             <thead>
               <tr>
@@ -331,7 +331,7 @@ function Events({ cluster }: { cluster: string }) {
       {list.error && <Failed error={list.error} retry={() => void list.refetch()} />}
       {list.data && items.length === 0 && <Empty title="Nothing has happened in the last hour, as far as events tell." />}
       {items.length > 0 && (
-        <div className="grid-scroll">
+        <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
           <table className="plain">
             <thead>
               <tr>
