@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what this machine lacks, from Debian's packages, and says what it installs.
 #
-#   install-deps.sh nodes     what real nodes need: containerd, runc, CNI plugins, nftables, iptables
+#   install-deps.sh nodes     what real nodes need: containerd, runc, CNI plugins, nftables, iptables, and instances of inotify
 #   install-deps.sh race      what the race detector needs: a C compiler and libc's headers
 #   install-deps.sh unit      what tests of sources need: git, ssh-keygen, sshd, gpg
 #   install-deps.sh generate  what `make generate` needs: protoc
@@ -29,6 +29,14 @@ console) package_of=([node]=nodejs [npm]=npm [chromium]=chromium) ;;
 esac
 
 export PATH="$PATH:/usr/sbin:/sbin"
+
+# A node takes nine instances of inotify, and of the 128 that a kernel allows somebody by itself a dozen nodes leave none. It is so until the machine starts again.
+instances=/proc/sys/fs/inotify/max_user_instances
+if [ "$1" = nodes ] && [ "$(id -u)" = 0 ] && [ "$(cat $instances)" -lt 1024 ]; then
+	echo "allowing 1024 instances of inotify, which nodes need: it was $(cat $instances)"
+	echo 1024 2>/dev/null >$instances || echo "it cannot be done here: a dozen nodes will be too many" >&2
+fi
+
 missing=()
 for what in "${!package_of[@]}"; do
 	command -v "$what" >/dev/null 2>&1 || [ -e "$what" ] || missing+=("${package_of[$what]}")
