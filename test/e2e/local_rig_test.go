@@ -111,16 +111,21 @@ var fleetName = regexp.MustCompile(`(?:^|/)u(?:mbel)?([0-9]+)(?:-|/|$)`)
 
 // of returns the stock without that of other fleets, which come and go as they like. Own is the bridge of one's own.
 func (s stock) of(own string) stock {
-	foreign := func(name string) bool {
-		match := fleetName.FindStringSubmatch(name)
-		return match != nil && "umbel"+match[1] != own
+	ours := func(names []string) []string {
+		var kept []string // nil when nothing is left, whether others were there or not
+		for _, name := range names {
+			if match := fleetName.FindStringSubmatch(name); match == nil || "umbel"+match[1] == own {
+				kept = append(kept, name)
+			}
+		}
+		return kept
 	}
 	return stock{
 		Processes:  s.Processes,
-		Links:      slices.DeleteFunc(s.Links, foreign),
-		Namespaces: slices.DeleteFunc(s.Namespaces, foreign),
-		Mounts:     slices.DeleteFunc(s.Mounts, foreign),
-		Cgroups:    slices.DeleteFunc(s.Cgroups, foreign),
+		Links:      ours(s.Links),
+		Namespaces: ours(s.Namespaces),
+		Mounts:     ours(s.Mounts),
+		Cgroups:    ours(s.Cgroups),
 	}
 }
 
