@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -45,8 +46,8 @@ const examples = `  # make a cluster a member, with the labels that placements s
 
 const long = `Make an existing cluster a member of the fleet: install the agent there and wait until it is connected.
 
---kubeconfig is the cluster's; it is used here and now, and never sent to the hub. The hub is the one in the data folder,
-or --hub-kubeconfig. The agent dials out: nothing on the cluster has to be reachable.
+--kubeconfig is the cluster's; it is used here and now, and never sent to the hub. A credential plugin that it names, as those
+of GKE, EKS and AKS do, is run here, and may ask you. The hub is the one in the data folder, or --hub-kubeconfig. The agent dials out: nothing on the cluster has to be reachable.
 
 The agent keeps its key in a Secret of the cluster, and what the cluster is to hold on a volume of the cluster's default
 StorageClass, or, where there is none, in a folder of its node.
@@ -190,6 +191,9 @@ func Run(ctx context.Context, o *Options, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
+	if err := target.signIn(ctx, patienceOf(os.Stdin), o.Err); err != nil {
+		return err
+	}
 	var to installation
 	var here found
 	err = o.Progress.Run(fmt.Sprintf("%s: hub knows the cluster", o.Name), func(*progress.Step) error {
@@ -208,7 +212,7 @@ func Run(ctx context.Context, o *Options, hub *client.Hub) error {
 			return err
 		}
 		if o.Agent == Process {
-			return writeProcess(o.AgentDir, o.Member, to)
+			return writeProcess(o.AgentDir, o.Member, o.MemberContext, to)
 		}
 		return nil
 	})

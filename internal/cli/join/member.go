@@ -1,6 +1,7 @@
 package join
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,7 +17,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -32,20 +35,40 @@ const stateClaim = "umbel-agent-state"
 type member struct {
 	kube.Client
 	server string
+	login  login
+	// signer asks the cluster for as long as who signs in may take; nil where nothing does.
+	signer rest.Interface
 }
 
+// openMember reads how the cluster is reached. Nobody is asked yet.
 func openMember(kubeconfig, kubeContext string) (*member, error) {
-	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: kubeContext}).ClientConfig()
+	file := memberFile(kubeconfig, kubeContext)
+	config, err := file.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("reading the cluster's kubeconfig %s: %w", kubeconfig, err)
+	}
+	raw, err := file.RawConfig()
 	if err != nil {
 		return nil, fmt.Errorf("reading the cluster's kubeconfig %s: %w", kubeconfig, err)
 	}
 	config.Timeout = 30 * time.Second
-	c, err := kube.New(config, kube.Options{})
+	m := &member{server: config.Host, login: loginOf(kubeconfig, &raw, kubeContext)}
+	client, signer, err := connect(config, m.login)
+	if err != nil {
+		return nil, err
+	}
+	m.signer = signer
+	m.Client, err = kube.New(config, kube.Options{HTTPClient: client})
 	if err != nil {
 		return nil, fmt.Errorf("reaching the cluster at %s (kubeconfig %s): %w", config.Host, kubeconfig, err)
 	}
-	return &member{c, config.Host}, nil
+	return m, nil
+}
+
+// memberFile is the kubeconfig of the cluster, by one of its contexts.
+func memberFile(kubeconfig, kubeContext string) clientcmd.ClientConfig {
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: kubeContext})
 }
 
 // survey finds out what the cluster holds of an agent already.
@@ -54,9 +77,14 @@ func (m *member) survey(ctx context.Context) (here found, err error) {
 		if apierrors.IsForbidden(err) {
 			return found{}, fmt.Errorf("looking at what %s holds needs the rights of a cluster administrator: %w", m.server, err)
 		}
+		if apierrors.IsUnauthorized(err) {
+			return found{}, m.login.explain(m.server, err)
+		}
 		return found{}, fmt.Errorf("looking at what %s holds: %w", m.server, err)
 	}
-	if err := m.ending(ctx); err != nil {
+	if err := m.ending(ctx); apierrors.IsUnauthorized(err) {
+		return fail(err)
+	} else if err != nil {
 		return found{}, err
 	}
 	var bootstrap corev1.Secret
@@ -232,12 +260,12 @@ func processFingerprint(dir string) (string, error) {
 
 // writeProcess writes what an agent needs that runs as a process, and its command: a local cluster without nodes runs
 // what it finds there.
-func writeProcess(dir, kubeconfig string, to installation) error {
+func writeProcess(dir, kubeconfig, kubeContext string, to installation) error {
 	raw, err := json.Marshal(to.boot)
 	if err != nil {
 		return err
 	}
-	access, err := os.ReadFile(kubeconfig)
+	access, err := accessOf(kubeconfig, kubeContext)
 	if err != nil {
 		return err
 	}
@@ -263,4 +291,17 @@ func writeProcess(dir, kubeconfig string, to installation) error {
 		return err
 	}
 	return renameio.WriteFile(filepath.Join(dir, "command.json"), command, 0o600)
+}
+
+// accessOf returns a kubeconfig that says the same wherever it lies, and has the one context.
+func accessOf(kubeconfig, kubeContext string) ([]byte, error) {
+	raw, err := memberFile(kubeconfig, kubeContext).RawConfig()
+	if err != nil {
+		return nil, err
+	}
+	raw.CurrentContext = cmp.Or(kubeContext, raw.CurrentContext)
+	if err := clientcmdapi.MinifyConfig(&raw); err != nil {
+		return nil, fmt.Errorf("copying the kubeconfig %s: %w", kubeconfig, err)
+	}
+	return clientcmd.Write(raw)
 }

@@ -30,7 +30,12 @@ import (
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(standInDir); dir != "" {
+		os.Exit(standIn(dir))
+	}
+	os.Exit(kubetest.Main(m))
+}
 
 // scene is a hub and a cluster, on one API, in which the test plays the hub's controllers, the cluster's and the agent.
 type scene struct {
