@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
@@ -68,6 +69,17 @@ func TestAccounts(t *testing.T) {
 		moment view.Moment
 	}{
 		{reason: "it is as it should be", golden: "ready.txt", scene: sceneOf("prod-eu", nil)},
+		{reason: "a chart with values from everywhere, a variant, and a base", golden: "inputs.txt", scene: sceneOf("prod-eu", func(s *Scene) {
+			s.Release.Spec.Source = v1alpha1.Source{Helm: &v1alpha1.HelmSource{URL: "https://charts.example.com", Chart: "shop", Version: "1.x"}}
+			s.Release.Spec.RemoteBases = []v1alpha1.ReleasedBase{{URL: "https://git.example.com/bases", Ref: "v1", Commit: "4f0c2a9e7b1d4f0c2a9e7b1d4f0c2a9e7b1d4f0c"}}
+			s.Package.Spec.Helm = &v1alpha1.HelmOptions{
+				ValuesFiles: []string{"prod.yaml"}, ValuesFrom: []v1alpha1.HelmValuesReference{{Kind: "Secret", Name: "passwords"}}, Values: &runtime.RawExtension{Raw: []byte(`{"a": "secret"}`)},
+			}
+			s.Package.Spec.Variants = []v1alpha1.PackageVariant{
+				{ClusterSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "dev"}}},
+				{ClusterSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}}, {},
+			}
+		})},
 		{reason: "an object fails", golden: "failing.txt", scene: sceneOf("dev", nil)},
 		{reason: "the cluster is lost", golden: "lost.txt", scene: sceneOf("prod-us", nil)},
 		{reason: "a team's package that may not apply an object", golden: "team.txt", scene: sceneOf("dev", func(s *Scene) {

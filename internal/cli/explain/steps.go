@@ -157,6 +157,7 @@ func (a *Account) render(s *Scene) {
 		return
 	}
 	a.add(Render, pass, "release", fmt.Sprintf("%s is revision %s", release.Name, view.Revision(release.Spec.Revision)), release.CreationTimestamp)
+	a.add(Render, pass, "inputs", inputs(s), metav1.Time{})
 	seen := delivery.ClusterOf(s.Cluster)
 	values, missing := delivery.Values(release.Spec.Variables, seen)
 	switch {
