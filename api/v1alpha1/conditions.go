@@ -180,9 +180,10 @@ const (
 	ReasonOutsideWindow      = "OutsideWindow"      // Progressing False: no maintenance window is open
 	ReasonInvalidWindow      = "InvalidWindow"      // Progressing False: a maintenance window cannot be read
 	ReasonAwaitingClusters   = "AwaitingClusters"   // Progressing False: no cluster of a stage is connected, or none came right
+	ReasonAwaitingGate       = "AwaitingGate"       // Progressing False: what a stage's clusters measure is not as it has to be, or is not known
 	ReasonEmptyStage         = "EmptyStage"         // Progressing False: the first stage selects no cluster
 	ReasonPlacementUnsettled = "PlacementUnsettled" // Progressing False: the Placement is not decided
-	ReasonHalted             = "Halted"             // Progressing False: too many clusters failed
+	ReasonHalted             = "Halted"             // Progressing False: too many clusters failed, or a gate does not hold
 	ReasonComplete           = "Complete"           // Progressing False, RolledOut True
 	ReasonFollowing          = "Following"          // Progressing True: it is complete, and clusters that were away follow
 	ReasonSuperseded         = "Superseded"         // Progressing False: another rollout took over

@@ -104,6 +104,15 @@ type RolloutStage struct {
 	// +optional
 	Bake *metav1.Duration `json:"bake,omitempty"`
 
+	// gates are what has to be true of what the clusters of the stage measure that were moved. While one does not hold nobody
+	// else of the stage moves, and no bake time passes; the rollout goes on after the canaries, and after the stage, when all hold. One
+	// that does not hold for progressDeadline is a failure, as onFailure has it. A rollback does not wait for them.
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	// +optional
+	Gates []MetricGate `json:"gates,omitempty"`
+
 	// approvals are the points at which somebody has to agree: Before any cluster of the stage moves, or After, before the
 	// next stage begins.
 	// +listType=set
@@ -117,6 +126,20 @@ type RolloutStage struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Windows []MaintenanceWindow `json:"windows,omitempty"`
+}
+
+// MetricGate is a question to the metrics that the hub keeps.
+type MetricGate struct {
+	// name of the gate.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+	// query is a condition in PromQL, such as `sum(rate(errors_total[5m])) / sum(rate(requests_total[5m])) < 0.01`. It holds when its
+	// answer is not empty, as that of an alert that fires: where nothing is measured, a comparison has no answer. It is answered from
+	// what the clusters measure that were moved, whatever else the hub knows.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Query string `json:"query"`
 }
 
 // ApprovalPoint is a point of a stage at which somebody has to agree.

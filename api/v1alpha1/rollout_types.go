@@ -111,7 +111,7 @@ type RolloutSpec struct {
 	// +kubebuilder:validation:MaxItems=34
 	// +optional
 	Approvals []RolloutApproval `json:"approvals,omitempty"`
-	// promoted are stages that wait for nothing but their clusters: no approval, window, canary or bake time.
+	// promoted are stages that wait for nothing but their clusters: no approval, window, gate, canary or bake time.
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=17
 	// +optional
@@ -164,7 +164,7 @@ const (
 	RolloutRunning RolloutPhase = "Running"
 	// RolloutPaused: somebody paused it.
 	RolloutPaused RolloutPhase = "Paused"
-	// RolloutHalted: too many clusters failed; somebody has to decide.
+	// RolloutHalted: too many clusters failed, or a gate does not hold; somebody has to decide.
 	RolloutHalted RolloutPhase = "Halted"
 	// RolloutCompleted: every stage is done. Clusters that were away follow when they are back.
 	RolloutCompleted RolloutPhase = "Completed"
@@ -312,6 +312,9 @@ type StageStatus struct {
 	// wellSince is since when all that were moved are healthy.
 	// +optional
 	WellSince *metav1.Time `json:"wellSince,omitempty"`
+	// closedSince is since when a gate of the stage does not hold.
+	// +optional
+	ClosedSince *metav1.Time `json:"closedSince,omitempty"`
 }
 
 // HeldRelease is clusters that are told the same release.

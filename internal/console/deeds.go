@@ -105,7 +105,7 @@ func (c *Console) rolloutDeeds(ctx context.Context, s *session, r *v1alpha1.Roll
 			saying[*v1alpha1.Rollout]{"approve", "Approve", "The stage whose turn it is begins, or the rollout goes on after it.", says("approve"),
 				func(r *v1alpha1.Rollout) (string, error) { return word.Approve(r, "", "") }},
 			saying[*v1alpha1.Rollout]{"pause", "Pause", "No further cluster is moved. Those that were moved carry on, and keep the release.", says("pause"), word.Pause},
-			saying[*v1alpha1.Rollout]{"promote", "Promote", "The stage whose turn it is waits for nothing but its clusters: no approval, window, canary or bake time.", says("promote"),
+			saying[*v1alpha1.Rollout]{"promote", "Promote", "The stage whose turn it is waits for nothing but its clusters: no approval, window, gate, canary or bake time.", says("promote"),
 				func(r *v1alpha1.Rollout) (string, error) { return word.Promote(r, "", false) }},
 		)
 	}

@@ -10,13 +10,13 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 )
 
-// patience is how long a rollout may wait for clusters before that is told of.
+// patience is how long a rollout may wait for clusters, or for what they measure, before that is told of.
 const patience = 15 * time.Minute
 
 // resting says how bad it is that a rollout does not move, by the reason of its condition Progressing.
 var resting = map[string]Level{
 	v1alpha1.ReasonHalted: Failing, v1alpha1.ReasonInvalidWindow: Failing, v1alpha1.ReasonEmptyStage: Failing, v1alpha1.ReasonPlacementUnsettled: Failing,
-	v1alpha1.ReasonAwaitingClusters: Failing, v1alpha1.ReasonPaused: Waiting, v1alpha1.ReasonAwaitingApproval: Waiting,
+	v1alpha1.ReasonAwaitingClusters: Failing, v1alpha1.ReasonAwaitingGate: Failing, v1alpha1.ReasonPaused: Waiting, v1alpha1.ReasonAwaitingApproval: Waiting,
 	v1alpha1.ReasonBaking: "", v1alpha1.ReasonOutsideWindow: "", v1alpha1.ReasonComplete: "", v1alpha1.ReasonSuperseded: "", v1alpha1.ReasonAborted: "",
 }
 
@@ -33,7 +33,7 @@ func Stuck(r *v1alpha1.Rollout, now time.Time) (c *metav1.Condition, level Level
 	switch {
 	case !known:
 		level = Warning
-	case c.Reason == v1alpha1.ReasonAwaitingClusters && now.Sub(c.LastTransitionTime.Time) < patience:
+	case (c.Reason == v1alpha1.ReasonAwaitingClusters || c.Reason == v1alpha1.ReasonAwaitingGate) && now.Sub(c.LastTransitionTime.Time) < patience:
 		level = ""
 	}
 	if level == "" {

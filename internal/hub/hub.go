@@ -158,12 +158,12 @@ func (h *hub) serve(ctx context.Context) error {
 		h.addPlacement, // which clusters?
 		h.addDecisions, // how do tools for many clusters see which?
 		h.addDelivery,  // from a source to a Release, and what each member is to hold
+		h.openMetrics,  // what does the fleet measure?
 		h.addRollouts,  // in which order do clusters get a Release, how fast, and when does that stop?
 		h.addProfiles,  // how do tools for many clusters see a member?
 		h.addScopes,    // who may do what on which clusters?
 		h.addUpgrade,   // which agents may become another program now?
 		h.addLifecycle, // how do clusters come to be?
-		h.openMetrics,  // what does the fleet measure?
 		h.addRules,     // what does it alert about, and who is told?
 		h.addGateway,   // which agents are connected, what must they know, what do they say?
 		h.addConsole,   // what do people see of it in a browser?

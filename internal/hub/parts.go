@@ -278,7 +278,11 @@ func (h *hub) addDelivery(ctx context.Context) (err error) {
 }
 
 func (h *hub) addRollouts(ctx context.Context) error {
-	return rollout.Setup(ctx, h.manager, rollout.Needs{Digest: decide.DigestFor, Waits: h.desired.Waits, Now: time.Now})
+	needs := rollout.Needs{Digest: decide.DigestFor, Waits: h.desired.Waits, Now: time.Now}
+	if h.metrics != nil {
+		needs.Ask = h.metrics.Holds
+	}
+	return rollout.Setup(ctx, h.manager, needs)
 }
 
 // addProfiles goes without where somebody else owns the kind in a version that this hub does not know.

@@ -157,7 +157,7 @@ func (p *pass) complete() {
 	waiting := 0
 	for i := range p.status.Stages {
 		s := &p.status.Stages[i]
-		s.Step, s.Moved, s.WellSince = v1alpha1.StageDone, nil, nil
+		s.Step, s.Moved, s.WellSince, s.ClosedSince = v1alpha1.StageDone, nil, nil, nil
 		s.Clusters -= int32(len(s.Waiting))
 		s.Waiting = slices.DeleteFunc(s.Waiting, func(name v1alpha1.ClusterName) bool { return p.seen[name] == nil })
 		s.Clusters += int32(len(s.Waiting)) // who is gone is nobody to wait for

@@ -69,6 +69,7 @@ func (c *checker) checks(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutSta
 		name := after.Stages[i].Name
 		c.bake(r, before, after, i, seen)
 		c.goesOn(r, before, after, i, seen)
+		c.metrics(r, before, after, i, len(moved[name]) > 0, seen)
 		if len(moved[name]) > 0 {
 			c.budget(r, &after.Stages[i], moved[name], seen)
 			c.gates(r, before, after, i, seen)
@@ -215,6 +216,31 @@ func (c *checker) goesOn(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutSta
 	}
 	if wanted := max(1, ceil(rule.Canary, int(is.Clusters))); tried && well < wanted && untried > 0 {
 		c.fails("%s: stage %s goes on and %d canaries are well, %d are wanted", r.Name, is.Name, well, wanted)
+	}
+}
+
+// metrics: once clusters of a stage are well, no other one of it moves while a gate does not hold or nobody knows, and the stage is not
+// done, nor are its canaries.
+func (c *checker) metrics(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutStatus, i int, moves bool, seen []Cluster) {
+	is, was := after.Stages[i], v1alpha1.StageStatus{Step: v1alpha1.StageWaiting}
+	if i < len(before.Stages) {
+		was = before.Stages[i]
+	}
+	goesOn := was.Step == v1alpha1.StageCanary && is.Step == v1alpha1.StageMoving || is.Step == v1alpha1.StageDone
+	if r.Spec.Purpose == v1alpha1.RolloutBack || was.Step == v1alpha1.StageDone || is.Began == nil || slices.Contains(r.Spec.Promoted, is.Name) || !moves && !goesOn {
+		return
+	}
+	told := was.Moved
+	if goesOn {
+		told = slices.Concat(was.Moved, is.Moved)
+	}
+	well := slices.ContainsFunc(seen, func(one Cluster) bool {
+		return one.State == Well && one.Content && slices.Contains(told, one.Name)
+	})
+	for _, gate := range r.Spec.Strategy.Stage(is.Name).Gates {
+		if answer := c.answers(r.Spec.Release, Question{Stage: is.Name, Gate: gate}); well && !answer.Holds {
+			c.fails("%s: stage %s goes on, and its gate %s does not hold (%q)", r.Name, is.Name, gate.Name, answer.Unknown)
+		}
 	}
 }
 

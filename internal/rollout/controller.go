@@ -40,6 +40,7 @@ type Controller struct {
 	events events.EventRecorder
 	digest func(*v1alpha1.ReleaseSpec, *v1alpha1.MemberCluster) string
 	waits  func(context.Context, *v1alpha1.Package, *v1alpha1.Rollout, *v1alpha1.Release) (map[v1alpha1.ClusterName]string, error)
+	ask    func(context.Context, string, []v1alpha1.ClusterName) (bool, error)
 	now    func() time.Time
 }
 
@@ -109,7 +110,7 @@ func (c *Controller) drive(ctx context.Context, v *visit) (again time.Duration, 
 	if err != nil {
 		return 0, err
 	}
-	decision := Next(r, Seen{Clusters: clusters, Decided: v.decided}, c.now())
+	decision := Next(r, Seen{Clusters: clusters, Decided: v.decided, Answers: c.answers(ctx, r)}, c.now())
 	if again = decision.Again; len(decision.Status.Blocked) > 0 && (again == 0 || again > heartbeat) {
 		again = heartbeat
 	}

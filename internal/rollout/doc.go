@@ -25,6 +25,8 @@
 //   - A cluster is moved by the write of the status, and by nothing else: what delivery tells it follows from that.
 //   - No more clusters are unavailable for the sake of a rollout than maxUnavailable lets be. A cluster that is not healthy as
 //     it is takes its place before one that is: the one that serves is touched last.
+//   - What clusters measure is asked of those that were moved (gates.go). A gate that does not hold stops others, and after a while the
+//     rollout; one of which nobody knows stops others, and is no failure.
 //   - Time counts while somebody looks. A bake or a deadline does not pass while no hub runs, or because a clock jumps: at most
 //     a minute between two looks counts.
 //   - A cluster that is not connected is told nothing, takes nobody's place and holds up no stage, but one that has no other:

@@ -2,6 +2,7 @@ package rollout_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -44,7 +45,9 @@ type hub struct {
 	ahead     atomic.Int64 // how far its clock is ahead
 	// blocked are the clusters that wait for something else, as delivery says.
 	blocked atomic.Pointer[map[v1alpha1.ClusterName]string]
-	stop    func()
+	// measured is what metrics answer; nil where there are none.
+	measured func(query string, clusters []v1alpha1.ClusterName) (bool, error)
+	stop     func()
 }
 
 func newHub(t *testing.T) *hub {
@@ -93,6 +96,7 @@ func (h *hub) start() {
 			}
 			return nil, nil
 		},
+		Ask: h.ask(),
 		Now: func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) },
 	})
 	if err != nil {
@@ -348,6 +352,87 @@ func TestClustersThatWait(t *testing.T) {
 	h.waits(1, "Complete 2/2")
 }
 
+// ask is how the controller asks metrics; nil where there are none.
+func (h *hub) ask() func(context.Context, string, []v1alpha1.ClusterName) (bool, error) {
+	if h.measured == nil {
+		return nil
+	}
+	return func(_ context.Context, query string, clusters []v1alpha1.ClusterName) (bool, error) {
+		return h.measured(query, clusters)
+	}
+}
+
+// TestGates: metrics are asked about the clusters that were moved, by a hub that has some; what it is told decides whether others are.
+func TestGates(t *testing.T) {
+	h := newHub(t)
+	strategy := pairs()
+	strategy.Stages[0].Bake, strategy.OnFailure = nil, v1alpha1.FailurePause
+	strategy.Stages[0].Gates = []v1alpha1.MetricGate{{Name: "errors", Query: "errors < 1"}}
+	c := h.fleet(strategy, "a", "b")
+	h.release("shop-a")
+	h.waits(1, "Moving 1/2")
+	h.says(c[0], "shop-a", v1alpha1.PackageApplied)
+	r := h.waits(1, "AwaitingGate 1/2")
+	if got := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionProgressing).Message; !strings.Contains(got, "this hub keeps no metrics") {
+		t.Errorf("it says %q", got)
+	}
+
+	var asked, says atomic.Pointer[string]
+	h.stop()
+	h.measured = func(query string, clusters []v1alpha1.ClusterName) (bool, error) {
+		asked.Store(new(fmt.Sprint(query, " of ", clusters)))
+		switch said := *says.Load(); said {
+		case "holds", "shuts":
+			return said == "holds", nil
+		default:
+			return false, errors.New(said)
+		}
+	}
+	says.Store(new("the store does not answer"))
+	h.start()
+	h.eventually("it says why that is not known", func() string {
+		c := meta.FindStatusCondition(h.rollout(1).Status.Conditions, v1alpha1.ConditionProgressing)
+		if c.Message != "whether gate errors of stage all holds is not known: the store does not answer" {
+			return c.Message
+		}
+		return ""
+	})
+	if got, want := *asked.Load(), fmt.Sprintf("errors < 1 of [%s]", c[0]); got != want {
+		t.Errorf("asked for %q, want %q", got, want)
+	}
+	look := func(by string) { // a gate is asked again after 15 seconds, or when something happens
+		h.must(h.change(1, func(s *v1alpha1.RolloutSpec) { s.Excused = []v1alpha1.ClusterName{v1alpha1.ClusterName(by)} }))
+	}
+	says.Store(new("shuts"))
+	look("nobody")
+	h.eventually("it counts for how long the gate does not hold", func() string {
+		if r := h.rollout(1); r.Status.Stages[0].ClosedSince == nil || r.Status.Moved != 1 {
+			return fmt.Sprintf("%+v", r.Status)
+		}
+		return ""
+	})
+	for i := range 11 { // of the time between two looks a minute counts
+		h.ahead.Add(int64(time.Minute))
+		before := h.rollout(1).Status.Watched
+		look(fmt.Sprint("somebody-", i))
+		h.eventually("it looks", func() string {
+			if r := h.rollout(1); r.Status.Phase != v1alpha1.RolloutHalted && r.Status.Watched.Equal(before) {
+				return "not yet"
+			}
+			return ""
+		})
+	}
+	r = h.waits(1, "Halted 1/2")
+	if got := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionProgressing).Message; !strings.Contains(got, "gate errors of stage all does not hold: errors < 1, for 10m0s") {
+		t.Errorf("it says %q", got)
+	}
+	says.Store(new("holds"))
+	h.must(h.change(1, func(s *v1alpha1.RolloutSpec) { s.Attempt = 1 }))
+	h.waits(1, "Moving 2/2")
+	h.says(c[1], "shop-a", v1alpha1.PackageApplied)
+	h.waits(1, "Complete 2/2")
+}
+
 // delivers has delivery say in the Package's conditions that something changed.
 func (h *hub) delivers(message string) {
 	h.t.Helper()
@@ -384,8 +469,12 @@ func TestTheAPIRefusesBadRollouts(t *testing.T) {
 		"maxUnavailable is a number of clusters from 1":      func(s *v1alpha1.RolloutStrategy) { s.Stages[0].MaxUnavailable = &zero },
 		"spec.rollout.stages[0].canary in body should match": func(s *v1alpha1.RolloutStrategy) { s.Stages[0].Canary = &much },
 		"rest is the name of the stage":                      func(s *v1alpha1.RolloutStrategy) { s.Stages[0].Name = "rest" },
-		"bake is no negative time":                           func(s *v1alpha1.RolloutStrategy) { s.Stages[0].Bake = &metav1.Duration{Duration: -1} },
-		"progressDeadline is at least 10s":                   func(s *v1alpha1.RolloutStrategy) { s.ProgressDeadline = &metav1.Duration{Duration: time.Second} },
+		"spec.rollout.stages[0].gates[0].query":              func(s *v1alpha1.RolloutStrategy) { s.Stages[0].Gates = []v1alpha1.MetricGate{{Name: "empty"}} },
+		"Duplicate value": func(s *v1alpha1.RolloutStrategy) {
+			s.Stages[0].Gates = []v1alpha1.MetricGate{{Name: "twice", Query: "a < 1"}, {Name: "twice", Query: "b < 1"}}
+		},
+		"bake is no negative time":         func(s *v1alpha1.RolloutStrategy) { s.Stages[0].Bake = &metav1.Duration{Duration: -1} },
+		"progressDeadline is at least 10s": func(s *v1alpha1.RolloutStrategy) { s.ProgressDeadline = &metav1.Duration{Duration: time.Second} },
 		"spec.rollout.stages[0].windows[0].from in body": func(s *v1alpha1.RolloutStrategy) {
 			s.Stages[0].Windows = []v1alpha1.MaintenanceWindow{{From: "24:00", To: "01:00"}}
 		},

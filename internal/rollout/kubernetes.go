@@ -35,7 +35,7 @@ func (k *kubernetes) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	status, news, again := k.next(&r, members)
+	status, news, again := k.next(ctx, &r, members)
 	err = k.write(ctx, &r, status, news)
 	if apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: gather}, nil // the cache is behind
@@ -73,7 +73,7 @@ func (k *kubernetes) members(ctx context.Context, r *v1alpha1.Rollout) ([]v1alph
 }
 
 // next says what a Rollout is to say now.
-func (k *kubernetes) next(r *v1alpha1.Rollout, members []v1alpha1.MemberCluster) (v1alpha1.RolloutStatus, []News, time.Duration) {
+func (k *kubernetes) next(ctx context.Context, r *v1alpha1.Rollout, members []v1alpha1.MemberCluster) (v1alpha1.RolloutStatus, []News, time.Duration) {
 	now := k.now()
 	clusters, err := KubernetesOf(r, members)
 	if err != nil {
@@ -92,7 +92,7 @@ func (k *kubernetes) next(r *v1alpha1.Rollout, members []v1alpha1.MemberCluster)
 		}
 		return status, []News{{"Began", fmt.Sprintf("Began to bring %s to Kubernetes %s", many(int(status.Clusters)), r.Spec.Release)}}, 0
 	}
-	decision := Next(r, Seen{Clusters: clusters, Decided: true}, now)
+	decision := Next(r, Seen{Clusters: clusters, Decided: true, Answers: k.answers(ctx, r)}, now)
 	return decision.Status, decision.News, decision.Again
 }
 

@@ -40,6 +40,7 @@ func (p *pass) look() {
 	}
 	p.judge()
 	for i := range p.status.Stages {
+		p.guard(&p.status.Stages[i])
 		p.bakes(&p.status.Stages[i])
 	}
 }
@@ -305,7 +306,7 @@ func (p *pass) measures() bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(p.status.Stages, func(s v1alpha1.StageStatus) bool {
+	return p.closing || slices.ContainsFunc(p.status.Stages, func(s v1alpha1.StageStatus) bool {
 		return s.Step != v1alpha1.StageDone && s.WellSince != nil && s.Baked == nil
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -193,4 +194,32 @@ func stateOf(holds *v1alpha1.MemberPackage) (State, string) {
 		return Well, ""
 	}
 	return Unwell, message
+}
+
+// answering is how long all gates of a rollout have to be answered: meanwhile nobody looks at others.
+const answering = 10 * time.Second
+
+// answers asks the gates that a rollout waits for.
+func (c *Controller) answers(ctx context.Context, r *v1alpha1.Rollout) Answers {
+	ctx, cancel := context.WithTimeout(ctx, answering)
+	defer cancel()
+	answers := Answers{}
+	for _, q := range Asks(r) {
+		if answers[q.Stage] == nil {
+			answers[q.Stage] = map[string]Answer{}
+		}
+		answers[q.Stage][q.Gate.Name] = c.answer(ctx, q)
+	}
+	return answers
+}
+
+func (c *Controller) answer(ctx context.Context, q Question) Answer {
+	if c.ask == nil {
+		return Answer{Unknown: "this hub keeps no metrics; `umbel rollout promote` goes on without"}
+	}
+	holds, err := c.ask(ctx, q.Gate.Query, q.Clusters)
+	if err != nil {
+		return Answer{Unknown: err.Error()}
+	}
+	return Answer{Holds: holds}
 }

@@ -64,6 +64,8 @@ type Seen struct {
 	Clusters []Cluster
 	// Decided: the Placement has a decision, or its last one stands.
 	Decided bool
+	// Answers are those of the gates that Asks names.
+	Answers Answers
 }
 
 // News is what happened, once, in a sentence of the past.
@@ -110,9 +112,14 @@ type pass struct {
 	moving map[v1alpha1.ClusterName]*move
 	ailing map[v1alpha1.ClusterName]bool
 	failed []v1alpha1.RolloutFailure
-	wait   News
-	again  time.Duration
-	news   []News
+	// shut are the gates that do not hold for too long, in a sentence each.
+	shut []string
+	// closing: there is one that does not hold, and has time left.
+	closing bool
+	answers Answers
+	wait    News
+	again   time.Duration
+	news    []News
 }
 
 // move is a cluster that was moved, is connected, and is not healthy with the release.
@@ -125,7 +132,7 @@ type move struct {
 func newPass(r *v1alpha1.Rollout, seen Seen, now time.Time) *pass {
 	p := &pass{
 		spec: &r.Spec, list: seen.Clusters, seen: make(map[v1alpha1.ClusterName]*Cluster, len(seen.Clusters)), now: now,
-		status: *r.Status.DeepCopy(), moving: map[v1alpha1.ClusterName]*move{}, ailing: map[v1alpha1.ClusterName]bool{},
+		status: *r.Status.DeepCopy(), moving: map[v1alpha1.ClusterName]*move{}, ailing: map[v1alpha1.ClusterName]bool{}, answers: seen.Answers,
 	}
 	p.status.ObservedGeneration = r.Generation
 	for i := range seen.Clusters {
@@ -169,6 +176,7 @@ func (p *pass) watch() {
 	}
 	for i := range p.status.Stages {
 		shift(p.status.Stages[i].WellSince)
+		shift(p.status.Stages[i].ClosedSince)
 	}
 	for i := range p.status.Moving {
 		shift(&p.status.Moving[i].Since)
@@ -187,6 +195,9 @@ func (p *pass) retry() {
 	p.status.Attempt = p.spec.Attempt
 	for i := range p.status.Moving {
 		p.status.Moving[i].Since, p.status.Moving[i].Failing = *p.stamp(), nil
+	}
+	for i := range p.status.Stages {
+		p.status.Stages[i].ClosedSince = nil
 	}
 	if p.status.Phase == v1alpha1.RolloutHalted {
 		p.status.Phase = v1alpha1.RolloutRunning
@@ -219,11 +230,11 @@ func (p *pass) decide() {
 	}
 }
 
-// halts says whether too many clusters failed. Once it halts, it does until somebody decides.
+// halts says whether too many clusters failed, or a gate does not hold for too long. Once it halts, it does until somebody decides.
 func (p *pass) halts() bool {
 	allowed := share(p.spec.Strategy.MaxFailures, int(p.status.Clusters), 0)
-	if len(p.failed) > allowed && p.status.Phase != v1alpha1.RolloutHalted {
-		why := fmt.Sprintf("%s failed: %s", some(failures(p.failed)), p.failed[0].Message)
+	if (len(p.failed) > allowed || len(p.shut) > 0) && p.status.Phase != v1alpha1.RolloutHalted {
+		why := p.wrong()
 		if p.spec.Strategy.OnFailure == v1alpha1.FailureRollback && p.goBack(why) {
 			return true
 		}
@@ -233,16 +244,24 @@ func (p *pass) halts() bool {
 	if p.status.Phase != v1alpha1.RolloutHalted {
 		return false
 	}
-	why := "too many clusters failed; those come right by now"
-	if len(p.failed) > 0 {
-		why = fmt.Sprintf("%s failed: %s", some(failures(p.failed)), p.failed[0].Message)
-	}
+	why := p.wrong()
 	out := "`umbel rollout back` brings all back"
 	if p.spec.Kubernetes != nil { // which does not go back
 		out = "with --excuse it goes on without"
 	}
 	p.waits(v1alpha1.ReasonHalted, "halted, since %s; `umbel rollout resume` tries again, %s", why, out)
 	return true
+}
+
+// wrong says what halts the rollout.
+func (p *pass) wrong() string {
+	switch {
+	case len(p.failed) > 0:
+		return fmt.Sprintf("%s failed: %s", some(failures(p.failed)), p.failed[0].Message)
+	case len(p.shut) > 0:
+		return p.shut[0]
+	}
+	return "too many clusters failed, or a gate did not hold; that came right by now"
 }
 
 // goBack ends the rollout for one that brings the clusters back; false when there is nothing to go back to.
@@ -312,6 +331,8 @@ const few = 5
 
 // some lists a few names, and counts the others.
 func some(names []v1alpha1.ClusterName) string { return v1alpha1.Few(names, few) }
+
+func (p *pass) isPromoted(stage string) bool { return slices.Contains(p.spec.Promoted, stage) }
 
 func (p *pass) isExcused(name v1alpha1.ClusterName) bool {
 	return slices.Contains(p.spec.Excused, name)

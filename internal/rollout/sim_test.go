@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -22,8 +23,8 @@ import (
 const schedules = 5_000
 
 // TestSimulation plays random schedules: clusters fail, leave, join, go away, and wait for something else, some for ever; releases come while others are under way;
-// people pause, abort, promote, approve and go back; the hub dies between any two writes, and loses writes to another one;
-// its cache is behind; clocks jump. Every write is checked (see checker), and afterwards, when all is calm, every rollout
+// people pause, abort, promote, approve and go back; the hub dies between any two writes, and loses writes to another one; what
+// clusters measure is bad, comes and goes, or is not known; its cache is behind; clocks jump. Every write is checked (see checker), and afterwards, when all is calm, every rollout
 // ends or waits for somebody who is named; and when they answer, it ends.
 func TestSimulation(t *testing.T) {
 	if text := os.Getenv("ROLLOUT_SEED"); text != "" {
@@ -60,13 +61,32 @@ func TestSimulation(t *testing.T) {
 	workers.Wait()
 }
 
-// TestSimulationIsDeterministic: the same seed gives the same history.
+// TestSimulationIsDeterministic: the same seed gives the same history, to every status that is written.
 func TestSimulationIsDeterministic(t *testing.T) {
-	for seed := range uint64(200) {
-		if a, b := simulate(seed, nil).history(), simulate(seed, nil).history(); a != b {
+	for seed := range uint64(1000) {
+		if a, b := history(t, seed), history(t, seed); a != b {
 			t.Fatalf("seed %d: two histories", seed)
 		}
 	}
+}
+
+// history is what happens by a seed, with every status that is written.
+func history(t *testing.T, seed uint64) uint64 {
+	t.Helper()
+	hash := fnv.New64a() // whose Write never fails
+	s := newSim(seed, nil)
+	checks := s.wrote
+	s.wrote = func(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutStatus, seen []Cluster) {
+		checks(r, before, after, seen)
+		written, err := json.Marshal(after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hash.Write(written)
+	}
+	s.plays()
+	hash.Write([]byte(s.log.String()))
+	return hash.Sum64()
 }
 
 // sim is one schedule.
@@ -77,7 +97,10 @@ type sim struct {
 	rng   *rand.Rand
 	log   strings.Builder
 	bad   map[string]State
-	count int // of releases
+	blind bool // nobody knows what clusters measure
+	quiet bool // what comes and goes has come to stay
+	sound bool // and it is good, whatever is released
+	count int  // of releases
 	old   map[string][]Cluster
 }
 
@@ -85,6 +108,12 @@ const turns = 24
 
 // simulate plays a schedule. Turns that are skipped keep their time, and what happens in the others is the same.
 func simulate(seed uint64, skip map[int]bool) *sim {
+	s := newSim(seed, skip)
+	s.plays()
+	return s
+}
+
+func newSim(seed uint64, skip map[int]bool) *sim {
 	s := &sim{seed: seed, skip: skip, rng: rand.New(rand.NewPCG(seed, 1<<32)), bad: map[string]State{}, old: map[string][]Cluster{}}
 	s.checker = checker{world: newWorld(s.strategy()), story: map[string]bool{}, bakes: map[string]*bakeTrack{}}
 	s.wrote = func(r *v1alpha1.Rollout, before, after *v1alpha1.RolloutStatus, seen []Cluster) {
@@ -93,31 +122,28 @@ func simulate(seed uint64, skip map[int]bool) *sim {
 	s.news = func(rollout string, n News) { s.note("%s %s", rollout, n.Note) }
 	s.outcome = s.fate
 	s.takes = time.Duration(5+s.rng.IntN(40)) * time.Second
-	s.same = s.alike
+	s.same, s.answers = s.alike, s.measured
 	for i := range 2 + s.rng.IntN(6) {
 		s.add(fmt.Sprintf("c%d", i), map[string]string{"env": []string{"dev", "eu", "us"}[s.rng.IntN(3)]})
 	}
 	s.release()
+	return s
+}
+
+func (s *sim) plays() {
 	for turn := range turns {
-		s.rng = rand.New(rand.NewPCG(seed, uint64(turn)))
-		s.turn(!skip[turn])
+		s.rng = rand.New(rand.NewPCG(s.seed, uint64(turn)))
+		s.turn(!s.skip[turn])
 		if s.wrong != "" {
-			return s
+			return
 		}
 	}
-	s.rng = rand.New(rand.NewPCG(seed, 1<<33))
+	s.rng = rand.New(rand.NewPCG(s.seed, 1<<33))
 	s.calm()
-	return s
 }
 
 func (s *sim) note(format string, args ...any) {
 	fmt.Fprintf(&s.log, "%s %s\n", s.wall.Format("02 15:04:05"), fmt.Sprintf(format, args...))
-}
-
-func (s *sim) history() uint64 {
-	hash := fnv.New64a()
-	hash.Write([]byte(s.log.String())) // never fails
-	return hash.Sum64()
 }
 
 func (s *sim) chance(percent int) bool { return s.rng.IntN(100) < percent }
@@ -154,6 +180,9 @@ func (s *sim) strategy() *v1alpha1.RolloutStrategy {
 		if s.chance(30) {
 			stage.MaxUnavailable = part("50%")
 		}
+		for i := range s.rng.IntN(3) * s.rng.IntN(2) {
+			stage.Gates = append(stage.Gates, v1alpha1.MetricGate{Name: fmt.Sprintf("g%d", i), Query: "errors < 1"})
+		}
 		strategy.Stages = append(strategy.Stages, stage)
 	}
 	return strategy
@@ -176,6 +205,23 @@ func (s *sim) fate(release string, cluster v1alpha1.ClusterName) State {
 		return Failing
 	}
 	return Unwell
+}
+
+// measured is what metrics say of a gate: of some releases it does not hold, of some it comes and goes.
+func (s *sim) measured(release string, q Question) Answer {
+	if s.blind {
+		return Answer{Unknown: "nothing was measured"}
+	}
+	hash := fnv.New32a()
+	fmt.Fprintf(hash, "%d %s %s %s", s.seed, release, q.Stage, q.Gate.Name)
+	switch bad := hash.Sum32() % 12; {
+	case s.sound:
+	case bad == 0:
+		return Answer{}
+	case bad == 1 && !s.quiet:
+		return Answer{Holds: int(s.elapsed/time.Minute)%3 > 0}
+	}
+	return Answer{Holds: true}
 }
 
 // alike: now and then two releases are the same for a cluster.
@@ -271,6 +317,9 @@ func (s *sim) event(event int) {
 		s.person(event)
 	case event < 97:
 		s.blocks(n)
+	default:
+		s.blind = !s.blind
+		s.note("nobody knows what clusters measure: %v", s.blind)
 	}
 }
 
@@ -330,7 +379,7 @@ func (s *sim) approve(r *v1alpha1.Rollout) {
 // calm lets everything come to rest: clusters are back, the hub runs, people approve. Then nothing is due any more. Whoever it waits for
 // then answers, until it has ended.
 func (s *sim) calm() {
-	s.undecided = false
+	s.undecided, s.blind, s.quiet = false, false, true
 	for _, n := range s.nodes {
 		n.online, n.fit = true, true
 		if s.chance(70) { // and the others wait for somebody
@@ -389,6 +438,7 @@ func (s *sim) answer(r *v1alpha1.Rollout) {
 	for _, n := range s.nodes {
 		n.blockedBy, s.bad[string(n.Name)] = "", Well
 	}
+	s.sound = true
 	switch spec := &r.Spec; {
 	case r.Status.Phase == v1alpha1.RolloutAborted:
 		s.release()

@@ -25,7 +25,7 @@ func (p *pass) advance() {
 		if !p.stage(s, i == 0) {
 			return
 		}
-		s.Step, s.Passed, s.WellSince = v1alpha1.StageDone, p.stamp(), nil
+		s.Step, s.Passed, s.WellSince, s.ClosedSince = v1alpha1.StageDone, p.stamp(), nil, nil
 		p.tell("StageDone", "Finished stage %s", s.Name)
 	}
 	p.complete()
@@ -33,7 +33,7 @@ func (p *pass) advance() {
 
 // stage does what is due in the stage whose turn it is, and says whether it is done.
 func (p *pass) stage(s *v1alpha1.StageStatus, first bool) bool {
-	rule, promoted := p.spec.Strategy.Stage(s.Name), slices.Contains(p.spec.Promoted, s.Name)
+	rule, promoted := p.spec.Strategy.Stage(s.Name), p.isPromoted(s.Name)
 	if s.Step == v1alpha1.StageWaiting {
 		if first && s.Clusters == 0 && !promoted {
 			p.waits(v1alpha1.ReasonEmptyStage, "stage %s is the first and selects no cluster, so that nothing would be tried out: mind its clusterSelector, or `umbel rollout promote` goes past it", s.Name)
@@ -58,7 +58,7 @@ func (p *pass) stage(s *v1alpha1.StageStatus, first bool) bool {
 		}
 		s.Step, s.Baked = v1alpha1.StageMoving, nil
 	}
-	open := p.move(s, len(s.Waiting))
+	open := p.passes(s) && p.move(s, len(s.Waiting))
 	at := p.stand(s)
 	if at.available == 0 {
 		s.Baked = nil // whoever has shown that the release is good is not there any more
@@ -87,7 +87,7 @@ func (p *pass) stage(s *v1alpha1.StageStatus, first bool) bool {
 func (p *pass) canaries(s *v1alpha1.StageStatus, rule v1alpha1.RolloutStage) bool {
 	wanted := max(1, ceil(rule.Canary, int(s.Clusters)))
 	at := p.stand(s)
-	open := p.move(s, wanted-at.available-at.underway)
+	open := p.passes(s) && p.move(s, wanted-at.available-at.underway)
 	at = p.stand(s)
 	if at.underway > 0 || at.available < wanted && at.ready > 0 {
 		s.WellSince = nil
@@ -138,6 +138,10 @@ func (p *pass) baked(s *v1alpha1.StageStatus, bake *metav1.Duration, at stand) b
 		}
 		return true // every cluster of it is gone, or excused
 	}
+	if !p.passes(s) {
+		s.WellSince = nil
+		return false
+	}
 	if s.WellSince == nil {
 		s.WellSince = p.stamp()
 	}
@@ -149,6 +153,9 @@ func (p *pass) baked(s *v1alpha1.StageStatus, bake *metav1.Duration, at stand) b
 		return true
 	}
 	p.within(left)
+	if len(p.spec.Strategy.Stage(s.Name).Gates) > 0 {
+		p.within(min(left, recheck))
+	}
 	p.waits(v1alpha1.ReasonBaking, "stage %s bakes: %s healthy, for %s before it goes on", s.Name, many(at.available), bake.Duration)
 	return false
 }
@@ -177,7 +184,7 @@ func (p *pass) move(s *v1alpha1.StageStatus, limit int) (open bool) {
 		return true
 	}
 	back := p.spec.Purpose == v1alpha1.RolloutBack
-	if !back && !slices.Contains(p.spec.Promoted, s.Name) && !p.open(s, rule) {
+	if !back && !p.isPromoted(s.Name) && !p.open(s, rule) {
 		return false
 	}
 	unavailable := rule.MaxUnavailable

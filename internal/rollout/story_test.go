@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write golden files anew")
 //
 // A story's lines: cluster NAME [LABEL=VALUE…] · release NAME [fails|sticks CLUSTER…] · wait DURATION · hub stops|starts ·
 // clock DURATION · offline|online|leaves|returns NAME · heals NAME · blocks NAME WHY… · unblocks NAME · pause|resume|abort|back [RELEASE] · approve|promote
-// STAGE [POINT] · excuse NAME · strategy none|again · show.
+// STAGE [POINT] · excuse NAME · strategy none|again · gate STAGE/NAME holds|shuts|WHY… · show.
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -74,12 +74,13 @@ type storyteller struct {
 	strategy *v1alpha1.RolloutStrategy
 	log      strings.Builder
 	stopped  bool
-	bad      map[string]State // release/cluster -> how it gets on
+	bad      map[string]State  // release/cluster -> how it gets on
+	gates    map[string]string // stage/gate -> holds, shuts, or why that is not known
 	said     string
 }
 
 func play(strategy *v1alpha1.RolloutStrategy, story string) string {
-	s := &storyteller{world: newWorld(strategy), strategy: strategy, bad: map[string]State{}}
+	s := &storyteller{world: newWorld(strategy), strategy: strategy, bad: map[string]State{}, gates: map[string]string{}}
 	s.news = func(rollout string, n News) { s.line("%s %s", rollout, n.Note) }
 	s.outcome = func(release string, cluster v1alpha1.ClusterName) State {
 		for _, key := range []string{release + "/" + string(cluster), release + "/*"} {
@@ -88,6 +89,16 @@ func play(strategy *v1alpha1.RolloutStrategy, story string) string {
 			}
 		}
 		return Well
+	}
+	s.answers = func(_ string, q Question) Answer {
+		switch said := s.gates[q.Stage+"/"+q.Gate.Name]; said {
+		case "holds", "":
+			return Answer{Holds: true}
+		case "shuts":
+			return Answer{}
+		default:
+			return Answer{Unknown: said}
+		}
 	}
 	for line := range strings.Lines(story) {
 		if words := strings.Fields(line); len(words) > 0 && words[0] != "#" {
@@ -124,6 +135,8 @@ func (s *storyteller) do(verb string, args []string) {
 		s.stopped = args[0] == "stops"
 	case "strategy":
 		s.pkg.Spec.Rollout = map[string]*v1alpha1.RolloutStrategy{"again": s.strategy}[args[0]]
+	case "gate":
+		s.gates[args[0]] = strings.Join(args[1:], " ")
 	case "show":
 		s.show()
 	case "offline", "online", "leaves", "returns", "heals":

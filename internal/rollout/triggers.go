@@ -38,6 +38,8 @@ type Needs struct {
 	// Waits says which clusters would not take a Release of a Package now that a Rollout gives them, and what each waits for: another
 	// Package, an agent that knows what it takes, or a Plan. It reads caches alone.
 	Waits func(context.Context, *v1alpha1.Package, *v1alpha1.Rollout, *v1alpha1.Release) (map[v1alpha1.ClusterName]string, error)
+	// Ask says whether a condition in PromQL holds of what clusters measure, now. It is nil where no metrics are kept.
+	Ask func(ctx context.Context, query string, clusters []v1alpha1.ClusterName) (bool, error)
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -45,7 +47,8 @@ type Needs struct {
 // Setup adds the controller to the manager. The context is that of the manager's start; Setup itself calls no API.
 func Setup(ctx context.Context, mgr ctrl.Manager, needs Needs) error {
 	c := &Controller{
-		client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder("umbel-rollout"), digest: needs.Digest, waits: needs.Waits, now: needs.Now,
+		client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder("umbel-rollout"), digest: needs.Digest, waits: needs.Waits,
+		ask: needs.Ask, now: needs.Now,
 	}
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err

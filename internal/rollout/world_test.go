@@ -24,6 +24,8 @@ type world struct {
 	takes time.Duration
 	// same says that two releases have the same content for a cluster.
 	same func(a, b string, cluster v1alpha1.ClusterName) bool
+	// answers is what metrics say of a gate of a release.
+	answers func(release string, q Question) Answer
 	// undecided: the Placement is.
 	undecided bool
 	// lag is what the hub's cache has of the clusters; nil: it is up to date.
@@ -50,6 +52,7 @@ func newWorld(strategy *v1alpha1.RolloutStrategy) *world {
 		pkg:     &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shop"}},
 		outcome: func(string, v1alpha1.ClusterName) State { return Well },
 		same:    func(a, b string, _ v1alpha1.ClusterName) bool { return a == b },
+		answers: func(string, Question) Answer { return Answer{Holds: true} },
 		news:    func(string, News) {},
 		wrote:   func(*v1alpha1.Rollout, *v1alpha1.RolloutStatus, *v1alpha1.RolloutStatus, []Cluster) {},
 		takes:   20 * time.Second,
@@ -145,7 +148,7 @@ func (w *world) looks(steps int) (again time.Duration) {
 		case Drive:
 			r := chain.Newest
 			seen := w.clusters(r.Spec.Release)
-			decision := Next(r, Seen{Clusters: seen, Decided: !w.undecided}, w.wall)
+			decision := Next(r, Seen{Clusters: seen, Decided: !w.undecided, Answers: w.ask(r)}, w.wall)
 			w.write(r, decision.Status, decision.News, seen)
 			if step := (&Chain{Package: w.pkg, Newest: r, Settled: true}).Due(); step == Drive || step == Rest {
 				return decision.Again
@@ -155,6 +158,18 @@ func (w *world) looks(steps int) (again time.Duration) {
 		}
 	}
 	return time.Second
+}
+
+// ask asks the gates of a rollout.
+func (w *world) ask(r *v1alpha1.Rollout) Answers {
+	answers := Answers{}
+	for _, q := range Asks(r) {
+		if answers[q.Stage] == nil {
+			answers[q.Stage] = map[string]Answer{}
+		}
+		answers[q.Stage][q.Gate.Name] = w.answers(r.Spec.Release, q)
+	}
+	return answers
 }
 
 // write stores a status, unless somebody else wrote in between.

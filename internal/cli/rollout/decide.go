@@ -110,7 +110,7 @@ func newPromoteCmd(f *client.Factory) *cobra.Command {
 	cmd := deciding(f, &cobra.Command{
 		Use:   "promote PACKAGE",
 		Short: "Go past what a stage waits for",
-		Long: "Let a stage wait for nothing but its clusters: no approval, window, canary or bake time. No more of them than\n" +
+		Long: "Let a stage wait for nothing but its clusters: no approval, window, gate, canary or bake time. No more of them than\n" +
 			"maxUnavailable are down for that.",
 		Example: "  # the stage whose turn it is\n  umbel rollout promote shop\n\n  # all that are not done\n  umbel rollout promote shop --all",
 	}, func() decision {

@@ -165,7 +165,8 @@ func step(r *v1alpha1.Rollout, stage *v1alpha1.StageStatus) string {
 	}
 	switch c.Reason {
 	case v1alpha1.ReasonBaking, v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonOutsideWindow, v1alpha1.ReasonAwaitingClusters,
-		v1alpha1.ReasonHalted, v1alpha1.ReasonPaused, v1alpha1.ReasonEmptyStage, v1alpha1.ReasonInvalidWindow:
+		v1alpha1.ReasonHalted, v1alpha1.ReasonPaused, v1alpha1.ReasonEmptyStage, v1alpha1.ReasonInvalidWindow,
+		v1alpha1.ReasonAwaitingGate:
 		text += ", " + c.Reason
 	}
 	return text
