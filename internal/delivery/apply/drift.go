@@ -149,7 +149,7 @@ func (u *unit) reported(c *clue, now time.Time) {
 	u.mu.Lock()
 	u.standing.drifts = withDrift(u.standing.drifts, drift)
 	u.mu.Unlock()
-	u.engine.changed(u)
+	u.engine.reports.drifted(u.key, now)
 	u.engine.whose(u, c)
 }
 

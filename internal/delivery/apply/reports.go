@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -23,14 +24,21 @@ type reports struct {
 	deletions bool          // the journal of deletions is to be told
 	removal   chan struct{} // closed at the next removal
 	later     *time.Timer   // tells of progress that is not told yet
+	pace      *rate.Limiter // of news of drifts
+	drift     *time.Timer   // tells of drifts that are not told yet
 }
 
-// progressGap is how long the progress of an apply may wait to be told: each telling is a write on the hub.
-const progressGap = time.Second
+const (
+	// progressGap is how long the progress of an apply may wait to be told: each telling is a write on the hub.
+	progressGap = time.Second
+	// driftGap is how long news of drifts may wait while they go on and on, and driftBurst how often they are told at once before.
+	driftGap   = 5 * time.Second
+	driftBurst = 5
+)
 
 func newReports() *reports {
 	return &reports{
-		wake: make(chan struct{}, 1), removal: make(chan struct{}),
+		wake: make(chan struct{}, 1), removal: make(chan struct{}), pace: rate.NewLimiter(rate.Every(driftGap), driftBurst),
 		dirty: map[v1alpha1.PackageKey]bool{}, gone: map[v1alpha1.PackageKey]bool{}, told: map[v1alpha1.PackageKey]*wire.PackageStatus{},
 	}
 }
@@ -62,6 +70,28 @@ func (r *reports) progressed(key v1alpha1.PackageKey) {
 			poke(r.wake)
 		})
 	}
+}
+
+// drifted notes news of a drift at now: that it was put back, or whose it was. News by itself is told at once; of much in a row, in
+// whichever packages, each would be a write on the hub.
+func (r *reports) drifted(key v1alpha1.PackageKey, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dirty[key] = true
+	if r.drift != nil {
+		return
+	}
+	wait := r.pace.ReserveN(now, 1).DelayFrom(now)
+	if wait == 0 {
+		poke(r.wake)
+		return
+	}
+	r.drift = time.AfterFunc(wait, func() {
+		r.mu.Lock()
+		r.drift = nil
+		r.mu.Unlock()
+		poke(r.wake)
+	})
 }
 
 func (r *reports) removed(key v1alpha1.PackageKey) {

@@ -29,7 +29,6 @@ type standing struct {
 	held       *wire.DeletesHeld // what a release would delete and may not
 	repairs    int64
 	last       *wire.LastRepair
-	lastTold   time.Time     // when a repair was told at once
 	drifts     []*wire.Drift // the latest first
 	recheck    *time.Timer   // looks at a fight again when it may be over
 	unbelieved unbelieved    // what is not taken from the hub
@@ -128,16 +127,12 @@ func (u *unit) putBack(c *clue, cause string, fighting bool, now time.Time) {
 	u.standing.repairs++
 	u.standing.last = &wire.LastRepair{Object: drift.Object, Cause: cause}
 	u.standing.drifts = withDrift(u.standing.drifts, drift)
-	alone := now.Sub(u.standing.lastTold) >= progressGap
-	if alone {
-		u.standing.lastTold = now
-	}
 	u.mu.Unlock()
-	if alone || fighting {
+	if fighting {
 		u.engine.changed(u)
 		return
 	}
-	u.engine.reports.progressed(u.key) // of many repairs in a row each would be a write on the hub
+	u.engine.reports.drifted(u.key, now)
 }
 
 // stirred tells that an object fares differently than before. While a release is on its way that is progress.

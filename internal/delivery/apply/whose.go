@@ -24,7 +24,7 @@ func (e *Engine) whose(u *unit, c *clue) {
 		u.mu.Lock()
 		u.standing.drifts = withName(u.standing.drifts, c.drift, func(d *wire.Drift) { d.User, d.By = answer.User, by })
 		u.mu.Unlock()
-		e.reports.progressed(u.key)
+		e.reports.drifted(u.key, e.needs.Now())
 	})
 }
 
