@@ -16,6 +16,7 @@ const PackagePage = lazy(() => import('./pages/package'))
 const PlacementsPage = lazy(() => import('./pages/placements'))
 const SearchPage = lazy(() => import('./pages/search'))
 const MetricsPage = lazy(() => import('./pages/metrics'))
+const AlertsPage = lazy(() => import('./pages/alerts'))
 const AuditPage = lazy(() => import('./pages/audit'))
 const AccessPage = lazy(() => import('./pages/access'))
 const SettingsPage = lazy(() => import('./pages/settings'))
@@ -69,6 +70,8 @@ function Page({ me }: { me: Me }) {
       return <SearchPage />
     case 'metrics':
       return <MetricsPage />
+    case 'alerts':
+      return <AlertsPage />
     case 'audit':
       return <AuditPage />
     case 'access':

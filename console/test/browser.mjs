@@ -76,6 +76,13 @@ export async function signIn(page, token = env('TOKEN')) {
   page.expected = page.expected.filter((e) => String(e) !== '/401/')
 }
 
+/** Does something, and says yes when asked. */
+export async function act(within, name) {
+  await within.getByRole('button', { name, exact: true }).click()
+  await within.page().getByRole('dialog').getByRole('button', { name, exact: true }).click()
+  await within.page().getByRole('dialog').waitFor({ state: 'detached' })
+}
+
 /** Looks at a page as people do who need contrast, a keyboard or a screen reader. */
 export async function reachable(page, name) {
   const results = await page.evaluate(`(() => { const module = undefined, exports = undefined; ${axe}; return window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }) })()`)
@@ -85,8 +92,8 @@ export async function reachable(page, name) {
   }
 }
 
-/** Photographs a page at both widths in both schemes, and looks whether it fits. */
-export async function photograph(page, name, { mask } = {}) {
+/** Photographs a page at both widths in both schemes, and looks whether it fits. `whole` has what is below the window as well. */
+export async function photograph(page, name, { mask, whole } = {}) {
   for (const scheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' })
     for (const width of [1280, 390]) {
@@ -97,7 +104,7 @@ export async function photograph(page, name, { mask } = {}) {
       if (width === 1280 || scheme === 'light') await reachable(page, `${name} at ${width} px, ${scheme}`)
       if (photos && (width === 1280 || scheme === 'light')) {
         mkdirSync(photos, { recursive: true })
-        await page.screenshot({ path: `${photos}/${name}-${width}-${scheme}.png`, mask: mask ? [page.locator(mask)] : undefined })
+        await page.screenshot({ path: `${photos}/${name}-${width}-${scheme}.png`, fullPage: whole, mask: mask ? [page.locator(mask)] : undefined })
       }
     }
   }

@@ -1,12 +1,5 @@
 // A fleet in a browser, page by page.
-import { browse, check, env, hub, open, photograph, signIn, step } from './browser.mjs'
-
-/** Does something, and says yes when asked. */
-async function act(within, name) {
-  await within.getByRole('button', { name, exact: true }).click()
-  await within.page().getByRole('dialog').getByRole('button', { name, exact: true }).click()
-  await within.page().getByRole('dialog').waitFor({ state: 'detached' })
-}
+import { act, browse, check, env, hub, open, photograph, signIn, step } from './browser.mjs'
 
 await browse(async (browser) => {
   const page = await open(browser)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/kubernetes"
@@ -61,7 +62,10 @@ type Console struct {
 	providers providers
 	pulse     pulse
 	news      *news
-	mux       *http.ServeMux
+	// capacities are the answers of the last half minute.
+	capacities capacities
+	plans      chan struct{} // those that are being made
+	mux        *http.ServeMux
 }
 
 // Setup adds the console to the manager. It reads the key of sessions at once, or makes it.
@@ -75,7 +79,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Console, erro
 	}
 	c := &Console{
 		Config: config, cache: mgr.GetClient(), live: mgr.GetAPIReader(),
-		keys: &keys{clients: clients, now: config.Now, log: config.Log}, news: newNews(),
+		keys: &keys{clients: clients, now: config.Now, log: config.Log}, news: newNews(), plans: make(chan struct{}, plansAtOnce),
 	}
 	if err := c.keys.load(ctx); err != nil {
 		return nil, err
@@ -101,20 +105,25 @@ func (c *Console) routes() *http.ServeMux {
 	mux.HandleFunc("POST /console/api/signin", c.serveSignIn)
 	mux.HandleFunc("POST /console/api/signout", c.known(c.serveSignOut))
 	for pattern, serve := range map[string]func(http.ResponseWriter, *http.Request, *session){
-		"GET /console/api/me":                   c.serveMe,
-		"GET /console/api/fleet":                c.serveFleet,
-		"GET /console/api/clusters":             c.serveClusters,
-		"GET /console/api/clusters/{name}":      c.serveCluster,
-		"GET /console/api/packages":             c.servePackages,
-		"GET /console/api/packages/{ns}/{name}": c.servePackage,
-		"GET /console/api/placements":           c.servePlacements,
-		"GET /console/api/search":               c.serveSearch,
-		"GET /console/api/stream":               c.serveStream,
-		"/console/k8s/":                         c.serveHubAPI,
-		"/console/clusters/{name}/k8s/":         c.serveMemberAPI,
-		"GET /console/api/metrics/":             c.serveMetrics,
-		"GET /console/api/audit":                c.serveAudit,
-		"GET /console/api/history/{name}":       c.serveHistory,
+		"GET /console/api/me":                          c.serveMe,
+		"GET /console/api/fleet":                       c.serveFleet,
+		"GET /console/api/clusters":                    c.serveClusters,
+		"GET /console/api/clusters/{name}":             c.serveCluster,
+		"GET /console/api/packages":                    c.servePackages,
+		"GET /console/api/packages/{ns}/{name}":        c.servePackage,
+		"GET /console/api/placements":                  c.servePlacements,
+		"GET /console/api/packages/{ns}/{name}/plan":   c.servePlan,
+		"GET /console/api/packages/{ns}/{name}/drift":  c.serveDrift,
+		"GET /console/api/packages/{ns}/{name}/losses": c.serveLosses,
+		"GET /console/api/search":                      c.serveSearch,
+		"GET /console/api/alerts":                      c.serveAlerts,
+		"GET /console/api/capacity":                    c.serveCapacity,
+		"GET /console/api/stream":                      c.serveStream,
+		"/console/k8s/":                                c.serveHubAPI,
+		"/console/clusters/{name}/k8s/":                c.serveMemberAPI,
+		"GET /console/api/metrics/":                    c.serveMetrics,
+		"GET /console/api/audit":                       c.serveAudit,
+		"GET /console/api/history/{name}":              c.serveHistory,
 	} {
 		mux.HandleFunc(pattern, c.known(serve))
 	}
@@ -208,6 +217,14 @@ type refusal struct {
 }
 
 func (e *refusal) Error() string { return e.why }
+
+// ofHub has what the hub's API or its door refused be told with its own code.
+func ofHub(err error) error {
+	if status, is := errors.AsType[*apierrors.StatusError](err); is && status.ErrStatus.Code >= 400 {
+		return refused(int(status.ErrStatus.Code), "%s", err)
+	}
+	return err
+}
 
 func refused(code int, format string, args ...any) error {
 	return &refusal{code, fmt.Sprintf(format, args...)}

@@ -286,9 +286,12 @@ func TestThrough(t *testing.T) {
 		bob.want("who says that they are somebody else by "+header, got, http.StatusForbidden, "")
 	}
 	bob.want("who has a token of somebody else", bob.ask(http.MethodGet, "/console/k8s/api/v1/namespaces/default", "", "Authorization", "Bearer "+h.token("ada", "")), http.StatusForbidden, "bob")
-	for _, path := range []string{"namespaces/x/pods/y/proxy/", "namespaces/x/services/y/proxy", "nodes/n/proxy/metrics", "namespaces/x/pods/y/%70roxy/", "namespaces/%2e%2e/x"} {
+	for _, path := range []string{"namespaces/x/pods/y/proxy/", "namespaces/x/services/y/proxy", "nodes/n/proxy/metrics", "namespaces/x/pods/y/%70roxy/", "namespaces/%2e%2e/x",
+		"proxy/namespaces/x/pods/y", "namespaces/x/pods/y%2fproxy/z"} {
 		ada.want("what pods serve: "+path, ada.ask(http.MethodGet, "/console/k8s/api/v1/"+path, ""), http.StatusForbidden, "is not shown by the console")
 	}
+	ada.want("a namespace that is called proxy", ada.ask(http.MethodGet, "/console/k8s/api/v1/namespaces/proxy/pods", ""), http.StatusOK, `"PodList"`)
+	ada.want("an object that is", ada.ask(http.MethodGet, "/console/k8s/api/v1/namespaces/default/configmaps/proxy", ""), http.StatusNotFound, "not found")
 	ada.want("a cluster that there is not", ada.ask(http.MethodGet, "/console/clusters/any/k8s/api", ""), http.StatusServiceUnavailable, "not connected")
 	bob.want("a cluster that one may not reach", bob.ask(http.MethodGet, "/console/clusters/any/k8s/api", ""), http.StatusForbidden, "may not reach cluster")
 	for _, path := range []string{"fleet", "clusters", "clusters/any", "packages", "packages/a/b", "placements"} {
@@ -306,6 +309,41 @@ func TestThrough(t *testing.T) {
 	ada.want("one cluster", ada.ask(http.MethodGet, "/console/api/clusters/made", ""), http.StatusOK, `"health":"Unknown"`)
 	ada.want("one that is not there", ada.ask(http.MethodGet, "/console/api/clusters/other", ""), http.StatusNotFound, "there is no membercluster")
 	ada.want("a search", ada.ask(http.MethodGet, "/console/api/search?q=mad", ""), http.StatusOK, `"path":"clusters/made"`)
+}
+
+// TestDesk: what the rooms of the command line read for the console, they read as the person, through the gateway's door.
+func TestDesk(t *testing.T) {
+	h := newHub(t, nil)
+	ada, bob := h.browser(), h.browser()
+	ada.signIn(h.token("ada", "cluster-admin"))
+	bob.signIn(h.token("bob", ""))
+	pkg := &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shop"}}
+	pkg.Spec.PlacementRef.Name = "nowhere"
+	object, err := v1alpha1.Inline(map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"namespace": "default", "name": "a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkg.Spec.Source.Inline = &v1alpha1.InlineSource{Objects: []v1alpha1.InlineObject{object}}
+	if err := h.client.Create(t.Context(), pkg); err != nil {
+		t.Fatal(err)
+	}
+	err = wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+		return ada.ask(http.MethodGet, "/console/api/packages/default/shop", "").code == http.StatusOK, nil
+	})
+	if err != nil {
+		t.Fatal("a package that was made is not known")
+	}
+	plan := "/console/api/packages/default/shop/plan"
+	ada.want("a package without a release", ada.ask(http.MethodGet, plan, ""), http.StatusNotFound, "has no release yet")
+	ada.want("one of which the placement is missing", ada.ask(http.MethodGet, plan+"?release=shop-1", ""), http.StatusNotFound, `there is no placement`)
+	bob.want("who may not see the package", bob.ask(http.MethodGet, plan, ""), http.StatusForbidden, "that takes the verb")
+	ada.want("what drifted", ada.ask(http.MethodGet, "/console/api/packages/default/shop/drift", ""), http.StatusOK, `"rows":[]`)
+	ada.want("what was lost", ada.ask(http.MethodGet, "/console/api/packages/default/shop/losses", ""), http.StatusOK, `"rows":[]`)
+	for _, path := range []string{"alerts", "capacity"} {
+		ada.want("a hub without metrics: "+path, ada.ask(http.MethodGet, "/console/api/"+path, ""), http.StatusNotFound, "keeps no metrics")
+		bob.want("who may not list clusters: "+path, bob.ask(http.MethodGet, "/console/api/"+path, ""), http.StatusForbidden, "that takes the verb")
+	}
+	ada.want("capacity by what there is not", ada.ask(http.MethodGet, "/console/api/capacity?by=moons", ""), http.StatusBadRequest, "clusters, namespaces or teams")
 }
 
 // TestManyWrongTokens: they are counted by address, and who knows a good one waits as well.

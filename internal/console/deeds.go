@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,6 +21,8 @@ type Deed struct {
 	// Means says what becomes of it, and Done what is then so.
 	Means string `json:"means"`
 	Done  string `json:"done"`
+	// Details are the objects or clusters that it is about, where it is about several.
+	Details []string `json:"details,omitempty"`
 	// Not says why the person may not; empty when they may.
 	Not string `json:"not,omitempty"`
 	// Path is below the hub's API, and Patch a JSON merge patch, which fails when the object has changed meanwhile.
@@ -33,6 +36,7 @@ type Deed struct {
 type saying[T client.Object] struct {
 	name, title, means, umbel string
 	change                    func(T) (done string, err error)
+	details                   []string
 }
 
 // deeds returns what sayings make of an object: those that fit. resource is that of the object.
@@ -47,7 +51,7 @@ func deeds[T client.Object](ctx context.Context, c *Console, s *session, resourc
 		if err != nil { // it does not fit, or is so already
 			continue
 		}
-		d := Deed{Name: saying.name, Title: saying.title, Means: saying.means, Done: done, Umbel: saying.umbel}
+		d := Deed{Name: saying.name, Title: saying.title, Means: saying.means, Done: done, Details: saying.details, Umbel: saying.umbel}
 		if d.Patch, d.Kubectl, err = patchOf(resource, object, after); err != nil {
 			return nil, err
 		}
@@ -96,27 +100,28 @@ func (c *Console) rolloutDeeds(ctx context.Context, s *session, r *v1alpha1.Roll
 	if r.Status.Successor != "" {
 		return []Deed{}, nil
 	}
-	says := func(verb string) string {
-		return "umbel rollout " + verb + " " + view.RolloutHandle(r) + view.InNamespace(r.Namespace)
+	say := func(verb, title, means string, change func(*v1alpha1.Rollout) (string, error)) saying[*v1alpha1.Rollout] {
+		umbel := "umbel rollout " + verb + " " + view.RolloutHandle(r) + view.InNamespace(r.Namespace)
+		return saying[*v1alpha1.Rollout]{name: verb, title: title, means: means, umbel: umbel, change: change}
 	}
 	var sayings []saying[*v1alpha1.Rollout]
 	if r.Status.Completed == nil && !r.Over() {
 		sayings = append(sayings,
-			saying[*v1alpha1.Rollout]{"approve", "Approve", "The stage whose turn it is begins, or the rollout goes on after it.", says("approve"),
-				func(r *v1alpha1.Rollout) (string, error) { return word.Approve(r, "", "") }},
-			saying[*v1alpha1.Rollout]{"pause", "Pause", "No further cluster is moved. Those that were moved carry on, and keep the release.", says("pause"), word.Pause},
-			saying[*v1alpha1.Rollout]{"promote", "Promote", "The stage whose turn it is waits for nothing but its clusters: no approval, window, gate, canary or bake time.", says("promote"),
-				func(r *v1alpha1.Rollout) (string, error) { return word.Promote(r, "", false) }},
+			say("approve", "Approve", "The stage whose turn it is begins, or the rollout goes on after it.",
+				func(r *v1alpha1.Rollout) (string, error) { return word.Approve(r, "", "") }),
+			say("pause", "Pause", "No further cluster is moved. Those that were moved carry on, and keep the release.", word.Pause),
+			say("promote", "Promote", "The stage whose turn it is waits for nothing but its clusters: no approval, window, gate, canary or bake time.",
+				func(r *v1alpha1.Rollout) (string, error) { return word.Promote(r, "", false) }),
 		)
 	}
 	sayings = append(sayings,
-		saying[*v1alpha1.Rollout]{"resume", "Resume", "The rollout goes on. Clusters that failed try again.", says("resume"),
-			func(r *v1alpha1.Rollout) (string, error) { return word.Resume(r, false) }},
-		saying[*v1alpha1.Rollout]{"back", "Roll back", "Every cluster that was moved goes back to " + orGood(r.Spec.Previous) + ". That waits for no window, approval or bake time, but for maxUnavailable.", says("back"),
-			func(r *v1alpha1.Rollout) (string, error) { return word.Back(r, "") }},
+		say("resume", "Resume", "The rollout goes on. Clusters that failed try again.",
+			func(r *v1alpha1.Rollout) (string, error) { return word.Resume(r, false) }),
+		say("back", "Roll back", "Every cluster that was moved goes back to "+orGood(r.Spec.Previous)+". That waits for no window, approval or bake time, but for maxUnavailable.",
+			func(r *v1alpha1.Rollout) (string, error) { return word.Back(r, "") }),
 	)
 	if r.Status.Completed == nil && !r.Over() {
-		sayings = append(sayings, saying[*v1alpha1.Rollout]{"abort", "Abort", "The rollout ends for good where it is: every cluster keeps what it was told.", says("abort"), word.Abort})
+		sayings = append(sayings, say("abort", "Abort", "The rollout ends for good where it is: every cluster keeps what it was told.", word.Abort))
 	}
 	return deeds(ctx, c, s, "rollouts", r, sayings)
 }
@@ -130,17 +135,18 @@ func orGood(release string) string {
 
 // clusterDeeds are what can be said of a cluster now.
 func (c *Console) clusterDeeds(ctx context.Context, s *session, member *v1alpha1.MemberCluster) ([]Deed, error) {
-	says := func(done string, change func(*v1alpha1.MemberCluster) error) func(*v1alpha1.MemberCluster) (string, error) {
-		return func(m *v1alpha1.MemberCluster) (string, error) { return done, change(m) }
+	say := func(verb, title, means, done string, change func(*v1alpha1.MemberCluster) error) saying[*v1alpha1.MemberCluster] {
+		return saying[*v1alpha1.MemberCluster]{name: verb, title: title, means: means, umbel: "umbel " + verb + " " + member.Name,
+			change: func(m *v1alpha1.MemberCluster) (string, error) { return done, change(m) }}
 	}
 	sayings := []saying[*v1alpha1.MemberCluster]{
-		{"resume", "Resume", "It is let in again. Its agent comes within half a minute and catches up.", "umbel resume " + member.Name, says("resumed", word.Readmit)},
-		{"suspend", "Suspend", "Its session is ended and it gets nothing new. What it holds stays, and its agent goes on repairing it.", "umbel suspend " + member.Name, says("suspended", word.Suspend)},
+		say("resume", "Resume", "It is let in again. Its agent comes within half a minute and catches up.", "resumed", word.Readmit),
+		say("suspend", "Suspend", "Its session is ended and it gets nothing new. What it holds stays, and its agent goes on repairing it.", "suspended", word.Suspend),
 	}
 	if member.Spec.Admission == v1alpha1.AdmissionPending || member.Spec.Admission == v1alpha1.AdmissionDenied {
 		sayings = []saying[*v1alpha1.MemberCluster]{
-			{"approve", "Approve", "Its agent is let in. Compare its key with what the agent's log says there first.", "umbel approve " + member.Name, says("approved", word.Admit)},
-			{"deny", "Deny", "It is refused, and remembered with its key.", "umbel deny " + member.Name, says("denied", word.Deny)},
+			say("approve", "Approve", "Its agent is let in. Compare its key with what the agent's log says there first.", "approved", word.Admit),
+			say("deny", "Deny", "It is refused, and remembered with its key.", "denied", word.Deny),
 		}
 	}
 	return deeds(ctx, c, s, "memberclusters", member, sayings)
@@ -149,19 +155,21 @@ func (c *Console) clusterDeeds(ctx context.Context, s *session, member *v1alpha1
 // packageDeeds are what can be said of a package now.
 func (c *Console) packageDeeds(ctx context.Context, s *session, pkg *v1alpha1.Package) ([]Deed, error) {
 	now := c.Now().UTC().Format("2006-01-02T15:04:05.000000000Z")
-	return deeds(ctx, c, s, "packages", pkg, []saying[*v1alpha1.Package]{{
-		"refresh", "Fetch now", "The hub asks the source at once, and not at the end of its interval.", "umbel refresh package " + pkg.Name + view.InNamespace(pkg.Namespace),
-		func(p *v1alpha1.Package) (string, error) {
+	sayings, err := c.deleteDeeds(ctx, s, pkg)
+	if err != nil {
+		return nil, err
+	}
+	return deeds(ctx, c, s, "packages", pkg, append(sayings, saying[*v1alpha1.Package]{
+		name: "refresh", title: "Fetch now", means: "The hub asks the source at once, and not at the end of its interval.", umbel: "umbel refresh package " + pkg.Name + view.InNamespace(pkg.Namespace),
+		change: func(p *v1alpha1.Package) (string, error) {
 			if p.Spec.Source.Inline != nil {
 				return "", word.ErrAlreadySo
 			}
 			annotations := map[string]string{}
-			for key, value := range p.Annotations {
-				annotations[key] = value
-			}
+			maps.Copy(annotations, p.Annotations)
 			annotations[v1alpha1.RefreshAnnotation] = now
 			p.Annotations = annotations
 			return "the hub was asked to fetch", nil
 		},
-	}})
+	}))
 }

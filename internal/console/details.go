@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -204,6 +205,60 @@ type RolloutSight struct {
 	// Handle is how `umbel rollout` knows it.
 	Handle string `json:"handle"`
 	Deeds  []Deed `json:"deeds"`
+	// Picture are its stages, cluster by cluster: for each, in the order of the names, its place in rolloutCells. It is empty once it is complete.
+	Picture []Group `json:"picture"`
+}
+
+// rolloutCells are what becomes of a cluster in a rollout: failed, not heard of, waiting, moving, moved. It is their order in a picture.
+const (
+	cellFailed byte = '0' + iota
+	cellOffline
+	cellWaiting
+	cellMoving
+	cellMoved
+)
+
+// pictureOf draws the stages of a rollout, of so many clusters at most. states are how far clusters are with the package.
+func pictureOf(r *v1alpha1.Rollout, states []view.ClusterState) []Group {
+	cells := map[v1alpha1.ClusterName]byte{}
+	for _, state := range states {
+		if state.State == view.Unknown {
+			cells[state.Cluster] = cellOffline
+		}
+	}
+	for _, moving := range r.Status.Moving {
+		for _, name := range moving.Clusters {
+			cells[name] = cellMoving
+			if moving.Failing != nil {
+				cells[name] = cellFailed
+			}
+		}
+	}
+	for _, failure := range r.Status.Failures {
+		cells[failure.Cluster] = cellFailed
+	}
+	groups, shown := []Group{}, 0
+	for _, stage := range r.Status.Stages {
+		g := Group{Value: stage.Name, Names: []string{}}
+		drawn := map[string]byte{}
+		for _, name := range stage.Moved {
+			drawn[string(name)] = cmp.Or(cells[name], cellMoved)
+		}
+		for _, name := range stage.Waiting {
+			drawn[string(name)] = cellWaiting
+			if cells[name] == cellOffline {
+				drawn[string(name)] = cellOffline
+			}
+		}
+		names := slices.Sorted(maps.Keys(drawn))
+		for _, name := range names[:min(len(names), maxCells-shown)] {
+			g.Names, g.Cells = append(g.Names, name), g.Cells+string(drawn[name])
+		}
+		if shown += len(g.Names); len(g.Names) > 0 {
+			groups = append(groups, g)
+		}
+	}
+	return groups
 }
 
 // ReleaseRow is a release of a package, and its rollout when it had one.
@@ -262,6 +317,7 @@ func (c *Console) packageDetails(ctx context.Context, s *session, key client.Obj
 		return nil, err
 	}
 	if d.Rollout != nil {
+		d.Rollout.Picture = pictureOf(&d.Rollout.Rollout, states)
 		d.Rollout.Deeds, err = c.rolloutDeeds(ctx, s, &d.Rollout.Rollout)
 	}
 	return d, err
@@ -279,11 +335,7 @@ func (c *Console) states(ctx context.Context, s *session, m view.Moment, pkg *v1
 		return nil, err
 	}
 	of.Clusters = list.Items
-	var placement v1alpha1.Placement
-	switch err := c.cache.Get(ctx, client.ObjectKey{Namespace: pkg.Namespace, Name: pkg.Spec.PlacementRef.Name}, &placement); {
-	case err == nil:
-		of.Placement = &placement
-	case !apierrors.IsNotFound(err):
+	if of.Placement, err = c.placementOf(ctx, pkg); err != nil {
 		return nil, err
 	}
 	var release v1alpha1.Release
@@ -294,6 +346,16 @@ func (c *Console) states(ctx context.Context, s *session, m view.Moment, pkg *v1
 		return nil, err
 	}
 	return m.States(of), nil
+}
+
+// placementOf is the placement of a package; nil when there is none.
+func (c *Console) placementOf(ctx context.Context, pkg *v1alpha1.Package) (*v1alpha1.Placement, error) {
+	var placement v1alpha1.Placement
+	err := c.cache.Get(ctx, client.ObjectKey{Namespace: pkg.Namespace, Name: pkg.Spec.PlacementRef.Name}, &placement)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return &placement, err
 }
 
 // stateOrder has the worst first.

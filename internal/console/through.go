@@ -1,10 +1,16 @@
 package console
 
 import (
+	"context"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+	apirequest "k8s.io/apiserver/pkg/endpoints/request"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/audit"
@@ -41,13 +47,14 @@ func (c *Console) through(w http.ResponseWriter, r *http.Request, s *session, pa
 		kubeproxy.WriteError(w, http.StatusBadRequest, "the path cannot be read")
 		return
 	}
-	for part := range strings.SplitSeq(plain, "/") {
-		if part == "proxy" || part == ".." {
-			kubeproxy.WriteError(w, http.StatusForbidden, "what pods, services and nodes serve is not shown by the console, where it would be taken for the hub's: `kubectl port-forward` reaches it")
-			return
-		}
+	if serves(plain) {
+		kubeproxy.WriteError(w, http.StatusForbidden, "what pods, services and nodes serve is not shown by the console, where it would be taken for the hub's: `kubectl port-forward` reaches it")
+		return
 	}
-	inner := r.Clone(r.Context())
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	go c.during(ctx, cancel, r)
+	inner := r.Clone(ctx)
 	inner.URL.Path, inner.URL.RawPath = plain, path
 	inner.RequestURI = ""
 	inner.TLS = nil // whose certificate it is does not count here
@@ -59,6 +66,49 @@ func (c *Console) through(w http.ResponseWriter, r *http.Request, s *session, pa
 	}
 	c.Door.ServeAs(&harmless{ResponseWriter: w}, inner, s.who())
 }
+
+// sessionLook is how often it is looked whether the session of somebody who watches, follows a log or has a shell is over.
+const sessionLook = 2 * time.Second
+
+// during ends a request with the session of whoever asks: signing out everywhere closes their shells.
+func (c *Console) during(ctx context.Context, cancel context.CancelFunc, r *http.Request) {
+	look := time.NewTicker(sessionLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		if _, err := c.open(r); err != nil {
+			cancel()
+			return
+		}
+	}
+}
+
+// serves says whether an API server may hand what is at a path on to a pod, a service or a node. A namespace or an object that is called
+// proxy is none of that: proxy is where the name of a subresource is, or where the API of old had a verb.
+func serves(path string) bool {
+	if strings.Contains(path, "//") || slices.Contains(strings.Split(path, "/"), "..") {
+		return true // whoever asks in another way than clients do may be understood in another way
+	}
+	for _, door := range []string{"/hub/", "/clusters/"} {
+		if after, is := strings.CutPrefix(path, door); is {
+			path = "/" + after
+			if door == "/clusters/" {
+				_, path, _ = strings.Cut(after, "/")
+				path = "/" + path
+			}
+			break
+		}
+	}
+	info, err := requests.NewRequestInfo(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}})
+	return err != nil || info.Subresource == "proxy" || info.Verb == "proxy"
+}
+
+// requests reads paths as API servers do.
+var requests = &apirequest.RequestInfoFactory{APIPrefixes: sets.NewString("api", "apis"), GrouplessAPIPrefixes: sets.NewString("api")}
 
 // harmless has an answer be text or JSON to the browser, whatever whoever answers calls it.
 type harmless struct {

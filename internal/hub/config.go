@@ -14,15 +14,16 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"umbel.dev/umbel/internal/hub/known"
 	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/kube/ports"
 )
 
 // Dir is the hub's folder within a data folder.
-func Dir(home string) string { return filepath.Join(home, "hub") }
+func Dir(home string) string { return known.Dir(home) }
 
 // AdminKubeconfig is the kubeconfig of a hub with an embedded API.
-func AdminKubeconfig(home string) string { return filepath.Join(Dir(home), "admin.kubeconfig") }
+func AdminKubeconfig(home string) string { return known.AdminKubeconfig(home) }
 
 // ProvidersDir is where the hub has what it needs to run providers of Cluster API, in a folder for each.
 func ProvidersDir(home string) string { return filepath.Join(Dir(home), "providers") }

@@ -18,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	inventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -37,6 +36,7 @@ import (
 	"umbel.dev/umbel/internal/gateway"
 	"umbel.dev/umbel/internal/gateway/replicas"
 	"umbel.dev/umbel/internal/gateway/trust"
+	"umbel.dev/umbel/internal/hub/known"
 	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/lifecycle/capi"
 	"umbel.dev/umbel/internal/lifecycle/local"
@@ -71,17 +71,8 @@ func (h *hub) addKinds(ctx context.Context) error {
 	return install(ctx, h.api)
 }
 
-// Scheme knows the kinds that a hub and its clients work with: ours and Kubernetes' own.
-func Scheme() (*runtime.Scheme, error) {
-	scheme := runtime.NewScheme()
-	if err := clientgoscheme.AddToScheme(scheme); err != nil {
-		return nil, err
-	}
-	if err := inventory.AddToScheme(scheme); err != nil {
-		return nil, err
-	}
-	return scheme, v1alpha1.AddToScheme(scheme)
-}
+// Scheme knows the kinds that a hub and its clients work with.
+func Scheme() (*runtime.Scheme, error) { return known.Scheme() }
 
 // registry is where content is kept. It serves reads below /v2/.
 type registry interface {

@@ -6,9 +6,54 @@ export interface AgentProgram {
   attempt?: number
 }
 
+export interface AlertPage {
+  rows: AlertRow[]
+  from: number
+  total: number
+  all: number
+  firing: number
+  rules: number
+  facets: Facet[]
+}
+
+export interface AlertRow {
+  name: string
+  severity: string
+  state: string
+  cluster?: string
+  package?: string
+  since?: string
+  summary: string
+  description?: string
+  command?: string
+  runbook?: string
+  labels: Record<string, string>
+  rule: string
+  query: string
+}
+
 export interface BlockedClusters {
   message: string
   clusters: string[]
+}
+
+export interface CapacityPage {
+  by: string
+  whole: Row
+  rows: Row[]
+  from: number
+  total: number
+  measured: number
+  clusters: number
+}
+
+export interface Change {
+  action: string
+  object: string
+  file?: string
+  diff?: string
+  note?: string
+  problem?: string
 }
 
 export interface Changes {
@@ -94,6 +139,7 @@ export interface Deed {
   title: string
   means: string
   done: string
+  details?: string[]
   not?: string
   path: string
   patch: string
@@ -130,6 +176,19 @@ export interface DriftIgnore {
   target?: DriftTarget
   jsonPointers?: string[]
   managers?: string[]
+}
+
+export interface DriftPage {
+  rows: DriftRow[]
+  from: number
+  total: number
+  left: number
+  away: number
+}
+
+export interface DriftRow {
+  cluster: string
+  drift: Drift
 }
 
 export interface DriftSpec {
@@ -285,6 +344,18 @@ export interface LocalReference {
   name: string
 }
 
+export interface LossPage {
+  rows: LossRow[]
+  from: number
+  total: number
+}
+
+export interface LossRow {
+  cluster: string
+  deletion: MemberDeletion
+  deeds: Deed[]
+}
+
 export interface MaintenanceWindow {
   days?: string[]
   from: string
@@ -419,6 +490,11 @@ export interface MemberUpgrade {
   attempt?: number
   phase: string
   message?: string
+}
+
+export interface MetricGate {
+  name: string
+  query: string
 }
 
 export interface MovingClusters {
@@ -588,6 +664,27 @@ export interface PlacementRow {
   next: string[]
 }
 
+export interface PlanGroup {
+  summary: string
+  count: number
+  clusters: string[]
+  changes: Change[]
+  more?: number
+  same: number
+  unknown: string[]
+}
+
+export interface PlanSight {
+  release: string
+  source: string
+  asked: number
+  of: number
+  groups: PlanGroup[]
+  without: Unasked[]
+  unasked: Unasked[]
+  lacks: string[]
+}
+
 export interface RawExtension {
 }
 
@@ -645,6 +742,7 @@ export interface RolloutSight {
   counts: string
   handle: string
   deeds: Deed[]
+  picture: Group[]
 }
 
 export interface RolloutSpec {
@@ -670,6 +768,7 @@ export interface RolloutStage {
   canary?: (number | string)
   maxUnavailable?: (number | string)
   bake?: string
+  gates?: MetricGate[]
   approvals?: string[]
   windows?: MaintenanceWindow[]
 }
@@ -704,6 +803,20 @@ export interface RolloutStrategy {
   maxFailures?: (number | string)
   onFailure?: string
   lateJoiners?: string
+}
+
+export interface Row {
+  cluster?: string
+  namespace?: string
+  team?: string
+  cpuRequested?: number
+  cpuUsed?: number
+  cpuAllocatable?: number
+  memoryRequested?: number
+  memoryUsed?: number
+  memoryAllocatable?: number
+  costPerMonth?: number
+  currency?: string
 }
 
 export interface Said {
@@ -756,6 +869,7 @@ export interface StageStatus {
   passed?: string
   baked?: string
   wellSince?: string
+  closedSince?: string
 }
 
 export type State = 'Failing' | 'Unknown' | 'Progressing' | 'Removing' | 'Ready'
@@ -764,6 +878,11 @@ export interface Taint {
   key: string
   value?: string
   effect: string
+}
+
+export interface Unasked {
+  cluster: string
+  reason: string
 }
 
 export interface Verification {

@@ -1,8 +1,9 @@
-import { Button, NativeSelect, TextInput } from '@mantine/core'
+import { Button, NativeSelect } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import { useEffect, useState } from 'react'
+import { useState } from 'react'
 import { ask } from '../api/client'
 import { Title } from '../parts/frame'
+import { Sheet, Words } from '../parts/listing'
 import { Empty, Failed, Loading } from '../parts/states'
 import { Age, Mark } from '../parts/status'
 import { Link, usePlace } from '../router'
@@ -48,27 +49,16 @@ export default function AuditPage() {
         Audit
       </Title>
       <div className="filters filters-wrap">
-        <Field label="Cluster" value={cluster} onChange={(value) => set({ cluster: value })} />
-        <Field label="User" value={user} onChange={(value) => set({ user: value })} />
-        <NativeSelect aria-label="Verb" value={verb} onChange={(e) => set({ verb: e.currentTarget.value })} data={[{ value: '', label: 'every verb' }, 'create', 'patch', 'update', 'delete', 'get', 'list', 'watch', 'hold', 'remove', 'undo', 'issue', 'refuse']} />
-        <NativeSelect aria-label="Since" value={span} onChange={(e) => set({ since: e.currentTarget.value })} data={Object.keys(spans)} />
+        <Words label="Cluster" placeholder="Cluster" param="cluster" plain />
+        <Words label="User" placeholder="User" param="user" plain />
+        <NativeSelect aria-label="Verb" size="xs" value={verb} onChange={(e) => set({ verb: e.currentTarget.value })} data={[{ value: '', label: 'every verb' }, 'create', 'patch', 'update', 'delete', 'get', 'list', 'watch', 'hold', 'remove', 'undo', 'issue', 'refuse']} />
+        <NativeSelect aria-label="Since" size="xs" value={span} onChange={(e) => set({ since: e.currentTarget.value })} data={Object.keys(spans)} />
       </div>
       {log.isPending && <Loading rows={10} />}
       {log.error && <Failed error={log.error} retry={() => void log.refetch()} />}
       {log.data && log.data.events.length === 0 && <Empty title="Nothing is in the log of that.">Ask for a longer time, or for less.</Empty>}
       {log.data && log.data.events.length > 0 && (
-        <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
-          <table className="plain">
-            <thead>
-              <tr>
-                <th>When</th>
-                <th>Who</th>
-                <th>Did</th>
-                <th>Cluster</th>
-                <th>Answer</th>
-              </tr>
-            </thead>
-            <tbody>
+        <Sheet columns={['When', 'Who', 'Did', 'Cluster', 'Answer']}>
               {log.data.events.slice(0, shown).map((e) => (
                 <tr key={e.auditID + e.stage}>
                   <td className="nowrap">
@@ -85,9 +75,7 @@ export default function AuditPage() {
                   </td>
                 </tr>
               ))}
-            </tbody>
-          </table>
-        </div>
+        </Sheet>
       )}
       {log.data && log.data.events.length > shown && (
         <div className="pages">
@@ -98,15 +86,6 @@ export default function AuditPage() {
       )}
     </>
   )
-}
-
-function Field({ label, value, onChange }: { label: string; value: string; onChange(value: string): void }) {
-  const [text, setText] = useState(value)
-  useEffect(() => {
-    const timer = window.setTimeout(() => text !== value && onChange(text), 400)
-    return () => window.clearTimeout(timer)
-  }, [text, value, onChange])
-  return <TextInput aria-label={label} placeholder={label} value={text} onChange={(e) => setText(e.currentTarget.value)} />
 }
 
 function object(e: Event): string {

@@ -3,9 +3,12 @@ import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { lazy, Suspense } from 'react'
 import { read } from '../api/client'
 import type { ClusterDetails } from '../api/types'
+import { Alerts } from '../parts/alert'
 import { Panel, Title } from '../parts/frame'
 import { Deeds } from '../parts/deeds'
+import { History } from '../parts/history'
 import { graphs, Measured } from '../parts/measured'
+import { Sheet } from '../parts/listing'
 import { Conditions, Events, Steps } from '../parts/told'
 import { Empty, Failed, Loading, Said, Warned } from '../parts/states'
 import { Age, HealthMark, Mark, StateMark } from '../parts/status'
@@ -116,10 +119,13 @@ function Overview({ details }: { details: ClusterDetails }) {
         <Panel title="Conditions">
           <Conditions of={details.conditions} />
         </Panel>
+        <History cluster={row.name} />
         <Panel title="Happened lately on the hub">
           <Events of={{ apiVersion: 'umbel.dev/v1alpha1', kind: 'MemberCluster', name: row.name }} />
         </Panel>
       </div>
+      <div>
+      <Alerts cluster={row.name} />
       <Panel title="About">
         <dl className="facts">
           <dt>Kubernetes</dt>
@@ -165,6 +171,7 @@ function Overview({ details }: { details: ClusterDetails }) {
           )}
         </dl>
       </Panel>
+      </div>
     </div>
   )
 }
@@ -172,18 +179,7 @@ function Overview({ details }: { details: ClusterDetails }) {
 function Held({ details }: { details: ClusterDetails }) {
   if (details.packages.length === 0) return <Empty title="No package is for this cluster.">A Placement whose selector matches its labels brings it one.</Empty>
   return (
-    <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
-      <table className="plain">
-        <thead>
-          <tr>
-            <th>Package</th>
-            <th>State</th>
-            <th>Release</th>
-            <th className="num">Healthy</th>
-            <th className="num">Repairs</th>
-          </tr>
-        </thead>
-        <tbody>
+    <Sheet columns={['Package', 'State', 'Release', { name: 'Healthy', className: 'num' }, { name: 'Repairs', className: 'num' }]}>
           {details.packages.map(({ state, message, package: held }) => (
             <tr key={held.package}>
               <td>
@@ -210,8 +206,6 @@ function Held({ details }: { details: ClusterDetails }) {
               </td>
             </tr>
           ))}
-        </tbody>
-      </table>
-    </div>
+    </Sheet>
   )
 }

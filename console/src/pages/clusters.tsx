@@ -1,24 +1,16 @@
-import { Button, TextInput } from '@mantine/core'
 import { keepPreviousData, useQueries, useQuery } from '@tanstack/react-query'
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { useEffect, useLayoutEffect, useRef, useState } from 'react'
+import { useLayoutEffect, useRef, useState } from 'react'
 import { read } from '../api/client'
-import type { ClusterRow, Facet, Health } from '../api/types'
+import type { ClusterRow, Health } from '../api/types'
 import { Title } from '../parts/frame'
-import { Sign } from '../parts/icons'
+import { askedFor, Facets, Filters } from '../parts/listing'
 import { Empty, Failed, Loading, Warned } from '../parts/states'
 import { Age, HealthMark, healths } from '../parts/status'
 import { Command } from '../parts/twin'
 import { Link, usePlace } from '../router'
 
 const pageSize = 100
-
-/** What is asked of the hub: everything in the address but where somebody has scrolled to. */
-function asked(query: URLSearchParams): URLSearchParams {
-  const of = new URLSearchParams()
-  for (const [name, value] of query) if (name === 'q' || name === 'sort' || name.startsWith('f.')) of.append(name, value)
-  return of
-}
 
 /** The command that lists what is shown, as far as a selector can say it. */
 function commands(query: URLSearchParams) {
@@ -35,53 +27,23 @@ function commands(query: URLSearchParams) {
 }
 
 export default function ClustersPage() {
-  const { query, set } = usePlace()
-  const ask = asked(query)
+  const { query } = usePlace()
+  const ask = askedFor(query, pageSize)
   const key = ask.toString()
   const first = useQuery({
     queryKey: ['clusters', key, 0],
     queryFn: ({ signal }) => page(ask, 0, signal),
     placeholderData: keepPreviousData,
   })
-  const [words, setWords] = useState(query.get('q') ?? '')
-  useEffect(() => {
-    const timer = window.setTimeout(() => words !== (query.get('q') ?? '') && set({ q: words }), 200)
-    return () => window.clearTimeout(timer)
-  }, [words, query, set])
   const [facets, setFacets] = useState(false)
   const data = first.data
-  const chosen = [...query.keys()].filter((k) => k.startsWith('f.')).length
   return (
     <>
       <Title note={data && (data.total === data.all ? `${data.all.toLocaleString()} in all` : `${data.total.toLocaleString()} of ${data.all.toLocaleString()}`)} twin={commands(query)}>
         Clusters
       </Title>
       <Warned warning={data?.hub.warning} />
-      <div className="filters">
-        <TextInput
-          aria-label="Filter clusters"
-          placeholder="Name, label, version, or what is wrong"
-          leftSection={<Sign shape="search" size={14} />}
-          value={words}
-          onChange={(e) => setWords(e.currentTarget.value)}
-          className="filters-words"
-        />
-        <Button variant="default" className="facets-toggle" aria-expanded={facets} onClick={() => setFacets(!facets)}>
-          Filters{chosen > 0 ? ` (${chosen})` : ''}
-        </Button>
-        {(chosen > 0 || words) && (
-          <Button
-            variant="subtle"
-            color="gray"
-            onClick={() => {
-              setWords('')
-              set(Object.fromEntries([...query.keys()].filter((k) => k === 'q' || k.startsWith('f.')).map((k) => [k, undefined])))
-            }}
-          >
-            Clear
-          </Button>
-        )}
-      </div>
+      <Filters label="Filter clusters" placeholder="Name, label, version, or what is wrong" facets={{ open: facets, toggle: () => setFacets(!facets) }} />
       {first.isPending && <Loading rows={12} />}
       {first.error && <Failed error={first.error} retry={() => void first.refetch()} />}
       {data && data.all === 0 && (
@@ -91,11 +53,12 @@ export default function ClustersPage() {
       )}
       {data && data.all > 0 && (
         <div className="split">
-          <div className={'facets' + (facets ? ' facets-open' : '')} role="group" aria-label="Filters">
-            {data.facets.map((facet) => (
-              <FacetBox key={facet.name} facet={facet} />
-            ))}
-          </div>
+          <Facets
+            facets={data.facets}
+            open={facets}
+            title={(facet) => (facet.startsWith('label:') ? facet.slice(6) : (titles[facet] ?? facet))}
+            text={(facet, value) => (facet === 'health' ? healths[value as Health].text : value)}
+          />
           <Table ask={ask} total={data.total} first={data.rows} />
         </div>
       )}
@@ -103,36 +66,12 @@ export default function ClustersPage() {
   )
 }
 
+const titles: Record<string, string> = { health: 'Health', kubernetes: 'Kubernetes', agent: 'Agent' }
+
 const page = (ask: URLSearchParams, from: number, signal: AbortSignal) => {
   const query = new URLSearchParams(ask)
   query.set('from', String(from))
-  query.set('limit', String(pageSize))
   return read('/api/clusters', {}, query, signal)
-}
-
-function FacetBox({ facet }: { facet: Facet }) {
-  const { query, set } = usePlace()
-  const name = 'f.' + facet.name
-  const chosen = query.getAll(name)
-  if (facet.values.length === 0) return null
-  const title = facet.name.startsWith('label:') ? facet.name.slice(6) : { health: 'Health', kubernetes: 'Kubernetes', agent: 'Agent' }[facet.name]
-  return (
-    <fieldset className="facet">
-      <legend>{title}</legend>
-      {facet.values.map((v) => (
-        <label key={v.value} className="facet-value">
-          <input
-            type="checkbox"
-            checked={chosen.includes(v.value)}
-            onChange={(e) => set({ [name]: e.currentTarget.checked ? [...chosen, v.value] : chosen.filter((c) => c !== v.value) })}
-          />
-          <span className="facet-name">{facet.name === 'health' ? healths[v.value as Health].text : v.value}</span>
-          <span className="facet-count">{v.count.toLocaleString()}</span>
-        </label>
-      ))}
-      {!!facet.more && <p className="quiet">and {facet.more} more</p>}
-    </fieldset>
-  )
 }
 
 const columns = [

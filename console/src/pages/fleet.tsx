@@ -2,9 +2,11 @@ import { Input, NativeSelect } from '@mantine/core'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { read } from '../api/client'
 import type { Count, Fleet, Health } from '../api/types'
+import { Alerts } from '../parts/alert'
+import { Capacity } from '../parts/capacity'
 import { Picture } from '../parts/picture'
 import { Panel, Title } from '../parts/frame'
-import { Empty, Failed, Loading, Warned } from '../parts/states'
+import { Empty, Failed, Loading, Said, Warned } from '../parts/states'
 import { Age, HealthMark, healths } from '../parts/status'
 import { Command } from '../parts/twin'
 import { Link, usePlace } from '../router'
@@ -82,17 +84,23 @@ function Shown({ fleet, group, onGroup }: { fleet: Fleet; group: string; onGroup
                     <HealthMark health={row.health} />
                     <Age of={row.health === 'Unknown' ? (row.lastSeen ?? row.since) : row.since} before={row.health === 'Unknown' ? 'last seen ' : 'for '} after={row.health === 'Unknown' ? ' ago' : ''} />
                   </span>
-                  <span className="line-why">{row.why}</span>
+                  <span className="line-why">
+                    <Said text={row.why ?? ''} />
+                  </span>
                 </li>
               ))}
             </ul>
           )}
         </Panel>
-        <Panel title="Versions">
-          <Bars title="Kubernetes" counts={fleet.kubernetes} facet="kubernetes" />
-          <Bars title="Agent" counts={fleet.agents} facet="agent" />
-        </Panel>
+        <div>
+          <Alerts />
+          <Panel title="Versions">
+            <Bars title="Kubernetes" counts={fleet.kubernetes} facet="kubernetes" />
+            <Bars title="Agent" counts={fleet.agents} facet="agent" />
+          </Panel>
+        </div>
       </div>
+      <Capacity />
     </>
   )
 }

@@ -1,16 +1,22 @@
 import { Tabs } from '@mantine/core'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
+import { lazy, Suspense } from 'react'
 import { read } from '../api/client'
 import type { PackageDetails, State } from '../api/types'
 import { Deeds } from '../parts/deeds'
 import { Panel, Title } from '../parts/frame'
 import { Sign } from '../parts/icons'
+import { Sheet } from '../parts/listing'
 import { Pages } from '../parts/pages'
 import { RolloutPicture } from '../parts/rollout'
 import { Empty, Failed, Loading, Said, Warned } from '../parts/states'
 import { Age, StateMark, states, WordMark } from '../parts/status'
 import { Conditions, Events, Steps } from '../parts/told'
 import { Link, usePlace } from '../router'
+
+const Plan = lazy(() => import('../parts/plan'))
+const Drift = lazy(() => import('../parts/drift'))
+const Losses = lazy(() => import('../parts/losses'))
 
 const limit = 50
 
@@ -55,6 +61,9 @@ export default function PackagePage({ namespace, name }: { namespace: string; na
               <Tabs.Tab value="clusters">
                 Clusters <span className="tab-count">{data.row.clusters.selected}</span>
               </Tabs.Tab>
+              <Tabs.Tab value="plan">Plan</Tabs.Tab>
+              <Tabs.Tab value="drift">Drift</Tabs.Tab>
+              <Tabs.Tab value="deleted">Deleted</Tabs.Tab>
               <Tabs.Tab value="releases">
                 Releases <span className="tab-count">{data.releases.length}</span>
               </Tabs.Tab>
@@ -65,6 +74,17 @@ export default function PackagePage({ namespace, name }: { namespace: string; na
             <Tabs.Panel value="clusters">
               <Clusters details={data} />
             </Tabs.Panel>
+            <Suspense fallback={<Loading />}>
+              <Tabs.Panel value="plan">
+                <Plan namespace={namespace} name={name} details={data} />
+              </Tabs.Panel>
+              <Tabs.Panel value="drift">
+                <Drift namespace={namespace} name={name} mode={data.package.spec.drift?.mode ?? 'Repair'} />
+              </Tabs.Panel>
+              <Tabs.Panel value="deleted">
+                <Losses namespace={namespace} name={name} />
+              </Tabs.Panel>
+            </Suspense>
             <Tabs.Panel value="releases">
               <Releases details={data} />
             </Tabs.Panel>
@@ -175,18 +195,7 @@ function Clusters({ details }: { details: PackageDetails }) {
       {details.states.length === 0 ? (
         <Empty title={chosen.length ? 'No cluster is in this state.' : 'No cluster is selected.'} />
       ) : (
-        <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
-          <table className="plain">
-            <thead>
-              <tr>
-                <th>Cluster</th>
-                <th>State</th>
-                <th>Release</th>
-                <th className="num">Healthy</th>
-                <th>Drift</th>
-              </tr>
-            </thead>
-            <tbody>
+        <Sheet columns={['Cluster', 'State', 'Release', { name: 'Healthy', className: 'num' }, 'Drift']}>
               {details.states.map((s) => (
                 <tr key={s.cluster}>
                   <td>
@@ -218,9 +227,7 @@ function Clusters({ details }: { details: PackageDetails }) {
                   </td>
                 </tr>
               ))}
-            </tbody>
-          </table>
-        </div>
+        </Sheet>
       )}
       <Pages from={details.from} limit={limit} total={details.total} onFrom={(from) => set({ from: from ? String(from) : undefined })} />
     </div>
@@ -230,19 +237,7 @@ function Clusters({ details }: { details: PackageDetails }) {
 function Releases({ details }: { details: PackageDetails }) {
   if (details.releases.length === 0) return <Empty title="There is no release yet.">The hub makes one when it has fetched and rendered the source.</Empty>
   return (
-    <div className="grid-scroll" tabIndex={0} role="group" aria-label="Table">
-      <table className="plain">
-        <thead>
-          <tr>
-            <th>Release</th>
-            <th>Revision</th>
-            <th>Made</th>
-            <th className="num">Objects</th>
-            <th>Changes</th>
-            <th>Rollout</th>
-          </tr>
-        </thead>
-        <tbody>
+    <Sheet columns={['Release', 'Revision', 'Made', { name: 'Objects', className: 'num' }, 'Changes', 'Rollout', '']}>
           {details.releases.map((r) => (
             <tr key={r.name}>
               <td>
@@ -257,10 +252,11 @@ function Releases({ details }: { details: PackageDetails }) {
               <td className="num">{r.objects}</td>
               <td className="nowrap">{r.changes ? `+${r.changes.added} ~${r.changes.changed} −${r.changes.deleted}` : '–'}</td>
               <td>{r.rollout ? <WordMark word={r.phase} /> : '–'}</td>
+              <td>
+                <Link to={`packages/${details.row.namespace}/${details.row.name}?${new URLSearchParams({ tab: 'plan', release: r.name })}`}>What would it do?</Link>
+              </td>
             </tr>
           ))}
-        </tbody>
-      </table>
-    </div>
+    </Sheet>
   )
 }

@@ -1,21 +1,15 @@
-import { TextInput } from '@mantine/core'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { useEffect, useState } from 'react'
 import { read } from '../api/client'
 import { Title } from '../parts/frame'
 import { Sign } from '../parts/icons'
+import { Words } from '../parts/listing'
 import { Empty, Failed } from '../parts/states'
 import { Link, usePlace } from '../router'
 
 /** What is called so: clusters by name, label, version or what is wrong, and packages by name or repository. */
 export default function SearchPage() {
-  const { query, set } = usePlace()
+  const { query } = usePlace()
   const q = query.get('q') ?? ''
-  const [words, setWords] = useState(q)
-  useEffect(() => {
-    const timer = window.setTimeout(() => words !== q && set({ q: words }), 200)
-    return () => window.clearTimeout(timer)
-  }, [words, q, set])
   const found = useQuery({
     queryKey: ['search', q],
     queryFn: ({ signal }) => read('/api/search', {}, new URLSearchParams({ q }), signal),
@@ -26,7 +20,7 @@ export default function SearchPage() {
     <>
       <Title note="Clusters and packages, by any words of theirs">Search</Title>
       <div className="filters">
-        <TextInput aria-label="Search" autoFocus placeholder="eu env=prod v1.36" leftSection={<Sign shape="search" size={14} />} value={words} onChange={(e) => setWords(e.currentTarget.value)} className="filters-words" />
+        <Words label="Search" placeholder="eu env=prod v1.36" autoFocus />
       </div>
       {found.error && <Failed error={found.error} retry={() => void found.refetch()} />}
       {q.trim() === '' && <Empty title="Type a name, a label such as env=prod, a version, or a part of what is wrong." />}

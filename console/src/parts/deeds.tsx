@@ -81,6 +81,13 @@ function Ask({ deed, of, onClose, onDone }: { deed: Deed; of: string; onClose():
         {deed.title} {of}?
       </h2>
       <p>{deed.means}</p>
+      {deed.details && (
+        <ul className="ask-details" tabIndex={0} aria-label="What it is about">
+          {deed.details.map((line) => (
+            <li key={line}>{line}</li>
+          ))}
+        </ul>
+      )}
       {deed.not && <p className="row-why row-why-wraps">You may not do this: {deed.not}.</p>}
       <h3>The same in a terminal</h3>
       <Twins twin={deed} />

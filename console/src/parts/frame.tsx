@@ -23,6 +23,7 @@ export const doors: Door[] = [
   { to: 'placements', name: 'Placement', key: 'l', shape: 'placements' },
   { to: 'search', name: 'Search', key: 's', shape: 'search' },
   { to: 'metrics', name: 'Metrics', key: 'm', shape: 'metrics' },
+  { to: 'alerts', name: 'Alerts', key: 'e', shape: 'alerts' },
   { to: 'audit', name: 'Audit', key: 'a', shape: 'audit' },
   { to: 'access', name: 'Access', key: 'x', shape: 'access' },
   { to: 'settings', name: 'Settings', key: 't', shape: 'settings' },

@@ -1,14 +1,17 @@
 import { useEffect, useMemo, useRef, useState } from 'react'
 import type { Group, Health } from '../api/types'
 import { Link, usePlace } from '../router'
-import { Sign } from './icons'
-import { healths } from './status'
+import { Sign, type Shape } from './icons'
+import { healths, type Tone } from './status'
 
 const order: Health[] = ['NotReady', 'Unknown', 'Awaited', 'Hibernated', 'Ready']
 const healthAt = (group: Group, i: number): Health => order[Number(group.cells[i])] ?? 'Unknown'
 
+/** What the five kinds of cells mean. */
+export type Meanings = Record<Health, { tone: Tone; shape: Shape; text: string }>
+
 /** A picture of the fleet: a cell for each cluster, in groups. A small fleet has its names in the cells. */
-export function Picture({ groups, grouped }: { groups: Group[]; grouped: boolean }) {
+export function Picture({ groups, grouped, means = healths }: { groups: Group[]; grouped: boolean; means?: Meanings }) {
   const total = groups.reduce((n, g) => n + g.names.length, 0)
   return (
     <div className="picture">
@@ -19,16 +22,16 @@ export function Picture({ groups, grouped }: { groups: Group[]; grouped: boolean
               {group.value || 'without'} <span className="quiet">{group.names.length.toLocaleString()}</span>
             </h3>
           )}
-          {total <= 60 ? <Tiles group={group} /> : <Cells group={group} total={total} />}
+          {total <= 60 ? <Tiles group={group} means={means} /> : <Cells group={group} total={total} means={means} />}
         </div>
       ))}
       <ul className="legend" aria-label="What the colours mean">
         {order.map((health) => (
           <li key={health}>
-            <span className={'mark tone-' + healths[health].tone}>
-              <Sign shape={healths[health].shape} size={12} />
+            <span className={'mark tone-' + means[health].tone}>
+              <Sign shape={means[health].shape} size={12} />
             </span>
-            {healths[health].text}
+            {means[health].text}
           </li>
         ))}
       </ul>
@@ -36,11 +39,11 @@ export function Picture({ groups, grouped }: { groups: Group[]; grouped: boolean
   )
 }
 
-function Tiles({ group }: { group: Group }) {
+function Tiles({ group, means }: { group: Group; means: Meanings }) {
   return (
     <ul className="tiles">
       {group.names.map((name, i) => {
-        const { tone, shape, text } = healths[healthAt(group, i)]
+        const { tone, shape, text } = means[healthAt(group, i)]
         return (
           <li key={name}>
             <Link to={'clusters/' + name} className={'tile tone-' + tone} aria-label={`${name}: ${text}`}>
@@ -57,7 +60,7 @@ function Tiles({ group }: { group: Group }) {
 const sizeFor = (total: number) => (total <= 300 ? 22 : total <= 1500 ? 14 : total <= 4000 ? 10 : 8)
 
 /** Many clusters, drawn: each shape differs, so that no colour is needed to tell them apart. */
-function Cells({ group, total }: { group: Group; total: number }) {
+function Cells({ group, total, means }: { group: Group; total: number; means: Meanings }) {
   const box = useRef<HTMLDivElement>(null)
   const canvas = useRef<HTMLCanvasElement>(null)
   const [width, setWidth] = useState(0)
@@ -99,8 +102,8 @@ function Cells({ group, total }: { group: Group; total: number }) {
   const counts = useMemo(() => {
     const of: Record<string, number> = {}
     for (let i = 0; i < group.names.length; i++) of[healthAt(group, i)] = (of[healthAt(group, i)] ?? 0) + 1
-    return order.filter((h) => of[h]).map((h) => `${of[h]} ${healths[h].text}`).join(', ')
-  }, [group])
+    return order.filter((h) => of[h]).map((h) => `${of[h]} ${means[h].text}`).join(', ')
+  }, [group, means])
   const cellAt = (event: React.MouseEvent) => {
     const edge = canvas.current!.getBoundingClientRect()
     const column = Math.floor((event.clientX - edge.left) / size)
@@ -135,7 +138,7 @@ function Cells({ group, total }: { group: Group; total: number }) {
       <p className="cell-said" aria-live="polite">
         {at >= 0 ? (
           <>
-            <strong>{group.names[at]}</strong> {healths[healthAt(group, at)].text}
+            <strong>{group.names[at]}</strong> {means[healthAt(group, at)].text}
           </>
         ) : (
           '\u00a0'

@@ -1,8 +1,17 @@
 import type { RolloutSight } from '../api/types'
 import { Link } from '../router'
 import { Deeds } from './deeds'
+import { Picture, type Meanings } from './picture'
 import { Said } from './states'
 import { Age, WordMark } from './status'
+
+const means: Meanings = {
+  NotReady: { tone: 'Bad', shape: 'bad', text: 'Failed' },
+  Unknown: { tone: 'Doubtful', shape: 'doubtful', text: 'Offline' },
+  Awaited: { tone: 'Plain', shape: 'waiting', text: 'Waiting' },
+  Hibernated: { tone: 'Moving', shape: 'moving', text: 'Moving' },
+  Ready: { tone: 'Good', shape: 'good', text: 'Moved' },
+}
 
 /** A rollout as it goes: its stages in their order, each as long as it has clusters, and what it waits for. */
 export function RolloutPicture({ sight }: { sight: RolloutSight }) {
@@ -34,6 +43,7 @@ export function RolloutPicture({ sight }: { sight: RolloutSight }) {
           ))}
         </ol>
       )}
+      {sight.picture.length > 0 && <Picture groups={sight.picture} grouped means={means} />}
       <p className="quiet">{counts}</p>
       {rollout.status?.failures && rollout.status.failures.length > 0 && (
         <ul className="lines">

@@ -110,6 +110,24 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	return o.show(ctx, asker, clusters.Items, table)
 }
 
+// Read returns what the command would show of these clusters, in its order. Somebody who may not read prices gets all else.
+func Read(ctx context.Context, f *client.Factory, by By, over time.Duration, clusters []v1alpha1.MemberCluster) ([]Row, error) {
+	hub, err := f.Connect()
+	if err != nil {
+		return nil, err
+	}
+	o := &Options{Factory: f, By: by, Over: over}
+	table, err := o.prices(ctx, hub)
+	if err != nil {
+		return nil, err
+	}
+	asker, err := measured.New(ctx, f, hub)
+	if err != nil {
+		return nil, err
+	}
+	return o.rows(ctx, asker, clusters, table)
+}
+
 // prices reads the table; nil without one. Who may not read it gets all else.
 func (o *Options) prices(ctx context.Context, hub kube.Reader) (*prices, error) {
 	var kept corev1.ConfigMap
@@ -132,6 +150,15 @@ func (o *Options) prices(ctx context.Context, hub kube.Reader) (*prices, error) 
 
 // show asks for what these clusters measured, and writes it.
 func (o *Options) show(ctx context.Context, asker *measured.Asker, clusters []v1alpha1.MemberCluster, table *prices) error {
+	rows, err := o.rows(ctx, asker, clusters, table)
+	if err != nil {
+		return err
+	}
+	return o.write(rows, table)
+}
+
+// rows asks for what these clusters measured.
+func (o *Options) rows(ctx context.Context, asker *measured.Asker, clusters []v1alpha1.MemberCluster, table *prices) ([]Row, error) {
 	names := make([]v1alpha1.ClusterName, len(clusters))
 	for i := range clusters {
 		names[i] = v1alpha1.ClusterName(clusters[i].Name)
@@ -142,7 +169,7 @@ func (o *Options) show(ctx context.Context, asker *measured.Asker, clusters []v1
 	for _, q := range asked {
 		samples, err := asker.Query(ctx, fmt.Sprintf(q.promql, over), names)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		answers = append(answers, samples)
 	}
@@ -150,7 +177,7 @@ func (o *Options) show(ctx context.Context, asker *measured.Asker, clusters []v1
 	if o.By != Clusters {
 		var err error
 		if teams, err = asker.Query(ctx, teamsQuestion, names); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	rows := gather(asked, answers, teams, clusters)
@@ -161,10 +188,10 @@ func (o *Options) show(ctx context.Context, asker *measured.Asker, clusters []v1
 		rows = byTeam(rows)
 	}
 	arrange(rows)
-	return o.write(rows, table)
+	return rows, nil
 }
 
-func (o *Options) write(rows []row, table *prices) error {
+func (o *Options) write(rows []Row, table *prices) error {
 	if o.Format != output.Human {
 		return output.Encode(o.Out, o.Format, rows)
 	}
@@ -195,7 +222,7 @@ func (o *Options) write(rows []row, table *prices) error {
 	return shown.Write(o.Out, cells)
 }
 
-func (o *Options) texts(r *row) []string {
+func (o *Options) texts(r *Row) []string {
 	switch o.By {
 	case Clusters:
 		return []string{

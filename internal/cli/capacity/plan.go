@@ -23,8 +23,8 @@ const (
 	Teams      By = "teams"
 )
 
-// row is what is requested and used, as programs read it. Cores and bytes; of what was not measured there is none.
-type row struct {
+// Row is what is requested and used, as programs read it. Cores and bytes; of what was not measured there is none.
+type Row struct {
 	Cluster   v1alpha1.ClusterName `json:"cluster,omitempty"`
 	Namespace string               `json:"namespace,omitempty"`
 	Team      string               `json:"team,omitempty"`
@@ -42,18 +42,35 @@ type row struct {
 	Currency string   `json:"currency,omitempty"`
 }
 
+// Add adds what another row has of it.
+func (r *Row) Add(n *Row) {
+	for _, pair := range [][2]**float64{
+		{&r.CPURequested, &n.CPURequested}, {&r.CPUUsed, &n.CPUUsed}, {&r.CPUOf, &n.CPUOf},
+		{&r.MemoryRequested, &n.MemoryRequested}, {&r.MemoryUsed, &n.MemoryUsed}, {&r.MemoryOf, &n.MemoryOf}, {&r.Cost, &n.Cost},
+	} {
+		if *pair[1] == nil {
+			continue
+		}
+		if *pair[0] == nil {
+			*pair[0] = new(float64)
+		}
+		**pair[0] += **pair[1]
+	}
+	r.Currency = cmp.Or(r.Currency, n.Currency)
+}
+
 // question is what is asked for, and where its answer goes.
 type question struct {
 	promql string
-	into   func(*row) **float64
+	into   func(*Row) **float64
 }
 
-func cpuRequested(r *row) **float64    { return &r.CPURequested }
-func cpuUsed(r *row) **float64         { return &r.CPUUsed }
-func cpuOf(r *row) **float64           { return &r.CPUOf }
-func memoryRequested(r *row) **float64 { return &r.MemoryRequested }
-func memoryUsed(r *row) **float64      { return &r.MemoryUsed }
-func memoryOf(r *row) **float64        { return &r.MemoryOf }
+func cpuRequested(r *Row) **float64    { return &r.CPURequested }
+func cpuUsed(r *Row) **float64         { return &r.CPUUsed }
+func cpuOf(r *Row) **float64           { return &r.CPUOf }
+func memoryRequested(r *Row) **float64 { return &r.MemoryRequested }
+func memoryUsed(r *Row) **float64      { return &r.MemoryUsed }
+func memoryOf(r *Row) **float64        { return &r.MemoryOf }
 
 // questions are asked over a time (%s), of clusters as a whole or of namespaces.
 var questions = map[bool][]question{
@@ -77,7 +94,7 @@ var questions = map[bool][]question{
 const teamsQuestion = `max by (cluster, namespace, team) (umbel_namespace)`
 
 // gather puts answers together, those to the questions in their order. What is about clusters that are not named is left out.
-func gather(asked []question, answers [][]measured.Sample, teams []measured.Sample, clusters []v1alpha1.MemberCluster) []row {
+func gather(asked []question, answers [][]measured.Sample, teams []measured.Sample, clusters []v1alpha1.MemberCluster) []Row {
 	known, owner := map[string]bool{}, map[string]string{}
 	for i := range clusters {
 		known[clusters[i].Name] = true
@@ -85,7 +102,7 @@ func gather(asked []question, answers [][]measured.Sample, teams []measured.Samp
 	for _, s := range teams {
 		owner[s.Labels["cluster"]+"/"+s.Labels["namespace"]] = s.Labels["team"]
 	}
-	rows, order := map[string]*row{}, []string{}
+	rows, order := map[string]*Row{}, []string{}
 	for i, samples := range answers {
 		for _, s := range samples {
 			cluster, namespace := s.Labels["cluster"], s.Labels["namespace"]
@@ -94,13 +111,13 @@ func gather(asked []question, answers [][]measured.Sample, teams []measured.Samp
 			}
 			key := cluster + "/" + namespace
 			if rows[key] == nil {
-				rows[key] = &row{Cluster: v1alpha1.ClusterName(cluster), Namespace: namespace, Team: owner[key]}
+				rows[key] = &Row{Cluster: v1alpha1.ClusterName(cluster), Namespace: namespace, Team: owner[key]}
 				order = append(order, key)
 			}
 			*asked[i].into(rows[key]) = new(s.Value)
 		}
 	}
-	all := make([]row, 0, len(rows))
+	all := make([]Row, 0, len(rows))
 	for _, key := range order {
 		all = append(all, *rows[key])
 	}
@@ -108,29 +125,18 @@ func gather(asked []question, answers [][]measured.Sample, teams []measured.Samp
 }
 
 // byTeam adds rows of namespaces up. What is nobody's is a row too.
-func byTeam(namespaces []row) []row {
-	of := map[string]*row{}
+func byTeam(namespaces []Row) []Row {
+	of := map[string]*Row{}
 	for i := range namespaces {
 		n := &namespaces[i]
 		t := of[n.Team]
 		if t == nil {
-			t = &row{Team: n.Team, Currency: n.Currency}
+			t = &Row{Team: n.Team, Currency: n.Currency}
 			of[n.Team] = t
 		}
-		for _, pair := range [][2]**float64{
-			{&t.CPURequested, &n.CPURequested}, {&t.CPUUsed, &n.CPUUsed}, {&t.MemoryRequested, &n.MemoryRequested}, {&t.MemoryUsed, &n.MemoryUsed}, {&t.Cost, &n.Cost},
-		} {
-			if *pair[1] == nil {
-				continue
-			}
-			if *pair[0] == nil {
-				*pair[0] = new(float64)
-			}
-			**pair[0] += **pair[1]
-		}
-		t.Currency = cmp.Or(t.Currency, n.Currency)
+		t.Add(n)
 	}
-	all := make([]row, 0, len(of))
+	all := make([]Row, 0, len(of))
 	for _, t := range of {
 		all = append(all, *t)
 	}
@@ -176,7 +182,7 @@ func readPrices(text string) (*prices, error) {
 const month = 730 // hours
 
 // cost puts prices to rows: of a cluster as a whole what it has, of a namespace what it requests or uses, whichever is more.
-func (p *prices) cost(rows []row, clusters []v1alpha1.MemberCluster) {
+func (p *prices) cost(rows []Row, clusters []v1alpha1.MemberCluster) {
 	of := map[v1alpha1.ClusterName]*price{}
 	for i := range clusters {
 		at := slices.IndexFunc(p.Prices, func(one price) bool { return one.selector.Matches(labels.Set(clusters[i].Labels)) })
@@ -209,14 +215,14 @@ func more(a, b *float64) *float64 {
 }
 
 // arrange sorts rows: by cost where there is one, then by what is requested of processors, the most first, then by name.
-func arrange(rows []row) {
+func arrange(rows []Row) {
 	value := func(p *float64) float64 {
 		if p == nil {
 			return -1
 		}
 		return *p
 	}
-	slices.SortFunc(rows, func(a, b row) int {
+	slices.SortFunc(rows, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(value(b.Cost), value(a.Cost)), cmp.Compare(value(b.CPURequested), value(a.CPURequested)),
 			cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Team, b.Team))
 	})

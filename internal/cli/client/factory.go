@@ -10,12 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/output"
-	"umbel.dev/umbel/internal/hub"
+	"umbel.dev/umbel/internal/hub/known"
 )
 
 // The variables of the environment that stand for flags.
@@ -43,6 +44,9 @@ type Factory struct {
 	Namespace string
 	// Now is the clock.
 	Now func() time.Time
+	// Through is how the hub's door is reached by somebody whom it knows already, in place of a kubeconfig: its Host is the door's URL, and
+	// its Transport says who asks. The hub's own console has one; commands have none.
+	Through *rest.Config
 }
 
 // New returns a Factory with the defaults of the environment.
@@ -95,7 +99,7 @@ func (f *Factory) HubKubeconfig() (string, error) {
 	if signedIn := f.SignedIn(); exists(signedIn) {
 		return signedIn, nil
 	}
-	path := hub.AdminKubeconfig(f.Home)
+	path := known.AdminKubeconfig(f.Home)
 	switch _, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("no hub: run `umbel up`, sign in with `umbel login`, or name one with --kubeconfig (looked for %s)", path)

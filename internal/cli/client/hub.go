@@ -25,7 +25,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/cli/view"
-	"umbel.dev/umbel/internal/hub"
+	"umbel.dev/umbel/internal/hub/known"
 )
 
 // dialTimeout is how long a hub may take to accept a connection: one that is further away than this is not reached.
@@ -43,6 +43,9 @@ type Hub struct {
 
 // Connect returns a client of the hub. It sends nothing yet.
 func (f *Factory) Connect() (*Hub, error) {
+	if f.Through != nil {
+		return f.enter()
+	}
 	kubeconfig, err := f.LoadKubeconfig()
 	if err != nil {
 		return nil, err
@@ -77,7 +80,7 @@ func newClient(config *rest.Config) (kube.WithWatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	scheme, err := hub.Scheme()
+	scheme, err := known.Scheme()
 	if err != nil {
 		return nil, err
 	}
@@ -90,25 +93,25 @@ func newClient(config *rest.Config) (kube.WithWatch, error) {
 
 // newMapper knows the kinds that commands use, and asks the API for all others.
 func newMapper(config *rest.Config, httpClient *http.Client) (meta.RESTMapper, error) {
-	known := meta.NewDefaultRESTMapper(nil)
+	ours := meta.NewDefaultRESTMapper(nil)
 	for _, kind := range kinds.All() {
 		scope := meta.RESTScopeNamespace
 		if kind.Scope == kinds.Cluster {
 			scope = meta.RESTScopeRoot
 		}
-		known.Add(kind.GVK, scope)
+		ours.Add(kind.GVK, scope)
 	}
-	known.Add(authorizationv1.SchemeGroupVersion.WithKind("SelfSubjectRulesReview"), meta.RESTScopeRoot)
-	known.Add(coordinationv1.SchemeGroupVersion.WithKind("Lease"), meta.RESTScopeNamespace)
-	known.Add(corev1.SchemeGroupVersion.WithKind("ConfigMap"), meta.RESTScopeNamespace)
-	known.Add(corev1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
-	known.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
-	known.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
+	ours.Add(authorizationv1.SchemeGroupVersion.WithKind("SelfSubjectRulesReview"), meta.RESTScopeRoot)
+	ours.Add(coordinationv1.SchemeGroupVersion.WithKind("Lease"), meta.RESTScopeNamespace)
+	ours.Add(corev1.SchemeGroupVersion.WithKind("ConfigMap"), meta.RESTScopeNamespace)
+	ours.Add(corev1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
+	ours.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
+	ours.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
 	asked, err := apiutil.NewDynamicRESTMapper(config, httpClient)
 	if err != nil {
 		return nil, err
 	}
-	return meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{known, asked}}, nil
+	return meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{ours, asked}}, nil
 }
 
 // ListClusters reads clusters into list. Who may not list them gets those that the hub's roles name for him, one by one: a

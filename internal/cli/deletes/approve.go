@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
@@ -18,7 +17,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/cli/output"
-	"umbel.dev/umbel/internal/delivery/decide"
+	"umbel.dev/umbel/internal/cli/word"
 )
 
 // approve are the arguments of `umbel approve deletes`.
@@ -65,13 +64,6 @@ func NewApproveCmd(f *client.Factory) *cobra.Command {
 	return cmd
 }
 
-// waiting is what a cluster holds back.
-type waiting struct {
-	cluster v1alpha1.ClusterName
-	release string
-	held    *v1alpha1.MemberDeletesHeld
-}
-
 func (o *approve) run(ctx context.Context, hub *client.Hub, name string) error {
 	pkg := &v1alpha1.Package{}
 	if err := hub.Get(ctx, kube.ObjectKey{Namespace: o.Namespace, Name: name}, pkg); err != nil {
@@ -107,7 +99,7 @@ func (o *approve) run(ctx context.Context, hub *client.Hub, name string) error {
 		return err
 	}
 	at := metav1.NewMicroTime(o.Now())
-	if err := o.write(ctx, hub, pkg, o.approval(held, at), removal(placement, leaving, at)); err != nil {
+	if err := o.write(ctx, hub, pkg, placement, held, leaving, at); err != nil {
 		return err
 	}
 	return o.say(pkg, held, leaving)
@@ -124,15 +116,13 @@ func placementOf(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Package) (*
 }
 
 // held returns what clusters hold back of one release.
-func (o *approve) held(key v1alpha1.PackageKey, members []v1alpha1.MemberCluster) ([]waiting, error) {
-	var all []waiting
+func (o *approve) held(key v1alpha1.PackageKey, members []v1alpha1.MemberCluster) ([]word.Waiting, error) {
+	var all []word.Waiting
 	releases := map[string]bool{}
-	for i := range members {
-		for _, p := range members[i].Status.Packages {
-			if p.Package == key && p.DeletesHeld != nil && o.on(members[i].Name) && (o.release == "" || o.release == p.Release) {
-				all = append(all, waiting{v1alpha1.ClusterName(members[i].Name), p.Release, p.DeletesHeld})
-				releases[p.Release] = true
-			}
+	for _, w := range word.Held(key, members) {
+		if o.on(string(w.Cluster)) && (o.release == "" || o.release == w.Release) {
+			all = append(all, w)
+			releases[w.Release] = true
 		}
 	}
 	if len(releases) > 1 {
@@ -151,31 +141,26 @@ func (o *approve) held(key v1alpha1.PackageKey, members []v1alpha1.MemberCluster
 
 // leaving returns the clusters that keep the package because too many would lose it at once.
 func (o *approve) leaving(pkg *v1alpha1.Package, placement *v1alpha1.Placement, members []v1alpha1.MemberCluster) []v1alpha1.ClusterName {
-	if placement == nil {
-		return nil
-	}
-	seen := decide.Seen{Deleting: !pkg.DeletionTimestamp.IsZero(), Placement: placement}
-	withheld := decide.Withhold(seen, decide.MembersOf(members, v1alpha1.KeyOf(pkg.Namespace, pkg.Name)), pkg.Spec.Deletes)
-	return slices.DeleteFunc(withheld.Clusters(), func(name v1alpha1.ClusterName) bool { return !o.on(string(name)) })
+	return slices.DeleteFunc(word.Leaving(pkg, placement, members), func(name v1alpha1.ClusterName) bool { return !o.on(string(name)) })
 }
 
 // showAll shows what would go.
-func (o *approve) showAll(pkg *v1alpha1.Package, held []waiting, leaving []v1alpha1.ClusterName) error {
+func (o *approve) showAll(pkg *v1alpha1.Package, held []word.Waiting, leaving []v1alpha1.ClusterName) error {
 	if len(held) > 0 {
-		o.Note("Release %s of package %s would delete:", held[0].release, pkg.Name)
+		o.Note("Release %s of package %s would delete:", held[0].Release, pkg.Name)
 		var rows [][]output.Cell
 		for _, w := range held {
-			of := fmt.Sprintf("%d of %d", w.held.Objects, w.held.Holds)
+			of := fmt.Sprintf("%d of %d", w.Held.Objects, w.Held.Holds)
 			protected := output.Text("")
-			if w.held.Protected > 0 {
-				protected = output.Cell{Text: fmt.Sprint(w.held.Protected), Tone: output.Bad}
+			if w.Held.Protected > 0 {
+				protected = output.Cell{Text: fmt.Sprint(w.Held.Protected), Tone: output.Bad}
 			}
-			rows = append(rows, append(output.Cells(string(w.cluster), of), protected, output.Text(names(w.held.Names, int(w.held.Objects)))))
+			rows = append(rows, append(output.Cells(string(w.Cluster), of), protected, output.Text(names(w.Held.Names, int(w.Held.Objects)))))
 		}
 		if err := o.show([]string{"CLUSTER", "OBJECTS", "PROTECTED", "NAMES"}, rows); err != nil {
 			return err
 		}
-		if slices.ContainsFunc(held, func(w waiting) bool { return w.held.Protected > 0 }) {
+		if slices.ContainsFunc(held, func(w word.Waiting) bool { return w.Held.Protected > 0 }) {
 			o.Note("Protected are Namespaces, CustomResourceDefinitions and PersistentVolumeClaims: they take along what is in them,\nalso what others put there, and `umbel undo` does not bring that back.")
 		}
 	}
@@ -191,59 +176,30 @@ func (o *approve) showAll(pkg *v1alpha1.Package, held []waiting, leaving []v1alp
 	return nil
 }
 
-// approval is for what was shown: for no more on any cluster.
-func (o *approve) approval(held []waiting, at metav1.MicroTime) *v1alpha1.DeleteApproval {
-	if len(held) == 0 {
-		return nil
-	}
-	a := &v1alpha1.DeleteApproval{Release: held[0].release, At: at}
-	for _, w := range held {
-		a.Objects, a.Protected = max(a.Objects, w.held.Objects), max(a.Protected, w.held.Protected)
-		if len(o.clusters) > 0 {
-			a.Clusters = append(a.Clusters, w.cluster)
-		}
-	}
-	return a
-}
-
-func removal(placement *v1alpha1.Placement, leaving []v1alpha1.ClusterName, at metav1.MicroTime) *v1alpha1.RemovalApproval {
-	if len(leaving) == 0 {
-		return nil
-	}
-	return &v1alpha1.RemovalApproval{Placement: placement.Name, Generation: placement.Generation, Clusters: leaving, At: at}
-}
-
 // write puts the approvals into the package's spec, in the place of those that they replace.
-func (o *approve) write(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Package, a *v1alpha1.DeleteApproval, r *v1alpha1.RemovalApproval) error {
+func (o *approve) write(ctx context.Context, hub *client.Hub, pkg *v1alpha1.Package, placement *v1alpha1.Placement, held []word.Waiting, leaving []v1alpha1.ClusterName, at metav1.MicroTime) error {
 	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		if err := hub.Get(ctx, kube.ObjectKeyFromObject(pkg), pkg); err != nil {
 			return err
 		}
 		before := pkg.DeepCopy()
-		if pkg.Spec.Deletes == nil {
-			pkg.Spec.Deletes = &v1alpha1.PackageDeletes{}
-		}
-		deletes := pkg.Spec.Deletes
-		if a != nil {
-			kept := slices.DeleteFunc(deletes.Approved, func(b v1alpha1.DeleteApproval) bool {
-				return b.Release == a.Release && equality.Semantic.DeepEqual(b.Clusters, a.Clusters)
-			})
-			kept = append(kept, *a)
-			deletes.Approved = kept[max(0, len(kept)-v1alpha1.MaxDeleteApprovals):]
-		}
-		if r != nil {
-			if was := deletes.ApprovedRemoval; was != nil && was.Placement == r.Placement && was.Generation == r.Generation {
-				r.Clusters = slices.Compact(slices.Sorted(slices.Values(append(r.Clusters, was.Clusters...))))
+		if len(held) > 0 {
+			if _, err := word.ApproveDeletes(pkg, held, len(o.clusters) > 0, at); err != nil {
+				return err
 			}
-			deletes.ApprovedRemoval = r
+		}
+		if len(leaving) > 0 {
+			if _, err := word.ApproveRemoval(pkg, placement, leaving, at); err != nil {
+				return err
+			}
 		}
 		return hub.Patch(ctx, pkg, kube.MergeFromWithOptions(before, kube.MergeFromWithOptimisticLock{}))
 	})
 }
 
-func (o *approve) say(pkg *v1alpha1.Package, held []waiting, leaving []v1alpha1.ClusterName) error {
+func (o *approve) say(pkg *v1alpha1.Package, held []word.Waiting, leaving []v1alpha1.ClusterName) error {
 	if len(held) > 0 {
-		if _, err := fmt.Fprintf(o.Out, "package/%s: deletes of release %s approved on %s\n", pkg.Name, held[0].release, v1alpha1.Counted(len(held), "cluster")); err != nil {
+		if _, err := fmt.Fprintf(o.Out, "package/%s: deletes of release %s approved on %s\n", pkg.Name, held[0].Release, v1alpha1.Counted(len(held), "cluster")); err != nil {
 			return err
 		}
 	}

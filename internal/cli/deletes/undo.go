@@ -16,6 +16,7 @@ import (
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
 	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/cli/word"
 )
 
 // undo are the arguments of `umbel undo`.
@@ -118,11 +119,8 @@ func (o *undo) run(ctx context.Context, hub *client.Hub, what string) error {
 func (o *undo) deletions(members []v1alpha1.MemberCluster) []deleted {
 	all := []deleted{}
 	for i := range members {
-		for _, d := range members[i].Status.Deletions {
+		for _, d := range word.Deletions(&members[i]) {
 			if o.on(members[i].Name) {
-				if d.State == v1alpha1.DeletionKept && slices.Contains(members[i].Spec.Undo, d.ID) {
-					d.State, d.Message = v1alpha1.DeletionUndoing, "its agent has not said yet that it knows"
-				}
 				all = append(all, deleted{v1alpha1.ClusterName(members[i].Name), d})
 			}
 		}
@@ -189,14 +187,9 @@ func (o *undo) ask(ctx context.Context, hub *client.Hub, d deleted) error {
 			return err
 		}
 		before := member.DeepCopy()
-		pending := slices.DeleteFunc(member.Spec.Undo, func(id string) bool {
-			i := slices.IndexFunc(member.Status.Deletions, func(known v1alpha1.MemberDeletion) bool { return known.ID == id })
-			return i < 0 || id == d.ID || member.Status.Deletions[i].State == v1alpha1.DeletionUndone
-		})
-		if len(pending) >= v1alpha1.MaxUndo {
-			return fmt.Errorf("cluster %s has %d deletions to undo already, which is as many as are taken at a time", d.Cluster, len(pending))
+		if _, err := word.Undo(member, d.ID); err != nil && !errors.Is(err, word.ErrAlreadySo) {
+			return err
 		}
-		member.Spec.Undo = append(pending, d.ID)
 		return hub.Patch(ctx, member, kube.MergeFromWithOptions(before, kube.MergeFromWithOptimisticLock{}))
 	})
 }

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
@@ -141,11 +140,7 @@ func Members(ctx context.Context, f *client.Factory, hub *client.Hub, clusters [
 	if len(clusters) == 0 {
 		return nil, nil
 	}
-	own, err := f.LoadKubeconfig()
-	if err != nil {
-		return nil, err
-	}
-	door, err := route.Find(ctx, hub, hub.Config)
+	to, err := f.Ways(ctx, hub)
 	if err != nil {
 		return nil, err
 	}
@@ -153,11 +148,9 @@ func Members(ctx context.Context, f *client.Factory, hub *client.Hub, clusters [
 	var members []Member
 	for i := range clusters {
 		m := Member{Cluster: v1alpha1.ClusterName(clusters[i].Name), Gone: route.Open(moment, &clusters[i])}
-		m.Config, err = clientcmd.NewDefaultClientConfig(*door.Kubeconfig(own, m.Cluster), nil).ClientConfig()
-		if err != nil {
-			return nil, fmt.Errorf("the way to cluster %q: %w", m.Cluster, err)
+		if m.Config, err = to(m.Cluster); err != nil {
+			return nil, err
 		}
-		m.Config.UserAgent, m.Config.QPS, m.Config.WarningHandler = hub.Config.UserAgent, -1, hub.Config.WarningHandler
 		members = append(members, m)
 	}
 	return members, nil

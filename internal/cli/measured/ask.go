@@ -55,6 +55,34 @@ func (a *Asker) Query(ctx context.Context, promql string, clusters []v1alpha1.Cl
 
 // Firing returns the alerts that fire. Who may not see all gets those of these clusters.
 func (a *Asker) Firing(ctx context.Context, clusters []v1alpha1.ClusterName) ([]health.FiringAlert, error) {
+	all, err := a.Alerts(ctx, clusters)
+	var firing []health.FiringAlert
+	for _, one := range all.Alerts {
+		if one.State == Firing {
+			firing = append(firing, one.FiringAlert)
+		}
+	}
+	return firing, err
+}
+
+// Firing is the state of an alert that fires; before that it is pending, while it has not lasted as long as its rule says.
+const Firing = "firing"
+
+// Alert is an alert of the hub's rules, and how far it is.
+type Alert struct {
+	health.FiringAlert
+	// State is pending or firing, Query what its rule looks for.
+	State, Query string
+}
+
+// Alerts are those of the hub's rules, of which there are so many.
+type Alerts struct {
+	Alerts []Alert
+	Rules  int
+}
+
+// Alerts returns the alerts that fire or are about to. Who may not see all gets those of these clusters.
+func (a *Asker) Alerts(ctx context.Context, clusters []v1alpha1.ClusterName) (Alerts, error) {
 	return of(a, ctx, clusters, "rules", url.Values{"type": {"alert"}}, readRules)
 }
 
@@ -140,10 +168,10 @@ func read(status string, text []byte) ([]Sample, error) {
 	return samples, nil
 }
 
-// readRules reads the alerts that fire out of an answer about rules.
-func readRules(status string, text []byte) ([]health.FiringAlert, error) {
+// readRules reads the alerts out of an answer about rules.
+func readRules(status string, text []byte) (all Alerts, err error) {
 	if err := refused(text); err != nil {
-		return nil, err
+		return all, err
 	}
 	var said struct {
 		Status string
@@ -151,8 +179,8 @@ func readRules(status string, text []byte) ([]health.FiringAlert, error) {
 			Groups []struct {
 				File  string
 				Rules []struct {
-					Name   string
-					Alerts []struct {
+					Name, Query string
+					Alerts      []struct {
 						State               string
 						Labels, Annotations map[string]string
 						ActiveAt            metav1.Time
@@ -162,17 +190,16 @@ func readRules(status string, text []byte) ([]health.FiringAlert, error) {
 		}
 	}
 	if err := json.Unmarshal(text, &said); err != nil || said.Status != "success" {
-		return nil, fmt.Errorf("the hub answered %s to a question for alerts: is it older than this command?", status)
+		return all, fmt.Errorf("the hub answered %s to a question for alerts: is it older than this command?", status)
 	}
-	var firing []health.FiringAlert
 	for _, group := range said.Data.Groups {
 		for _, rule := range group.Rules {
+			all.Rules++
 			for _, a := range rule.Alerts {
-				if a.State == "firing" {
-					firing = append(firing, health.FiringAlert{Object: group.File, Name: rule.Name, Labels: a.Labels, Annotations: a.Annotations, Since: a.ActiveAt})
-				}
+				told := health.FiringAlert{Object: group.File, Name: rule.Name, Labels: a.Labels, Annotations: a.Annotations, Since: a.ActiveAt}
+				all.Alerts = append(all.Alerts, Alert{FiringAlert: told, State: a.State, Query: rule.Query})
 			}
 		}
 	}
-	return firing, nil
+	return all, nil
 }

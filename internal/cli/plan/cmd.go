@@ -80,6 +80,7 @@ type Options struct {
 	Save bool
 
 	selector labels.Selector
+	most     int // how many clusters are asked at most; all of them where it is zero
 }
 
 // NewCmd returns the command `umbel plan`.
@@ -143,13 +144,41 @@ func (o *Options) complete(args []string) error {
 }
 
 func (o *Options) run(ctx context.Context, hub *client.Hub) error {
-	pkg, err := o.pkg(ctx, hub)
+	plan, contents, err := o.make(ctx, hub)
 	if err != nil {
 		return err
 	}
+	if o.Save {
+		return o.save(ctx, hub, plan, contents)
+	}
+	return o.show(plan)
+}
+
+// Released returns what a release would do to the clusters of a package, as `umbel plan NAME --release RELEASE` shows it. At most so many
+// clusters are asked; the plan says of how many.
+func Released(ctx context.Context, f *client.Factory, name, release string, most int, timeout time.Duration) (*Plan, error) {
+	hub, err := f.Connect()
+	if err != nil {
+		return nil, err
+	}
+	o := &Options{Factory: f, Name: name, Release: release, Timeout: timeout, most: most, selector: labels.Everything()}
+	plan, _, err := o.make(ctx, hub)
+	return plan, hub.Explain(err)
+}
+
+// make makes a plan, and changes nothing.
+func (o *Options) make(ctx context.Context, hub *client.Hub) (*Plan, *delivery.Contents, error) {
+	pkg, err := o.pkg(ctx, hub)
+	if err != nil {
+		return nil, nil, err
+	}
 	selected, err := o.selected(ctx, hub, pkg)
 	if err != nil {
-		return err
+		return nil, nil, err
+	}
+	all := len(selected)
+	if o.most > 0 {
+		selected = selected[:min(all, o.most)]
 	}
 	render := o.render
 	if o.Release != "" {
@@ -157,33 +186,27 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	}
 	from, err := render(ctx, hub, pkg, selected)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	contents := from.contents
-	plan := &Plan{Package: v1alpha1.KeyOf(pkg.Namespace, pkg.Name), Source: from.name}
+	plan := &Plan{Package: v1alpha1.KeyOf(pkg.Namespace, pkg.Name), Source: from.name, of: all}
 	for cluster, why := range contents.Without {
 		plan.Without = append(plan.Without, Unasked{cluster, why})
 	}
 	rules, err := outgoing.RulesOf(decide.Ignored(&pkg.Spec))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	rules.Report = pkg.Spec.Drift != nil && pkg.Spec.Drift.Mode == v1alpha1.DriftReport
 	holds, err := o.holding(ctx, hub, plan.Package, selected)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	prepared, err := prepare(plan.Package, contents, rules, holds)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if err := o.ask(ctx, hub, plan, selected, prepared); err != nil {
-		return err
-	}
-	if o.Save {
-		return o.save(ctx, hub, plan, contents)
-	}
-	return o.show(plan)
+	return plan, contents, o.ask(ctx, hub, plan, selected, prepared)
 }
 
 // rendered is what clusters would get, and what that was made of, for people.

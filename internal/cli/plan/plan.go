@@ -22,7 +22,17 @@ type Plan struct {
 	Unasked []Unasked `json:"unasked,omitempty"`
 
 	looks map[v1alpha1.ClusterName]*preview.Preview // at each cluster that was asked
+	of    int                                       // how many clusters the package is for
 }
+
+// Of is how many clusters the package is for, whether they were asked or not.
+func (p *Plan) Of() int { return p.of }
+
+// Lacks says what keeps the plan from being whole; empty when it is.
+func (p *Plan) Lacks() []string { return p.lacks() }
+
+// Summary says in a few words what changes for a group.
+func (g Group) Summary() string { return g.summary() }
 
 // Group is clusters for which the changes are the same.
 type Group struct {

@@ -1,0 +1,116 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/plan"
+	"umbel.dev/umbel/internal/delivery/preview"
+)
+
+const (
+	// maxAsked is how many clusters the page has asked of a plan: `umbel plan` asks all. planFor is how long they may take together, and
+	// answerFor each of them.
+	maxAsked           = 200
+	planFor, answerFor = 2 * time.Minute, 30 * time.Second
+	// plansAtOnce is how many plans the console makes at a time: each is a dry run of every object on every cluster.
+	plansAtOnce = 2
+	// maxChanges is how many changes of a group are shown, maxDiffs how many bytes of differences in all, and maxNames how many clusters of a group.
+	maxChanges, maxDiffs, maxNames = 200, 1 << 20, 50
+)
+
+// PlanSight is what a release would do.
+type PlanSight struct {
+	Release string `json:"release"`
+	Source  string `json:"source"`
+	// Asked is how many of the clusters that it is for were asked.
+	Asked  int         `json:"asked"`
+	Of     int         `json:"of"`
+	Groups []PlanGroup `json:"groups"`
+	// Without are clusters that there is no content for, and Unasked those that could not be asked.
+	Without []plan.Unasked `json:"without"`
+	Unasked []plan.Unasked `json:"unasked"`
+	// Lacks says what keeps it from being whole.
+	Lacks []string `json:"lacks"`
+}
+
+// PlanGroup is clusters for which the changes are the same.
+type PlanGroup struct {
+	Summary  string                 `json:"summary"`
+	Count    int                    `json:"count"`
+	Clusters []v1alpha1.ClusterName `json:"clusters"`
+	Changes  []preview.Change       `json:"changes"`
+	// More is how many changes are not shown.
+	More    int      `json:"more,omitempty"`
+	Same    int      `json:"same"`
+	Unknown []string `json:"unknown"`
+}
+
+func (c *Console) servePlan(w http.ResponseWriter, r *http.Request, s *session) {
+	sight, err := c.plan(r, s, client.ObjectKey{Namespace: r.PathValue("ns"), Name: r.PathValue("name")})
+	c.answer(w, r, sight, err)
+}
+
+func (c *Console) plan(r *http.Request, s *session, key client.ObjectKey) (*PlanSight, error) {
+	var pkg v1alpha1.Package
+	if err := c.object(r.Context(), s, "packages", key, &pkg); err != nil {
+		return nil, err
+	}
+	release := cmp.Or(r.URL.Query().Get("release"), pkg.Status.Release)
+	if release == "" {
+		return nil, refused(http.StatusNotFound, "package %q has no release yet, so there is nothing to plan; `umbel plan %s` plans files of yours", key.Name, key.Name)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), planFor)
+	defer cancel()
+	select {
+	case c.plans <- struct{}{}:
+		defer func() { <-c.plans }()
+	case <-ctx.Done():
+		return nil, refused(http.StatusServiceUnavailable, "other plans are being made, and none was done in time: try again")
+	}
+	made, err := plan.Released(ctx, c.desk(r, s, key.Namespace), key.Name, release, maxAsked, answerFor)
+	if err != nil {
+		return nil, ofHub(err)
+	}
+	return sightOf(made, release), nil
+}
+
+// sightOf is as much of a plan as a page shows.
+func sightOf(made *plan.Plan, release string) *PlanSight {
+	s := &PlanSight{
+		Release: release, Source: made.Source, Of: made.Of(), Asked: min(made.Of(), maxAsked), Groups: []PlanGroup{}, Lacks: append([]string{}, made.Lacks()...),
+		Without: append([]plan.Unasked{}, made.Without[:min(len(made.Without), maxNames)]...), Unasked: append([]plan.Unasked{}, made.Unasked[:min(len(made.Unasked), maxNames)]...),
+	}
+	room := maxDiffs
+	for _, g := range made.Groups {
+		one := PlanGroup{
+			Summary: g.Summary(), Count: len(g.Clusters), Clusters: g.Clusters[:min(len(g.Clusters), maxNames)], Same: g.Same, Unknown: append([]string{}, g.Unknown...),
+			Changes: append([]preview.Change{}, g.Changes[:min(len(g.Changes), maxChanges)]...), More: max(0, len(g.Changes)-maxChanges),
+		}
+		for i := range one.Changes {
+			change := &one.Changes[i]
+			if shown := whole(change.Diff, room); len(shown) < len(change.Diff) {
+				change.Note = strings.TrimPrefix(fmt.Sprintf("%s; the difference is longer than the page shows: `umbel plan` has all of it", change.Note), "; ")
+				change.Diff = shown
+			}
+			room -= len(change.Diff)
+		}
+		s.Groups = append(s.Groups, one)
+	}
+	return s
+}
+
+// whole is as many whole lines of a text as have room.
+func whole(text string, room int) string {
+	if len(text) <= room {
+		return text
+	}
+	return text[:strings.LastIndexByte(text[:max(room, 0)], '\n')+1]
+}
