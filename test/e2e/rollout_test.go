@@ -18,6 +18,7 @@ import (
 func TestRollout(t *testing.T) {
 	s := newStory(t, "--nodes=0", "--example=none", "--cluster", "dev,env=dev", "--cluster", "prod-1,env=prod", "--cluster", "prod-2,env=prod", "--cluster", "prod-3,env=prod")
 	everywhere := []string{"dev", "prod-1", "prod-2", "prod-3"}
+	s.onHub(`patch membercluster dev --type=merge -p '{"spec":{"metrics":{"profile":"Standard"}}}'`) // for the gates
 	s.motd("one", "")
 	s.rolledOut(1, v1alpha1.RolloutCompleted)
 	for _, cluster := range everywhere {
@@ -65,6 +66,47 @@ func TestRollout(t *testing.T) {
 		}
 	})
 	s.with("a release that is ill where it came first goes no further", illReleases)
+	s.with("a release goes on by what the clusters measure that have it", gatedReleases)
+}
+
+// gatedReleases asks the metrics that dev's agent sends: one release passes, and one that they speak against goes back. Those of production
+// are not measured, so nobody asks about them.
+func gatedReleases(s *story) {
+	s.gated("good", "count(up == 1) > 0")
+	s.rolledOutOf("gated", 1, v1alpha1.RolloutCompleted)
+	s.gated("bad", "count(up == 1) > 1000")
+	s.rolledOutOf("gated", 2, v1alpha1.RolloutRolledBack)
+	s.rolledOutOf("gated", 3, v1alpha1.RolloutCompleted)
+	if r := s.rolloutOf("gated", 2); r.Status.Moved != 1 || !strings.Contains(fmt.Sprint(r.Status.Conditions), "gate served of stage dev does not hold: count(up == 1) > 1000") {
+		s.Errorf("rollout 2 reached %d clusters, want dev alone: %+v", r.Status.Moved, r.Status)
+	}
+	for _, cluster := range []string{"dev", "prod-1", "prod-2", "prod-3"} {
+		s.holds(cluster, "default", "gated", "are", "good")
+	}
+}
+
+// gated asks for a release of a Package whose first stage has a gate.
+func (s *story) gated(are, query string) {
+	s.Helper()
+	err := s.manifest(`apiVersion: umbel.dev/v1alpha1
+kind: Package
+metadata: {name: gated, namespace: default}
+spec:
+  placementRef: {name: all}
+  rollout:
+    stages:
+    - {name: dev, clusterSelector: {matchLabels: {env: dev}}, gates: [{name: served, query: "` + query + `"}]}
+    - {name: prod, maxUnavailable: 3}
+    progressDeadline: 1m
+    onFailure: Rollback
+  source:
+    inline:
+      objects:
+      - {apiVersion: v1, kind: ConfigMap, metadata: {name: gated, namespace: default}, data: {are: ` + are + `}}
+`)
+	if err != nil {
+		s.Fatal(err)
+	}
 }
 
 // illReleases are two that are applied as they should be, and are not healthy: one by the Package's own rule, at once, the other
