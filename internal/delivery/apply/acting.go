@@ -11,6 +11,7 @@ import (
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/apply/member"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/preview"
 )
 
 // A package acts as whom its order says: the agent, for the platform's; for a team's, a ServiceAccount of the member, which the
@@ -22,8 +23,31 @@ import (
 type cast struct {
 	own *member.API
 
-	mu sync.Mutex
-	as map[member.Account]*member.API
+	mu     sync.Mutex
+	as     map[member.Account]*member.API
+	sights map[*member.API]*preview.Member
+}
+
+// sight returns what looks ahead as an account; nil is the agent.
+func (c *cast) sight(account *member.Account) (*preview.Member, error) {
+	api, err := c.of(account)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if sight := c.sights[api]; sight != nil {
+		return sight, nil
+	}
+	sight, err := preview.Open(api.Config())
+	if err != nil {
+		return nil, fmt.Errorf("preparing the client that looks ahead: %w", err)
+	}
+	if c.sights == nil {
+		c.sights = map[*member.API]*preview.Member{}
+	}
+	c.sights[api] = sight
+	return sight, nil
 }
 
 // of returns the API server as an account; nil is the agent.

@@ -359,7 +359,12 @@ func (e *exact) foresees(engine *Engine, a *wire.Assignment) *preview.Preview {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	found, err := u.foresee(e.t.Context(), next)
+	sight, err := e.engine.cast.sight(u.account())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	sight.Forget()
+	found, err := u.foresee(e.t.Context(), sight, next)
 	if err != nil {
 		e.t.Fatal(err)
 	}

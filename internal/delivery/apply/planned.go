@@ -37,15 +37,23 @@ func (u *unit) asPlanned(ctx context.Context, target disk.Release, c *disk.Conte
 	if err := u.refused.again(target.Digest, policyID(o), u.engine.needs.Now()); err != nil {
 		return err
 	}
-	found, err := u.foresee(ctx, c)
+	sight, err := u.engine.cast.sight(u.account())
 	if err != nil {
-		return fmt.Errorf("looking at what release %s would change: %w", target.Release, err)
-	}
-	if err := u.differs(target, found, policy); err != nil {
-		u.refused = refusedPlan{digest: target.Digest, policy: policyID(o), err: err, until: u.engine.needs.Now().Add(planAgain)}
 		return err
 	}
-	return u.begun(target)
+	var wrong error
+	for range 2 { // what was found a moment ago says no to nothing
+		found, err := u.foresee(ctx, sight, c)
+		if err != nil {
+			return fmt.Errorf("looking at what release %s would change: %w", target.Release, err)
+		}
+		if wrong = u.differs(target, found, policy); wrong == nil {
+			return u.begun(target)
+		}
+		sight.Forget()
+	}
+	u.refused = refusedPlan{digest: target.Digest, policy: policyID(o), err: wrong, until: u.engine.needs.Now().Add(planAgain)}
+	return wrong
 }
 
 // differs says in what a release would do anything else than somebody has seen.
@@ -84,7 +92,7 @@ func (r *refusedPlan) again(digest, policy string, now time.Time) error {
 
 // foresee says what a content would change, as far as whom the package acts as may see it. Of what it would add a few objects are tried: whoever
 // saved the plan had all of them tried.
-func (u *unit) foresee(ctx context.Context, c *disk.Content) (*preview.Preview, error) {
+func (u *unit) foresee(ctx context.Context, sight *preview.Member, c *disk.Content) (*preview.Preview, error) {
 	var objects []preview.Object
 	for _, o := range c.Objects {
 		objects = append(objects, preview.Object{ID: o.ID, File: o.Source, Read: func() (outgoing.Object, error) { return c.Outgoing(o) }})
@@ -93,15 +101,7 @@ func (u *unit) foresee(ctx context.Context, c *disk.Content) (*preview.Preview, 
 	if err != nil {
 		return nil, err
 	}
-	api, err := u.api()
-	if err != nil {
-		return nil, err
-	}
-	foresight, err := preview.Open(api.Config())
-	if err != nil {
-		return nil, fmt.Errorf("preparing the client that looks ahead: %w", err)
-	}
-	return foresight.Of(ctx, content.Holding(u.held()).Under(u.takeUp().left).Trusting())
+	return sight.Of(ctx, content.Holding(u.held()).Under(u.takeUp().left).Trusting())
 }
 
 // held is what the package has on the member, as one who looks ahead wants to know it.

@@ -85,7 +85,8 @@ func (c *Content) Under(rules outgoing.Rules) *Content {
 }
 
 // Trusting says that a look was taken before: of objects that are not there it is enough that a few in each place would be taken by the API
-// server: each is sent in a moment, and asking for every one of a release of new objects takes as long as sending them.
+// server: each is sent in a moment, and asking for every one of a release of new objects takes as long as sending them. What another trusting
+// look at the same Member found out a moment ago, of which kinds there are and of which objects are in a place, is believed.
 func (c *Content) Trusting() *Content {
 	c.trusts = true
 	return c

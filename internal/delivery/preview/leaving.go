@@ -54,9 +54,9 @@ func (l *look) leaves(ctx context.Context, key bundle.Key, held Held) error {
 	if l.wanted[key] {
 		return nil
 	}
-	mapping, err := l.mapper.RESTMapping(schema.GroupKind{Group: key.Group, Kind: key.Kind})
+	mapping, err := l.kinds.mapper.RESTMapping(schema.GroupKind{Group: key.Group, Kind: key.Kind})
 	if err != nil {
-		if why := l.silent[key.Group]; why != nil {
+		if why := l.kinds.mute(key.Group); why != nil {
 			l.unknown("whether %s would be deleted: %v", key, why)
 		}
 		return nil // its kind is gone, and it with that

@@ -2,7 +2,9 @@ package preview
 
 import (
 	"context"
+	"maps"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,10 +23,45 @@ type place struct {
 // Of so many objects of a content in one place it is asked in one list which are there, unless the list would be longer than so many
 // pages: others may have far more there. The names alone come.
 const (
-	listFrom  = 10
-	listPage  = 500
-	listPages = 4 // and one for each page of objects that are looked for
+	listFrom   = 10
+	listPage   = 500
+	listPages  = 4  // and more, the more objects are looked for:
+	listForOne = 10 // a page costs about as much as it does to ask for so many objects
 )
+
+// recent is how long what one look found serves the next trusting ones: many packages are often looked at at once. What happens meanwhile
+// could as well happen just after a look.
+const recent = time.Second
+
+// listings are what there is in places, as far as it was asked lately.
+type listings struct {
+	mu sync.Mutex
+	of map[place]listing
+}
+
+type listing struct {
+	since time.Time
+	names func() sets.Set[string]
+}
+
+// names returns the names of the objects in a place, as they were at most a moment ago; ask is how to find out.
+func (l *listings) names(in place, now time.Time, ask func() sets.Set[string]) sets.Set[string] {
+	l.mu.Lock()
+	found, known := l.of[in]
+	if !known || now.Sub(found.since) > recent || now.Before(found.since) {
+		maps.DeleteFunc(l.of, func(_ place, old listing) bool { return now.Sub(old.since) > recent })
+		found = listing{since: now, names: sync.OnceValue(ask)}
+		l.of[in] = found
+	}
+	l.mu.Unlock()
+	return found.names()
+}
+
+func (l *listings) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.of)
+}
 
 // ground is what is known of a place.
 type ground struct {
@@ -44,7 +81,16 @@ func (l *look) survey(ctx context.Context, in place) {
 	g := l.grounds[in]
 	if g == nil {
 		g = &ground{}
-		g.names = sync.OnceValue(func() sets.Set[string] { return l.list(ctx, in, g.wanted) })
+		g.names = sync.OnceValue(func() sets.Set[string] {
+			if g.wanted < listFrom {
+				return nil
+			}
+			ask := func() sets.Set[string] { return l.list(ctx, in, g.wanted) }
+			if !l.trusts {
+				return ask()
+			}
+			return l.listings.names(in, time.Now(), ask)
+		})
 		l.grounds[in] = g
 	}
 	g.wanted++
@@ -53,12 +99,9 @@ func (l *look) survey(ctx context.Context, in place) {
 // list returns the names of the objects in a place; nil when that is too much to ask for so many objects, or is not answered: whoever may get objects
 // may not be one who may list them.
 func (l *look) list(ctx context.Context, in place, wanted int) sets.Set[string] {
-	if wanted < listFrom {
-		return nil
-	}
 	names, at := sets.Set[string]{}, l.metadata.Resource(in.resource).Namespace(in.namespace)
 	next := metav1.ListOptions{Limit: listPage}
-	for range listPages + wanted/listPage {
+	for range listPages + wanted/listForOne {
 		page, err := at.List(ctx, next)
 		if err != nil {
 			return nil
@@ -96,13 +139,15 @@ func (g *ground) enough() bool {
 	return g.tried > few
 }
 
-// find returns an object as it is; nil when there is none.
-func (g *ground) find(ctx context.Context, at dynamic.ResourceInterface, name string) (*unstructured.Unstructured, error) {
+// find returns an object as it is; nil when there is none. One that the package is known to hold may be younger than the list.
+func (g *ground) find(ctx context.Context, at dynamic.ResourceInterface, name string, held bool) (*unstructured.Unstructured, error) {
 	if g.isUnborn() {
 		return nil, nil
 	}
-	if names := g.names(); names != nil && !names.Has(name) {
-		return nil, nil
+	if !held {
+		if names := g.names(); names != nil && !names.Has(name) {
+			return nil, nil
+		}
 	}
 	now, err := at.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {

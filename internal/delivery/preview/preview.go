@@ -18,11 +18,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/restmapper"
 
 	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/delivery/outgoing"
@@ -71,12 +69,14 @@ type Preview struct {
 	Unknown []string
 }
 
-// Member is the API server of a member.
+// Member is the API server of a member. It may be asked by many at once.
 type Member struct {
 	config   *rest.Config
 	client   *http.Client
 	dynamic  dynamic.Interface
 	metadata metadata.Interface
+	listings listings
+	catalog  catalog
 }
 
 // within has requests of discovery, which knows no context, end with one.
@@ -99,12 +99,18 @@ func Open(config *rest.Config) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Member{config: config, client: client}
+	m := &Member{config: config, client: client, listings: listings{of: map[place]listing{}}}
 	if m.dynamic, err = dynamic.NewForConfigAndClient(config, client); err != nil {
 		return nil, err
 	}
 	m.metadata, err = metadata.NewForConfigAndClient(metadata.ConfigFor(config), client)
 	return m, err
+}
+
+// Forget has the next look believe nothing that was found before.
+func (m *Member) Forget() {
+	m.listings.forget()
+	m.catalog.forget()
 }
 
 // Of says what would happen if the member held the content. Its error says that the member could not be asked.
@@ -122,7 +128,7 @@ func (m *Member) Of(ctx context.Context, content *Content) (*Preview, error) {
 		group.Go(func() error { return look.leaves(ctx, key, held) })
 	}
 	if !content.whole {
-		for _, list := range look.served {
+		for _, list := range look.kinds.served {
 			for _, resource := range list.APIResources {
 				group.Go(func() error { return look.leaving(ctx, list.GroupVersion, resource) })
 			}
@@ -140,9 +146,7 @@ type look struct {
 	*Content
 	wanted map[bundle.Key]bool // with the namespace default written out
 	held   map[bundle.Key]Held // as wanted
-	mapper meta.RESTMapper
-	served []*metav1.APIResourceList
-	silent map[string]error // groups of which it could not be asked what there is
+	kinds  *kinds
 	// grounds are the places of its objects, nothing of which is added to once the look has begun.
 	grounds map[place]*ground
 
@@ -151,75 +155,31 @@ type look struct {
 }
 
 func (m *Member) begin(ctx context.Context, content *Content) (*look, error) {
-	l := &look{Member: m, Content: content, wanted: map[bundle.Key]bool{}, held: map[bundle.Key]Held{}, silent: map[string]error{}, grounds: map[place]*ground{}}
-	asked, err := discovery.NewDiscoveryClientForConfigAndClient(m.config, &http.Client{Transport: within{ctx, m.client.Transport}})
+	found, err := m.kindsFor(ctx, content)
 	if err != nil {
 		return nil, err
 	}
-	groups, resources, err := asked.ServerGroupsAndResources()
-	if failed, part := discovery.GroupDiscoveryFailedErrorGroups(err); part {
-		for gv, why := range failed {
-			l.silent[gv.Group] = why
-			if !content.whole {
-				l.unknown("kinds of %s: %v", gv, why)
-			}
+	l := &look{Member: m, Content: content, kinds: found, wanted: map[bundle.Key]bool{}, held: map[bundle.Key]Held{}, grounds: map[place]*ground{}}
+	if !content.whole {
+		for gv, why := range found.silent {
+			l.unknown("kinds of %s: %v", gv, why)
 		}
-	} else if err != nil {
-		return nil, fmt.Errorf("asking which kinds there are: %w", err)
 	}
-	l.mapper = mapperOf(groups, resources)
-	l.served = preferred(groups, resources)
 	for _, o := range l.objects {
 		at := o.ID.Key()
-		if mapping, err := l.mapping(o.ID); err == nil {
+		if mapping, err := l.kinds.mapping(o.ID); err == nil {
 			at.Namespace = namespaceOf(mapping, o.ID.Namespace)
 			l.survey(ctx, place{at.Namespace, mapping.Resource})
 		}
 		l.wanted[at] = true
 	}
 	for key, held := range l.holds {
-		if mapping, err := l.mapper.RESTMapping(schema.GroupKind{Group: key.Group, Kind: key.Kind}); err == nil {
+		if mapping, err := l.kinds.mapper.RESTMapping(schema.GroupKind{Group: key.Group, Kind: key.Kind}); err == nil {
 			key.Namespace = namespaceOf(mapping, key.Namespace)
 		}
 		l.held[key] = held
 	}
 	return l, nil
-}
-
-func mapperOf(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) meta.RESTMapper {
-	byVersion := map[string][]metav1.APIResource{}
-	for _, list := range lists {
-		byVersion[list.GroupVersion] = list.APIResources
-	}
-	var known []*restmapper.APIGroupResources
-	for _, group := range groups {
-		resources := map[string][]metav1.APIResource{}
-		for _, version := range group.Versions {
-			resources[version.Version] = byVersion[version.GroupVersion]
-		}
-		known = append(known, &restmapper.APIGroupResources{Group: *group, VersionedResources: resources})
-	}
-	return restmapper.NewDiscoveryRESTMapper(known)
-}
-
-// preferred are the kinds that can be listed, each in the version that the server prefers.
-func preferred(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) []*metav1.APIResourceList {
-	prefers := map[string]bool{}
-	for _, group := range groups {
-		prefers[group.PreferredVersion.GroupVersion] = true
-	}
-	var kept []*metav1.APIResourceList
-	for _, list := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list", "delete"}}, lists) {
-		if prefers[list.GroupVersion] {
-			kept = append(kept, list)
-		}
-	}
-	return kept
-}
-
-func (l *look) mapping(id bundle.ID) (*meta.RESTMapping, error) {
-	gvk := schema.FromAPIVersionAndKind(id.APIVersion, id.Kind)
-	return l.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 }
 
 func namespaceOf(mapping *meta.RESTMapping, namespace string) string {
@@ -232,7 +192,7 @@ func namespaceOf(mapping *meta.RESTMapping, namespace string) string {
 // object looks at one object of the content. Its error says that the member cannot be asked.
 func (l *look) object(ctx context.Context, o Object) error {
 	change := Change{Object: o.ID.String(), File: o.File}
-	mapping, err := l.mapping(o.ID)
+	mapping, err := l.kinds.mapping(o.ID)
 	if err != nil {
 		l.add(l.unserved(change, o))
 		return nil
@@ -249,7 +209,8 @@ func (l *look) object(ctx context.Context, o Object) error {
 		return nil
 	}
 	in := l.grounds[place{key.Namespace, mapping.Resource}]
-	now, err := in.find(ctx, at, o.ID.Name)
+	_, held := l.held[key]
+	now, err := in.find(ctx, at, o.ID.Name, held)
 	if err != nil {
 		return l.told(change, err, error.Error)
 	}

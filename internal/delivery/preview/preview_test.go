@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -485,4 +486,111 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}]
 	if refused != few+1 {
 		t.Errorf("%d objects would be refused, of %d that were tried", refused, few+1)
 	}
+}
+
+// TestTrustingLooksShare: looks that trust, at the same member within a moment, ask once which kinds there are and which objects are in a place; what a
+// package is known to hold is asked for all the same, and a look that does not trust, or comes after Forget, sees what has happened meanwhile.
+func TestTrustingLooksShare(t *testing.T) {
+	config := rest.CopyConfig(kubetest.Start(t))
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shared"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var kinds, lists atomic.Int64
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return counting(func(r *http.Request) (*http.Response, error) {
+			switch {
+			case r.URL.Path == "/apis":
+				kinds.Add(1)
+			case r.URL.Query().Has("limit"):
+				lists.Add(1)
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	member, err := Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{}
+	for i := range listFrom {
+		names = append(names, fmt.Sprint("b", i))
+	}
+	// look returns how many objects would be added.
+	look := func(trusting bool, held ...string) (added int) {
+		t.Helper()
+		var manifests []string
+		for _, name := range names {
+			manifests = append(manifests, configMap("shared", name, "new"))
+		}
+		content, err := Prepare("default/sharing", entries(t, manifests...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		holds := map[bundle.Key]Held{}
+		for _, name := range held {
+			holds[bundle.Key{Kind: "ConfigMap", Namespace: "shared", Name: name}] = Held{}
+		}
+		if content.Holding(holds); trusting {
+			content.Trusting()
+		}
+		found, err := member.Of(t.Context(), content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, change := range found.Changes {
+			if change.Action == Add {
+				added++
+			}
+		}
+		return added
+	}
+	asked := func(what string, wantKinds, wantLists int64) {
+		t.Helper()
+		if k, l := kinds.Swap(0), lists.Swap(0); k != wantKinds || l != wantLists {
+			t.Errorf("%s: asked %d times for kinds and %d for names, want %d and %d", what, k, l, wantKinds, wantLists)
+		}
+	}
+	renewed := func() { // as if the look before had been just now, however slow the machine
+		member.catalog.kinds.since = time.Now()
+		for in, l := range member.listings.of {
+			l.since = time.Now()
+			member.listings.of[in] = l
+		}
+	}
+	if added := look(true); added != listFrom {
+		t.Errorf("%d of %d objects would be added", added, listFrom)
+	}
+	asked("the first look", 1, 1)
+	there := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "b0"}, Data: map[string]string{"key": "old"}}
+	if _, err := client.CoreV1().ConfigMaps("shared").Create(t.Context(), there, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	renewed()
+	look(true) // and may see it all the same, if it is one of the few that are tried
+	asked("a moment later", 0, 0)
+	renewed()
+	if added := look(true, "b0"); added != listFrom-1 {
+		t.Errorf("of a package that holds one, %d of %d objects would be added", added, listFrom)
+	}
+	asked("of a package that holds one", 0, 0)
+	if added := look(false); added != listFrom-1 {
+		t.Errorf("who does not trust sees %d of %d objects that would be added", added, listFrom)
+	}
+	asked("who does not trust", 1, 1)
+	renewed()
+	if member.Forget(); look(true) != listFrom-1 {
+		t.Error("what was to be forgotten was not")
+	}
+	asked("after Forget", 1, 1)
+	for in, l := range member.listings.of {
+		l.since = l.since.Add(-2 * recent)
+		member.listings.of[in] = l
+	}
+	member.catalog.kinds.since = member.catalog.kinds.since.Add(-2 * recent)
+	look(true)
+	asked("when it is a while ago", 1, 1)
 }
