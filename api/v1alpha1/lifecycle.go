@@ -11,6 +11,13 @@ const (
 	// A member without it is attached: somebody else's cluster, with an agent.
 	ManagedAnnotation = "umbel.dev/managed-cluster"
 
+	// ImportedAnnotation on a MemberCluster says which cluster of another fleet it was imported as, by its whole name there.
+	ImportedAnnotation = "umbel.dev/imported-from"
+
+	// IssuerAnnotation on a MemberCluster is the issuer of its service accounts' tokens (the URL of OpenID Connect), where that is known before it
+	// joins: a cluster with another one is not let in under this name by `umbel join`.
+	IssuerAnnotation = "umbel.dev/issuer"
+
 	// ProtectedAnnotation on a Cluster of Cluster API, with any value but "false", keeps it from being deleted: the hub's API
 	// refuses that, whoever asks.
 	ProtectedAnnotation = "umbel.dev/protected"

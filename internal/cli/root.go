@@ -21,6 +21,7 @@ import (
 	"umbel.dev/umbel/internal/cli/explain"
 	"umbel.dev/umbel/internal/cli/get"
 	"umbel.dev/umbel/internal/cli/hub"
+	"umbel.dev/umbel/internal/cli/intake"
 	"umbel.dev/umbel/internal/cli/join"
 	"umbel.dev/umbel/internal/cli/kubeconfig"
 	"umbel.dev/umbel/internal/cli/kubectl"
@@ -82,7 +83,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 		}
 	}
 	add(fleetGroup, status.NewCmd(f), get.NewCmd(f), describe.NewCmd(f), explain.NewCmd(f), plan.NewCmd(f), refresh.NewCmd(f))
-	add(memberGroup, cluster.NewCmd(f), join.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
+	add(memberGroup, cluster.NewCmd(f), join.NewCmd(f), intake.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f, deletes.NewApproveCmd(f))...)
 	add(fleetGroup, deletes.NewUndoCmd(f))
 	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f), drift.NewCmd(f), secrets.NewCmd(f), top.NewCmd(f), capacity.NewCmd(f), logs.NewCmd(f))

@@ -51,7 +51,7 @@ func TestHelp(t *testing.T) {
 func TestCompletionOffersNoFiles(t *testing.T) {
 	t.Setenv("UMBEL_HOME", t.TempDir())
 	// kubectl is asked for a cluster first, and what follows is its own; the others take a file.
-	others := []string{"umbel kubectl", "umbel backup", "umbel restore"}
+	others := []string{"umbel kubectl", "umbel backup", "umbel restore", "umbel import"}
 	var leaves [][]string
 	var visit func(*cobra.Command)
 	visit = func(cmd *cobra.Command) {

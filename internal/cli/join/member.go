@@ -36,8 +36,8 @@ type member struct {
 	kube.Client
 	server string
 	login  login
-	// signer asks the cluster for as long as who signs in may take; nil where nothing does.
-	signer rest.Interface
+	// raw asks it for what is no object.
+	raw rest.Interface
 }
 
 // openMember reads how the cluster is reached. Nobody is asked yet.
@@ -47,17 +47,17 @@ func openMember(kubeconfig, kubeContext string) (*member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the cluster's kubeconfig %s: %w", kubeconfig, err)
 	}
-	raw, err := file.RawConfig()
+	whole, err := file.RawConfig()
 	if err != nil {
 		return nil, fmt.Errorf("reading the cluster's kubeconfig %s: %w", kubeconfig, err)
 	}
 	config.Timeout = 30 * time.Second
-	m := &member{server: config.Host, login: loginOf(kubeconfig, &raw, kubeContext)}
-	client, signer, err := connect(config, m.login)
+	m := &member{server: config.Host, login: loginOf(kubeconfig, &whole, kubeContext)}
+	client, raw, err := connect(config, m.login)
 	if err != nil {
 		return nil, err
 	}
-	m.signer = signer
+	m.raw = raw
 	m.Client, err = kube.New(config, kube.Options{HTTPClient: client})
 	if err != nil {
 		return nil, fmt.Errorf("reaching the cluster at %s (kubeconfig %s): %w", config.Host, kubeconfig, err)
@@ -120,7 +120,22 @@ func (m *member) survey(ctx context.Context) (here found, err error) {
 		return fail(err)
 	}
 	here.classes = classes.Items
+	here.issuer = m.issuer(ctx)
 	return here, nil
+}
+
+// issuer returns who signs the tokens of the cluster's service accounts; empty where it does not say.
+func (m *member) issuer(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var said struct {
+		Issuer string `json:"issuer"`
+	}
+	raw, err := m.raw.Get().AbsPath("/.well-known/openid-configuration").DoRaw(ctx)
+	if err != nil || json.Unmarshal(raw, &said) != nil {
+		return ""
+	}
+	return said.Issuer
 }
 
 // find reads an object of the agent's namespace; one that is not there stays empty.

@@ -38,6 +38,8 @@ type found struct {
 	claim *corev1.PersistentVolumeClaim
 	// classes are the StorageClasses of the cluster.
 	classes []storagev1.StorageClass
+	// issuer signs the tokens of its service accounts, and is no other cluster's; empty when it does not say.
+	issuer string
 }
 
 // decide says what to do when name is to join; member is what the hub knows under that name, nil for nothing.
@@ -53,6 +55,9 @@ func decide(name v1alpha1.ClusterName, member *v1alpha1.MemberCluster, here foun
 		return "", fmt.Errorf("cluster %q is suspended: `umbel resume %s` lets it in again", name, name)
 	case member != nil && (member.Spec.Admission == v1alpha1.AdmissionPending || member.Spec.Admission == v1alpha1.AdmissionDenied):
 		return "", fmt.Errorf("cluster %q registered itself and has not been let in: `umbel approve %s` does", name, name)
+	case member != nil && !issues(member, here.issuer):
+		return "", fmt.Errorf("cluster %q was imported as %s, whose service accounts' tokens are issued by %s, and those of this cluster by %s: "+
+			"take the kubeconfig of that cluster, or another name", name, member.Annotations[v1alpha1.ImportedAnnotation], member.Annotations[v1alpha1.IssuerAnnotation], here.issuer)
 	case here.deployment != nil && here.boot.Cluster != "" && here.boot.Cluster != name:
 		return "", fmt.Errorf("this cluster is a member already: its agent is %q of the hub at %s; run `umbel leave %s` there first",
 			here.boot.Cluster, here.boot.Address, here.boot.Cluster)
@@ -60,6 +65,12 @@ func decide(name v1alpha1.ClusterName, member *v1alpha1.MemberCluster, here foun
 		return renew, nil
 	}
 	return admit, nil
+}
+
+// issues says whether a member can be the cluster whose tokens are issued so: it is not known of each.
+func issues(member *v1alpha1.MemberCluster, issuer string) bool {
+	noted := member.Annotations[v1alpha1.IssuerAnnotation]
+	return noted == "" || issuer == "" || strings.TrimSuffix(noted, "/") == strings.TrimSuffix(issuer, "/")
 }
 
 // chooseProxy returns the proxy by which the agent reaches the hub: the one that is asked for, or else the one that it has.

@@ -128,6 +128,14 @@ func (s *scene) member(key string, connected metav1.ConditionStatus) {
 	}
 }
 
+// imported puts a MemberCluster into the hub as umbel import does.
+func (s *scene) imported(issuer string) {
+	s.Helper()
+	s.create(&v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "prod-eu", Annotations: map[string]string{
+		v1alpha1.ImportedAnnotation: "projects/1/locations/eu/attachedClusters/shop", v1alpha1.IssuerAnnotation: issuer,
+	}}})
+}
+
 // says makes the hub say that a key is pinned, and whether its agent is connected.
 func (s *scene) says(key string, connected metav1.ConditionStatus) {
 	s.Helper()

@@ -130,7 +130,7 @@ func (m *member) signIn(ctx context.Context, patience time.Duration, out io.Writ
 		fmt.Fprintf(out, "signing in at %s: waiting for %s, by which %s is known\n", m.server, m.login.plugin, m.login)
 	})
 	defer note.Stop()
-	err := m.signer.Get().AbsPath("/version").Do(ctx).Error()
+	err := m.raw.Get().AbsPath("/version").Do(ctx).Error()
 	if _, answered := errors.AsType[*apierrors.StatusError](err); answered && !apierrors.IsUnauthorized(err) {
 		return nil // whether it may be asked that is another matter
 	}
@@ -204,19 +204,18 @@ func (l login) outdated(err error) error {
 	return fmt.Errorf("reading %s: %w", l, err)
 }
 
-// connect returns a client of the cluster, and one that waits for who signs in.
-func connect(config *rest.Config, l login) (client *http.Client, signer rest.Interface, err error) {
+// connect returns a client of the cluster, and one for what is no object, which waits for as long as its caller does.
+func connect(config *rest.Config, l login) (client *http.Client, raw rest.Interface, err error) {
 	if client, err = rest.HTTPClientFor(config); err != nil {
 		return nil, nil, l.outdated(err)
 	}
-	if l.plugin == "" {
-		return client, nil, nil
+	if l.plugin != "" {
+		client.Transport = patient{client.Transport, l.plugin}
 	}
-	client.Transport = patient{client.Transport, l.plugin}
-	signing := *client
-	signing.Timeout = 0
+	waiting := *client
+	waiting.Timeout = 0
 	plain := rest.CopyConfig(config)
 	plain.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
-	signer, err = rest.UnversionedRESTClientForConfigAndClient(plain, &signing)
-	return client, signer, err
+	raw, err = rest.UnversionedRESTClientForConfigAndClient(plain, &waiting)
+	return client, raw, err
 }

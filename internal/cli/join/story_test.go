@@ -107,6 +107,19 @@ func TestJoinMeetsEveryMember(t *testing.T) {
 			s.member(ours, metav1.ConditionUnknown)
 			s.refused("taken", "lost its key", "umbel leave prod-eu --force")
 		},
+		"one that was imported: it is that one": func(s *scene) {
+			s.imported("https://kubernetes.default.svc.cluster.local/")
+			done := s.meanwhile(s.tokenMade, func() { s.says(ours, metav1.ConditionTrue) })
+			s.joins()
+			done()
+		},
+		"one that was imported, and is another one": func(s *scene) {
+			s.imported("https://oidc.eks.eu-west-1.amazonaws.com/id/ABC")
+			s.refused("imported as projects/1/locations/eu/attachedClusters/shop", "oidc.eks", "kubernetes.default.svc.cluster.local", "kubeconfig of that cluster")
+			if has := s.has(); len(has) > 0 {
+				s.Errorf("there are %v, want nothing touched", has)
+			}
+		},
 		"one that is leaving": func(s *scene) {
 			s.member(ours, metav1.ConditionTrue)
 			member := &v1alpha1.MemberCluster{}
