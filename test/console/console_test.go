@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"umbel.dev/umbel/internal/identity/oidctest"
 	"umbel.dev/umbel/test/rig"
 )
 
@@ -82,7 +83,81 @@ func (f *fleet) tells(story string, env ...string) {
 const strategy = `{"spec":{"rollout":{"stages":[{"name":"dev","clusterSelector":{"matchLabels":{"env":"dev"}}},` +
 	`{"name":"prod","clusterSelector":{"matchLabels":{"env":"prod"}},"approvals":["Before"],"maxUnavailable":1}]}}}`
 
-// TestConsole: somebody looks after a fleet in a browser. A release waits for their word, and agents measure.
+// watched is a rule that alerts of clusters with one node, and what things cost.
+const watched = `apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata: {name: spare, namespace: umbel-system}
+spec:
+  groups:
+  - name: spare
+    interval: 5s
+    rules:
+    - alert: NothingToSpare
+      expr: count by (cluster) (kube_node_status_allocatable{resource="cpu"}) < 2
+      labels: {severity: warning, team: platform}
+      annotations:
+        summary: 'Cluster {{ $labels.cluster }} has {{ $value }} node: nothing takes over for it.'
+        command: 'umbel describe cluster {{ $labels.cluster }}'
+        runbook_url: https://runbooks.example.com/spare
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: umbel-prices, namespace: umbel-system}
+data:
+  prices.yaml: "{currency: EUR, prices: [{clusterSelector: {}, cpuHour: 0.03, memoryGiBHour: 0.004}]}"
+`
+
+// hostPod is a pod with this computer's own shell, in a namespace that is called as a subresource is. It serves a page that would do as if it were the hub's.
+func hostPod() string {
+	var mounts, volumes strings.Builder
+	for i, dir := range []string{"/usr", "/bin", "/lib", "/lib64"} {
+		if _, err := os.Stat(dir); err == nil {
+			fmt.Fprintf(&mounts, "    - {name: host%d, mountPath: %s, readOnly: true}\n", i, dir)
+			fmt.Fprintf(&volumes, "  - {name: host%d, hostPath: {path: %s}}\n", i, dir)
+		}
+	}
+	return `apiVersion: v1
+kind: Namespace
+metadata: {name: proxy}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: page, namespace: proxy}
+data:
+  index.html: |
+    <!doctype html><title>of a pod</title><p>Served by a pod</p>
+    <script>document.title = 'ran'; fetch('/console/api/me').then(() => { document.title = 'asked' })</script>
+  serve.pl: |
+    use IO::Socket::INET;
+    my $page = do { local $/; open my $file, '<', '/page/index.html'; <$file> };
+    my $door = IO::Socket::INET->new(LocalPort => 8080, Listen => 5, ReuseAddr => 1) or die;
+    while (my $one = $door->accept) {
+      while (<$one>) { last if /^\r?$/ }
+      print $one "HTTP/1.0 200 OK\r\nContent-Type: text/html\r\nSet-Cookie: of=a-pod\r\n\r\n$page";
+      close $one;
+    }
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shell, namespace: proxy}
+spec:
+  terminationGracePeriodSeconds: 1
+  automountServiceAccountToken: false
+  containers:
+  - name: bash
+    image: registry.umbel.dev/coredns:v1
+    imagePullPolicy: Never
+    command: [/usr/bin/perl, /page/serve.pl]
+    env: [{name: PATH, value: "/usr/bin:/bin"}]
+    volumeMounts:
+    - {name: page, mountPath: /page}
+` + mounts.String() + `  volumes:
+  - {name: page, configMap: {name: page}}
+` + volumes.String()
+}
+
+// TestConsole: somebody looks after a fleet in a browser. Agents measure, a release waits for their word and so do deletes, something drifted, and
+// a pod serves a page. Then somebody signs in at their company's provider.
 func TestConsole(t *testing.T) {
 	f := newFleet(t)
 	hub := `K="umbel-kube kubectl --kubeconfig $UMBEL_HOME/hub/admin.kubeconfig"; `
@@ -90,12 +165,33 @@ func TestConsole(t *testing.T) {
 		f.does(hub + "$K patch membercluster " + cluster + ` --type merge -p '{"spec":{"metrics":{"profile":"Standard"}}}'`)
 	}
 	f.does(hub + "$K patch packages.umbel.dev shop --type merge -p '" + strategy + "'")
+	f.does(hub + `$K patch packages.umbel.dev baseline --type merge -p '{"spec":{"deletes":{"budget":0}}}'`)
+	f.does(hub + "$K apply -f - <<'X'\n" + watched + "X\n")
+	f.does("umbel kubectl prod-eu -- apply -f - <<'X'\n" + hostPod() + "X\n")
 	f.does(hub + "$K wait rollouts.umbel.dev shop-1 --for=create --timeout=60s; $K wait rollouts.umbel.dev shop-1 --for=jsonpath={.status.phase}=Completed --timeout=60s")
-	f.does(`sed -i "s/greeting: .*/greeting: Good day/" "$UMBEL_HOME/fleet/shop/storefront.yaml"`)
+	f.does(`umbel kubectl dev -- -n shop patch configmap storefront --type merge -p '{"data":{"currency":"USD"}}'`)
+	f.does(`sed -i "s/greeting: .*/greeting: Good day/" "$UMBEL_HOME/fleet/shop/storefront.yaml"; git -C "$UMBEL_HOME/fleet" rm -q baseline/access.yaml`)
 	if err := f.Git(t.Context(), "commit -qam 'Greet anew'"); err != nil {
 		t.Fatal(err)
 	}
-	f.does("umbel refresh package shop")
+	f.does("umbel refresh package shop; umbel refresh package baseline")
 	f.does(hub + "$K wait rollouts.umbel.dev shop-2 --for=create --timeout=60s")
+	f.tells("work")
 	f.tells("story")
+	f.tells("sandbox", f.certificate()...)
+
+	provider := oidctest.StartFor(t, f.hub+"/console/callback")
+	f.does("umbel up --authentication-config " + provider.WriteConfiguration())
+	f.does(hub + "$K create clusterrolebinding developers --clusterrole=cluster-admin --group=oidc:" + oidctest.Alice.Groups[0])
+	f.tells("provider", "EMAIL="+oidctest.Alice.Email, "PASSWORD="+oidctest.Alice.Password, "ISSUER="+provider.Issuer)
+}
+
+// certificate is what a browser needs to be known by the certificate of the hub's administrator.
+func (f *fleet) certificate() []string {
+	f.Helper()
+	dir := f.TempDir()
+	for file, field := range map[string]string{"crt": "client-certificate-data", "key": "client-key-data"} {
+		f.does(`umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" config view --raw -o 'jsonpath={.users[0].user.` + field + `}' | base64 -d > ` + filepath.Join(dir, file))
+	}
+	return []string{"CERT=" + filepath.Join(dir, "crt"), "KEY=" + filepath.Join(dir, "key")}
 }

@@ -1,28 +1,27 @@
-// Command bench measures the web console with a large fleet: 5,000 clusters that hold 20 packages each, on a real API server, with the gateway
-// and the console that a hub runs. The clusters have no agents: the gateway says of each of them that it is silent, and what it held stands in its status.
+// Command bench measures the web console with a large fleet: 5,000 clusters that hold 20 packages each, what each of them measured in the last hour, an alert
+// for each, and 100,000 Deployments; on a real API server, with the gateway, the console, the store of metrics and the rules that a hub runs.
 //
-//	go run ./test/console/bench -api KUBECONFIG -clusters 5000 -packages 20
+// The clusters have no agents: the gateway says of each of them that it is silent, and what it held stands in its status. The Deployments are in the one
+// API server that there is, which is asked for them as that of a cluster is, without a tunnel between; they are paused, so that no controller makes more of them.
+//
+//	go run ./test/console/bench -api KUBECONFIG -clusters 5000 -packages 20 -workloads 100000
 package main
 
 import (
 	"context"
-	"crypto/tls"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"net/http/cookiejar"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
-	"slices"
-	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/sync/errgroup"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -50,10 +49,16 @@ func main() {
 	clusters := flag.Int("clusters", 5000, "how `MANY` clusters there are")
 	packages := flag.Int("packages", 20, "how `MANY` packages each holds")
 	kubeconfig := flag.String("api", "", "`KUBECONFIG` of an API server that has Umbel's kinds, and nothing of worth")
+	workloads := flag.Int("workloads", 100000, "how `MANY` Deployments the API server has")
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
-	if err := run(context.Background(), *kubeconfig, *clusters, *packages); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *kubeconfig, size{*clusters, *packages, *workloads}); err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("interrupted")
+		}
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -69,37 +74,59 @@ func (nothing) Subscribe(v1alpha1.ClusterName) (<-chan struct{}, func()) {
 	return make(chan struct{}), func() {}
 }
 
+// size is how large the fleet is.
+type size struct{ clusters, packages, workloads int }
+
 // bench is a hub with a console.
 type bench struct {
+	size
 	config  *rest.Config
 	client  client.Client
 	address string
 	token   string
+	kept    *kept
 }
 
-func run(ctx context.Context, kubeconfig string, clusters, packages int) error {
+func run(ctx context.Context, kubeconfig string, of size) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	b := &bench{}
-	if err := b.start(ctx, kubeconfig); err != nil {
+	dir, err := os.MkdirTemp("", "umbel-console-bench-")
+	if err != nil {
 		return err
 	}
-	began := time.Now()
-	if err := b.seed(ctx, clusters, packages); err != nil {
+	defer os.RemoveAll(dir)
+	b := &bench{size: of}
+	if err := b.start(ctx, kubeconfig, dir); err != nil {
 		return err
 	}
-	fmt.Printf("seeded %d clusters with %d packages each in %s\n", clusters, packages, time.Since(began).Round(time.Second))
-	if err := b.lists(ctx, clusters); err != nil {
+	for _, part := range []struct {
+		what string
+		seed func(context.Context) error
+	}{
+		{fmt.Sprintf("%d clusters with %d packages each", b.clusters, b.packages), b.seed},
+		{fmt.Sprintf("%d packages with their releases", b.packages), b.seedPackages},
+		{"what they measured in the last hour, and an alert for each", b.seedMetrics},
+		{fmt.Sprintf("%d Deployments", b.workloads), b.seedWorkloads},
+	} {
+		began := time.Now()
+		if err := part.seed(ctx); err != nil {
+			return err
+		}
+		fmt.Printf("seeded %s in %s\n", part.what, time.Since(began).Round(time.Second))
+	}
+	if err := b.lists(ctx); err != nil {
 		return err
 	}
 	story := exec.CommandContext(ctx, "node", filepath.Join("test", "bench.mjs"))
+	story.Cancel = func() error { return story.Process.Signal(syscall.SIGTERM) }
+	story.WaitDelay = 10 * time.Second
 	story.Dir = filepath.Join(rig.Root(), "console")
 	story.Env = append(os.Environ(), "HUB=https://"+b.address, "TOKEN="+b.token)
 	story.Stdout, story.Stderr = os.Stdout, os.Stderr
 	return story.Run()
 }
 
-func (b *bench) start(ctx context.Context, kubeconfig string) (err error) {
+func (b *bench) start(ctx context.Context, kubeconfig, dir string) (err error) {
 	if b.config, err = clientcmd.BuildConfigFromFlags("", kubeconfig); err != nil {
 		return err
 	}
@@ -137,6 +164,9 @@ func (b *bench) start(ctx context.Context, kubeconfig string) (err error) {
 		return err
 	}
 	door.Console = pages
+	if door.Metrics, err = b.measure(ctx, dir); err != nil {
+		return err
+	}
 	b.address = door.Addrs()[0].String()
 	go mgr.Start(ctx) //nolint:errcheck // it ends with the program
 	if b.token, err = b.person(ctx); err != nil {
@@ -177,101 +207,4 @@ func (b *bench) person(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return given.Status.Token, nil
-}
-
-// seed makes the clusters, with what their agents would have said last.
-func (b *bench) seed(ctx context.Context, clusters, packages int) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(32)
-	for n := range clusters {
-		group.Go(func() error {
-			member := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{
-				Name:   fmt.Sprintf("cluster-%05d", n),
-				Labels: map[string]string{"env": []string{"prod", "stage", "dev"}[n%3], "region": fmt.Sprintf("region-%02d", n%20), "team": fmt.Sprintf("team-%02d", n%37)},
-			}}
-			if err := b.client.Create(ctx, member); client.IgnoreAlreadyExists(err) != nil {
-				return err
-			} else if err != nil {
-				return nil // of a run before
-			}
-			member.Status = status(n, packages)
-			return b.client.Status().Update(ctx, member)
-		})
-	}
-	return group.Wait()
-}
-
-func status(n, packages int) v1alpha1.MemberClusterStatus {
-	now := metav1.Now()
-	connected, ready, why := metav1.ConditionTrue, metav1.ConditionTrue, "every Package is applied"
-	if n%50 == 0 {
-		ready, why = metav1.ConditionFalse, "default/shop: 1 of 4 objects could not be applied"
-	}
-	if n%30 == 0 {
-		connected = metav1.ConditionUnknown
-	}
-	s := v1alpha1.MemberClusterStatus{KubernetesVersion: fmt.Sprintf("v1.%d.4", 34+n%3), AgentVersion: "v0.9.0", LastSeen: &now}
-	for kind, is := range map[string]metav1.ConditionStatus{v1alpha1.ConditionConnected: connected, v1alpha1.ConditionReady: ready, v1alpha1.ConditionSynced: ready} {
-		s.Conditions = append(s.Conditions, metav1.Condition{Type: kind, Status: is, Reason: "Bench", Message: why, LastTransitionTime: now})
-	}
-	for p := range packages {
-		s.Packages = append(s.Packages, v1alpha1.MemberPackage{
-			Package: v1alpha1.KeyOf("default", fmt.Sprintf("package-%02d", p)), Release: fmt.Sprintf("package-%02d-1a2b3c4d", p), Phase: v1alpha1.PackageApplied,
-			Objects: 4, Applied: 4, Healthy: 4, Since: now,
-		})
-	}
-	return s
-}
-
-// lists asks for lists as pages do, and says how long that takes.
-func (b *bench) lists(ctx context.Context, clusters int) error {
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		return err
-	}
-	browser := &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	ask := func(method, path, body string) (int, error) {
-		r, err := http.NewRequestWithContext(ctx, method, "https://"+b.address+path, strings.NewReader(body))
-		if err != nil {
-			return 0, err
-		}
-		r.Header.Set("X-Umbel-Console", "1")
-		answer, err := browser.Do(r)
-		if err != nil {
-			return 0, err
-		}
-		defer answer.Body.Close()
-		raw, err := io.ReadAll(answer.Body)
-		if err == nil && answer.StatusCode != http.StatusOK {
-			err = fmt.Errorf("%s: %s: %s", path, answer.Status, raw)
-		}
-		return len(raw), err
-	}
-	token, err := json.Marshal(map[string]string{"token": b.token})
-	if err != nil {
-		return err
-	}
-	if _, err := ask(http.MethodPost, "/console/api/signin", string(token)); err != nil {
-		return err
-	}
-	for _, c := range []struct{ what, path string }{
-		{"the first page of clusters", "/console/api/clusters?limit=100"},
-		{"filtered by a label and words", "/console/api/clusters?limit=100&f.label:env=prod&q=region-07"},
-		{"the last page, by version", fmt.Sprintf("/console/api/clusters?limit=100&sort=-kubernetes&from=%d", clusters-100)},
-		{"the fleet by region", "/console/api/fleet?group=region"},
-		{"a search", "/console/api/search?q=cluster-04"},
-	} {
-		var times []time.Duration
-		size := 0
-		for range 100 {
-			began := time.Now()
-			if size, err = ask(http.MethodGet, c.path, ""); err != nil {
-				return err
-			}
-			times = append(times, time.Since(began))
-		}
-		slices.Sort(times)
-		fmt.Printf("%-32s p50 %4d ms   p95 %4d ms   max %4d ms   %5d kB unpacked\n", c.what, times[50].Milliseconds(), times[95].Milliseconds(), times[99].Milliseconds(), size/1000)
-	}
-	return nil
 }

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// lists asks for lists as pages do, and says how long that takes.
+func (b *bench) lists(ctx context.Context) error {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return err
+	}
+	browser := &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	ask := func(method, path, body string) ([]byte, error) {
+		r, err := http.NewRequestWithContext(ctx, method, "https://"+b.address+path, strings.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		r.Header.Set("X-Umbel-Console", "1")
+		answer, err := browser.Do(r)
+		if err != nil {
+			return nil, err
+		}
+		defer answer.Body.Close()
+		raw, err := io.ReadAll(answer.Body)
+		if err == nil && answer.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s: %s: %s", path, answer.Status, raw)
+		}
+		return raw, err
+	}
+	token, err := json.Marshal(map[string]string{"token": b.token})
+	if err != nil {
+		return err
+	}
+	if _, err := ask(http.MethodPost, "/console/api/signin", string(token)); err != nil {
+		return err
+	}
+	const workloads = "/console/k8s/apis/apps/v1/deployments?limit=100"
+	first, err := ask(http.MethodGet, workloads, "")
+	if err != nil {
+		return err
+	}
+	var page struct{ Metadata struct{ Continue string } }
+	if err := json.Unmarshal(first, &page); err != nil {
+		return err
+	}
+	began := time.Now()
+	if _, err := ask(http.MethodGet, "/console/api/capacity?limit=8", ""); err != nil {
+		return err
+	}
+	fmt.Printf("%-32s %d ms, and then kept for half a minute\n", "capacity, asked for first", time.Since(began).Milliseconds())
+	for _, c := range []struct{ what, path string }{
+		{"the first page of clusters", "/console/api/clusters?limit=100"},
+		{"filtered by a label and words", "/console/api/clusters?limit=100&f.label:env=prod&q=region-07"},
+		{"the last page, by version", fmt.Sprintf("/console/api/clusters?limit=100&sort=-kubernetes&from=%d", b.clusters-100)},
+		{"the fleet by region", "/console/api/fleet?group=region"},
+		{"a search", "/console/api/search?q=cluster-04"},
+		{"packages", "/console/api/packages?limit=50"},
+		{"a package, on all clusters", "/console/api/packages/default/package-01?limit=50"},
+		{"what drifted of one", "/console/api/packages/default/package-00/drift?limit=50"},
+		{"alerts, of all clusters", "/console/api/alerts?limit=50"},
+		{"alerts, of one cluster", "/console/api/alerts?limit=4&f.cluster=cluster-00007"},
+		{"a page of Deployments", workloads},
+		{"the next page of Deployments", workloads + "&continue=" + url.QueryEscape(page.Metadata.Continue)},
+	} {
+		var times []time.Duration
+		size := 0
+		for range 100 {
+			began := time.Now()
+			raw, err := ask(http.MethodGet, c.path, "")
+			if err != nil {
+				return err
+			}
+			size = len(raw)
+			times = append(times, time.Since(began))
+		}
+		slices.Sort(times)
+		fmt.Printf("%-32s p50 %4d ms   p95 %4d ms   max %4d ms   %5d kB unpacked\n", c.what, times[50].Milliseconds(), times[95].Milliseconds(), times[99].Milliseconds(), size/1000)
+	}
+	return nil
+}
