@@ -169,7 +169,10 @@ func TestFindings(t *testing.T) {
 			"Failing rollout/shop/web-5 AwaitingClusters 1h0m0s: umbel rollout status web -n shop", "Failing rollout/shop/web-3 Halted 1h0m0s: umbel rollout status web -n shop",
 			"Waiting rollout/shop/web-4 AwaitingApproval 1h0m0s: umbel rollout approve web -n shop", "Waiting rollout/shop/v1-36 Paused 1h0m0s: umbel rollout status rollout/v1-36 -n shop",
 		}},
-		{"rollouts that go on, or are over", Fleet{Rollouts: []v1alpha1.Rollout{rollout("web-2", v1alpha1.ReasonBaking, time.Hour), rollout("web-3", v1alpha1.ReasonAwaitingClusters, time.Minute), over}}, nil},
+		{"rollouts that go on, or are over", Fleet{Rollouts: []v1alpha1.Rollout{rollout("web-2", v1alpha1.ReasonBaking, time.Hour), rollout("web-3", v1alpha1.ReasonAwaitingClusters, time.Minute), rollout("web-4", v1alpha1.ReasonAwaitingGate, time.Minute), over}}, nil},
+		{"a gate that holds one up for long", Fleet{Rollouts: []v1alpha1.Rollout{rollout("web-2", v1alpha1.ReasonAwaitingGate, time.Hour)}}, []string{
+			"Failing rollout/shop/web-2 AwaitingGate 1h0m0s: umbel rollout status web -n shop",
+		}},
 		{"a failure that a rollout bears", Fleet{Rollouts: []v1alpha1.Rollout{borne}}, []string{"Warning rollout/shop/web-2 ClustersFailed -: umbel rollout status web -n shop"}},
 		{"placements", Fleet{Placements: []v1alpha1.Placement{undecided, unsatisfied}}, []string{
 			"Warning placement/default/all ClustersUndecided -: umbel explain placement all --cluster edge", "Warning placement/default/all TooFewClusters 1h0m0s: umbel explain placement all",
