@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/internal/delivery/sops"
+	"umbel.dev/umbel/internal/delivery/source"
 )
 
 // chartFile is what makes a folder a chart.
@@ -101,7 +102,7 @@ func chartBy(read chartReader, files fs.FS, folder string, o ChartOptions) Maker
 			rendered, err = collect(folder, found.objects)
 		}
 		if err != nil {
-			return nil, errors.New(hide(strings.Join(strings.Fields(err.Error()), " "), o.Secrets))
+			return nil, errors.New(strings.Join(strings.Fields(source.Scrub(err.Error(), o.Secrets)), " "))
 		}
 		rendered.LeftOut = found.left
 		return rendered, nil
@@ -118,16 +119,6 @@ func (f *Family) LeftOut(most int) []string {
 	}
 	left := slices.Sorted(maps.Keys(all))
 	return left[:min(len(left), most)]
-}
-
-// hide takes secrets out of a text. What is shorter would be found in any text.
-func hide(text string, secrets []string) string {
-	for _, secret := range slices.SortedFunc(slices.Values(secrets), func(a, b string) int { return len(b) - len(a) }) {
-		if len(secret) >= 4 {
-			text = strings.ReplaceAll(text, secret, "…")
-		}
-	}
-	return text
 }
 
 // readChart is a chartReader.

@@ -138,6 +138,8 @@ func TestChartsThatAreRefused(t *testing.T) {
 	const canary = "c4n4ry-s3cr3t"
 	secret := options("password: " + canary)
 	secret.Secrets = []string{canary}
+	lines := options("key: \"first  \\\"line\\\"\\nof " + canary + " " + canary + "\"")
+	lines.Secrets = []string{"first  \"line\"\nof " + canary + " " + canary}
 	template := func(text string) map[string]string { return map[string]string{"templates/a.yaml": text} }
 	for _, tc := range []struct {
 		reason string
@@ -166,6 +168,9 @@ func TestChartsThatAreRefused(t *testing.T) {
 		{"values that are no map", template(chartConfigMap), options("- a"), []string{"spec.helm.values: is no map of values"}},
 		{"a file of values that is not there", template(chartConfigMap), ChartOptions{ValuesFiles: []string{"prod.yaml"}}, []string{"spec.helm.valuesFiles[0]: prod.yaml"}},
 		{"a secret in an error of a template", template(`{{ fail .Values.password }}`), secret, []string{"…"}},
+		{"a secret of several lines", template(`{{ fail .Values.key }}`), lines, []string{"…"}},
+		{"a secret of several lines, quoted", template(`{{ fail (printf "%q" .Values.key) }}`), lines, []string{"…"}},
+		{"a line of a secret", template(`{{ fail (.Values.key | splitList "\n" | last) }}`), lines, []string{"…"}},
 		{"a secret in YAML that cannot be read", template("a: [{{ .Values.password }}\nb: {{ .Values.password }}: c"), secret, []string{"templates/a.yaml"}},
 		{"a secret that a schema refuses", map[string]string{"templates/a.yaml": chartConfigMap, "values.schema.json": `{"properties": {"password": {"enum": ["a"]}}}`}, secret, []string{"password"}},
 		{"a secret in values that cannot be read", template(chartConfigMap), options("password: [" + canary), []string{"is no map of values"}},

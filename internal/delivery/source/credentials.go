@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -107,12 +108,11 @@ func MayGoTo(prefix, address string) bool {
 	return got.Path == path || strings.HasPrefix(got.Path, path+"/")
 }
 
-// scrub takes out of a text what must not be told. What is shorter than four characters would be found in any text, and
-// protects nothing.
+// scrub takes out of a text what must not be told.
 func (c Credentials) scrub(text string) string {
 	secrets := []string{c.Password, c.Token, string(c.Passphrase)}
 	if c.Password != "" {
-		secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(c.Username+":"+c.Password)), url.QueryEscape(c.Password))
+		secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(c.Username+":"+c.Password)))
 	}
 	for line := range strings.Lines(string(c.Key)) {
 		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "-----") {
@@ -122,9 +122,16 @@ func (c Credentials) scrub(text string) string {
 	return Scrub(text, secrets)
 }
 
-// Scrub takes secrets out of a text, the longest first.
+// Scrub takes secrets out of a text, the longest first, also where the text quotes them as Go, JSON or a URL does, has them in one line, or
+// has one of their lines alone. What is shorter than four characters, or a line shorter than eight, would be found in any text.
 func Scrub(text string, secrets []string) string {
-	secrets = slices.Clone(secrets)
+	var all []string
+	for _, secret := range secrets {
+		if len(secret) >= 4 {
+			all = append(all, forms(secret)...)
+		}
+	}
+	secrets = all
 	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
 	for _, secret := range secrets {
 		if len(secret) >= 4 {
@@ -132,4 +139,21 @@ func Scrub(text string, secrets []string) string {
 		}
 	}
 	return text
+}
+
+// forms are how a secret reads where it is quoted, or taken apart.
+func forms(secret string) []string {
+	all := []string{secret, strings.TrimSpace(secret), strings.Join(strings.Fields(secret), " "), url.QueryEscape(secret), url.PathEscape(secret)}
+	for line := range strings.Lines(secret) {
+		if line = strings.TrimSpace(line); len(line) >= 8 {
+			all = append(all, line)
+		}
+	}
+	for _, quoted := range []string{strconv.Quote(secret), strconv.QuoteToASCII(secret)} {
+		all = append(all, quoted[1:len(quoted)-1])
+	}
+	if quoted, err := json.Marshal(secret); err == nil { // a text always can be
+		all = append(all, string(quoted[1:len(quoted)-1]))
+	}
+	return all
 }
