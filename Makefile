@@ -141,6 +141,27 @@ $(BIN)/capd.yaml: $(BIN)/capd $(BIN)/umbel-capi
 	@dir=$$(cd tools/capd && go mod download sigs.k8s.io/cluster-api/test && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api/test) && cd kube/capi && \
 		go run ./components $$dir/infrastructure/docker > $@
 
+# Cluster API's provider for vSphere, unchanged; and a vCenter without machines of its own, for tests alone.
+.PHONY: capv
+capv: $(BIN)/capv $(BIN)/capv.yaml ## capv, Cluster API's provider for vSphere, with its manifests
+
+$(BIN)/capv: tools/capv/go.mod tools/capv/go.sum
+	@mkdir -p $(BIN)
+	@echo "building capv; the first time this takes two minutes"
+	@cd tools/capv && $(GO_BUILD) -ldflags '-s -w' -o $@ sigs.k8s.io/cluster-api-provider-vsphere
+
+$(BIN)/capv.yaml: $(BIN)/capv $(BIN)/umbel-capi
+	@dir=$$(cd tools/capv && go mod download sigs.k8s.io/cluster-api-provider-vsphere && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api-provider-vsphere) && cd kube/capi && \
+		go run ./components $$dir > $@
+
+.PHONY: vcsim
+vcsim: $(BIN)/umbel-vcsim ## umbel-vcsim, the vCenter that tests have
+
+$(BIN)/umbel-vcsim: $(wildcard tools/vcsim/*)
+	@mkdir -p $(BIN)
+	@echo "building umbel-vcsim; the first time this takes half a minute"
+	@cd tools/vcsim && $(GO_BUILD) -ldflags '-s -w' -o $@ .
+
 # The engines of others, to measure beside our own and to test against. Each wants its own versions of Kubernetes' libraries.
 PEER_SOURCES := $(shell find test/peers -name '*.go' -o -name 'go.*')
 
@@ -201,7 +222,7 @@ test-all: kube-before test ## the same, with the real Kubernetes of the minor be
 
 # What is internal runs under the race detector, and not once more without it.
 .PHONY: unit
-unit: kube dex registry helm capd ## tests of single packages, under the race detector, against a real API server where they need one
+unit: kube dex registry helm capd capv vcsim ## tests of single packages, under the race detector, against a real API server where they need one
 	@scripts/install-deps.sh unit
 	@scripts/install-deps.sh race
 	$(GO_RACE) -timeout 20m ./internal/...
@@ -217,7 +238,7 @@ simulate: ## play SCHEDULES random schedules of rollouts, and check every step; 
 	ROLLOUT_SCHEDULES=$(SCHEDULES) nice $(GO_TEST) -count 1 -timeout 30m -run '^TestSimulation' -v ./internal/rollout
 
 .PHONY: e2e
-e2e: deps build dex sops capd helm ## the main job and the laws, on real clusters
+e2e: deps build dex sops capd capv vcsim helm ## the main job and the laws, on real clusters
 	$(GO_TEST) -tags e2e -count 1 -timeout 60m ./test/e2e/
 
 .PHONY: net
