@@ -92,7 +92,7 @@ type Options struct {
 	// node.
 	StorageClass *string
 	// AuditLog names the audit logs of the cluster's API servers, as they are called where the agent runs; nil means what was given
-	// before, else those of a local cluster, and empty none.
+	// before, else those of a local cluster, and empty or enrol.Unread none.
 	AuditLog *enrol.AuditLog
 	// Proxy is the URL of the HTTP proxy between the agent and the hub; nil means the one that was given before, and empty
 	// none but what the agent's environment says.
@@ -147,7 +147,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.AgentDir, "agent-dir", "", "with --agent=process: `FOLDER` in which the agent's files are written")
 	cmd.Flags().StringVar(&image, "image", "", "`REF` of the agent's image, where nodes can pull it; \"\" is the hub's (default: as before, else the hub's)")
 	cmd.Flags().StringVar(&class, "storage-class", "", "`CLASS`: StorageClass of the agent's state; none or \"\" is a folder of its node (default: as before, else the cluster's default class, else none)")
-	cmd.Flags().StringVar(&auditLog, "audit-log", "", "`PATH` of the API server's audit log on the control plane's machine, or a pattern for those of several: the agent reads there who changed or deleted what it applies; \"\" is none until the next join (default: as before, else that of a cluster of umbel local)")
+	cmd.Flags().StringVar(&auditLog, "audit-log", "", "`PATH` of the API server's audit log on the control plane's machine, or a pattern for those of several: the agent reads there who changed or deleted what it applies; none or \"\" is none (default: as before, else that of a cluster of umbel local)")
 	cmd.Flags().StringVar(&proxy, "proxy", "", "`URL` of the HTTP proxy by which the agent reaches the hub, http://[NAME:PASSWORD@]HOST:PORT; \"\" is none (default: as before, else what HTTPS_PROXY and NO_PROXY say where the agent runs)")
 	o.Timeout = 2 * time.Minute
 	span.Var(cmd.Flags(), &o.Timeout, "timeout", "`DURATION` that the agent may take to connect")

@@ -1,6 +1,7 @@
 package join
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -103,7 +104,7 @@ func chooseImage(asked *string, hubs string, here found) string {
 // is known of a local cluster.
 func chooseAuditLog(asked *enrol.AuditLog, known string, here found) enrol.AuditLog {
 	if asked != nil {
-		return *asked
+		return cmp.Or(*asked, enrol.Unread)
 	}
 	if here.deployment != nil {
 		if log := enrol.AuditLogOf(here.deployment); log != "" {

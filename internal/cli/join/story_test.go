@@ -20,6 +20,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/lifecycle/enrol"
 )
 
 // TestJoinMeetsEveryMember is what joining does, case by case, as its help lists them.
@@ -106,6 +107,19 @@ func TestJoinMeetsEveryMember(t *testing.T) {
 			s.installed("")
 			s.member(ours, metav1.ConditionUnknown)
 			s.refused("taken", "lost its key", "umbel leave prod-eu --force")
+		},
+		"itself, of which nobody is to read the audit log: joined again it is not read either": func(s *scene) {
+			s.installed(ours)
+			s.member(ours, metav1.ConditionTrue)
+			generation := s.deployment().Generation
+			s.o.AuditLog = new(enrol.AuditLog(""))
+			s.joins()
+			s.o.AuditLog = nil
+			s.joins()
+			d := s.deployment()
+			if log := chooseAuditLog(nil, "/data/local/prod-eu/audit/audit.log", found{deployment: d}); log != enrol.Unread || d.Generation != generation {
+				s.Errorf("it is to read %q, and its pod was started anew: generation %d after %d", log, d.Generation, generation)
+			}
 		},
 		"one that was imported: it is that one": func(s *scene) {
 			s.imported("https://kubernetes.default.svc.cluster.local/")

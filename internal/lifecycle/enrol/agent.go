@@ -52,7 +52,7 @@ func (a Agent) Manifests() ([]*unstructured.Unstructured, error) {
 	if err := tmpl.Execute(&text, map[string]string{
 		"AdminGroup": v1alpha1.AdminGroup, "Bootstrap": string(raw), "BootstrapSum": identity.HashToken(string(raw)),
 		"Image": a.Image, "StorageClass": a.StorageClass,
-		"AuditDir": a.AuditLog.dir(), "AuditMount": auditMount, "AuditArg": a.AuditLog.arg(),
+		"AuditDir": a.AuditLog.dir(), "AuditMount": auditMount, "AuditArg": a.AuditLog.arg(), "Audit": string(a.AuditLog),
 	}); err != nil {
 		return nil, err
 	}

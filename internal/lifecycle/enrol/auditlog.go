@@ -12,6 +12,12 @@ import (
 // pattern as filepath.Match has it. Empty names none.
 type AuditLog string
 
+// Unread is what somebody says who wants the agent to read none, though one may be known of.
+const Unread AuditLog = "none"
+
+// auditLabel of the agent's Deployment keeps that. (An annotation would be another generation of it.)
+const auditLabel = "umbel.dev/audit-log"
+
 const (
 	// auditMount is where a pod of the agent has the folder of the audit log, auditVolume the volume's name.
 	auditMount, auditVolume = "/var/log/kube-audit", "audit"
@@ -22,7 +28,7 @@ const (
 // Check says what is wrong with it.
 func (l AuditLog) Check() error {
 	path := string(l)
-	if path == "" {
+	if !l.read() {
 		return nil
 	}
 	if _, err := filepath.Match(path, ""); err != nil {
@@ -39,15 +45,18 @@ func (l AuditLog) Check() error {
 
 // Arg is the argument by which an agent that runs as a process is told; empty for none.
 func (l AuditLog) Arg() string {
-	if l == "" {
+	if !l.read() {
 		return ""
 	}
 	return auditFlag + string(l)
 }
 
+// read says whether it names any.
+func (l AuditLog) read() bool { return l != "" && l != Unread }
+
 // dir is the folder that all of the files are in.
 func (l AuditLog) dir() string {
-	if l == "" {
+	if !l.read() {
 		return ""
 	}
 	dir := filepath.Dir(string(l))
@@ -62,8 +71,11 @@ func (l AuditLog) arg() string {
 	return auditFlag + auditMount + strings.TrimPrefix(string(l), l.dir())
 }
 
-// AuditLogOf returns which audit log the agent of a Deployment reads.
+// AuditLogOf returns which audit log the agent of a Deployment reads; empty where nobody has said anything.
 func AuditLogOf(deployment *appsv1.Deployment) AuditLog {
+	if deployment.Labels[auditLabel] == string(Unread) {
+		return Unread
+	}
 	spec := deployment.Spec.Template.Spec
 	for _, volume := range spec.Volumes {
 		if volume.Name != auditVolume || volume.HostPath == nil {
