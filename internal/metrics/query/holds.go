@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/prometheus/promql/parser"
@@ -14,7 +16,7 @@ import (
 )
 
 // Holds says whether a condition holds of these clusters, now: a query whose answer is not empty, as that of an alert that fires, or a
-// number that is not 0. It takes its turn among people's queries, until the context ends, and needs one cluster at least.
+// number that is neither 0 nor NaN. It takes its turn among people's queries, until the context ends, and needs one cluster at least.
 func (a *API) Holds(ctx context.Context, query string, clusters []v1alpha1.ClusterName) (bool, error) {
 	if len(clusters) == 0 {
 		return false, errors.New("no cluster is named that the query is about")
@@ -49,7 +51,11 @@ func (a *API) Holds(ctx context.Context, query string, clusters []v1alpha1.Clust
 		return false, fmt.Errorf("reading the answer of the query: %w", err)
 	}
 	if said.ResultType == parser.ValueTypeScalar { // its time, and the number as text
-		return len(said.Result) == 2 && strings.Trim(string(said.Result[1]), `"`) != "0", nil
+		if len(said.Result) != 2 {
+			return false, errors.New("the answer of the query is no number")
+		}
+		number, err := strconv.ParseFloat(strings.Trim(string(said.Result[1]), `"`), 64)
+		return err == nil && number != 0 && !math.IsNaN(number), err
 	}
 	return len(said.Result) > 0, nil
 }

@@ -49,6 +49,7 @@ func TestHolds(t *testing.T) {
 				{query: "absent(nothing)", clusters: "a", want: true},
 				{query: "scalar(sum(up)) >= bool 2", clusters: "a b", want: true},
 				{query: "scalar(sum(up)) >= bool 2", clusters: "a"},
+				{query: "scalar(nothing)", clusters: "a"}, // is NaN
 				{query: "((up == bool 7))", clusters: "a", err: "leave bool out"},
 				{query: "up[5m]", clusters: "a", err: "gives a range vector, and is no condition"},
 				{query: "up ==", clusters: "a", err: "cannot be read"},
