@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -57,6 +58,30 @@ func Launch(home, umbel string, args ...string) error {
 		return fmt.Errorf("starting the hub: %w", err)
 	}
 	return cmd.Process.Release()
+}
+
+// LastWords is what the hub of a data folder said of why it ended; empty when it did not come to say it.
+func LastWords(home string) string {
+	log, err := os.Open(LogFile(home))
+	if err != nil {
+		return ""
+	}
+	defer log.Close()
+	const most = 4096
+	size, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return ""
+	}
+	text, err := io.ReadAll(io.NewSectionReader(log, max(0, size-most), most))
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	words, said := strings.CutPrefix(lines[len(lines)-1], "umbel: ")
+	if !said {
+		return ""
+	}
+	return words
 }
 
 // Stop ends the hub of a data folder, in order if it can, and waits until it has ended. It is no error when none runs.

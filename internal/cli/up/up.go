@@ -309,7 +309,11 @@ func (r *fleet) awaitHub(ctx context.Context, step *progress.Step, after time.Ti
 			return nil
 		}
 		if unknown == nil && pid == 0 && r.Now().Sub(after) > 5*time.Second {
-			return fmt.Errorf("%w; its log is %s", errHubEnded, hub.LogFile(r.Home))
+			why := hub.LastWords(r.Home)
+			if why != "" {
+				why = ": " + why
+			}
+			return fmt.Errorf("%w%s; its log is %s", errHubEnded, why, hub.LogFile(r.Home))
 		}
 		select {
 		case <-tick.C:
