@@ -1,7 +1,7 @@
 // Package backup answers: what makes a hub this hub, and how does it become one again on another machine?
 //
 // It is what the API has of it, read at one moment while the hub runs: our kinds with their status, the namespaces that hold
-// them, the hub's Secrets and ConfigMaps (the CA that every member trusts is one), accounts and roles; and beside the API the
+// them, the hub's Secrets and ConfigMaps (the CA that every member trusts is one), its rules, accounts and roles; and beside the API the
 // keys of an embedded one, the hub's addresses, and the content of the current Releases. An archive holds that (archive.go):
 // a manifest with the SHA-256 of each part, then the parts, as tar in zstd, encrypted with age where recipients are given.
 //

@@ -25,6 +25,9 @@ const (
 // Guard is the ConfigMap in SystemNamespace that stands while a hub is being restored. Its key guardID has the archive's ID.
 const Guard, guardID = "umbel-restore", "backup"
 
+// RulesKind is that of rules that a hub evaluates, of monitoring.coreos.com. An API may lack it.
+const RulesKind = "PrometheusRule"
+
 // Belongs says whether an object is part of a hub. Its kind is one that Take lists.
 func Belongs(o *unstructured.Unstructured, host Host) bool {
 	if o.GroupVersionKind().Group == v1alpha1.GroupVersion.Group {
@@ -42,6 +45,8 @@ func Belongs(o *unstructured.Unstructured, host Host) bool {
 		return (system || host == Own) && o.GetName() != "kube-root-ca.crt" && o.GetName() != Guard && !installed(o)
 	case "ServiceAccount":
 		return o.GetName() != "default" && !installed(o) && (system || host == Own || mentions(o))
+	case RulesKind:
+		return (system || host == Own) && !installed(o)
 	case "Role", "RoleBinding":
 		return !installed(o) && (system || host == Own || mentions(o))
 	case "ClusterRole", "ClusterRoleBinding":

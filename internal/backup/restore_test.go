@@ -16,6 +16,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -37,6 +38,7 @@ func api(t *testing.T) (*rest.Config, client.Client) {
 	}
 	t.Cleanup(own.Stop)
 	kubetest.InstallCRDs(t, own.Config)
+	kubetest.InstallRules(t, own.Config)
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -81,6 +83,7 @@ func populate(t *testing.T, c client.Client) {
 		// Of the namespace of a package, and of people who share it.
 		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: "their-ci"}},
 		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: "their-deployers"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"apps"}, Resources: []string{"*"}, Verbs: []string{"*"}}}},
+		rulesNamed(system, "ours", "vector(1)"), rulesNamed(shop, "theirs", "vector(1)"),
 		bind(shop, "their-ci", "Role", "their-deployers"), bind(shop, "their-admins", "ClusterRole", "admin"),
 		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: shop, Name: "packagers"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"umbel.dev"}, Resources: []string{"packages"}, Verbs: []string{"*"}}}},
 		bind(shop, "our-packagers", "Role", "packagers"), bind(shop, "our-readers", "ClusterRole", "fleet-readers"),
@@ -107,6 +110,14 @@ func populate(t *testing.T, c client.Client) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// rulesNamed are rules with one expression.
+func rulesNamed(namespace, name, expr string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": map[string]any{"namespace": namespace, "name": name},
+		"spec": map[string]any{"groups": []any{map[string]any{"name": "g", "rules": []any{map[string]any{"record": "r", "expr": expr}}}}},
+	}}
 }
 
 // bind gives a role to ada in a namespace.
@@ -152,7 +163,7 @@ func TestARestoreThatIsKilledAtEveryWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]int{"Namespace": 2, "Secret": 1, "ClusterRole": 1, "ClusterRoleBinding": 2 /* of every embedded API */, "MemberCluster": 2, "Placement": 1, "Package": 1, "Release": 1,
-		"Role": 1, "RoleBinding": 2}
+		"Role": 1, "RoleBinding": 2, "PrometheusRule": 1}
 	if diff := cmp.Diff(want, taken.Objects); diff != "" {
 		t.Errorf("what is in it (-want +got):\n%s", diff)
 	}
@@ -219,6 +230,8 @@ func checkRestored(t *testing.T, c client.Client) {
 	get("", "leaving", &leaving)
 	get(v1alpha1.SystemNamespace, "umbel-member-ca", &secret)
 	get("", "shop", &shop)
+	ours := rulesNamed("", "", "")
+	get(v1alpha1.SystemNamespace, "ours", ours)
 	get("", "fleet-readers", &rbacv1.ClusterRole{})
 	get("shop", "packagers", &rbacv1.Role{})
 	get("shop", "our-packagers", &rbacv1.RoleBinding{})
@@ -231,6 +244,8 @@ func checkRestored(t *testing.T, c client.Client) {
 		"nobody has forgotten who leaves":     !leaving.DeletionTimestamp.IsZero() && len(leaving.Finalizers) == 1,
 		"agents can tell it from the old one": system.Annotations[v1alpha1.EpochAnnotation] > "1700000000",
 		"the CA's key is there":               string(secret.Data["tls.key"]) == "k",
+		"the rules say what they said":        cmp.Equal(ours.Object["spec"], rulesNamed("", "", "vector(1)").Object["spec"]),
+		"nor rules of others":                 apierrors.IsNotFound(c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "theirs"}, rulesNamed("", "", ""))),
 		"the namespace has its labels":        shop.Labels["team"] == "shop",
 		"nor what shares our namespaces":      apierrors.IsNotFound(c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "their-ci"}, &rbacv1.RoleBinding{})),
 		"what is others' was not brought in":  apierrors.IsNotFound(c.Get(t.Context(), client.ObjectKey{Name: "others"}, &corev1.Namespace{})),

@@ -144,6 +144,7 @@ var (
 	secrets    = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 	configmaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	accounts   = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
+	rules      = schema.GroupVersionResource{Group: "monitoring.coreos.com", Version: "v1", Resource: "prometheusrules"}
 	roles      = rbac("roles")
 	bindings   = rbac("rolebindings")
 )
@@ -175,11 +176,15 @@ func (s *snapshot) read(ctx context.Context, kinds []schema.GroupVersionResource
 		}
 	}
 	for _, namespace := range slices.Sorted(maps.Keys(inside)) {
-		for _, kind := range []schema.GroupVersionResource{secrets, configmaps, accounts, roles, bindings} {
-			if s.host == Shared && namespace != v1alpha1.SystemNamespace && (kind == secrets || kind == configmaps) {
+		for _, kind := range []schema.GroupVersionResource{secrets, configmaps, accounts, roles, bindings, rules} {
+			if s.host == Shared && namespace != v1alpha1.SystemNamespace && (kind == secrets || kind == configmaps || kind == rules) {
 				continue // of others: they are not even read
 			}
-			if err := s.add(ctx, kind, namespace); err != nil {
+			err := s.add(ctx, kind, namespace)
+			if kind == rules && apierrors.IsNotFound(err) {
+				continue // a hub that keeps no metrics has no such kind
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -14,12 +14,15 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/deploy"
 	"umbel.dev/umbel/internal/backup"
 	"umbel.dev/umbel/internal/content"
 	"umbel.dev/umbel/internal/delivery/bundle"
 	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/kube/pidlock"
 	"umbel.dev/umbel/internal/kube/process"
+	"umbel.dev/umbel/internal/metrics/rules"
 )
 
 // Restore makes the hub of a backup: on the Kubernetes that the options name, or in their data folder. It does not start it.
@@ -112,6 +115,11 @@ func (o Options) restoreInto(ctx context.Context, config *rest.Config, archive *
 	}
 	if err := install(ctx, api); err != nil {
 		return err
+	}
+	if archive.Manifest.Objects[backup.RulesKind] > 0 {
+		if err := installShared(ctx, api, deploy.Monitoring, deploy.PrometheusRuleCRD, rules.List(), client.InNamespace(v1alpha1.SystemNamespace)); err != nil {
+			return err
+		}
 	}
 	return archive.Restore(ctx, backup.Target{Config: config, Mapper: api.RESTMapper(), Now: time.Now, Push: push})
 }
