@@ -2,6 +2,7 @@ package kubetest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,6 +27,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/deploy"
+	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/kube/process"
 	"umbel.dev/umbel/internal/programtest"
@@ -170,6 +172,19 @@ func run(ctx context.Context, config controlplane.Config) (*API, error) {
 
 // AuditLog is where the API writes down who did what.
 func (a *API) AuditLog() string { return controlplane.AuditLog(a.dir) }
+
+// Kubelet returns what a kubelet at an address serves with, so that the API server believes it.
+func (a *API) Kubelet(address string) (tls.Certificate, error) {
+	ca, err := identity.LoadOrCreateCA(filepath.Join(a.dir, "pki"), "ca", 24*time.Hour) // it is there
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	pair, err := ca.IssueServer(identity.Request{CommonName: "system:node:test", Hosts: []string{address}, TTL: 24 * time.Hour})
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+}
 
 // Stop ends the API and removes its data. It may be called more than once.
 func (a *API) Stop() {

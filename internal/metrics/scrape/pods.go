@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,9 +17,8 @@ import (
 )
 
 const (
-	// podTimeout is how long one pod may take, allPods how long all of a round, and atOnce how many are asked at a time: a pod that does not answer
-	// holds up little.
-	podTimeout, allPods, atOnce = 5 * time.Second, 20 * time.Second, 8
+	// podTimeout is how long one pod may take, and allPods how long all of a round: a pod that does not answer holds up little.
+	podTimeout, allPods = 5 * time.Second, 20 * time.Second
 )
 
 // watch reads which pods are to be measured: what PodMonitors and ServiceMonitors name, where those kinds exist.
@@ -99,53 +97,21 @@ func (s *state) targetsOf(pod *corev1.Pod) {
 	s.targets = append(s.targets, s.watched.Targets(&p)...)
 }
 
-// askPods asks pods, some at a time, and adds what they say.
-func (s *Scraper) askPods(ctx context.Context, b *batch, targets []edge.Target) error {
-	ctx, cancel := context.WithTimeout(ctx, allPods)
-	defer cancel()
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	defer cancel() // first, where something could not be kept
-	next, answers := make(chan edge.Target), make(chan said)
-	for range min(atOnce, len(targets)) {
-		asking.Go(func() {
-			for t := range next {
-				answers <- s.askPod(ctx, t)
-			}
+// ofPods are the questions to pods.
+func (s *Scraper) ofPods(targets []edge.Target) (questions []question) {
+	for _, t := range targets {
+		questions = append(questions, question{
+			of:  source{job: t.Job, instance: t.Instance(), namespace: t.Namespace, pod: t.Pod},
+			ask: func(ctx context.Context, from source) []said { return []said{s.askPod(ctx, t, from)} },
 		})
 	}
-	go func() {
-		defer close(next)
-		for _, t := range targets {
-			next <- t
-		}
-	}()
-	var failed error
-	for range targets {
-		a := <-answers
-		added := 0
-		if a.err == nil && failed == nil {
-			added, a.err = b.text([]byte(a.text), edge.Everything(), a.from, a.at)
-		}
-		if failed == nil {
-			failed = s.ended(b, a.from, a.at, added, a.err)
-		}
-	}
-	return failed
+	return questions
 }
 
-// said is what a pod answered.
-type said struct {
-	from source
-	text string
-	at   time.Time
-	err  error
-}
-
-func (s *Scraper) askPod(ctx context.Context, t edge.Target) said {
+func (s *Scraper) askPod(ctx context.Context, t edge.Target, from source) said {
 	ctx, cancel := context.WithTimeout(ctx, podTimeout)
 	defer cancel()
-	a := said{from: source{job: t.Job, instance: t.Instance(), namespace: t.Namespace, pod: t.Pod}, at: s.Now()}
+	a := said{from: from, rules: edge.Everything(), at: s.Now()}
 	body, err := s.client.CoreV1().RESTClient().Get().AbsPath(t.URL()).SetHeader("Accept", "text/plain;version=0.0.4").Stream(ctx)
 	if err != nil {
 		a.err = err
@@ -159,9 +125,9 @@ func (s *Scraper) askPod(ctx context.Context, t edge.Target) said {
 	case len(raw) > edge.MaxPodText:
 		a.err = fmt.Errorf("it says more than %d bytes, which is what one pod may", edge.MaxPodText)
 	default:
-		a.text = string(raw)
-		if series := lines(a.text); series > edge.MaxPodSeries {
-			a.text, a.err = "", fmt.Errorf("it has %d series, and one pod may have %d", series, edge.MaxPodSeries)
+		a.text = raw
+		if series := lines(string(raw)); series > edge.MaxPodSeries {
+			a.text, a.err = nil, fmt.Errorf("it has %d series, and one pod may have %d", series, edge.MaxPodSeries)
 		}
 	}
 	return a

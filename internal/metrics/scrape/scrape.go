@@ -24,12 +24,8 @@ import (
 	"umbel.dev/umbel/internal/metrics/edge"
 )
 
-const (
-	// profileName is the file in which the profile is kept.
-	profileName = "profile"
-	// sourceTimeout is how long one source may take.
-	sourceTimeout = 15 * time.Second
-)
+// profileName is the file in which the profile is kept.
+const profileName = "profile"
 
 // Needs are what a Scraper needs.
 type Needs struct {
@@ -51,7 +47,8 @@ type Scraper struct {
 	client  *kubernetes.Clientset
 	changed chan struct{}
 
-	failing map[source]bool // in the round before, as the log has it
+	patience time.Duration   // how long one source may take
+	failing  map[source]bool // in the round before
 
 	mu      sync.Mutex
 	profile v1alpha1.MetricsProfile
@@ -65,7 +62,7 @@ func New(n Needs) (*Scraper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing to measure the cluster: %w", err)
 	}
-	s := &Scraper{Needs: n, client: client, changed: make(chan struct{}, 1)}
+	s := &Scraper{Needs: n, client: client, changed: make(chan struct{}, 1), patience: sourceTimeout}
 	kept, err := os.ReadFile(s.file())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading what to measure: %w", err)
@@ -157,14 +154,7 @@ func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) er
 			return err
 		}
 	}
-	for _, node := range nodes {
-		for _, job := range edge.NodeJobs(profile) {
-			if err := s.ask(ctx, b, s.client.RESTClient(), "/api/v1/nodes/"+node+"/proxy"+job.Path(), source{job: job, instance: node}, profile); err != nil {
-				return err
-			}
-		}
-	}
-	if err := s.askPods(ctx, b, objects.targets); err != nil {
+	if err := s.askAll(ctx, b, s.ofNodes(nodes, profile), s.ofPods(objects.targets)); err != nil {
 		return err
 	}
 	return b.flush()
@@ -173,7 +163,7 @@ func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) er
 // ask adds what a source says.
 func (s *Scraper) ask(ctx context.Context, b *batch, api rest.Interface, path string, from source, profile v1alpha1.MetricsProfile) error {
 	at, rules := s.Now(), edge.RulesOf(profile, from.job)
-	kept, err := read(ctx, api, path, rules)
+	kept, err := s.read(ctx, api, path, rules)
 	added := 0
 	if err == nil {
 		added, err = b.text(kept, rules, from, at)
@@ -182,8 +172,8 @@ func (s *Scraper) ask(ctx context.Context, b *batch, api rest.Interface, path st
 }
 
 // read returns what is kept of a source. What is dropped is never in memory.
-func read(ctx context.Context, api rest.Interface, path string, rules edge.Rules) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
+func (s *Scraper) read(ctx context.Context, api rest.Interface, path string, rules edge.Rules) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	body, err := api.Get().AbsPath(path).SetHeader("Accept", "text/plain;version=0.0.4").Stream(ctx)
 	if err != nil {

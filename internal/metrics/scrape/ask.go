@@ -1,0 +1,137 @@
+package scrape
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/metrics/edge"
+)
+
+const (
+	// sourceTimeout is how long one source may take.
+	sourceTimeout = 15 * time.Second
+	// atOnce is how many nodes and pods are asked at a time, and late how long all may take together that did not answer in the round before.
+	atOnce, late = 8, 15 * time.Second
+)
+
+// question is one to a node or a pod.
+type question struct {
+	// of is the source by which it is known whether it answered in the round before.
+	of source
+	// ask asks it, and returns an answer for each of its sources. It may be called at the same time as that of others.
+	ask func(ctx context.Context, of source) []said
+}
+
+// said is what a source answered.
+type said struct {
+	from  source
+	rules edge.Rules
+	text  []byte // what is kept of it
+	at    time.Time
+	err   error
+}
+
+// ofNodes are the questions to nodes: all jobs of one are one question, as one that is dead is so for all.
+func (s *Scraper) ofNodes(nodes []string, profile v1alpha1.MetricsProfile) (questions []question) {
+	for _, node := range nodes {
+		questions = append(questions, question{
+			of:  source{job: edge.NodeJobs(profile)[0], instance: node},
+			ask: func(ctx context.Context, of source) []said { return s.askNode(ctx, of.instance, profile) },
+		})
+	}
+	return questions
+}
+
+func (s *Scraper) askNode(ctx context.Context, node string, profile v1alpha1.MetricsProfile) (answers []said) {
+	var dead error
+	for _, job := range edge.NodeJobs(profile) {
+		a := said{from: source{job: job, instance: node}, rules: edge.RulesOf(profile, job), at: s.Now(), err: dead}
+		if dead == nil {
+			a.text, a.err = s.read(ctx, s.client.RESTClient(), "/api/v1/nodes/"+node+"/proxy"+job.Path(), a.rules)
+		}
+		if errors.Is(a.err, context.DeadlineExceeded) {
+			dead = a.err
+		}
+		answers = append(answers, a)
+	}
+	return answers
+}
+
+// askAll asks nodes and pods. Those that did not answer in the round before come last, in any order, and have a time together: what is dead takes none
+// from others.
+func (s *Scraper) askAll(ctx context.Context, b *batch, nodes, pods []question) error {
+	nodes, dead := s.split(nodes)
+	pods, silent := s.split(pods)
+	dead = append(dead, silent...)
+	rand.Shuffle(len(dead), func(i, j int) { dead[i], dead[j] = dead[j], dead[i] })
+	if err := s.askSome(ctx, b, nodes); err != nil {
+		return err
+	}
+	for _, some := range []struct {
+		questions []question
+		within    time.Duration
+	}{{pods, allPods}, {dead, late}} {
+		within, cancel := context.WithTimeout(ctx, some.within)
+		err := s.askSome(within, b, some.questions)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// split sorts out those that did not answer in the round before.
+func (s *Scraper) split(all []question) (well, failing []question) {
+	for _, q := range all {
+		if s.failing[q.of] {
+			failing = append(failing, q)
+		} else {
+			well = append(well, q)
+		}
+	}
+	return well, failing
+}
+
+// askSome asks, some at a time, and adds what is said. The error says that something could not be kept.
+func (s *Scraper) askSome(ctx context.Context, b *batch, questions []question) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel() // first, where something could not be kept
+	next, answers := make(chan question), make(chan []said)
+	for range min(atOnce, len(questions)) {
+		asking.Go(func() {
+			for q := range next {
+				answers <- q.ask(ctx, q.of)
+			}
+		})
+	}
+	go func() {
+		defer close(next)
+		for _, q := range questions {
+			next <- q
+		}
+	}()
+	var failed error
+	for range questions {
+		for _, a := range <-answers {
+			added := 0
+			if a.err == nil && failed == nil {
+				added, a.err = b.text(a.text, a.rules, a.from, a.at)
+			}
+			if failed == nil {
+				failed = s.ended(b, a.from, a.at, added, a.err)
+			}
+		}
+		if failed != nil {
+			cancel()
+		}
+	}
+	return failed
+}
