@@ -40,6 +40,13 @@ func Expected(cluster *v1alpha1.MemberCluster) (expected, connected bool) {
 	return !known || level == Critical, false
 }
 
+// Awaited says whether the reason of a cluster's condition Connected is that it has never come, or that somebody keeps it out: nobody needs to look
+// into that.
+func Awaited(reason string) bool {
+	level, known := disconnected[reason]
+	return known && (level == Waiting || level == "") && reason != v1alpha1.ReasonHibernated
+}
+
 // Is says whether a condition is True.
 func Is(conditions []metav1.Condition, kind string) bool {
 	return meta.IsStatusConditionTrue(conditions, kind)

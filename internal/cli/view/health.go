@@ -5,6 +5,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/health"
 )
 
 // Health says in one word how a cluster is.
@@ -22,11 +23,6 @@ const (
 // Healths are all of them, the worst first.
 var Healths = []Health{NotReady, Silent, Awaited, Hibernated, Healthy}
 
-// awaiting are the reasons for which a cluster is not connected that nobody needs to look into.
-var awaiting = map[string]bool{
-	v1alpha1.ReasonAwaitingAgent: true, v1alpha1.ReasonPendingApproval: true, v1alpha1.ReasonDenied: true, v1alpha1.ReasonSuspended: true,
-}
-
 // Health says how a cluster is, as ClusterReady and Connected say it in two words.
 func (m Moment) Health(cluster *v1alpha1.MemberCluster) Health {
 	if !m.fresh() {
@@ -38,7 +34,7 @@ func (m Moment) Health(cluster *v1alpha1.MemberCluster) Health {
 		return Silent
 	case connected.Reason == v1alpha1.ReasonHibernated:
 		return Hibernated
-	case awaiting[connected.Reason]:
+	case health.Awaited(connected.Reason):
 		return Awaited
 	case connected.Status == metav1.ConditionUnknown:
 		return Silent
@@ -55,8 +51,8 @@ func (m Moment) Health(cluster *v1alpha1.MemberCluster) Health {
 // Why is what a cluster says of its health, and since when that is so; the zero time when nobody knows.
 func (m Moment) Why(cluster *v1alpha1.MemberCluster) (message string, since metav1.Time) {
 	connected := meta.FindStatusCondition(cluster.Status.Conditions, v1alpha1.ConditionConnected)
-	health := m.Health(cluster)
-	if connected != nil && (health == Silent || health == Awaited || health == Hibernated) {
+	is := m.Health(cluster)
+	if connected != nil && (is == Silent || is == Awaited || is == Hibernated) {
 		return connected.Message, connected.LastTransitionTime
 	}
 	if ready := meta.FindStatusCondition(cluster.Status.Conditions, v1alpha1.ConditionReady); ready != nil {

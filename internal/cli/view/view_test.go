@@ -12,6 +12,7 @@ import (
 	"umbel.dev/umbel/internal/cli/clitest"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/view"
+	"umbel.dev/umbel/internal/health"
 )
 
 func TestPulse(t *testing.T) {
@@ -207,5 +208,26 @@ func TestConnected(t *testing.T) {
 				t.Errorf("connected (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestHealthOfWhoIsKeptOut: a list of clusters and what is told of the fleet are one about who is missed.
+func TestHealthOfWhoIsKeptOut(t *testing.T) {
+	renewed, lasts := metav1.NewMicroTime(clitest.Now), int32(15)
+	m := view.Moment{Now: clitest.Now, Pulse: view.PulseOf(&coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{RenewTime: &renewed, LeaseDurationSeconds: &lasts}})}
+	for reason, want := range map[string]view.Health{
+		v1alpha1.ReasonAwaitingAgent: view.Awaited, v1alpha1.ReasonPendingApproval: view.Awaited, v1alpha1.ReasonDenied: view.Awaited,
+		v1alpha1.ReasonSuspended: view.Awaited, v1alpha1.ReasonKeyRevoked: view.Awaited, v1alpha1.ReasonHibernated: view.Hibernated,
+		v1alpha1.ReasonCertificateRefused: view.NotReady, "OfALaterVersion": view.NotReady,
+	} {
+		cluster := &v1alpha1.MemberCluster{Status: v1alpha1.MemberClusterStatus{Conditions: []metav1.Condition{
+			{Type: v1alpha1.ConditionConnected, Status: metav1.ConditionFalse, Reason: reason}, {Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse},
+		}}}
+		if got := m.Health(cluster); got != want {
+			t.Errorf("%s: a cluster is %s, want %s", reason, got, want)
+		}
+		if missed, _ := health.Expected(cluster); missed != (want == view.NotReady) {
+			t.Errorf("%s: a cluster is %s, and missed: %v", reason, want, missed)
+		}
 	}
 }
