@@ -40,6 +40,9 @@ func TestStatus(t *testing.T) {
 	f.golden(t, "status-wide.txt", "status -o wide")
 	f.golden(t, "status-name.txt", "status -o name")
 	f.golden(t, "status-waiting.txt", "status --level Waiting,Warning --no-headers")
+	f.statusFollows(t)
+	f.says(t, "status --watch --exit-code", said{Code: 2, Err: "error: --exit-code says how the fleet is at one moment: leave --watch out\n"})
+	f.says(t, "status --watch -o json", said{Code: 2, Err: "error: -o json shows one moment: leave --watch out\n"})
 	f.says(t, "status --level Bad", said{Code: 2, Err: "error: --level \"Bad\": it is one of Critical, Failing, Waiting, Warning\n"})
 	if got := f.run(t.Context(), "status", "-o", "name", "--exit-code"); got.Code != 3 || got.Err != "" {
 		t.Errorf("something is wrong: got %+v, want code 3", got)
@@ -65,6 +68,41 @@ func TestStatus(t *testing.T) {
 	f.heard(t, 3*time.Minute)
 	if got := f.run(t.Context(), "status"); !strings.Contains(got.Out, "0 of 9 clusters ready") || !strings.Contains(got.Out, "Critical   hub") || strings.Contains(got.Out, "prod-us") {
 		t.Errorf("with a silent hub nothing else is news: %+v", got)
+	}
+}
+
+// statusFollows: what comes and is over is told of as it happens, and whoever watches ends it with code 0.
+func (f *fleet) statusFollows(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	lines, done := f.follow(ctx, "status", "--watch", "--level", "Waiting")
+	for line := range lines {
+		if strings.Contains(line, "cluster/edge ") { // the last of what there is
+			break
+		}
+	}
+	late := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "late"}, Status: v1alpha1.MemberClusterStatus{Conditions: []metav1.Condition{{
+		Type: v1alpha1.ConditionConnected, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonPendingApproval, Message: "it waits", LastTransitionTime: metav1.NewTime(f.now),
+	}}}}
+	f.create(t, late)
+	await := func(want string) {
+		t.Helper()
+		for line := range lines {
+			if strings.Contains(line, want) {
+				return
+			}
+		}
+		t.Errorf("it is not told: %s", want)
+	}
+	await("Waiting   cluster/late: it waits")
+	if err := f.api.Delete(t.Context(), late); err != nil {
+		t.Fatal(err)
+	}
+	await("over      cluster/late: PendingApproval")
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("it ended with %v", err)
 	}
 }
 

@@ -32,7 +32,7 @@ const Meaning = `Exit codes:
   0    it did what was asked
   1    it could not, and said why
   2    it was asked wrongly, and said what is wrong
-  130  it was interrupted before it was done; what goes on until then (get --watch, audit --follow) was done, and ends with 0
+  130  it was interrupted before it was done; what goes on until then (get --watch, status --watch, audit --follow) was done, and ends with 0
 ` + "`umbel kubectl` ends with the code of kubectl."
 
 // Status is the exit code of a program that umbel ran, which has said itself what there was to say.

@@ -31,6 +31,8 @@ type Options struct {
 	Levels []string
 	// Exit ends with Wrong when something is critical or failing.
 	Exit bool
+	// Watch goes on with each change.
+	Watch bool
 	// NoHeaders leaves the header of the table out.
 	NoHeaders bool
 	// Format is how it is written.
@@ -50,6 +52,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			"standard error: of that it says nothing.",
 		Example: "  # what is wrong\n  umbel status\n\n  # each of it, with the reasons in one word\n  umbel status -o wide\n\n" +
 			"  # what waits for a person\n  umbel status --level Waiting\n\n" +
+			"  # what comes and what is over, as it happens\n  umbel status --watch\n\n" +
 			"  # in a script: code 3 when something is critical or failing\n  umbel status -o name --exit-code",
 		SuggestFor:        []string{"health", "wrong", "problems"},
 		Args:              exit.Takes(),
@@ -60,12 +63,19 @@ func NewCmd(f *client.Factory) *cobra.Command {
 					return exit.Usagef("--level %q: it is one of %s", level, v1alpha1.Few(health.Levels, len(health.Levels)))
 				}
 			}
+			if o.Watch && o.Exit {
+				return exit.Usagef("--exit-code says how the fleet is at one moment: leave --watch out")
+			}
+			if o.Watch && o.Format != "" && o.Format != output.Wide {
+				return exit.Usagef("-o %s shows one moment: leave --watch out", o.Format)
+			}
 			return f.OnHub(cmd.Context(), o.run)
 		},
 	}
 	output.AddFlag(cmd, &o.Format, output.Wide, output.JSON, output.YAML, output.Name)
 	cmd.Flags().StringSliceVar(&o.Levels, "level", nil, "only what is of the `LEVEL`: Critical, Failing, Waiting, Warning (several with commas)")
 	cmd.Flags().BoolVar(&o.Exit, "exit-code", false, fmt.Sprintf("end with code %d when something is critical or failing", Wrong))
+	cmd.Flags().BoolVarP(&o.Watch, "watch", "w", false, "go on with what comes, changes and is over until interrupted, which is no failure (exit code 0)")
 	cmd.Flags().BoolVar(&o.NoHeaders, "no-headers", false, "leave the header of the table out")
 	var levels []string
 	for _, level := range health.Levels {
@@ -86,27 +96,40 @@ type report struct {
 	Findings []health.Finding `json:"findings"`
 	// Unseen is what could not be read, and why.
 	Unseen []string `json:"unseen,omitempty"`
+
+	wrong bool // something is critical or failing, whatever is asked for
 }
 
 func (o *Options) run(ctx context.Context, hub *client.Hub) error {
-	seen, unseen, err := read(ctx, o.Factory, hub)
+	said, err := o.look(ctx, hub)
 	if err != nil {
 		return err
 	}
-	said := report{Counts: seen.Counts(), Findings: []health.Finding{}, Unseen: unseen}
+	if err := o.write(said); err != nil {
+		return err
+	}
+	if o.Watch {
+		return o.follow(ctx, hub, said.Findings)
+	}
+	if o.Exit && said.wrong {
+		return exit.Status(Wrong)
+	}
+	return nil
+}
+
+// look says what is wrong now, of the levels that are asked for.
+func (o *Options) look(ctx context.Context, hub *client.Hub) (*report, error) {
+	seen, unseen, err := read(ctx, o.Factory, hub)
+	if err != nil {
+		return nil, err
+	}
+	said := &report{Counts: seen.Counts(), Findings: []health.Finding{}, Unseen: unseen}
 	said.Hub.Alive, said.Hub.Message = seen.Silence == "", seen.Silence
-	wrong := false
 	for _, f := range seen.Findings() {
-		wrong = wrong || f.Wrong()
+		said.wrong = said.wrong || f.Wrong()
 		if len(o.Levels) == 0 || slices.Contains(o.Levels, string(f.Level)) {
 			said.Findings = append(said.Findings, f)
 		}
 	}
-	if err := o.write(&said); err != nil {
-		return err
-	}
-	if o.Exit && wrong {
-		return exit.Status(Wrong)
-	}
-	return nil
+	return said, nil
 }
