@@ -104,8 +104,6 @@ type hub struct {
 	quiet   bool
 	// probe is how often agents are probed.
 	probe time.Duration
-	// metrics is where measurements go: nil until a test has opened a store.
-	metrics *atomic.Pointer[kept]
 	// life is how long their certificates are valid, unless it is 0.
 	life time.Duration
 }
@@ -144,7 +142,7 @@ func newHubWith(t *testing.T, authentication string, log *slog.Logger) *hub {
 		t.Fatal(err)
 	}
 	h := &hub{
-		t: t, api: api, client: c, authority: authority, address: "127.0.0.1:0", authentication: authentication, log: log, probe: probeInterval, metrics: &atomic.Pointer[kept]{},
+		t: t, api: api, client: c, authority: authority, address: "127.0.0.1:0", authentication: authentication, log: log, probe: probeInterval,
 		desires: &desires{sets: map[v1alpha1.ClusterName]session.DesiredSet{}, ready: true, subs: map[chan struct{}]bool{}},
 	}
 	if h.audit, err = audit.Open(audit.LogConfig{Dir: t.TempDir(), Log: testLog(t)}); err != nil {
@@ -182,7 +180,7 @@ func (h *hub) start() {
 	g, err := Setup(h.t.Context(), mgr, Config{
 		Listen: []string{h.address}, Authority: h.authority, Desired: h.desires, Registry: content,
 		ProbeInterval: h.probe, Version: "v1", Audit: h.audit, Log: h.log, SignIn: people, Replicas: h.among(mgr),
-		CertificateTTL: h.life, Metrics: echo{h},
+		CertificateTTL: h.life, Metrics: echo{},
 	})
 	if err != nil {
 		h.t.Fatal(err)

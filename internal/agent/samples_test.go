@@ -1,4 +1,4 @@
-package gateway
+package agent
 
 import (
 	"bytes"
@@ -17,10 +17,14 @@ import (
 	"time"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
+	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/internal/metrics"
 	"umbel.dev/umbel/internal/metrics/query"
 	"umbel.dev/umbel/internal/metrics/queue"
 	"umbel.dev/umbel/internal/metrics/request"
 	"umbel.dev/umbel/internal/metrics/store"
+	"umbel.dev/umbel/internal/session"
 )
 
 // kept is a store whose clock the test moves.
@@ -47,18 +51,63 @@ func (k *kept) pass(d time.Duration) time.Time {
 
 var noon = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
-// keep opens a store for what agents send.
-func (h *hub) keep() *kept {
-	h.t.Helper()
+// keep opens a store for what members send.
+func (f *fleet) keep() *kept {
+	f.t.Helper()
 	k := &kept{at: noon}
 	var err error
-	if k.Store, err = store.Open(store.Config{Dir: h.t.TempDir(), Now: k.now, Log: testLog(h.t)}); err != nil {
-		h.t.Fatal(err)
-	}
-	h.t.Cleanup(func() { h.stop(); k.Close() })
-	k.api = query.New(query.Needs{Queryable: k.Queryable(), Types: k.Types, Now: k.now, Log: testLog(h.t)})
-	h.metrics.Store(k)
+	k.Store, err = store.Open(store.Config{Dir: f.t.TempDir(), Now: k.now, Log: f.log()})
+	f.must(err)
+	f.t.Cleanup(func() { f.must(k.Close()) })
+	k.api = query.New(query.Needs{Queryable: k.Queryable(), Types: k.Types, Now: k.now, Log: f.log()})
+	f.measured.store, f.measured.api = k.Store, k.api
+	f.measured.open.Store(true)
 	return k
+}
+
+// emptyHanded is what an agent holds that holds nothing.
+type emptyHanded struct{}
+
+func (emptyHanded) Held() []*wire.PackageStatus                     { return nil }
+func (emptyHanded) Store(context.Context, *wire.DesiredState) error { return nil }
+func (emptyHanded) Changed() <-chan struct{}                        { return nil }
+func (emptyHanded) Take() *wire.StatusReport                        { return nil }
+
+// member is a cluster's session with the hub, at an address of it.
+func (f *fleet) member(name v1alpha1.ClusterName, address string) *session.Client {
+	f.t.Helper()
+	f.name = name
+	f.join()
+	boot := f.boot
+	boot.Address = address
+	ring, err := identity.NewKeyring(identity.KeyringConfig{Home: identity.Folder(f.t.TempDir()), BootstrapCA: []byte(boot.CA), Log: f.log()})
+	f.must(err)
+	opened := make(chan struct{})
+	once := sync.OnceFunc(func() { close(opened) })
+	client, err := session.NewClient(session.ClientConfig{
+		Bootstrap: boot, Keyring: ring, Kube: http.NotFoundHandler(), Log: f.log(),
+		Reread: func() (v1alpha1.Bootstrap, error) { return boot, nil },
+		Rand:   func() float64 { return 0.01 }, // attempts follow each other quickly
+		Agent: session.AgentConfig{
+			Version: "v1", Packages: emptyHanded{}, Log: f.log(), Opened: func(*wire.Welcome) { once() },
+			CheckAPI: func(context.Context) (string, error) { return "v1.36.0", nil },
+			Detach:   func(context.Context, *wire.Detach) error { return nil },
+		},
+	})
+	f.must(err)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = client.Run(ctx) // it ends with the test
+	}()
+	f.t.Cleanup(func() { cancel(); <-done })
+	select {
+	case <-opened:
+	case <-time.After(time.Minute):
+		f.t.Fatalf("%s did not come into session", name)
+	}
+	return client
 }
 
 // ask returns the values of the only series of an answer, by their times.
@@ -162,32 +211,32 @@ func (l *cable) mend() {
 // Afterwards the counter's graph is a straight line without a gap. The minutes are those of the store's clock and of the samples; the session
 // that breaks, the queue on the agent's disk and the way through the hub's gateway are the real ones.
 func TestAPartitionLeavesNoGap(t *testing.T) {
-	h := newHub(t)
-	k := h.keep()
-	direct := h.joined("there")
-	boot := h.invite("away", time.Now().Add(time.Hour))
-	way := lay(t, h.address)
-	boot.Address = way.Addr().String()
-	away := h.newAgent(boot, t.TempDir()).start()
-	h.shows("away", v1alpha1.ConditionConnected, "True/ProbeAnswered")
+	f := newFleet(t)
+	k := f.keep()
+	direct := f.member("there", f.address)
+	way := lay(t, f.address)
+	away := f.member("away", way.Addr().String())
 
 	ctx, cancel := context.WithCancel(t.Context())
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	defer cancel()
-	measure := map[*agent]*queue.Queue{}
-	for _, a := range []*agent{direct, away} {
-		q, err := queue.Open(t.TempDir(), queue.DefaultSize, testLog(t))
+	measure := map[*session.Client]*queue.Queue{}
+	for _, a := range []*session.Client{direct, away} {
+		q, err := queue.Open(t.TempDir(), queue.DefaultSize, f.log())
 		if err != nil {
 			t.Fatal(err)
 		}
 		measure[a] = q
-		sending.Go(func() { _ = q.Send(ctx, a.client.Content()) })
+		sending.Go(func() { _ = q.Send(ctx, a.Content()) })
 	}
-	taken := func(a *agent) {
+	taken := func(a *session.Client) {
 		t.Helper()
-		h.eventually("the hub has taken what was measured", func() (bool, string) {
-			return measure[a].Len() == 0, fmt.Sprintf("%d requests wait", measure[a].Len())
+		f.eventually("the hub has taken what was measured", func() error {
+			if n := measure[a].Len(); n > 0 {
+				return fmt.Errorf("%d requests wait", n)
+			}
+			return nil
 		})
 	}
 	const every, perRound = 30 * time.Second, 90
@@ -233,25 +282,30 @@ func TestAPartitionLeavesNoGap(t *testing.T) {
 // Beside it another cluster sends its own, and each of its requests is taken. All goes through real sessions and the gateway. Of 600,000 series 50,000 are
 // kept, and no more than 5,000 samples a second are even read, so that ten million take more than half an hour, and keep nothing more.
 func TestWhoFloodsIsLimitedAlone(t *testing.T) {
-	h := newHub(t)
-	k := h.keep()
-	bad, good := h.joined("bad"), h.joined("good")
-	send := func(a *agent, b *request.Builder) (int, string) {
+	f := newFleet(t)
+	k := f.keep()
+	bad, good := f.member("bad", f.address), f.member("good", f.address)
+	send := func(a *session.Client, b *request.Builder) (int, string) {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://hub"+writePath, bytes.NewReader(b.Take()))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://hub"+metrics.WritePath, bytes.NewReader(b.Take()))
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Header.Set("Content-Type", request.ContentType)
 		r.Header.Set("Content-Encoding", request.ContentEncoding)
-		answer, err := a.client.Content().RoundTrip(r)
+		answer, err := a.Content().RoundTrip(r)
 		if err != nil {
 			t.Error(err)
 			return 0, ""
 		}
-		return answer.StatusCode, readAll(t, answer)
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		return answer.StatusCode, string(text)
 	}
-	one := func(a *agent, at time.Time, value float64, pairs ...string) (int, string) {
+	one := func(a *session.Client, at time.Time, value float64, pairs ...string) (int, string) {
 		t.Helper()
 		var b request.Builder
 		var set []request.Label
