@@ -9,6 +9,9 @@ import (
 // GroupVersion is the API group and version of every kind in this package.
 var GroupVersion = schema.GroupVersion{Group: "infrastructure.umbel.dev", Version: "v1alpha1"}
 
+// HostedControlPlaneKind is that of control planes on the hub's machine, for whoever reads of them what another object refers to.
+var HostedControlPlaneKind = GroupVersion.WithKind("HostedControlPlane")
+
 // AddToScheme registers the kinds of this package with a scheme.
 func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,

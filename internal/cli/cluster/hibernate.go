@@ -131,7 +131,7 @@ func (o *sleepOptions) hosted(ctx context.Context, hub *client.Hub) (*unstructur
 	if err != nil {
 		return nil, err
 	}
-	if kindName := text(cluster, "spec", "controlPlaneRef", "kind"); kindName != hostedKind.Kind {
+	if kindName := text(cluster, "spec", "controlPlaneRef", "kind"); kindName != infra.HostedControlPlaneKind.Kind {
 		return nil, fmt.Errorf("cluster %q has a control plane of kind %q: clusters on the hub's machine hibernate", o.name, kindName)
 	}
 	return cluster, nil
@@ -167,7 +167,7 @@ func (o *sleepOptions) await(ctx context.Context, hub *client.Hub, cluster *unst
 // parts are the control plane of a cluster and its machines.
 func (o *sleepOptions) parts(ctx context.Context, hub kube.Reader) ([]unstructured.Unstructured, error) {
 	of := []kube.ListOption{kube.InNamespace(o.Namespace), kube.MatchingLabels{"cluster.x-k8s.io/cluster-name": o.name}}
-	planes, err := list(ctx, hub, hostedKind, of...)
+	planes, err := list(ctx, hub, infra.HostedControlPlaneKind, of...)
 	if err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func (o *restoreOptions) run(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
-	if kindName := text(cluster, "spec", "controlPlaneRef", "kind"); kindName != hostedKind.Kind {
+	if kindName := text(cluster, "spec", "controlPlaneRef", "kind"); kindName != infra.HostedControlPlaneKind.Kind {
 		return fmt.Errorf("cluster %q has a %s: snapshots are restored of clusters on the hub's machine", o.name, kindName)
 	}
 	from, err := originOf(ctx, hub, o.Namespace, o.from, o.name)
@@ -134,15 +134,12 @@ func (o *restoreOptions) run(ctx context.Context, hub *client.Hub) error {
 	return follow(ctx, hub, view, key, membersStage)
 }
 
-// hostedKind is that of the control planes that can be restored.
-var hostedKind = infra.GroupVersion.WithKind("HostedControlPlane")
-
 // restored waits until a control plane says that it holds what was asked for.
 func restored(ctx context.Context, hub *client.Hub, view *progress.View, key kube.ObjectKey, plane, request string) error {
 	return view.Run(key.Name+": restored", func(step *progress.Step) error {
 		return until(ctx, func(ctx context.Context) (bool, string, error) {
 			o := &unstructured.Unstructured{}
-			o.SetGroupVersionKind(hostedKind)
+			o.SetGroupVersionKind(infra.HostedControlPlaneKind)
 			if err := hub.Get(ctx, kube.ObjectKey{Namespace: key.Namespace, Name: plane}, o); err != nil {
 				return false, "", err
 			}

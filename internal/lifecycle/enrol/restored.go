@@ -58,19 +58,17 @@ func (c *controller) afterRestore(ctx context.Context, cluster *unstructured.Uns
 // restored says whether the control plane of a Cluster is one of ours that was restored from a snapshot.
 func (c *controller) restored(ctx context.Context, cluster *unstructured.Unstructured) (bool, error) {
 	ref, _, _ := unstructured.NestedStringMap(cluster.Object, "spec", "controlPlaneRef")
-	if ref["kind"] != planeKind.Kind || ref["apiGroup"] != planeKind.Group {
+	if ref["kind"] != infra.HostedControlPlaneKind.Kind || ref["apiGroup"] != infra.HostedControlPlaneKind.Group {
 		return false, nil
 	}
 	plane := &unstructured.Unstructured{}
-	plane.SetGroupVersionKind(planeKind)
+	plane.SetGroupVersionKind(infra.HostedControlPlaneKind)
 	if err := c.client.Get(ctx, client.ObjectKey{Namespace: cluster.GetNamespace(), Name: ref["name"]}, plane); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
 	request, _, _ := unstructured.NestedString(plane.Object, "status", "restored")
 	return request != "", nil
 }
-
-var planeKind = infra.GroupVersion.WithKind("HostedControlPlane")
 
 // keyOf returns the fingerprint of the key that the agent of a cluster has, empty when it has none.
 func keyOf(ctx context.Context, target client.Client) (string, error) {

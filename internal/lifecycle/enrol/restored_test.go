@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/kube/controlplane"
@@ -150,7 +151,7 @@ func newHub(t *testing.T) *hub {
 		t.Fatal(err)
 	}
 	h := &hub{t, c}
-	for _, kind := range []schema.GroupVersionKind{clusterKind, planeKind} {
+	for _, kind := range []schema.GroupVersionKind{clusterKind, infra.HostedControlPlaneKind} {
 		h.serves(kind)
 	}
 	h.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}})
@@ -278,11 +279,11 @@ func TestAnAgentComesBackAfterARestore(t *testing.T) {
 	kubeconfig, err := in.plane.Kubeconfig(identity.Request{CommonName: "cluster-api", Organizations: []string{"system:masters"}})
 	in.must(err)
 	h.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "dev-kubeconfig"}, Data: map[string][]byte{"value": kubeconfig}})
-	plane := h.object(planeKind, map[string]any{})
+	plane := h.object(infra.HostedControlPlaneKind, map[string]any{})
 	h.create(plane)
 	cluster := h.object(clusterKind, map[string]any{
 		"metadata": map[string]any{"annotations": map[string]any{v1alpha1.JoinAnnotation: "true"}},
-		"spec":     map[string]any{"controlPlaneRef": map[string]any{"apiGroup": planeKind.Group, "kind": planeKind.Kind, "name": "dev"}},
+		"spec":     map[string]any{"controlPlaneRef": map[string]any{"apiGroup": infra.HostedControlPlaneKind.Group, "kind": infra.HostedControlPlaneKind.Kind, "name": "dev"}},
 		"status":   map[string]any{"initialization": map[string]any{"controlPlaneInitialized": true}},
 	})
 	h.create(cluster)

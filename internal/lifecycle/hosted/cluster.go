@@ -33,7 +33,7 @@ type clusterController struct {
 func (c *clusterController) setup(m ctrl.Manager) error {
 	kind := &infra.HostedCluster{TypeMeta: metav1.TypeMeta{APIVersion: infra.GroupVersion.String(), Kind: "HostedCluster"}}
 	return c.watching(m, "hostedcluster", kind, clusterKind).
-		Watches(&infra.HostedControlPlane{}, handler.EnqueueRequestsFromMapFunc(c.related(kind.Kind, planeKind))).
+		Watches(&infra.HostedControlPlane{}, handler.EnqueueRequestsFromMapFunc(c.related(kind.Kind, infra.HostedControlPlaneKind))).
 		Complete(c)
 }
 
@@ -111,7 +111,7 @@ func pool(object *infra.HostedCluster) (netip.Prefix, error) {
 // awaitPlane says what is waited for before a place that is there counts as provisioned.
 func (c *clusterController) awaitPlane(ctx context.Context, object *infra.HostedCluster, f family) (string, error) {
 	done := object.Status.Initialization != nil && object.Status.Initialization.Provisioned != nil && *object.Status.Initialization.Provisioned
-	if done || field[string](f.cluster, "spec", "controlPlaneRef", "kind") != planeKind.Kind {
+	if done || field[string](f.cluster, "spec", "controlPlaneRef", "kind") != infra.HostedControlPlaneKind.Kind {
 		return "", nil
 	}
 	plane := &infra.HostedControlPlane{}

@@ -29,7 +29,6 @@ var (
 	machineKind = schema.GroupVersionKind{Group: Group, Version: "v1beta2", Kind: "Machine"}
 	checkKind   = schema.GroupVersionKind{Group: Group, Version: "v1beta2", Kind: "MachineHealthCheck"}
 	placeKind   = infra.GroupVersion.WithKind("HostedCluster")
-	planeKind   = infra.GroupVersion.WithKind("HostedControlPlane")
 )
 
 const (

@@ -330,7 +330,7 @@ func (c *planeController) hand(ctx context.Context, object *infra.HostedControlP
 			Namespace: secret.Namespace, Name: secret.Name, ResourceVersion: secret.ResourceVersion,
 			Labels:          map[string]string{clusterLabel: f.name},
 			Annotations:     map[string]string{validUntilAnnotation: c.now().Add(kubeconfigLife).UTC().Format(time.RFC3339)},
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(object, infra.GroupVersion.WithKind("HostedControlPlane"))},
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(object, infra.HostedControlPlaneKind)},
 		},
 		Type: secretType, Data: map[string][]byte{secretValue: content},
 	}
@@ -358,7 +358,7 @@ func (c *planeController) handCA(ctx context.Context, object *infra.HostedContro
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: object.Namespace, Name: f.name + caSuffix, Labels: map[string]string{clusterLabel: f.name},
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(object, infra.GroupVersion.WithKind("HostedControlPlane"))},
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(object, infra.HostedControlPlaneKind)},
 		},
 		Type: secretType, Data: map[string][]byte{corev1.TLSCertKey: ca.CertPEM(), corev1.TLSPrivateKeyKey: []byte(noKey)},
 	}
