@@ -41,6 +41,7 @@ export default function AlertsPage() {
           <Listing
             list={list}
             limit={limit}
+            stacks
             columns={['Alert', 'What', 'Where', 'Since']}
             empty={({ all, rules }) =>
               all > 0 ? (

@@ -70,6 +70,7 @@ function Shown({ fleet, group, onGroup }: { fleet: Fleet; group: string; onGroup
         {!!fleet.notShown && <p className="quiet">{fleet.notShown.toLocaleString()} more are not drawn: the list of clusters has them all.</p>}
       </Panel>
       <div className="columns">
+        <div>
         <Panel title="Needs a look" right={<Link to="clusters">All clusters</Link>}>
           {fleet.troubles.length === 0 ? (
             <Empty title="Every cluster that is to be here is as it should be." />
@@ -92,6 +93,8 @@ function Shown({ fleet, group, onGroup }: { fleet: Fleet; group: string; onGroup
             </ul>
           )}
         </Panel>
+        <Capacity />
+        </div>
         <div>
           <Alerts />
           <Panel title="Versions">
@@ -100,7 +103,6 @@ function Shown({ fleet, group, onGroup }: { fleet: Fleet; group: string; onGroup
           </Panel>
         </div>
       </div>
-      <Capacity />
     </>
   )
 }

@@ -4,7 +4,7 @@ import { hub, Refused } from '../api/client'
 import type { Deed } from '../api/types'
 import { queries } from '../live'
 import { Sign, type Shape } from './icons'
-import { Failed } from './states'
+import { Failed, Said } from './states'
 import { Twins } from './twin'
 
 const shapes: Record<string, Shape> = { pause: 'pause', resume: 'play', back: 'back', refresh: 'moving', approve: 'good' }
@@ -36,7 +36,7 @@ export function Deeds({ deeds, of }: { deeds: Deed[]; of: string }) {
           </>
         )}
       </span>
-      {asked && <Ask deed={deeds.find((d) => d.name === asked.name) ?? asked} of={of} onClose={() => setAsked(null)} onDone={() => setDone(`${of} ${asked.done}`)} />}
+      {asked && <Ask deed={deeds.find((d) => d.name === asked.name) ?? asked} of={of} onClose={() => setAsked(null)} onDone={() => setDone(`${of}: ${asked.done}`)} />}
     </>
   )
 }
@@ -78,9 +78,12 @@ function Ask({ deed, of, onClose, onDone }: { deed: Deed; of: string; onClose():
   return (
     <dialog ref={dialog} className="ask-dialog" aria-labelledby="ask-title" onClose={onClose}>
       <h2 id="ask-title">
-        {deed.title} {of}?
+        {deed.title} {deed.name.startsWith('approve-') ? 'of ' : ''}
+        {of}?
       </h2>
-      <p>{deed.means}</p>
+      <p>
+        <Said text={deed.means} />
+      </p>
       {deed.details && (
         <ul className="ask-details" tabIndex={0} aria-label="What it is about">
           {deed.details.map((line) => (

@@ -102,7 +102,7 @@ export function Facets({ facets, open, title, text }: { facets: Facet[]; open: b
 }
 
 /** A part of a list as a table: what it has instead while it is read, when it cannot be, and when nothing is there. */
-export function Listing<T extends { from: number; total: number }>({ list, limit, columns, empty, children }: { list: UseQueryResult<T>; limit: number; columns: (string | { name: string; className: string })[]; empty(data: T): ReactNode; children(data: T): ReactNode }) {
+export function Listing<T extends { from: number; total: number }>({ list, limit, columns, empty, stacks, children }: { list: UseQueryResult<T>; limit: number; stacks?: boolean; columns: (string | { name: string; className: string })[]; empty(data: T): ReactNode; children(data: T): ReactNode }) {
   const { set } = usePlace()
   const { data } = list
   return (
@@ -110,17 +110,17 @@ export function Listing<T extends { from: number; total: number }>({ list, limit
       {list.isPending && <Loading rows={10} />}
       {list.error && <Failed error={list.error} retry={() => void list.refetch()} />}
       {data && data.total === 0 && empty(data)}
-      {data && data.total > 0 && <Sheet columns={columns}>{children(data)}</Sheet>}
+      {data && data.total > 0 && <Sheet columns={columns} stacks={stacks}>{children(data)}</Sheet>}
       {data && <Pages from={data.from} limit={limit} total={data.total} onFrom={(from) => set({ from: from ? String(from) : undefined })} />}
     </>
   )
 }
 
-/** A table that is reached, and moved, by keyboard where it is wider than its window. */
-export function Sheet({ columns, children, plain }: { columns: (string | { name: string; className: string })[]; children: ReactNode; plain?: boolean }) {
+/** A table that is reached, and moved, by keyboard where it is wider than its window. One that stacks has the cells of a row below each other on a telephone. */
+export function Sheet({ columns, children, plain, stacks }: { stacks?: boolean; columns: (string | { name: string; className: string })[]; children: ReactNode; plain?: boolean }) {
   return (
     <div className={'grid-scroll' + (plain ? ' grid-scroll-plain' : '')} tabIndex={0} role="group" aria-label="Table">
-      <table className="plain">
+      <table className={'plain' + (stacks ? ' stacks' : '')}>
         <thead>
           <tr>
             {columns.map((c, i) => (typeof c === 'string' ? <th key={c + i}>{c}</th> : <th key={c.name + i} className={c.className}>{c.name}</th>))}

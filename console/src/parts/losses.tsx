@@ -35,7 +35,7 @@ export default function Losses({ namespace, name }: { namespace: string; name: s
               <td className="nowrap">
                 <Age of={deletion.time} />
               </td>
-              <td>
+              <td className="nowrap">
                 <Link to={'clusters/' + cluster}>{cluster}</Link>
               </td>
               <td className="breaks">
@@ -51,7 +51,7 @@ export default function Losses({ namespace, name }: { namespace: string; name: s
                 {deletion.message && <div className="row-why row-why-wraps">{deletion.message}</div>}
               </td>
               <td className="nowrap">
-                <Deeds deeds={deeds} of={cluster} />
+                <Deeds deeds={deeds} of={`${deletion.objects} ${deletion.objects === 1 ? 'object' : 'objects'} on ${cluster}`} />
               </td>
             </tr>
           ))

@@ -108,5 +108,5 @@ func Undo(member *v1alpha1.MemberCluster, id string) (string, error) {
 		return "", fmt.Errorf("cluster %s has %d deletions to undo already, which is as many as are taken at a time", member.Name, len(pending))
 	}
 	member.Spec.Undo = append(pending, id)
-	return fmt.Sprintf("deletion %s is to be undone", id), nil
+	return "asked to come back", nil
 }
