@@ -7,7 +7,7 @@
 //	GET  /console/login, /callback    sign-in at an identity provider, and the way back
 //	POST /console/api/signin          sign-in with a token
 //	POST /console/api/signout         the end of this session, or of all of this person
-//	GET  /console/api/…               lists, a page at a time, and what is said of one object (read.go, package.go)
+//	GET  /console/api/…               lists, a page at a time, and what is said of one object
 //	GET  /console/api/stream          which objects have changed, as they do
 //	     /console/k8s/…               the hub's own API, as the person
 //	     /console/clusters/NAME/…     the API of a member, as the person
@@ -18,7 +18,8 @@
 //  1. It is of the console's own page: a change carries a header that no form can send, and comes from this origin.
 //  2. Its cookie is a session that this hub sealed, that has not ended, and that nobody has ended.
 //  3. What is single goes through the gateway's door as that person, like a request of kubectl: authorised there, in the
-//     audit log, bounded. What is listed is read from the hub's cache, once the hub's API has said that the person may list it.
+//     audit log, bounded; so goes what the rooms of the command line read for it, such as a plan (desk.go). What is listed is
+//     read from the hub's cache, once the hub's API has said that the person may list it.
 //
 // Laws, with their reasons:
 //

@@ -29,8 +29,9 @@ func (b *bench) seed(ctx context.Context) error {
 			} else if err != nil {
 				return nil // of a run before
 			}
+			before := member.DeepCopy()
 			member.Status = status(n, b.packages)
-			return b.client.Status().Update(ctx, member)
+			return b.client.Status().Patch(ctx, member, client.MergeFrom(before)) // the gateway has said something of it by now
 		})
 	}
 	return group.Wait()
