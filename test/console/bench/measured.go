@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
+	promrules "github.com/prometheus/prometheus/rules"
 	"golang.org/x/sync/errgroup"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -37,7 +38,7 @@ func (b *bench) measure(ctx context.Context, dir string) (gateway.Metrics, error
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { db.Close() })
-	engine, err := rules.NewEngine(ctx, rules.Needs{Queryable: db.Queryable(), Appendable: db, Engine: query.NewEngine(quiet), URL: "https://hub.example.com", Log: quiet})
+	engine, err := rules.NewEngine(ctx, rules.Needs{Queryable: db.Queryable(), Appendable: db, Engine: query.NewEngine(quiet), Notify: nobody, URL: "https://hub.example.com", Log: quiet})
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +46,9 @@ func (b *bench) measure(ctx context.Context, dir string) (gateway.Metrics, error
 	b.kept = &kept{db, query.New(query.Needs{Queryable: db.Queryable(), Types: db.Types, Groups: engine.Groups, Now: time.Now, Log: quiet}), engine}
 	return b.kept, nil
 }
+
+// nobody is told of alerts.
+func nobody(context.Context, string, ...*promrules.Alert) {}
 
 // minutes is of how long each cluster has samples, one a minute.
 const minutes = 50
