@@ -80,7 +80,7 @@ export async function signIn(page, token = env('TOKEN')) {
 export async function act(within, name) {
   await within.getByRole('button', { name, exact: true }).click()
   await within.page().getByRole('dialog').getByRole('button', { name, exact: true }).click()
-  await within.page().getByRole('dialog').waitFor({ state: 'detached' })
+  await within.page().getByRole('dialog').waitFor({ state: 'detached', timeout: 60_000 })
 }
 
 /** Looks at a page as people do who need contrast, a keyboard or a screen reader. */

@@ -82,6 +82,7 @@ await browse(async (browser) => {
   await step('a rollout waits for a word, and gets it', async () => {
     await page.goto(hub + '/console/packages/default/shop')
     const rollout = page.getByRole('region', { name: 'Rollout' })
+    page.expected.push(/409/) // the hub says something of it meanwhile: the page says it again
     await rollout.getByText(/waits for somebody to approve/).waitFor()
     await photograph(page, 'rollout')
     await rollout.getByRole('button', { name: 'Pause' }).click()
@@ -144,6 +145,8 @@ await browse(async (browser) => {
     const pods = page.getByRole('region', { name: 'Pods' })
     await pods.getByRole('listitem').filter({ hasText: 'prod-eu' }).waitFor({ timeout: 60_000 })
     await photograph(page, 'metrics')
+    await page.getByLabel('Query of PromQL').fill('sum by (cluster) (umbel_po')
+    await page.locator('datalist option[value="sum by (cluster) (umbel_pods"]').waitFor({ state: 'attached' })
     await page.getByLabel('Query of PromQL').fill('count by (cluster) (up)')
     await page.keyboard.press('Enter')
     await page.getByRole('region', { name: 'count by (cluster) (up)' }).getByRole('listitem').first().waitFor()

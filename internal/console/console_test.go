@@ -343,6 +343,7 @@ func TestDesk(t *testing.T) {
 		ada.want("a hub without metrics: "+path, ada.ask(http.MethodGet, "/console/api/"+path, ""), http.StatusNotFound, "keeps no metrics")
 		bob.want("who may not list clusters: "+path, bob.ask(http.MethodGet, "/console/api/"+path, ""), http.StatusForbidden, "that takes the verb")
 	}
+	ada.want("all alerts at once", ada.ask(http.MethodGet, "/console/api/metrics/alerts", ""), http.StatusNotFound, "asks no such question")
 	ada.want("capacity by what there is not", ada.ask(http.MethodGet, "/console/api/capacity?by=moons", ""), http.StatusBadRequest, "clusters, namespaces or teams")
 }
 

@@ -25,11 +25,13 @@ type Deed struct {
 	Details []string `json:"details,omitempty"`
 	// Not says why the person may not; empty when they may.
 	Not string `json:"not,omitempty"`
-	// Path is below the hub's API, and Patch a JSON merge patch, which fails when the object has changed meanwhile.
-	Path    string `json:"path"`
-	Patch   string `json:"patch"`
-	Umbel   string `json:"umbel"`
-	Kubectl string `json:"kubectl"`
+	// Path is below the hub's API, and Patch a JSON merge patch, which fails when the object has changed meanwhile. While its Generation is this one, that
+	// was its status alone, and the patch holds.
+	Path       string `json:"path"`
+	Patch      string `json:"patch"`
+	Generation int64  `json:"generation"`
+	Umbel      string `json:"umbel"`
+	Kubectl    string `json:"kubectl"`
 }
 
 // saying is a word that can be said of an object, before it is known whether it fits.
@@ -51,7 +53,7 @@ func deeds[T client.Object](ctx context.Context, c *Console, s *session, resourc
 		if err != nil { // it does not fit, or is so already
 			continue
 		}
-		d := Deed{Name: saying.name, Title: saying.title, Means: saying.means, Done: done, Details: saying.details, Umbel: saying.umbel}
+		d := Deed{Name: saying.name, Title: saying.title, Means: saying.means, Done: done, Details: saying.details, Umbel: saying.umbel, Generation: object.GetGeneration()}
 		if d.Patch, d.Kubectl, err = patchOf(resource, object, after); err != nil {
 			return nil, err
 		}

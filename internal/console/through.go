@@ -28,8 +28,15 @@ func (c *Console) serveMemberAPI(w http.ResponseWriter, r *http.Request, s *sess
 	c.through(w, r, s, "/clusters/"+name+"/"+after(r, "/console/clusters/"+name+"/k8s/"))
 }
 
+// serveMetrics answers queries. Of rules and alerts the console has pages of its own, with a part at a time.
 func (c *Console) serveMetrics(w http.ResponseWriter, r *http.Request, s *session) {
-	c.through(w, r, s, "/api/v1/"+after(r, "/console/api/metrics/"))
+	what := after(r, "/console/api/metrics/")
+	first, _, _ := strings.Cut(what, "/")
+	if !slices.Contains([]string{"query", "query_range", "labels", "label", "series", "metadata"}, first) {
+		kubeproxy.WriteError(w, http.StatusNotFound, "the console asks no such question; the hub's API of Prometheus is at /api/v1/, for programs with a token")
+		return
+	}
+	c.through(w, r, s, "/api/v1/"+what)
 }
 
 func (c *Console) serveAudit(w http.ResponseWriter, r *http.Request, s *session) {

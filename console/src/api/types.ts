@@ -143,6 +143,7 @@ export interface Deed {
   not?: string
   path: string
   patch: string
+  generation: number
   umbel: string
   kubectl: string
 }

@@ -48,13 +48,17 @@ function Ask({ deed, of, onClose, onDone }: { deed: Deed; of: string; onClose():
   useEffect(() => dialog.current?.showModal(), [])
   const latest = useRef(deed)
   latest.current = deed
-  /** Says it of the object as it is now: who changed something else of it meanwhile does not matter. */
-  const say = async (again: number): Promise<void> => {
-    const { path, patch } = latest.current
+  /** Says it of the object as it is now: who changed its status meanwhile does not matter, and whoever changed what it is to be has it asked for anew. */
+  const say = async (again: number, version?: string): Promise<void> => {
+    const { path, patch, generation } = latest.current
+    const body = JSON.parse(patch) as { metadata?: Record<string, unknown> }
+    if (version) body.metadata = { ...body.metadata, resourceVersion: version }
     try {
-      await hub(path, { method: 'PATCH', type: 'application/merge-patch+json', body: JSON.parse(patch) as unknown })
+      await hub(path, { method: 'PATCH', type: 'application/merge-patch+json', body })
     } catch (e) {
       if (!(e instanceof Refused && e.code === 409) || again === 0) throw e
+      const now = await hub<{ metadata: { generation: number; resourceVersion: string } }>(path)
+      if (now.metadata.generation === generation) return say(again - 1, now.metadata.resourceVersion)
       await queries.refetchQueries({ type: 'active' })
       await new Promise((drawn) => window.setTimeout(drawn, 100))
       return say(again - 1)
@@ -63,7 +67,7 @@ function Ask({ deed, of, onClose, onDone }: { deed: Deed; of: string; onClose():
   const act = () => {
     setBusy(true)
     setError(null)
-    say(5).then(
+    say(20).then(
       () => {
         void queries.invalidateQueries()
         onDone()
