@@ -181,7 +181,7 @@ func TestConsole(t *testing.T) {
 	f.tells("sandbox", f.certificate()...)
 
 	provider := oidctest.StartFor(t, f.hub+"/console/callback")
-	f.does("umbel up --authentication-config " + provider.WriteConfiguration())
+	f.does("umbel up --example none --authentication-config " + provider.WriteConfiguration())
 	f.does(hub + "$K create clusterrolebinding developers --clusterrole=cluster-admin --group=oidc:" + oidctest.Alice.Groups[0])
 	f.tells("provider", "EMAIL="+oidctest.Alice.Email, "PASSWORD="+oidctest.Alice.Password, "ISSUER="+provider.Issuer)
 }

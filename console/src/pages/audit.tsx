@@ -66,7 +66,7 @@ export default function AuditPage() {
                   </td>
                   <td className="tight">{e.user.username}</td>
                   <td className="breaks">
-                    <strong>{e.verb}</strong> {object(e)}
+                    <strong>{e.verb}</strong> {object(e)} {e.requestURI?.includes('dryRun=') && <span className="label">dry run</span>}
                   </td>
                   <td>{e.annotations?.['umbel.dev/cluster'] ? <Link to={'clusters/' + e.annotations['umbel.dev/cluster']}>{e.annotations['umbel.dev/cluster']}</Link> : <span className="quiet nowrap">the hub</span>}</td>
                   <td>
