@@ -88,15 +88,8 @@ func newCmd(f *client.Factory, by By, example string) *cobra.Command {
 }
 
 func (o *Options) run(ctx context.Context, hub *client.Hub) error {
-	var clusters v1alpha1.MemberClusterList
-	if err := hub.ListClusters(ctx, &clusters, o.selector); err != nil {
-		return err
-	}
-	if len(clusters.Items) == 0 {
-		none, err := hub.NoneMatch(ctx, o.Clusters)
-		if err == nil {
-			o.Note("%s", none)
-		}
+	clusters, err := measured.Clusters(ctx, o.Factory, hub, o.Clusters, o.selector)
+	if err != nil || len(clusters) == 0 {
 		return err
 	}
 	table, err := o.prices(ctx, hub)
@@ -107,7 +100,7 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
-	return o.show(ctx, asker, clusters.Items, table)
+	return o.show(ctx, asker, clusters, table)
 }
 
 // Read returns what the command would show of these clusters, in its order. Somebody who may not read prices gets all else.
@@ -159,23 +152,17 @@ func (o *Options) show(ctx context.Context, asker *measured.Asker, clusters []v1
 
 // rows asks for what these clusters measured.
 func (o *Options) rows(ctx context.Context, asker *measured.Asker, clusters []v1alpha1.MemberCluster, table *prices) ([]Row, error) {
-	names := make([]v1alpha1.ClusterName, len(clusters))
-	for i := range clusters {
-		names[i] = v1alpha1.ClusterName(clusters[i].Name)
-	}
-	asked := questions[o.By != Clusters]
-	var answers [][]measured.Sample
+	names, asked, promql := measured.Names(clusters), questions[o.By != Clusters], []string(nil)
 	over := fmt.Sprintf("%ds", int64(o.Over.Round(time.Second)/time.Second))
 	for _, q := range asked {
-		samples, err := asker.Query(ctx, fmt.Sprintf(q.promql, over), names)
-		if err != nil {
-			return nil, err
-		}
-		answers = append(answers, samples)
+		promql = append(promql, fmt.Sprintf(q.promql, over))
+	}
+	answers, err := asker.All(ctx, promql, names)
+	if err != nil {
+		return nil, err
 	}
 	var teams []measured.Sample
 	if o.By != Clusters {
-		var err error
 		if teams, err = asker.Query(ctx, teamsQuestion, names); err != nil {
 			return nil, err
 		}

@@ -2,9 +2,6 @@ package capacity
 
 import (
 	"bytes"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -15,60 +12,29 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/measured"
+	"umbel.dev/umbel/internal/cli/measured/measuredtest"
 	"umbel.dev/umbel/internal/cli/output"
-	"umbel.dev/umbel/internal/metrics/query"
-	"umbel.dev/umbel/internal/metrics/request"
-	"umbel.dev/umbel/internal/metrics/store"
 )
 
 var noon = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
-// hub is one that has kept what agents of prod-eu and prod-us measured in the last ten minutes: prod-us has half of it.
+// hub is one that has kept what agents measured in the last ten minutes.
 func hub(t *testing.T) *measured.Asker {
 	t.Helper()
-	quiet, now := slog.New(slog.DiscardHandler), func() time.Time { return noon }
-	kept, err := store.Open(store.Config{Dir: t.TempDir(), Now: now, Log: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { kept.Close() })
-	for share, cluster := range map[float64]v1alpha1.ClusterName{1: "prod-eu", 0.5: "prod-us", 0.25: "of-others"} {
-		var b request.Builder
-		for minutes := range 11 {
-			ago := time.Duration(10-minutes) * time.Minute
-			add := func(value float64, name string, pairs ...string) {
-				set := []request.Label{{Name: "__name__", Value: name}}
-				for i := 0; i < len(pairs); i += 2 {
-					set = append(set, request.Label{Name: pairs[i], Value: pairs[i+1]})
-				}
-				b.Add(set, request.Gauge, noon.Add(-ago).UnixMilli(), value)
-			}
-			seconds := (time.Hour - ago).Seconds()
-			add(8*share, "kube_node_status_allocatable", "node", "n", "resource", "cpu", "job", "state")
-			add(32<<30*share, "kube_node_status_allocatable", "node", "n", "resource", "memory", "job", "state")
-			add(seconds*2*share, "node_cpu_usage_seconds_total", "instance", "n", "job", "kubelet-resource")
-			add(16<<30*share, "node_memory_working_set_bytes", "instance", "n", "job", "kubelet-resource")
-			add(999, "node_memory_working_set_bytes", "instance", "n", "job", "pods", "namespace", "shop") // what a pod says of nodes
-			for namespace, cpu := range map[string]float64{"shop": 3, "batch": 1} {
-				add(cpu*share, "umbel_requests", "namespace", namespace, "resource", "cpu", "job", "state")
-				add(cpu*share*(1<<30), "umbel_requests", "namespace", namespace, "resource", "memory", "job", "state")
-				add(seconds*1.5*share, "pod_cpu_usage_seconds_total", "namespace", namespace, "pod", "p", "job", "kubelet-resource")
-				add(share*(512<<20), "pod_memory_working_set_bytes", "namespace", namespace, "pod", "p", "job", "kubelet-resource")
-			}
-			add(1, "umbel_namespace", "namespace", "shop", "team", "payments", "job", "state")
+	return measuredtest.Hub(t, noon, 10, measuredtest.Everybody, func(add measuredtest.Add, share, seconds float64) {
+		add(8*share, "kube_node_status_allocatable", "node", "n", "resource", "cpu", "job", "state")
+		add(32<<30*share, "kube_node_status_allocatable", "node", "n", "resource", "memory", "job", "state")
+		add(seconds*2*share, "node_cpu_usage_seconds_total", "instance", "n", "job", "kubelet-resource")
+		add(16<<30*share, "node_memory_working_set_bytes", "instance", "n", "job", "kubelet-resource")
+		add(999, "node_memory_working_set_bytes", "instance", "n", "job", "pods", "namespace", "shop") // what a pod says of nodes
+		for namespace, cpu := range map[string]float64{"shop": 3, "batch": 1} {
+			add(cpu*share, "umbel_requests", "namespace", namespace, "resource", "cpu", "job", "state")
+			add(cpu*share*(1<<30), "umbel_requests", "namespace", namespace, "resource", "memory", "job", "state")
+			add(seconds*1.5*share, "pod_cpu_usage_seconds_total", "namespace", namespace, "pod", "p", "job", "kubelet-resource")
+			add(share*(512<<20), "pod_memory_working_set_bytes", "namespace", namespace, "pod", "p", "job", "kubelet-resource")
 		}
-		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(b.Take()))
-		r.Header.Set("Content-Type", request.ContentType)
-		r.Header.Set("Content-Encoding", request.ContentEncoding)
-		w := httptest.NewRecorder()
-		if kept.Write(w, r, cluster); w.Code != http.StatusNoContent {
-			t.Fatal(w.Code, w.Body)
-		}
-	}
-	api := query.New(query.Needs{Queryable: kept.Queryable(), Types: kept.Types, Now: now, Log: quiet})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { api.Query(w, r, nil) }))
-	t.Cleanup(server.Close)
-	return measured.At(server.Client(), server.URL)
+		add(1, "umbel_namespace", "namespace", "shop", "team", "payments", "job", "state")
+	})
 }
 
 const table = `

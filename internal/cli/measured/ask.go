@@ -13,6 +13,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
@@ -33,6 +34,31 @@ type Asker struct {
 	clusters []v1alpha1.ClusterName
 }
 
+// Clusters reads the clusters that a selector selects, as it was written and as it was read. Where it selects none, who asks is told so.
+func Clusters(ctx context.Context, f *client.Factory, hub *client.Hub, written string, selector labels.Selector) ([]v1alpha1.MemberCluster, error) {
+	var clusters v1alpha1.MemberClusterList
+	if err := hub.ListClusters(ctx, &clusters, selector); err != nil {
+		return nil, err
+	}
+	if len(clusters.Items) == 0 {
+		none, err := hub.NoneMatch(ctx, written)
+		if err == nil {
+			f.Note("%s", none)
+		}
+		return nil, err
+	}
+	return clusters.Items, nil
+}
+
+// Names returns the names of clusters.
+func Names(clusters []v1alpha1.MemberCluster) []v1alpha1.ClusterName {
+	names := make([]v1alpha1.ClusterName, len(clusters))
+	for i := range clusters {
+		names[i] = v1alpha1.ClusterName(clusters[i].Name)
+	}
+	return names
+}
+
 // New returns an Asker. It finds out where the hub's door is.
 func New(ctx context.Context, f *client.Factory, hub *client.Hub) (*Asker, error) {
 	web, at, err := f.Door(ctx, hub)
@@ -51,6 +77,18 @@ const most = 500
 // Query returns what an expression is now, for each of its series. Who may not see all asks for what is about these clusters.
 func (a *Asker) Query(ctx context.Context, promql string, clusters []v1alpha1.ClusterName) ([]Sample, error) {
 	return of(a, ctx, clusters, "query", url.Values{"query": {promql}}, read)
+}
+
+// All returns what each of some expressions is now.
+func (a *Asker) All(ctx context.Context, promql []string, clusters []v1alpha1.ClusterName) (answers [][]Sample, err error) {
+	for _, one := range promql {
+		samples, err := a.Query(ctx, one, clusters)
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, samples)
+	}
+	return answers, nil
 }
 
 // Firing returns the alerts that fire. Who may not see all gets those of these clusters.

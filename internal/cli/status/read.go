@@ -86,14 +86,10 @@ func (r *reader) note(what string, err error) {
 
 // alerts asks the hub's door what fires. A hub that does not say so, such as one that keeps no metrics, leaves all else to be told.
 func (r *reader) alerts(f *client.Factory, clusters []v1alpha1.MemberCluster) []health.FiringAlert {
-	names := make([]v1alpha1.ClusterName, len(clusters))
-	for i := range clusters {
-		names[i] = v1alpha1.ClusterName(clusters[i].Name)
-	}
 	asker, err := measured.New(r.ctx, f, r.hub)
 	var firing []health.FiringAlert
 	if err == nil {
-		firing, err = asker.Firing(r.ctx, names)
+		firing, err = asker.Firing(r.ctx, measured.Names(clusters))
 	}
 	if err != nil {
 		r.unseen = append(r.unseen, fmt.Sprintf("alerts: %v", err))

@@ -88,37 +88,27 @@ func newCmd(f *client.Factory, what, short, example string) *cobra.Command {
 }
 
 func (o *Options) run(ctx context.Context, hub *client.Hub) error {
-	var clusters v1alpha1.MemberClusterList
-	if err := hub.ListClusters(ctx, &clusters, o.selector); err != nil {
-		return err
-	}
-	if len(clusters.Items) == 0 {
-		none, err := hub.NoneMatch(ctx, o.Clusters)
-		if err == nil {
-			o.Note("%s", none)
-		}
+	clusters, err := measured.Clusters(ctx, o.Factory, hub, o.Clusters, o.selector)
+	if err != nil || len(clusters) == 0 {
 		return err
 	}
 	asker, err := measured.New(ctx, o.Factory, hub)
 	if err != nil {
 		return err
 	}
-	return o.show(ctx, asker, clusters.Items)
+	return o.show(ctx, asker, clusters)
 }
 
 // show asks for what these clusters measured, and writes it.
 func (o *Options) show(ctx context.Context, asker *measured.Asker, clusters []v1alpha1.MemberCluster) error {
-	names := make([]v1alpha1.ClusterName, len(clusters))
-	for i := range clusters {
-		names[i] = v1alpha1.ClusterName(clusters[i].Name)
-	}
-	of, answers := things[o.What], [][]measured.Sample{}
+	names := measured.Names(clusters)
+	of, meaning, asked := things[o.What], o.meaning(names), []string(nil)
 	for _, q := range of.questions {
-		samples, err := asker.Query(ctx, fmt.Sprintf(q.promql, o.meaning(names)), names)
-		if err != nil {
-			return err
-		}
-		answers = append(answers, samples)
+		asked = append(asked, fmt.Sprintf(q.promql, meaning))
+	}
+	answers, err := asker.All(ctx, asked, names)
+	if err != nil {
+		return err
 	}
 	all := gather(of, answers, clusters)
 	arrange(all, o.SortBy)

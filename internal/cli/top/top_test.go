@@ -2,11 +2,6 @@ package top
 
 import (
 	"bytes"
-	"fmt"
-	"io"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -17,79 +12,35 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/measured"
+	"umbel.dev/umbel/internal/cli/measured/measuredtest"
 	"umbel.dev/umbel/internal/cli/output"
-	"umbel.dev/umbel/internal/metrics/query"
-	"umbel.dev/umbel/internal/metrics/request"
-	"umbel.dev/umbel/internal/metrics/store"
 )
 
 var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 
-// hub is one that has kept what agents of prod-eu and prod-us measured in the last six minutes: the nodes of prod-us are half as busy. It refuses
-// who asks for all, unless all is true.
-func hub(t *testing.T, all bool) *measured.Asker {
+// hub is one that has kept what agents measured in the last six minutes.
+func hub(t *testing.T, told measuredtest.Told) *measured.Asker {
 	t.Helper()
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	now := func() time.Time { return noon }
-	kept, err := store.Open(store.Config{Dir: t.TempDir(), Now: now, Log: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { kept.Close() })
-	for share, cluster := range map[float64]v1alpha1.ClusterName{1: "prod-eu", 0.5: "prod-us", 0.25: "of-others"} {
-		var b request.Builder
-		for minutes := range 7 {
-			ago := time.Duration(6-minutes) * time.Minute
-			add := func(value float64, name string, pairs ...string) {
-				set := []request.Label{{Name: "__name__", Value: name}}
-				for i := 0; i < len(pairs); i += 2 {
-					set = append(set, request.Label{Name: pairs[i], Value: pairs[i+1]})
-				}
-				b.Add(set, request.Gauge, noon.Add(-ago).UnixMilli(), value)
-			}
-			seconds := (time.Hour - ago).Seconds()
-			for i, node := range []string{"n1", "n2"} {
-				add(seconds*share*float64(i+1), "node_cpu_usage_seconds_total", "instance", node, "job", "kubelet-resource")
-				add(share*(1<<30), "node_memory_working_set_bytes", "instance", node, "job", "kubelet-resource")
-				add(4, "kube_node_status_allocatable", "node", node, "resource", "cpu", "unit", "core")
-				add(8<<30, "kube_node_status_allocatable", "node", node, "resource", "memory", "unit", "byte")
-				add(110, "kube_node_status_allocatable", "node", node, "resource", "pods", "unit", "integer")
-				add(0, "kube_node_spec_unschedulable", "node", node)
-				for condition, is := range map[string]float64{"Ready": float64(1 - i), "DiskPressure": 1} {
-					add(is, "kube_node_status_condition", "node", node, "condition", condition, "status", "true")
-					add(1-is, "kube_node_status_condition", "node", node, "condition", condition, "status", "false")
-				}
-			}
-			for _, namespace := range []string{"shop", "kube-system"} {
-				add(3, "umbel_pods", "namespace", namespace, "phase", "Running")
-				add(7, "umbel_pods", "namespace", namespace, "phase", "Succeeded")
-				add(seconds*share/10, "pod_cpu_usage_seconds_total", "namespace", namespace, "pod", "web", "instance", "n1")
-				add(share*(256<<20), "pod_memory_working_set_bytes", "namespace", namespace, "pod", "web", "instance", "n1")
+	return measuredtest.Hub(t, noon, 6, told, func(add measuredtest.Add, share, seconds float64) {
+		for i, node := range []string{"n1", "n2"} {
+			add(seconds*share*float64(i+1), "node_cpu_usage_seconds_total", "instance", node, "job", "kubelet-resource")
+			add(share*(1<<30), "node_memory_working_set_bytes", "instance", node, "job", "kubelet-resource")
+			add(4, "kube_node_status_allocatable", "node", node, "resource", "cpu", "unit", "core")
+			add(8<<30, "kube_node_status_allocatable", "node", node, "resource", "memory", "unit", "byte")
+			add(110, "kube_node_status_allocatable", "node", node, "resource", "pods", "unit", "integer")
+			add(0, "kube_node_spec_unschedulable", "node", node)
+			for condition, is := range map[string]float64{"Ready": float64(1 - i), "DiskPressure": 1} {
+				add(is, "kube_node_status_condition", "node", node, "condition", condition, "status", "true")
+				add(1-is, "kube_node_status_condition", "node", node, "condition", condition, "status", "false")
 			}
 		}
-		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(b.Take()))
-		r.Header.Set("Content-Type", request.ContentType)
-		r.Header.Set("Content-Encoding", request.ContentEncoding)
-		w := httptest.NewRecorder()
-		if kept.Write(w, r, cluster); w.Code != http.StatusNoContent {
-			t.Fatal(w.Code, w.Body)
+		for _, namespace := range []string{"shop", "kube-system"} {
+			add(3, "umbel_pods", "namespace", namespace, "phase", "Running")
+			add(7, "umbel_pods", "namespace", namespace, "phase", "Succeeded")
+			add(seconds*share/10, "pod_cpu_usage_seconds_total", "namespace", namespace, "pod", "web", "instance", "n1")
+			add(share*(256<<20), "pod_memory_working_set_bytes", "namespace", namespace, "pod", "web", "instance", "n1")
 		}
-	}
-	api := query.New(query.Needs{Queryable: kept.Queryable(), Types: kept.Types, Now: now, Log: quiet})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var clusters []v1alpha1.ClusterName
-		for _, name := range r.URL.Query()["cluster"] {
-			clusters = append(clusters, v1alpha1.ClusterName(name))
-		}
-		if len(clusters) == 0 && !all {
-			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"no"}`)
-			return
-		}
-		api.Query(w, r, clusters)
-	}))
-	t.Cleanup(server.Close)
-	return measured.At(server.Client(), server.URL)
+	})
 }
 
 // fleet is who is asked about: prod-eu, prod-us, and dev, which measures nothing.
@@ -135,14 +86,14 @@ prod-us   kube-system   web   50m    128Mi
 prod-us   shop          web   50m    128Mi
 `},
 	} {
-		for _, all := range []bool{true, false} { // who may see everything, and who may not, see the same of these clusters
+		for _, told := range []measuredtest.Told{measuredtest.Everybody, measuredtest.ByName} { // who may see everything, and who may not, see the same of these clusters
 			var out, errs bytes.Buffer
 			o := test.o
 			if o.Factory == nil {
 				o.Factory = &client.Factory{}
 			}
 			o.What, o.Streams = test.what, output.Streams{Out: &out, Err: &errs}
-			if err := o.show(t.Context(), hub(t, all), fleet()); err != nil {
+			if err := o.show(t.Context(), hub(t, told), fleet()); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(strings.TrimPrefix(test.want, "\n"), out.String()); diff != "" {
