@@ -40,7 +40,7 @@ func (h *hub) openMetrics(context.Context) error {
 	}
 	h.onward = onward.New(OnwardDir(h.Home), h.Log)
 	kept, err := store.Open(store.Config{
-		Dir: MetricsDir(h.Home), Retention: h.MetricsRetention, Size: h.MetricsSize, Now: time.Now, Log: h.Log, Onward: h.onward.Take,
+		Dir: MetricsDir(h.Home), Retention: h.MetricsRetention, Size: h.MetricsSize, Now: time.Now, Log: h.Log, Onward: h.onward,
 	})
 	if err != nil { // who decides what clusters hold matters more
 		h.Log.Error("metrics are not kept until the hub starts again", "error", err)

@@ -104,7 +104,7 @@ func TestARealPrometheusHasWhatTheHubKept(t *testing.T) {
 	if err := on.Apply(said); err != nil {
 		t.Fatal(err)
 	}
-	kept, err := store.Open(store.Config{Dir: t.TempDir(), Now: time.Now, Log: quiet, Onward: on.Take})
+	kept, err := store.Open(store.Config{Dir: t.TempDir(), Now: time.Now, Log: quiet, Onward: on})
 	if err != nil {
 		t.Fatal(err)
 	}

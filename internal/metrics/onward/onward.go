@@ -145,9 +145,12 @@ func sum(c *config.RemoteWriteConfig) (string, error) {
 	return hex.EncodeToString(hash[:8]), nil
 }
 
+// Wanted implements store.Onward: it says whether there is a receiver.
+func (o *Onward) Wanted() bool { return o.wanted.Load() }
+
 // Take takes samples that were kept.
 func (o *Onward) Take(samples []store.Sample) {
-	if !o.wanted.Load() || len(samples) == 0 {
+	if len(samples) == 0 {
 		return
 	}
 	o.mu.Lock()

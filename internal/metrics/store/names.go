@@ -23,6 +23,7 @@ func newNames() *names {
 	return &names{types: map[string]request.Type{}, said: map[v1alpha1.ClusterName]int{}}
 }
 
+// say says the type of a metric. It keeps nothing of the name, whose memory may be used again.
 func (n *names) say(cluster v1alpha1.ClusterName, name string, kind request.Type) {
 	if kind == request.Unspecified {
 		return
@@ -38,7 +39,7 @@ func (n *names) say(cluster v1alpha1.ClusterName, name string, kind request.Type
 		return
 	}
 	n.said[cluster]++
-	n.types[name] = kind
+	n.types[strings.Clone(name)] = kind
 }
 
 // Types returns the types of metrics by their names, of those that agents said since the start.

@@ -14,13 +14,21 @@ type Sample struct {
 	Value  float64
 }
 
+// Onward is given what was kept.
+type Onward interface {
+	// Wanted says whether anybody wants it now. It is asked before something is written, and costs nothing.
+	Wanted() bool
+	// Take takes what was kept. It does not block, and keeps none of the slice.
+	Take([]Sample)
+}
+
 // appender returns an appender whose samples go onward, once they are kept.
 func (s *Store) appender(ctx context.Context) storage.Appender {
 	app := s.db.Appender(ctx)
-	if s.Onward == nil {
+	if s.Onward == nil || !s.Onward.Wanted() {
 		return app
 	}
-	return &tee{Appender: app, onward: s.Onward}
+	return &tee{Appender: app, onward: s.Onward.Take}
 }
 
 // Appender implements storage.Appendable: it is where rules write what they make.
@@ -31,6 +39,11 @@ type tee struct {
 	storage.Appender
 	onward  func([]Sample)
 	samples []Sample
+}
+
+// GetRef implements storage.GetRef.
+func (t *tee) GetRef(set labels.Labels, hash uint64) (storage.SeriesRef, labels.Labels) {
+	return t.Appender.(storage.GetRef).GetRef(set, hash) // the database's own, which implements it
 }
 
 // Append implements storage.Appender. Whoever calls it gives the labels each time.

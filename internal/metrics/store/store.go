@@ -30,8 +30,8 @@ type Config struct {
 	Retention time.Duration
 	Size      int64
 	Limits    Limits
-	// Onward is given what was kept; nil when nobody wants it. It does not block.
-	Onward func([]Sample)
+	// Onward is given what was kept; nil when nobody ever wants it.
+	Onward Onward
 	Now    func() time.Time
 	Log    *slog.Logger
 }

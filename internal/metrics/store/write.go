@@ -89,7 +89,9 @@ var (
 // keep keeps what may be kept of a request: all of that, or nothing when there is an error.
 func (s *Store) keep(r *http.Request, cluster v1alpha1.ClusterName, of *share, body []byte) (done outcome, err error) {
 	app := s.appender(r.Context())
+	known := app.(storage.GetRef) // the database's own, or one before it
 	now, builder := s.Now(), labels.NewScratchBuilder(request.MaxLabels)
+	var set labels.Labels // in memory that the next series uses again
 	spent := 0
 	defer func() {
 		if err != nil {
@@ -106,13 +108,17 @@ func (s *Store) keep(r *http.Request, cluster v1alpha1.ClusterName, of *share, b
 			done.refuse(why, len(series.Samples))
 			return nil
 		}
-		set := labelled(&builder, series, cluster)
+		labelled(&builder, series, cluster, &set)
 		if _, twice := set.HasDuplicateLabelNames(); twice {
 			done.refuse(noSeries, len(series.Samples))
 			return nil
 		}
 		s.names.say(cluster, set.Get(nameLabel), series.Type)
-		return s.append(app, set, series.Samples, now, &done)
+		ref, own := known.GetRef(set, set.Hash())
+		if ref == 0 {
+			own = set.Copy()
+		}
+		return s.append(app, ref, own, series.Samples, now, &done)
 	})
 	if errors.Is(err, errBudget) {
 		of.budget.AllowN(now, -spent) // none of it was kept
@@ -126,8 +132,8 @@ func (s *Store) keep(r *http.Request, cluster v1alpha1.ClusterName, of *share, b
 	return done, nil
 }
 
-// labelled returns the labels under which a series is kept.
-func labelled(b *labels.ScratchBuilder, series *request.Series, cluster v1alpha1.ClusterName) labels.Labels {
+// labelled has into be the labels under which a series is kept, in the builder's memory.
+func labelled(b *labels.ScratchBuilder, series *request.Series, cluster v1alpha1.ClusterName, into *labels.Labels) {
 	b.Reset()
 	for _, l := range series.Labels {
 		switch l.Name {
@@ -142,12 +148,11 @@ func labelled(b *labels.ScratchBuilder, series *request.Series, cluster v1alpha1
 	}
 	b.Add(clusterLabel, string(cluster))
 	b.Sort()
-	return b.Labels()
+	b.Overwrite(into)
 }
 
-// append gives the samples of a series to the database.
-func (s *Store) append(app storage.Appender, set labels.Labels, samples []request.Sample, now time.Time, done *outcome) error {
-	var ref storage.SeriesRef
+// append gives the samples of a series to the database; ref is 0 for one that it does not know.
+func (s *Store) append(app storage.Appender, ref storage.SeriesRef, set labels.Labels, samples []request.Sample, now time.Time, done *outcome) error {
 	for _, sample := range samples {
 		if why := timely(sample.Millis, now); why != "" {
 			done.refuse(why, 1)
