@@ -249,6 +249,7 @@ net: deps kube ## agents and streams on lines that are bad, cut, slow or flooded
 .PHONY: bench
 bench: deps build ## measure start, the way through the hub, commit to applied, apply and repair; writes build/bench/*.json
 	go run ./test/bench
+	@$(MAKE) --no-print-directory bench-metrics
 
 .PHONY: bench-peers
 bench-peers: deps build peers ## the same objects applied by the engines of Flux, Argo CD and Config Sync and by Umbel, on the same cluster; writes build/bench/peers.json
@@ -275,6 +276,10 @@ AGENTS := 100,1000,10000
 .PHONY: bench-scale
 bench-scale: build ## what a hub costs with 100, 1,000 and 10,000 agents; writes build/bench/scale-*.json
 	go run ./test/scale -agents $(AGENTS)
+
+.PHONY: bench-metrics
+bench-metrics: build ## what it costs a hub to keep 1,000 series of each of 1,000 clusters, and to answer queries; writes build/bench/metrics.json
+	go run ./test/scale -metrics 1000x1000
 
 FUZZTIME ?= 20s
 .PHONY: fuzz

@@ -24,15 +24,15 @@ import (
 	"umbel.dev/umbel/internal/identity"
 )
 
-// register makes n clusters members as `umbel join` does, and leaves each agent its bootstrap.
-func register(ctx context.Context, api kube.Client, a *agents) error {
+// register makes n clusters members as `umbel join` does, and gives install the bootstrap of each, of several at the same time.
+func register(ctx context.Context, api kube.Client, n int, install func(i int, boot v1alpha1.Bootstrap) error) error {
 	var info corev1.ConfigMap
 	if err := api.Get(ctx, kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubInfoConfigMap}, &info); err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(32)
-	for i := range a.session {
+	for i := range n {
 		group.Go(func() error {
 			boot := v1alpha1.Bootstrap{Cluster: clusterName(i), Address: info.Data[v1alpha1.HubInfoAddress], CA: info.Data[v1alpha1.HubInfoCA]}
 			var err error
@@ -54,7 +54,7 @@ func register(ctx context.Context, api kube.Client, a *agents) error {
 			if err != nil {
 				return err
 			}
-			return a.install(i, boot)
+			return install(i, boot)
 		})
 	}
 	return group.Wait()

@@ -5,6 +5,8 @@
 //	go run ./test/scale                       100, 1,000 and 10,000 agents
 //	go run ./test/scale -agents 1000          one size
 //	go run ./test/scale -profile build/bench  beside it, CPU and heap profiles of the hub
+//	go run ./test/scale -metrics 1000x1000    what it costs that 1,000 clusters send 1,000 series each (build/bench/metrics.json): sessions as
+//	                                          agents have them, with samples that are made up
 //
 // For each size it prints a table and writes build/bench/scale-N.json: an array of {name, value, unit, goal, better}.
 // What fails leaves its rows out; it ends with code 1 then. 10,000 agents take a quarter of an hour on two processors that
@@ -32,6 +34,7 @@ func main() {
 	profiles := flag.String("profile", "", "`FOLDER` for profiles of the hub, which then runs in a process of this program")
 	runHub := flag.String("hub", "", "run a hub that can be profiled for this data `FOLDER` (for -profile)")
 	worker := flag.String("worker", "", "run agents that keep their files in this `FOLDER`, as the input says (for this program itself)")
+	measured := flag.String("metrics", "", "`CLUSTERSxSERIES` whose metrics are kept, in place of agents that hold packages")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -42,6 +45,16 @@ func main() {
 		if *worker != "" {
 			debug.SetGCPercent(300) // of agents that share a process here, and leave the processors to the hub
 			return work(ctx, *worker, os.Stdin, os.Stdout)
+		}
+		if *measured != "" {
+			var clusters, series int
+			if _, err := fmt.Sscanf(*measured, "%dx%d", &clusters, &series); err != nil || clusters < 1 || series < names {
+				return fmt.Errorf("-metrics %q: it is a number of clusters and one of series of each, such as 1000x1000", *measured)
+			}
+			if err := checkFiles(clusters); err != nil {
+				return err
+			}
+			return measureMetrics(ctx, clusters, series, *profiles)
 		}
 		for text := range strings.SplitSeq(*sizes, ",") {
 			n, err := strconv.Atoi(text)

@@ -170,7 +170,7 @@ func (r *run) join(ctx context.Context) error {
 	r.report.Lower("hub process without agents, RSS", before.rss, "MiB", 0)
 	r.members.await("base", "first")
 	start := time.Now()
-	if err := register(ctx, r.api, r.members); err != nil {
+	if err := register(ctx, r.api, r.agents, r.members.install); err != nil {
 		return err
 	}
 	r.report.Lower("MemberClusters and join tokens created", time.Since(start).Seconds(), "s", 0)
