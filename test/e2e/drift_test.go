@@ -5,6 +5,9 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -105,8 +108,35 @@ func drift(s *story) {
 		}
 		return nil
 	})
+	s.driftPage()
 	s.deletePackage("drifting")
 	s.hasNamespace("prod-eu", "drifting", false)
+}
+
+// driftPage runs the commands of docs/operate/drift.md, and has an administrator change what nobody may.
+func (s *story) driftPage() {
+	s.Helper()
+	page, err := os.ReadFile("../../docs/operate/drift.md")
+	if err != nil {
+		s.Fatal(err)
+	}
+	here := strings.NewReplacer("drift shop", "drift drifting", "packages.umbel.dev shop", "packages.umbel.dev drifting", "-n shop", "-n drifting", "~/.umbel", s.Home,
+		"kubectl --as", "umbel-kube kubectl --kubeconfig "+filepath.Join(s.Home, "local", "prod-eu", "kubeconfig")+" --as", "kubectl --kubeconfig", "umbel-kube kubectl --kubeconfig")
+	ran := 0
+	for _, command := range regexp.MustCompile("`(umbel drift [^`]*-[^`]*)`|(?m)^((?:umbel drift|kubectl) .*)$").FindAllStringSubmatch(string(page), -1) {
+		s.shell("export KUBE_EDITOR=\"sed -i 's/:9/:10/'\"; " + here.Replace(command[1]+command[2]))
+		ran++
+	}
+	if ran != 7 {
+		s.Errorf("%d commands of the page ran, want 7", ran)
+	}
+	web, err := s.clients("prod-eu").AppsV1().Deployments("drifting").Get(s.ctx, "web", metav1.GetOptions{})
+	if err != nil {
+		s.Fatal(err)
+	}
+	if got := web.Spec.Template.Spec.Containers[0].Image; got != "registry.invalid/nothing:10" {
+		s.Errorf("after the emergency the image is %s", got)
+	}
 }
 
 // drifter is who the package lets change what it holds, with the rights of an administrator.
