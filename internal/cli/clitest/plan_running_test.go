@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -15,6 +16,10 @@ import (
 // TestPlanOfAPullRequest plans a pull request against what runs: what it changes as text, as Markdown for its page and as an exit
 // code for its check, and that nothing is left to do when it is merged.
 func TestPlanOfAPullRequest(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/operate/plan.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	f := newFleet(t)
 	f.membersOf(t)
 	repo := t.TempDir()
@@ -67,6 +72,45 @@ func TestPlanOfAPullRequest(t *testing.T) {
 	}
 	if got := plan("--ref main"); got.Code != 0 || !strings.Contains(got.Out, "1 cluster: nothing changes, 1 object") {
 		t.Errorf("what runs: code %d:\n%s%s", got.Code, got.Out, got.Err)
+	}
+	planPage(t, f, repo, page)
+}
+
+// planPage runs the commands of docs/operate/plan.md, in a working tree with a change, but for those about a release (see
+// TestPlanOfARelease).
+func planPage(t *testing.T, f *fleet, repo string, page []byte) {
+	t.Helper()
+	pkg := filepath.Join(t.TempDir(), "package.yaml")
+	for path, text := range map[string]string{
+		filepath.Join(repo, "apps", "shop", "map.yaml"): strings.ReplaceAll(planned, "%s", "2"),
+		pkg: "apiVersion: umbel.dev/v1alpha1\nkind: Package\nmetadata: {name: shop}\nspec:\n  placementRef: {name: shops}\n" +
+			"  source: {git: {url: \"https://git.example.com/fleet.git\", path: apps/shop}}\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	here := strings.NewReplacer("../fleet", repo, "origin/new-limits", "refs/pull/7/head", `"$SHA"`, "refs/pull/7/head", "package.yaml", pkg, "env=prod", "region=eu")
+	ran := 0
+	for _, command := range regexp.MustCompile("`umbel (plan (?:shop|-f )[^`]*)`").FindAllStringSubmatch(string(page), -1) {
+		if strings.Contains(command[1], "--release") {
+			continue
+		}
+		line := here.Replace(command[1])
+		if !strings.Contains(line, "--clusters") {
+			line += " --clusters region=eu" // the others do not answer
+		}
+		want := 0
+		if strings.Contains(line, "--exit-code") {
+			want = 3
+		}
+		if got := f.run(t.Context(), strings.Fields(line)...); got.Code != want || !strings.Contains(got.Out, "ConfigMap team-a/plan-prod") {
+			t.Errorf("umbel %s: code %d, want %d:\n%s%s", line, got.Code, want, got.Out, got.Err)
+		}
+		ran++
+	}
+	if ran != 6 {
+		t.Errorf("%d commands of the page ran, want 6", ran)
 	}
 }
 
