@@ -99,6 +99,7 @@ func run(ctx context.Context, kubeconfig string, of size) error {
 	if err := b.start(ctx, kubeconfig, dir); err != nil {
 		return err
 	}
+	defer b.kept.Close() // before its folder goes
 	for _, part := range []struct {
 		what string
 		seed func(context.Context) error

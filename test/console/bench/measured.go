@@ -37,7 +37,6 @@ func (b *bench) measure(ctx context.Context, dir string) (gateway.Metrics, error
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() { db.Close() })
 	engine, err := rules.NewEngine(ctx, rules.Needs{Queryable: db.Queryable(), Appendable: db, Engine: query.NewEngine(quiet), Notify: nobody, URL: "https://hub.example.com", Log: quiet})
 	if err != nil {
 		return nil, err
