@@ -14,16 +14,19 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/delivery/source/sourcetest"
 	"umbel.dev/umbel/internal/kube/kubetest"
+	"umbel.dev/umbel/internal/metrics/rules"
 	"umbel.dev/umbel/test/rig"
 )
 
@@ -60,6 +63,7 @@ func TestAHubMovesToANewMachine(t *testing.T) {
 	m.deliver("staged", "env=prod", v1alpha1.RolloutStage{Name: "all", Bake: &metav1.Duration{Duration: time.Second}})
 	m.has("web", "1")
 	m.has("staged", "1")
+	m.changeRules()
 
 	key, recipient := m.key()
 	file := filepath.Join(t.TempDir(), "hub.backup")
@@ -89,6 +93,7 @@ func TestAHubMovesToANewMachine(t *testing.T) {
 	}
 	m.run()
 	m.connected()
+	m.rulesAreAsChanged()
 	m.caughtUp("web")
 	m.caughtUp("staged")
 	if after := m.versions(); after != before {
@@ -251,6 +256,52 @@ func (m *moved) caughtUp(name string) {
 		}
 		return nil
 	})
+}
+
+// changeRules deletes one of the rules that are shipped, and changes the other.
+func (m *moved) changeRules() {
+	m.Helper()
+	m.eventually("the shipped rules are there", func(ctx context.Context) error {
+		deleted, changed := rulesOf("umbel-fleet"), rulesOf("umbel-clusters")
+		if err := m.api().Get(ctx, kube.ObjectKeyFromObject(deleted), deleted); err != nil {
+			return err
+		}
+		if err := m.api().Get(ctx, kube.ObjectKeyFromObject(changed), changed); err != nil {
+			return err
+		}
+		changed.Object["spec"] = map[string]any{"groups": []any{ourRules()}}
+		if err := m.api().Update(ctx, changed); err != nil {
+			return err
+		}
+		return m.api().Delete(ctx, deleted)
+	})
+}
+
+// rulesAreAsChanged: a hub that is restored ships no rules anew that were changed or deleted. It has done so when it serves agents.
+func (m *moved) rulesAreAsChanged() {
+	m.Helper()
+	changed, deleted := rulesOf("umbel-clusters"), rulesOf("umbel-fleet")
+	if err := m.api().Get(m.ctx, kube.ObjectKeyFromObject(changed), changed); err != nil {
+		m.Error(err)
+	}
+	groups, _, _ := unstructured.NestedSlice(changed.Object, "spec", "groups")
+	if diff := cmp.Diff([]any{ourRules()}, groups); diff != "" {
+		m.Errorf("rules that were changed (-want +got):\n%s", diff)
+	}
+	if err := m.api().Get(m.ctx, kube.ObjectKeyFromObject(deleted), deleted); !apierrors.IsNotFound(err) {
+		m.Errorf("rules that were deleted are there: %v", err)
+	}
+}
+
+func ourRules() map[string]any {
+	return map[string]any{"name": "ours", "rules": []any{map[string]any{"record": "ours:one", "expr": "vector(1)"}}}
+}
+
+func rulesOf(name string) *unstructured.Unstructured {
+	o := rules.Object()
+	o.SetNamespace(v1alpha1.SystemNamespace)
+	o.SetName(name)
+	return o
 }
 
 // key makes a key of age, and returns its file and its public half.
