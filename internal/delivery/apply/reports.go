@@ -29,8 +29,9 @@ type reports struct {
 }
 
 const (
-	// progressGap is how long the progress of an apply may wait to be told: each telling is a write on the hub.
-	progressGap = time.Second
+	// progressGap is how long the progress of an apply may wait to be told: each telling is a write on the hub, of all that the member says of its
+	// packages. How an apply ended is told at once.
+	progressGap = 3 * time.Second
 	// driftGap is how long news of drifts may wait while they go on and on, and driftBurst how often they are told at once before.
 	driftGap   = 5 * time.Second
 	driftBurst = 5
