@@ -296,7 +296,10 @@ func agentIsKilled(s *story) {
 			s.Errorf("%s has %d objects of the package, want %d: one was deleted from the source", cluster, len(list.Items), count-1)
 		}
 	}
-	s.umbel("kubectl", "dev", "--", "get", "configmap", "o-001", "-n", "big")
+	s.eventually("dev is reached again, whose agent may have been killed once it was done", func(ctx context.Context) error {
+		_, err := s.Umbel(ctx, "kubectl", "dev", "--", "get", "configmap", "o-001", "-n", "big")
+		return err
+	})
 	s.deletePackage("big")
 	s.hasNamespace("prod-us", "big", false)
 }
