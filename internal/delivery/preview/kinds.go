@@ -17,8 +17,10 @@ import (
 	"umbel.dev/umbel/internal/delivery/bundle"
 )
 
-// catalog is what kinds a member serves, as it was found last.
+// catalog is what kinds a member serves, as a trusting look found it a moment ago; nil when none did.
 type catalog struct {
+	keep time.Duration // how long what was found is believed
+
 	mu    sync.Mutex
 	kinds *kinds
 }
@@ -29,6 +31,15 @@ type kinds struct {
 	mapper meta.RESTMapper
 	served []*metav1.APIResourceList
 	silent map[schema.GroupVersion]error // of which it could not be asked what there is
+}
+
+// sweep drops what is not believed any more.
+func (c *catalog) sweep() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.kinds != nil && time.Since(c.kinds.since) >= c.keep {
+		c.kinds = nil
+	}
 }
 
 func (c *catalog) forget() {
@@ -42,7 +53,7 @@ func (m *Member) kindsFor(ctx context.Context, content *Content) (*kinds, error)
 	m.catalog.mu.Lock() // whoever waits would ask for the same
 	defer m.catalog.mu.Unlock()
 	now := time.Now()
-	if k := m.catalog.kinds; content.trusts && k != nil && !now.Before(k.since) && now.Sub(k.since) <= recent && k.cover(content) {
+	if k := m.catalog.kinds; content.trusts && k != nil && !now.Before(k.since) && now.Sub(k.since) <= m.catalog.keep && k.cover(content) {
 		return k, nil
 	}
 	asked, err := discovery.NewDiscoveryClientForConfigAndClient(m.config, &http.Client{Transport: within{ctx, m.client.Transport}})
@@ -54,8 +65,12 @@ func (m *Member) kindsFor(ctx context.Context, content *Content) (*kinds, error)
 	if err != nil && !part {
 		return nil, fmt.Errorf("asking which kinds there are: %w", err)
 	}
-	m.catalog.kinds = &kinds{since: now, mapper: mapperOf(groups, resources), served: preferred(groups, resources), silent: silent}
-	return m.catalog.kinds, nil
+	found := &kinds{since: now, mapper: mapperOf(groups, resources), served: preferred(groups, resources), silent: silent}
+	if content.trusts {
+		m.catalog.kinds = found
+		time.AfterFunc(m.catalog.keep, m.catalog.sweep)
+	}
+	return found, nil
 }
 
 // cover says whether all kinds of a content are known, and nothing is in doubt.

@@ -35,6 +35,8 @@ const recent = time.Second
 
 // listings are what there is in places, as far as it was asked lately.
 type listings struct {
+	keep time.Duration // how long what was found is believed
+
 	mu sync.Mutex
 	of map[place]listing
 }
@@ -48,13 +50,21 @@ type listing struct {
 func (l *listings) names(in place, now time.Time, ask func() sets.Set[string]) sets.Set[string] {
 	l.mu.Lock()
 	found, known := l.of[in]
-	if !known || now.Sub(found.since) > recent || now.Before(found.since) {
-		maps.DeleteFunc(l.of, func(_ place, old listing) bool { return now.Sub(old.since) > recent })
+	if !known || now.Sub(found.since) > l.keep || now.Before(found.since) {
 		found = listing{since: now, names: sync.OnceValue(ask)}
 		l.of[in] = found
+		time.AfterFunc(l.keep, l.sweep)
 	}
 	l.mu.Unlock()
 	return found.names()
+}
+
+// sweep drops what is not believed any more: there may be thousands of names in a place, and an agent looks ahead seldom.
+func (l *listings) sweep() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(l.of, func(_ place, old listing) bool { return now.Sub(old.since) >= l.keep })
 }
 
 func (l *listings) forget() {

@@ -99,7 +99,7 @@ func Open(config *rest.Config) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Member{config: config, client: client, listings: listings{of: map[place]listing{}}}
+	m := &Member{config: config, client: client, listings: listings{keep: recent, of: map[place]listing{}}, catalog: catalog{keep: recent}}
 	if m.dynamic, err = dynamic.NewForConfigAndClient(config, client); err != nil {
 		return nil, err
 	}

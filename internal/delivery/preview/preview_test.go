@@ -554,10 +554,11 @@ func TestTrustingLooksShare(t *testing.T) {
 			t.Errorf("%s: asked %d times for kinds and %d for names, want %d and %d", what, k, l, wantKinds, wantLists)
 		}
 	}
-	renewed := func() { // as if the look before had been just now, however slow the machine
-		member.catalog.kinds.since = time.Now()
+	member.listings.keep, member.catalog.keep = time.Hour, time.Hour // however slow the machine
+	aged := func() {
+		member.catalog.kinds.since = member.catalog.kinds.since.Add(-2 * time.Hour)
 		for in, l := range member.listings.of {
-			l.since = time.Now()
+			l.since = l.since.Add(-2 * time.Hour)
 			member.listings.of[in] = l
 		}
 	}
@@ -569,10 +570,8 @@ func TestTrustingLooksShare(t *testing.T) {
 	if _, err := client.CoreV1().ConfigMaps("shared").Create(t.Context(), there, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	renewed()
 	look(true) // and may see it all the same, if it is one of the few that are tried
 	asked("a moment later", 0, 0)
-	renewed()
 	if added := look(true, "b0"); added != listFrom-1 {
 		t.Errorf("of a package that holds one, %d of %d objects would be added", added, listFrom)
 	}
@@ -581,16 +580,17 @@ func TestTrustingLooksShare(t *testing.T) {
 		t.Errorf("who does not trust sees %d of %d objects that would be added", added, listFrom)
 	}
 	asked("who does not trust", 1, 1)
-	renewed()
 	if member.Forget(); look(true) != listFrom-1 {
 		t.Error("what was to be forgotten was not")
 	}
 	asked("after Forget", 1, 1)
-	for in, l := range member.listings.of {
-		l.since = l.since.Add(-2 * recent)
-		member.listings.of[in] = l
-	}
-	member.catalog.kinds.since = member.catalog.kinds.since.Add(-2 * recent)
+	aged()
 	look(true)
 	asked("when it is a while ago", 1, 1)
+	aged()
+	member.catalog.sweep()
+	member.listings.sweep()
+	if member.catalog.kinds != nil || len(member.listings.of) > 0 {
+		t.Error("what is not recent is kept")
+	}
 }
