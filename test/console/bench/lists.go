@@ -14,14 +14,17 @@ import (
 	"time"
 )
 
-// lists asks for lists as pages do, and says how long that takes.
-func (b *bench) lists(ctx context.Context) error {
+// ask sends a request to the console, and returns what it answers with 200.
+type ask func(method, path, body string) ([]byte, error)
+
+// signIn returns how the console is asked as somebody who signed in with the bench's token.
+func (b *bench) signIn(ctx context.Context) (ask, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	browser := &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	ask := func(method, path, body string) ([]byte, error) {
+	send := func(method, path, body string) ([]byte, error) {
 		r, err := http.NewRequestWithContext(ctx, method, "https://"+b.address+path, strings.NewReader(body))
 		if err != nil {
 			return nil, err
@@ -40,9 +43,16 @@ func (b *bench) lists(ctx context.Context) error {
 	}
 	token, err := json.Marshal(map[string]string{"token": b.token})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := ask(http.MethodPost, "/console/api/signin", string(token)); err != nil {
+	_, err = send(http.MethodPost, "/console/api/signin", string(token))
+	return send, err
+}
+
+// lists asks for lists as pages do, and says how long that takes.
+func (b *bench) lists(ctx context.Context) error {
+	ask, err := b.signIn(ctx)
+	if err != nil {
 		return err
 	}
 	const workloads = "/console/k8s/apis/apps/v1/deployments?limit=100"
