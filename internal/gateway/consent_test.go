@@ -316,7 +316,7 @@ func TestSuspend(t *testing.T) {
 	h.desires.set("prod-eu", assigned("web-1"), true)
 	mustContain(t, "what the agent hears", fmt.Sprint(h.dial(ring)), "Suspended", "umbel resume prod-eu")
 	mustContain(t, "what it hears when it asks for a certificate", fmt.Sprint(h.ask(h.boot("prod-eu", ""), ring)), "Suspended")
-	if len(a.packages.Held()) != 0 {
+	if a.packages.len() != 0 {
 		t.Error("a suspended member got something new")
 	}
 	h.stop()

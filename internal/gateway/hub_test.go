@@ -405,6 +405,7 @@ type packages struct {
 	mute   bool // what is stored is not spoken of
 }
 
+// Held is for the session, which tells all of it: what was news by then is none any more.
 func (p *packages) Held() (held []*wire.PackageStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -413,6 +414,13 @@ func (p *packages) Held() (held []*wire.PackageStatus) {
 		held = append(held, s)
 	}
 	return held
+}
+
+// len is how many are held, for tests.
+func (p *packages) len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.held)
 }
 
 func (p *packages) Store(_ context.Context, change *wire.DesiredState) error {

@@ -168,7 +168,7 @@ func TestReplicasServeOneFleet(t *testing.T) {
 	}
 	for i, cluster := range clusters {
 		f.desires.set(cluster, assigned("r1"), true)
-		f.eventually("the agent holds what it is to hold", func() (bool, string) { return len(agents[i].packages.Held()) == 1, "" })
+		f.eventually("the agent holds what it is to hold", func() (bool, string) { return agents[i].packages.len() == 1, "" })
 		f.shows(cluster, v1alpha1.ConditionSynced, "True/AllApplied")
 	}
 }
@@ -366,7 +366,7 @@ func TestNothingIsToldBeforeTheClaim(t *testing.T) {
 	f := newFleet(t)
 	f.desires.set("c0", assigned("r1"), true)
 	_, agents := f.join(1)
-	f.eventually("the agent holds it", func() (bool, string) { return len(agents[0].packages.Held()) == 1, "" })
+	f.eventually("the agent holds it", func() (bool, string) { return agents[0].packages.len() == 1, "" })
 	member := f.member("c0")
 	if member.Status.Session == nil || len(member.Status.Packages) != 1 {
 		t.Errorf("the agent holds a package, and the status has session %v and packages %v", member.Status.Session, member.Status.Packages)
