@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
@@ -180,15 +181,15 @@ func (s *site) approve(ctx context.Context) error {
 				return fmt.Errorf("package %s has no Rollout", name)
 			}
 		}
+		group, ctx := errgroup.WithContext(ctx) // one after the other would take as long as the first of them to be applied
+		group.SetLimit(parallel)
 		for _, name := range s.packages() {
 			if r := waiting[name]; len(r.Spec.Approvals) == 0 {
 				r.Spec.Approvals = []v1alpha1.RolloutApproval{{Stage: "all", Point: v1alpha1.ApproveBefore}}
-				if err := hub.Update(ctx, r); err != nil {
-					return err
-				}
+				group.Go(func() error { return hub.Update(ctx, r) })
 			}
 		}
-		return nil
+		return group.Wait()
 	})
 }
 

@@ -24,6 +24,9 @@ const (
 	// maxPackages is how many bytes status.packages may take, as JSON. The API server may note the fields of each entry beside
 	// it (managedFields, see forgetManagers), which at worst takes as much again; etcd takes 1.5 MB for an object.
 	maxPackages = 512 << 10
+	// maxDrifts is how many drifts the status names of all packages together, if no more packages than that have any: each write of a status is a write of
+	// all of them, and while many objects are edited it is written again and again. The agent's own history has all.
+	maxDrifts = 100
 )
 
 // bounded returns what the agent says of a package, with every text bounded, and nothing that this version does not know.
@@ -84,9 +87,22 @@ func (f *Facts) drop(key v1alpha1.PackageKey) {
 	delete(f.Packages, key)
 }
 
+// latest leaves the latest drifts of each package, of all packages alike, as many as there is room for.
+func latest(all []v1alpha1.MemberPackage) {
+	for each := v1alpha1.MaxDrifts; each > 0; each-- {
+		together := 0
+		for i := range all {
+			all[i].Drifts = all[i].Drifts[:min(len(all[i].Drifts), each)]
+			together += len(all[i].Drifts)
+		}
+		if together <= maxDrifts {
+			return
+		}
+	}
+}
+
 // diets leave details of a package out, one after the other, until what a member holds fits into its status.
 var diets = []func(*v1alpha1.MemberPackage){
-	func(p *v1alpha1.MemberPackage) { p.Drifts = p.Drifts[:min(len(p.Drifts), 2)] },
 	func(p *v1alpha1.MemberPackage) { p.Drifts = nil }, // how many are left as they are stays
 	func(p *v1alpha1.MemberPackage) { p.Failures = p.Failures[:min(len(p.Failures), 3)] },
 	func(p *v1alpha1.MemberPackage) { p.Failures = p.Failures[:min(len(p.Failures), 1)] },
@@ -107,6 +123,7 @@ var diets = []func(*v1alpha1.MemberPackage){
 // that the status lists already stays: its agent may hold it. Of the others those that the member is to hold come before
 // those that its agent claims, and what has no room at all is counted: it is not listed, so no agent is told to hold it.
 func fit(all, before []v1alpha1.MemberPackage, desired Desired) (fitting []v1alpha1.MemberPackage, omitted int) {
+	latest(all)
 	for _, leaveOut := range diets {
 		if size(all) <= maxPackages {
 			return all, 0

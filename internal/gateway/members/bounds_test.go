@@ -73,6 +73,27 @@ func evil(packages int) (all []*wire.PackageStatus) {
 	return all
 }
 
+func TestDriftsOfManyPackagesShareTheRoom(t *testing.T) {
+	drifting := func(packages int) (all []*wire.PackageStatus) {
+		for i := range packages {
+			p := &wire.PackageStatus{Package: fmt.Sprintf("shop/p%03d", i), Release: "1", Phase: wire.PackageStatus_APPLIED}
+			for j := range v1alpha1.MaxDrifts {
+				p.Drifts = append(p.Drifts, &wire.Drift{Object: fmt.Sprintf("ConfigMap shop/c%d", j), Action: wire.Drift_REPAIRED, Time: start.Unix() - int64(j)})
+			}
+			all = append(all, p)
+		}
+		return all
+	}
+	for packages, each := range map[int]int{1: 10, 10: 10, 11: 9, 50: 2, 100: 1, 300: 1} {
+		status, _ := Plan(joinedMember(), heard(drifting(packages)...), known(), at(time.Hour))
+		for _, p := range status.Packages {
+			if len(p.Drifts) != each || p.Drifts[0].Object != "ConfigMap shop/c0" {
+				t.Errorf("of %d packages that drift, %s tells of %d drifts, not of the latest %d", packages, p.Package, len(p.Drifts), each)
+			}
+		}
+	}
+}
+
 func TestAnEvilAgentFillsNeitherMemoryNorTheStatus(t *testing.T) {
 	facts := heard(evil(10_000)...)
 	kept := 0
