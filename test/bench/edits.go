@@ -18,7 +18,7 @@ const (
 	// editGap is the time between two edits: 50 in a second.
 	editGap = 20 * time.Millisecond
 	// besides is how many objects are applied while edits come in.
-	besides = 2000
+	besides = 5000
 )
 
 // measureEdits measures, while 50 edits in a second come in and the hub is there, how fast each is put back, and how fast
