@@ -115,7 +115,7 @@ func TestJoinRefusals(t *testing.T) {
 }
 
 func TestExpiredCertificateIsRefusedAndIssuedAgain(t *testing.T) {
-	h := newHub(t)
+	h, log := newHubWithJournal(t)
 	a := h.joined("prod-eu")
 	a.stop()
 	ring := h.keyring(a.dir)
@@ -126,6 +126,7 @@ func TestExpiredCertificateIsRefusedAndIssuedAgain(t *testing.T) {
 	h.shows("prod-eu", v1alpha1.ConditionConnected, "Unknown/SessionClosed")
 	mustContain(t, "the refusal", fmt.Sprint(h.dial(ring)), "expired", "CertificateRefused")
 	mustContain(t, "the condition", h.shows("prod-eu", v1alpha1.ConditionConnected, "False/CertificateRefused"), "expired")
+	h.logs(log, "an agent was refused", "member=prod-eu", "expired")
 	h.shows("prod-eu", v1alpha1.ConditionReady, "False/CertificateRefused")
 
 	h.newAgent(v1alpha1.Bootstrap{Cluster: "prod-eu", Address: h.address, CA: string(h.authority.Bundle())}, a.dir).start()
@@ -133,7 +134,7 @@ func TestExpiredCertificateIsRefusedAndIssuedAgain(t *testing.T) {
 }
 
 func TestStrangersAreRefused(t *testing.T) {
-	h := newHub(t)
+	h, log := newHubWithJournal(t)
 	boot := h.invite("prod-eu", time.Now().Add(time.Hour))
 	if err := h.ask(boot, h.keyring(t.TempDir())); err != nil { // pins a key
 		t.Fatal(err)
@@ -159,6 +160,7 @@ func TestStrangersAreRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			mustContain(t, "the refusal", fmt.Sprint(h.dial(ring)), c.want)
+			h.logs(log, "an agent was refused", c.want)
 			if c.status != "" {
 				h.eventually("the condition says so", func() (bool, string) {
 					cond := meta.FindStatusCondition(h.member(c.cluster).Status.Conditions, v1alpha1.ConditionConnected)
@@ -170,6 +172,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	}
 	t.Run("no certificate", func(t *testing.T) {
 		mustContain(t, "the refusal", fmt.Sprint(h.dial(h.keyring(t.TempDir()))), "presented no certificate")
+		h.logs(log, "an agent was refused", "presented no certificate")
 	})
 }
 

@@ -328,7 +328,7 @@ func TestSuspend(t *testing.T) {
 }
 
 func TestAStolenKey(t *testing.T) {
-	h := newHub(t)
+	h, log := newHubWithJournal(t)
 	a := h.joined("prod-eu")
 	stolen, key := h.keyring(a.dir), h.fingerprint(a.dir)
 	h.change("prod-eu", func(m *v1alpha1.MemberCluster) { m.Spec.RevokedKeys = []string{key} })
@@ -339,6 +339,7 @@ func TestAStolenKey(t *testing.T) {
 		t.Errorf("the agent ended with %v, want that it begins anew with another key", err)
 	}
 	mustContain(t, "its certificate", fmt.Sprint(h.dial(stolen)), "KeyRevoked")
+	h.logs(log, "an agent was refused", "member=prod-eu", "reason=KeyRevoked")
 
 	// A new token lets in a new key, and the thief not even with that token.
 	member := h.member("prod-eu")

@@ -45,12 +45,14 @@ func (c *clock) advance(d time.Duration) {
 // rotating is a hub whose authority begins with the test and goes by the test's clock.
 type rotating struct {
 	*hub
+	journal  *journal
 	clock    *clock
 	requests int
 }
 
 func newRotating(t *testing.T) *rotating {
-	r := &rotating{hub: newHub(t), clock: &clock{}}
+	h, log := newHubWithJournal(t)
+	r := &rotating{hub: h, journal: log, clock: &clock{}}
 	r.stop()
 	r.probe = 5 * time.Second // fifty agents on a busy machine are not to seem dead
 	r.forgetAuthority()
@@ -296,6 +298,7 @@ func TestTheHubIsKilledAtEachStep(t *testing.T) {
 		}
 		mustContain(t, "the refusal of a certificate of a retired authority", fmt.Sprint(r.dial(ring)), `authority "umbel members", which is retired`)
 	}
+	r.logs(r.journal, "an agent was refused", "which is retired")
 	driver := trust.NewDriver(r.authority, r.client, slog.New(slog.DiscardHandler))
 	if _, err := driver.Step(t.Context()); err != nil {
 		t.Fatal(err)
@@ -351,6 +354,7 @@ func TestRotationBecauseOfAStolenKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustContain(t, "the refusal of what a thief signed", fmt.Sprint(r.dial(posing)), `authority "umbel members", whose key was stolen`)
+	r.logs(r.journal, "an agent was refused", "whose key was stolen")
 
 	// Who was away does not believe the hub, which it cannot tell from the thief.
 	away.Token = ""

@@ -51,6 +51,17 @@ func newHubWithJournal(t *testing.T) (*hub, *journal) {
 	return newHubWith(t, "", slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), j), nil))), j
 }
 
+// logs waits until the hub has logged all of the words in a line.
+func (h *hub) logs(log *journal, words ...string) {
+	h.t.Helper()
+	h.eventually(fmt.Sprintf("a line of the log has %q", words), func() (bool, string) {
+		log.mu.Lock()
+		text := log.text.String()
+		log.mu.Unlock()
+		return log.says(words...) > 0, text[max(0, len(text)-600):]
+	})
+}
+
 // Who does not get as far as a session is refused in the handshake, logged once with the reason, and changes nothing.
 func TestHandshakesThatAreRefused(t *testing.T) {
 	h, log := newHubWithJournal(t)
