@@ -178,6 +178,15 @@ func TestAMemberIsMeasured(t *testing.T) {
 		}
 		return err
 	})
+	f.eventually("nothing of it is found any more", func() error {
+		if n, err := f.ask(`count({cluster="` + string(f.name) + `"})`); err == nil {
+			return fmt.Errorf("%v series are found of a cluster that is not measured any more", n)
+		}
+		return nil
+	})
+	if n, err := f.ask(samples); err != nil || n < before+float64(waited) {
+		t.Errorf("of what was measured before %v samples are there, want %v: %v", n, before+float64(waited), err)
+	}
 }
 
 // TestMetricsThatCannotBeOpened: an agent whose folder of metrics is none is ready all the same, and says so.

@@ -56,7 +56,7 @@ func (h *hub) addRules(ctx context.Context) error {
 	if h.metrics == nil {
 		return nil
 	}
-	say := facts.Needs{Say: h.metrics.Say, Now: time.Now, Log: h.Log}
+	say := facts.Needs{Say: h.metrics.Say, End: h.metrics.End, Now: time.Now, Log: h.Log}
 	err := installShared(ctx, h.api, deploy.Monitoring, deploy.PrometheusRuleCRD, rules.List(), client.InNamespace(v1alpha1.SystemNamespace))
 	if err == nil {
 		err = rules.Ship(ctx, h.api, deploy.Rules)

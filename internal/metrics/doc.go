@@ -20,7 +20,8 @@
 //     that it is kept, or that it never will be.
 //   - Whose sample it is follows from the session that it came through, never from what it says.
 //   - A cluster that sends too much, or from another time, harms itself alone.
-//   - An agent keeps no object and no series in memory between two rounds.
+//   - An agent keeps no object in memory between two rounds, and of series the requests of the last round as they were sent, some bytes for each: by them it
+//     says what has ended.
 package metrics
 
 // WritePath is where an agent sends what it measured to, through its session: a request of Prometheus' remote write 2.0.

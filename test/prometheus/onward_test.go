@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/api"
 	prom "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/value"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/metrics/onward"
@@ -119,10 +121,10 @@ func TestARealPrometheusHasWhatTheHubKept(t *testing.T) {
 		kept.Close()
 	})
 	now := time.Now().Truncate(time.Second)
-	send := func(cluster v1alpha1.ClusterName, ago time.Duration, value float64) {
+	send := func(cluster v1alpha1.ClusterName, ago time.Duration, v float64) {
 		t.Helper()
 		var b request.Builder
-		b.Add([]request.Label{{Name: "__name__", Value: "node_memory_working_set_bytes"}, {Name: "cluster", Value: "forged"}, {Name: "instance", Value: "n1"}}, request.Gauge, now.Add(-ago).UnixMilli(), value)
+		b.Add([]request.Label{{Name: "__name__", Value: "node_memory_working_set_bytes"}, {Name: "cluster", Value: "forged"}, {Name: "instance", Value: "n1"}}, request.Gauge, now.Add(-ago).UnixMilli(), v)
 		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(b.Take()))
 		r.Header.Set("Content-Type", request.ContentType)
 		r.Header.Set("Content-Encoding", request.ContentEncoding)
@@ -167,6 +169,14 @@ func TestARealPrometheusHasWhatTheHubKept(t *testing.T) {
 	asked, _ = start(t, dir, address)
 	is(map[string]string{eu: "1@-10m0s 2@-0s ", us: "3@-30m0s "})
 	answers(t, kept, address, now)
+	send("prod-eu", -time.Second, math.Float64frombits(value.StaleNaN)) // it has ended
+	await(t, "the end of a series", func() bool {
+		got, _, err := asked.Query(t.Context(), "node_memory_working_set_bytes", now.Add(2*time.Second))
+		return err == nil && len(got.(model.Vector)) == 0
+	})
+	if got, _, err := asked.Query(t.Context(), "node_memory_working_set_bytes", now); err != nil || len(got.(model.Vector)) != 1 {
+		t.Errorf("before its end it is %v: %v", got, err)
+	}
 }
 
 // answers: the same Prometheus answers queries in the hub's place, and who may see one cluster is told of that one alone.
@@ -194,8 +204,8 @@ func answers(t *testing.T, kept *store.Store, address string, now time.Time) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if value := got.(model.Vector)[0].Value.String(); value != c.want {
-			t.Errorf("of %v there are %s clusters, want %s", c.clusters, value, c.want)
+		if n := got.(model.Vector)[0].Value.String(); n != c.want {
+			t.Errorf("of %v there are %s clusters, want %s", c.clusters, n, c.want)
 		}
 	}
 }

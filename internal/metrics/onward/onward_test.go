@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/golang/snappy"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 
@@ -45,8 +47,12 @@ func (r *receiverOf) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	if err != nil {
 		r.got = append(r.got, err.Error())
 	}
-	say := func(set labels.Labels, at int64, value float64) {
-		r.got = append(r.got, fmt.Sprintf("%s %d %v", set, at, value))
+	say := func(set labels.Labels, at int64, v float64) {
+		text := fmt.Sprint(v)
+		if value.IsStaleNaN(v) {
+			text = "end"
+		}
+		r.got = append(r.got, fmt.Sprintf("%s %d %s", set, at, text))
 	}
 	if strings.Contains(request.Header.Get("Content-Type"), "v2") {
 		var m writev2.Request
@@ -139,8 +145,8 @@ remote_write:
 	sample := func(name string, at int64, value float64) store.Sample {
 		return store.Sample{Labels: labels.FromStrings("__name__", name, "cluster", "edge"), Millis: at, Value: value}
 	}
-	line := func(name string, at, value int) string {
-		return fmt.Sprintf(`{__name__="%s", cluster="edge", hub="one"} %d %d`, name, at, value)
+	line := func(name string, at int, value any) string {
+		return fmt.Sprintf(`{__name__="%s", cluster="edge", hub="one"} %d %v`, name, at, value)
 	}
 	o.Take([]store.Sample{sample("up", 1000, 1), sample("go_threads", 1000, 7)})
 	await(t, "the first samples", func() bool { return len(first.all()) == 2 && len(second.all()) == 1 })
@@ -153,14 +159,14 @@ remote_write:
 	await(t, "the one that is there", func() bool { return len(second.all()) == 2 })
 	end() // the hub ends, and is started again
 	o = begin()
-	o.Take([]store.Sample{sample("up", 3000, 1)})
+	o.Take([]store.Sample{sample("up", 3000, math.Float64frombits(value.StaleNaN))}) // it has ended
 	await(t, "the one that is there", func() bool { return len(second.all()) == 3 })
 	first.leave(false)
 	await(t, "the one that was away", func() bool { return len(first.all()) == 4 })
-	if diff := cmp.Diff([]string{line("up", 1000, 1), line("go_threads", 1000, 7), line("up", 2000, 0), line("up", 3000, 1)}, first.all()); diff != "" {
+	if diff := cmp.Diff([]string{line("up", 1000, 1), line("go_threads", 1000, 7), line("up", 2000, 0), line("up", 3000, "end")}, first.all()); diff != "" {
 		t.Errorf("the first (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{line("up", 1000, 1), line("up", 2000, 0), line("up", 3000, 1)}, second.all()); diff != "" {
+	if diff := cmp.Diff([]string{line("up", 1000, 1), line("up", 2000, 0), line("up", 3000, "end")}, second.all()); diff != "" {
 		t.Errorf("the second (-want +got):\n%s", diff)
 	}
 	// Nobody is named any more: nothing waits, and nothing is kept for anybody.

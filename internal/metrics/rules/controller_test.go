@@ -257,7 +257,7 @@ func run(t *testing.T, config *rest.Config, scheme *runtime.Scheme) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := facts.Setup(mgr, facts.Needs{More: controller.Facts, Say: kept.Say, Now: time.Now, Log: quiet}); err != nil {
+	if err := facts.Setup(mgr, facts.Needs{More: controller.Facts, Say: kept.Say, End: kept.End, Now: time.Now, Log: quiet}); err != nil {
 		t.Fatal(err)
 	}
 	if err := mgr.Add(told); err != nil {

@@ -3,6 +3,7 @@ package scrape
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"slices"
 	"strings"
@@ -26,6 +27,14 @@ type batch struct {
 	labels  []request.Label
 	sent    int
 	failed  map[source]bool // that could not be asked
+
+	seed   maphash.Seed
+	series map[uint64]struct{} // that were added
+	bodies [][]byte            // that were handed to put
+}
+
+func newBatch(put func([]byte) error) *batch {
+	return &batch{put: put, seed: maphash.MakeSeed(), series: map[uint64]struct{}{}}
 }
 
 func (b *batch) fail(from source) {
@@ -38,6 +47,7 @@ func (b *batch) fail(from source) {
 // add adds a sample.
 func (b *batch) add(set []request.Label, kind request.Type, at time.Time, value float64) error {
 	b.builder.Add(set, kind, at.UnixMilli(), value)
+	b.series[b.key(set)] = struct{}{}
 	b.sent++
 	if b.builder.Samples() < perRequest {
 		return nil
@@ -64,6 +74,7 @@ func (b *batch) flush() error {
 	if body == nil {
 		return nil
 	}
+	b.bodies = append(b.bodies, body)
 	return b.put(body)
 }
 

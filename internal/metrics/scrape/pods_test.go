@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,6 +66,27 @@ func monitors(t *testing.T, config *rest.Config) dynamic.NamespaceableResourceIn
 	return api.Resource(schema.GroupVersionResource{Group: "monitoring.coreos.com", Version: "v1", Resource: "podmonitors"})
 }
 
+// running makes a pod that runs at an address, as a kubelet would say, and returns what deletes it.
+func running(t *testing.T, client kubernetes.Interface, namespace, name string, annotations map[string]string, at *net.TCPAddr) (gone func()) {
+	t.Helper()
+	p, err := client.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations, Labels: map[string]string{"name": name}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i", Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: int32(at.Port)}}}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone = sync.OnceFunc(func() {
+		_ = client.CoreV1().Pods(namespace).Delete(context.WithoutCancel(t.Context()), name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
+	})
+	t.Cleanup(gone)
+	p.Status.Phase, p.Status.PodIP, p.Status.PodIPs = corev1.PodRunning, at.IP.String(), []corev1.PodIP{{IP: at.IP.String()}}
+	if _, err := client.CoreV1().Pods(namespace).UpdateStatus(t.Context(), p, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return gone
+}
+
 // TestPodsThatAsk are asked through a real API server: by an annotation, and by a PodMonitor; what one says of others, and of itself, is told apart; one that
 // says too much, and one that is not there, cost their own series alone.
 func TestPodsThatAsk(t *testing.T) {
@@ -95,20 +117,7 @@ func TestPodsThatAsk(t *testing.T) {
 	address := at.Addr().(*net.TCPAddr)
 	pod := func(name string, annotations map[string]string) {
 		t.Helper()
-		p, err := client.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations, Labels: map[string]string{"name": name}},
-			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i", Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: int32(address.Port)}}}}},
-		}, metav1.CreateOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			_ = client.CoreV1().Pods(namespace).Delete(context.WithoutCancel(t.Context()), name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
-		})
-		p.Status.Phase, p.Status.PodIP, p.Status.PodIPs = corev1.PodRunning, address.IP.String(), []corev1.PodIP{{IP: address.IP.String()}}
-		if _, err := client.CoreV1().Pods(namespace).UpdateStatus(t.Context(), p, metav1.UpdateOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		running(t, client, namespace, name, annotations, address)
 	}
 	pod("annotated", map[string]string{"prometheus.io/scrape": "true"})
 	pod("much", map[string]string{"prometheus.io/scrape": "true", "prometheus.io/path": "/much"})

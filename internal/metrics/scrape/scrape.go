@@ -49,6 +49,7 @@ type Scraper struct {
 
 	patience time.Duration   // how long one source may take
 	failing  map[source]bool // in the round before
+	before   [][]byte        // the requests of the round before, with its series
 
 	mu      sync.Mutex
 	profile v1alpha1.MetricsProfile
@@ -114,7 +115,11 @@ func (s *Scraper) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		profile := s.now()
 		next := time.NewTimer(time.Hour) // as long as there is nothing to measure
-		if profile != v1alpha1.MetricsOff {
+		if profile == v1alpha1.MetricsOff {
+			if err := s.end(); err != nil {
+				s.Log.Error("what is not measured any more is found for five minutes more", "error", err)
+			}
+		} else {
 			began := time.Now()
 			if err := s.Round(ctx, profile); err != nil && ctx.Err() == nil {
 				s.Log.Error("what was measured is lost", "error", err)
@@ -137,7 +142,7 @@ func (s *Scraper) Run(ctx context.Context) error {
 
 // Round measures once. The error says that something could not be kept; a source that does not answer is none.
 func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) error {
-	b := &batch{put: s.Put}
+	b := newBatch(s.Put)
 	defer func() { s.failing = b.failed }()
 	objects := &state{client: s.client, profile: profile, batch: b, at: s.Now()}
 	nodes, err := objects.nodes(ctx)
@@ -146,6 +151,7 @@ func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) er
 			err = read(ctx)
 		}
 	}
+	known := err == nil
 	if err := s.ended(b, source{job: edge.State, instance: "objects"}, objects.at, b.sent, err); err != nil {
 		return err
 	}
@@ -157,7 +163,26 @@ func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) er
 	if err := s.askAll(ctx, b, s.ofNodes(nodes, profile), s.ofPods(objects.targets)); err != nil {
 		return err
 	}
-	return b.flush()
+	if ctx.Err() != nil { // who was not asked has not ended: whoever is started next asks
+		return ctx.Err()
+	}
+	if err := b.ends(s.before, s.Now(), known); err != nil {
+		return err
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	s.before = b.bodies
+	return nil
+}
+
+// end says that all of the round before has ended.
+func (s *Scraper) end() error {
+	if err := newBatch(s.Put).ends(s.before, s.Now(), true); err != nil {
+		return err
+	}
+	s.before = nil
+	return nil
 }
 
 // ask adds what a source says.

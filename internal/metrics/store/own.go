@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
 
 	"umbel.dev/umbel/internal/metrics/request"
@@ -38,7 +36,7 @@ func (s *Store) Say(ctx context.Context, at time.Time, facts []Fact) error {
 		if _, still := now[key]; still {
 			continue
 		}
-		if _, err := app.Append(0, set, at.UnixMilli(), math.Float64frombits(value.StaleNaN)); untimely(err) != nil {
+		if _, err := app.Append(0, set, at.UnixMilli(), ending); untimely(err) != nil {
 			return errors.Join(fmt.Errorf("writing the end of %s: %w", set, err), app.Rollback())
 		}
 	}

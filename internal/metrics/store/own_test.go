@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"umbel.dev/umbel/api/v1alpha1"
 )
 
 // points are the values of a series, with "end" for the mark that it ended.
@@ -70,5 +72,46 @@ func TestWhatTheHubSays(t *testing.T) {
 	}
 	if err := s.Say(t.Context(), at.now().Add(-time.Minute), []Fact{fact("a", 1)}); err != nil {
 		t.Errorf("a clock that was set back: %v", err)
+	}
+}
+
+// TestWhatEndsIsNotFound: an agent says of a series that it has ended; a cluster that leaves says nothing more, and the hub does. Neither makes a series, and
+// what others sent goes on.
+func TestWhatEndsIsNotFound(t *testing.T) {
+	s, at := open(t, t.TempDir(), Limits{})
+	for _, cluster := range []v1alpha1.ClusterName{"a", "b"} {
+		for _, name := range []string{"up", "left"} {
+			if code, text := send(t, s, cluster, counter(name), noon, 1); code != 204 {
+				t.Fatal(code, text)
+			}
+		}
+	}
+	if err := s.Say(t.Context(), noon, []Fact{{labels.FromStrings(model.MetricNameLabel, "umbel_cluster_connected", "cluster", "a"), 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at.pass(30 * time.Second)
+	for _, name := range []string{"left", "never"} {
+		if code, text := send(t, s, "a", counter(name), at.now(), ending); code != 204 {
+			t.Errorf("the end of %s: %d %s", name, code, text)
+		}
+	}
+	if code, text := send(t, s, "a", counter("up"), at.now().Add(time.Minute), 1); code != 204 { // its clock is ahead
+		t.Fatal(code, text)
+	}
+	for range 2 { // once is enough, and twice the same
+		if err := s.End(t.Context(), at.now(), "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string][]string{"up": {"a 1 1 end", "b 1"}, "left": {"a 1 end", "b 1"}, "never": nil, "umbel_cluster_connected": {"a 1"}} {
+		if diff := cmp.Diff(want, points(t, s, name)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	if n := s.Series("a"); n != 2 {
+		t.Errorf("the cluster has %d series, want the two that it sent", n)
+	}
+	if code, text := send(t, s, "a", counter("up"), at.now().Add(2*time.Minute), 1); code != 204 {
+		t.Errorf("a cluster of that name that joins again is answered %d %s", code, text)
 	}
 }

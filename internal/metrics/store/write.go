@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -154,6 +155,9 @@ func labelled(b *labels.ScratchBuilder, series *request.Series, cluster v1alpha1
 // append gives the samples of a series to the database; ref is 0 for one that it does not know.
 func (s *Store) append(app storage.Appender, ref storage.SeriesRef, set labels.Labels, samples []request.Sample, now time.Time, done *outcome) error {
 	for _, sample := range samples {
+		if ref == 0 && value.IsStaleNaN(sample.Value) {
+			continue // the end of what is not there makes no series
+		}
 		if why := timely(sample.Millis, now); why != "" {
 			done.refuse(why, 1)
 			continue
