@@ -13,6 +13,9 @@ export const queries = new QueryClient({
   },
 })
 
+/** Has what is shown read again; but for plans, for which every cluster is asked. */
+export const readAgain = () => void queries.invalidateQueries({ predicate: (query) => query.queryKey[0] !== 'plan' })
+
 /** What a change of a resource makes old. */
 const touches: Record<string, string[]> = {
   memberclusters: ['fleet', 'clusters', 'cluster', 'package'],
@@ -31,7 +34,7 @@ export function useLive(onOver: () => void): boolean {
       stream = new EventSource('/console/api/stream')
       stream.onopen = () => {
         setLive(true)
-        void queries.invalidateQueries() // of what was changed in between nobody has heard
+        readAgain() // of what was changed in between nobody has heard
       }
       stream.onerror = () => setLive(false)
       stream.addEventListener('over', onOver)

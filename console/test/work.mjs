@@ -19,6 +19,24 @@ await browse(async (browser) => {
     await page.keyboard.press('Escape')
   })
 
+  await step('a plan is saved as it is shown, and no cluster is asked again', async () => {
+    const main = page.getByRole('main')
+    let asked = 0
+    page.on('request', (r) => r.url().includes('/plan?') && asked++)
+    await main.getByRole('button', { name: 'Save', exact: true }).click()
+    const ask = page.getByRole('dialog')
+    await ask.getByRole('button', { name: /Copy umbel plan shop --release shop-.* --save/ }).waitFor()
+    await ask.getByText('What it says of 3 clusters is what may change there').waitFor()
+    await photograph(page, 'save')
+    await ask.getByRole('button', { name: 'Save', exact: true }).click()
+    await ask.waitFor({ state: 'detached' })
+    const said = await main.getByText(/: saved as shop-/).textContent()
+    const saved = await page.evaluate((name) => fetch(`/console/k8s/apis/umbel.dev/v1alpha1/namespaces/default/plans/${name}`).then((r) => r.json()), said.trim().split(' ').pop())
+    check('it is of three clusters, each with its hash', saved.spec?.clusters === 3 && saved.spec.contents.flatMap((c) => c.clusters).every((c) => /^[0-9a-f]{32}$/.test(c.changes)), saved)
+    check('it goes with its package', saved.metadata?.ownerReferences?.[0]?.name === 'shop', saved.metadata)
+    check('no cluster was asked again', asked === 0, String(asked))
+  })
+
   await step('Drift: who changed what, and that it was put back', async () => {
     await page.goto(hub + '/console/packages/default/shop')
     await page.getByRole('tab', { name: 'Drift' }).click()

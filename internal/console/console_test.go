@@ -347,6 +347,58 @@ func TestDesk(t *testing.T) {
 	ada.want("capacity by what there is not", ada.ask(http.MethodGet, "/console/api/capacity?by=moons", ""), http.StatusBadRequest, "clusters, namespaces or teams")
 }
 
+// TestSaving: a plan is saved as it was shown, in the API, by whoever may create Plans; who may not is told what it takes.
+func TestSaving(t *testing.T) {
+	h := newHub(t, nil)
+	pkg := &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shop"}}
+	pkg.Spec.PlacementRef.Name = "nowhere"
+	pkg.Spec.Source.OCI = &v1alpha1.OCISource{URL: "oci://registry.example.com/shop"}
+	if err := h.client.Create(t.Context(), pkg); err != nil {
+		t.Fatal(err)
+	}
+	saving := func(b *browser, who string) (Deed, string) {
+		kept := &v1alpha1.Plan{TypeMeta: metav1.TypeMeta{APIVersion: "umbel.dev/v1alpha1", Kind: "Plan"}, ObjectMeta: metav1.ObjectMeta{Namespace: "default", GenerateName: "shop-"}}
+		kept.Spec = v1alpha1.PlanSpec{
+			PackageRef: v1alpha1.LocalReference{Name: "shop"}, Source: "release shop-1", Clusters: 200,
+			Contents: []v1alpha1.PlannedContent{{Digest: "sha256:" + strings.Repeat("0", 64)}},
+		}
+		b.signIn(h.token(who, map[string]string{"ada": "cluster-admin"}[who]))
+		sight := &PlanSight{Release: "shop-1", Asked: 200, Of: 500, Groups: []PlanGroup{{Count: 200, More: 7}}}
+		deed, err := h.console.saving(t.Context(), &session{User: "system:serviceaccount:default:" + who}, pkg, sight, kept, []string{"A note."})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := json.Marshal(deed.Creates)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return deed, string(body)
+	}
+	ada, bob := h.browser(), h.browser()
+	deed, body := saving(ada, "ada")
+	want := "What it says of 200 clusters is what may change there, where the package requires a plan, and nothing else. 300 clusters were not asked, and wait for another plan: the command asks all." +
+		" Of 200 clusters it holds changes that are not shown here: `umbel plan` shows all. A note."
+	if deed.Not != "" || deed.Means != want || deed.Umbel != "umbel plan shop --release shop-1 --save" {
+		t.Errorf("who may all is told %+v", deed)
+	}
+	at := "/console/k8s" + deed.Path
+	ada.want("without the page's header", ada.ask(http.MethodPost, at, body, "Content-Type", "application/json"), http.StatusForbidden, ownHeader)
+	ada.want("from elsewhere", ada.ask(http.MethodPost, at, body, "Content-Type", "application/json", ownHeader, "1", "Origin", "https://evil.example"), http.StatusForbidden, "not this console")
+	ada.want("as the page does", ada.ask(http.MethodPost, at, body, "Content-Type", "application/json", ownHeader, "1"), http.StatusCreated, `"name":"shop-`)
+	deed, body = saving(bob, "bob")
+	if !strings.Contains(deed.Not, `"create" on plans.umbel.dev in namespace "default"`) {
+		t.Errorf("who may nothing is told %q", deed.Not)
+	}
+	bob.want("who may not, and tries", bob.ask(http.MethodPost, at, body, "Content-Type", "application/json", ownHeader, "1"), http.StatusForbidden, "cannot create resource")
+	var plans v1alpha1.PlanList
+	if err := h.client.List(t.Context(), &plans); err != nil || len(plans.Items) != 1 || len(plans.Items[0].OwnerReferences) != 1 || plans.Items[0].OwnerReferences[0].UID != pkg.UID {
+		t.Fatalf("there are the plans %+v (%v)", plans.Items, err)
+	}
+	if err := h.client.Delete(t.Context(), &plans.Items[0]); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestManyWrongTokens: they are counted by address, and who knows a good one waits as well.
 func TestManyWrongTokens(t *testing.T) {
 	h := newHub(t, nil)

@@ -28,10 +28,12 @@ type Deed struct {
 	// Path is below the hub's API, and Patch a JSON merge patch, which fails when the object has changed meanwhile. While its Generation is this one, that
 	// was its status alone, and the patch holds.
 	Path       string `json:"path"`
-	Patch      string `json:"patch"`
+	Patch      string `json:"patch,omitempty"`
 	Generation int64  `json:"generation"`
-	Umbel      string `json:"umbel"`
-	Kubectl    string `json:"kubectl"`
+	// Creates is an object, where the deed makes one: Path is where those of its kind are made, and there is no patch.
+	Creates any    `json:"creates,omitempty"`
+	Umbel   string `json:"umbel"`
+	Kubectl string `json:"kubectl"`
 }
 
 // saying is a word that can be said of an object, before it is known whether it fits.
@@ -57,11 +59,7 @@ func deeds[T client.Object](ctx context.Context, c *Console, s *session, resourc
 		if d.Patch, d.Kubectl, err = patchOf(resource, object, after); err != nil {
 			return nil, err
 		}
-		d.Path = "/apis/" + v1alpha1.GroupVersion.String() + "/"
-		if namespace := object.GetNamespace(); namespace != "" {
-			d.Path += "namespaces/" + namespace + "/"
-		}
-		d.Path += resource + "/" + object.GetName()
+		d.Path = pathOf(resource, object.GetNamespace()) + "/" + object.GetName()
 		found = append(found, d)
 	}
 	if len(found) == 0 {
@@ -77,6 +75,28 @@ func deeds[T client.Object](ctx context.Context, c *Console, s *session, resourc
 		}
 	}
 	return found, nil
+}
+
+// pathOf is where the hub's API has objects of a kind.
+func pathOf(resource, namespace string) string {
+	path := "/apis/" + v1alpha1.GroupVersion.String() + "/"
+	if namespace != "" {
+		path += "namespaces/" + namespace + "/"
+	}
+	return path + resource
+}
+
+// creates is the deed d where it makes an object.
+func (c *Console) creates(ctx context.Context, s *session, resource string, object client.Object, d Deed) (Deed, error) {
+	may, err := c.may(ctx, s, "create", resource, object.GetNamespace(), "")
+	if err != nil {
+		return d, err
+	}
+	if !may {
+		d.Not = fmt.Sprintf("that takes the verb %q on %s.umbel.dev in namespace %q", "create", resource, object.GetNamespace())
+	}
+	d.Path, d.Creates = pathOf(resource, object.GetNamespace()), object
+	return d, nil
 }
 
 // patchOf returns the change as a patch that fails when the object is another one by then, and as a command, which does not.

@@ -12,6 +12,7 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/plan"
+	"umbel.dev/umbel/internal/cli/view"
 	"umbel.dev/umbel/internal/delivery/preview"
 )
 
@@ -39,6 +40,9 @@ type PlanSight struct {
 	Unasked []plan.Unasked `json:"unasked"`
 	// Lacks says what keeps it from being whole.
 	Lacks []string `json:"lacks"`
+	// Deeds are those that save it, as it is here; Unsaved says why there is none.
+	Deeds   []Deed `json:"deeds"`
+	Unsaved string `json:"unsaved,omitempty"`
 }
 
 // PlanGroup is clusters for which the changes are the same.
@@ -79,13 +83,42 @@ func (c *Console) plan(r *http.Request, s *session, key client.ObjectKey) (*Plan
 	if err != nil {
 		return nil, ofHub(err)
 	}
-	return sightOf(made, release), nil
+	sight := sightOf(made, release)
+	kept, err := made.Keep()
+	if err != nil {
+		sight.Unsaved = err.Error()
+		return sight, nil
+	}
+	save, err := c.saving(r.Context(), s, &pkg, sight, kept, made.Notes(&pkg))
+	if err != nil {
+		return nil, err
+	}
+	sight.Deeds = append(sight.Deeds, save)
+	return sight, nil
+}
+
+// saving is the deed that keeps a plan on the hub, as `umbel plan --save` does. What was seen is what is saved: no cluster is asked anew.
+func (c *Console) saving(ctx context.Context, s *session, pkg *v1alpha1.Package, sight *PlanSight, kept *v1alpha1.Plan, notes []string) (Deed, error) {
+	plan.Beside(pkg, kept)
+	means := fmt.Sprintf("What it says of %s is what may change there, where the package requires a plan, and nothing else.", v1alpha1.Counted(kept.Spec.Clusters, "cluster"))
+	if sight.Asked < sight.Of {
+		means += fmt.Sprintf(" %s were not asked, and wait for another plan: the command asks all.", v1alpha1.Counted(sight.Of-sight.Asked, "cluster"))
+	}
+	for _, g := range sight.Groups {
+		if g.More > 0 {
+			means += fmt.Sprintf(" Of %s it holds changes that are not shown here: `umbel plan` shows all.", v1alpha1.Counted(g.Count, "cluster"))
+		}
+	}
+	return c.creates(ctx, s, "plans", kept, Deed{
+		Name: "save", Title: "Save", Done: "saved", Means: strings.Join(append([]string{means}, notes...), " "),
+		Umbel: fmt.Sprintf("umbel plan %s --release %s --save%s", pkg.Name, sight.Release, view.InNamespace(pkg.Namespace)),
+	})
 }
 
 // sightOf is as much of a plan as a page shows.
 func sightOf(made *plan.Plan, release string) *PlanSight {
 	s := &PlanSight{
-		Release: release, Source: made.Source, Of: made.Of(), Asked: min(made.Of(), maxAsked), Groups: []PlanGroup{}, Lacks: append([]string{}, made.Lacks()...),
+		Release: release, Source: made.Source, Of: made.Of(), Asked: min(made.Of(), maxAsked), Groups: []PlanGroup{}, Deeds: []Deed{}, Lacks: append([]string{}, made.Lacks()...),
 		Without: append([]plan.Unasked{}, made.Without[:min(len(made.Without), maxNames)]...), Unasked: append([]plan.Unasked{}, made.Unasked[:min(len(made.Unasked), maxNames)]...),
 	}
 	room := maxDiffs

@@ -2,12 +2,12 @@ import { Button } from '@mantine/core'
 import { useEffect, useRef, useState } from 'react'
 import { hub, Refused } from '../api/client'
 import type { Deed } from '../api/types'
-import { queries } from '../live'
+import { queries, readAgain } from '../live'
 import { Sign, type Shape } from './icons'
 import { Failed, Said } from './states'
 import { Twins } from './twin'
 
-const shapes: Record<string, Shape> = { pause: 'pause', resume: 'play', back: 'back', refresh: 'moving', approve: 'good' }
+const shapes: Record<string, Shape> = { pause: 'pause', resume: 'play', back: 'back', refresh: 'moving', approve: 'good', save: 'good' }
 
 /** What can be done now. Each asks first, and says what becomes of it and how a terminal does the same. */
 export function Deeds({ deeds, of }: { deeds: Deed[]; of: string }) {
@@ -36,12 +36,12 @@ export function Deeds({ deeds, of }: { deeds: Deed[]; of: string }) {
           </>
         )}
       </span>
-      {asked && <Ask deed={deeds.find((d) => d.name === asked.name) ?? asked} of={of} onClose={() => setAsked(null)} onDone={() => setDone(`${of}: ${asked.done}`)} />}
+      {asked && <Ask deed={deeds.find((d) => d.name === asked.name) ?? asked} of={of} onClose={() => setAsked(null)} onDone={(name) => setDone(`${of}: ${asked.done}${name ? ' as ' + name : ''}`)} />}
     </>
   )
 }
 
-function Ask({ deed, of, onClose, onDone }: { deed: Deed; of: string; onClose(): void; onDone(): void }) {
+function Ask({ deed, of, onClose, onDone }: { deed: Deed; of: string; onClose(): void; onDone(name: string): void }) {
   const dialog = useRef<HTMLDialogElement>(null)
   const [busy, setBusy] = useState(false)
   const [error, setError] = useState<unknown>(null)
@@ -49,12 +49,14 @@ function Ask({ deed, of, onClose, onDone }: { deed: Deed; of: string; onClose():
   const latest = useRef(deed)
   latest.current = deed
   /** Says it of the object as it is now: who changed its status meanwhile does not matter, and whoever changed what it is to be has it asked for anew. */
-  const say = async (again: number, version?: string): Promise<void> => {
-    const { path, patch, generation } = latest.current
-    const body = JSON.parse(patch) as { metadata?: Record<string, unknown> }
+  const say = async (again: number, version?: string): Promise<string> => {
+    const { path, patch, generation, creates } = latest.current
+    if (creates) return (await hub<{ metadata: { name: string } }>(path, { method: 'POST', body: creates })).metadata.name
+    const body = JSON.parse(patch ?? '{}') as { metadata?: Record<string, unknown> }
     if (version) body.metadata = { ...body.metadata, resourceVersion: version }
     try {
       await hub(path, { method: 'PATCH', type: 'application/merge-patch+json', body })
+      return ''
     } catch (e) {
       if (!(e instanceof Refused && e.code === 409) || again === 0) throw e
       const now = await hub<{ metadata: { generation: number; resourceVersion: string } }>(path)
@@ -68,9 +70,9 @@ function Ask({ deed, of, onClose, onDone }: { deed: Deed; of: string; onClose():
     setBusy(true)
     setError(null)
     say(20).then(
-      () => {
-        void queries.invalidateQueries()
-        onDone()
+      (name) => {
+        readAgain()
+        onDone(name)
         dialog.current?.close()
       },
       (e: unknown) => {

@@ -3,6 +3,7 @@ import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { read } from '../api/client'
 import type { Change, PackageDetails, PlanGroup, PlanSight } from '../api/types'
 import { Link, usePlace } from '../router'
+import { Deeds } from './deeds'
 import { Diff } from './diff'
 import { Panel } from './frame'
 import { Sign } from './icons'
@@ -46,6 +47,7 @@ export default function Plan({ namespace, name, details }: { namespace: string; 
         <Button size="xs" variant="default" loading={plan.isFetching} leftSection={<Sign shape="moving" size={14} />} onClick={() => void queries.refetchQueries({ queryKey: key })}>
           Ask again
         </Button>
+        {plan.data && !plan.isFetching && <Deeds deeds={plan.data.deeds} of={`the plan of ${release}`} />}
         <AsCommand twin={{ umbel: `umbel plan ${name} --release ${release}${n}` }} />
       </div>
       {plan.isPending && (
@@ -66,6 +68,7 @@ function Shown({ sight }: { sight: PlanSight }) {
         From {sight.source}. {sight.asked < sight.of && <>Asked {sight.asked.toLocaleString()} of {sight.of.toLocaleString()} clusters: the command asks all. </>}
         {sight.lacks.length > 0 && <Mark tone="Doubtful" text={`Not whole: ${sight.lacks.join(', ')}`} />}
       </p>
+      {sight.of > 0 && sight.unsaved && <p className="quiet">{sight.unsaved}.</p>}
       {sight.of === 0 && <Empty title="The placement selects no cluster." />}
       {sight.groups.map((group) => (
         <Group key={group.clusters.join()} group={group} />

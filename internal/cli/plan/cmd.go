@@ -144,12 +144,12 @@ func (o *Options) complete(args []string) error {
 }
 
 func (o *Options) run(ctx context.Context, hub *client.Hub) error {
-	plan, contents, err := o.make(ctx, hub)
+	plan, err := o.make(ctx, hub)
 	if err != nil {
 		return err
 	}
 	if o.Save {
-		return o.save(ctx, hub, plan, contents)
+		return o.save(ctx, hub, plan)
 	}
 	return o.show(plan)
 }
@@ -162,19 +162,19 @@ func Released(ctx context.Context, f *client.Factory, name, release string, most
 		return nil, err
 	}
 	o := &Options{Factory: f, Name: name, Release: release, Timeout: timeout, most: most, selector: labels.Everything()}
-	plan, _, err := o.make(ctx, hub)
+	plan, err := o.make(ctx, hub)
 	return plan, hub.Explain(err)
 }
 
 // make makes a plan, and changes nothing.
-func (o *Options) make(ctx context.Context, hub *client.Hub) (*Plan, *delivery.Contents, error) {
+func (o *Options) make(ctx context.Context, hub *client.Hub) (*Plan, error) {
 	pkg, err := o.pkg(ctx, hub)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	selected, err := o.selected(ctx, hub, pkg)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	all := len(selected)
 	if o.most > 0 {
@@ -186,27 +186,27 @@ func (o *Options) make(ctx context.Context, hub *client.Hub) (*Plan, *delivery.C
 	}
 	from, err := render(ctx, hub, pkg, selected)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	contents := from.contents
-	plan := &Plan{Package: v1alpha1.KeyOf(pkg.Namespace, pkg.Name), Source: from.name, of: all}
+	plan := &Plan{Package: v1alpha1.KeyOf(pkg.Namespace, pkg.Name), Source: from.name, contents: contents, of: all}
 	for cluster, why := range contents.Without {
 		plan.Without = append(plan.Without, Unasked{cluster, why})
 	}
 	rules, err := outgoing.RulesOf(decide.Ignored(&pkg.Spec))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	rules.Report = pkg.Spec.Drift != nil && pkg.Spec.Drift.Mode == v1alpha1.DriftReport
 	holds, err := o.holding(ctx, hub, plan.Package, selected)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	prepared, err := prepare(plan.Package, contents, rules, holds)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return plan, contents, o.ask(ctx, hub, plan, selected, prepared)
+	return plan, o.ask(ctx, hub, plan, selected, prepared)
 }
 
 // rendered is what clusters would get, and what that was made of, for people.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery"
 	"umbel.dev/umbel/internal/delivery/preview"
 )
 
@@ -21,8 +22,9 @@ type Plan struct {
 	// Unasked are clusters that could not be asked.
 	Unasked []Unasked `json:"unasked,omitempty"`
 
-	looks map[v1alpha1.ClusterName]*preview.Preview // at each cluster that was asked
-	of    int                                       // how many clusters the package is for
+	contents *delivery.Contents                        // what the clusters would get
+	looks    map[v1alpha1.ClusterName]*preview.Preview // at each cluster that was asked
+	of       int                                       // how many clusters the package is for
 }
 
 // Of is how many clusters the package is for, whether they were asked or not.

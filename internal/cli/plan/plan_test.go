@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/output"
+	"umbel.dev/umbel/internal/delivery"
+	"umbel.dev/umbel/internal/delivery/decide"
 	"umbel.dev/umbel/internal/delivery/preview"
 )
 
@@ -99,5 +103,44 @@ func TestMarkdownCannotBeBrokenByADiff(t *testing.T) {
 	}
 	if len(p.lacks()) > 0 || !p.changes() {
 		t.Errorf("it lacks %q", p.lacks())
+	}
+}
+
+// TestKeep: a plan is kept with what it says of each cluster that was asked; one that would fail, or of nothing, is not.
+func TestKeep(t *testing.T) {
+	if _, err := big().Keep(); err == nil || !strings.Contains(err.Error(), "it would fail") {
+		t.Errorf("what would fail somewhere: %v", err)
+	}
+	p := &Plan{Package: "team-a/shop", Source: "release shop-1", Unasked: []Unasked{{"away", "it is not connected"}}}
+	if _, err := p.Keep(); err == nil || !strings.Contains(err.Error(), "nothing to save") {
+		t.Errorf("a plan of nothing: %v", err)
+	}
+	look := &preview.Preview{Changes: []preview.Change{{Action: preview.Delete, Object: "ConfigMap shop/old"}}, Same: 1}
+	p.add(seen{"dev", look, nil})
+	p.contents = &delivery.Contents{Classes: []delivery.ClassContent{{Class: decide.Class{Clusters: []v1alpha1.ClusterName{"dev", "away"}}, Digest: "sha256:1"}}}
+	kept, err := p.Keep()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkg := &v1alpha1.Package{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "shop", UID: "u"}}
+	Beside(pkg, kept)
+	want := &v1alpha1.Plan{
+		TypeMeta: metav1.TypeMeta{APIVersion: "umbel.dev/v1alpha1", Kind: "Plan"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", GenerateName: "shop-", OwnerReferences: []metav1.OwnerReference{
+			{APIVersion: "umbel.dev/v1alpha1", Kind: "Package", Name: "shop", UID: "u"},
+		}},
+		Spec: v1alpha1.PlanSpec{
+			PackageRef: v1alpha1.LocalReference{Name: "shop"}, Source: "release shop-1", Summary: "1 cluster: 1 to delete, 1 stay", Clusters: 1,
+			Contents: []v1alpha1.PlannedContent{{
+				Digest: "sha256:1", Deletes: []string{"ConfigMap shop/old"}, Clusters: []v1alpha1.PlannedCluster{{Name: "dev", Changes: look.Hash()}},
+			}},
+		},
+	}
+	if diff := cmp.Diff(want, kept); diff != "" {
+		t.Errorf("what is kept (-want +got):\n%s", diff)
+	}
+	notes := []string{"1 cluster could not be asked, and will wait for another plan.", "Package team-a/shop releases without a plan as well: spec.plan: Required makes it wait for one."}
+	if diff := cmp.Diff(notes, p.Notes(pkg)); diff != "" {
+		t.Errorf("what comes of it (-want +got):\n%s", diff)
 	}
 }

@@ -11,7 +11,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
@@ -24,27 +23,21 @@ import (
 // maxText is how long the texts of a saved plan may be.
 const maxText = 1024
 
-// save shows the plan and keeps it on the hub. One that would fail somewhere is not kept. Clusters that could not be asked are
-// left out of it, and wait for another one; what could not be seen on one is not planned, and refused by its agent, which sees it.
-func (o *Options) save(ctx context.Context, hub *client.Hub, plan *Plan, contents *delivery.Contents) error {
+// save shows the plan and keeps it on the hub.
+func (o *Options) save(ctx context.Context, hub *client.Hub, plan *Plan) error {
 	shown := o.show(plan)
-	for _, g := range plan.Groups {
-		if g.problems() > 0 {
-			return errors.Join(shown, errors.New("the plan was not saved"))
-		}
-	}
-	if len(contents.Classes) == 0 {
-		return errors.Join(shown, errors.New("there is nothing to save: no cluster would get anything"))
-	}
-	saved, err := plan.keep(contents)
+	saved, err := plan.Keep()
 	if err != nil {
-		return err
+		return errors.Join(shown, err)
 	}
 	pkg, err := Save(ctx, hub, saved)
 	if err != nil {
 		return err
 	}
-	o.said(plan, saved, pkg)
+	fmt.Fprintf(o.Err, "\nSaved as plan %s: %s\n", saved.Name, saved.Spec.Summary)
+	for _, note := range plan.Notes(pkg) {
+		fmt.Fprintln(o.Err, note)
+	}
 	if o.Exit && plan.changes() {
 		return exit.Status(Changes)
 	}
@@ -57,46 +50,61 @@ func Save(ctx context.Context, hub kube.Client, plan *v1alpha1.Plan) (*v1alpha1.
 	if err := hub.Get(ctx, kube.ObjectKey{Namespace: plan.Namespace, Name: plan.Spec.PackageRef.Name}, pkg); err != nil {
 		return nil, fmt.Errorf("a plan is kept beside its package: %w", err)
 	}
-	if err := controllerutil.SetOwnerReference(pkg, plan, hub.Scheme()); err != nil {
-		return nil, err
-	}
+	Beside(pkg, plan)
 	if err := hub.Create(ctx, plan); err != nil {
 		return nil, fmt.Errorf("saving the plan: %w", err)
 	}
 	return pkg, nil
 }
 
+// Beside has a plan go with its Package.
+func Beside(pkg *v1alpha1.Package, plan *v1alpha1.Plan) {
+	plan.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Package", Name: pkg.Name, UID: pkg.UID}}
+}
+
 // Single is a plan, as the hub keeps it, of what a package does to one cluster; source says for people what was rendered.
 func Single(key v1alpha1.PackageKey, source string, contents *delivery.Contents, cluster v1alpha1.ClusterName, look *preview.Preview) (*v1alpha1.Plan, error) {
-	p := &Plan{Package: key, Source: source}
+	p := &Plan{Package: key, Source: source, contents: contents}
 	p.add(seen{cluster: cluster, Preview: look})
-	return p.keep(contents)
+	return p.kept()
 }
 
-// said tells what came of it, beside the plan itself.
-func (o *Options) said(plan *Plan, saved *v1alpha1.Plan, pkg *v1alpha1.Package) {
-	fmt.Fprintf(o.Err, "\nSaved as plan %s: %s\n", saved.Name, saved.Spec.Summary)
-	if slices.ContainsFunc(plan.Groups, func(g Group) bool { return len(g.Unknown) > 0 }) {
-		fmt.Fprintln(o.Err, "What could not be looked at is not planned: a cluster where the release would delete it refuses.")
+// Notes say what comes of a plan that is saved, beside the plan itself.
+func (p *Plan) Notes(pkg *v1alpha1.Package) (notes []string) {
+	if slices.ContainsFunc(p.Groups, func(g Group) bool { return len(g.Unknown) > 0 }) {
+		notes = append(notes, "What could not be looked at is not planned: a cluster where the release would delete it refuses.")
 	}
-	if n := len(plan.Unasked); n > 0 {
-		fmt.Fprintf(o.Err, "%s could not be asked, and will wait for another plan.\n", clusters(n))
+	if n := len(p.Unasked); n > 0 {
+		notes = append(notes, clusters(n)+" could not be asked, and will wait for another plan.")
 	}
 	if pkg.Spec.Plan != v1alpha1.PlanRequired {
-		fmt.Fprintf(o.Err, "Package %s releases without a plan as well: spec.plan: Required makes it wait for one.\n", plan.Package)
+		notes = append(notes, fmt.Sprintf("Package %s releases without a plan as well: spec.plan: Required makes it wait for one.", p.Package))
 	}
+	return notes
 }
 
-// keep is the plan as the API has it.
-func (p *Plan) keep(contents *delivery.Contents) (*v1alpha1.Plan, error) {
+// Keep is the plan as the hub keeps it, or says why it is not kept: one that would fail somewhere is not. Clusters that could not be
+// asked are left out of it, and wait for another one; what could not be seen on one is not planned, and refused by its agent, which sees it.
+func (p *Plan) Keep() (*v1alpha1.Plan, error) {
+	if slices.ContainsFunc(p.Groups, func(g Group) bool { return g.problems() > 0 }) {
+		return nil, errors.New("the plan is not saved, because it would fail: correct that first")
+	}
+	if p.contents == nil || len(p.contents.Classes) == 0 {
+		return nil, errors.New("there is nothing to save: no cluster would get anything")
+	}
+	return p.kept()
+}
+
+func (p *Plan) kept() (*v1alpha1.Plan, error) {
 	namespace, name := p.Package.Split()
 	saved := &v1alpha1.Plan{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Plan"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: name + "-"},
 		Spec: v1alpha1.PlanSpec{
 			PackageRef: v1alpha1.LocalReference{Name: name}, Source: cut(p.Source), Summary: cut(p.summary()), Clusters: int32(len(p.looks)),
 		},
 	}
-	for _, class := range contents.Classes {
+	for _, class := range p.contents.Classes {
 		digest, err := digestOf(class)
 		if err != nil {
 			return nil, err
