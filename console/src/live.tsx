@@ -13,8 +13,11 @@ export const queries = new QueryClient({
   },
 })
 
-/** Has what is shown read again; but for plans, for which every cluster is asked. */
-export const readAgain = () => void queries.invalidateQueries({ predicate: (query) => query.queryKey[0] !== 'plan' })
+/** What is asked of every cluster is read again when somebody says so. */
+const dear = ['plan', 'find']
+
+/** Has what is shown read again. */
+export const readAgain = () => void queries.invalidateQueries({ predicate: ({ queryKey }) => !dear.includes(String(queryKey[0])) })
 
 /** What a change of a resource makes old. */
 const touches: Record<string, string[]> = {

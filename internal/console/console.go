@@ -64,8 +64,9 @@ type Console struct {
 	news      *news
 	// capacities are the answers of the last half minute.
 	capacities capacities
-	plans      chan struct{} // those that are being made
-	mux        *http.ServeMux
+	// plans and searches are those that are being made: each asks many clusters.
+	plans, searches turns
+	mux             *http.ServeMux
 }
 
 // Setup adds the console to the manager. It reads the key of sessions at once, or makes it.
@@ -79,7 +80,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Console, erro
 	}
 	c := &Console{
 		Config: config, cache: mgr.GetClient(), live: mgr.GetAPIReader(),
-		keys: &keys{clients: clients, now: config.Now, log: config.Log}, news: newNews(), plans: make(chan struct{}, plansAtOnce),
+		keys: &keys{clients: clients, now: config.Now, log: config.Log}, news: newNews(), plans: make(turns, plansAtOnce), searches: make(turns, searchesAtOnce),
 	}
 	if err := c.keys.load(ctx); err != nil {
 		return nil, err
@@ -116,6 +117,7 @@ func (c *Console) routes() *http.ServeMux {
 		"GET /console/api/packages/{ns}/{name}/drift":  c.serveDrift,
 		"GET /console/api/packages/{ns}/{name}/losses": c.serveLosses,
 		"GET /console/api/search":                      c.serveSearch,
+		"GET /console/api/find":                        c.serveFind,
 		"GET /console/api/alerts":                      c.serveAlerts,
 		"GET /console/api/capacity":                    c.serveCapacity,
 		"GET /console/api/stream":                      c.serveStream,
@@ -192,6 +194,19 @@ func (c *Console) known(serve func(http.ResponseWriter, *http.Request, *session)
 		}
 		lobby.Recognised(r.Context())
 		serve(w, r, &s)
+	}
+}
+
+// turns are for what is dear: so many of it at a time.
+type turns chan struct{}
+
+// begin waits for a turn, which end gives back. what says what others are busy with.
+func (t turns) begin(ctx context.Context, what string) (end func(), err error) {
+	select {
+	case t <- struct{}{}:
+		return func() { <-t }, nil
+	case <-ctx.Done():
+		return nil, refused(http.StatusServiceUnavailable, "other %s are being made, and none was done in time: try again", what)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -113,8 +114,18 @@ func patchOf(resource string, before, after client.Object) (patch, command strin
 	if before.GetNamespace() != "" {
 		where = " -n " + before.GetNamespace()
 	}
-	quoted := strings.ReplaceAll(string(plain), "'", `'\''`)
-	return string(locked), fmt.Sprintf("kubectl patch %s.umbel.dev %s%s --type merge -p '%s'", resource, before.GetName(), where, quoted), nil
+	return string(locked), fmt.Sprintf("kubectl patch %s.umbel.dev %s%s --type merge -p %s", resource, before.GetName(), where, inShell(string(plain))), nil
+}
+
+// plainWord is what a shell takes as it is.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./=,:@%+-]+$`)
+
+// inShell is a text as one word of a shell.
+func inShell(text string) string {
+	if plainWord.MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // rolloutDeeds are what can be said of a rollout now.

@@ -73,12 +73,11 @@ func (c *Console) plan(r *http.Request, s *session, key client.ObjectKey) (*Plan
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), planFor)
 	defer cancel()
-	select {
-	case c.plans <- struct{}{}:
-		defer func() { <-c.plans }()
-	case <-ctx.Done():
-		return nil, refused(http.StatusServiceUnavailable, "other plans are being made, and none was done in time: try again")
+	end, err := c.plans.begin(ctx, "plans")
+	if err != nil {
+		return nil, err
 	}
+	defer end()
 	made, err := plan.Released(ctx, c.desk(r, s, key.Namespace), key.Name, release, maxAsked, answerFor)
 	if err != nil {
 		return nil, ofHub(err)

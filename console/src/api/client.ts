@@ -1,4 +1,4 @@
-import type { AlertPage, CapacityPage, ClusterDetails, ClusterPage, DriftPage, Fleet, Hit, LossPage, Me, PackageDetails, PackagePage, PlacementPage, PlanSight, Ways } from './types'
+import type { AlertPage, CapacityPage, ClusterDetails, ClusterPage, DriftPage, Fleet, FoundPage, Hit, LossPage, Me, PackageDetails, PackagePage, PlacementPage, PlanSight, Ways } from './types'
 
 /** What the hub says when it does not do what was asked: a Status of Kubernetes. */
 export class Refused extends Error {
@@ -21,6 +21,7 @@ interface Reads {
   '/api/packages/{namespace}/{name}': PackageDetails
   '/api/placements': PlacementPage
   '/api/search': Hit[]
+  '/api/find': FoundPage
   '/api/packages/{namespace}/{name}/plan': PlanSight
   '/api/packages/{namespace}/{name}/drift': DriftPage
   '/api/packages/{namespace}/{name}/losses': LossPage

@@ -142,8 +142,9 @@ export interface Deed {
   details?: string[]
   not?: string
   path: string
-  patch: string
+  patch?: string
   generation: number
+  creates?: unknown
   umbel: string
   kubectl: string
 }
@@ -222,6 +223,28 @@ export interface Fleet {
   kubernetes: Count[]
   agents: Count[]
   troubles: ClusterRow[]
+}
+
+export interface FoundPage {
+  rows: FoundRow[]
+  more: number
+  asked: number
+  of: number
+  without: number
+  unasked: Unasked[]
+  unread: number
+  umbel: string
+}
+
+export interface FoundRow {
+  cluster: string
+  kind: string
+  namespace?: string
+  name: string
+  says: string[]
+  created: string
+  package?: string
+  kubectl: string
 }
 
 export interface GitSource {
@@ -684,6 +707,8 @@ export interface PlanSight {
   without: Unasked[]
   unasked: Unasked[]
   lacks: string[]
+  deeds: Deed[]
+  unsaved?: string
 }
 
 export interface RawExtension {

@@ -10,14 +10,17 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
+	asked "umbel.dev/umbel/internal/cli/fleet"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
 
@@ -203,3 +206,90 @@ func TestGetFromMembersMisused(t *testing.T) {
 		}
 	}
 }
+
+// TestFind: objects are found by their name, or by a pattern of it; what is not known of a cluster is said.
+func TestFind(t *testing.T) {
+	f := newFleet(t)
+	f.membersOf(t)
+	hub, err := f.factory(nil, nil).Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list v1alpha1.MemberClusterList
+	if err := hub.ListClusters(t.Context(), &list, labels.Everything()); err != nil {
+		t.Fatal(err)
+	}
+	members, err := asked.Members(t.Context(), f.factory(nil, nil), hub, list.Items)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var quick, slow []asked.Member
+	for _, m := range members {
+		if strings.HasPrefix(string(m.Cluster), "prod-") {
+			quick = append(quick, m)
+		} else {
+			slow = append(slow, m)
+		}
+	}
+	for _, c := range []struct {
+		reason, name string
+		query        asked.Query
+		want         []string
+	}{
+		{"by name, in every namespace", "words", asked.Query{Kind: "cm"}, []string{
+			"prod-ap: ConfigMap default/words Data 0", "prod-ap: ConfigMap team-a/words Data 1", "prod-eu: ConfigMap default/words Data 0", "prod-eu: ConfigMap team-a/words Data 1",
+		}},
+		{"where nobody answers", "nobody", asked.Query{Kind: "cm"}, []string{
+			"dev: it did not answer within 300ms: --timeout gives it longer", "lab: user \"ada\" may not reach cluster \"lab\"",
+		}},
+		{"by a pattern, in one", "n*s", asked.Query{Kind: "cm", Namespace: "team-a"}, []string{"prod-ap: ConfigMap team-a/names Data 1", "prod-eu: ConfigMap team-a/names Data 1"}},
+		{"among the first", "*", asked.Query{Kind: "cm", Namespace: "team-a", Most: 1, Labels: "app=shop"}, []string{
+			"prod-ap: ConfigMap team-a/names Data 1", "prod-ap: and more", "prod-eu: ConfigMap team-a/names Data 1", "prod-eu: and more",
+		}},
+		{"of the whole cluster", "view", asked.Query{Kind: "clusterroles"}, []string{"prod-ap: ClusterRole /view Created At", "prod-eu: ClusterRole /view Created At"}},
+		{"of a kind that there is not", "a", asked.Query{Kind: "bananas"}, []string{"prod-ap: none", "prod-eu: none"}},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			answers := slow
+			c.query.Timeout = 300 * time.Millisecond
+			if c.name != "nobody" {
+				answers, c.query.Timeout = quick, time.Minute
+			}
+			found, err := asked.Find(t.Context(), answers, c.query, c.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for found := range found {
+				if found.Cluster == "prod-us" { // it is not connected
+					continue
+				}
+				say := func(what string) { got = append(got, string(found.Cluster)+": "+what) }
+				for _, o := range found.Objects {
+					say(strings.TrimSpace(found.Kind.Kind + " " + o.Namespace + "/" + o.Name + " " + createdAt.ReplaceAllString(strings.Join(o.Printed, ", "), "Created At")))
+				}
+				if found.None {
+					say("none")
+				}
+				if found.More {
+					say("and more")
+				}
+				if found.Err != nil {
+					say(found.Err.Error())
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+	for name, query := range map[string]asked.Query{"a": {Kind: "cm/a"}, "[*": {Kind: "cm"}, "b": {Kind: "all"}} {
+		query.Timeout = time.Minute
+		if _, err := asked.Find(t.Context(), members, query, name); err == nil {
+			t.Errorf("%q of %q is looked for", name, query.Kind)
+		}
+	}
+}
+
+// createdAt is a time that an API server prints.
+var createdAt = regexp.MustCompile(`Created At \S+`)

@@ -29,8 +29,9 @@ type answer struct {
 	cluster    v1alpha1.ClusterName
 	kind       schema.GroupVersionKind
 	namespaced bool
-	// pages are the bodies of responses.
+	// pages are the bodies of responses, and more says that there are others, which were not asked for.
 	pages [][]byte
+	more  bool
 	err   error
 }
 
@@ -40,11 +41,12 @@ func ask(ctx context.Context, m Member, query Query, accept string) answer {
 	if m.Gone != nil {
 		return said
 	}
-	ctx, cancel := context.WithTimeout(ctx, query.Timeout)
+	late := fmt.Errorf("it did not answer within %s: --timeout gives it longer", query.Timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, query.Timeout, late)
 	defer cancel()
 	said.err = m.read(ctx, query, accept, &said)
-	if ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		said.err = fmt.Errorf("it did not answer within %s: --timeout gives it longer", query.Timeout)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		said.err = context.Cause(ctx)
 	}
 	return said
 }
@@ -78,7 +80,7 @@ func (m Member) read(ctx context.Context, query Query, accept string, said *answ
 		return api.Get().AbsPath(append(path[:len(path):len(path)], names...)...).SetHeader("Accept", accept)
 	}
 	if len(query.Names) == 0 {
-		said.pages, err = list(ctx, request, query)
+		said.pages, said.more, err = list(ctx, request, query)
 		return err
 	}
 	var missing []error
@@ -93,10 +95,13 @@ func (m Member) read(ctx context.Context, query Query, accept string, said *answ
 	return errors.Join(missing...)
 }
 
-// list reads all pages. When the member forgets where the next one begins, it begins anew and asks for all at once.
-func list(ctx context.Context, request func(...string) *rest.Request, query Query) ([][]byte, error) {
-	var pages [][]byte
+// list reads all pages, or the first where no more than so many objects are wanted. When the member forgets where the next one begins, it begins anew and
+// asks for all at once.
+func list(ctx context.Context, request func(...string) *rest.Request, query Query) (pages [][]byte, more bool, err error) {
 	next, limit := "", pageSize
+	if query.Most > 0 {
+		limit = query.Most
+	}
 	for {
 		page := request().Param("limit", strconv.Itoa(limit))
 		for name, value := range map[string]string{"labelSelector": query.Labels, "fieldSelector": query.Fields, "continue": next} {
@@ -110,17 +115,17 @@ func list(ctx context.Context, request func(...string) *rest.Request, query Quer
 			continue
 		}
 		if err != nil {
-			return pages, err
+			return pages, false, err
 		}
 		pages = append(pages, body)
 		var list struct {
 			Metadata struct{ Continue string }
 		}
 		if err := json.Unmarshal(body, &list); err != nil {
-			return pages, fmt.Errorf("reading a list: %w", err)
+			return pages, false, fmt.Errorf("reading a list: %w", err)
 		}
-		if next = list.Metadata.Continue; next == "" {
-			return pages, nil
+		if next = list.Metadata.Continue; next == "" || query.Most > 0 {
+			return pages, next != "", nil
 		}
 	}
 }
@@ -164,12 +169,23 @@ func (m Member) find(ctx context.Context, word string) (*meta.RESTMapping, error
 		return nil, fmt.Errorf("whether it has a kind %q is not known: %w", word, unknown)
 	}
 	if meta.IsNoMatchError(err) {
-		return nil, fmt.Errorf("it has no kind %q: `umbel kubectl %s -- api-resources` lists them", word, m.Cluster)
+		return nil, &noKind{word, m.Cluster}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("asking which kinds it has: %w", err)
 	}
 	return mapper.RESTMapping(kind.GroupKind(), kind.Version)
+}
+
+// noKind says that a member has no kind that is called so.
+type noKind struct {
+	word    string
+	cluster v1alpha1.ClusterName
+}
+
+// Error implements error.
+func (e *noKind) Error() string {
+	return fmt.Sprintf("it has no kind %q: `umbel kubectl %s -- api-resources` lists them", e.word, e.cluster)
 }
 
 // kindsOf is what a member has said of its kinds: it is asked once.

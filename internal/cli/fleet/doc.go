@@ -1,5 +1,5 @@
 // Package fleet answers: what do many members hold, of any kind that they have? It is what `umbel get` does with
-// --clusters and --all-clusters.
+// --clusters and --all-clusters; the console's search reads as much as it shows (find.go).
 //
 //  1. List the MemberClusters that are asked for. One whose agent is known to be gone is not asked.
 //  2. Ask all others side by side, through the hub (package route) and as the one who runs the command: first which

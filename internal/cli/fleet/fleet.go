@@ -36,6 +36,8 @@ type Query struct {
 	Labels, Fields string
 	// Timeout is how long a cluster may take to answer.
 	Timeout time.Duration
+	// Most is how many objects are read of a cluster, where not all are.
+	Most int
 }
 
 // Parse makes a query of the arguments KIND NAME… or KIND/NAME.
