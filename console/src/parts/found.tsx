@@ -80,7 +80,7 @@ function Rows({ page }: { page: FoundPage }) {
   const of = (n: number) => `${n.toLocaleString()} ${n === 1 ? 'cluster' : 'clusters'}`
   return (
     <>
-      <p className="quiet" role="status">
+      <p className="plan-head quiet" role="status">
         {(page.rows.length + page.more).toLocaleString()} found. Asked {of(page.asked)}
         {page.asked < page.of && `, of ${page.of.toLocaleString()}: the command asks all`}.{page.without > 0 && ` ${of(page.without)} ${page.without === 1 ? 'has' : 'have'} no such kind.`}
         {page.unread > 0 && ` Of ${of(page.unread)} it is not known, or not of all there.`}
@@ -90,14 +90,14 @@ function Rows({ page }: { page: FoundPage }) {
         <Sheet stacks columns={['Cluster', 'Object', 'It says', 'Package', 'Age', '']}>
           {page.rows.map((row) => (
             <tr key={[row.cluster, row.namespace, row.name].join('/')}>
-              <td>
+              <td className="nowrap">
                 <Link to={'clusters/' + row.cluster}>{row.cluster}</Link>
               </td>
               <td className="breaks">
                 {row.kind} {row.namespace && <span className="quiet">{row.namespace}/</span>}
                 <strong>{row.name}</strong>
               </td>
-              <td>{row.says.join(' · ')}</td>
+              <td>{row.says.map((said) => <div key={said} className="nowrap">{said}</div>)}</td>
               <td>{row.package && <Link to={'packages/' + row.package}>{row.package}</Link>}</td>
               <td className="nowrap">
                 <Age of={row.created} after="" />
