@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 )
@@ -134,5 +135,31 @@ func TestWhatIsResetIsForgottenAtOnce(t *testing.T) {
 		if _, err := io.ReadFull(stays, got[:]); err != nil || got[0] != byte(i) {
 			t.Fatalf("the stream beside it reads %v, %v", got, err)
 		}
+	}
+}
+
+// Whoever opens a stream while the session is closed gets one that ends, or is told that it is closed: nobody waits, and
+// Close waits for nobody who comes later.
+func TestOpenWhileItIsClosed(t *testing.T) {
+	for range 20 {
+		agent, hub := pair(t, Config{})
+		var opening sync.WaitGroup
+		for range 4 {
+			opening.Go(func() {
+				for {
+					stream, err := hub.Open(t.Context(), Kube)
+					if err != nil {
+						if !errors.Is(err, ErrClosed) {
+							t.Errorf("opening a stream of a session that is closed: %v", err)
+						}
+						return
+					}
+					stream.Close() //nolint:errcheck // it may have ended with its session
+				}
+			})
+		}
+		hub.Close() //nolint:errcheck // it is the end
+		opening.Wait()
+		agent.Close() //nolint:errcheck // it is the end
 	}
 }

@@ -81,8 +81,11 @@ type Session struct {
 	max     int64
 	taken   atomic.Int64 // streams of the peer that were accepted and are not closed
 	own     atomic.Int64 // streams that this end opened and did not close
-	opening sync.WaitGroup
 	closing closing
+
+	mu      sync.Mutex // guards closed, and that nothing begins to be waited for once it is
+	closed  bool
+	opening sync.WaitGroup
 }
 
 // Client returns the session over conn, which this end dialed.
@@ -125,7 +128,7 @@ func (s *Session) Open(ctx context.Context, kind Kind) (*Stream, error) {
 		err    error
 	}
 	done := make(chan opened)
-	s.opening.Go(func() {
+	started := s.start(func() {
 		stream, err := s.begin(kind)
 		select {
 		case done <- opened{stream, err}:
@@ -136,6 +139,9 @@ func (s *Session) Open(ctx context.Context, kind Kind) (*Stream, error) {
 			}
 		}
 	})
+	if !started {
+		return nil, fmt.Errorf("opening a %s stream: %w", kind, ErrClosed)
+	}
 	select {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("opening a %s stream: %w", kind, ctx.Err())
@@ -146,6 +152,17 @@ func (s *Session) Open(ctx context.Context, kind Kind) (*Stream, error) {
 		s.own.Add(1)
 		return newStream(result.stream, s, kind), nil
 	}
+}
+
+// start has something done that Close waits for, unless the session was closed at this end.
+func (s *Session) start(do func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.opening.Go(do)
+	return true
 }
 
 // begin opens a stream and says its kind.
@@ -215,6 +232,9 @@ func (s *Session) awaitRoom(ctx context.Context) error {
 
 // Close ends the session and every stream in it, and waits for what the session has started.
 func (s *Session) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	err := s.mux.Close()
 	s.opening.Wait()
 	return err
