@@ -113,7 +113,16 @@ type condition struct{ status, reason, message string }
 
 // conditionOf returns a condition of an object, Unknown when it says nothing.
 func conditionOf(o *unstructured.Unstructured, name string) condition {
-	all, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	return conditionIn(o, name, "status", "conditions")
+}
+
+// formerly returns a condition of an object as the contract before, v1beta1, has it.
+func formerly(o *unstructured.Unstructured, name string) condition {
+	return conditionIn(o, name, "status", "deprecated", "v1beta1", "conditions")
+}
+
+func conditionIn(o *unstructured.Unstructured, name string, path ...string) condition {
+	all, _, _ := unstructured.NestedSlice(o.Object, path...)
 	for _, one := range all {
 		c, _ := one.(map[string]any)
 		if c["type"] == name {

@@ -108,7 +108,13 @@ func grow(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (*node, erro
 			root.children = append(root.children, n)
 		}
 	}
-	root.children = append(root.children, workerNodes(deployments, machines, checks)...)
+	parts := map[string]*node{}
+	for _, m := range machines {
+		if parts[m.GetName()], err = madeOf(ctx, hub, &m); err != nil {
+			return nil, err
+		}
+	}
+	root.children = append(root.children, workerNodes(deployments, machines, checks, parts)...)
 	member := &v1alpha1.MemberCluster{}
 	if err := hub.Get(ctx, kube.ObjectKey{Name: key.Name}, member); kube.IgnoreNotFound(err) != nil {
 		return nil, err
@@ -147,8 +153,29 @@ func refNode(ctx context.Context, hub kube.Reader, c *unstructured.Unstructured,
 	if err != nil {
 		return &node{name: kindName + " " + name, state: "Missing"}, nil
 	}
-	said := conditionOf(o, saying)
+	said := fullyOf(o, saying)
 	return &node{name: kindName + " " + name, state: stateOf(o, saying, said.status), message: said.message, children: memberNodes(o)}, nil
+}
+
+// fullyOf returns a condition with the reason that only the contract before has room for, where a provider gives it there.
+func fullyOf(o *unstructured.Unstructured, name string) condition {
+	now, before := conditionOf(o, name), formerly(o, name)
+	if now.status == "False" && before.status == "False" && !strings.Contains(now.message, before.message) {
+		now.message = before.message
+	}
+	return now
+}
+
+// madeOf returns what a machine is made of while that is not ready and says more of it than the machine does; nil otherwise.
+func madeOf(ctx context.Context, hub kube.Reader, machine *unstructured.Unstructured) (*node, error) {
+	if conditionOf(machine, "InfrastructureReady").status != "False" {
+		return nil, nil
+	}
+	n, err := refNode(ctx, hub, machine, "infrastructureRef", "Ready")
+	if err != nil || n == nil || strings.Contains(conditionOf(machine, "Ready").message, n.message) {
+		return nil, err
+	}
+	return n, nil
 }
 
 // memberNodes are the members of a control plane that says who they are, where there are several.
@@ -194,7 +221,8 @@ func stateOf(o *unstructured.Unstructured, saying, status string) string {
 	return "Not" + saying
 }
 
-func workerNodes(deployments, machines, checks []unstructured.Unstructured) []*node {
+// workerNodes returns the pools with their machines, of which some are made of parts that have something to say, by the machine's name.
+func workerNodes(deployments, machines, checks []unstructured.Unstructured, parts map[string]*node) []*node {
 	var nodes []*node
 	for _, d := range deployments {
 		n := &node{
@@ -207,7 +235,7 @@ func workerNodes(deployments, machines, checks []unstructured.Unstructured) []*n
 		}
 		for _, m := range machines {
 			if m.GetLabels()["cluster.x-k8s.io/deployment-name"] == d.GetName() {
-				n.children = append(n.children, machineNode(&m))
+				n.children = append(n.children, machineNode(&m, parts[m.GetName()]))
 			}
 		}
 		for _, check := range checks {
@@ -219,7 +247,7 @@ func workerNodes(deployments, machines, checks []unstructured.Unstructured) []*n
 	}
 	for _, m := range machines {
 		if m.GetLabels()["cluster.x-k8s.io/deployment-name"] == "" {
-			nodes = append(nodes, machineNode(&m))
+			nodes = append(nodes, machineNode(&m, parts[m.GetName()]))
 		}
 	}
 	return nodes
@@ -244,8 +272,11 @@ func poolNote(deployment *unstructured.Unstructured) string {
 	return strings.Join(notes, ", ")
 }
 
-func machineNode(m *unstructured.Unstructured) *node {
+func machineNode(m *unstructured.Unstructured, part *node) *node {
 	n := &node{name: "Machine " + m.GetName(), state: text(m, "status", "phase")}
+	if part != nil {
+		n.children = append(n.children, part)
+	}
 	if c := conditionOf(m, "Ready"); c.status != "True" {
 		n.message = c.message
 	}

@@ -39,37 +39,68 @@ func TestWhatIsBeingMended(t *testing.T) {
 		reason   string
 		machines []unstructured.Unstructured
 		check    unstructured.Unstructured
+		parts    map[string]*node
 		want     string
 	}{
-		{"all is well", []unstructured.Unstructured{machine("a", "Ready=True", "HealthCheckSucceeded=True")}, check(1, 1, "RemediationAllowed=True"), `
+		{"all is well", []unstructured.Unstructured{machine("a", "Ready=True", "HealthCheckSucceeded=True")}, check(1, 1, "RemediationAllowed=True"), nil, `
 MachineDeployment dev-w      0/3
 ├─ Machine a                 Running
 └─ MachineHealthCheck dev-w  1/1
 `},
-		{"one is replaced, and one waits", []unstructured.Unstructured{going, machine("b", append(lost, "OwnerRemediated=False Waiting for remediation")...)}, check(1, 3, "RemediationAllowed=True"), `
+		{"one is replaced, and one waits", []unstructured.Unstructured{going, machine("b", append(lost, "OwnerRemediated=False Waiting for remediation")...)}, check(1, 3, "RemediationAllowed=True"), nil, `
 MachineDeployment dev-w      0/3
 ├─ Machine a                 Replaced      it is taken away, and another one takes its place: Health check failed: Node a has been deleted (what it had is gone)
 ├─ Machine b                 Ill           it is to be replaced (Waiting for remediation): Health check failed: Node a has been deleted (what it had is gone)
 └─ MachineHealthCheck dev-w  1/3
 `},
-		{"more are ill than the budget", []unstructured.Unstructured{machine("a", lost...)}, check(0, 3, "RemediationAllowed=False Remediation is not allowed (unhealthy: 3, unhealthyRange: [1-2])"), `
+		{"more are ill than the budget", []unstructured.Unstructured{machine("a", lost...)}, check(0, 3, "RemediationAllowed=False Remediation is not allowed (unhealthy: 3, unhealthyRange: [1-2])"), nil, `
 MachineDeployment dev-w      0/3
 ├─ Machine a                 Ill           it is not being replaced: Health check failed: Node a has been deleted (what it had is gone)
 └─ MachineHealthCheck dev-w  0/3           nothing is replaced: Remediation is not allowed (unhealthy: 3, unhealthyRange: [1-2]); mend what ails them all, or delete their Machines one by one, and each is made anew
 `},
-		{"none is ill: below the range is no news", nil, check(3, 3, "RemediationAllowed=False Remediation is not allowed (unhealthy: 0, unhealthyRange: [1-2])"), `
+		{"what it is made of says more", []unstructured.Unstructured{machine("a", lost[:2]...)}, check(0, 1, "RemediationAllowed=True"), map[string]*node{"a": {name: "VSphereMachine a", state: "NotReady", message: "no room"}}, `
+MachineDeployment dev-w      0/3
+├─ Machine a                 Running       InfrastructureReady: lost
+│  └─ VSphereMachine a       NotReady      no room
+└─ MachineHealthCheck dev-w  0/1
+`},
+		{"none is ill: below the range is no news", nil, check(3, 3, "RemediationAllowed=False Remediation is not allowed (unhealthy: 0, unhealthyRange: [1-2])"), nil, `
 MachineDeployment dev-w      0/3
 └─ MachineHealthCheck dev-w  3/3
 `},
 	} {
 		var b strings.Builder
-		n := workerNodes([]unstructured.Unstructured{pool}, test.machines, []unstructured.Unstructured{test.check})[0]
+		n := workerNodes([]unstructured.Unstructured{pool}, test.machines, []unstructured.Unstructured{test.check}, test.parts)[0]
 		if err := n.write(&b); err != nil {
 			t.Fatal(err)
 		}
 		squeeze := func(text string) string { return strings.Join(strings.Fields(text), " ") }
 		if diff := gocmp.Diff(squeeze(test.want), squeeze(b.String())); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
+	}
+}
+
+// TestWhyNotInFull: a provider whose conditions of today have no room for the reason has its words of before shown, and no others.
+func TestWhyNotInFull(t *testing.T) {
+	for _, test := range []struct{ reason, now, before, want string }{
+		{"only the one before says why", "Ready=False VirtualMachineProvisioned: No additional info provided", "Ready=False no room", "no room"},
+		{"both do", "Ready=False VCenterAvailable: login failure", "Ready=False login failure", "VCenterAvailable: login failure"},
+		{"it had no reason before", "Ready=False login failure", "Ready=False", "login failure"},
+		{"there was none", "Ready=False login failure", "Other=False no room", "login failure"},
+		{"what was before is over", "Ready=True", "Ready=False no room", ""},
+	} {
+		o := says(object("VSphereMachine", "default", "a", map[string]any{}), test.before)
+		before, _, err := unstructured.NestedSlice(o.Object, "status", "conditions")
+		if err == nil {
+			err = unstructured.SetNestedSlice(o.Object, before, "status", "deprecated", "v1beta1", "conditions")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		o = says(o, test.now)
+		if got := fullyOf(&o, "Ready"); got.message != test.want {
+			t.Errorf("%s: got %q, want %q", test.reason, got.message, test.want)
 		}
 	}
 }

@@ -200,7 +200,7 @@ func TestTheTree(t *testing.T) {
 		machines[0], machines[1] = machines[1], machines[0]
 	}
 	root.children = append(root.children, &node{name: "HostedControlPlane dev-x", state: "Available", message: "its API serves"})
-	root.children = append(root.children, workerNodes([]unstructured.Unstructured{deployment}, machines, nil)...)
+	root.children = append(root.children, workerNodes([]unstructured.Unstructured{deployment}, machines, nil, nil)...)
 	var got bytes.Buffer
 	if err := root.write(&got); err != nil {
 		t.Fatal(err)
