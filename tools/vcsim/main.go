@@ -1,8 +1,8 @@
 // Command umbel-vcsim is the vCenter of tests: govmomi's simulator, whose virtual machines boot where somebody wants them to.
 //
 // It has one datacenter with a cluster of three hosts, a datastore, a network and a template that machines are cloned from. What happens to a
-// machine (it is powered on or off, or destroyed) is posted to --machines as JSON (Event) while vCenter's task for it goes on; the answer
-// to one that is powered on (Booted) has the address that the guest is to show. Credentials are --user and --password; others are refused.
+// machine (it is cloned, powered on or off, or destroyed) is posted to --machines as JSON (Event) while vCenter's task for it goes on; the answer
+// says whether the datastore is full, or at which address the guest is (Answer). Credentials are --user and --password; others are refused.
 package main
 
 import (
@@ -23,27 +23,32 @@ import (
 
 	"github.com/vmware/govmomi/simulator"
 	_ "github.com/vmware/govmomi/vapi/simulator" // tags, which providers sign in for
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// template is what the machines of tests are cloned from.
-const template = "node-template"
+// template is what the machines of tests are cloned from, and datastore where they are.
+const template, datastore = "node-template", "LocalDS_0"
 
 // Event is what happens to a machine.
 type Event struct {
-	// What is poweredOn, poweredOff or destroyed.
+	// What is cloned, poweredOn, poweredOff or destroyed.
 	What string `json:"what"`
 	Name string `json:"name"`
-	// UUID is that of its BIOS.
+	// UUID is that of its BIOS; empty for one that is to be cloned.
 	UUID string `json:"uuid"`
 	// Guest is what it was given to start with, by guestinfo key.
 	Guest map[string]string `json:"guest"`
 }
 
-// Booted is where a machine that was powered on can be reached.
-type Booted struct {
+// Answer is what comes of it.
+type Answer struct {
+	// Address is where a machine that was powered on can be reached.
 	Address string `json:"address"`
+	// Full says that the datastore has no room for one that is to be cloned.
+	Full bool `json:"full"`
 }
 
 func main() {
@@ -74,7 +79,9 @@ func run(ctx context.Context, listen, machines string, who *url.Userinfo) error 
 	model.Map().Update(model.Service.Context, vm, []types.PropertyChange{
 		{Name: "name", Val: template}, {Name: "config.name", Val: template}, {Name: "summary.config.name", Val: template}, {Name: "config.template", Val: true},
 	})
-	model.Map().AddHandler(&watcher{url: machines})
+	tell := teller{url: machines}
+	model.Map().Put(&source{VirtualMachine: vm, tell: tell})
+	model.Map().AddHandler(&watcher{tell: tell})
 	model.Service.TLS = new(tls.Config)
 	model.Service.Listen = &url.URL{Host: listen, User: who}
 	model.Service.RegisterEndpoints = true
@@ -85,8 +92,29 @@ func run(ctx context.Context, listen, machines string, who *url.Userinfo) error 
 	return nil
 }
 
+// source is the template: it is cloned where there is room.
+type source struct {
+	*simulator.VirtualMachine
+	tell teller
+}
+
+// CloneVMTask implements the method of vSphere's API.
+func (s *source) CloneVMTask(ctx *simulator.Context, request *types.CloneVM_Task) soap.HasFault {
+	answer, err := s.tell.post(Event{What: "cloned", Name: request.Name})
+	if err == nil && !answer.Full {
+		return s.VirtualMachine.CloneVMTask(ctx, request)
+	}
+	task := simulator.CreateTask(s, "cloneVm", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		if err != nil {
+			return nil, &types.SystemErrorFault{Reason: err.Error()}
+		}
+		return nil, &types.NoDiskSpace{Datastore: datastore}
+	})
+	return &methods.CloneVM_TaskBody{Res: &types.CloneVM_TaskResponse{Returnval: task.Run(ctx)}}
+}
+
 // watcher hears of every change in the inventory.
-type watcher struct{ url string }
+type watcher struct{ tell teller }
 
 // Reference implements mo.Reference.
 func (w *watcher) Reference() types.ManagedObjectReference {
@@ -107,13 +135,13 @@ func (w *watcher) UpdateObject(_ *simulator.Context, object mo.Reference, change
 			continue
 		}
 		what := fmt.Sprint(change.Val)
-		booted, err := w.tell(what, vm)
+		answer, err := w.tell.of(what, vm)
 		if err != nil {
 			slog.Error("a machine does not boot", "name", vm.Name, "what", what, "err", err)
 			continue
 		}
 		if what == string(types.VirtualMachinePowerStatePoweredOn) {
-			show(vm, booted.Address)
+			show(vm, answer.Address)
 		}
 	}
 }
@@ -124,13 +152,16 @@ func (w *watcher) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectRe
 	if !ok {
 		return
 	}
-	if _, err := w.tell("destroyed", &vm.VirtualMachine); err != nil {
+	if _, err := w.tell.of("destroyed", &vm.VirtualMachine); err != nil {
 		slog.Error("a machine is not ended", "name", vm.Name, "err", err)
 	}
 }
 
-// tell posts what happens to a machine.
-func (w *watcher) tell(what string, vm *mo.VirtualMachine) (b Booted, err error) {
+// teller posts what happens to where somebody wants to know.
+type teller struct{ url string }
+
+// of posts what happens to a machine that is there.
+func (t teller) of(what string, vm *mo.VirtualMachine) (Answer, error) {
 	event := Event{What: what, Name: vm.Name, Guest: map[string]string{}}
 	if vm.Config != nil {
 		event.UUID = vm.Config.Uuid
@@ -140,14 +171,18 @@ func (w *watcher) tell(what string, vm *mo.VirtualMachine) (b Booted, err error)
 			}
 		}
 	}
+	return t.post(event)
+}
+
+func (t teller) post(event Event) (a Answer, err error) {
 	raw, err := json.Marshal(event)
 	if err != nil {
-		return b, err
+		return a, err
 	}
 	client := http.Client{Timeout: 2 * time.Minute}
-	response, err := client.Post(w.url, "application/json", bytes.NewReader(raw))
+	response, err := client.Post(t.url, "application/json", bytes.NewReader(raw))
 	if err != nil {
-		return b, err
+		return a, err
 	}
 	defer response.Body.Close()
 	raw, err = io.ReadAll(response.Body)
@@ -155,9 +190,9 @@ func (w *watcher) tell(what string, vm *mo.VirtualMachine) (b Booted, err error)
 		err = fmt.Errorf("%s: %s", response.Status, raw)
 	}
 	if err == nil {
-		err = json.Unmarshal(raw, &b)
+		err = json.Unmarshal(raw, &a)
 	}
-	return b, err
+	return a, err
 }
 
 // show has the guest's tools say at which address it is.
