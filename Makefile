@@ -239,8 +239,13 @@ simulate: ## play SCHEDULES random schedules of rollouts, and check every step; 
 	ROLLOUT_SCHEDULES=$(SCHEDULES) nice $(GO_TEST) -count 1 -timeout 30m -run '^TestSimulation' -v ./internal/rollout
 
 .PHONY: e2e
-e2e: deps build dex sops capd capv vcsim helm ## the main job and the laws, on real clusters
+e2e: deps build dex sops capd helm ## the main job and the laws, on real clusters
 	$(GO_TEST) -tags e2e -count 1 -timeout 60m ./test/e2e/
+
+# Not in `make test`: it takes four minutes, of which most is Cluster API's provider waiting to try again.
+.PHONY: vsphere
+vsphere: deps build capi capv vcsim ## the story of clusters in vSphere: a real kubelet for each machine of a simulated vCenter
+	$(GO_TEST) -tags e2e,vsphere -count 1 -timeout 20m -run '^TestClustersInVSphere$$' -v ./test/e2e/
 
 .PHONY: net
 net: deps kube ## agents and streams on lines that are bad, cut, slow or flooded
@@ -289,8 +294,8 @@ fuzz: ## run every fuzz target for FUZZTIME
 .PHONY: lint
 lint: $(BIN)/staticcheck ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l api cmd deploy examples internal test kube | tee /dev/stderr)"
-	GOGC=400 go vet -tags e2e ./...
-	GOGC=400 $(BIN)/staticcheck -tags e2e ./...
+	GOGC=400 go vet -tags e2e,vsphere ./...
+	GOGC=400 $(BIN)/staticcheck -tags e2e,vsphere ./...
 
 .PHONY: generate
 generate: $(BIN)/controller-gen $(BIN)/protoc-gen-go ## deep copies, CRDs, the hub's rights and messages

@@ -66,7 +66,7 @@ func TestProvidersOfClusterAPI(t *testing.T) {
 		t.Fatalf("no command of docs/operate/providers.md has %q in it", containing)
 	}
 	run("provider add dev")
-	s.eventually("both serve", func(ctx context.Context) error { return s.serve(ctx, time.Time{}) })
+	s.eventually("both serve", func(ctx context.Context) error { return s.serve(ctx, 2, time.Time{}) })
 	run("provider list")
 
 	class, cluster := fromTestdata(t, "class.yaml"), fromTestdata(t, "cluster.yaml")[0]
@@ -99,7 +99,7 @@ func TestProvidersOfClusterAPI(t *testing.T) {
 	}
 	again := time.Now().Truncate(time.Second)
 	start()
-	s.eventually("both serve again", func(ctx context.Context) error { return s.serve(ctx, again) })
+	s.eventually("both serve again", func(ctx context.Context) error { return s.serve(ctx, 2, again) })
 
 	run("provider remove dev")
 	if err := api.Delete(t.Context(), cluster); err != nil {
@@ -142,8 +142,8 @@ func runbook(t *testing.T, name string) []string {
 	return commands
 }
 
-// serve says whether Cluster API and its provider serve, and have begun to since then: a hub that is gone says nothing new.
-func (s *story) serve(ctx context.Context, since time.Time) error {
+// serve says whether so many providers serve, Cluster API among them, and have begun to since then: a hub that is gone says nothing new.
+func (s *story) serve(ctx context.Context, number int, since time.Time) error {
 	out, err := s.Umbel(ctx, "provider", "list", "-o", "json")
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func (s *story) serve(ctx context.Context, since time.Time) error {
 	if err := json.Unmarshal([]byte(out), &all); err != nil {
 		return err
 	}
-	if len(all) != 2 {
+	if len(all) != number {
 		return fmt.Errorf("there are %d providers", len(all))
 	}
 	for _, p := range all {

@@ -48,7 +48,7 @@ func (s *story) with(name string, part func(*story)) {
 }
 
 func (s *story) tellLogs() {
-	for _, pattern := range []string{"hub/logs/hub.log", "local/*/var/log/pods/*agent*/*/*.log", "local/*/logs/agent.log"} {
+	for _, pattern := range []string{"hub/logs/hub.log", "hub/providers/*/logs/*.log", "local/*/var/log/pods/*agent*/*/*.log", "local/*/logs/agent.log"} {
 		paths, _ := filepath.Glob(filepath.Join(s.Home, pattern))
 		for _, path := range paths {
 			raw, err := os.ReadFile(path)

@@ -36,6 +36,8 @@ type Hosted struct {
 	// keeps what it has.
 	Labels map[string]string
 	Taints []corev1.Taint
+	// ProviderID is by what the Node of a machine is known that somebody else asked for than our own provider; empty for ProviderID of it.
+	ProviderID string
 	// Begun says that the control plane has served before, whatever is left of it here: one that has is never begun anew.
 	Begun bool
 }
@@ -118,7 +120,7 @@ func (l *Local) RaiseMachine(ctx context.Context, h Hosted, node string) (Machin
 	if err != nil {
 		return Machine{}, err
 	}
-	raise := &raising{local: l, place: p, main: r.place(l.dir(r.Name), 0), version: h.Version, labels: h.Labels, taints: h.Taints}
+	raise := &raising{local: l, place: p, main: r.place(l.dir(r.Name), 0), version: h.Version, labels: h.Labels, taints: h.Taints, providerID: h.ProviderID}
 	made, err := raise.register(ctx, client)
 	if err != nil {
 		return Machine{}, err

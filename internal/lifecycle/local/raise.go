@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -27,6 +28,8 @@ type raising struct {
 	// labels and taints of its Node.
 	labels map[string]string
 	taints []corev1.Taint
+	// providerID of its Node; empty for that of a machine of ours.
+	providerID string
 
 	spec     machine.Spec
 	launched time.Time // zero if the machine ran already
@@ -124,7 +127,7 @@ func (m *raising) register(ctx context.Context, client kubernetes.Interface) (ma
 		Spec:       corev1.NodeSpec{PodCIDR: pods, PodCIDRs: []string{pods}, Taints: m.taints},
 	}
 	if m.place.cluster.hosted() {
-		node.Spec.ProviderID = ProviderID(m.place.cluster.Name, node.Name)
+		node.Spec.ProviderID = cmp.Or(m.providerID, ProviderID(m.place.cluster.Name, node.Name))
 	}
 	_, err = client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
