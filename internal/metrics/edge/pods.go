@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -20,6 +20,10 @@ const (
 	// MaxTargets is how many pods are asked in a round, MaxPodText how many bytes one may say, and MaxPodSeries how many series: a pod
 	// that has more is not measured, so that it takes the cluster's limit from nobody else.
 	MaxTargets, MaxPodText, MaxPodSeries = 1000, 2 << 20, 5000
+	// PodTimeout is how long a pod may take that nobody says another time for, and LongestTimeout how long one may at all: others wait.
+	PodTimeout, LongestTimeout = 5 * time.Second, 15 * time.Second
+	// ShortestInterval is how often a pod is asked at most.
+	ShortestInterval = 5 * time.Second
 )
 
 // The annotations by which a pod asks to be measured, as the field has them.
@@ -32,7 +36,9 @@ const (
 
 // Pod is what counts of a pod.
 type Pod struct {
-	Namespace, Name     string
+	Namespace, Name string
+	// Address is its IP.
+	Address             string
 	Labels, Annotations map[string]string
 	// Ports are those that its containers declare, in their order.
 	Ports []Port
@@ -48,8 +54,14 @@ type Port struct {
 type Target struct {
 	Job                  Job
 	Namespace, Pod, Path string
-	Port                 int32
-	Secure               bool
+	// Address is the pod's IP.
+	Address string
+	Port    int32
+	Secure  bool
+	// Every is how often it is asked; 0 with all else. Within is how long it may take.
+	Every, Within time.Duration
+	// Access is what it is shown; nil where it is asked by the API server's way to pods, which carries none of that.
+	Access *Access
 }
 
 // Instance names it among those of its job.
@@ -78,38 +90,6 @@ func pathOf(said string) string {
 	return said
 }
 
-// Endpoint is one of a monitor, as far as it counts here.
-type Endpoint struct {
-	Port       string              `json:"port"`
-	PortNumber *int32              `json:"portNumber"`
-	TargetPort *intstr.IntOrString `json:"targetPort"`
-	Path       string              `json:"path"`
-	Scheme     string              `json:"scheme"`
-}
-
-// Monitor is a PodMonitor or a ServiceMonitor, as far as it counts here.
-type Monitor struct {
-	Metadata struct {
-		Namespace string `json:"namespace"`
-		Name      string `json:"name"`
-	} `json:"metadata"`
-	Spec struct {
-		Selector          metav1.LabelSelector `json:"selector"`
-		NamespaceSelector struct {
-			Any        bool     `json:"any"`
-			MatchNames []string `json:"matchNames"`
-		} `json:"namespaceSelector"`
-		PodMetricsEndpoints []Endpoint `json:"podMetricsEndpoints"`
-		Endpoints           []Endpoint `json:"endpoints"`
-	} `json:"spec"`
-}
-
-// looksIn says whether a monitor looks into a namespace.
-func (m *Monitor) looksIn(namespace string) bool {
-	names := m.Spec.NamespaceSelector.MatchNames
-	return m.Spec.NamespaceSelector.Any || slices.Contains(names, namespace) || len(names) == 0 && namespace == m.Metadata.Namespace
-}
-
 // Service is what counts of a Service.
 type Service struct {
 	Namespace, Name  string
@@ -118,70 +98,30 @@ type Service struct {
 	Ports map[string]intstr.IntOrString
 }
 
-// watched is pods that are measured because of a monitor.
-type watched struct {
-	job        Job
-	looksIn    func(namespace string) bool
-	selector   labels.Selector
-	endpoint   Endpoint
-	servesPort map[string]intstr.IntOrString // of a Service; nil for a PodMonitor
-}
-
-// Watch says which pods are measured.
-type Watch struct{ all []watched }
-
-// NewWatch puts together what monitors name. One whose selector cannot be read is left out.
-func NewWatch(pods, services []Monitor, serving []Service) *Watch {
-	w := &Watch{}
-	for i := range pods {
-		m := &pods[i]
-		selector, err := metav1.LabelSelectorAsSelector(&m.Spec.Selector)
-		if err != nil {
-			continue
-		}
-		for _, e := range m.Spec.PodMetricsEndpoints {
-			w.all = append(w.all, watched{Job("podmonitor/" + m.Metadata.Namespace + "/" + m.Metadata.Name), m.looksIn, selector, e, nil})
-		}
-	}
-	for i := range services {
-		m := &services[i]
-		selector, err := metav1.LabelSelectorAsSelector(&m.Spec.Selector)
-		if err != nil {
-			continue
-		}
-		for _, s := range serving {
-			if len(s.Selector) == 0 || !m.looksIn(s.Namespace) || !selector.Matches(labels.Set(s.Labels)) {
-				continue
-			}
-			for _, e := range m.Spec.Endpoints {
-				in := func(namespace string) bool { return namespace == s.Namespace }
-				w.all = append(w.all, watched{Job("servicemonitor/" + m.Metadata.Namespace + "/" + m.Metadata.Name), in, labels.SelectorFromSet(s.Selector), e, s.Ports})
-			}
-		}
-	}
-	return w
-}
-
 // Targets returns where a pod that runs is asked, each place once.
 func (w *Watch) Targets(p *Pod) (targets []Target) {
-	add := func(job Job, port int32, path, scheme string) {
-		t := Target{Job: job, Namespace: p.Namespace, Pod: p.Name, Path: pathOf(path), Port: port, Secure: strings.EqualFold(scheme, "https")}
+	add := func(t Target) {
+		t.Namespace, t.Pod, t.Address, t.Path = p.Namespace, p.Name, p.Address, pathOf(t.Path)
 		same := func(other Target) bool { return other.Port == t.Port && other.Path == t.Path }
 		if t.Port > 0 && t.Port < 1<<16 && t.Path != "" && !slices.ContainsFunc(targets, same) {
 			targets = append(targets, t)
 		}
 	}
 	if p.Annotations[scrapeAnnotation] == "true" {
-		add(Pods, p.annotated(), p.Annotations[pathAnnotation], p.Annotations[schemeAnnotation])
+		add(Target{Job: Pods, Port: p.annotated(), Path: p.Annotations[pathAnnotation], Secure: secure(p.Annotations[schemeAnnotation]), Within: PodTimeout})
 	}
 	for i := range w.all {
 		of := &w.all[i]
 		if of.looksIn(p.Namespace) && of.selector.Matches(labels.Set(p.Labels)) {
-			add(of.job, of.port(p), of.endpoint.Path, of.endpoint.Scheme)
+			t := of.asks
+			t.Port = of.port(p)
+			add(t)
 		}
 	}
 	return targets
 }
+
+func secure(scheme string) bool { return strings.EqualFold(scheme, "https") }
 
 // annotated is the port that a pod's annotation names, or the first that it declares.
 func (p *Pod) annotated() int32 {
@@ -210,7 +150,7 @@ func (p *Pod) named(name string) int32 {
 
 // port is the port of a pod that an endpoint means; 0 when it has none.
 func (w *watched) port(p *Pod) int32 {
-	e := &w.endpoint
+	e := w.endpoint
 	means := e.TargetPort
 	switch {
 	case e.PortNumber != nil:

@@ -3,6 +3,7 @@ package edge
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -74,6 +75,68 @@ func TestTargets(t *testing.T) {
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+		}
+	}
+}
+
+// TestWhatMonitorsSay: what counts of an endpoint, and that all else is noted.
+func TestWhatMonitorsSay(t *testing.T) {
+	web := Pod{Namespace: "shop", Name: "web-1", Address: "10.0.0.1", Labels: map[string]string{"app": "web"}, Ports: []Port{{"metrics", 9090}}}
+	for _, c := range []struct {
+		reason, spec  string
+		every, within time.Duration
+		shown         bool // it is asked through a forwarded port
+		notes         []string
+	}{
+		{"nothing", "{port: metrics}", 0, 5 * time.Second, false, nil},
+		{"an interval, and a timeout", "{port: metrics, interval: 1m30s, scrapeTimeout: 10s}", 90 * time.Second, 10 * time.Second, false, nil},
+		{"too often, and for longer than that", "{port: metrics, interval: 1s, scrapeTimeout: 20s}", 5 * time.Second, 5 * time.Second, false, []string{
+			"spec.podMetricsEndpoints[0].interval 5s is taken for 1s", "spec.podMetricsEndpoints[0].scrapeTimeout 5s is taken for 20s",
+		}},
+		{"a timeout of which others would wait", "{port: metrics, interval: 5m, scrapeTimeout: 1m}", 5 * time.Minute, 15 * time.Second, false, []string{"spec.podMetricsEndpoints[0].scrapeTimeout 15s is taken for 1m"}},
+		{"a password", "{port: metrics, basicAuth: {username: {name: s, key: u}, password: {name: s, key: p}}}", 0, 5 * time.Second, true, nil},
+		{"a token", "{port: metrics, authorization: {credentials: {name: s, key: t}}}", 0, 5 * time.Second, true, nil},
+		{"a token of old", "{port: metrics, bearerTokenSecret: {name: s, key: t}}", 0, 5 * time.Second, true, nil},
+		{"one that is none", "{port: metrics, bearerTokenSecret: {key: ''}}", 0, 5 * time.Second, false, nil},
+		{"a pod that has to prove who it is", "{port: metrics, scheme: https, tlsConfig: {ca: {secret: {name: s, key: ca}}}}", 0, 5 * time.Second, true, nil},
+		{"one that has not", "{port: metrics, scheme: HTTPS, tlsConfig: {insecureSkipVerify: true}}", 0, 5 * time.Second, false, nil},
+		{"TLS without TLS", "{port: metrics, tlsConfig: {serverName: a}}", 0, 5 * time.Second, false, nil},
+		{"what does not count", "{port: metrics, params: {a: [b]}, relabelings: [{action: drop}], honorLabels: true, oauth2: {clientId: {}}, tlsConfig: {caFile: /a}}", 0, 5 * time.Second, false, []string{
+			"spec.podMetricsEndpoints[0].honorLabels it does not count here", "spec.podMetricsEndpoints[0].oauth2 it does not count here", "spec.podMetricsEndpoints[0].params it does not count here",
+			"spec.podMetricsEndpoints[0].relabelings it does not count here", "spec.podMetricsEndpoints[0].tlsConfig.caFile it does not count here",
+		}},
+		{"what is so here as well", "{port: metrics, honorLabels: false, honorTimestamps: false, filterRunning: true, metricRelabelings: [], params: {}}", 0, 5 * time.Second, false, nil},
+		{"what is no duration", "{port: metrics, interval: soon}", 0, 5 * time.Second, false, []string{`spec.podMetricsEndpoints[0].interval it is no duration, and does not count: not a valid duration string: "soon"`}},
+	} {
+		m := monitor(t, "metadata: {namespace: shop, name: m}\nspec: {selector: {}, podMetricsEndpoints: ["+c.spec+"]}")
+		watch := NewWatch([]Monitor{m}, nil, nil)
+		targets := watch.Targets(&web)
+		if len(targets) != 1 || targets[0].Every != c.every || targets[0].Within != c.within || (targets[0].Access != nil) != c.shown || targets[0].Address != "10.0.0.1" {
+			t.Errorf("%s: asked %+v", c.reason, targets)
+		}
+		if c.shown && (targets[0].Access.Namespace != "shop" || targets[0].Access.Of != "PodMonitor shop/m") {
+			t.Errorf("%s: it is %+v", c.reason, targets[0].Access)
+		}
+		var notes []string
+		for _, n := range watch.Notes {
+			if n.Object != "PodMonitor shop/m" {
+				t.Errorf("%s: noted of %s", c.reason, n.Object)
+			}
+			notes = append(notes, n.Field+" "+n.Why)
+		}
+		if diff := cmp.Diff(c.notes, notes); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+		}
+	}
+	for reason, text := range map[string]string{
+		"a selector that cannot be read":  "spec: {selector: {matchExpressions: [{key: a, operator: Near}]}, endpoints: [{port: a}]}",
+		"a field that is something else":  "spec: {selector: {}, endpoints: [{port: 7}]}",
+		"a path that leads out of a pod":  "spec: {selector: {}, endpoints: [{port: a, path: /../x}]}",
+		"a limit that is not held for it": "spec: {selector: {}, sampleLimit: 5, endpoints: [{port: a}]}",
+	} {
+		watch := NewWatch(nil, []Monitor{monitor(t, "metadata: {namespace: shop, name: m}\n"+text)}, nil)
+		if len(watch.Notes) != 1 || watch.Notes[0].Object != "ServiceMonitor shop/m" {
+			t.Errorf("%s: noted %v", reason, watch.Notes)
 		}
 	}
 }

@@ -64,8 +64,8 @@ func (s *Scraper) askNode(ctx context.Context, node string, profile v1alpha1.Met
 // askAll asks nodes and pods. Those that did not answer in the round before come last, in any order, and have a time together: what is dead takes none
 // from others.
 func (s *Scraper) askAll(ctx context.Context, b *batch, nodes, pods []question) error {
-	nodes, dead := s.split(nodes)
-	pods, silent := s.split(pods)
+	nodes, dead := b.split(nodes)
+	pods, silent := b.split(pods)
 	dead = append(dead, silent...)
 	rand.Shuffle(len(dead), func(i, j int) { dead[i], dead[j] = dead[j], dead[i] })
 	if err := s.askSome(ctx, b, nodes); err != nil {
@@ -86,9 +86,9 @@ func (s *Scraper) askAll(ctx context.Context, b *batch, nodes, pods []question) 
 }
 
 // split sorts out those that did not answer in the round before.
-func (s *Scraper) split(all []question) (well, failing []question) {
+func (b *batch) split(all []question) (well, failing []question) {
 	for _, q := range all {
-		if s.failing[q.of] {
+		if b.before.failed[q.of] {
 			failing = append(failing, q)
 		} else {
 			well = append(well, q)

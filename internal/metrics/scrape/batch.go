@@ -26,22 +26,21 @@ type batch struct {
 	put     func([]byte) error
 	labels  []request.Label
 	sent    int
-	failed  map[source]bool // that could not be asked
 
+	before past // what is said now follows on that
+	now    past
 	seed   maphash.Seed
 	series map[uint64]struct{} // that were added
-	bodies [][]byte            // that were handed to put
 }
 
-func newBatch(put func([]byte) error) *batch {
-	return &batch{put: put, seed: maphash.MakeSeed(), series: map[uint64]struct{}{}}
+// past is what was said once: by it is known what has ended, and what did not answer.
+type past struct {
+	bodies [][]byte        // the requests, with their series
+	failed map[source]bool // that could not be asked
 }
 
-func (b *batch) fail(from source) {
-	if b.failed == nil {
-		b.failed = map[source]bool{}
-	}
-	b.failed[from] = true
+func newBatch(put func([]byte) error, before past) *batch {
+	return &batch{put: put, before: before, now: past{failed: map[source]bool{}}, seed: maphash.MakeSeed(), series: map[uint64]struct{}{}}
 }
 
 // add adds a sample.
@@ -74,7 +73,7 @@ func (b *batch) flush() error {
 	if body == nil {
 		return nil
 	}
-	b.bodies = append(b.bodies, body)
+	b.now.bodies = append(b.now.bodies, body)
 	return b.put(body)
 }
 

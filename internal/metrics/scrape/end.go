@@ -19,7 +19,7 @@ var ending = math.Float64frombits(value.StaleNaN)
 // reports are the series that the agent says itself of a source.
 var reports = []string{"up", "scrape_samples_scraped"}
 
-// key tells a series from others of the round.
+// key tells a series from others.
 func (b *batch) key(set []request.Label) uint64 {
 	var h maphash.Hash
 	h.SetSeed(b.seed)
@@ -32,9 +32,9 @@ func (b *batch) key(set []request.Label) uint64 {
 	return h.Sum64()
 }
 
-// ends says of each series that the round before had, and this one has not, that it has ended. Where it is not known which sources there are, those that
+// ends says of each series that was there before, and is not now, that it has ended. Where it is not known which sources there are, those that
 // were asked before are still there, as far as anybody knows: nobody asked them, so that they are not up.
-func (b *batch) ends(before [][]byte, at time.Time, known bool) error {
+func (b *batch) ends(at time.Time, known bool) error {
 	var marks request.Builder
 	var failed error
 	each := func(s *request.Series) error {
@@ -50,7 +50,7 @@ func (b *batch) ends(before [][]byte, at time.Time, known bool) error {
 		}
 		return failed
 	}
-	for _, body := range before {
+	for _, body := range b.before.bodies {
 		_ = request.Decode(body, each) // beside what failed: one that is too large to be read, of which the hub has nothing either
 		if failed != nil {
 			return failed

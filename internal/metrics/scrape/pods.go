@@ -16,10 +16,8 @@ import (
 	"umbel.dev/umbel/internal/metrics/edge"
 )
 
-const (
-	// podTimeout is how long one pod may take, and allPods how long all of a round: a pod that does not answer holds up little.
-	podTimeout, allPods = 5 * time.Second, 20 * time.Second
-)
+// allPods is how long all pods of a round may take together: those that do not answer hold up little.
+const allPods = 20 * time.Second
 
 // watch reads which pods are to be measured: what PodMonitors and ServiceMonitors name, where those kinds exist.
 func (s *state) watch(ctx context.Context) (*edge.Watch, error) {
@@ -88,7 +86,7 @@ func (s *state) targetsOf(pod *corev1.Pod) {
 	if s.watched == nil || pod.Status.Phase != corev1.PodRunning || pod.DeletionTimestamp != nil || len(s.targets) >= edge.MaxTargets {
 		return
 	}
-	p := edge.Pod{Namespace: pod.Namespace, Name: pod.Name, Labels: pod.Labels, Annotations: pod.Annotations}
+	p := edge.Pod{Namespace: pod.Namespace, Name: pod.Name, Address: pod.Status.PodIP, Labels: pod.Labels, Annotations: pod.Annotations}
 	for i := range pod.Spec.Containers {
 		for _, port := range pod.Spec.Containers[i].Ports {
 			p.Ports = append(p.Ports, edge.Port{Name: port.Name, Number: port.ContainerPort})
@@ -99,20 +97,21 @@ func (s *state) targetsOf(pod *corev1.Pod) {
 
 // ofPods are the questions to pods.
 func (s *Scraper) ofPods(targets []edge.Target) (questions []question) {
+	secrets := &vault{client: s.client}
 	for _, t := range targets {
 		questions = append(questions, question{
 			of:  source{job: t.Job, instance: t.Instance(), namespace: t.Namespace, pod: t.Pod},
-			ask: func(ctx context.Context, from source) []said { return []said{s.askPod(ctx, t, from)} },
+			ask: func(ctx context.Context, from source) []said { return []said{s.askPod(ctx, t, from, secrets)} },
 		})
 	}
 	return questions
 }
 
-func (s *Scraper) askPod(ctx context.Context, t edge.Target, from source) said {
-	ctx, cancel := context.WithTimeout(ctx, podTimeout)
+func (s *Scraper) askPod(ctx context.Context, t edge.Target, from source, secrets *vault) said {
+	ctx, cancel := context.WithTimeout(ctx, t.Within)
 	defer cancel()
 	a := said{from: from, rules: edge.Everything(), at: s.Now()}
-	body, err := s.client.CoreV1().RESTClient().Get().AbsPath(t.URL()).SetHeader("Accept", "text/plain;version=0.0.4").Stream(ctx)
+	body, err := s.openPod(ctx, t, secrets)
 	if err != nil {
 		a.err = err
 		return a
@@ -132,6 +131,17 @@ func (s *Scraper) askPod(ctx context.Context, t edge.Target, from source) said {
 	}
 	return a
 }
+
+// openPod asks a pod: by the API server's way to pods, and through a port of it that is forwarded where that way does not carry what the pod is to be shown.
+func (s *Scraper) openPod(ctx context.Context, t edge.Target, secrets *vault) (io.ReadCloser, error) {
+	if t.Access != nil {
+		return s.openForwarded(ctx, t, secrets)
+	}
+	return s.client.CoreV1().RESTClient().Get().AbsPath(t.URL()).SetHeader("Accept", accept).Stream(ctx)
+}
+
+// accept is the text format that is asked for.
+const accept = "text/plain;version=0.0.4"
 
 // lines counts the series of a text.
 func lines(text string) (n int) {

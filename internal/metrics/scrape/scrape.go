@@ -47,9 +47,9 @@ type Scraper struct {
 	client  *kubernetes.Clientset
 	changed chan struct{}
 
-	patience time.Duration   // how long one source may take
-	failing  map[source]bool // in the round before
-	before   [][]byte        // the requests of the round before, with its series
+	patience time.Duration // how long one source may take
+	turns    turns
+	noted    map[edge.Note]bool // of monitors, what does not count
 
 	mu      sync.Mutex
 	profile v1alpha1.MetricsProfile
@@ -114,25 +114,19 @@ func (s *Scraper) now() v1alpha1.MetricsProfile {
 func (s *Scraper) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		profile := s.now()
-		next := time.NewTimer(time.Hour) // as long as there is nothing to measure
+		wait := time.Hour // as long as there is nothing to measure
 		if profile == v1alpha1.MetricsOff {
 			if err := s.end(); err != nil {
 				s.Log.Error("what is not measured any more is found for five minutes more", "error", err)
 			}
 		} else {
-			began := time.Now()
-			if err := s.Round(ctx, profile); err != nil && ctx.Err() == nil {
-				s.Log.Error("what was measured is lost", "error", err)
-			}
-			every := s.Every
-			if every == 0 {
-				every = edge.Every(profile)
-			}
-			next.Reset(max(every-time.Since(began), every/4))
+			wait = s.due(ctx, profile)
 		}
+		next := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-s.changed:
+			s.turns.round = time.Time{}
 		case <-next.C:
 		}
 		next.Stop()
@@ -140,10 +134,18 @@ func (s *Scraper) Run(ctx context.Context) error {
 	return nil
 }
 
-// Round measures once. The error says that something could not be kept; a source that does not answer is none.
+// every is how often all is measured that nobody says another interval of.
+func (s *Scraper) every(profile v1alpha1.MetricsProfile) time.Duration {
+	if s.Every > 0 {
+		return s.Every
+	}
+	return edge.Every(profile)
+}
+
+// Round measures once, all but what has an interval of its own. The error says that something could not be kept; a source that does not answer is none.
 func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) error {
-	b := newBatch(s.Put)
-	defer func() { s.failing = b.failed }()
+	b := newBatch(s.Put, s.turns.before)
+	defer func() { s.turns.before.failed = b.now.failed }()
 	objects := &state{client: s.client, profile: profile, batch: b, at: s.Now()}
 	nodes, err := objects.nodes(ctx)
 	for _, read := range []func(context.Context) error{objects.pods, objects.deployments, objects.quotas, objects.teams} {
@@ -160,29 +162,43 @@ func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) er
 			return err
 		}
 	}
-	if err := s.askAll(ctx, b, s.ofNodes(nodes, profile), s.ofPods(objects.targets)); err != nil {
+	now := objects.targets
+	if known {
+		s.note(objects.watched)
+		now = s.turns.take(objects.targets, s.every(profile))
+	}
+	if err := s.askAll(ctx, b, s.ofNodes(nodes, profile), s.ofPods(now)); err != nil {
 		return err
 	}
+	return s.close(ctx, b, &s.turns.before, known)
+}
+
+// close says what has ended, and has what was said now be what was said before.
+func (s *Scraper) close(ctx context.Context, b *batch, before *past, known bool) error {
 	if ctx.Err() != nil { // who was not asked has not ended: whoever is started next asks
 		return ctx.Err()
 	}
-	if err := b.ends(s.before, s.Now(), known); err != nil {
+	if err := b.ends(s.Now(), known); err != nil {
 		return err
 	}
 	if err := b.flush(); err != nil {
 		return err
 	}
-	s.before = b.bodies
+	*before = b.now
 	return nil
 }
 
-// end says that all of the round before has ended.
-func (s *Scraper) end() error {
-	if err := newBatch(s.Put).ends(s.before, s.Now(), true); err != nil {
-		return err
+// note says in the log what of monitors does not count, once.
+func (s *Scraper) note(watched *edge.Watch) {
+	noted := map[edge.Note]bool{}
+	if watched != nil {
+		for _, n := range watched.Notes {
+			if noted[n] = true; !s.noted[n] {
+				s.Log.Warn("something that a monitor says does not count as it is written", "monitor", n.Object, "field", n.Field, "why", n.Why)
+			}
+		}
 	}
-	s.before = nil
-	return nil
+	s.noted = noted
 }
 
 // ask adds what a source says.
@@ -200,7 +216,7 @@ func (s *Scraper) ask(ctx context.Context, b *batch, api rest.Interface, path st
 func (s *Scraper) read(ctx context.Context, api rest.Interface, path string, rules edge.Rules) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	body, err := api.Get().AbsPath(path).SetHeader("Accept", "text/plain;version=0.0.4").Stream(ctx)
+	body, err := api.Get().AbsPath(path).SetHeader("Accept", accept).Stream(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -212,9 +228,9 @@ func (s *Scraper) read(ctx context.Context, api rest.Interface, path string, rul
 
 // ended adds how it went with a source, and says so in the log when that is news.
 func (s *Scraper) ended(b *batch, from source, at time.Time, added int, err error) error {
-	before := s.failing[from]
+	before := b.before.failed[from]
 	if err != nil {
-		b.fail(from)
+		b.now.failed[from] = true
 	}
 	if err != nil && !before {
 		s.Log.Warn("a source of metrics does not answer", "job", from.job, "instance", from.instance, "error", err)

@@ -208,7 +208,7 @@ process_cpu_seconds_total{job="forged",instance="forged",a="b"} 2.5`))
 		t.Errorf("kept: %s", kept)
 	}
 	var bodies [][]byte
-	b := newBatch(func(body []byte) error { bodies = append(bodies, body); return nil })
+	b := newBatch(func(body []byte) error { bodies = append(bodies, body); return nil }, past{})
 	added, err := b.text(kept, rules, source{job: edge.APIServer, instance: "x"}, noon)
 	if err != nil || added != 3 || b.flush() != nil {
 		t.Fatal(added, err)

@@ -1,0 +1,247 @@
+package scrape
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/streaming/pkg/httpstream"
+	"k8s.io/streaming/pkg/httpstream/spdy"
+	"sigs.k8s.io/yaml"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/kube/kubetest"
+)
+
+// forwards is what a kubelet does when a port is forwarded, as far as it counts here: it stands in for one, which a test of a package has not. All ports are of
+// this machine.
+func forwards(w http.ResponseWriter, r *http.Request) {
+	if _, err := httpstream.Handshake(r, w, []string{forwardProtocol}); err != nil {
+		return
+	}
+	streams := make(chan httpstream.Stream, 2)
+	all := spdy.NewResponseUpgrader().UpgradeResponse(w, r, func(s httpstream.Stream, _ <-chan struct{}) error { streams <- s; return nil })
+	if all == nil {
+		return
+	}
+	defer all.Close()
+	of := map[string]httpstream.Stream{}
+	for range 2 {
+		s := <-streams
+		of[s.Headers().Get(corev1.StreamType)] = s
+	}
+	data, trouble := of[corev1.StreamTypeData], of[corev1.StreamTypeError]
+	to, err := net.Dial("tcp", "127.0.0.1:"+data.Headers().Get(corev1.PortHeader))
+	if err != nil {
+		fmt.Fprintf(trouble, "nobody listens: %v", err)
+		trouble.Close()
+		<-all.CloseChan()
+		return
+	}
+	defer to.Close()
+	var both sync.WaitGroup
+	both.Go(func() { io.Copy(to, data); to.Close() })   //nolint:errcheck // it ends with either
+	both.Go(func() { io.Copy(data, to); data.Close() }) //nolint:errcheck
+	both.Wait()
+	trouble.Close()
+}
+
+// pair makes a certificate and its key, in PEM.
+func pair(t *testing.T, name string) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
+}
+
+// TestMonitorsCredentialsAreShown to a pod, and to that pod alone, through a port that a real API server forwards: a password, a token, a certificate. A pod has to
+// be who it says where the monitor wants that. What is missing, or wrong, costs the pod's own series, and the log says which monitor and which field, and nothing
+// that is secret. What has an interval of its own is not asked with all else.
+func TestMonitorsCredentialsAreShown(t *testing.T) {
+	api, err := kubetest.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(api.Stop)
+	client, err := kubernetes.NewForConfig(api.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const namespace, password, token = "shop", "hunter2", "t0ken"
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}))
+	must(client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}))
+	kind := monitors(t, api.Config)
+
+	pod := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, secret, _ := r.BasicAuth()
+		let := map[string]bool{
+			"/basic": user == "ada" && secret == password, "/bearer": r.Header.Get("Authorization") == "Bearer "+token, "/bearer/": r.Header.Get("Authorization") == "Bearer "+token,
+			"/cert": len(r.TLS.PeerCertificates) == 1 && r.TLS.PeerCertificates[0].Subject.CommonName == "scraper", "/open": r.Header.Get("Authorization") == "",
+		}[r.URL.Path]
+		if !let {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprintf(w, "asked{path=%q} 1\n", r.URL.Path)
+	}))
+	pod.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	pod.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	pod.StartTLS()
+	t.Cleanup(pod.Close)
+	port := pod.Listener.Addr().(*net.TCPAddr).Port
+
+	kubelet := httptest.NewUnstartedServer(http.HandlerFunc(forwards))
+	kubelet.Listener.Close()
+	kubelet.Listener = listen(t)
+	at := kubelet.Listener.Addr().(*net.TCPAddr)
+	certificate, err := api.Kubelet(at.IP.String())
+	must(nil, err)
+	kubelet.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	kubelet.StartTLS()
+	t.Cleanup(kubelet.Close)
+	node, err := client.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, metav1.CreateOptions{})
+	must(nil, err)
+	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: at.IP.String()}}
+	node.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(at.Port)
+	must(client.CoreV1().Nodes().UpdateStatus(t.Context(), node, metav1.UpdateOptions{}))
+	web, err := client.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.PodSpec{NodeName: "n", Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+	}, metav1.CreateOptions{})
+	must(nil, err)
+	web.Status.Phase, web.Status.PodIP, web.Status.PodIPs = corev1.PodRunning, "10.9.9.9", []corev1.PodIP{{IP: "10.9.9.9"}}
+	must(client.CoreV1().Pods(namespace).UpdateStatus(t.Context(), web, metav1.UpdateOptions{}))
+
+	own, key := pair(t, "scraper")
+	must(client.CoreV1().Secrets(namespace).Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "creds"}, StringData: map[string]string{"user": "ada", "password": password, "token": token + "\n", "tls.crt": own, "tls.key": key},
+	}, metav1.CreateOptions{}))
+	must(client.CoreV1().ConfigMaps(namespace).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "ca"}, Data: map[string]string{
+		"ca.crt": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pod.Certificate().Raw})), "other.crt": own,
+	}}, metav1.CreateOptions{}))
+	for name, endpoint := range map[string]string{
+		"basic":    "{path: /basic, basicAuth: {username: {name: creds, key: user}, password: {name: creds, key: password}}, tlsConfig: {ca: {configMap: {name: ca, key: ca.crt}}, serverName: example.com}}",
+		"bearer":   "{path: /bearer, authorization: {credentials: {name: creds, key: token}}, tlsConfig: {insecureSkipVerify: true}, sampleAge: 7}",
+		"cert":     "{path: /cert, tlsConfig: {ca: {configMap: {name: ca, key: ca.crt}}, serverName: example.com, cert: {secret: {name: creds, key: tls.crt}}, keySecret: {name: creds, key: tls.key}}}",
+		"stranger": "{path: /basic/2, basicAuth: {username: {name: creds, key: user}, password: {name: creds, key: password}}, tlsConfig: {ca: {configMap: {name: ca, key: other.crt}}, serverName: example.com}}",
+		"missing":  "{path: /basic/3, basicAuth: {username: {name: creds, key: user}, password: {name: creds, key: nope}}}",
+		"refused":  "{path: /open, bearerTokenSecret: {name: creds, key: token}, tlsConfig: {insecureSkipVerify: true}}",
+		"nobody":   "{path: /basic, portNumber: 1, bearerTokenSecret: {name: creds, key: token}}",
+		"seldom":   "{path: /bearer/, interval: 1h, bearerTokenSecret: {name: creds, key: token}, tlsConfig: {insecureSkipVerify: true}}",
+	} {
+		var fields map[string]any
+		must(nil, yaml.Unmarshal([]byte(endpoint), &fields))
+		fields["scheme"], fields["scrapeTimeout"] = "https", "10s"
+		if fields["portNumber"] == nil {
+			fields["portNumber"] = float64(port)
+		}
+		m := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": map[string]any{"name": name},
+			"spec": map[string]any{"selector": map[string]any{}, "podMetricsEndpoints": []any{fields}},
+		}}
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			if _, err := kind.Namespace(namespace).Create(t.Context(), m, metav1.CreateOptions{}); err == nil {
+				break
+			} else if time.Now().After(end) {
+				t.Fatal(err)
+			}
+		}
+	}
+
+	var bodies [][]byte
+	var log bytes.Buffer
+	s, err := New(Needs{
+		Config: api.Config, Dir: t.TempDir(), Now: time.Now, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Put: func(body []byte) error { bodies = append(bodies, body); return nil },
+	})
+	must(nil, err)
+	said := func() map[string]float64 {
+		t.Helper()
+		found := map[string]float64{}
+		for series, value := range sent(t, bodies) {
+			if name, of, _ := strings.Cut(series, "{"); strings.Contains(of, "podmonitor/") && (name == "up" || name == "asked") {
+				_, job, _ := strings.Cut(of, "podmonitor/shop/")
+				job, _, _ = strings.Cut(job, ",")
+				found[name+" "+job] = value
+			}
+		}
+		bodies = nil
+		return found
+	}
+	must(nil, s.Round(t.Context(), v1alpha1.MetricsStandard))
+	if diff := cmp.Diff(map[string]float64{
+		"up basic": 1, "asked basic": 1, "up bearer": 1, "asked bearer": 1, "up cert": 1, "asked cert": 1, "up stranger": 0, "up missing": 0, "up refused": 0, "up nobody": 0,
+	}, said()); diff != "" {
+		t.Errorf("with all (-want +got):\n%s", diff)
+	}
+	for _, want := range []string{
+		`PodMonitor shop/stranger says: tls: failed to verify certificate`,
+		`PodMonitor shop/missing: basicAuth.password: Secret shop/creds has no key \"nope\"`,
+		`PodMonitor shop/refused says: it answered 401 Unauthorized`,
+		`PodMonitor shop/nobody says: nobody listens`,
+		`monitor="PodMonitor shop/bearer" field=spec.podMetricsEndpoints[0].sampleAge why="it does not count here"`,
+	} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %q", want)
+		}
+	}
+	before := log.Len()
+	if next := s.due(t.Context(), v1alpha1.MetricsStandard); next > time.Minute {
+		t.Errorf("the next round is in %s", next)
+	}
+	if got := said(); got["up seldom"] != 1 || got["asked seldom"] != 1 || got["up basic"] != 1 {
+		t.Errorf("in its turn: %v", got)
+	}
+	if n := strings.Count(log.String()[before:], "does not count"); n != 0 {
+		t.Errorf("it is said again what does not count:\n%s", log.String()[before:])
+	}
+	if s.due(t.Context(), v1alpha1.MetricsStandard); len(bodies) != 0 {
+		t.Errorf("something was asked that is not due: %v", said())
+	}
+	for _, secret := range []string{password, token, "PRIVATE", strconv.Quote("ada")} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("the log says %q", secret)
+		}
+	}
+	if t.Failed() {
+		t.Log(log.String())
+	}
+}
