@@ -21,11 +21,11 @@ export const readAgain = () => void queries.invalidateQueries({ predicate: ({ qu
 
 /** What a change of a resource makes old. */
 const touches: Record<string, string[]> = {
-  memberclusters: ['fleet', 'clusters', 'cluster', 'package'],
+  memberclusters: ['fleet', 'clusters', 'cluster', 'package', 'foreseen'],
   packages: ['packages', 'package'],
   rollouts: ['package'],
   releases: ['package'],
-  placements: ['placements', 'package'],
+  placements: ['placements', 'package', 'foreseen'],
 }
 
 /** Follows the hub's one stream of changes, and has what is shown read again. It says whether the stream is there. */

@@ -64,9 +64,9 @@ type Console struct {
 	news      *news
 	// capacities are the answers of the last half minute.
 	capacities capacities
-	// plans and searches are those that are being made: each asks many clusters.
-	plans, searches turns
-	mux             *http.ServeMux
+	// plans and searches are those that are being made: each asks many clusters. tries are the selectors that are being tried.
+	plans, searches, tries turns
+	mux                    *http.ServeMux
 }
 
 // Setup adds the console to the manager. It reads the key of sessions at once, or makes it.
@@ -81,6 +81,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, config Config) (*Console, erro
 	c := &Console{
 		Config: config, cache: mgr.GetClient(), live: mgr.GetAPIReader(),
 		keys: &keys{clients: clients, now: config.Now, log: config.Log}, news: newNews(), plans: make(turns, plansAtOnce), searches: make(turns, searchesAtOnce),
+		tries: make(turns, triesAtOnce),
 	}
 	if err := c.keys.load(ctx); err != nil {
 		return nil, err
@@ -113,6 +114,7 @@ func (c *Console) routes() *http.ServeMux {
 		"GET /console/api/packages":                    c.servePackages,
 		"GET /console/api/packages/{ns}/{name}":        c.servePackage,
 		"GET /console/api/placements":                  c.servePlacements,
+		"GET /console/api/foresee":                     c.serveForeseen,
 		"GET /console/api/packages/{ns}/{name}/plan":   c.servePlan,
 		"GET /console/api/packages/{ns}/{name}/drift":  c.serveDrift,
 		"GET /console/api/packages/{ns}/{name}/losses": c.serveLosses,

@@ -14,14 +14,16 @@ import (
 
 // PlacementRow is a placement in a list.
 type PlacementRow struct {
-	Namespace string      `json:"namespace"`
-	Name      string      `json:"name"`
-	Ready     Word        `json:"ready"`
-	Message   string      `json:"message,omitempty"`
-	Means     string      `json:"means"`
-	Selected  int32       `json:"selected"`
-	Created   metav1.Time `json:"created"`
-	Next      []string    `json:"next"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Ready     Word   `json:"ready"`
+	Message   string `json:"message,omitempty"`
+	Means     string `json:"means"`
+	// Labels is the selector of labels, as somebody types it.
+	Labels   string      `json:"labels"`
+	Selected int32       `json:"selected"`
+	Created  metav1.Time `json:"created"`
+	Next     []string    `json:"next"`
 }
 
 // PlacementPage is a part of the placements.
@@ -49,6 +51,7 @@ func (c *Console) servePlacements(w http.ResponseWriter, r *http.Request, s *ses
 		p := &list.Items[i]
 		row := PlacementRow{
 			Namespace: p.Namespace, Name: p.Name, Ready: toned(m.PlacementReady(p)), Message: view.Message(p.Status.Conditions), Means: view.Means(&p.Spec),
+			Labels:   labelsOf(&p.Spec.ClusterSelector),
 			Selected: p.Status.Selected, Created: p.CreationTimestamp, Next: append([]string{}, view.PlacementSteps(p)...),
 		}
 		if strings.Contains(strings.ToLower(row.Namespace+"/"+row.Name+" "+row.Means), words) {
@@ -58,6 +61,15 @@ func (c *Console) servePlacements(w http.ResponseWriter, r *http.Request, s *ses
 	slices.SortFunc(rows, func(a, b PlacementRow) int { return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name) })
 	from, to := window(r.URL.Query(), len(rows))
 	writeJSON(w, r, PlacementPage{Hub: hubState(m), Rows: rows[from:to], From: from, Total: len(rows)})
+}
+
+// labelsOf writes a selector as it is typed; one that selects everything is empty.
+func labelsOf(selector *metav1.LabelSelector) string {
+	parsed, err := metav1.LabelSelectorAsSelector(selector)
+	if err != nil {
+		return ""
+	}
+	return parsed.String()
 }
 
 // Hit is something that was found, and where it is in the console.

@@ -1,4 +1,4 @@
-import type { AlertPage, CapacityPage, ClusterDetails, ClusterPage, DriftPage, Fleet, FoundPage, Hit, LossPage, Me, PackageDetails, PackagePage, PlacementPage, PlanSight, Ways } from './types'
+import type { AlertPage, CapacityPage, ClusterDetails, ClusterPage, DriftPage, Fleet, ForeseenPage, FoundPage, Hit, LossPage, Me, PackageDetails, PackagePage, PlacementPage, PlanSight, Ways } from './types'
 
 /** What the hub says when it does not do what was asked: a Status of Kubernetes. */
 export class Refused extends Error {
@@ -20,6 +20,7 @@ interface Reads {
   '/api/packages': PackagePage
   '/api/packages/{namespace}/{name}': PackageDetails
   '/api/placements': PlacementPage
+  '/api/foresee': ForeseenPage
   '/api/search': Hit[]
   '/api/find': FoundPage
   '/api/packages/{namespace}/{name}/plan': PlanSight

@@ -225,6 +225,26 @@ export interface Fleet {
   troubles: ClusterRow[]
 }
 
+export interface ForeseenPage {
+  problem?: string
+  means: string
+  rows: ForeseenRow[]
+  from: number
+  total: number
+  selected: number
+  undecided: number
+  not: number
+  comes: number
+  leaves: number
+}
+
+export interface ForeseenRow {
+  cluster: string
+  state: State
+  because?: string
+  change?: string
+}
+
 export interface FoundPage {
   rows: FoundRow[]
   more: number
@@ -683,6 +703,7 @@ export interface PlacementRow {
   ready: Word
   message?: string
   means: string
+  labels: string
   selected: number
   created: string
   next: string[]

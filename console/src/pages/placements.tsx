@@ -1,5 +1,7 @@
+import { Button } from '@mantine/core'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { read } from '../api/client'
+import { Foreseen } from '../parts/foreseen'
 import { Title } from '../parts/frame'
 import { askedFor, Filters, Listing } from '../parts/listing'
 import { Empty, Warned } from '../parts/states'
@@ -10,9 +12,9 @@ import { usePlace } from '../router'
 
 const limit = 50
 
-/** The placements: which clusters each means, and what one of them waits for. */
+/** The placements: which clusters each means, what one of them waits for, and what another would select. */
 export default function PlacementsPage() {
-  const { query } = usePlace()
+  const { query, set } = usePlace()
   const ask = askedFor(query, limit)
   const list = useQuery({
     queryKey: ['placements', ask.toString()],
@@ -26,6 +28,7 @@ export default function PlacementsPage() {
         Placement
       </Title>
       <Warned warning={list.data?.hub.warning} />
+      <Foreseen />
       <Filters label="Filter placements" placeholder="Name, or what it selects by" />
       <Listing
         list={list}
@@ -43,6 +46,9 @@ export default function PlacementsPage() {
                 </strong>
                 {row.ready.tone !== 'Good' && row.message && <div className="row-why row-why-wraps">{row.message}</div>}
                 <Steps steps={row.next} />
+                <Button size="compact-xs" variant="default" onClick={() => set({ of: row.namespace + '/' + row.name, labels: row.labels, expression: undefined, would: undefined, tried: undefined })}>
+                  Try another selector
+                </Button>
                 <Command text={`umbel explain placement ${row.name} -n ${row.namespace}`} />
               </td>
               <td>

@@ -14,8 +14,8 @@ export function askedFor(query: URLSearchParams, limit: number): URLSearchParams
   return of
 }
 
-/** Words that somebody types, which stand in the address once they have stopped for a moment. */
-export function Words({ label, placeholder, param = 'q', plain = false, autoFocus }: { label: string; placeholder: string; param?: string; plain?: boolean; autoFocus?: boolean }) {
+/** Words that somebody types, which stand in the address once they have stopped for a moment. `resets` is where the part begins of what they change. */
+export function Words({ label, placeholder, param = 'q', resets = 'from', plain = false, autoFocus }: { label: string; placeholder: string; param?: string; resets?: string; plain?: boolean; autoFocus?: boolean }) {
   const { query, set } = usePlace()
   const value = query.get(param) ?? ''
   const [text, setText] = useState(value)
@@ -29,10 +29,10 @@ export function Words({ label, placeholder, param = 'q', plain = false, autoFocu
     const timer = window.setTimeout(() => {
       if (text === said.current) return
       said.current = text
-      set({ [param]: text, from: undefined })
+      set({ [param]: text, [resets]: undefined })
     }, 200)
     return () => window.clearTimeout(timer)
-  }, [text, param, set])
+  }, [text, param, resets, set])
   return (
     <TextInput
       aria-label={label}

@@ -7,5 +7,7 @@
 //  3. Write the account: a sentence, the steps, and what to do next about the first that did not pass. -o json and yaml
 //     write it as it is.
 //
+// Foresee says the same of a spec that nobody has made yet.
+//
 // Everything but reading is a function of API objects and the time, so that accounts are tested with values.
 package explain

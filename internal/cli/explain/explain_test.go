@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -215,6 +216,51 @@ func TestAccounts(t *testing.T) {
 			}
 			clitest.Golden(t, c.golden, out.String())
 		})
+	}
+}
+
+// TestForesee: a spec that nobody has made yet is decided as the hub would, beside what the placement selects now.
+func TestForesee(t *testing.T) {
+	fresh := func(change func(*v1alpha1.PlacementSpec)) *v1alpha1.Placement {
+		p := &v1alpha1.Placement{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "new", Generation: 1}}
+		change(&p.Spec)
+		return p
+	}
+	for _, c := range []struct {
+		reason    string
+		placement *v1alpha1.Placement
+		want      []string
+	}{
+		{"by a label", fresh(func(s *v1alpha1.PlacementSpec) { s.ClusterSelector.MatchLabels = map[string]string{"env": "prod"} }), []string{
+			"prod-eu Selected", "prod-us Selected", "dev NotSelected spec.clusterSelector: env=prod: the cluster has env=dev", "edge NotSelected spec.clusterSelector: env=prod: the cluster has no such label",
+		}},
+		{"by an expression that errs of one", fresh(func(s *v1alpha1.PlacementSpec) { s.Expressions = []string{"cluster.labels.env == 'dev'"} }), []string{
+			"dev Selected", "edge Undecided spec.expressions[0]: cluster.labels.env == 'dev': line 1, column 15: no such key: env; so nothing is decided by it",
+			"prod-eu NotSelected spec.expressions[0]: cluster.labels.env == 'dev': is false", "prod-us NotSelected spec.expressions[0]: cluster.labels.env == 'dev': is false",
+		}},
+		{"a number of them", fresh(func(s *v1alpha1.PlacementSpec) { s.NumberOfClusters = number(1) }), []string{
+			"prod-eu Selected", "dev NotSelected spec.numberOfClusters: 1 seat taken, all by prod-eu; who has one keeps it",
+			"edge NotSelected spec.numberOfClusters: 1 seat taken, all by prod-eu; who has one keeps it", "prod-us NotSelected spec.numberOfClusters: 1 seat taken, all by prod-eu; who has one keeps it",
+		}},
+	} {
+		f, err := Foresee(c.placement, clitest.Clusters(), clitest.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, v := range f.Verdicts {
+			line := string(v.Cluster) + " " + string(v.State)
+			if v.State != Selected {
+				line += " " + f.Because(v.Cluster)
+			}
+			got = append(got, line)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+		}
+	}
+	if _, err := Foresee(fresh(func(s *v1alpha1.PlacementSpec) { s.Expressions = []string{"cluster.nome"} }), nil, clitest.Now); err == nil || !strings.Contains(err.Error(), "spec.expressions[0]") {
+		t.Errorf("an expression that cannot be read: %v", err)
 	}
 }
 
