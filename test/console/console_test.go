@@ -176,6 +176,7 @@ func TestConsole(t *testing.T) {
 	}
 	f.does("umbel refresh package shop; umbel refresh package baseline")
 	f.does(hub + "$K wait rollouts.umbel.dev shop-2 --for=create --timeout=60s")
+	f.does(hub + `$K wait rollouts.umbel.dev shop-2 --for='jsonpath={.status.conditions[?(@.type=="Progressing")].reason}=AwaitingApproval' --timeout=60s`)
 	f.tells("work")
 	f.tells("story")
 	f.tells("sandbox", f.certificate()...)
