@@ -5,7 +5,7 @@
 // order: while a receiver is away, they wait there, and an outage is filled in afterwards, as far as the folder goes.
 //
 //  1. The store hands over samples when they are kept. They are relabelled (write_relabel_configs), and put into a request, a second's worth or 5,000 samples.
-//  2. A request is written to the folder, and goes from there when the receiver has answered for good: kept (2xx), or never to be kept (4xx).
+//  2. A request is written to the folder, for which nobody who measures waits unless the disk has not kept up for 64 of them, and goes from there when the receiver has answered for good: kept (2xx), or never to be kept (4xx).
 //
 // Prometheus' own writer follows the write-ahead log, and passes over what is older than its start: what a cluster fills in after an outage of the hub would
 // never arrive. It also links 74 packages, OpenTelemetry's among them.

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +33,8 @@ const (
 	size = 1 << 30
 	// every is how often what was measured is put into a request, and batch how many samples one has.
 	every, batch = time.Second, 5_000
+	// waiting is how many requests are in memory until the disk has them; who measures waits beyond that.
+	waiting = 64
 )
 
 // Onward writes on. It is safe for concurrent use.
@@ -154,8 +158,9 @@ func (o *Onward) Take(samples []store.Sample) {
 		return
 	}
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, r := range o.to {
+	to := slices.Collect(maps.Values(o.to))
+	o.mu.Unlock()
+	for _, r := range to {
 		r.take(samples)
 	}
 }
@@ -180,6 +185,10 @@ type receiver struct {
 	body encoder
 	add  func(set []request.Label, millis int64, value float64)
 	set  []request.Label
+	full [][]byte   // requests that are to be written to the folder
+	room *sync.Cond // there are fewer of them
+	more chan struct{}
+	over bool // nobody writes any more
 }
 
 func (o *Onward) open(key string, c *config.RemoteWriteConfig, external labels.Labels) (*receiver, error) {
@@ -191,7 +200,8 @@ func (o *Onward) open(key string, c *config.RemoteWriteConfig, external labels.L
 		return nil, err
 	}
 	web.Timeout = time.Duration(c.RemoteTimeout)
-	r := &receiver{who: c.URL.Host, relabel: c.WriteRelabelConfigs, external: external, log: o.log}
+	r := &receiver{who: c.URL.Host, relabel: c.WriteRelabelConfigs, external: external, log: o.log, more: make(chan struct{}, 1)}
+	r.room = sync.NewCond(&r.mu)
 	header := http.Header{}
 	for name, value := range c.Headers {
 		header.Set(name, value)
@@ -227,24 +237,54 @@ func (r *receiver) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			r.flush()
+			r.write(r.end())
 			sending.Wait()
 			return
 		case <-tick.C:
-			r.flush()
+			r.write(r.due())
+		case <-r.more:
+			r.write(r.whole())
 		}
 	}
 }
 
-func (r *receiver) flush() {
+// whole returns the requests that are full, and has there be room for others.
+func (r *receiver) whole() [][]byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.put()
+	return r.taken()
 }
 
-// put writes a request to the folder. The caller holds the lock.
-func (r *receiver) put() {
+// due returns all that was measured until now.
+func (r *receiver) due() [][]byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if body := r.body.Take(); body != nil {
+		r.full = append(r.full, body)
+	}
+	return r.taken()
+}
+
+// end does so for the last time: nobody waits for room any more.
+func (r *receiver) end() [][]byte {
+	last := r.due()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+	r.room.Broadcast()
+	return append(last, r.full...)
+}
+
+func (r *receiver) taken() [][]byte {
+	full := r.full
+	r.full = nil
+	r.room.Broadcast()
+	return full
+}
+
+// write writes requests to the folder. The disk may take its time: nobody who measures waits for it.
+func (r *receiver) write(bodies [][]byte) {
+	for _, body := range bodies {
 		if err := r.queue.Put(body); err != nil {
 			r.log.Error("what was measured is not written on", "to", r.who, "error", err)
 		}
@@ -281,5 +321,21 @@ func (r *receiver) take(samples []store.Sample) {
 		if r.body.Samples() >= batch {
 			r.put()
 		}
+	}
+}
+
+// put has the request be written to the folder, once there is room for it in memory. The caller holds the lock.
+func (r *receiver) put() {
+	for len(r.full) >= waiting && !r.over {
+		r.room.Wait()
+	}
+	body := r.body.Take()
+	if body == nil || r.over { // somebody was quicker, or nobody writes it
+		return
+	}
+	r.full = append(r.full, body)
+	select {
+	case r.more <- struct{}{}:
+	default:
 	}
 }

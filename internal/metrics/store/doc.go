@@ -13,6 +13,7 @@
 //
 //   - What limits a cluster is counted for that cluster alone. Series are counted by the database's own callbacks, so that a
 //     restart forgets none.
+//   - A request whose body is on its way takes no place from one that is there: lines are slow, and who has a member's key may send half of one.
 //   - Nothing that was kept is refused at the start: limits hold for who sends.
 //   - A sample of a later time would move the whole database there, and what others measure now would be too old.
 //   - What an agent kept while the hub was away is older than what others sent meanwhile, and is taken (Late).

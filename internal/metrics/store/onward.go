@@ -18,7 +18,7 @@ type Sample struct {
 type Onward interface {
 	// Wanted says whether anybody wants it now. It is asked before something is written, and costs nothing.
 	Wanted() bool
-	// Take takes what was kept. It does not block, and keeps none of the slice.
+	// Take takes what was kept. It waits for no disk, unless that has not kept up for long, and keeps none of the slice.
 	Take([]Sample)
 }
 

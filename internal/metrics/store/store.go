@@ -42,7 +42,8 @@ type Store struct {
 	db       *tsdb.DB
 	clusters *clusters
 	names    *names
-	slots    chan struct{} // of requests that are read at once
+	bodies   chan struct{} // of requests that are on their way
+	slots    chan struct{} // of those that are kept at once
 
 	own  sync.Mutex               // has one Say after the other
 	said map[string]labels.Labels // what the hub said last
@@ -60,7 +61,7 @@ func Open(c Config) (*Store, error) {
 		c.Size = DefaultSize
 	}
 	c.Limits = c.Limits.withDefaults()
-	s := &Store{Config: c, clusters: newClusters(c.Limits), names: newNames(), slots: make(chan struct{}, 2*runtime.GOMAXPROCS(0))}
+	s := &Store{Config: c, clusters: newClusters(c.Limits), names: newNames(), bodies: make(chan struct{}, bodies), slots: make(chan struct{}, 2*runtime.GOMAXPROCS(0))}
 	o := tsdb.DefaultOptions()
 	o.RetentionDuration, o.MaxBytes = c.Retention.Milliseconds(), c.Size
 	o.MaxBlockDuration = max(o.MinBlockDuration, o.RetentionDuration/10) // as Prometheus does

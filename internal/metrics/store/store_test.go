@@ -263,6 +263,64 @@ func TestARateBeyondTheBudgetWaits(t *testing.T) {
 	}
 }
 
+// TestWhoseBodyDoesNotComeHoldsUpNobody: many clusters begin a request and do not go on, and another one's is kept meanwhile. When theirs come they are kept too.
+func TestWhoseBodyDoesNotComeHoldsUpNobody(t *testing.T) {
+	s, _ := open(t, t.TempDir(), Limits{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.Write(w, r, v1alpha1.ClusterName(r.Header.Get("X-Cluster")))
+	}))
+	t.Cleanup(server.Close)
+	ask := func(cluster string, body io.Reader) (int, error) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, body)
+		if err != nil {
+			return 0, err
+		}
+		r.Header.Set("Content-Type", request.ContentType)
+		r.Header.Set("Content-Encoding", request.ContentEncoding)
+		r.Header.Set("X-Cluster", cluster)
+		answer, err := server.Client().Do(r)
+		if err != nil {
+			return 0, err
+		}
+		return answer.StatusCode, answer.Body.Close()
+	}
+	one := func() []byte {
+		var b request.Builder
+		b.Add(counter("up"), request.Gauge, noon.UnixMilli(), 1)
+		return b.Take()
+	}
+	slow := 4 * cap(s.slots)
+	answers, ways := make(chan int, slow), make([]*io.PipeWriter, slow)
+	for i := range slow {
+		var body io.Reader
+		body, ways[i] = io.Pipe()
+		go func() {
+			code, err := ask(fmt.Sprint("slow-", i), body)
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- code
+		}()
+		if _, err := ways[i].Write(one()[:1]); err != nil { // it is on its way
+			t.Fatal(err)
+		}
+	}
+	if code, err := ask("well", bytes.NewReader(one())); code != http.StatusNoContent || err != nil {
+		t.Errorf("a cluster whose line is good is answered %d: %v", code, err)
+	}
+	for _, way := range ways {
+		if _, err := way.Write(one()[1:]); err != nil {
+			t.Fatal(err)
+		}
+		way.Close()
+	}
+	for range slow {
+		if code := <-answers; code != http.StatusNoContent {
+			t.Errorf("a slow cluster is answered %d", code)
+		}
+	}
+}
+
 func TestRequestsThatAreNone(t *testing.T) {
 	s, _ := open(t, t.TempDir(), Limits{})
 	var b request.Builder

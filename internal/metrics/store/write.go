@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -33,16 +34,14 @@ func (s *Store) Write(w http.ResponseWriter, r *http.Request, cluster v1alpha1.C
 		again(w, time.Duration((1-tokens)/float64(s.Limits.Rate)*float64(time.Second)), s.over(cluster))
 		return
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-r.Context().Done():
-		return
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, request.MaxBody+1))
+	body, err := s.read(w, r)
 	if err != nil {
 		return // nobody waits for an answer
 	}
+	if !take(r.Context(), s.slots) {
+		return
+	}
+	defer func() { <-s.slots }()
 	done, err := s.keep(r, cluster, of, body)
 	switch {
 	case errors.Is(err, errBudget):
@@ -54,6 +53,36 @@ func (s *Store) Write(w http.ResponseWriter, r *http.Request, cluster v1alpha1.C
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	default:
 		s.answer(w, cluster, done)
+	}
+}
+
+const (
+	// bodyTimeout is how long the body of a request may take on its way.
+	bodyTimeout = 30 * time.Second
+	// bodies is how many are read at once: some 256 MiB at most.
+	bodies = 256
+)
+
+// read reads the body of a request. That takes as long as the line of its cluster does, and others do not wait for it: a request has a slot once it is there.
+func (s *Store) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if !take(r.Context(), s.bodies) {
+		return nil, r.Context().Err()
+	}
+	defer func() { <-s.bodies }()
+	way := http.NewResponseController(w)
+	_ = way.SetReadDeadline(time.Now().Add(bodyTimeout)) // where there is a way: a request that is in memory has none, nor needs it
+	body, err := io.ReadAll(io.LimitReader(r.Body, request.MaxBody+1))
+	_ = way.SetReadDeadline(time.Time{})
+	return body, err
+}
+
+// take takes one of so many places, unless ctx ends before there is one.
+func take(ctx context.Context, places chan struct{}) bool {
+	select {
+	case places <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
