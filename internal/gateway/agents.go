@@ -49,6 +49,7 @@ func (g *Gateway) agent(ctx context.Context, conn *tls.Conn, guest *lobby.Guest)
 		conn.Close()
 		return
 	}
+	defer cutOffLate(ctx, session, conn, log)()
 	defer session.Close()
 	first, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
@@ -87,6 +88,21 @@ func (g *Gateway) agent(ctx context.Context, conn *tls.Conn, guest *lobby.Guest)
 		return
 	}
 	g.converse(ctx, session, control, member, log)
+}
+
+// cutOffLate cuts an agent's connection off that has not ended a moment after the hub was told to end: on a line that takes nothing any
+// more a goodbye would wait for as long as a frame may, and the hub, and whoever is to lead after it, with it.
+func cutOffLate(ctx context.Context, tun *tunnel.Session, conn *tls.Conn, log *slog.Logger) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		late := time.NewTimer(parting)
+		defer late.Stop()
+		select {
+		case <-tun.Done():
+		case <-late.C:
+			log.Warn("an agent's connection was cut off: the hub ends, and nothing gets through")
+			conn.NetConn().Close()
+		}
+	})
 }
 
 // rehearse lets an agent that may come in find out whether it could be in session. The member's session goes on.

@@ -30,6 +30,8 @@ import (
 const (
 	// handshakeTimeout covers the TLS handshake and, for an agent, its first stream.
 	handshakeTimeout = 15 * time.Second
+	// parting is how long a hub that ends waits for what it says to agents to get through.
+	parting = 3 * time.Second
 	// maxAgentStreams is how many streams one agent may have open: an honest one has half as many at most. Each may hold a
 	// window of what is not read yet, so this bounds what a hostile member costs.
 	maxAgentStreams = 32
