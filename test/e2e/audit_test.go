@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,13 +37,20 @@ func (a *ada) isAudited(s *story) {
 	if _, forged := onMember["system:admin"]; forged {
 		s.Error("the cluster took the audit ID that the client made up")
 	}
-	for _, want := range []struct{ verb, object string }{
-		{"get", "configmaps/words"}, {"delete", "pods/shell"}, {"", "pods/exec/shell"}, {"get", "pods/log/shell"}, {"watch", "configmaps/words"},
+	const switched = http.StatusSwitchingProtocols
+	for _, want := range []struct {
+		verb, object string
+		code         int32
+	}{
+		{"get", "configmaps/words", 200}, {"delete", "pods/shell", 200}, {"get", "pods/log/shell", 200}, {"watch", "configmaps/words", 200},
+		// kubectl asks for WebSockets by GET, and falls back to SPDY, by POST, where there are none.
+		{"get", "pods/exec/shell", switched}, {"get", "pods/attach/shell", switched}, {"get", "pods/portforward/shell", switched},
+		{"create", "pods/exec/shell", switched}, {"create", "pods/portforward/shell", switched},
 	} {
 		found := 0
 		for _, e := range onHub {
 			there, linked := onMember[string(e.AuditID)]
-			if e.Stage == auditv1.StageRequestReceived || !is(e, want.verb, want.object) || !linked {
+			if e.Stage == auditv1.StageRequestReceived || !is(e, want.verb, want.object) || !linked || e.ResponseStatus.Code != want.code {
 				continue
 			}
 			found++
@@ -51,7 +59,7 @@ func (a *ada) isAudited(s *story) {
 			}
 		}
 		if found == 0 {
-			s.Errorf("%s %s is not in both logs", want.verb, want.object)
+			s.Errorf("%s %s, answered with %d, is not in both logs", want.verb, want.object, want.code)
 		}
 	}
 	refused := s.umbel("audit", "--user", adaOnHub, "--cluster", "prod-us", "--since", "1h", "-o", "wide")

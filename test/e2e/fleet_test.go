@@ -8,15 +8,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	inventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/identity/oidctest"
+	"umbel.dev/umbel/internal/profile/about"
 )
 
 // TestFleet is the main job, for real, and the laws that it rests on, on three clusters with nodes.
@@ -74,6 +77,7 @@ func TestFleet(t *testing.T) {
 	s.with("what others change is told, left or refused, and an ill pod says why", drift)
 	s.with("an object has one package", oneOwner)
 	s.with("a team delivers with its own rights, and no more", tenants)
+	s.with("the hub has no credential and no object of a member", nothingOfMembers)
 	s.with("a stolen key harms its own member alone", stolenKey)
 	s.with("a key is revoked", keyIsRevoked)
 	s.with("the authority is rotated, and the hub killed in the middle", rotation)
@@ -121,6 +125,36 @@ func seen(s *story) {
 	s.hasNamespace("prod-eu", "payments", true)
 	s.hasNamespace("prod-us", "payments", true)
 	s.hasNamespace("dev", "payments", false)
+	for _, cluster := range everyCluster {
+		s.isProfiled(cluster)
+	}
+}
+
+// isProfiled: tools of SIG-Multicluster find a cluster on the hub, with its version and with what it says itself of where it belongs.
+func (s *story) isProfiled(cluster string) {
+	s.Helper()
+	if own := s.umbel("kubectl", cluster, "--", "get", "clusterproperties.about.k8s.io", about.ClusterProperty, "-o", "jsonpath={.spec.value}"); own != cluster {
+		s.Errorf("%s says that it is %q", cluster, own)
+	}
+	want := s.member(cluster).Status.KubernetesVersion
+	s.eventually(cluster+" has a ClusterProfile", func(ctx context.Context) error {
+		raw, err := s.Shell(ctx, `umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" -n umbel-system get clusterprofile -o json `+cluster)
+		var profile inventory.ClusterProfile
+		if err == nil {
+			err = json.Unmarshal([]byte(raw), &profile)
+		}
+		if err != nil {
+			return err
+		}
+		healthy := condition(profile.Status.Conditions, inventory.ClusterConditionControlPlaneHealthy)
+		named := slices.ContainsFunc(profile.Status.Properties, func(p inventory.Property) bool {
+			return p.Name == about.ClusterProperty && p.Value == cluster
+		})
+		if healthy.Status != metav1.ConditionTrue || profile.Status.Version.Kubernetes != want || !named {
+			return fmt.Errorf("it says %+v, want healthy, %s, and its name", profile.Status, want)
+		}
+		return nil
+	})
 }
 
 func labels(s *story) {

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -42,9 +43,15 @@ func (k *talk) Write(p []byte) (int, error) {
 // talks starts kubectl on a cluster, through the hub.
 func (s *story) talks(cluster string, args ...string) *talk {
 	s.Helper()
-	k := &talk{name: strings.Join(args, " ")}
 	cmd := exec.CommandContext(s.ctx, rig.Binary("umbel"), append([]string{"kubectl", cluster, "--"}, args...)...)
 	cmd.Env = append(os.Environ(), "UMBEL_HOME="+s.Home)
+	return s.begins(strings.Join(args, " "), cmd)
+}
+
+// begins starts a command that is to go on.
+func (s *story) begins(name string, cmd *exec.Cmd) *talk {
+	s.Helper()
+	k := &talk{name: name}
 	cmd.Stdout, cmd.Stderr = k, k
 	in, err := cmd.StdinPipe()
 	if err == nil {
@@ -81,6 +88,22 @@ func (s *story) says(k *talk, word string) {
 		}
 		if !strings.Contains(k.said.String(), word) {
 			return fmt.Errorf("it said:\n%s", k.said.String())
+		}
+		return nil
+	})
+}
+
+// breaksOff waits until the command has ended, which has to be with an error.
+func (s *story) breaksOff(k *talk) {
+	s.Helper()
+	s.eventually(k.name+" ends", func(context.Context) error {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.over == nil {
+			return fmt.Errorf("it goes on; it said:\n%s", k.said.String())
+		}
+		if errors.Is(k.over, io.EOF) {
+			s.Errorf("%s was cut off and ended as if it were complete; it said:\n%s", k.name, k.said.String())
 		}
 		return nil
 	})

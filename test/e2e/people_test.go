@@ -71,13 +71,55 @@ func (a *ada) isKnown() {
 		hub.AuthInfos[hub.Contexts[hub.CurrentContext].AuthInfo] = &clientcmdapi.AuthInfo{Token: strings.TrimSpace(token)}
 		err = clientcmd.WriteToFile(*hub, filepath.Join(a.dir, "hub"))
 	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(a.dir, "pod.yaml"), []byte(shellPod()), 0o600)
+	for name, text := range map[string]string{"pod.yaml": shellPod(), "metrics.yaml": metricsAPI, "measured.yaml": measured} {
+		if err == nil {
+			err = os.WriteFile(filepath.Join(a.dir, name), []byte(text), 0o600)
+		}
 	}
 	if err != nil {
 		a.Fatal(err)
 	}
 }
+
+// metricsAPI stands in for a metrics server, which would be an API of its own behind the cluster's: here somebody has written down what a pod
+// takes, which is measured.
+const metricsAPI = `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: pods.metrics.k8s.io
+  annotations: {api-approved.kubernetes.io: "unapproved, a test plays it"}
+spec:
+  group: metrics.k8s.io
+  scope: Namespaced
+  names: {plural: pods, singular: pod, kind: PodMetrics, listKind: PodMetricsList}
+  versions:
+  - name: v1beta1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+`
+
+const measured = `apiVersion: metrics.k8s.io/v1beta1
+kind: PodMetrics
+metadata: {name: shell, namespace: people}
+timestamp: "2026-01-01T00:00:00Z"
+window: 30s
+containers:
+- {name: bash, usage: {cpu: 250m, memory: 64Mi}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: ada-measures, namespace: people}
+rules:
+- {apiGroups: [metrics.k8s.io], resources: [pods], verbs: [get, list]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: ada-measures, namespace: people}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: ada-measures}
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, kind: User, name: "hub:system:serviceaccount:default:ada"}
+`
 
 // prelude begins every line of shell: $K is her kubectl, first prints the first line of a command that holds a word, and
 // leaves the command; until_so tries for ten seconds; ask speaks HTTP to a port of this computer.
@@ -117,6 +159,10 @@ func (a *ada) verbs() []verb {
 			"until_so first CoreDNS $K logs shell -c debugger", "CoreDNS"},
 		{"top says what it says without a hub", `through=$($K top pods 2>&1 || true); direct=$(umbel-kube kubectl --kubeconfig "$UMBEL_HOME/local/prod-eu/kubeconfig" top pods 2>&1 || true); ` +
 			`test "$through" = "$direct"; echo "$through"`, "Metrics API not available"},
+		{"top with metrics", "D=\"umbel-kube kubectl --kubeconfig $UMBEL_HOME/local/prod-eu/kubeconfig\"; $D apply -f metrics.yaml; " +
+			"$D wait --for=condition=Established crd/pods.metrics.k8s.io; until_so $D apply -f measured.yaml; " +
+			`until_so $K top pods --containers; through=$($K top pods --containers); direct=$($D -n people top pods --containers); ` +
+			`$D delete -f metrics.yaml > /dev/null; test "$through" = "$direct"; echo $through`, "shell bash 250m 64Mi"},
 		{"delete", "$K delete pod shell --grace-period=0 --force --wait=false", "deleted"},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -227,13 +228,19 @@ func (s *replicated) at(not string) map[string]string {
 	return at
 }
 
-// through returns a client of a member by way of one replica, as the hub's administrator. It dials from the base's node.
-func (s *replicated) through(replica, member string) *kubernetes.Clientset {
+// server is where a member is by way of one replica, on base's node.
+func (s *replicated) server(replica, member string) string {
 	s.Helper()
 	pod, err := s.clients("base").CoreV1().Pods(v1alpha1.SystemNamespace).Get(s.ctx, replica, metav1.GetOptions{})
 	if err != nil {
 		s.Fatal(err)
 	}
+	return "https://" + net.JoinHostPort(pod.Status.PodIP, "8443") + "/clusters/" + member
+}
+
+// through returns a client of a member by way of one replica, as the hub's administrator. It dials from the base's node.
+func (s *replicated) through(replica, member string) *kubernetes.Clientset {
+	s.Helper()
 	admin, err := clientcmd.BuildConfigFromFlags("", s.base.Kubeconfig)
 	if err != nil {
 		s.Fatal(err)
@@ -241,7 +248,7 @@ func (s *replicated) through(replica, member string) *kubernetes.Clientset {
 	config := rest.AnonymousClientConfig(admin)
 	config.CertFile, config.KeyFile, config.CertData, config.KeyData = admin.CertFile, admin.KeyFile, admin.CertData, admin.KeyData
 	config.CAData, config.CAFile, config.Insecure = nil, "", true // its certificate is for the hub's address, not the pod's
-	config.Host = "https://" + net.JoinHostPort(pod.Status.PodIP, "8443") + "/clusters/" + member
+	config.Host = s.server(replica, member)
 	config.Dial = func(ctx context.Context, protocol, address string) (conn net.Conn, err error) {
 		err = network.Within("/run/netns/"+s.base.Namespace, func() error {
 			conn, err = (&net.Dialer{}).DialContext(ctx, protocol, address)
@@ -283,10 +290,11 @@ func (s *replicated) kill(replica string) {
 	s.Fatalf("%s has no process", replica)
 }
 
-// replicaDies kills a replica that has sessions and does not lead: its agents go elsewhere, a watch that has nothing to do
-// with it goes on, and nothing is applied anew.
+// replicaDies kills a replica that has sessions and does not lead: its agents go elsewhere, what has nothing to do with it goes on, what
+// came by it ends with an error, and nothing is applied anew.
 func (s *replicated) replicaDies() {
 	s.Helper()
+	s.hasShell()
 	at, before, leader := s.at(""), s.versions(), s.leader()
 	victim := ""
 	for _, member := range replicatedMembers {
@@ -294,7 +302,7 @@ func (s *replicated) replicaDies() {
 			victim = at[member]
 		}
 	}
-	watches := s.watchBeside(victim, at)
+	watches, cut, shells := s.watchBeside(victim, at), s.watchBy(victim, at), s.shells()
 	start := time.Now()
 	s.kill(victim)
 	for _, member := range replicatedMembers {
@@ -307,17 +315,73 @@ func (s *replicated) replicaDies() {
 		s.Errorf("what members hold was written anew: %v, it was %v", after, before)
 	}
 	s.deliver("two")
-	for name, seen := range watches {
+	s.hears(watches, "does not see what changed")
+	s.hears(cut, "goes on, and its replica is gone")
+	for replica, shell := range shells {
+		if replica == victim || at["base"] == victim {
+			s.breaksOff(shell)
+			continue
+		}
+		if _, err := fmt.Fprintln(shell.in, "goes on"); err != nil {
+			s.Error(err)
+		}
+		s.says(shell, "heard goes on")
+	}
+	s.eventually("every replica is ready again", s.ready)
+}
+
+// hears waits for what each stream has come to: nil is as it should be.
+func (s *replicated) hears(streams map[string]chan error, otherwise string) {
+	s.Helper()
+	for name, came := range streams {
 		select {
-		case err := <-seen:
+		case err := <-came:
 			if err != nil {
 				s.Errorf("%s: %v", name, err)
 			}
 		case <-time.After(localPatience):
-			s.Errorf("%s does not see what changed", name)
+			s.Errorf("%s %s", name, otherwise)
 		}
 	}
-	s.eventually("every replica is ready again", s.ready)
+}
+
+// hasShell starts a pod on base that has a shell.
+func (s *replicated) hasShell() {
+	s.Helper()
+	manifest := filepath.Join(s.T.TempDir(), "shell.yaml")
+	writeWhole(s.T, manifest, "apiVersion: v1\nkind: Namespace\nmetadata: {name: people}\n---\n"+shellPod())
+	kubectl := fmt.Sprintf("umbel-kube kubectl --kubeconfig '%s' ", s.base.Kubeconfig)
+	s.eventually("base has a pod", func(ctx context.Context) error { // its ServiceAccount comes after the Namespace
+		_, err := s.Shell(ctx, kubectl+"apply -f "+manifest)
+		return err
+	})
+	s.shell(kubectl + "-n people wait --for=condition=Ready pod/shell --timeout=60s")
+}
+
+// shells has somebody type in that pod by way of each replica, with kubectl on base's node.
+func (s *replicated) shells() map[string]*talk {
+	s.Helper()
+	shells := map[string]*talk{}
+	for i := range 3 {
+		config, err := clientcmd.LoadFromFile(s.base.Kubeconfig)
+		if err != nil {
+			s.Fatal(err)
+		}
+		for _, cluster := range config.Clusters {
+			cluster.Server, cluster.InsecureSkipTLSVerify = s.server(replicaName(i), "base"), true
+			cluster.CertificateAuthority, cluster.CertificateAuthorityData = "", nil
+		}
+		kubeconfig := filepath.Join(s.T.TempDir(), "kubeconfig")
+		if err := clientcmd.WriteToFile(*config, kubeconfig); err != nil {
+			s.Fatal(err)
+		}
+		shell := s.begins("a shell by way of "+replicaName(i), exec.CommandContext(s.ctx, "ip", "netns", "exec", s.base.Namespace,
+			rig.Binary("umbel-kube"), "kubectl", "--kubeconfig", kubeconfig, "-n", "people", "exec", "-i", "shell", "-c", "bash", "--",
+			"bash", "-c", `echo ready; while read -r line; do echo "heard $line"; done`))
+		s.says(shell, "ready")
+		shells[replicaName(i)] = shell
+	}
+	return shells
 }
 
 // answersAgain waits until a member answers through a replica that is alive, and says how long that took.
@@ -360,6 +424,37 @@ func (s *replicated) watchBeside(victim string, at map[string]string) map[string
 					}
 				}
 				seen <- errors.New("it ended")
+			}()
+		}
+	}
+	return watches
+}
+
+// watchBy watches the members that are in session with a replica, through the others. Each channel gets nil when such a stream has ended
+// with an error, and an error when it ended as if it were complete.
+func (s *replicated) watchBy(victim string, at map[string]string) map[string]chan error {
+	s.Helper()
+	watches := map[string]chan error{}
+	for i := range 3 {
+		for _, member := range replicatedMembers {
+			if replicaName(i) == victim || at[member] != victim {
+				continue
+			}
+			stream, err := s.through(replicaName(i), member).CoreV1().RESTClient().Get().Namespace("default").Resource("configmaps").
+				Param("watch", "1").Stream(s.ctx)
+			if err != nil {
+				s.Fatal(err)
+			}
+			s.T.Cleanup(func() { stream.Close() })
+			ended := make(chan error, 1)
+			watches[fmt.Sprintf("the watch of %s at %s", member, replicaName(i))] = ended
+			go func() {
+				_, err := io.Copy(io.Discard, stream)
+				if err == nil {
+					ended <- errors.New("it was cut off and ended as if it were complete")
+					return
+				}
+				ended <- nil
 			}()
 		}
 	}

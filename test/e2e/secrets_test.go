@@ -115,16 +115,7 @@ func (s *story) knows(cluster, want string) {
 // those of the members' own stores, and in the events and statuses that can be asked for.
 func (s *story) toldNowhere(secret string) {
 	s.Helper()
-	needles := [][]byte{[]byte(secret)}
-	for skip := range 3 {
-		inner := []byte(secret)[skip:]
-		needles = append(needles, []byte(base64.RawStdEncoding.EncodeToString(inner[:len(inner)/3*3])))
-	}
-	zip, err := zstd.NewReader(nil)
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer zip.Close()
+	needles := formsOf([]byte(secret))
 	look := func(where string, content []byte) {
 		for _, needle := range needles {
 			if bytes.Contains(content, needle) {
@@ -132,9 +123,43 @@ func (s *story) toldNowhere(secret string) {
 			}
 		}
 	}
-	files := 0
-	_ = filepath.WalkDir(s.Home, func(path string, entry fs.DirEntry, err error) error { // files come and go
-		if err != nil || !entry.Type().IsRegular() || strings.Contains(strings.TrimPrefix(path, filepath.Join(s.Home, "local")), "etcd") && strings.HasPrefix(path, filepath.Join(s.Home, "local")) {
+	locals := filepath.Join(s.Home, "local")
+	files := s.eachFile(s.Home, func(path string) bool {
+		rest, local := strings.CutPrefix(path, locals)
+		return local && strings.Contains(rest, "etcd")
+	}, look)
+	if files < 100 {
+		s.Errorf("only %d files were looked at", files)
+	}
+	look("what packages say", []byte(s.umbel("get", "packages", "-A", "-o", "json")))
+	look("what clusters say", []byte(s.umbel("get", "clusters", "-o", "json")))
+	look("what drifted", []byte(s.umbel("drift", "-A", "-o", "json")))
+	for _, cluster := range everyCluster {
+		look("the events of "+cluster, []byte(s.umbel("kubectl", cluster, "--", "get", "events", "-A", "-o", "json")))
+		look("what is said of it on "+cluster, []byte(s.umbel("describe", "cluster", cluster)))
+	}
+}
+
+// formsOf are the texts by which a secret is found, wherever it is kept: itself, and in base64 at each offset.
+func formsOf(secret []byte) [][]byte {
+	forms := [][]byte{secret}
+	for skip := range 3 {
+		inner := secret[skip:]
+		forms = append(forms, []byte(base64.RawStdEncoding.EncodeToString(inner[:len(inner)/3*3])))
+	}
+	return forms
+}
+
+// eachFile looks into the files below a folder, unpacked too, but for those that are skipped, and returns how many there were.
+func (s *story) eachFile(dir string, skip func(path string) bool, look func(where string, content []byte)) (files int) {
+	s.Helper()
+	zip, err := zstd.NewReader(nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer zip.Close()
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error { // files come and go
+		if err != nil || !entry.Type().IsRegular() || skip(path) {
 			return nil
 		}
 		info, err := entry.Info()
@@ -152,14 +177,5 @@ func (s *story) toldNowhere(secret string) {
 		}
 		return nil
 	})
-	if files < 100 {
-		s.Errorf("only %d files were looked at", files)
-	}
-	look("what packages say", []byte(s.umbel("get", "packages", "-A", "-o", "json")))
-	look("what clusters say", []byte(s.umbel("get", "clusters", "-o", "json")))
-	look("what drifted", []byte(s.umbel("drift", "-A", "-o", "json")))
-	for _, cluster := range everyCluster {
-		look("the events of "+cluster, []byte(s.umbel("kubectl", cluster, "--", "get", "events", "-A", "-o", "json")))
-		look("what is said of it on "+cluster, []byte(s.umbel("describe", "cluster", cluster)))
-	}
+	return files
 }
