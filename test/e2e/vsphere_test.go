@@ -69,7 +69,7 @@ func TestClustersInVSphere(t *testing.T) {
 	center.Cut()
 	grown := s.begins(line(page, "cluster scale far"))
 	s.treeSays("far", "VSphereCluster", "connection refused")
-	s.treeSays("far", "Machine", "Waiting for VSphereMachine") // the provider says of a machine that it waits, and not what for
+	s.treeSays("far", "─ Machine", "Provisioning ") // that is all which its provider says of it
 	s.runsAPod("far", "meanwhile")
 	begun = time.Now()
 	if err := center.Mend(); err != nil {
