@@ -46,7 +46,7 @@ export default function PlacementsPage() {
                 </strong>
                 {row.ready.tone !== 'Good' && row.message && <div className="row-why row-why-wraps">{row.message}</div>}
                 <Steps steps={row.next} />
-                <Button size="compact-xs" variant="default" onClick={() => set({ of: row.namespace + '/' + row.name, labels: row.labels, expression: undefined, would: undefined, tried: undefined })}>
+                <Button size="compact-xs" variant="default" className="beside-name" onClick={() => set({ of: row.namespace + '/' + row.name, labels: row.labels, expression: undefined, would: undefined, tried: undefined })}>
                   Try another selector
                 </Button>
                 <Command text={`umbel explain placement ${row.name} -n ${row.namespace}`} />

@@ -70,7 +70,7 @@ function Shown({ page, of }: { page: ForeseenPage; of: string }) {
   ]
   return (
     <>
-      <p role="status">
+      <p role="status" className="tried">
         <code className="small">{page.means}</code> selects {page.selected.toLocaleString()} of {(page.selected + page.undecided + page.not).toLocaleString()} clusters
         {of && `: ${page.comes.toLocaleString()} ${page.comes === 1 ? 'comes' : 'come'}, ${page.leaves.toLocaleString()} ${page.leaves === 1 ? 'leaves' : 'leave'}`}.
       </p>
@@ -86,7 +86,7 @@ function Shown({ page, of }: { page: ForeseenPage; of: string }) {
       {page.total === 0 ? (
         <Empty title="No cluster is one of these." />
       ) : (
-        <Sheet columns={['Cluster', 'It would be', 'Why']}>
+        <Sheet stacks columns={['Cluster', 'It would be', 'Why']}>
           {page.rows.map((row) => (
             <tr key={row.cluster}>
               <td>
