@@ -91,6 +91,18 @@ func (r *receiverOf) leave(away bool) {
 	r.away = away
 }
 
+// waits is how many requests wait for a receiver.
+func (o *Onward) waits(who string) (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, r := range o.to {
+		if r.who == who {
+			n += r.queue.Len()
+		}
+	}
+	return n
+}
+
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
@@ -156,7 +168,7 @@ remote_write:
 	}
 	first.leave(true)
 	o.Take([]store.Sample{sample("up", 2000, 0)})
-	await(t, "the one that is there", func() bool { return len(second.all()) == 2 })
+	await(t, "the one that is there, which has answered", func() bool { return len(second.all()) == 2 && o.waits(to[1].Listener.Addr().String()) == 0 })
 	end() // the hub ends, and is started again
 	o = begin()
 	o.Take([]store.Sample{sample("up", 3000, math.Float64frombits(value.StaleNaN))}) // it has ended
