@@ -138,6 +138,7 @@ func (a *ada) verbs() []verb {
 	const spdy = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false KUBECTL_PORT_FORWARD_WEBSOCKETS=false "
 	forward := "timeout 30 $K port-forward pod/shell :8080 > forward 2>&1 & trap \"kill $!\" EXIT; " +
 		"until_so grep -q -- '->' forward; ask $(sed -n 's/.*127.0.0.1:\\([0-9]*\\) ->.*/\\1/p' forward) /health"
+	const logs = "L='umbel logs shell -n people -c bash --clusters env=prod,region=eu --kubeconfig hub'; "
 	return []verb{
 		{"auth whoami", "$K auth whoami", "hub:system:serviceaccount:default:ada"},
 		{"apply", "$K apply -f pod.yaml", "pod/shell created"},
@@ -145,6 +146,8 @@ func (a *ada) verbs() []verb {
 		{"get", "$K get pods", "shell"},
 		{"watch", `$K patch configmap words --type=merge -p '{"data":{"w":"two"}}'; first two $K get configmap words -w -o 'jsonpath={.data.w}{"\n"}'`, "two"},
 		{"logs -f", "first begun $K logs -f shell -c bash", "begun"},
+		{"umbel logs --since", logs + `$K exec shell -c bash -- bash -c 'sleep 8; echo lately > /proc/1/fd/1'; $L | grep begun; $L --since 8s > late; if grep begun late; then exit 1; fi; cat late`, "lately"},
+		{"umbel logs -f", logs + `$L -f > followed 2>&1 & trap "kill $!" EXIT; until_so grep lately followed; $K exec shell -c bash -- bash -c 'echo later > /proc/1/fd/1'; until_so grep later followed`, "later"},
 		{"exec", "echo ping | $K exec -i shell -c bash -- cat", "ping"},
 		{"exec -it", `script -qec "$K exec -it shell -c bash -- tty" /dev/null < /dev/null`, "/dev/pts/"},
 		{"exec over SPDY", "echo ping | " + spdy + "$K exec -i shell -c bash -- cat", "ping"},
