@@ -54,11 +54,11 @@ func TestClustersInVSphere(t *testing.T) {
 	s.onHub("-n umbel-system create secret generic vcenter --from-literal=username=" + center.User + " --from-literal=password=wrong")
 	s.onHub("apply -f " + s.classIn(center))
 
-	made := s.begins(line(page, "cluster create far"))
+	made := s.orders(line(page, "cluster create far"))
 	s.treeSays("far", "VSphereCluster", "Login failure")
 	begun := time.Now()
 	s.onHub("-n umbel-system patch secret vcenter --type=merge -p " + `'{"stringData":{"password":"` + center.Password + `"}}'`)
-	s.ends("far", made)
+	s.isMade("far", made)
 	t.Logf("with the right credentials the cluster was made in %s", time.Since(begun).Round(100*time.Millisecond))
 	s.nodesAre("far", center, 1)
 	s.runsAPod("far", "first")
@@ -67,7 +67,7 @@ func TestClustersInVSphere(t *testing.T) {
 	}
 
 	center.Cut()
-	grown := s.begins(line(page, "cluster scale far"))
+	grown := s.orders(line(page, "cluster scale far"))
 	s.treeSays("far", "VSphereCluster", "connection refused")
 	s.treeSays("far", "─ Machine", "Provisioning ") // that is all which its provider says of it
 	s.runsAPod("far", "meanwhile")
@@ -75,16 +75,16 @@ func TestClustersInVSphere(t *testing.T) {
 	if err := center.Mend(); err != nil {
 		t.Fatal(err)
 	}
-	s.ends("far", grown)
+	s.isMade("far", grown)
 	t.Logf("after the vCenter was back it took %s to grow", time.Since(begun).Round(100*time.Millisecond))
 	s.nodesAre("far", center, 2)
 
 	center.Fill()
-	grown = s.begins("umbel cluster scale far --workers 3")
+	grown = s.orders("umbel cluster scale far --workers 3")
 	s.treeSays("far", "VSphereMachine", "NoDiskSpace")
 	begun = time.Now()
 	center.Empty()
-	s.ends("far", grown)
+	s.isMade("far", grown)
 	t.Logf("after the datastore had room it took %s to grow", time.Since(begun).Round(100*time.Millisecond))
 	s.nodesAre("far", center, 3)
 	s.umbel("kubectl", "far", "--", "get", "pod/first", "pod/meanwhile")
@@ -121,8 +121,8 @@ func (s *story) advances(what string, check func(context.Context) error) {
 	s.Logf("%s: after %s", what, time.Since(begun).Round(100*time.Millisecond))
 }
 
-// begins runs a command in the background.
-func (s *story) begins(command string) <-chan error {
+// orders runs a command in the background, which tells once how it ended.
+func (s *story) orders(command string) <-chan error {
 	done := make(chan error, 1)
 	go func() {
 		_, err := s.Shell(s.ctx, command)
@@ -131,8 +131,8 @@ func (s *story) begins(command string) <-chan error {
 	return done
 }
 
-// ends waits for the end of such a command, which has to succeed.
-func (s *story) ends(cluster string, done <-chan error) {
+// isMade waits for the end of such a command, which has to succeed.
+func (s *story) isMade(cluster string, done <-chan error) {
 	s.Helper()
 	if err := <-done; err != nil {
 		tree, _ := s.Umbel(s.ctx, "cluster", "describe", cluster)
