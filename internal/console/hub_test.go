@@ -22,6 +22,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -110,6 +111,15 @@ func newHubAt(t *testing.T, address string, people *signin.Verifier) *hub {
 		}
 		if err := h.client.DeleteAllOf(ctx, &v1alpha1.Package{}, client.InNamespace("default")); err != nil {
 			t.Error(err)
+		}
+		// This hub lets go of its clusters: another one may want their names.
+		var left v1alpha1.MemberClusterList
+		err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 20*time.Second, true, func(ctx context.Context) (bool, error) {
+			err := h.client.List(ctx, &left)
+			return len(left.Items) == 0, err
+		})
+		if err != nil {
+			t.Errorf("%d clusters are not gone: %v", len(left.Items), err)
 		}
 	})
 	return h
