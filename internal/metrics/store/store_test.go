@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -260,6 +261,19 @@ func TestARateBeyondTheBudgetWaits(t *testing.T) {
 	at.pass(5 * time.Second)
 	if code, text := post(s, "fast", bodies[6]); code != http.StatusNoContent {
 		t.Errorf("with the whole budget, which a request that was not kept did not use: %d %s", code, text)
+	}
+}
+
+// TestWhatDidNotComeIsSentAgain: half a request is not one that is kept, whose sender would forget it.
+func TestWhatDidNotComeIsSentAgain(t *testing.T) {
+	s, _ := open(t, t.TempDir(), Limits{})
+	r := httptest.NewRequest(http.MethodPost, "/", iotest.ErrReader(os.ErrDeadlineExceeded))
+	r.Header.Set("Content-Type", request.ContentType)
+	r.Header.Set("Content-Encoding", request.ContentEncoding)
+	w := httptest.NewRecorder()
+	s.Write(w, r, "edge")
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" || len(s.bodies) != 0 {
+		t.Errorf("it answers %d: %s", w.Code, w.Body)
 	}
 }
 

@@ -34,9 +34,14 @@ func (s *Store) Write(w http.ResponseWriter, r *http.Request, cluster v1alpha1.C
 		again(w, time.Duration((1-tokens)/float64(s.Limits.Rate)*float64(time.Second)), s.over(cluster))
 		return
 	}
-	body, err := s.read(w, r)
+	if !take(r.Context(), s.bodies) {
+		return
+	}
+	defer func() { <-s.bodies }() // as long as the body is in memory
+	body, err := read(w, r)
 	if err != nil {
-		return // nobody waits for an answer
+		again(w, time.Second, "the body did not come: "+err.Error())
+		return
 	}
 	if !take(r.Context(), s.slots) {
 		return
@@ -59,16 +64,12 @@ func (s *Store) Write(w http.ResponseWriter, r *http.Request, cluster v1alpha1.C
 const (
 	// bodyTimeout is how long the body of a request may take on its way.
 	bodyTimeout = 30 * time.Second
-	// bodies is how many are read at once: some 256 MiB at most.
+	// bodies is how many are in memory at once, on their way or waiting to be kept: some 256 MiB at most.
 	bodies = 256
 )
 
 // read reads the body of a request. That takes as long as the line of its cluster does, and others do not wait for it: a request has a slot once it is there.
-func (s *Store) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if !take(r.Context(), s.bodies) {
-		return nil, r.Context().Err()
-	}
-	defer func() { <-s.bodies }()
+func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	way := http.NewResponseController(w)
 	_ = way.SetReadDeadline(time.Now().Add(bodyTimeout)) // where there is a way: a request that is in memory has none, nor needs it
 	body, err := io.ReadAll(io.LimitReader(r.Body, request.MaxBody+1))
