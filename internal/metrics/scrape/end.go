@@ -2,19 +2,13 @@ package scrape
 
 import (
 	"hash/maphash"
-	"math"
 	"slices"
 	"time"
 
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/value"
 
 	"umbel.dev/umbel/internal/metrics/request"
 )
-
-// ending is the value that says that a series has ended (https://prometheus.io/docs/prometheus/latest/querying/basics/#staleness): from its time on it is
-// not found any more, where else it would be for five minutes.
-var ending = math.Float64frombits(value.StaleNaN)
 
 // reports are the series that the agent says itself of a source.
 var reports = []string{"up", "scrape_samples_scraped"}
@@ -44,7 +38,7 @@ func (b *batch) ends(at time.Time, known bool) error {
 		case !known && slices.Contains(reports, nameOf(s.Labels)):
 			failed = b.add(s.Labels, s.Type, at, 0)
 		default:
-			if marks.Add(s.Labels, s.Type, at.UnixMilli(), ending); marks.Samples() >= perRequest {
+			if marks.Add(s.Labels, s.Type, at.UnixMilli(), request.Ended); marks.Samples() >= perRequest {
 				failed = b.put(marks.Take())
 			}
 		}

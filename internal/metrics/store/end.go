@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -12,13 +11,11 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/metrics/request"
 )
 
 // lookback is for how long a series is found after its last sample, unless it is marked as ended: PromQL's default.
 const lookback = 5 * time.Minute
-
-// ending marks the end of a series.
-var ending = math.Float64frombits(value.StaleNaN)
 
 // End marks all that a cluster sent as ended: it is not in the fleet any more, so that nobody else will. What the hub says of it ends by itself (Say).
 func (s *Store) End(ctx context.Context, at time.Time, cluster v1alpha1.ClusterName) error {
@@ -41,7 +38,7 @@ func (s *Store) End(ctx context.Context, at time.Time, cluster v1alpha1.ClusterN
 		if value.IsStaleNaN(of) || Reserved(set.Get(nameLabel)) {
 			continue
 		}
-		if _, err := app.Append(0, set, last+1, ending); untimely(err) != nil {
+		if _, err := app.Append(0, set, last+1, request.Ended); untimely(err) != nil {
 			return errors.Join(fmt.Errorf("writing the end of %s: %w", set, err), app.Rollback())
 		}
 	}

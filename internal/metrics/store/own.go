@@ -36,7 +36,7 @@ func (s *Store) Say(ctx context.Context, at time.Time, facts []Fact) error {
 		if _, still := now[key]; still {
 			continue
 		}
-		if _, err := app.Append(0, set, at.UnixMilli(), ending); untimely(err) != nil {
+		if _, err := app.Append(0, set, at.UnixMilli(), request.Ended); untimely(err) != nil {
 			return errors.Join(fmt.Errorf("writing the end of %s: %w", set, err), app.Rollback())
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/metrics/request"
 )
 
 // points are the values of a series, with "end" for the mark that it ended.
@@ -91,7 +92,7 @@ func TestWhatEndsIsNotFound(t *testing.T) {
 	}
 	at.pass(30 * time.Second)
 	for _, name := range []string{"left", "never"} {
-		if code, text := send(t, s, "a", counter(name), at.now(), ending); code != 204 {
+		if code, text := send(t, s, "a", counter(name), at.now(), request.Ended); code != 204 {
 			t.Errorf("the end of %s: %d %s", name, code, text)
 		}
 	}
