@@ -30,7 +30,7 @@ import (
 type Fleet struct {
 	// Home is the data folder.
 	Home string
-	// Log gets what commands print to the error stream. Optional.
+	// Log gets what commands print to the error stream, but for those that [Eventually] runs. Optional.
 	Log io.Writer
 	// Programs is the folder of our programs. The default is build/bin.
 	Programs string
@@ -72,18 +72,18 @@ func (f *Fleet) programs() string {
 // Umbel runs the umbel command and returns what it printed. The error is a *CommandError when it ended with a code
 // other than 0.
 func (f *Fleet) Umbel(ctx context.Context, args ...string) (string, error) {
-	return f.run(exec.CommandContext(ctx, filepath.Join(f.programs(), "umbel"), args...))
+	return f.run(ctx, exec.CommandContext(ctx, filepath.Join(f.programs(), "umbel"), args...))
 }
 
 // Shell runs a line in a shell in which umbel is on the path and knows the data folder.
 func (f *Fleet) Shell(ctx context.Context, line string) (string, error) {
-	return f.run(exec.CommandContext(ctx, "bash", "-e", "-o", "pipefail", "-c", line))
+	return f.run(ctx, exec.CommandContext(ctx, "bash", "-e", "-o", "pipefail", "-c", line))
 }
 
-func (f *Fleet) run(cmd *exec.Cmd) (string, error) {
+func (f *Fleet) run(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if f.Log != nil {
+	if f.Log != nil && ctx.Value(tried{}) == nil {
 		cmd.Stderr = io.MultiWriter(&stderr, f.Log)
 	}
 	cmd.Env = append(os.Environ(), "UMBEL_HOME="+f.Home, "PATH="+f.programs()+":"+os.Getenv("PATH"))
@@ -168,9 +168,12 @@ func config(kubeconfig string) (*rest.Config, error) {
 	return c, nil
 }
 
+// tried is the key of a context in which a command is run again and again: only its last error is told.
+type tried struct{}
+
 // Eventually waits until check returns nil; after the timeout it returns check's last error.
 func Eventually(ctx context.Context, timeout time.Duration, check func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, tried{}, true), timeout)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
