@@ -103,6 +103,15 @@ $(BIN)/umbel-registry: $(wildcard tools/registry/*)
 	@echo "building umbel-registry; the first time this takes a minute"
 	@cd tools/registry && $(GO_BUILD) -ldflags '-s -w' -o $@ .
 
+# A metrics server, unchanged, for tests alone: what `kubectl top` asks.
+.PHONY: metrics-server
+metrics-server: $(BIN)/umbel-metrics-server ## umbel-metrics-server, the metrics server that clusters of tests have
+
+$(BIN)/umbel-metrics-server: $(wildcard tools/metricsserver/*)
+	@mkdir -p $(BIN)
+	@echo "building umbel-metrics-server; the first time this takes half a minute"
+	@cd tools/metricsserver && $(GO_BUILD) -ldflags '-s -w' -o $@ sigs.k8s.io/metrics-server/cmd/metrics-server
+
 # SOPS and age-keygen, for tests alone: they bring the clients of every cloud along.
 .PHONY: sops
 sops: $(BIN)/sops $(BIN)/age-keygen ## sops and age-keygen, with which tests encrypt as people do
@@ -215,7 +224,7 @@ bench-console: build console/node_modules/.package-lock.json ## the console with
 # The stories wait for their clusters a lot: what needs a processor and no nodes goes beside them.
 .PHONY: test
 test: deps build lint check-generate check-console kube dex registry helm capd ## everything that has to hold before a change lands
-	@$(MAKE) --no-print-directory -j2 GO_BUILD="nice $(GO_BUILD)" unit sops peers
+	@$(MAKE) --no-print-directory -j2 GO_BUILD="nice $(GO_BUILD)" unit sops peers metrics-server
 	@$(MAKE) --no-print-directory -j2 e2e net real simulate console-test
 
 .PHONY: test-all
@@ -239,7 +248,7 @@ simulate: ## play SCHEDULES random schedules of rollouts, and check every step; 
 	ROLLOUT_SCHEDULES=$(SCHEDULES) nice $(GO_TEST) -count 1 -timeout 30m -run '^TestSimulation' -v ./internal/rollout
 
 .PHONY: e2e
-e2e: deps build dex sops capd helm ## the main job and the laws, on real clusters
+e2e: deps build dex sops capd helm metrics-server ## the main job and the laws, on real clusters
 	$(GO_TEST) -tags e2e -count 1 -timeout 60m ./test/e2e/
 
 # Not in `make test`: it takes four minutes, of which most is Cluster API's provider waiting to try again.
