@@ -13,6 +13,8 @@ import (
 type Metrics interface {
 	// Write takes and answers a request of Prometheus' remote write that came through the session of a cluster.
 	Write(w http.ResponseWriter, r *http.Request, cluster v1alpha1.ClusterName)
+	// Take takes and answers a request of another replica of the hub, with what agents sent to that.
+	Take(w http.ResponseWriter, r *http.Request)
 	// Query answers a request of Prometheus' HTTP API, of what is about these clusters alone; of everything where none is named.
 	// Who asks may see that.
 	Query(w http.ResponseWriter, r *http.Request, clusters []v1alpha1.ClusterName)
@@ -21,6 +23,8 @@ type Metrics interface {
 const (
 	// writePath is where an agent sends what it measured, in its session.
 	writePath = "/api/v1/write"
+	// peerMetrics is where a replica of the hub takes what agents sent to the others.
+	peerMetrics = replicaPath + "metrics"
 	// queryPath is below which people ask for it.
 	queryPath = "/api/v1/"
 	// clusterParameter names a cluster that a query is about, and may be there several times.
@@ -31,7 +35,7 @@ const (
 var metrics = sight{"the metrics", "get", "metrics", "the parameter cluster=NAME, once for each, asks for those of some"}
 
 // whyNoMetrics says why a hub has none.
-const whyNoMetrics = "this hub keeps no metrics: it is one of several replicas, which do not yet, or could not open them, as its log says"
+const whyNoMetrics = "this hub keeps no metrics: it could not open them, as its log says"
 
 // write takes what an agent measured. Whose it is says the session.
 func (g *Gateway) write(w http.ResponseWriter, r *http.Request) {
@@ -40,6 +44,31 @@ func (g *Gateway) write(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.Metrics.Write(w, r, memberOf(r.Context()))
+}
+
+// take takes what agents sent to another replica.
+func (g *Gateway) take(w http.ResponseWriter, r *http.Request) {
+	if g.Metrics == nil {
+		http.Error(w, whyNoMetrics, http.StatusServiceUnavailable) // until it starts again
+		return
+	}
+	g.Metrics.Take(w, r)
+}
+
+// ToMetrics sends requests to the Metrics of other replicas of the hub. The host of their URL is a replica's name.
+func (g *Gateway) ToMetrics() http.RoundTripper { return toMetrics{g} }
+
+type toMetrics struct{ *Gateway }
+
+// RoundTrip implements http.RoundTripper.
+func (t toMetrics) RoundTrip(r *http.Request) (*http.Response, error) {
+	address, alive := t.Replicas.Address(r.URL.Host)
+	if !alive {
+		return nil, fmt.Errorf("replica %s is away", r.URL.Host)
+	}
+	r = r.Clone(r.Context())
+	r.URL.Scheme, r.URL.Host, r.URL.Path, r.Host = "https", address, peerMetrics, address
+	return t.peers.transport.RoundTrip(r)
 }
 
 // serveMetrics answers who asks for metrics, and may see what they ask for: all of it, or what is about clusters that they name.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"testing"
 
@@ -18,6 +19,11 @@ type echo struct{}
 
 func (echo) Write(w http.ResponseWriter, _ *http.Request, cluster v1alpha1.ClusterName) {
 	fmt.Fprintf(w, "write of %s", cluster)
+}
+
+func (echo) Take(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprint(w, "taken of another replica: ")
+	_, _ = io.Copy(w, r.Body) // who asks sees what is missing
 }
 
 func (echo) Query(w http.ResponseWriter, r *http.Request, clusters []v1alpha1.ClusterName) {

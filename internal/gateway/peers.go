@@ -186,6 +186,10 @@ func (g *Gateway) servePeer(w http.ResponseWriter, r *http.Request) {
 		g.servePeerAudit(w, r)
 		return
 	}
+	if r.URL.Path == peerMetrics {
+		g.take(w, r)
+		return
+	}
 	g.passOn(w, r, log.With("replica", from))
 }
 

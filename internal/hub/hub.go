@@ -24,6 +24,7 @@ import (
 	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/kube/process"
 	"umbel.dev/umbel/internal/metrics/onward"
+	"umbel.dev/umbel/internal/metrics/spread"
 )
 
 // Options are what Run needs.
@@ -138,7 +139,8 @@ type hub struct {
 	desired   *delivery.Desired
 	hooks     http.Handler // hears of pushes
 	gateway   *gateway.Gateway
-	metrics   *measured      // nil on one of several replicas, and when they cannot be opened
+	metrics   *measured      // nil when they cannot be opened
+	spread    *spread.Spread // what agents sent, on its way to the other replicas; nil on a hub that is one process
 	onward    *onward.Onward // where else they are kept; nil where there are none
 }
 
@@ -166,6 +168,7 @@ func (h *hub) serve(ctx context.Context) error {
 		h.addLifecycle, // how do clusters come to be?
 		h.addRules,     // what does it alert about, and who is told?
 		h.addGateway,   // which agents are connected, what must they know, what do they say?
+		h.addSpread,    // what has each replica of what agents send to one?
 		h.addConsole,   // what do people see of it in a browser?
 		h.announce,     // how members reach this hub
 	} {

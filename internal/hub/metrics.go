@@ -15,6 +15,7 @@ import (
 	"umbel.dev/umbel/internal/metrics/query"
 	"umbel.dev/umbel/internal/metrics/rules"
 	"umbel.dev/umbel/internal/metrics/settings"
+	"umbel.dev/umbel/internal/metrics/spread"
 	"umbel.dev/umbel/internal/metrics/store"
 	"umbel.dev/umbel/internal/version"
 )
@@ -31,17 +32,20 @@ func OnwardDir(home string) string { return filepath.Join(Dir(home), "metrics-on
 // MetricsDir is where the hub keeps what the fleet measures.
 func MetricsDir(home string) string { return filepath.Join(Dir(home), "metrics") }
 
-// openMetrics opens them on a hub that is one process. What several replicas would keep, each of the agents that are in session with it,
-// nobody puts together yet. A hub whose metrics cannot be opened does all else.
+// SpreadDir is where what agents sent to this replica waits for the others.
+func SpreadDir(home string) string { return filepath.Join(Dir(home), "metrics-replicas") }
+
+// openMetrics opens them. A hub whose metrics cannot be opened does all else.
 func (h *hub) openMetrics(context.Context) error {
-	if h.Replica.Name != "" {
-		h.Log.Warn("metrics are not kept: this hub is one of several replicas, which do not put together yet what each of them would have")
-		return nil
-	}
 	h.onward = onward.New(OnwardDir(h.Home), h.Log)
-	kept, err := store.Open(store.Config{
-		Dir: MetricsDir(h.Home), Retention: h.MetricsRetention, Size: h.MetricsSize, Now: time.Now, Log: h.Log, Onward: h.onward,
-	})
+	config := store.Config{
+		Dir: MetricsDir(h.Home), Retention: h.MetricsRetention, Size: h.MetricsSize, Now: time.Now, Log: h.Log, Onward: h.onward, Leads: h.replicas.Leads,
+	}
+	if h.replicas != nil {
+		h.spread = spread.New()
+		config.Spread = h.spread
+	}
+	kept, err := store.Open(config)
 	if err != nil { // who decides what clusters hold matters more
 		h.Log.Error("metrics are not kept until the hub starts again", "error", err)
 		return nil
@@ -73,7 +77,7 @@ func (h *hub) addRules(ctx context.Context) error {
 		return err
 	}
 	at := "https://" + h.state.Address
-	told := notify.New(notify.Needs{Fleet: fleet.Name, URL: at, Now: time.Now, Log: h.Log})
+	told := notify.New(notify.Needs{Fleet: fleet.Name, URL: at, Leads: h.replicas.Leads, Now: time.Now, Log: h.Log})
 	engine, err := rules.NewEngine(ctx, rules.Needs{
 		Queryable: h.metrics.Queryable(), Appendable: h.metrics.Store, Engine: query.NewEngine(h.Log), Notify: told.Notify, URL: at, Log: h.Log,
 	})
@@ -90,6 +94,22 @@ func (h *hub) addRules(ctx context.Context) error {
 	}
 	return h.measure(say, told.Apply)
 }
+
+// addSpread has the other replicas get what agents send to this one.
+func (h *hub) addSpread(context.Context) error {
+	if h.metrics == nil || h.replicas == nil {
+		return nil
+	}
+	needs := spread.Needs{Dir: SpreadDir(h.Home), Alive: h.replicas.Alive, To: h.gateway.ToMetrics(), Now: time.Now, Log: h.Log}
+	return h.manager.Add(onEach(func(ctx context.Context) error { return h.spread.Run(ctx, needs) }))
+}
+
+// onEach runs on each replica, and not on the one that leads alone.
+type onEach func(context.Context) error
+
+func (f onEach) Start(ctx context.Context) error { return f(ctx) }
+
+func (onEach) NeedLeaderElection() bool { return false }
 
 // measure adds what the hub knows to the metrics, and has those who follow the settings do so; all is written on to where they say.
 func (h *hub) measure(say facts.Needs, follow ...func(*settings.Settings) error) error {

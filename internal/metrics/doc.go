@@ -7,6 +7,7 @@
 //	queue/    keeps on the agent's disk what the hub has not taken (agent)
 //	request/  how samples are written down on the way              (both)
 //	store/    keeps them on the hub, within limits of each cluster (hub)
+//	spread/   has the hub's other replicas have them too       (hub)
 //	query/    answers Prometheus' HTTP API from there              (hub)
 //	facts/    adds what the hub knows, and no cluster can send     (hub)
 //	rules/    computes and alerts from all of it                   (hub)

@@ -38,6 +38,12 @@ spec:
   insecureSkipTLSVerify: true
   groupPriorityMinimum: 100
   versionPriority: 100
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: metrics-reader}
+rules:
+- {apiGroups: [metrics.k8s.io], resources: [pods, nodes], verbs: [get, list, watch]}
 `
 
 // measures gives a cluster a metrics server, which asks its kubelets every ten seconds: a process beside those of its main machine, until the test
@@ -55,7 +61,7 @@ func (s *story) measures(cluster string) {
 		s.Fatal(err)
 	}
 	s.shell(rig.Binary("umbel-kube") + " kubectl --kubeconfig=" + of.Kubeconfig + " apply -f " + file)
-	flags := []string{"--kubelet-insecure-tls", "--metric-resolution=10s", "--secure-port=4443", "--cert-dir=" + dir}
+	flags := []string{"--kubelet-insecure-tls", "--kubelet-preferred-address-types=InternalIP", "--kubelet-request-timeout=5s", "--metric-resolution=10s", "--secure-port=4443", "--cert-dir=" + dir}
 	for _, flag := range []string{"kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"} {
 		flags = append(flags, "--"+flag+"="+of.Kubeconfig)
 	}
@@ -73,7 +79,7 @@ func (s *story) measures(cluster string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if raw, err := os.ReadFile(log.Name()); err == nil && s.Failed() {
-			s.Logf("the metrics server says:\n%s", raw)
+			s.Logf("the metrics server says:\n%.4000s", raw)
 		}
 	})
 }

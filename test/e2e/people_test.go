@@ -30,6 +30,7 @@ func people(s *story) {
 		s.refused([]string{"kubectl", "prod-eu", "--", "-n", "people", "top", "pods"}, "Metrics API not available")
 	})
 	s.measures("prod-eu")
+	s.umbel("kubectl", "prod-eu", "--", "-n", "people", "create", "rolebinding", "ada-measures", "--clusterrole=metrics-reader", "--user=hub:system:serviceaccount:default:ada")
 	for _, step := range a.verbs() {
 		s.with(step.verb, func(s *story) {
 			out, err := s.Shell(s.ctx, a.prelude()+step.line)
@@ -66,7 +67,7 @@ func (a *ada) isKnown() {
 	a.onHub("create clusterrolebinding ada-reaches --clusterrole=ada-reaches --serviceaccount=default:ada")
 	a.onHub("-n umbel-system create rolebinding ada-finds --role=ada-finds --serviceaccount=default:ada")
 	a.umbel("kubectl", "prod-eu", "--", "create", "namespace", "people")
-	a.umbel("kubectl", "prod-eu", "--", "-n", "people", "create", "role", "ada", "--verb=*", "--resource=pods,pods.metrics.k8s.io,pods/log,pods/exec,pods/attach,pods/portforward,pods/ephemeralcontainers,configmaps")
+	a.umbel("kubectl", "prod-eu", "--", "-n", "people", "create", "role", "ada", "--verb=*", "--resource=pods,pods/log,pods/exec,pods/attach,pods/portforward,pods/ephemeralcontainers,configmaps")
 	a.umbel("kubectl", "prod-eu", "--", "-n", "people", "create", "rolebinding", "ada", "--role=ada", "--user=hub:system:serviceaccount:default:ada")
 
 	token := a.shell(`umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" -n default create token ada`)
@@ -100,8 +101,8 @@ type verb struct{ verb, line, want string }
 
 func (a *ada) verbs() []verb {
 	const spdy = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false KUBECTL_PORT_FORWARD_WEBSOCKETS=false "
-	forward := "timeout 30 $K port-forward pod/shell :8080 > forward 2>&1 & trap \"kill $!\" EXIT; " +
-		"until_so grep -q -- '->' forward; ask $(sed -n 's/.*127.0.0.1:\\([0-9]*\\) ->.*/\\1/p' forward) /health"
+	forward := "rm -f forward; timeout 30 $K port-forward pod/shell :8080 > forward 2>&1 & trap \"kill $!\" EXIT; " +
+		"until_so grep -qs -- '->' forward; ask $(sed -n 's/.*127.0.0.1:\\([0-9]*\\) ->.*/\\1/p' forward) /health"
 	const logs = "L='umbel logs shell -n people -c bash --clusters env=prod,region=eu --kubeconfig hub'; "
 	return []verb{
 		{"auth whoami", "$K auth whoami", "hub:system:serviceaccount:default:ada"},

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -175,6 +177,9 @@ func (r *Replicas) Others() map[string]string {
 	}
 	return alive
 }
+
+// Alive names those that Others returns.
+func (r *Replicas) Alive() []string { return slices.Collect(maps.Keys(r.Others())) }
 
 // Current says whether this replica's own Lease is valid: one that cannot write it should get no new agents.
 func (r *Replicas) Current() bool {

@@ -31,11 +31,14 @@ type Needs struct {
 	Log *slog.Logger
 }
 
-// Setup has the leader of a manager say what it knows, until the manager ends.
+// Setup has a manager say what it knows, until the manager ends.
 func Setup(mgr ctrl.Manager, needs Needs) error {
 	needs.Reader = mgr.GetClient()
 	return mgr.Add(needs)
 }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable: each replica has all that is measured.
+func (Needs) NeedLeaderElection() bool { return false }
 
 // Start implements manager.Runnable.
 func (n Needs) Start(ctx context.Context) error {

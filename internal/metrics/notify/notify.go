@@ -26,8 +26,10 @@ const fleetLabel = "fleet"
 type Needs struct {
 	// Fleet is its name, and URL where the hub is reached.
 	Fleet, URL string
-	Now        func() time.Time
-	Log        *slog.Logger
+	// Leads says whether it is this replica that tells: each of several finds the same. Nil says so too.
+	Leads func() bool
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 // Notifier tells of alerts. It is safe for concurrent use.
@@ -51,6 +53,9 @@ func New(n Needs) *Notifier {
 		Needs: n, manager: manager, targets: make(chan map[string][]*targetgroup.Group, 1), tell: rules.SendAlerts(manager, n.URL), hooks: map[string]*hook{},
 	}
 }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable: each replica has all that is measured.
+func (*Notifier) NeedLeaderElection() bool { return false }
 
 // Start tells until ctx ends.
 func (n *Notifier) Start(ctx context.Context) error {
@@ -123,6 +128,9 @@ func targets(configs config.AlertmanagerConfigs) map[string][]*targetgroup.Group
 
 // Notify tells of alerts that fire, or did. It implements rules.NotifyFunc.
 func (n *Notifier) Notify(ctx context.Context, expr string, alerts ...*rules.Alert) {
+	if n.Leads != nil && !n.Leads() {
+		return
+	}
 	n.tell(ctx, expr, alerts...)
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -54,6 +54,9 @@ func New(dir string, log *slog.Logger) *Onward {
 	return &Onward{dir: dir, log: log, to: map[string]*receiver{}}
 }
 
+// NeedLeaderElection implements manager.LeaderElectionRunnable: each replica has all that is measured.
+func (*Onward) NeedLeaderElection() bool { return false }
+
 // Start implements manager.Runnable: it writes until ctx ends.
 func (o *Onward) Start(ctx context.Context) error {
 	o.mu.Lock()

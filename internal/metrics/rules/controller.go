@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -68,6 +69,7 @@ func Setup(mgr ctrl.Manager, engine *Engine) (*Controller, error) {
 	}
 	c := &Controller{reader: own, events: mgr.GetEventRecorder("umbel-rules"), engine: engine, broken: map[string]string{}}
 	err = ctrl.NewControllerManagedBy(mgr).Named("rules").
+		WithOptions(controller.Options{NeedLeaderElection: new(false)}). // each replica evaluates
 		WatchesRawSource(source.Kind(own, Object(), &handler.TypedEnqueueRequestForObject[*unstructured.Unstructured]{})).
 		Complete(c)
 	if err != nil {

@@ -67,6 +67,9 @@ func NewEngine(ctx context.Context, n Needs) (*Engine, error) {
 	return e, nil
 }
 
+// NeedLeaderElection implements manager.LeaderElectionRunnable: each replica has all that is measured.
+func (*Engine) NeedLeaderElection() bool { return false }
+
 // Start implements manager.Runnable: it evaluates until ctx ends.
 func (e *Engine) Start(ctx context.Context) error {
 	ended := make(chan struct{})

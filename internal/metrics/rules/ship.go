@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -45,8 +48,17 @@ func next(shipped, last, live string) step {
 	return leave
 }
 
+// together is how often several replicas of a hub, which all ship, get out of each other's way.
+var together = wait.Backoff{Duration: 50 * time.Millisecond, Jitter: 1, Steps: 50}
+
 // Ship creates the objects in a file system that were never there, and updates those that nobody changed. It is idempotent.
 func Ship(ctx context.Context, c client.Client, from fs.FS) error {
+	return retry.OnError(together, func(err error) bool {
+		return ctx.Err() == nil && (apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err))
+	}, func() error { return shipAll(ctx, c, from) })
+}
+
+func shipAll(ctx context.Context, c client.Client, from fs.FS) error {
 	memory := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: Shipped}}
 	err := c.Get(ctx, client.ObjectKeyFromObject(memory), memory)
 	if apierrors.IsNotFound(err) {

@@ -25,7 +25,7 @@ type follower struct {
 	log     *slog.Logger
 }
 
-// Setup has each of apply called with what the Secret says, at the start and when it changes, on the replica that leads.
+// Setup has each of apply called with what the Secret says, at the start and when it changes.
 func Setup(mgr ctrl.Manager, log *slog.Logger, apply ...func(*Settings) error) error {
 	clients, err := kubernetes.NewForConfig(mgr.GetConfig())
 	if err != nil {
@@ -33,6 +33,9 @@ func Setup(mgr ctrl.Manager, log *slog.Logger, apply ...func(*Settings) error) e
 	}
 	return mgr.Add(&follower{clients: clients, events: mgr.GetEventRecorder("umbel-metrics"), apply: apply, log: log})
 }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable: each replica has all that is measured.
+func (*follower) NeedLeaderElection() bool { return false }
 
 // Start implements manager.Runnable.
 func (f *follower) Start(ctx context.Context) error {

@@ -24,7 +24,7 @@ func (s *Store) End(ctx context.Context, at time.Time, cluster v1alpha1.ClusterN
 		return fmt.Errorf("reading what cluster %q sent last: %w", cluster, err)
 	}
 	defer q.Close()
-	app := s.appender(ctx)
+	app := s.Appender(ctx)
 	found := q.Select(ctx, false, nil, labels.MustNewMatcher(labels.MatchEqual, clusterLabel, string(cluster)))
 	var samples chunkenc.Iterator
 	for found.Next() {

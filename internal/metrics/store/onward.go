@@ -31,8 +31,13 @@ func (s *Store) appender(ctx context.Context) storage.Appender {
 	return &tee{Appender: app, onward: s.Onward.Take}
 }
 
-// Appender implements storage.Appendable: it is where rules write what they make.
-func (s *Store) Appender(ctx context.Context) storage.Appender { return s.appender(ctx) }
+// Appender implements storage.Appendable: it is where rules, and the hub itself, write what they make.
+func (s *Store) Appender(ctx context.Context) storage.Appender {
+	if s.Leads != nil && !s.Leads() {
+		return s.db.Appender(ctx)
+	}
+	return s.appender(ctx)
+}
 
 // tee remembers what is appended until it is kept.
 type tee struct {

@@ -23,7 +23,7 @@ type Fact struct {
 func (s *Store) Say(ctx context.Context, at time.Time, facts []Fact) error {
 	s.own.Lock()
 	defer s.own.Unlock()
-	app := s.appender(ctx)
+	app := s.Appender(ctx)
 	now := make(map[string]labels.Labels, len(facts))
 	for _, f := range facts {
 		now[string(f.Labels.Bytes(nil))] = f.Labels

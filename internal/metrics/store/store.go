@@ -32,8 +32,14 @@ type Config struct {
 	Limits    Limits
 	// Onward is given what was kept; nil when nobody ever wants it.
 	Onward Onward
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Spread is given what was kept of a cluster, as it came; nil on a hub that is one process.
+	Spread interface {
+		Put(cluster v1alpha1.ClusterName, body []byte)
+	}
+	// Leads says whether what the hub itself makes of it goes onward from here: of several replicas each makes the same. Nil says so too.
+	Leads func() bool
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 // Store keeps samples. It is safe for concurrent use.

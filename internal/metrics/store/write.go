@@ -12,9 +12,11 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
+	"golang.org/x/time/rate"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/metrics/request"
+	"umbel.dev/umbel/internal/metrics/spread"
 )
 
 // Write takes a request of Prometheus' remote write 2.0 that came from a cluster. It answers 204 when all of it is kept, 400 when some
@@ -38,7 +40,7 @@ func (s *Store) Write(w http.ResponseWriter, r *http.Request, cluster v1alpha1.C
 		return
 	}
 	defer func() { <-s.bodies }() // as long as the body is in memory
-	body, err := read(w, r)
+	body, err := read(w, r, request.MaxBody)
 	if err != nil {
 		again(w, time.Second, "the body did not come: "+err.Error())
 		return
@@ -47,7 +49,7 @@ func (s *Store) Write(w http.ResponseWriter, r *http.Request, cluster v1alpha1.C
 		return
 	}
 	defer func() { <-s.slots }()
-	done, err := s.keep(r, cluster, of, body)
+	done, err := s.keep(s.appender(r.Context()), cluster, of.budget, body)
 	switch {
 	case errors.Is(err, errBudget):
 		again(w, time.Minute, s.over(cluster))
@@ -57,9 +59,54 @@ func (s *Store) Write(w http.ResponseWriter, r *http.Request, cluster v1alpha1.C
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	default:
+		if s.Spread != nil && done.kept > 0 {
+			s.Spread.Put(cluster, body)
+		}
 		s.answer(w, cluster, done)
 	}
 }
+
+// Take takes what agents sent to another replica of the hub, which kept it and asked how much each of them may send. It answers 204 when what may be kept is, 400 when none
+// ever will be, and 500 when it is to be sent again.
+func (s *Store) Take(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost || r.Header.Get("Content-Type") != spread.ContentType {
+		http.Error(w, "this takes a POST of "+spread.ContentType, http.StatusUnsupportedMediaType)
+		return
+	}
+	if !take(r.Context(), s.bodies) {
+		return
+	}
+	defer func() { <-s.bodies }()
+	raw, err := read(w, r, spread.MaxBody)
+	if err != nil {
+		again(w, time.Second, "the body did not come: "+err.Error())
+		return
+	}
+	if !take(r.Context(), s.slots) {
+		return
+	}
+	defer func() { <-s.slots }()
+	err = spread.Read(raw, func(cluster v1alpha1.ClusterName, body []byte) error {
+		_, err := s.keep(s.db.Appender(r.Context()), cluster, unlimited, body)
+		if err != nil && !errors.Is(err, errDatabase) { // the other one has it, and is of another version
+			s.Log.Warn("what another replica kept of a cluster is not kept", "member", cluster, "error", err)
+			return nil
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, errDatabase):
+		s.Log.Error("what another replica was sent was not kept: it is to send it again", "error", err)
+		http.Error(w, "this replica cannot keep this now; try again", http.StatusInternalServerError)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// unlimited is a budget that is never used up.
+var unlimited = rate.NewLimiter(rate.Inf, 0)
 
 const (
 	// bodyTimeout is how long the body of a request may take on its way.
@@ -68,11 +115,11 @@ const (
 	bodies = 256
 )
 
-// read reads the body of a request. That takes as long as the line of its cluster does, and others do not wait for it: a request has a slot once it is there.
-func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// read reads the body of a request, and one byte more than it may have. That takes as long as the line of its cluster does, and others do not wait for it: a request has a slot once it is there.
+func read(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	way := http.NewResponseController(w)
 	_ = way.SetReadDeadline(time.Now().Add(bodyTimeout)) // where there is a way: a request that is in memory has none, nor needs it
-	body, err := io.ReadAll(io.LimitReader(r.Body, request.MaxBody+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, most+1))
 	_ = way.SetReadDeadline(time.Time{})
 	return body, err
 }
@@ -118,8 +165,7 @@ var (
 )
 
 // keep keeps what may be kept of a request: all of that, or nothing when there is an error.
-func (s *Store) keep(r *http.Request, cluster v1alpha1.ClusterName, of *share, body []byte) (done outcome, err error) {
-	app := s.appender(r.Context())
+func (s *Store) keep(app storage.Appender, cluster v1alpha1.ClusterName, budget *rate.Limiter, body []byte) (done outcome, err error) {
 	known := app.(storage.GetRef) // the database's own, or one before it
 	now, builder := s.Now(), labels.NewScratchBuilder(request.MaxLabels)
 	var set labels.Labels // in memory that the next series uses again
@@ -131,7 +177,7 @@ func (s *Store) keep(r *http.Request, cluster v1alpha1.ClusterName, of *share, b
 	}()
 	err = request.Decode(body, func(series *request.Series) error {
 		cost := max(1, len(series.Samples)) // a series without any is work too
-		if !of.budget.AllowN(now, cost) {
+		if !budget.AllowN(now, cost) {
 			return errBudget
 		}
 		spent += cost
@@ -152,7 +198,7 @@ func (s *Store) keep(r *http.Request, cluster v1alpha1.ClusterName, of *share, b
 		return s.append(app, ref, own, series.Samples, now, &done)
 	})
 	if errors.Is(err, errBudget) {
-		of.budget.AllowN(now, -spent) // none of it was kept
+		budget.AllowN(now, -spent) // none of it was kept
 	}
 	if err != nil {
 		return done, err
