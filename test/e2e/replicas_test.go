@@ -53,6 +53,7 @@ func TestReplicas(t *testing.T) {
 	s.with("every member is reached at every replica", func(*story) { s.reachAll() })
 	s.with("a replica is killed", func(*story) { s.replicaDies() })
 	s.with("the leader is killed", func(*story) { s.leaderDies() })
+	s.with("each replica answers for all that is measured", func(*story) { s.isMeasured(time.Now()) })
 }
 
 func newReplicated(t *testing.T) *replicated {
@@ -228,18 +229,18 @@ func (s *replicated) at(not string) map[string]string {
 	return at
 }
 
-// server is where a member is by way of one replica, on base's node.
-func (s *replicated) server(replica, member string) string {
+// server is where one replica is, on base's node.
+func (s *replicated) server(replica string) string {
 	s.Helper()
 	pod, err := s.clients("base").CoreV1().Pods(v1alpha1.SystemNamespace).Get(s.ctx, replica, metav1.GetOptions{})
 	if err != nil {
 		s.Fatal(err)
 	}
-	return "https://" + net.JoinHostPort(pod.Status.PodIP, "8443") + "/clusters/" + member
+	return "https://" + net.JoinHostPort(pod.Status.PodIP, "8443")
 }
 
-// through returns a client of a member by way of one replica, as the hub's administrator. It dials from the base's node.
-func (s *replicated) through(replica, member string) *kubernetes.Clientset {
+// door is how the hub's administrator is known by one replica. It dials from the base's node.
+func (s *replicated) door(replica string) *rest.Config {
 	s.Helper()
 	admin, err := clientcmd.BuildConfigFromFlags("", s.base.Kubeconfig)
 	if err != nil {
@@ -248,7 +249,7 @@ func (s *replicated) through(replica, member string) *kubernetes.Clientset {
 	config := rest.AnonymousClientConfig(admin)
 	config.CertFile, config.KeyFile, config.CertData, config.KeyData = admin.CertFile, admin.KeyFile, admin.CertData, admin.KeyData
 	config.CAData, config.CAFile, config.Insecure = nil, "", true // its certificate is for the hub's address, not the pod's
-	config.Host = s.server(replica, member)
+	config.Host = s.server(replica)
 	config.Dial = func(ctx context.Context, protocol, address string) (conn net.Conn, err error) {
 		err = network.Within("/run/netns/"+s.base.Namespace, func() error {
 			conn, err = (&net.Dialer{}).DialContext(ctx, protocol, address)
@@ -256,6 +257,14 @@ func (s *replicated) through(replica, member string) *kubernetes.Clientset {
 		})
 		return conn, err
 	}
+	return config
+}
+
+// through returns a client of a member by way of one replica.
+func (s *replicated) through(replica, member string) *kubernetes.Clientset {
+	s.Helper()
+	config := s.door(replica)
+	config.Host += "/clusters/" + member
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		s.Fatal(err)
@@ -368,7 +377,7 @@ func (s *replicated) shells() map[string]*talk {
 			s.Fatal(err)
 		}
 		for _, cluster := range config.Clusters {
-			cluster.Server, cluster.InsecureSkipTLSVerify = s.server(replicaName(i), "base"), true
+			cluster.Server, cluster.InsecureSkipTLSVerify = s.server(replicaName(i))+"/clusters/"+"base", true
 			cluster.CertificateAuthority, cluster.CertificateAuthorityData = "", nil
 		}
 		kubeconfig := filepath.Join(s.T.TempDir(), "kubeconfig")
