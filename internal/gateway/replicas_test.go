@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -195,6 +196,30 @@ func TestTheAuditLogIsThatOfAllReplicas(t *testing.T) {
 	}
 }
 
+// What agents send to one replica the others take, each from each.
+func TestReplicasTakeWhatOthersWereSent(t *testing.T) {
+	f := newFleet(t)
+	for _, from := range f.replicas {
+		for _, to := range f.replicas {
+			if to == from {
+				continue
+			}
+			f.eventually(from.replica+" sends, and "+to.replica+" takes", func() (bool, string) {
+				ask, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+to.replica, strings.NewReader("measured"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				answer, err := from.gateway.ToMetrics().RoundTrip(ask)
+				if err != nil {
+					return false, err.Error()
+				}
+				text := readAll(t, answer)
+				return text == "taken of another replica: measured", text
+			})
+		}
+	}
+}
+
 // A replica that is gone, with a word or without: its agents are elsewhere, hold what they held, and were told nothing.
 func TestReplicasDie(t *testing.T) {
 	f := newFleet(t)
@@ -307,6 +332,14 @@ func TestThePathOfReplicasIsForReplicas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		measures, err := c.through.RoundTrip(&http.Request{Method: http.MethodPost, Header: http.Header{}, URL: &url.URL{Scheme: "https", Host: here.address, Path: peerMetrics}})
+		if err != nil {
+			t.Errorf("%s, measuring: %v", reason, err)
+			continue
+		}
+		if text := readAll(t, measures); measures.StatusCode != c.want || strings.Contains(text, "taken") {
+			t.Errorf("%s, measuring, is answered %s %s", reason, measures.Status, text)
+		}
 		ask.Header.Set(kubeproxy.IdentityHeader, "eyJ1c2VyIjoic3lzdGVtOmFkbWluIn0=") // {"user":"system:admin"}
 		answer, err := c.through.RoundTrip(ask)
 		if err != nil {
@@ -324,8 +357,8 @@ func TestThePathOfReplicasIsForReplicas(t *testing.T) {
 			recorded++
 		}
 	}
-	if recorded != 7 {
-		t.Errorf("%d refusals of seven are in the audit log", recorded)
+	if recorded != 2*7 {
+		t.Errorf("%d refusals of two each are in the audit log", recorded)
 	}
 }
 

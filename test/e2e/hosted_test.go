@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -245,25 +244,15 @@ func (s *story) powerCut(cluster string) {
 
 // inits returns the first processes of a cluster's machines, 0 for one that does not run; that of the control plane is first.
 func (s *story) inits(ctx context.Context, cluster string) ([]int, error) {
-	out, err := s.Umbel(ctx, "local", "list", "-o", "json")
+	c, err := s.known(ctx, cluster)
 	if err != nil {
 		return nil, err
 	}
-	var all []local.Cluster
-	if err := json.Unmarshal([]byte(out), &all); err != nil {
-		return nil, err
+	pids := []int{c.PID}
+	for _, m := range c.Machines {
+		pids = append(pids, m.PID)
 	}
-	for _, c := range all {
-		if c.Name != cluster {
-			continue
-		}
-		pids := []int{c.PID}
-		for _, m := range c.Machines {
-			pids = append(pids, m.PID)
-		}
-		return pids, nil
-	}
-	return nil, fmt.Errorf("there is no cluster %s", cluster)
+	return pids, nil
 }
 
 // runsAPod runs a pod on a cluster, of an image that every node has.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,24 +60,37 @@ func (s *story) losesMembers(cluster string, page []string) {
 // cluster returns a cluster as this computer knows it.
 func (s *story) cluster(name string) local.Cluster {
 	s.Helper()
-	var all []local.Cluster
-	if err := json.Unmarshal([]byte(s.umbel("local", "list", "-o", "json")), &all); err != nil {
+	c, err := s.known(s.ctx, name)
+	if err != nil {
 		s.Fatal(err)
 	}
-	for _, c := range all {
-		if c.Name == name {
-			return c
-		}
+	return c
+}
+
+func (s *story) known(ctx context.Context, name string) (local.Cluster, error) {
+	out, err := s.Umbel(ctx, "local", "list", "-o", "json")
+	if err != nil {
+		return local.Cluster{}, err
 	}
-	s.Fatalf("there is no cluster %s", name)
-	return local.Cluster{}
+	var all []local.Cluster
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		return local.Cluster{}, err
+	}
+	i := slices.IndexFunc(all, func(c local.Cluster) bool { return c.Name == name })
+	if i < 0 {
+		return local.Cluster{}, fmt.Errorf("there is no cluster %s", name)
+	}
+	return all[i], nil
 }
 
 // threeServe waits until three members do, and none of them is the process that was killed.
 func (s *story) threeServe(cluster string, killed int) {
 	s.Helper()
 	s.eventually("three members serve", func(ctx context.Context) error {
-		c := s.cluster(cluster)
+		c, err := s.known(ctx, cluster)
+		if err != nil {
+			return err
+		}
 		pids := []int{c.PID}
 		for _, m := range c.Planes {
 			pids = append(pids, m.PID)

@@ -164,6 +164,7 @@ func (s *replicated) join() {
 		s.umbel("join", edge, "--kubeconfig", s.kubeconfig(edge), "--agent", "process",
 			"--agent-dir", filepath.Join(s.Home, "local", edge, "agent"), "--timeout", "3m")
 	}
+	s.shell(rig.Binary("umbel-kube") + " kubectl --kubeconfig=" + s.base.Kubeconfig + " patch memberclusters " + strings.Join(replicatedMembers, " ") + ` --type=merge -p '{"spec":{"metrics":{"profile":"Standard"}}}'`)
 }
 
 // deliver has every member hold a ConfigMap with a value, and waits until they do.
@@ -377,7 +378,7 @@ func (s *replicated) shells() map[string]*talk {
 			s.Fatal(err)
 		}
 		for _, cluster := range config.Clusters {
-			cluster.Server, cluster.InsecureSkipTLSVerify = s.server(replicaName(i))+"/clusters/"+"base", true
+			cluster.Server, cluster.InsecureSkipTLSVerify = s.server(replicaName(i))+"/clusters/base", true
 			cluster.CertificateAuthority, cluster.CertificateAuthorityData = "", nil
 		}
 		kubeconfig := filepath.Join(s.T.TempDir(), "kubeconfig")

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"umbel.dev/umbel/test/rig"
 )
 
 // isMeasured waits until each replica has what every member measured after a time, whichever of them that was sent to, and evaluates the rules.
@@ -25,7 +27,7 @@ func (s *replicated) isMeasured(since time.Time) {
 		if err != nil {
 			s.Fatal(err)
 		}
-		s.eventually(replicaName(i)+" has what each member measures, and rules", func(ctx context.Context) error {
+		err = rig.Eventually(s.ctx, patience, func(ctx context.Context) error {
 			var series struct{ Result []any }
 			var rules struct{ Groups []any }
 			if err := asks(ctx, client, door.Host+"/api/v1/query?"+query.Encode(), &series); err != nil {
@@ -39,6 +41,9 @@ func (s *replicated) isMeasured(since time.Time) {
 			}
 			return nil
 		})
+		if err != nil {
+			s.Fatalf("%s has what each member measures, and rules: %v\n%s", replicaName(i), err, s.logs())
+		}
 	}
 	s.Logf("each replica had all of it after %s", time.Since(begun).Round(time.Second))
 }

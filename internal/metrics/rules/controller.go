@@ -64,7 +64,7 @@ func Setup(mgr ctrl.Manager, engine *Engine) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading rules: %w", err)
 	}
-	if err := mgr.Add(own); err != nil {
+	if err := mgr.Add(onEach{own}); err != nil {
 		return nil, err
 	}
 	c := &Controller{reader: own, events: mgr.GetEventRecorder("umbel-rules"), engine: engine, broken: map[string]string{}}
@@ -77,6 +77,12 @@ func Setup(mgr ctrl.Manager, engine *Engine) (*Controller, error) {
 	}
 	return c, mgr.Add(engine)
 }
+
+// onEach runs a cache on each replica, which that of some namespaces does not ask for by itself.
+type onEach struct{ cache.Cache }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (onEach) NeedLeaderElection() bool { return false }
 
 // Reconcile reads an object and has it evaluated.
 func (c *Controller) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
