@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/deploy"
@@ -137,7 +138,11 @@ func run(ctx context.Context, config controlplane.Config) (*API, error) {
 	if err := plane.Prepare(); err != nil {
 		return nil, err
 	}
-	admin, err := plane.BootstrapConfig()
+	kubeconfig, err := plane.Kubeconfig(identity.Request{CommonName: "umbel:bootstrap", Organizations: []string{"system:masters"}, TTL: 24 * time.Hour}) // some tests take hours
+	if err != nil {
+		return nil, err
+	}
+	admin, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
 	if err != nil {
 		return nil, err
 	}
