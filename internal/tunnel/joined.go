@@ -32,6 +32,7 @@ type joined struct {
 	incoming incoming
 
 	writing sync.Mutex // has one frame be written at a time, with its deadline
+	socket  holder     // under TLS; nil when it is not one of ours
 
 	forgetting sync.Mutex
 	forgotten  []byte // frames that the peer did not send
@@ -105,11 +106,21 @@ func (j *joined) send(frame []byte) (int, error) {
 	if err := j.Conn.SetWriteDeadline(time.Now().Add(stall)); err != nil {
 		return 0, err
 	}
-	n, err := j.Conn.Write(frame)
+	n, err := j.write(frame)
 	if err != nil {
 		return n, err
 	}
 	return n, j.Conn.SetWriteDeadline(time.Time{})
+}
+
+// write hands a frame to TLS, and has its records sent together.
+func (j *joined) write(frame []byte) (int, error) {
+	if j.socket == nil || len(frame) <= record {
+		return j.Conn.Write(frame)
+	}
+	j.socket.hold()
+	n, err := j.Conn.Write(frame)
+	return n, errors.Join(err, j.socket.release())
 }
 
 // frames has room for a whole frame; what is idle holds none.

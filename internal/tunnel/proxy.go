@@ -57,7 +57,11 @@ func (c DialConfig) Connect(ctx context.Context) (net.Conn, error) {
 	// net/http hands on no deadline, and without one the first address of a name takes as long as the kernel tries it.
 	dialer := net.Dialer{Timeout: 15 * time.Second}
 	if proxy == nil {
-		return dialer.DialContext(ctx, "tcp", c.Address)
+		conn, err := dialer.DialContext(ctx, "tcp", c.Address)
+		if err != nil {
+			return nil, err
+		}
+		return socketOf(conn), nil
 	}
 	if err := checkProxy(proxy); err != nil {
 		return nil, err
@@ -66,7 +70,7 @@ func (c DialConfig) Connect(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the proxy %s: %w", proxy.Redacted(), err)
 	}
-	through, err := pass(ctx, conn, proxy, c.Address)
+	through, err := pass(ctx, socketOf(conn), proxy, c.Address)
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("the proxy %s: %w", proxy.Redacted(), err)

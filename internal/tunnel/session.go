@@ -100,6 +100,7 @@ func Server(conn net.Conn, config Config) (*Session, error) {
 
 func newSession(conn net.Conn, config Config, start func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) (*Session, error) {
 	frames := &joined{Conn: conn, began: time.Now(), incoming: newIncoming()}
+	frames.socket, _ = under(conn).(holder)
 	mux, err := start(frames, &yamux.Config{
 		AcceptBacklog:          backlog,
 		EnableKeepAlive:        false,

@@ -59,14 +59,7 @@ func (t *turns) took(d time.Duration) {
 
 // leaveUnsent has the kernel take little that it cannot send yet.
 func leaveUnsent(conn net.Conn) {
-	for { // there is TLS in TLS behind a proxy
-		secure, ok := conn.(*tls.Conn)
-		if !ok {
-			break
-		}
-		conn = secure.NetConn()
-	}
-	socket, ok := conn.(syscall.Conn)
+	socket, ok := under(conn).(syscall.Conn)
 	if !ok {
 		return
 	}
@@ -77,4 +70,15 @@ func leaveUnsent(conn net.Conn) {
 	_ = raw.Control(func(fd uintptr) {
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent) // where there is none it is slower
 	})
+}
+
+// under returns the connection under TLS, which is in TLS of its own behind a proxy.
+func under(conn net.Conn) net.Conn {
+	for {
+		secure, ok := conn.(*tls.Conn)
+		if !ok {
+			return conn
+		}
+		conn = secure.NetConn()
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"umbel.dev/umbel/internal/tunnel"
 )
 
 // ErrTooMuch is what reading from a stranger ends with that has sent more than it may.
@@ -40,7 +42,7 @@ func New(config Config) *Lobby {
 
 // Guest is a connection that is or was in a lobby.
 type Guest struct {
-	*net.TCPConn
+	*tunnel.Socket
 
 	lobby *Lobby
 	since time.Time
@@ -55,7 +57,7 @@ type Guest struct {
 // Enter takes a connection in, which may take until another one has left. It says false, and closes the connection, when
 // ctx ends before that. Whoever accepts connections calls it, one for each address that is listened on.
 func (l *Lobby) Enter(ctx context.Context, conn *net.TCPConn) (*Guest, bool) {
-	g := &Guest{TCPConn: conn, lobby: l, since: time.Now(), from: block(conn.RemoteAddr()), allowed: l.config.Bytes}
+	g := &Guest{Socket: tunnel.NewSocket(conn), lobby: l, since: time.Now(), from: block(conn.RemoteAddr()), allowed: l.config.Bytes}
 	for !l.admit(g) {
 		wait := time.NewTimer(l.throwOut())
 		select {
@@ -153,7 +155,7 @@ func (g *Guest) Read(p []byte) (int, error) {
 	if tooMuch {
 		return 0, ErrTooMuch
 	}
-	n, err := g.TCPConn.Read(p)
+	n, err := g.Socket.Read(p)
 	g.mu.Lock()
 	g.read += int64(n)
 	g.mu.Unlock()
@@ -163,7 +165,7 @@ func (g *Guest) Read(p []byte) (int, error) {
 // Close implements net.Conn.
 func (g *Guest) Close() error {
 	g.lobby.leave(g)
-	return g.TCPConn.Close()
+	return g.Socket.Close()
 }
 
 // block is whose an address is: one customer has a whole /64 of IPv6.

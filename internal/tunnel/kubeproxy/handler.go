@@ -11,6 +11,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+
+	"umbel.dev/umbel/internal/tunnel"
 )
 
 // API is an API server that people reach through somebody else, who says to it for whom each request is made.
@@ -81,6 +83,9 @@ func transports(config *rest.Config) (plain, upgrading http.RoundTripper, err er
 	config = rest.CopyConfig(config)
 	config.Impersonate = rest.ImpersonationConfig{}
 	config.Timeout = 0 // a watch lasts
+	if config.Dial == nil {
+		config.Dial = tunnel.DialSocket
+	}
 	if plain, err = rest.TransportFor(config); err != nil {
 		return nil, nil, fmt.Errorf("reaching the API server: %w", err)
 	}
@@ -103,7 +108,11 @@ func (b byUpgrade) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return answer, err
 	}
-	return b.plain.RoundTrip(r)
+	answer, err := b.plain.RoundTrip(r)
+	if err == nil {
+		answer.Body = &gathered{ReadCloser: answer.Body, ctx: r.Context(), gather: tunnel.Gather{For: gathering}}
+	}
+	return answer, err
 }
 
 // auditID is the header by which the audit logs of hub and member name the same request.

@@ -1,0 +1,61 @@
+package tunnel
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+const (
+	// plenty is how much comes, without a break, until its pieces are gathered: more than somebody asks for who waits for it.
+	plenty = 256 << 10
+	// lull is how long nothing comes when there is a break.
+	lull = 20 * time.Millisecond
+)
+
+// Gather reads in few large pieces what comes in many small ones. A log comes as a node sends it, in pieces of a few
+// kilobytes, and each that is handed on by itself wakes the goroutines and threads of every program on the way, which costs
+// several times what encrypting it does. So where much comes, after a piece that did not fill the reader's room the next
+// ones have a moment to gather. What is less, or has breaks, is read as it comes. The zero value gathers for no time.
+type Gather struct {
+	// For is how long pieces gather.
+	For time.Duration
+
+	came  int       // since the last break
+	last  time.Time // when the last read returned
+	short bool      // the last piece left room
+	timer *time.Timer
+}
+
+// Read reads from a reader, always the same, into p. It does not wait for pieces when ctx is over.
+func (g *Gather) Read(ctx context.Context, from io.Reader, p []byte) (int, error) {
+	if g.short && g.came >= plenty {
+		g.wait(ctx)
+	}
+	began := time.Now()
+	n, err := from.Read(p)
+	g.last = time.Now()
+	if g.last.Sub(began) > lull {
+		g.came = 0
+	}
+	g.came, g.short = g.came+n, n < len(p)
+	return n, err
+}
+
+// wait lets pieces come, unless they had their time while the reader was busy.
+func (g *Gather) wait(ctx context.Context) {
+	left := g.For - time.Since(g.last)
+	if left <= 0 {
+		return
+	}
+	if g.timer == nil {
+		g.timer = time.NewTimer(left)
+	} else {
+		g.timer.Reset(left)
+	}
+	select {
+	case <-g.timer.C:
+	case <-ctx.Done():
+		g.timer.Stop()
+	}
+}

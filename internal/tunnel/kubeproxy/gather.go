@@ -1,0 +1,22 @@
+package kubeproxy
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"umbel.dev/umbel/internal/tunnel"
+)
+
+// gathering is how long pieces of a large answer gather before they are sent on.
+const gathering = 2 * time.Millisecond
+
+// gathered is the body of an answer whose pieces gather where there are many.
+type gathered struct {
+	io.ReadCloser
+	ctx    context.Context // the request's
+	gather tunnel.Gather
+}
+
+// Read implements io.Reader.
+func (g *gathered) Read(p []byte) (int, error) { return g.gather.Read(g.ctx, g.ReadCloser, p) }
