@@ -64,7 +64,7 @@ const (
 func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: handler, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout,
+		ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout, ConnContext: withStream,
 	}
 }
 

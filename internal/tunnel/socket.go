@@ -9,7 +9,7 @@ import (
 
 const (
 	// arriving is how long what arrives at a socket gathers where much does.
-	arriving = time.Millisecond
+	arriving = 2 * time.Millisecond
 	// record is what TLS encrypts at once. It sends each by itself.
 	record = 16 << 10
 )

@@ -26,6 +26,8 @@ type Stream struct {
 
 	hearing sync.Mutex // has one reader hear the kind
 	writing sync.Mutex // has Writes come one after the other
+	held    *[]byte    // what was written and waits for Release; nil when nothing is held back
+	broken  error      // what sending that ended with
 
 	mu       sync.Mutex
 	deadline time.Time // of writes
@@ -113,6 +115,14 @@ func (s *Stream) read(p []byte) (int, error) {
 func (s *Stream) Write(p []byte) (n int, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.held != nil {
+		return s.keep(p)
+	}
+	return s.send(p)
+}
+
+// send is Write for who has the turn to write.
+func (s *Stream) send(p []byte) (n int, err error) {
 	for err == nil && n < len(p) {
 		var sent int
 		if Kind(s.kind.Load()) == Control {

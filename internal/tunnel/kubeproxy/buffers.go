@@ -13,7 +13,8 @@ type buffers struct {
 	free sync.Pool
 }
 
-var small, large = &buffers{size: 4 << 10}, &buffers{size: 64 << 10}
+// A chunk of what a large one holds is a frame of the tunnel, with what HTTP puts around it.
+var small, large = &buffers{size: 4 << 10}, &buffers{size: 64<<10 - 64}
 
 // buffersFor returns what the answer of a request is copied with.
 func buffersFor(r *http.Request) httputil.BufferPool {

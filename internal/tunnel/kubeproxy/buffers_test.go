@@ -8,7 +8,7 @@ import (
 
 func TestWatchesHoldSmallBuffers(t *testing.T) {
 	for query, want := range map[string]int{
-		"": 64 << 10, "watch=true": 4 << 10, "watch=1&resourceVersion=5": 4 << 10, "watch=false": 64 << 10, "follow=true": 64 << 10,
+		"": 64<<10 - 64, "watch=true": 4 << 10, "watch=1&resourceVersion=5": 4 << 10, "watch=false": 64<<10 - 64, "follow=true": 64<<10 - 64,
 	} {
 		pool := buffersFor(httptest.NewRequest(http.MethodGet, "/api/v1/pods?"+query, nil))
 		for range 2 { // a new one, and one that was used

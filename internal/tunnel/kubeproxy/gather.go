@@ -9,7 +9,7 @@ import (
 )
 
 // gathering is how long pieces of a large answer gather before they are sent on.
-const gathering = 2 * time.Millisecond
+const gathering = 4 * time.Millisecond
 
 // gathered is the body of an answer whose pieces gather where there are many.
 type gathered struct {

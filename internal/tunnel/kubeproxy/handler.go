@@ -147,7 +147,8 @@ func forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, 
 		return fmt.Errorf("path %q: %w", path, err)
 	}
 	var failed error
-	client := &upgradable{ResponseWriter: w}
+	client := &upgradable{ResponseWriter: w, stream: tunnel.StreamOf(r.Context())}
+	defer client.release() //nolint:errcheck // whoever reads finds that the answer ends before its end
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Path, p.Out.URL.RawPath = unescaped, path

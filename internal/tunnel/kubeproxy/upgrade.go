@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"umbel.dev/umbel/internal/tunnel"
 )
 
 // upgradable is a ResponseWriter that sees to the end of an upgraded stream: what was cut off on the way is cut off for the
@@ -20,8 +22,9 @@ import (
 // file would pass for all of it, and a command that was killed for one that succeeded.
 type upgradable struct {
 	http.ResponseWriter
-	backend  net.Conn    // that the request went over, if it is known
-	complete atomic.Bool // the stream has come to its end
+	stream   *tunnel.Stream // that the request came over; nil when it came another way
+	backend  net.Conn       // that the request went over, if it is known
+	complete atomic.Bool    // the stream has come to its end
 }
 
 // Hijack implements http.Hijacker.
@@ -36,6 +39,27 @@ func (u *upgradable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		c.ahead = readAhead(conn)
 	}
 	return c, buffered, nil
+}
+
+// Write implements http.ResponseWriter. Whoever writes flushes after it: until then what a chunk consists of is held together.
+func (u *upgradable) Write(p []byte) (int, error) {
+	if u.stream != nil {
+		u.stream.Hold()
+	}
+	return u.ResponseWriter.Write(p)
+}
+
+// FlushError implements what http.ResponseController asks for.
+func (u *upgradable) FlushError() error {
+	err := http.NewResponseController(u.ResponseWriter).Flush()
+	return errors.Join(err, u.release())
+}
+
+func (u *upgradable) release() error {
+	if u.stream == nil {
+		return nil
+	}
+	return u.stream.Release()
 }
 
 // Unwrap is for http.ResponseController.
