@@ -10,6 +10,7 @@ import (
 	"net/url"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 
 	"umbel.dev/umbel/internal/tunnel"
@@ -89,11 +90,27 @@ func transports(config *rest.Config) (plain, upgrading http.RoundTripper, err er
 	if plain, err = rest.TransportFor(config); err != nil {
 		return nil, nil, fmt.Errorf("reaching the API server: %w", err)
 	}
+	readLargeFrames(plain)
 	config.NextProtos = []string{"http/1.1"}
 	if upgrading, err = rest.TransportFor(config); err != nil {
 		return nil, nil, fmt.Errorf("reaching the API server: %w", err)
 	}
 	return plain, upgrading, nil
+}
+
+// readLargeFrames has answers over HTTP/2 come in frames as large as what they are copied with. Otherwise they have 16 kB, and each
+// costs the API server a goroutine and two records of TLS.
+func readLargeFrames(through http.RoundTripper) {
+	for {
+		wrapper, ok := through.(utilnet.RoundTripperWrapper)
+		if !ok {
+			break
+		}
+		through = wrapper.WrappedRoundTripper()
+	}
+	if transport, ok := through.(*http.Transport); ok {
+		transport.HTTP2 = &http.HTTP2Config{MaxReadFrameSize: large.size}
+	}
 }
 
 // byUpgrade sends requests that ask for an upgrade another way.
@@ -147,7 +164,7 @@ func forward(w http.ResponseWriter, r *http.Request, through http.RoundTripper, 
 		return fmt.Errorf("path %q: %w", path, err)
 	}
 	var failed error
-	client := &upgradable{ResponseWriter: w, stream: tunnel.StreamOf(r.Context())}
+	client := &upgradable{ResponseWriter: w, stream: tunnel.StreamOf(r.Context()), pieces: r.ProtoMajor == 2}
 	defer client.release() //nolint:errcheck // whoever reads finds that the answer ends before its end
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {

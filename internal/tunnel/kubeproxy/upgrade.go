@@ -17,11 +17,16 @@ import (
 	"umbel.dev/umbel/internal/tunnel"
 )
 
+// framed is how much of an answer over HTTP/2 is one record of TLS, with the head of its frame. A frame may be larger, by nine bytes,
+// which are a record and a system call of their own then.
+const framed = 16<<10 - 9
+
 // upgradable is a ResponseWriter that sees to the end of an upgraded stream: what was cut off on the way is cut off for the
 // client too. httputil.ReverseProxy closes the client's connection in any case, which reads as the end of the data: half of a
 // file would pass for all of it, and a command that was killed for one that succeeded.
 type upgradable struct {
 	http.ResponseWriter
+	pieces   bool           // it goes over HTTP/2
 	stream   *tunnel.Stream // that the request came over; nil when it came another way
 	backend  net.Conn       // that the request went over, if it is known
 	complete atomic.Bool    // the stream has come to its end
@@ -42,11 +47,20 @@ func (u *upgradable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // Write implements http.ResponseWriter. Whoever writes flushes after it: until then what a chunk consists of is held together.
-func (u *upgradable) Write(p []byte) (int, error) {
+func (u *upgradable) Write(p []byte) (n int, err error) {
 	if u.stream != nil {
 		u.stream.Hold()
 	}
-	return u.ResponseWriter.Write(p)
+	for u.pieces && len(p)-n > framed && err == nil {
+		var sent int
+		sent, err = u.ResponseWriter.Write(p[n : n+framed])
+		n += sent
+	}
+	if err != nil {
+		return n, err
+	}
+	sent, err := u.ResponseWriter.Write(p[n:])
+	return n + sent, err
 }
 
 // FlushError implements what http.ResponseController asks for.
