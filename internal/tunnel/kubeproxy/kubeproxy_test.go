@@ -24,7 +24,13 @@ func through(t *testing.T, member http.HandlerFunc) http.RoundTripper {
 	t.Helper()
 	api := httptest.NewServer(member)
 	t.Cleanup(api.Close)
-	handler, err := NewHandler(&rest.Config{Host: api.URL, BearerToken: "the agent's own"}, slog.New(slog.DiscardHandler))
+	return throughTo(t, &rest.Config{Host: api.URL, BearerToken: "the agent's own"})
+}
+
+// throughTo starts an agent's handler in front of an API server and returns the way into it.
+func throughTo(t *testing.T, config *rest.Config) http.RoundTripper {
+	t.Helper()
+	handler, err := NewHandler(config, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +44,7 @@ func through(t *testing.T, member http.HandlerFunc) http.RoundTripper {
 		t.Fatal(err)
 	}
 	listener := tunnel.NewListener(agentEnd.RemoteAddr())
-	server := &http.Server{Handler: handler}
+	server := tunnel.NewServer(handler, slog.New(slog.DiscardHandler))
 	var running sync.WaitGroup
 	running.Go(func() { server.Serve(listener) })
 	running.Go(func() {

@@ -78,7 +78,7 @@ func tunnelTo(b *testing.B, handler http.Handler, certificates []tls.Certificate
 	}
 	hub := <-ends
 	streams := tunnel.NewListener(listener.Addr())
-	server := &http.Server{Handler: handler}
+	server := tunnel.NewServer(handler, slog.New(slog.DiscardHandler))
 	running.Go(func() { server.Serve(streams) })
 	running.Go(func() {
 		for {
