@@ -30,8 +30,10 @@ const (
 
 // transfer moves many bytes over a way and says how many.
 type transfer struct {
-	name string
-	move func(ctx context.Context, w way) (int64, error)
+	name    string
+	bytes   int
+	kubectl bool // does it
+	move    func(ctx context.Context, w way) (int64, error)
 }
 
 // bulk measures how fast many bytes come, and how small requests fare meanwhile.
@@ -40,7 +42,8 @@ func (s *reach) bulk(ctx context.Context, r *report.Report) error {
 		return err
 	}
 	for _, t := range []transfer{
-		{"logs", s.logs}, {"list", s.list}, {"cp from a pod", s.copyFrom}, {"cp into a pod", s.copyTo},
+		{"logs", logReads * logBytes, false, s.logs}, {"list", listBytes, false, s.list},
+		{"cp from a pod", copyBytes, true, s.copyFrom}, {"cp into a pod", copyBytes, true, s.copyTo},
 	} {
 		if err := s.compare(ctx, r, t); err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
@@ -49,11 +52,16 @@ func (s *reach) bulk(ctx context.Context, r *report.Report) error {
 	return s.besideBulk(ctx, r)
 }
 
-// compare measures a transfer over the two ways in turn: rates, and the median of the ratios of neighbours.
+// compare measures a transfer over the ways in turn: rates, and the median of the ratios of neighbours. kubectl does not take the way over
+// relays.
 func (s *reach) compare(ctx context.Context, r *report.Report, t transfer) error {
-	var direct, through, ratios []float64
+	var direct, through, ratios, relayed, ofRelayed, spent []float64
 	for i := range bulkRounds + 1 {
 		d, err := rate(ctx, s.direct, t)
+		if err != nil {
+			return err
+		}
+		before, err := s.processor()
 		if err != nil {
 			return err
 		}
@@ -61,15 +69,41 @@ func (s *reach) compare(ctx context.Context, r *report.Report, t transfer) error
 		if err != nil {
 			return err
 		}
+		after, err := s.processor()
+		if err != nil {
+			return err
+		}
+		b := d
+		if !t.kubectl {
+			if b, err = rate(ctx, s.relays, t); err != nil {
+				return err
+			}
+		}
 		if i == 0 {
 			continue // caches get warm
 		}
 		direct, through, ratios = append(direct, d), append(through, h), append(ratios, h/d)
+		relayed, ofRelayed, spent = append(relayed, b/d), append(ofRelayed, h/b), append(spent, after-before)
 	}
 	r.Higher(t.name+" direct", median(direct), "MB/s", 0)
 	r.Higher(t.name+" through the hub", median(through), "MB/s", 0)
 	r.Higher(t.name+" through the hub against direct", median(ratios), "ratio", goalThroughput)
+	r.Lower(t.name+", processor time of hub and agent for 64 MiB", median(spent)*1000*(64<<20)/float64(t.bytes), "ms", 0)
+	if !t.kubectl {
+		r.Higher(t.name+" over two bare relays against direct", median(relayed), "ratio", 0)
+		r.Higher(t.name+" through the hub against two bare relays", median(ofRelayed), "ratio", 0)
+	}
 	return nil
+}
+
+// processor returns how many seconds of a processor hub and agent have had.
+func (s *reach) processor() (float64, error) {
+	hub, err := rig.CPUOf(s.hubPID)
+	if err != nil {
+		return 0, err
+	}
+	agent, err := rig.CPUOf(s.agentPID)
+	return hub + agent, err
 }
 
 func rate(ctx context.Context, w way, t transfer) (float64, error) {

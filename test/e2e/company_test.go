@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -46,6 +47,11 @@ func company(provider *oidctest.Provider) func(*story) {
 		alice.does("umbel whoami", "alice@example.com", "oidc:developers", "a token of "+provider.Issuer)
 		alice.cannot("umbel get clusters", "forbidden", "alice@example.com")
 
+		s.with("a Scope gives her group what it may, for as long as there is one", func(s *story) {
+			a, m := *alice, *mallory
+			a.story, m.story = s, s
+			a.hasAScope(&m)
+		})
 		s.grantAsTheDocsSay()
 		s.eventually("her group sees the clusters", func(ctx context.Context) error {
 			_, err := alice.own.Shell(ctx, alice.prelude()+"umbel get clusters")
@@ -134,6 +140,37 @@ func (d *developer) signsIn() {
 	if err != nil || !strings.Contains(said.String(), "Signed in to https://"+d.door.Address+" as "+d.who.Email) {
 		d.Fatalf("umbel login: %v\n%s", err, said.String())
 	}
+}
+
+// hasAScope: what a Scope gives to her group she has on the clusters and in the namespaces that it names, and nobody else has it.
+func (d *developer) hasAScope(other *developer) {
+	d.Helper()
+	d.umbel("kubectl", "prod-us", "--", "create", "namespace", "developers")
+	d.umbel("label", "cluster", "prod-us", "team=developers")
+	d.umbel("scope", "create", "developers", "--group", "oidc:developers", "--role", "edit", "--clusters", "team=developers", "--namespaces", "developers")
+	d.eventually("her group may write there", func(ctx context.Context) error {
+		_, err := d.own.Shell(ctx, d.prelude()+"umbel kubectl prod-us -- -n developers create configmap hers")
+		return err
+	})
+	d.eventually("she sees the one cluster", func(ctx context.Context) error {
+		out, err := d.own.Shell(ctx, d.prelude()+"umbel get clusters -o name")
+		if got := strings.Join(strings.Fields(out), " "); err == nil && got != "membercluster.umbel.dev/prod-us" {
+			err = fmt.Errorf("she sees %q", got)
+		}
+		return err
+	})
+	d.cannot("umbel kubectl prod-us -- -n kube-system get configmaps", `User "alice@example.com" cannot list resource "configmaps"`)
+	d.cannot("umbel kubectl prod-eu -- -n developers get configmaps", `may not reach cluster "prod-eu"`)
+	other.cannot("umbel kubectl prod-us -- -n developers get configmaps", "mallory@example.com")
+	d.umbel("scope", "delete", "developers")
+	d.umbel("label", "cluster", "prod-us", "team-")
+	d.eventually("with the Scope it has gone", func(ctx context.Context) error {
+		_, err := d.own.Shell(ctx, d.prelude()+"umbel kubectl prod-us -- -n developers get configmaps")
+		if err == nil {
+			return errors.New("she reads")
+		}
+		return says(err.Error(), `may not reach cluster "prod-us"`)
+	})
 }
 
 // grantAsTheDocsSay gives her group what docs/operate/sign-in.md gives it: the first objects on the hub, the last on prod-eu.

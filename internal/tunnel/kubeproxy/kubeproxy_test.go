@@ -45,6 +45,7 @@ func throughTo(t *testing.T, config *rest.Config) http.RoundTripper {
 	}
 	listener := tunnel.NewListener(agentEnd.RemoteAddr())
 	server := tunnel.NewServer(handler, slog.New(slog.DiscardHandler))
+	server.ReadHeaderTimeout = 0 // two thousand heads take their time on a busy machine
 	var running sync.WaitGroup
 	running.Go(func() { server.Serve(listener) })
 	running.Go(func() {
