@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -67,7 +68,7 @@ func measureFailover(ctx context.Context, fleet *rig.Fleet, r *report.Report) (e
 	r.Lower("a replica is killed: its member answers through another one, p50", report.Percentile(people, 0.5), "ms", 0)
 	r.Lower("… worst", report.Percentile(people, 1), "ms", goalFailover)
 	r.Lower("… the MemberCluster says where it is now, worst", report.Percentile(agents, 1), "ms", 0)
-	return nil
+	return f.measureCrowd(ctx, r)
 }
 
 func (f *failover) start(ctx context.Context) (err error) {
@@ -171,7 +172,7 @@ func (f *failover) through(replica *replicaProcess) (*kubernetes.Clientset, erro
 func (f *failover) session(ctx context.Context) (string, error) {
 	if f.api == nil {
 		scheme := runtime.NewScheme()
-		if err := v1alpha1.AddToScheme(scheme); err != nil {
+		if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 			return "", err
 		}
 		api, err := kube.New(f.base, kube.Options{Scheme: scheme})

@@ -21,36 +21,16 @@ import (
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/hub"
-	"umbel.dev/umbel/internal/identity"
+	"umbel.dev/umbel/test/rig"
 )
 
 // register makes n clusters members as `umbel join` does, and gives install the bootstrap of each, of several at the same time.
 func register(ctx context.Context, api kube.Client, n int, install func(i int, boot v1alpha1.Bootstrap) error) error {
-	var info corev1.ConfigMap
-	if err := api.Get(ctx, kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubInfoConfigMap}, &info); err != nil {
-		return err
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(32)
 	for i := range n {
 		group.Go(func() error {
-			boot := v1alpha1.Bootstrap{Cluster: clusterName(i), Address: info.Data[v1alpha1.HubInfoAddress], CA: info.Data[v1alpha1.HubInfoCA]}
-			var err error
-			if boot.Token, err = identity.NewToken(); err != nil {
-				return err
-			}
-			member := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: string(boot.Cluster), Labels: map[string]string{"env": "scale"}}}
-			if err := api.Create(ctx, member); err != nil {
-				return err
-			}
-			err = api.Create(ctx, &corev1.Secret{
-				ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.JoinTokenSecret(boot.Cluster)},
-				Type:       v1alpha1.JoinTokenType,
-				StringData: map[string]string{
-					v1alpha1.JoinTokenHash:    identity.HashToken(boot.Token),
-					v1alpha1.JoinTokenExpires: time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
-				},
-			})
+			boot, err := rig.Register(ctx, api, clusterName(i), map[string]string{"env": "scale"})
 			if err != nil {
 				return err
 			}
