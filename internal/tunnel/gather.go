@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"context"
 	"io"
 	"time"
 )
@@ -28,10 +27,10 @@ type Gather struct {
 	timer *time.Timer
 }
 
-// Read reads from a reader, always the same, into p. It does not wait for pieces when ctx is over.
-func (g *Gather) Read(ctx context.Context, from io.Reader, p []byte) (int, error) {
+// Read reads from a reader, always the same, into p. It does not wait for pieces once done is closed.
+func (g *Gather) Read(done <-chan struct{}, from io.Reader, p []byte) (int, error) {
 	if g.short && g.much {
-		g.wait(ctx)
+		g.wait(done)
 	}
 	n, err := from.Read(p)
 	g.last, g.short = time.Now(), n < len(p)
@@ -44,7 +43,7 @@ func (g *Gather) Read(ctx context.Context, from io.Reader, p []byte) (int, error
 }
 
 // wait lets pieces come, unless they had their time while the reader was busy.
-func (g *Gather) wait(ctx context.Context) {
+func (g *Gather) wait(done <-chan struct{}) {
 	left := g.For - time.Since(g.last)
 	if left <= 0 {
 		return
@@ -56,7 +55,7 @@ func (g *Gather) wait(ctx context.Context) {
 	}
 	select {
 	case <-g.timer.C:
-	case <-ctx.Done():
+	case <-done:
 		g.timer.Stop()
 	}
 }

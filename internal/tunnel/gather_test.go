@@ -54,7 +54,7 @@ func TestGather(t *testing.T) {
 				const much = 64 << 20
 				reads, got := 0, 0
 				for ; got < much; reads++ {
-					n, err := g.Read(ctx, from, make([]byte, room))
+					n, err := g.Read(ctx.Done(), from, make([]byte, room))
 					if n == 0 || err != nil {
 						t.Fatalf("read %d bytes, error %v", n, err)
 					}

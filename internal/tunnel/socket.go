@@ -48,7 +48,7 @@ func DialSocket(ctx context.Context, network, address string) (net.Conn, error) 
 
 // Read implements net.Conn.
 func (s *Socket) Read(p []byte) (int, error) {
-	return s.arriving.Read(context.Background(), s.TCPConn, p)
+	return s.arriving.Read(nil, s.TCPConn, p)
 }
 
 // Write implements net.Conn.

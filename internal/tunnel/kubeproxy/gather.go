@@ -1,7 +1,6 @@
 package kubeproxy
 
 import (
-	"context"
 	"io"
 	"time"
 
@@ -14,9 +13,9 @@ const gathering = 4 * time.Millisecond
 // gathered is the body of an answer whose pieces gather where there are many.
 type gathered struct {
 	io.ReadCloser
-	ctx    context.Context // the request's
+	over   <-chan struct{} // closed when the request is
 	gather tunnel.Gather
 }
 
 // Read implements io.Reader.
-func (g *gathered) Read(p []byte) (int, error) { return g.gather.Read(g.ctx, g.ReadCloser, p) }
+func (g *gathered) Read(p []byte) (int, error) { return g.gather.Read(g.over, g.ReadCloser, p) }

@@ -127,7 +127,7 @@ func (b byUpgrade) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	answer, err := b.plain.RoundTrip(r)
 	if err == nil {
-		answer.Body = &gathered{ReadCloser: answer.Body, ctx: r.Context(), gather: tunnel.Gather{For: gathering}}
+		answer.Body = &gathered{ReadCloser: answer.Body, over: r.Context().Done(), gather: tunnel.Gather{For: gathering}}
 	}
 	return answer, err
 }
