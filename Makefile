@@ -163,6 +163,29 @@ $(BIN)/capv.yaml: $(BIN)/capv $(BIN)/umbel-capi
 	@dir=$$(cd tools/capv && go mod download sigs.k8s.io/cluster-api-provider-vsphere && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api-provider-vsphere) && cd kube/capi && \
 		go run ./components $$dir > $@
 
+# The same for AWS; and an account in moto, whose instances are none, for tests alone. Its Python packages are in a folder of their own.
+.PHONY: capa
+capa: $(BIN)/capa $(BIN)/capa.yaml ## capa, Cluster API's provider for AWS, with its manifests
+
+$(BIN)/capa: tools/capa/go.mod tools/capa/go.sum
+	@mkdir -p $(BIN)
+	@echo "building capa; the first time this takes five minutes"
+	@cd tools/capa && $(GO_BUILD) -ldflags '-s -w' -o $@ sigs.k8s.io/cluster-api-provider-aws/v2
+
+$(BIN)/capa.yaml: $(BIN)/capa $(BIN)/umbel-capi
+	@dir=$$(cd tools/capa && go mod download sigs.k8s.io/cluster-api-provider-aws/v2 && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api-provider-aws/v2) && cd kube/capi && \
+		go run ./components $$dir > $@
+
+.PHONY: moto
+moto: $(BIN)/umbel-moto ## umbel-moto, the AWS account that tests have
+
+$(BIN)/umbel-moto: $(wildcard tools/moto/*)
+	@scripts/install-deps.sh moto
+	@echo "installing moto from PyPI"
+	@rm -rf build/moto && python3 -m venv build/moto
+	@build/moto/bin/pip install -q --disable-pip-version-check --no-deps -r tools/moto/requirements.txt
+	@printf '#!/bin/sh\nexec %s %s "$$@"\n' $(CURDIR)/build/moto/bin/python $(CURDIR)/tools/moto/account.py > $@ && chmod +x $@
+
 .PHONY: vcsim
 vcsim: $(BIN)/umbel-vcsim ## umbel-vcsim, the vCenter that tests have
 
@@ -255,6 +278,10 @@ e2e: deps build dex sops capd helm metrics-server ## the main job and the laws, 
 .PHONY: vsphere
 vsphere: deps build capi capv vcsim ## the story of clusters in vSphere: a real kubelet for each machine of a simulated vCenter
 	$(GO_TEST) -tags e2e,vsphere -count 1 -timeout 20m -run '^TestClustersInVSphere$$' -v ./test/e2e/
+
+.PHONY: aws
+aws: deps build capi capa moto ## the story of clusters in AWS: a real kubelet for each instance of a simulated account
+	$(GO_TEST) -tags e2e,aws -count 1 -timeout 20m -run '^TestClustersInAWS$$' -v ./test/e2e/
 
 .PHONY: net
 net: deps kube ## agents and streams on lines that are bad, cut, slow or flooded

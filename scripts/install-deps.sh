@@ -5,6 +5,7 @@
 #   install-deps.sh race      what the race detector needs: a C compiler and libc's headers
 #   install-deps.sh unit      what tests of sources need: git, ssh-keygen, sshd, gpg
 #   install-deps.sh generate  what `make generate` needs: protoc
+#   install-deps.sh moto      what the AWS account of tests needs: Python with venv
 #   install-deps.sh console   what builds and tests the web console: node, npm and Chromium
 set -euo pipefail
 
@@ -22,9 +23,10 @@ nodes)
 race) package_of=([gcc]=gcc [/usr/include/stdlib.h]=libc6-dev) ;;
 unit) package_of=([git]=git [ssh-keygen]=openssh-client [/usr/sbin/sshd]=openssh-server [gpg]=gnupg) ;;
 generate) package_of=([protoc]=protobuf-compiler) ;;
+moto) python3 -c 'import ensurepip' 2>/dev/null || package_of=([/usr/share/doc/python3-venv]=python3-venv) ;;
 console) package_of=([node]=nodejs [npm]=npm [chromium]=chromium) ;;
 *)
-	echo "usage: install-deps.sh nodes|race|unit|generate|console" >&2
+	echo "usage: install-deps.sh nodes|race|unit|generate|moto|console" >&2
 	exit 2 ;;
 esac
 

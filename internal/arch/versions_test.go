@@ -24,6 +24,8 @@ var otherVersions = map[string][]string{
 	"kube/balancer": {"k8s.io/", "sigs.k8s.io/controller-runtime", "sigs.k8s.io/apiserver-network-proxy/"},
 	// Cluster API's provider for vSphere is of Cluster API 1.13, which is not of Kubernetes 1.36 yet, and shares them too.
 	"tools/capv": {"k8s.io/", "sigs.k8s.io/controller-runtime"},
+	// So is that for AWS, whose clients are of AWS' libraries as they were together.
+	"tools/capa": {"k8s.io/", "sigs.k8s.io/controller-runtime", "github.com/aws/"},
 	// The main module has clouds' libraries because Prometheus' configuration has fields of them (ADR 0071), and calls none of it. Nothing
 	// but that is above them there, and in these modules little.
 	"kube/v1.36": {"github.com/golang-jwt/jwt/v5"},

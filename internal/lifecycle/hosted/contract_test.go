@@ -822,6 +822,9 @@ func TestMachinesElsewhere(t *testing.T) {
 		t.Errorf("left are the places %v, and the control plane was ended %d times", places, w.host.ended())
 	}
 
+	w.awsIsTold("cloud", "disabled", true)
+	w.awsIsTold("balanced", "nlb", false)
+
 	other := w.cluster("theirs", map[string]any{
 		"infrastructureRef": map[string]any{"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "VSphereCluster", "name": "theirs"},
 	})
@@ -829,6 +832,44 @@ func TestMachinesElsewhere(t *testing.T) {
 	plane = &infra.HostedControlPlane{ObjectMeta: named("theirs"), Spec: infra.HostedControlPlaneSpec{Version: w.version}}
 	w.create(owned(plane, "theirs", other))
 	w.says(plane, infra.ConditionAvailable, infra.ReasonRefused, "the Secret theirs-ca is somebody else's")
+}
+
+// awsIsTold checks whether an AWSCluster, whose provider makes a load balancer of that type, is told where the API is.
+func (w *world) awsIsTold(name, balancer string, told bool) {
+	w.Helper()
+	raw, err := os.ReadFile(filepath.Join("testdata", "awscluster.yaml"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	kinds, err := capi.Parse(raw)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := w.Create(w.Context(), kinds[0]); err != nil && !apierrors.IsAlreadyExists(err) {
+		w.Fatal(err)
+	}
+	place := newObject(awsKind)
+	eventually(w.T, "the kind is served", func(ctx context.Context) error {
+		place = newObject(awsKind)
+		place.SetNamespace(metav1.NamespaceDefault)
+		place.SetName(name)
+		place.Object["spec"] = map[string]any{"controlPlaneLoadBalancer": map[string]any{"loadBalancerType": balancer}}
+		return w.Create(ctx, place)
+	})
+	cluster := w.cluster(name, map[string]any{"infrastructureRef": map[string]any{"apiGroup": awsKind.Group, "kind": awsKind.Kind, "name": name}})
+	plane := &infra.HostedControlPlane{ObjectMeta: named(name), Spec: infra.HostedControlPlaneSpec{Version: w.version}}
+	w.create(owned(plane, name, cluster))
+	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "its API serves at https://127.0.0.1")
+	if err := w.Get(w.Context(), client.ObjectKeyFromObject(place), place); err != nil {
+		w.Fatal(err)
+	}
+	want := fmt.Sprint(map[string]any{"host": plane.Spec.ControlPlaneEndpoint.Host, "port": plane.Spec.ControlPlaneEndpoint.Port})
+	if !told {
+		want = "map[]"
+	}
+	if at := fmt.Sprint(field[map[string]any](place, "spec", "controlPlaneEndpoint")); at != want {
+		w.Errorf("AWSCluster %s, with a load balancer that is %s, was told %s and not %s", name, balancer, at, want)
+	}
 }
 
 // TestWhatIsLeftAlone: what is paused, or somebody else's, is not touched at all.

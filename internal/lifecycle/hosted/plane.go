@@ -192,7 +192,7 @@ func (c *planeController) serve(ctx context.Context, object *infra.HostedControl
 		said, after := limping(plane.Address.String(), object.Status.Members, problem)
 		return said, after, nil
 	}
-	if err := c.locate(ctx, object, plane); err != nil {
+	if err := errors.Join(c.locate(ctx, object, plane), c.tell(ctx, object.Namespace, f, plane)); err != nil {
 		return metav1.Condition{}, 0, err
 	}
 	object.Status.Version = version

@@ -1,0 +1,173 @@
+// Package awstest answers: what is an account of AWS to tests? It is moto (umbel-moto, which `make moto` builds), with credentials that are
+// checked, and a computer of the test's that its instances boot on.
+package awstest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"umbel.dev/umbel/internal/programtest"
+)
+
+// Instance is a machine that the account was asked to run.
+type Instance struct {
+	// ID is its name in AWS, and Name its tag Name.
+	ID, Name string
+	// Zone is where it is.
+	Zone string
+	// UserData is what cloud-init finds in it.
+	UserData string
+}
+
+// ProviderID is the instance as Kubernetes knows it.
+func (i Instance) ProviderID() string { return fmt.Sprintf("aws:///%s/%s", i.Zone, i.ID) }
+
+// Computer is what instances boot on.
+type Computer interface {
+	// Boot starts an instance. It blocks what else happens to the instance, and nothing else: AWS calls it running meanwhile. With an error it
+	// is as one whose system does not start.
+	Boot(ctx context.Context, i Instance) error
+	// End ends an instance that was terminated. It may not run.
+	End(ctx context.Context, i Instance) error
+}
+
+// Account is moto.
+type Account struct {
+	// URL is where all of AWS' services are, in Region, for whoever signs with Key and Secret.
+	URL, Region, Key, Secret string
+
+	holds    string
+	computer Computer
+
+	mu      sync.Mutex
+	running map[string]Instance // by ID
+	heard   []string
+}
+
+// Start starts an account, which ends with the test.
+func Start(t testing.TB, computer Computer) *Account {
+	t.Helper()
+	a := &Account{computer: computer, running: map[string]Instance{}}
+	told := httptest.NewServer(http.HandlerFunc(a.hear))
+	t.Cleanup(told.Close)
+	moto := exec.Command(programtest.Of(t, "umbel-moto"), "--machines", told.URL)
+	out, err := moto.StdoutPipe()
+	if err == nil {
+		err = moto.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := moto.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		_ = moto.Wait() // it has no other end
+	})
+	first, err := bufio.NewReader(out).ReadBytes('\n')
+	said := struct{ URL, Region, Key, Secret, Holds string }{}
+	if err = errors.Join(err, json.Unmarshal(first, &said)); err != nil {
+		t.Fatalf("umbel-moto begins with %q: %v", first, err)
+	}
+	a.URL, a.Region, a.Key, a.Secret, a.holds = said.URL, said.Region, said.Key, said.Secret, said.Holds
+	return a
+}
+
+// Endpoints is what Cluster API's provider for AWS is to be given as --service-endpoints.
+func (a *Account) Endpoints() string {
+	var all []string
+	for _, service := range []string{"ec2", "elasticloadbalancing", "s3", "sts", "secretsmanager", "ssm", "tagging"} {
+		all = append(all, service+"="+a.URL)
+	}
+	return a.Region + ":" + strings.Join(all, ",")
+}
+
+// Holds returns what there is in the account, a line each.
+func (a *Account) Holds(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.holds, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking what the account holds: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it is only read
+	byKind := map[string][]string{}
+	if err := json.NewDecoder(resp.Body).Decode(&byKind); err != nil {
+		return nil, fmt.Errorf("reading what the account holds: %w", err)
+	}
+	var all []string
+	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
+		for _, name := range byKind[kind] {
+			all = append(all, kind+": "+name)
+		}
+	}
+	return all, nil
+}
+
+// Running returns the instances that were booted and have not ended, by their IDs.
+func (a *Account) Running() []Instance {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.SortedFunc(maps.Values(a.running), func(x, y Instance) int { return strings.Compare(x.ID, y.ID) })
+}
+
+// Heard returns what has happened to instances, a line each.
+func (a *Account) Heard() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.heard)
+}
+
+// hear answers umbel-moto, which says what has happened to an instance.
+func (a *Account) hear(w http.ResponseWriter, r *http.Request) {
+	var event struct {
+		What string
+		Instance
+	}
+	err := json.NewDecoder(r.Body).Decode(&event)
+	if err == nil {
+		err = a.happens(r.Context(), event.What, event.Instance)
+	}
+	a.mu.Lock()
+	a.heard = append(a.heard, fmt.Sprintf("%s (%s) %s: %v", event.Name, event.ID, event.What, err))
+	a.mu.Unlock()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+func (a *Account) happens(ctx context.Context, what string, i Instance) error {
+	var err error
+	if what == "started" {
+		err = a.computer.Boot(ctx, i)
+	} else {
+		err = a.computer.End(ctx, i)
+	}
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.running, i.ID)
+	if what == "started" {
+		a.running[i.ID] = i
+	}
+	return nil
+}

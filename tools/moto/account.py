@@ -1,0 +1,162 @@
+"""The AWS account of tests: moto, whose instances boot where somebody wants them to.
+
+It serves AWS's APIs at an address of its own, to whoever signs with a key that it made; others are refused as AWS refuses them. moto's
+instances never run. So it looks every LOOK seconds which there are, and posts to --machines as JSON what happens to one: it is "started",
+with what cloud-init would find in it, or "ended".
+
+Its first line of output is JSON: where it is, the key, and where a GET returns what the account holds, as lists of names by kind.
+"""
+
+import argparse
+import base64
+import gzip
+import http.server
+import json
+import re
+import sys
+import threading
+import time
+import urllib.request
+
+import boto3
+from moto import settings
+from moto.server import ThreadedMotoServer
+
+LOOK = 0.5
+REGION = "us-east-1"
+ANYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+NODE_PROFILE = "nodes.cluster-api-provider-aws.sigs.k8s.io"  # what `clusterawsadm bootstrap iam` makes in an account
+
+
+class Account:
+    """An account in REGION, and the key of the user who may do anything in it."""
+
+    def __init__(self, url):
+        self.url = url
+        iam = self.client("iam", "none", "none")
+        iam.create_instance_profile(InstanceProfileName=NODE_PROFILE)
+        iam.create_user(UserName="umbel")
+        iam.put_user_policy(UserName="umbel", PolicyName="anything", PolicyDocument=ANYTHING)
+        made = iam.create_access_key(UserName="umbel")["AccessKey"]
+        self.key, self.secret = made["AccessKeyId"], made["SecretAccessKey"]
+        settings.INITIAL_NO_AUTH_ACTION_COUNT = 0  # from here on a key is asked for
+        self.clients = {name: self.client(name, self.key, self.secret) for name in ("ec2", "elb", "elbv2", "secretsmanager", "s3")}
+
+    def client(self, service, key, secret):
+        return boto3.client(service, region_name=REGION, endpoint_url=self.url, aws_access_key_id=key, aws_secret_access_key=secret)
+
+    def holds(self):
+        """Returns what the account holds, as sorted names by kind. What is ended and only shown for a while does not count."""
+        ec2, elb, elbv2 = self.clients["ec2"], self.clients["elb"], self.clients["elbv2"]
+        names = lambda answer, kind, name: sorted(one[name] for one in answer[kind])
+        nat = [g for g in ec2.describe_nat_gateways()["NatGateways"] if g["State"] != "deleted"]
+        return {
+            "instances": sorted(i["InstanceId"] for i in self.instances()),
+            "volumes": names(ec2.describe_volumes(), "Volumes", "VolumeId"),
+            "network interfaces": names(ec2.describe_network_interfaces(), "NetworkInterfaces", "NetworkInterfaceId"),
+            "VPCs": names(ec2.describe_vpcs(), "Vpcs", "VpcId"),
+            "subnets": sorted(f"{s['SubnetId']} in {s['AvailabilityZone']}" for s in ec2.describe_subnets()["Subnets"]),
+            "route tables": names(ec2.describe_route_tables(), "RouteTables", "RouteTableId"),
+            "internet gateways": names(ec2.describe_internet_gateways(), "InternetGateways", "InternetGatewayId"),
+            "NAT gateways": sorted(g["NatGatewayId"] for g in nat),
+            "VPC endpoints": names(ec2.describe_vpc_endpoints(), "VpcEndpoints", "VpcEndpointId"),
+            "addresses": names(ec2.describe_addresses(), "Addresses", "AllocationId"),
+            "security groups": names(ec2.describe_security_groups(), "SecurityGroups", "GroupId"),
+            "launch templates": names(ec2.describe_launch_templates(), "LaunchTemplates", "LaunchTemplateId"),
+            "classic load balancers": names(elb.describe_load_balancers(), "LoadBalancerDescriptions", "LoadBalancerName"),
+            "load balancers": names(elbv2.describe_load_balancers(), "LoadBalancers", "LoadBalancerName"),
+            "target groups": names(elbv2.describe_target_groups(), "TargetGroups", "TargetGroupName"),
+            "secrets": names(self.clients["secretsmanager"].list_secrets(), "SecretList", "Name"),
+            "buckets": names(self.clients["s3"].list_buckets(), "Buckets", "Name"),
+        }
+
+    def instances(self):
+        """Returns the instances that are not ended."""
+        there = self.clients["ec2"].describe_instances()
+        return [i for r in there["Reservations"] for i in r["Instances"] if i["State"]["Name"] in ("pending", "running")]
+
+    def user_data(self, instance):
+        """Returns what cloud-init would find in an instance: what was given to it, or is in the secrets that a script in that is to fetch."""
+        found = self.clients["ec2"].describe_instance_attribute(InstanceId=instance, Attribute="userData")
+        given = unzip(base64.b64decode(found["UserData"].get("Value", "")))
+        prefix, chunks = re.search(r'^SECRET_PREFIX="(.+)"$', given, re.M), re.search(r'^CHUNKS="(\d+)"$', given, re.M)
+        if not prefix:
+            return given
+        secrets = self.clients["secretsmanager"]
+        parts = [secrets.get_secret_value(SecretId=f"{prefix[1]}-{n}")["SecretBinary"] for n in range(int(chunks[1]))]
+        return unzip(b"".join(parts))
+
+
+def unzip(data):
+    return (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode()
+
+
+def tell(url, event):
+    """Tells what happens to a machine. Whoever hears it keeps what went wrong with it."""
+    request = urllib.request.Request(url, json.dumps(event).encode(), {"Content-Type": "application/json"})
+    try:
+        urllib.request.urlopen(request, timeout=300).close()
+    except OSError as e:
+        print(f"telling that {event['id']} is {event['what']}: {e}", file=sys.stderr)
+
+
+def watch(account, url):
+    """Tells what happens to each instance, one after the other for each and beside those of others."""
+    told = {}
+
+    def happens(what, machine, after):
+        if after:
+            after.join()
+        if what == "started":
+            machine = {**machine, "userData": account.user_data(machine["id"])}
+        tell(url, {**machine, "what": what})
+
+    def begin(what, machine, after=None):
+        thread = threading.Thread(target=happens, args=(what, machine, after), daemon=True)
+        thread.start()
+        return thread
+
+    while True:
+        there = {i["InstanceId"]: i for i in account.instances()}
+        for name, i in there.items():
+            if name not in told:
+                tags = {t["Key"]: t["Value"] for t in i.get("Tags", [])}
+                machine = {"id": name, "zone": i["Placement"]["AvailabilityZone"], "name": tags.get("Name", name)}
+                told[name] = machine, begin("started", machine)
+        for name in told.keys() - there.keys():
+            begin("ended", *told.pop(name))
+        time.sleep(LOOK)
+
+
+def serve_listing(account):
+    """Serves what the account holds, and returns where."""
+
+    class Listing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps(account.holds()).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--machines", required=True, help="URL that is told what happens to machines")
+    options = parser.parse_args()
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    account = Account("http://%s:%d" % server.get_host_and_port())
+    print(json.dumps({"url": account.url, "region": REGION, "key": account.key, "secret": account.secret, "holds": serve_listing(account)}), flush=True)
+    watch(account, options.machines)
+
+
+if __name__ == "__main__":
+    main()
