@@ -2,7 +2,7 @@
 
 It serves AWS's APIs at an address of its own, to whoever signs with a key that it made; others are refused as AWS refuses them. moto's
 instances never run. So it looks every LOOK seconds which there are, and posts to --machines as JSON what happens to one: it is "started",
-with what cloud-init would find in it, or "ended".
+with what cloud-init would find in it, or "ended". With an instance goes the network interface that was made for it, as in AWS; moto keeps that.
 
 Its first line of output is JSON: where it is, the key, and where a GET returns what the account holds, as lists of names by kind.
 """
@@ -75,6 +75,10 @@ class Account:
         there = self.clients["ec2"].describe_instances()
         return [i for r in there["Reservations"] for i in r["Instances"] if i["State"]["Name"] in ("pending", "running")]
 
+    def delete_interfaces(self, names):
+        for name in names:
+            self.clients["ec2"].delete_network_interface(NetworkInterfaceId=name)
+
     def user_data(self, instance):
         """Returns what cloud-init would find in an instance: what was given to it, or is in the secrets that a script in that is to fetch."""
         found = self.clients["ec2"].describe_instance_attribute(InstanceId=instance, Attribute="userData")
@@ -102,7 +106,7 @@ def tell(url, event):
 
 def watch(account, url):
     """Tells what happens to each instance, one after the other for each and beside those of others."""
-    told = {}
+    told, interfaces = {}, {}
 
     def happens(what, machine, after):
         if after:
@@ -123,8 +127,10 @@ def watch(account, url):
                 tags = {t["Key"]: t["Value"] for t in i.get("Tags", [])}
                 machine = {"id": name, "zone": i["Placement"]["AvailabilityZone"], "name": tags.get("Name", name)}
                 told[name] = machine, begin("started", machine)
+                interfaces[name] = [n["NetworkInterfaceId"] for n in i["NetworkInterfaces"]]
         for name in told.keys() - there.keys():
             begin("ended", *told.pop(name))
+            account.delete_interfaces(interfaces.pop(name))
         time.sleep(LOOK)
 
 
