@@ -12,6 +12,7 @@ import base64
 import gzip
 import http.server
 import json
+import logging
 import re
 import sys
 import threading
@@ -157,6 +158,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--machines", required=True, help="URL that is told what happens to machines")
     options = parser.parse_args()
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not every request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     account = Account("http://%s:%d" % server.get_host_and_port())

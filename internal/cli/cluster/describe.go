@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -157,14 +158,29 @@ func refNode(ctx context.Context, hub kube.Reader, c *unstructured.Unstructured,
 	return &node{name: kindName + " " + name, state: stateOf(o, saying, said.status), message: said.message, children: memberNodes(o)}, nil
 }
 
-// fullyOf returns a condition with the reason that only the contract before has room for, where a provider gives it there.
+// fullyOf returns a condition with the reason that only the contract before has room for, where a provider gives it there. A provider that
+// knows no other contract only counts in the one that sums up, and that has the reason of the one which says why.
 func fullyOf(o *unstructured.Unstructured, name string) condition {
 	now, before := conditionOf(o, name), formerly(o, name)
 	if now.status == "False" && before.status == "False" && !strings.Contains(now.message, before.message) {
 		now.message = before.message
 	}
+	if now.status != "False" || !counted.MatchString(now.message) {
+		return now
+	}
+	all, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	for _, one := range all {
+		c, _ := one.(map[string]any)
+		kind, _ := c["type"].(string)
+		if why := conditionOf(o, kind); kind != name && why.status == "False" && why.reason == now.reason && why.message != "" {
+			now.message = why.message
+		}
+	}
 	return now
 }
+
+// counted is what a condition says that only counts those which it sums up.
+var counted = regexp.MustCompile(`^\d+ of \d+ completed$`)
 
 // madeOf returns what a machine is made of while that is not ready and says more of it than the machine does; nil otherwise.
 func madeOf(ctx context.Context, hub kube.Reader, machine *unstructured.Unstructured) (*node, error) {

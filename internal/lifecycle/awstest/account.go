@@ -64,6 +64,7 @@ func Start(t testing.TB, computer Computer) *Account {
 	told := httptest.NewServer(http.HandlerFunc(a.hear))
 	t.Cleanup(told.Close)
 	moto := exec.Command(programtest.Of(t, "umbel-moto"), "--machines", told.URL)
+	moto.Stderr = t.Output()
 	out, err := moto.StdoutPipe()
 	if err == nil {
 		err = moto.Start()
