@@ -2,7 +2,8 @@
 
 It serves AWS's APIs at an address of its own, to whoever signs with a key that it made; others are refused as AWS refuses them. moto's
 instances never run. So it looks every LOOK seconds which there are, and posts to --machines as JSON what happens to one: it is "started",
-with what cloud-init would find in it, or "ended". With an instance goes the network interface that was made for it, as in AWS; moto keeps that.
+with what cloud-init would find in it, or "ended". The network interfaces that were made for an instance or a NAT gateway go with it, as in AWS;
+moto keeps them.
 
 Its first line of output is JSON: where it is, the key, and where a GET returns what the account holds, as lists of names by kind.
 """
@@ -50,16 +51,17 @@ class Account:
         """Returns what the account holds, as sorted names by kind. What is ended and only shown for a while does not count."""
         ec2, elb, elbv2 = self.clients["ec2"], self.clients["elb"], self.clients["elbv2"]
         names = lambda answer, kind, name: sorted(one[name] for one in answer[kind])
-        nat = [g for g in ec2.describe_nat_gateways()["NatGateways"] if g["State"] != "deleted"]
+        nat = ec2.describe_nat_gateways()["NatGateways"]
+        gone = {a["NetworkInterfaceId"] for g in nat if g["State"] == "deleted" for a in g["NatGatewayAddresses"]}
         return {
             "instances": sorted(i["InstanceId"] for i in self.instances()),
             "volumes": names(ec2.describe_volumes(), "Volumes", "VolumeId"),
-            "network interfaces": names(ec2.describe_network_interfaces(), "NetworkInterfaces", "NetworkInterfaceId"),
+            "network interfaces": sorted({n["NetworkInterfaceId"] for n in ec2.describe_network_interfaces()["NetworkInterfaces"]} - gone),
             "VPCs": names(ec2.describe_vpcs(), "Vpcs", "VpcId"),
             "subnets": sorted(f"{s['SubnetId']} in {s['AvailabilityZone']}" for s in ec2.describe_subnets()["Subnets"]),
             "route tables": names(ec2.describe_route_tables(), "RouteTables", "RouteTableId"),
             "internet gateways": names(ec2.describe_internet_gateways(), "InternetGateways", "InternetGatewayId"),
-            "NAT gateways": sorted(g["NatGatewayId"] for g in nat),
+            "NAT gateways": sorted(g["NatGatewayId"] for g in nat if g["State"] != "deleted"),
             "VPC endpoints": names(ec2.describe_vpc_endpoints(), "VpcEndpoints", "VpcEndpointId"),
             "addresses": names(ec2.describe_addresses(), "Addresses", "AllocationId"),
             "security groups": names(ec2.describe_security_groups(), "SecurityGroups", "GroupId"),
