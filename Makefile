@@ -169,7 +169,7 @@ capa: $(BIN)/capa $(BIN)/capa.yaml ## capa, Cluster API's provider for AWS, with
 
 $(BIN)/capa: tools/capa/go.mod tools/capa/go.sum
 	@mkdir -p $(BIN)
-	@echo "building capa; the first time this takes five minutes"
+	@echo "building capa; the first time this takes some minutes"
 	@cd tools/capa && $(GO_BUILD) -ldflags '-s -w' -o $@ sigs.k8s.io/cluster-api-provider-aws/v2
 
 $(BIN)/capa.yaml: $(BIN)/capa $(BIN)/umbel-capi
