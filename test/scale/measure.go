@@ -199,6 +199,9 @@ func (r *run) pause(ctx context.Context, d time.Duration) error {
 // idle measures what agents cost that do nothing.
 func (r *run) idle(ctx context.Context) error {
 	r.say("idle")
+	if said := r.members.complaints(); said != "" {
+		r.say("so far agents say: %s", said)
+	}
 	if err := r.pause(ctx, r.settle); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
@@ -28,7 +29,7 @@ type Server struct {
 	store *store
 }
 
-// New returns a server with the namespaces default and kube-system. written, if not nil, is told of each write; it
+// New returns a server with the namespaces default and kube-system, and that of the agent, as `umbel join` leaves it. written, if not nil, is told of each write; it
 // must not block nor ask the server.
 func New(written func(Write)) *Server {
 	s := &Server{newStore()}
@@ -270,7 +271,7 @@ func (s *Server) write(r *http.Request, at id, query url.Values) (answer, error)
 	c := change{manager: query.Get("fieldManager"), how: byReplace}
 	raw, err := io.ReadAll(r.Body)
 	if err == nil {
-		err = utiljson.Unmarshal(raw, &c.body)
+		c.body, err = read(r.Header.Get("Content-Type"), raw)
 	}
 	if err != nil {
 		return answer{}, apierrors.NewBadRequest(err.Error())
@@ -285,6 +286,21 @@ func (s *Server) write(r *http.Request, at id, query url.Values) (answer, error)
 	}
 	o, _, err := s.store.change(at, c)
 	return object(r, code, o, err)
+}
+
+// read reads an object, in JSON or in protobuf, as clients of built-in kinds write it.
+func read(kind string, raw []byte) (body map[string]any, err error) {
+	if kind != runtime.ContentTypeProtobuf {
+		return body, utiljson.Unmarshal(raw, &body)
+	}
+	o, gvk, err := scheme.Codecs.UniversalDeserializer().Decode(raw, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	if body, err = runtime.DefaultUnstructuredConverter.ToUnstructured(o); err == nil {
+		body["apiVersion"], body["kind"] = gvk.GroupVersion().String(), gvk.Kind
+	}
+	return body, err
 }
 
 func (s *Server) delete(r *http.Request, at id) (answer, error) {

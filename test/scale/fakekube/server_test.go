@@ -17,15 +17,15 @@ import (
 	"k8s.io/client-go/kubernetes"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/metadata"
+
+	"umbel.dev/umbel/api/v1alpha1"
 )
 
 var configMapsResource = corev1.SchemeGroupVersion.WithResource("configmaps")
 
 func clients(t *testing.T, s *Server) *kubernetes.Clientset {
 	t.Helper()
-	config := s.Config()
-	config.ContentType = "application/json" // the fake knows no other
-	c, err := kubernetes.NewForConfig(config)
+	c, err := kubernetes.NewForConfig(s.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,6 +209,30 @@ func next(t *testing.T, w watch.Interface) string {
 	case <-time.After(10 * time.Second):
 		t.Fatal("nothing came in 10 s")
 		return ""
+	}
+}
+
+// The typed clients of Kubernetes write protobuf.
+func TestTypedClients(t *testing.T) {
+	secrets := clients(t, New(nil)).CoreV1().Secrets(v1alpha1.AgentNamespace)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "keys"}, Data: map[string][]byte{"a.key": {0, 255}}}
+	made, err := secrets.Create(t.Context(), secret, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made.Data["b.key"] = []byte("b")
+	if _, err = secrets.Update(t.Context(), made, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = secrets.Update(t.Context(), made, metav1.UpdateOptions{}); !apierrors.IsConflict(err) {
+		t.Errorf("an update of an earlier version: %v, want a conflict", err)
+	}
+	got, err := secrets.Get(t.Context(), "keys", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string][]byte{"a.key": {0, 255}, "b.key": []byte("b")}, got.Data); diff != "" || got.UID != made.UID {
+		t.Errorf("UID %q, then %q\n%s", made.UID, got.UID, diff)
 	}
 }
 

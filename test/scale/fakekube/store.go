@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"umbel.dev/umbel/api/v1alpha1"
 )
 
 // remembered is how many events a watch may begin before.
@@ -71,7 +73,7 @@ func (s selection) has(i id, o *unstructured.Unstructured) bool {
 func newStore() *store {
 	s := &store{version: 1, objects: map[id]*unstructured.Unstructured{}, watchers: map[*watcher]struct{}{}}
 	namespaces := find(schema.GroupVersion{Version: "v1"}, "namespaces")
-	for _, name := range []string{"default", "kube-system"} {
+	for _, name := range []string{"default", "kube-system", v1alpha1.AgentNamespace} {
 		body := map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name}}
 		if _, _, err := s.change(id{namespaces, "", name}, change{manager: "fakekube", body: body}); err != nil {
 			panic(err) // a value of this package's own
