@@ -104,7 +104,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !worthwhile(member.Status, status) && c.registry.lists(cluster, status.Packages) {
 		return ctrl.Result{RequeueAfter: again}, nil
 	}
-	if wait := c.registry.wait(cluster); wait > 0 {
+	if wait := c.wait(cluster, member.Status, status); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	if !c.registry.unlist(cluster, status.Packages) {
@@ -117,6 +117,16 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	c.registry.wrote(cluster, member.ResourceVersion, status.Session)
 	c.registry.list(cluster, status.Packages)
 	return ctrl.Result{RequeueAfter: again}, nil
+}
+
+// wait returns how long a status that differs is to wait before it is written, and counts the write when that is no time.
+func (c *Controller) wait(cluster v1alpha1.ClusterName, before, after v1alpha1.MemberClusterStatus) time.Duration {
+	if atWork(before, after) && c.registry.lists(cluster, after.Packages) {
+		if rest := c.registry.rest(cluster); rest > 0 {
+			return rest
+		}
+	}
+	return c.registry.wait(cluster)
 }
 
 // part forgets what is known of an earlier MemberCluster of this name, and ends its session. cached is the one that the

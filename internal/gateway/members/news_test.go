@@ -115,3 +115,92 @@ func TestHowSoonNewsAreWritten(t *testing.T) {
 		}
 	}
 }
+
+// What only says that an agent is at work is told from all else that a status may say.
+func TestAtWork(t *testing.T) {
+	member := joinedMember()
+	planned := func(facts Facts, desired Desired) v1alpha1.MemberClusterStatus {
+		status, _ := Plan(member, facts, desired, at(time.Hour))
+		return status
+	}
+	member.Status = planned(well("a/web@1 APPLIED", "b/db@1 APPLIED"), known("a/web@1", "b/db@1"))
+	two := known("a/web@2", "b/db@1")
+	lost := well("a/web@2 APPLYING", "b/db@1 APPLIED")
+	lost.APIError = "connection refused"
+	failing := well("a/web@2 APPLYING", "b/db@1 APPLIED")
+	failing.Packages["a/web"].Failures = []*wire.Failure{{Object: "ConfigMap a/b", Message: "no"}}
+	held := well("a/web@2 APPLYING", "b/db@1 APPLIED")
+	held.Packages["a/web"].DeletesHeld = &wire.DeletesHeld{Objects: 3, Holds: 4}
+	upgraded := well("a/web@2 APPLYING", "b/db@1 APPLIED")
+	upgraded.KubernetesVersion = "v2"
+	for _, c := range []struct {
+		reason  string
+		facts   Facts
+		desired Desired
+		want    bool
+	}{
+		{"it was told, and has not said anything", well("a/web@1 APPLIED", "b/db@1 APPLIED"), two, true},
+		{"it applies", well("a/web@2 APPLYING", "b/db@1 APPLIED"), two, true},
+		{"it removes", well("a/web@1 REMOVING", "b/db@1 APPLIED"), Desired{session.DesiredSet{Assign: two.Set.Assign, Remove: []v1alpha1.PackageKey{"a/web"}}, true}, true},
+		{"it has applied", well("a/web@2 APPLIED", "b/db@1 APPLIED"), two, false},
+		{"one applies and another has applied", well("a/web@2 APPLYING", "b/db@2 APPLIED"), known("a/web@2", "b/db@2"), false},
+		{"one applies and another failed", well("a/web@2 APPLYING", "b/db@1 FAILED"), two, false},
+		{"something is wrong", failing, two, false},
+		{"deletes wait", held, two, false},
+		{"it is to hold one more", well("a/web@1 APPLIED", "b/db@1 APPLIED"), known("a/web@1", "b/db@1", "c/new@1"), false},
+		{"one is gone", well("a/web@2 APPLYING"), known("a/web@2"), false},
+		{"its API server does not answer", lost, two, false},
+		{"it has another Kubernetes", upgraded, two, false},
+	} {
+		if got := atWork(member.Status, planned(c.facts, c.desired)); got != c.want {
+			t.Errorf("%s: %t, want %t", c.reason, got, c.want)
+		}
+	}
+}
+
+// That agents are at work is written of a few, and of very many not before they have had the time to be done: for each of them there
+// is one write less.
+func TestWorkOfManyAtOnce(t *testing.T) {
+	now := time.Unix(1700000000, 0)
+	registry := NewRegistry(RegistryConfig{Replicas: crew{}, Now: func() time.Time { return now }})
+	for i := range 3000 {
+		registry.meet(v1alpha1.ClusterName(fmt.Sprint(i)), "1")
+	}
+	written := func() (n int) {
+		for i := range 2999 {
+			if registry.rest(v1alpha1.ClusterName(fmt.Sprint(i))) == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	rests := func(reason string, want time.Duration) {
+		t.Helper()
+		if got := registry.rest("2999"); got != want {
+			t.Errorf("%s: it rests for %v, want %v", reason, got, want)
+		}
+	}
+	rests("alone", 0)
+	registry.wrote("2999", "1", nil)
+	if got := written(); got != workAtOnce-1 {
+		t.Errorf("of 2,999 at work %d were written, want %d", got, workAtOnce-1)
+	}
+	rests("of many", 3*time.Second)
+	now = now.Add(3 * time.Second)
+	if got := written(); got != 3*work {
+		t.Errorf("3 s later it was %d, want %d", got, 3*work)
+	}
+	rests("of many, a while later", 3*time.Second)
+	now = now.Add(worksUntold - 4*time.Second)
+	for registry.work.AllowN(now, 1) {
+	}
+	rests("not for much longer", time.Second)
+	now = now.Add(time.Second)
+	for registry.work.AllowN(now, 1) {
+	}
+	rests("it takes long", 0)
+	registry.wrote("2999", "2", nil)
+	rests("the next change of many", 3*time.Second)
+	now = now.Add(time.Second)
+	rests("the others are done", 0)
+}

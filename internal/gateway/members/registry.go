@@ -44,6 +44,7 @@ type Registry struct {
 	mu      sync.Mutex
 	members map[v1alpha1.ClusterName]*record
 	soon    *rate.Limiter                             // of lasting news
+	work    *rate.Limiter                             // of news that an agent is at work
 	notify  func(v1alpha1.ClusterName, time.Duration) // the controller's; nil until it runs
 }
 
@@ -57,6 +58,8 @@ type record struct {
 	listed map[v1alpha1.PackageKey]bool
 	// written is the resource version of the last status that this replica wrote.
 	written string
+	// atWork is since when nothing but that the agent is at work could have been written and was not; zero otherwise.
+	atWork time.Time
 	// program is what the agent is to run; nil when that is left to itself.
 	program *v1alpha1.AgentProgram
 	// profile is what the agent is to measure.
@@ -68,7 +71,8 @@ type record struct {
 // NewRegistry returns a registry that knows nothing yet.
 func NewRegistry(config RegistryConfig) *Registry {
 	return &Registry{
-		config: config, started: config.Now(), members: map[v1alpha1.ClusterName]*record{}, soon: rate.NewLimiter(soon, soonAtOnce),
+		config: config, started: config.Now(), members: map[v1alpha1.ClusterName]*record{},
+		soon: rate.NewLimiter(soon, soonAtOnce), work: rate.NewLimiter(work, workAtOnce),
 	}
 }
 
@@ -221,7 +225,7 @@ func (r *Registry) wrote(cluster v1alpha1.ClusterName, version string, claim *v1
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec := r.record(cluster)
-	rec.written = version
+	rec.written, rec.atWork = version, time.Time{}
 	if claim != nil && claim.ID == rec.facts.Session {
 		rec.facts.Claimed = true
 	}
