@@ -160,7 +160,7 @@ func (d *developer) hasAScope(other *developer) {
 		return err
 	})
 	d.cannot("umbel kubectl prod-us -- -n kube-system get configmaps", `User "alice@example.com" cannot list resource "configmaps"`)
-	d.cannot("umbel kubectl prod-eu -- -n developers get configmaps", `may not reach cluster "prod-eu"`)
+	d.cannot("umbel kubectl prod-eu -- -n developers get configmaps", `memberclusters.umbel.dev "prod-eu" is forbidden`, "alice@example.com")
 	other.cannot("umbel kubectl prod-us -- -n developers get configmaps", "mallory@example.com")
 	d.umbel("scope", "delete", "developers")
 	d.umbel("label", "cluster", "prod-us", "team-")
@@ -169,7 +169,7 @@ func (d *developer) hasAScope(other *developer) {
 		if err == nil {
 			return errors.New("she reads")
 		}
-		return says(err.Error(), `may not reach cluster "prod-us"`)
+		return says(err.Error(), `memberclusters.umbel.dev "prod-us" is forbidden`, "alice@example.com")
 	})
 }
 
