@@ -101,21 +101,27 @@ func (p patient) once(r *http.Request) (*http.Response, error) {
 		return a.response, a.err
 	case <-r.Context().Done():
 	}
-	go func() { // nobody waits for what may never come: this program ends before such a plugin does
+	go func() { // nobody waits for what may never come
 		if a := <-answers; a.response != nil {
 			_ = a.response.Body.Close()
 		}
 	}()
 	if !signed.Load() {
-		return nil, &hangingError{p.plugin}
+		return nil, &hangingError{p.plugin, endPlugin(p.plugin)}
 	}
 	return nil, r.Context().Err()
 }
 
 // hangingError says that a plugin did not answer in time.
-type hangingError struct{ plugin string }
+type hangingError struct {
+	plugin string
+	ended  bool
+}
 
 func (e *hangingError) Error() string {
+	if e.ended {
+		return fmt.Sprintf("its credential plugin %s has not answered, and was ended", e.plugin)
+	}
 	return fmt.Sprintf("its credential plugin %s has not answered, and may still run", e.plugin)
 }
 
@@ -153,7 +159,7 @@ func (l login) explain(server string, err error) error {
 	known := signsInBy[filepath.Base(l.plugin)]
 	advice := ""
 	said := err.Error()
-	_, hangs := errors.AsType[*hangingError](err)
+	hanging, hangs := errors.AsType[*hangingError](err)
 	at := strings.Index(said, "getting credentials: ")
 	switch {
 	case apierrors.IsUnauthorized(err):
@@ -163,7 +169,7 @@ func (l login) explain(server string, err error) error {
 			advice = fmt.Sprintf("`%s` signs in anew", known.again)
 		}
 	case hangs:
-		said = (&hangingError{l.plugin}).Error()
+		said = hanging.Error()
 		advice = "does it wait for somebody? Run it once by kubectl, with this kubeconfig, at a terminal"
 	case at < 0:
 		return err

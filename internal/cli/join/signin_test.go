@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -324,7 +325,8 @@ func TestAPluginThatHangsIsNotWaitedForForever(t *testing.T) {
 	})
 	g.write("does", "hang")
 	_, err := g.enter(2 * time.Second)
-	mustSay(t, err, "kubelogin has not answered", `user "me"`, "kubectl")
+	mustSay(t, err, "kubelogin has not answered, and was ended", `user "me"`, "kubectl")
+	g.ended()
 
 	g.user.Exec.Args = append(g.user.Exec.Args, "again") // client-go has one of each, which waits
 	g.save()
@@ -339,6 +341,20 @@ func TestAPluginThatHangsIsNotWaitedForForever(t *testing.T) {
 	defer cancel()
 	err = m.Get(short, kube.ObjectKey{Name: "default"}, &corev1.Namespace{})
 	mustSay(t, err, "kubelogin has not answered")
+	g.ended()
+}
+
+// ended waits until this process has started no plugin that is still there.
+func (g *gate) ended() {
+	g.Helper()
+	last := []int{}
+	err := wait.PollUntilContextTimeout(g.Context(), 20*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		last = slices.DeleteFunc(childrenOf("self"), func(pid int) bool { return !runs(pid, g.user.Exec.Command) })
+		return len(last) == 0, nil
+	})
+	if err != nil {
+		g.Errorf("a plugin outlives what it was run for: %v", last)
+	}
 }
 
 // TestCredentialsThatEndInTheMiddle are replaced: where the plugin says when, and where the cluster alone knows.
