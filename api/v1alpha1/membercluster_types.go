@@ -40,6 +40,7 @@ const MaxRevokedKeys = 64
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Connected",type=string,JSONPath=`.status.conditions[?(@.type=="Connected")].status`
 // +kubebuilder:printcolumn:name="Admission",type=string,JSONPath=`.spec.admission`
+// +kubebuilder:printcolumn:name="Level",type=string,JSONPath=`.spec.level`
 // +kubebuilder:printcolumn:name="Kubernetes",type=string,JSONPath=`.status.kubernetesVersion`
 // +kubebuilder:printcolumn:name="Agent",type=string,JSONPath=`.status.agentVersion`,priority=1
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
@@ -85,6 +86,12 @@ type MemberClusterSpec struct {
 	// +kubebuilder:validation:items:MaxLength=64
 	// +optional
 	RevokedKeys []string `json:"revokedKeys,omitempty"`
+
+	// level says how far the hub goes on the cluster: Observed is looked at, and nothing is written there; on one that is Attached, Packages
+	// are delivered as well (`umbel level`).
+	// +kubebuilder:default=Attached
+	// +optional
+	Level Level `json:"level,omitempty"`
 
 	// taints keep Placements that do not tolerate them away from the cluster (`umbel taint`).
 	// +listType=map

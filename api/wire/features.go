@@ -8,7 +8,9 @@ const (
 	FeaturePlans = "plans"
 	// FeatureAccounts: it acts as whom Policy.acts_as names.
 	FeatureAccounts = "accounts"
+	// FeatureLevels: it writes nothing while its cluster is observed.
+	FeatureLevels = "levels"
 )
 
 // Features are what an agent of this version knows of.
-func Features() []string { return []string{FeatureAccounts, FeaturePlans} }
+func Features() []string { return []string{FeatureAccounts, FeatureLevels, FeaturePlans} }

@@ -68,7 +68,7 @@ func (x Policy_DriftMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Policy_DriftMode.Descriptor instead.
 func (Policy_DriftMode) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{11, 0}
+	return file_session_proto_rawDescGZIP(), []int{12, 0}
 }
 
 type PackageStatus_Phase int32
@@ -123,7 +123,7 @@ func (x PackageStatus_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PackageStatus_Phase.Descriptor instead.
 func (PackageStatus_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{25, 0}
+	return file_session_proto_rawDescGZIP(), []int{26, 0}
 }
 
 type Drift_Action int32
@@ -178,7 +178,7 @@ func (x Drift_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Drift_Action.Descriptor instead.
 func (Drift_Action) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{28, 0}
+	return file_session_proto_rawDescGZIP(), []int{29, 0}
 }
 
 type UpgradeState_Phase int32
@@ -241,7 +241,7 @@ func (x UpgradeState_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UpgradeState_Phase.Descriptor instead.
 func (UpgradeState_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{40, 0}
+	return file_session_proto_rawDescGZIP(), []int{41, 0}
 }
 
 // FromAgent is every message that an agent sends.
@@ -438,6 +438,7 @@ type FromHub struct {
 	//	*FromHub_Upgrade
 	//	*FromHub_Word
 	//	*FromHub_Metrics
+	//	*FromHub_Level
 	Message       isFromHub_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -570,6 +571,15 @@ func (x *FromHub) GetMetrics() *Metrics {
 	return nil
 }
 
+func (x *FromHub) GetLevel() *Level {
+	if x != nil {
+		if x, ok := x.Message.(*FromHub_Level); ok {
+			return x.Level
+		}
+	}
+	return nil
+}
+
 type isFromHub_Message interface {
 	isFromHub_Message()
 }
@@ -614,6 +624,10 @@ type FromHub_Metrics struct {
 	Metrics *Metrics `protobuf:"bytes,10,opt,name=metrics,proto3,oneof"`
 }
 
+type FromHub_Level struct {
+	Level *Level `protobuf:"bytes,11,opt,name=level,proto3,oneof"`
+}
+
 func (*FromHub_Welcome) isFromHub_Message() {}
 
 func (*FromHub_Refusal) isFromHub_Message() {}
@@ -633,6 +647,8 @@ func (*FromHub_Upgrade) isFromHub_Message() {}
 func (*FromHub_Word) isFromHub_Message() {}
 
 func (*FromHub_Metrics) isFromHub_Message() {}
+
+func (*FromHub_Level) isFromHub_Message() {}
 
 // Word is a message under the hub's seal: to an agent that drew a nonce, the hub says all but Probe so. What is
 // signed names the cluster, the nonce and how many words there were before. Package internal/identity/seal has its form.
@@ -857,7 +873,10 @@ type Welcome struct {
 	// that does not know of it does not say one.
 	Epoch *uint64 `protobuf:"varint,9,opt,name=epoch,proto3,oneof" json:"epoch,omitempty"`
 	// metrics says what the agent is to measure, as in Metrics. A hub that does not know of it says nothing, and the agent goes on.
-	Metrics       *string `protobuf:"bytes,10,opt,name=metrics,proto3,oneof" json:"metrics,omitempty"`
+	Metrics *string `protobuf:"bytes,10,opt,name=metrics,proto3,oneof" json:"metrics,omitempty"`
+	// level says how far the agent is to go, as in Level. A hub that does not know of it says nothing, and the agent stays at the one that
+	// it was told last.
+	Level         *string `protobuf:"bytes,11,opt,name=level,proto3,oneof" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -934,6 +953,59 @@ func (x *Welcome) GetMetrics() string {
 	return ""
 }
 
+func (x *Welcome) GetLevel() string {
+	if x != nil && x.Level != nil {
+		return *x.Level
+	}
+	return ""
+}
+
+// Level says how far the agent is to go from now on. It keeps that, and begins anew with it.
+type Level struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// level is one of MemberCluster's spec.level. One that the agent does not know is Observed to it: then it writes nothing.
+	Level         string `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Level) Reset() {
+	*x = Level{}
+	mi := &file_session_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Level) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Level) ProtoMessage() {}
+
+func (x *Level) ProtoReflect() protoreflect.Message {
+	mi := &file_session_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Level.ProtoReflect.Descriptor instead.
+func (*Level) Descriptor() ([]byte, []int) {
+	return file_session_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Level) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
 // Metrics says what the agent is to measure from now on, and to send to the hub through the session (a stream for content, to
 // /api/v1/write, by Prometheus' remote write 2.0).
 type Metrics struct {
@@ -946,7 +1018,7 @@ type Metrics struct {
 
 func (x *Metrics) Reset() {
 	*x = Metrics{}
-	mi := &file_session_proto_msgTypes[5]
+	mi := &file_session_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1030,7 @@ func (x *Metrics) String() string {
 func (*Metrics) ProtoMessage() {}
 
 func (x *Metrics) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[5]
+	mi := &file_session_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1043,7 @@ func (x *Metrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
 func (*Metrics) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{5}
+	return file_session_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Metrics) GetProfile() string {
@@ -999,7 +1071,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_session_proto_msgTypes[6]
+	mi := &file_session_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1083,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[6]
+	mi := &file_session_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1096,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{6}
+	return file_session_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Refusal) GetReason() string {
@@ -1072,7 +1144,7 @@ type DesiredState struct {
 
 func (x *DesiredState) Reset() {
 	*x = DesiredState{}
-	mi := &file_session_proto_msgTypes[7]
+	mi := &file_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1156,7 @@ func (x *DesiredState) String() string {
 func (*DesiredState) ProtoMessage() {}
 
 func (x *DesiredState) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[7]
+	mi := &file_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1169,7 @@ func (x *DesiredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DesiredState.ProtoReflect.Descriptor instead.
 func (*DesiredState) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{7}
+	return file_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DesiredState) GetVersion() uint64 {
@@ -1156,7 +1228,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_session_proto_msgTypes[8]
+	mi := &file_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1240,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[8]
+	mi := &file_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1253,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{8}
+	return file_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Assignment) GetPackage() string {
@@ -1266,7 +1338,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1350,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[9]
+	mi := &file_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +1363,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{9}
+	return file_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Content) GetRepository() string {
@@ -1336,7 +1408,7 @@ type Seal struct {
 
 func (x *Seal) Reset() {
 	*x = Seal{}
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1420,7 @@ func (x *Seal) String() string {
 func (*Seal) ProtoMessage() {}
 
 func (x *Seal) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[10]
+	mi := &file_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1433,7 @@ func (x *Seal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seal.ProtoReflect.Descriptor instead.
 func (*Seal) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{10}
+	return file_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Seal) GetCertificates() [][]byte {
@@ -1444,7 +1516,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1528,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[11]
+	mi := &file_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1541,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{11}
+	return file_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Policy) GetDeleteBudget() *Budget {
@@ -1546,7 +1618,7 @@ type ServiceAccount struct {
 
 func (x *ServiceAccount) Reset() {
 	*x = ServiceAccount{}
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1630,7 @@ func (x *ServiceAccount) String() string {
 func (*ServiceAccount) ProtoMessage() {}
 
 func (x *ServiceAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[12]
+	mi := &file_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1643,7 @@ func (x *ServiceAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceAccount.ProtoReflect.Descriptor instead.
 func (*ServiceAccount) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{12}
+	return file_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ServiceAccount) GetNamespace() string {
@@ -1602,7 +1674,7 @@ type Budget struct {
 
 func (x *Budget) Reset() {
 	*x = Budget{}
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +1686,7 @@ func (x *Budget) String() string {
 func (*Budget) ProtoMessage() {}
 
 func (x *Budget) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[13]
+	mi := &file_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,7 +1699,7 @@ func (x *Budget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Budget.ProtoReflect.Descriptor instead.
 func (*Budget) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{13}
+	return file_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Budget) GetLimit() isBudget_Limit {
@@ -1686,7 +1758,7 @@ type DeleteApproval struct {
 
 func (x *DeleteApproval) Reset() {
 	*x = DeleteApproval{}
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +1770,7 @@ func (x *DeleteApproval) String() string {
 func (*DeleteApproval) ProtoMessage() {}
 
 func (x *DeleteApproval) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[14]
+	mi := &file_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +1783,7 @@ func (x *DeleteApproval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteApproval.ProtoReflect.Descriptor instead.
 func (*DeleteApproval) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{14}
+	return file_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteApproval) GetRelease() string {
@@ -1759,7 +1831,7 @@ type DriftIgnore struct {
 
 func (x *DriftIgnore) Reset() {
 	*x = DriftIgnore{}
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1843,7 @@ func (x *DriftIgnore) String() string {
 func (*DriftIgnore) ProtoMessage() {}
 
 func (x *DriftIgnore) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[15]
+	mi := &file_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1856,7 @@ func (x *DriftIgnore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftIgnore.ProtoReflect.Descriptor instead.
 func (*DriftIgnore) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{15}
+	return file_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DriftIgnore) GetGroup() string {
@@ -1843,7 +1915,7 @@ type Prevention struct {
 
 func (x *Prevention) Reset() {
 	*x = Prevention{}
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +1927,7 @@ func (x *Prevention) String() string {
 func (*Prevention) ProtoMessage() {}
 
 func (x *Prevention) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[16]
+	mi := &file_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +1940,7 @@ func (x *Prevention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prevention.ProtoReflect.Descriptor instead.
 func (*Prevention) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{16}
+	return file_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Prevention) GetUsers() []string {
@@ -1907,7 +1979,7 @@ type HealthRule struct {
 
 func (x *HealthRule) Reset() {
 	*x = HealthRule{}
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +1991,7 @@ func (x *HealthRule) String() string {
 func (*HealthRule) ProtoMessage() {}
 
 func (x *HealthRule) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[17]
+	mi := &file_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +2004,7 @@ func (x *HealthRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRule.ProtoReflect.Descriptor instead.
 func (*HealthRule) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{17}
+	return file_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HealthRule) GetGroup() string {
@@ -1989,7 +2061,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2001,7 +2073,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[18]
+	mi := &file_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2014,7 +2086,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{18}
+	return file_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Ack) GetVersion() uint64 {
@@ -2049,7 +2121,7 @@ type StatusReport struct {
 
 func (x *StatusReport) Reset() {
 	*x = StatusReport{}
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2133,7 @@ func (x *StatusReport) String() string {
 func (*StatusReport) ProtoMessage() {}
 
 func (x *StatusReport) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[19]
+	mi := &file_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2146,7 @@ func (x *StatusReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReport.ProtoReflect.Descriptor instead.
 func (*StatusReport) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{19}
+	return file_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StatusReport) GetPackages() []*PackageStatus {
@@ -2122,7 +2194,7 @@ type Deletions struct {
 
 func (x *Deletions) Reset() {
 	*x = Deletions{}
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2206,7 @@ func (x *Deletions) String() string {
 func (*Deletions) ProtoMessage() {}
 
 func (x *Deletions) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[20]
+	mi := &file_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2219,7 @@ func (x *Deletions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletions.ProtoReflect.Descriptor instead.
 func (*Deletions) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{20}
+	return file_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Deletions) GetItems() []*Deletion {
@@ -2179,7 +2251,7 @@ type Deletion struct {
 
 func (x *Deletion) Reset() {
 	*x = Deletion{}
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2263,7 @@ func (x *Deletion) String() string {
 func (*Deletion) ProtoMessage() {}
 
 func (x *Deletion) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[21]
+	mi := &file_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2276,7 @@ func (x *Deletion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletion.ProtoReflect.Descriptor instead.
 func (*Deletion) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{21}
+	return file_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Deletion) GetId() string {
@@ -2292,7 +2364,7 @@ type Undo struct {
 
 func (x *Undo) Reset() {
 	*x = Undo{}
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2304,7 +2376,7 @@ func (x *Undo) String() string {
 func (*Undo) ProtoMessage() {}
 
 func (x *Undo) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[22]
+	mi := &file_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2317,7 +2389,7 @@ func (x *Undo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Undo.ProtoReflect.Descriptor instead.
 func (*Undo) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{22}
+	return file_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Undo) GetDone() bool {
@@ -2358,7 +2430,7 @@ type ClusterProperties struct {
 
 func (x *ClusterProperties) Reset() {
 	*x = ClusterProperties{}
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2442,7 @@ func (x *ClusterProperties) String() string {
 func (*ClusterProperties) ProtoMessage() {}
 
 func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[23]
+	mi := &file_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2455,7 @@ func (x *ClusterProperties) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperties.ProtoReflect.Descriptor instead.
 func (*ClusterProperties) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{23}
+	return file_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ClusterProperties) GetItems() []*ClusterProperty {
@@ -2404,7 +2476,7 @@ type ClusterProperty struct {
 
 func (x *ClusterProperty) Reset() {
 	*x = ClusterProperty{}
-	mi := &file_session_proto_msgTypes[24]
+	mi := &file_session_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2416,7 +2488,7 @@ func (x *ClusterProperty) String() string {
 func (*ClusterProperty) ProtoMessage() {}
 
 func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[24]
+	mi := &file_session_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2429,7 +2501,7 @@ func (x *ClusterProperty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterProperty.ProtoReflect.Descriptor instead.
 func (*ClusterProperty) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{24}
+	return file_session_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ClusterProperty) GetName() string {
@@ -2480,7 +2552,7 @@ type PackageStatus struct {
 
 func (x *PackageStatus) Reset() {
 	*x = PackageStatus{}
-	mi := &file_session_proto_msgTypes[25]
+	mi := &file_session_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2564,7 @@ func (x *PackageStatus) String() string {
 func (*PackageStatus) ProtoMessage() {}
 
 func (x *PackageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[25]
+	mi := &file_session_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2577,7 @@ func (x *PackageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageStatus.ProtoReflect.Descriptor instead.
 func (*PackageStatus) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{25}
+	return file_session_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PackageStatus) GetPackage() string {
@@ -2646,7 +2718,7 @@ type Contest struct {
 
 func (x *Contest) Reset() {
 	*x = Contest{}
-	mi := &file_session_proto_msgTypes[26]
+	mi := &file_session_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2658,7 +2730,7 @@ func (x *Contest) String() string {
 func (*Contest) ProtoMessage() {}
 
 func (x *Contest) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[26]
+	mi := &file_session_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2671,7 +2743,7 @@ func (x *Contest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contest.ProtoReflect.Descriptor instead.
 func (*Contest) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{26}
+	return file_session_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Contest) GetObject() string {
@@ -2708,7 +2780,7 @@ type DeletesHeld struct {
 
 func (x *DeletesHeld) Reset() {
 	*x = DeletesHeld{}
-	mi := &file_session_proto_msgTypes[27]
+	mi := &file_session_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2720,7 +2792,7 @@ func (x *DeletesHeld) String() string {
 func (*DeletesHeld) ProtoMessage() {}
 
 func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[27]
+	mi := &file_session_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2733,7 +2805,7 @@ func (x *DeletesHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletesHeld.ProtoReflect.Descriptor instead.
 func (*DeletesHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{27}
+	return file_session_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeletesHeld) GetObjects() uint32 {
@@ -2800,7 +2872,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_session_proto_msgTypes[28]
+	mi := &file_session_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2812,7 +2884,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[28]
+	mi := &file_session_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2825,7 +2897,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{28}
+	return file_session_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Drift) GetObject() string {
@@ -2896,7 +2968,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_session_proto_msgTypes[29]
+	mi := &file_session_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2908,7 +2980,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[29]
+	mi := &file_session_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2921,7 +2993,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{29}
+	return file_session_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Failure) GetObject() string {
@@ -2956,7 +3028,7 @@ type LastRepair struct {
 
 func (x *LastRepair) Reset() {
 	*x = LastRepair{}
-	mi := &file_session_proto_msgTypes[30]
+	mi := &file_session_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2968,7 +3040,7 @@ func (x *LastRepair) String() string {
 func (*LastRepair) ProtoMessage() {}
 
 func (x *LastRepair) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[30]
+	mi := &file_session_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2981,7 +3053,7 @@ func (x *LastRepair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastRepair.ProtoReflect.Descriptor instead.
 func (*LastRepair) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{30}
+	return file_session_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LastRepair) GetObject() string {
@@ -3010,7 +3082,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_session_proto_msgTypes[31]
+	mi := &file_session_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3022,7 +3094,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[31]
+	mi := &file_session_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3035,7 +3107,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{31}
+	return file_session_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Probe) GetNonce() uint64 {
@@ -3064,7 +3136,7 @@ type ProbeAnswer struct {
 
 func (x *ProbeAnswer) Reset() {
 	*x = ProbeAnswer{}
-	mi := &file_session_proto_msgTypes[32]
+	mi := &file_session_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3076,7 +3148,7 @@ func (x *ProbeAnswer) String() string {
 func (*ProbeAnswer) ProtoMessage() {}
 
 func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[32]
+	mi := &file_session_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3089,7 +3161,7 @@ func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeAnswer.ProtoReflect.Descriptor instead.
 func (*ProbeAnswer) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{32}
+	return file_session_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ProbeAnswer) GetNonce() uint64 {
@@ -3117,7 +3189,7 @@ type CertificateRequest struct {
 
 func (x *CertificateRequest) Reset() {
 	*x = CertificateRequest{}
-	mi := &file_session_proto_msgTypes[33]
+	mi := &file_session_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3129,7 +3201,7 @@ func (x *CertificateRequest) String() string {
 func (*CertificateRequest) ProtoMessage() {}
 
 func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[33]
+	mi := &file_session_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3142,7 +3214,7 @@ func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateRequest.ProtoReflect.Descriptor instead.
 func (*CertificateRequest) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{33}
+	return file_session_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CertificateRequest) GetCsr() []byte {
@@ -3165,7 +3237,7 @@ type CertificateIssued struct {
 
 func (x *CertificateIssued) Reset() {
 	*x = CertificateIssued{}
-	mi := &file_session_proto_msgTypes[34]
+	mi := &file_session_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3177,7 +3249,7 @@ func (x *CertificateIssued) String() string {
 func (*CertificateIssued) ProtoMessage() {}
 
 func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[34]
+	mi := &file_session_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3190,7 +3262,7 @@ func (x *CertificateIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateIssued.ProtoReflect.Descriptor instead.
 func (*CertificateIssued) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{34}
+	return file_session_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CertificateIssued) GetCertificatePem() []byte {
@@ -3218,7 +3290,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_session_proto_msgTypes[35]
+	mi := &file_session_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3230,7 +3302,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[35]
+	mi := &file_session_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3243,7 +3315,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{35}
+	return file_session_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Detach) GetPrune() bool {
@@ -3263,7 +3335,7 @@ type Detached struct {
 
 func (x *Detached) Reset() {
 	*x = Detached{}
-	mi := &file_session_proto_msgTypes[36]
+	mi := &file_session_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3275,7 +3347,7 @@ func (x *Detached) String() string {
 func (*Detached) ProtoMessage() {}
 
 func (x *Detached) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[36]
+	mi := &file_session_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3288,7 +3360,7 @@ func (x *Detached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detached.ProtoReflect.Descriptor instead.
 func (*Detached) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{36}
+	return file_session_proto_rawDescGZIP(), []int{37}
 }
 
 // TrustBundle is by which certificate authorities the agent is to know its hub from now on. It is told when the agent does
@@ -3306,7 +3378,7 @@ type TrustBundle struct {
 
 func (x *TrustBundle) Reset() {
 	*x = TrustBundle{}
-	mi := &file_session_proto_msgTypes[37]
+	mi := &file_session_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3318,7 +3390,7 @@ func (x *TrustBundle) String() string {
 func (*TrustBundle) ProtoMessage() {}
 
 func (x *TrustBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[37]
+	mi := &file_session_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3331,7 +3403,7 @@ func (x *TrustBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustBundle.ProtoReflect.Descriptor instead.
 func (*TrustBundle) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{37}
+	return file_session_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TrustBundle) GetTrustPem() []byte {
@@ -3359,7 +3431,7 @@ type TrustHeld struct {
 
 func (x *TrustHeld) Reset() {
 	*x = TrustHeld{}
-	mi := &file_session_proto_msgTypes[38]
+	mi := &file_session_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3371,7 +3443,7 @@ func (x *TrustHeld) String() string {
 func (*TrustHeld) ProtoMessage() {}
 
 func (x *TrustHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[38]
+	mi := &file_session_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3384,7 +3456,7 @@ func (x *TrustHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustHeld.ProtoReflect.Descriptor instead.
 func (*TrustHeld) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{38}
+	return file_session_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TrustHeld) GetDigest() string {
@@ -3410,7 +3482,7 @@ type Upgrade struct {
 
 func (x *Upgrade) Reset() {
 	*x = Upgrade{}
-	mi := &file_session_proto_msgTypes[39]
+	mi := &file_session_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3422,7 +3494,7 @@ func (x *Upgrade) String() string {
 func (*Upgrade) ProtoMessage() {}
 
 func (x *Upgrade) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[39]
+	mi := &file_session_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3435,7 +3507,7 @@ func (x *Upgrade) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upgrade.ProtoReflect.Descriptor instead.
 func (*Upgrade) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{39}
+	return file_session_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Upgrade) GetBuild() string {
@@ -3473,7 +3545,7 @@ type UpgradeState struct {
 
 func (x *UpgradeState) Reset() {
 	*x = UpgradeState{}
-	mi := &file_session_proto_msgTypes[40]
+	mi := &file_session_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3485,7 +3557,7 @@ func (x *UpgradeState) String() string {
 func (*UpgradeState) ProtoMessage() {}
 
 func (x *UpgradeState) ProtoReflect() protoreflect.Message {
-	mi := &file_session_proto_msgTypes[40]
+	mi := &file_session_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3498,7 +3570,7 @@ func (x *UpgradeState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeState.ProtoReflect.Descriptor instead.
 func (*UpgradeState) Descriptor() ([]byte, []int) {
-	return file_session_proto_rawDescGZIP(), []int{40}
+	return file_session_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *UpgradeState) GetBuild() string {
@@ -3544,7 +3616,7 @@ const file_session_proto_rawDesc = "" +
 	"\n" +
 	"trust_held\x18\a \x01(\v2\x18.umbel.wire.v1.TrustHeldH\x00R\ttrustHeld\x127\n" +
 	"\aupgrade\x18\b \x01(\v2\x1b.umbel.wire.v1.UpgradeStateH\x00R\aupgradeB\t\n" +
-	"\amessage\"\xa1\x04\n" +
+	"\amessage\"\xcf\x04\n" +
 	"\aFromHub\x122\n" +
 	"\awelcome\x18\x01 \x01(\v2\x16.umbel.wire.v1.WelcomeH\x00R\awelcome\x122\n" +
 	"\arefusal\x18\x02 \x01(\v2\x16.umbel.wire.v1.RefusalH\x00R\arefusal\x127\n" +
@@ -3556,7 +3628,8 @@ const file_session_proto_rawDesc = "" +
 	"\aupgrade\x18\b \x01(\v2\x16.umbel.wire.v1.UpgradeH\x00R\aupgrade\x12)\n" +
 	"\x04word\x18\t \x01(\v2\x13.umbel.wire.v1.WordH\x00R\x04word\x122\n" +
 	"\ametrics\x18\n" +
-	" \x01(\v2\x16.umbel.wire.v1.MetricsH\x00R\ametricsB\t\n" +
+	" \x01(\v2\x16.umbel.wire.v1.MetricsH\x00R\ametrics\x12,\n" +
+	"\x05level\x18\v \x01(\v2\x14.umbel.wire.v1.LevelH\x00R\x05levelB\t\n" +
 	"\amessage\"b\n" +
 	"\x04Word\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\fR\amessage\x12\"\n" +
@@ -3575,7 +3648,7 @@ const file_session_proto_rawDesc = "" +
 	" \x01(\v2\x1b.umbel.wire.v1.UpgradeStateR\aupgrade\x12\x14\n" +
 	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12\x1a\n" +
 	"\bfeatures\x18\f \x03(\tR\bfeatures\x12\x14\n" +
-	"\x05nonce\x18\v \x01(\fR\x05nonce\"\xeb\x01\n" +
+	"\x05nonce\x18\v \x01(\fR\x05nonce\"\x90\x02\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x1f\n" +
 	"\vhub_version\x18\x02 \x01(\tR\n" +
@@ -3585,10 +3658,14 @@ const file_session_proto_rawDesc = "" +
 	"clusterSet\x12\x19\n" +
 	"\x05epoch\x18\t \x01(\x04H\x00R\x05epoch\x88\x01\x01\x12\x1d\n" +
 	"\ametrics\x18\n" +
-	" \x01(\tH\x01R\ametrics\x88\x01\x01B\b\n" +
+	" \x01(\tH\x01R\ametrics\x88\x01\x01\x12\x19\n" +
+	"\x05level\x18\v \x01(\tH\x02R\x05level\x88\x01\x01B\b\n" +
 	"\x06_epochB\n" +
 	"\n" +
-	"\b_metrics\"#\n" +
+	"\b_metricsB\b\n" +
+	"\x06_level\"\x1d\n" +
+	"\x05Level\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\"#\n" +
 	"\aMetrics\x12\x18\n" +
 	"\aprofile\x18\x01 \x01(\tR\aprofile\"\x92\x01\n" +
 	"\aRefusal\x12\x16\n" +
@@ -3829,7 +3906,7 @@ func file_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_session_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_session_proto_goTypes = []any{
 	(Policy_DriftMode)(0),      // 0: umbel.wire.v1.Policy.DriftMode
 	(PackageStatus_Phase)(0),   // 1: umbel.wire.v1.PackageStatus.Phase
@@ -3840,95 +3917,97 @@ var file_session_proto_goTypes = []any{
 	(*Word)(nil),               // 6: umbel.wire.v1.Word
 	(*Hello)(nil),              // 7: umbel.wire.v1.Hello
 	(*Welcome)(nil),            // 8: umbel.wire.v1.Welcome
-	(*Metrics)(nil),            // 9: umbel.wire.v1.Metrics
-	(*Refusal)(nil),            // 10: umbel.wire.v1.Refusal
-	(*DesiredState)(nil),       // 11: umbel.wire.v1.DesiredState
-	(*Assignment)(nil),         // 12: umbel.wire.v1.Assignment
-	(*Content)(nil),            // 13: umbel.wire.v1.Content
-	(*Seal)(nil),               // 14: umbel.wire.v1.Seal
-	(*Policy)(nil),             // 15: umbel.wire.v1.Policy
-	(*ServiceAccount)(nil),     // 16: umbel.wire.v1.ServiceAccount
-	(*Budget)(nil),             // 17: umbel.wire.v1.Budget
-	(*DeleteApproval)(nil),     // 18: umbel.wire.v1.DeleteApproval
-	(*DriftIgnore)(nil),        // 19: umbel.wire.v1.DriftIgnore
-	(*Prevention)(nil),         // 20: umbel.wire.v1.Prevention
-	(*HealthRule)(nil),         // 21: umbel.wire.v1.HealthRule
-	(*Ack)(nil),                // 22: umbel.wire.v1.Ack
-	(*StatusReport)(nil),       // 23: umbel.wire.v1.StatusReport
-	(*Deletions)(nil),          // 24: umbel.wire.v1.Deletions
-	(*Deletion)(nil),           // 25: umbel.wire.v1.Deletion
-	(*Undo)(nil),               // 26: umbel.wire.v1.Undo
-	(*ClusterProperties)(nil),  // 27: umbel.wire.v1.ClusterProperties
-	(*ClusterProperty)(nil),    // 28: umbel.wire.v1.ClusterProperty
-	(*PackageStatus)(nil),      // 29: umbel.wire.v1.PackageStatus
-	(*Contest)(nil),            // 30: umbel.wire.v1.Contest
-	(*DeletesHeld)(nil),        // 31: umbel.wire.v1.DeletesHeld
-	(*Drift)(nil),              // 32: umbel.wire.v1.Drift
-	(*Failure)(nil),            // 33: umbel.wire.v1.Failure
-	(*LastRepair)(nil),         // 34: umbel.wire.v1.LastRepair
-	(*Probe)(nil),              // 35: umbel.wire.v1.Probe
-	(*ProbeAnswer)(nil),        // 36: umbel.wire.v1.ProbeAnswer
-	(*CertificateRequest)(nil), // 37: umbel.wire.v1.CertificateRequest
-	(*CertificateIssued)(nil),  // 38: umbel.wire.v1.CertificateIssued
-	(*Detach)(nil),             // 39: umbel.wire.v1.Detach
-	(*Detached)(nil),           // 40: umbel.wire.v1.Detached
-	(*TrustBundle)(nil),        // 41: umbel.wire.v1.TrustBundle
-	(*TrustHeld)(nil),          // 42: umbel.wire.v1.TrustHeld
-	(*Upgrade)(nil),            // 43: umbel.wire.v1.Upgrade
-	(*UpgradeState)(nil),       // 44: umbel.wire.v1.UpgradeState
+	(*Level)(nil),              // 9: umbel.wire.v1.Level
+	(*Metrics)(nil),            // 10: umbel.wire.v1.Metrics
+	(*Refusal)(nil),            // 11: umbel.wire.v1.Refusal
+	(*DesiredState)(nil),       // 12: umbel.wire.v1.DesiredState
+	(*Assignment)(nil),         // 13: umbel.wire.v1.Assignment
+	(*Content)(nil),            // 14: umbel.wire.v1.Content
+	(*Seal)(nil),               // 15: umbel.wire.v1.Seal
+	(*Policy)(nil),             // 16: umbel.wire.v1.Policy
+	(*ServiceAccount)(nil),     // 17: umbel.wire.v1.ServiceAccount
+	(*Budget)(nil),             // 18: umbel.wire.v1.Budget
+	(*DeleteApproval)(nil),     // 19: umbel.wire.v1.DeleteApproval
+	(*DriftIgnore)(nil),        // 20: umbel.wire.v1.DriftIgnore
+	(*Prevention)(nil),         // 21: umbel.wire.v1.Prevention
+	(*HealthRule)(nil),         // 22: umbel.wire.v1.HealthRule
+	(*Ack)(nil),                // 23: umbel.wire.v1.Ack
+	(*StatusReport)(nil),       // 24: umbel.wire.v1.StatusReport
+	(*Deletions)(nil),          // 25: umbel.wire.v1.Deletions
+	(*Deletion)(nil),           // 26: umbel.wire.v1.Deletion
+	(*Undo)(nil),               // 27: umbel.wire.v1.Undo
+	(*ClusterProperties)(nil),  // 28: umbel.wire.v1.ClusterProperties
+	(*ClusterProperty)(nil),    // 29: umbel.wire.v1.ClusterProperty
+	(*PackageStatus)(nil),      // 30: umbel.wire.v1.PackageStatus
+	(*Contest)(nil),            // 31: umbel.wire.v1.Contest
+	(*DeletesHeld)(nil),        // 32: umbel.wire.v1.DeletesHeld
+	(*Drift)(nil),              // 33: umbel.wire.v1.Drift
+	(*Failure)(nil),            // 34: umbel.wire.v1.Failure
+	(*LastRepair)(nil),         // 35: umbel.wire.v1.LastRepair
+	(*Probe)(nil),              // 36: umbel.wire.v1.Probe
+	(*ProbeAnswer)(nil),        // 37: umbel.wire.v1.ProbeAnswer
+	(*CertificateRequest)(nil), // 38: umbel.wire.v1.CertificateRequest
+	(*CertificateIssued)(nil),  // 39: umbel.wire.v1.CertificateIssued
+	(*Detach)(nil),             // 40: umbel.wire.v1.Detach
+	(*Detached)(nil),           // 41: umbel.wire.v1.Detached
+	(*TrustBundle)(nil),        // 42: umbel.wire.v1.TrustBundle
+	(*TrustHeld)(nil),          // 43: umbel.wire.v1.TrustHeld
+	(*Upgrade)(nil),            // 44: umbel.wire.v1.Upgrade
+	(*UpgradeState)(nil),       // 45: umbel.wire.v1.UpgradeState
 }
 var file_session_proto_depIdxs = []int32{
 	7,  // 0: umbel.wire.v1.FromAgent.hello:type_name -> umbel.wire.v1.Hello
-	22, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
-	23, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
-	36, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
-	37, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
-	40, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
-	42, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
-	44, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	23, // 1: umbel.wire.v1.FromAgent.ack:type_name -> umbel.wire.v1.Ack
+	24, // 2: umbel.wire.v1.FromAgent.status:type_name -> umbel.wire.v1.StatusReport
+	37, // 3: umbel.wire.v1.FromAgent.probe_answer:type_name -> umbel.wire.v1.ProbeAnswer
+	38, // 4: umbel.wire.v1.FromAgent.certificate_request:type_name -> umbel.wire.v1.CertificateRequest
+	41, // 5: umbel.wire.v1.FromAgent.detached:type_name -> umbel.wire.v1.Detached
+	43, // 6: umbel.wire.v1.FromAgent.trust_held:type_name -> umbel.wire.v1.TrustHeld
+	45, // 7: umbel.wire.v1.FromAgent.upgrade:type_name -> umbel.wire.v1.UpgradeState
 	8,  // 8: umbel.wire.v1.FromHub.welcome:type_name -> umbel.wire.v1.Welcome
-	10, // 9: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
-	11, // 10: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
-	35, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
-	38, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
-	39, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
-	41, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
-	43, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
+	11, // 9: umbel.wire.v1.FromHub.refusal:type_name -> umbel.wire.v1.Refusal
+	12, // 10: umbel.wire.v1.FromHub.desired:type_name -> umbel.wire.v1.DesiredState
+	36, // 11: umbel.wire.v1.FromHub.probe:type_name -> umbel.wire.v1.Probe
+	39, // 12: umbel.wire.v1.FromHub.certificate:type_name -> umbel.wire.v1.CertificateIssued
+	40, // 13: umbel.wire.v1.FromHub.detach:type_name -> umbel.wire.v1.Detach
+	42, // 14: umbel.wire.v1.FromHub.trust:type_name -> umbel.wire.v1.TrustBundle
+	44, // 15: umbel.wire.v1.FromHub.upgrade:type_name -> umbel.wire.v1.Upgrade
 	6,  // 16: umbel.wire.v1.FromHub.word:type_name -> umbel.wire.v1.Word
-	9,  // 17: umbel.wire.v1.FromHub.metrics:type_name -> umbel.wire.v1.Metrics
-	29, // 18: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
-	44, // 19: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
-	43, // 20: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
-	12, // 21: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
-	15, // 22: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
-	13, // 23: umbel.wire.v1.Assignment.content:type_name -> umbel.wire.v1.Content
-	14, // 24: umbel.wire.v1.Assignment.seal:type_name -> umbel.wire.v1.Seal
-	17, // 25: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
-	18, // 26: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
-	0,  // 27: umbel.wire.v1.Policy.drift_mode:type_name -> umbel.wire.v1.Policy.DriftMode
-	19, // 28: umbel.wire.v1.Policy.drift_ignore:type_name -> umbel.wire.v1.DriftIgnore
-	20, // 29: umbel.wire.v1.Policy.prevention:type_name -> umbel.wire.v1.Prevention
-	21, // 30: umbel.wire.v1.Policy.health:type_name -> umbel.wire.v1.HealthRule
-	16, // 31: umbel.wire.v1.Policy.acts_as:type_name -> umbel.wire.v1.ServiceAccount
-	29, // 32: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
-	27, // 33: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
-	24, // 34: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
-	25, // 35: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
-	26, // 36: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
-	28, // 37: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
-	1,  // 38: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
-	33, // 39: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
-	34, // 40: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
-	31, // 41: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
-	32, // 42: umbel.wire.v1.PackageStatus.drifts:type_name -> umbel.wire.v1.Drift
-	30, // 43: umbel.wire.v1.PackageStatus.contested:type_name -> umbel.wire.v1.Contest
-	2,  // 44: umbel.wire.v1.Drift.action:type_name -> umbel.wire.v1.Drift.Action
-	3,  // 45: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
-	46, // [46:46] is the sub-list for method output_type
-	46, // [46:46] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	10, // 17: umbel.wire.v1.FromHub.metrics:type_name -> umbel.wire.v1.Metrics
+	9,  // 18: umbel.wire.v1.FromHub.level:type_name -> umbel.wire.v1.Level
+	30, // 19: umbel.wire.v1.Hello.packages:type_name -> umbel.wire.v1.PackageStatus
+	45, // 20: umbel.wire.v1.Hello.upgrade:type_name -> umbel.wire.v1.UpgradeState
+	44, // 21: umbel.wire.v1.Refusal.upgrade:type_name -> umbel.wire.v1.Upgrade
+	13, // 22: umbel.wire.v1.DesiredState.assign:type_name -> umbel.wire.v1.Assignment
+	16, // 23: umbel.wire.v1.Assignment.policy:type_name -> umbel.wire.v1.Policy
+	14, // 24: umbel.wire.v1.Assignment.content:type_name -> umbel.wire.v1.Content
+	15, // 25: umbel.wire.v1.Assignment.seal:type_name -> umbel.wire.v1.Seal
+	18, // 26: umbel.wire.v1.Policy.delete_budget:type_name -> umbel.wire.v1.Budget
+	19, // 27: umbel.wire.v1.Policy.delete_approvals:type_name -> umbel.wire.v1.DeleteApproval
+	0,  // 28: umbel.wire.v1.Policy.drift_mode:type_name -> umbel.wire.v1.Policy.DriftMode
+	20, // 29: umbel.wire.v1.Policy.drift_ignore:type_name -> umbel.wire.v1.DriftIgnore
+	21, // 30: umbel.wire.v1.Policy.prevention:type_name -> umbel.wire.v1.Prevention
+	22, // 31: umbel.wire.v1.Policy.health:type_name -> umbel.wire.v1.HealthRule
+	17, // 32: umbel.wire.v1.Policy.acts_as:type_name -> umbel.wire.v1.ServiceAccount
+	30, // 33: umbel.wire.v1.StatusReport.packages:type_name -> umbel.wire.v1.PackageStatus
+	28, // 34: umbel.wire.v1.StatusReport.properties:type_name -> umbel.wire.v1.ClusterProperties
+	25, // 35: umbel.wire.v1.StatusReport.deletions:type_name -> umbel.wire.v1.Deletions
+	26, // 36: umbel.wire.v1.Deletions.items:type_name -> umbel.wire.v1.Deletion
+	27, // 37: umbel.wire.v1.Deletion.undo:type_name -> umbel.wire.v1.Undo
+	29, // 38: umbel.wire.v1.ClusterProperties.items:type_name -> umbel.wire.v1.ClusterProperty
+	1,  // 39: umbel.wire.v1.PackageStatus.phase:type_name -> umbel.wire.v1.PackageStatus.Phase
+	34, // 40: umbel.wire.v1.PackageStatus.failures:type_name -> umbel.wire.v1.Failure
+	35, // 41: umbel.wire.v1.PackageStatus.last_repair:type_name -> umbel.wire.v1.LastRepair
+	32, // 42: umbel.wire.v1.PackageStatus.deletes_held:type_name -> umbel.wire.v1.DeletesHeld
+	33, // 43: umbel.wire.v1.PackageStatus.drifts:type_name -> umbel.wire.v1.Drift
+	31, // 44: umbel.wire.v1.PackageStatus.contested:type_name -> umbel.wire.v1.Contest
+	2,  // 45: umbel.wire.v1.Drift.action:type_name -> umbel.wire.v1.Drift.Action
+	3,  // 46: umbel.wire.v1.UpgradeState.phase:type_name -> umbel.wire.v1.UpgradeState.Phase
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_session_proto_init() }
@@ -3957,10 +4036,11 @@ func file_session_proto_init() {
 		(*FromHub_Upgrade)(nil),
 		(*FromHub_Word)(nil),
 		(*FromHub_Metrics)(nil),
+		(*FromHub_Level)(nil),
 	}
 	file_session_proto_msgTypes[4].OneofWrappers = []any{}
-	file_session_proto_msgTypes[6].OneofWrappers = []any{}
-	file_session_proto_msgTypes[13].OneofWrappers = []any{
+	file_session_proto_msgTypes[7].OneofWrappers = []any{}
+	file_session_proto_msgTypes[14].OneofWrappers = []any{
 		(*Budget_Count)(nil),
 		(*Budget_Percent)(nil),
 	}
@@ -3970,7 +4050,7 @@ func file_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_proto_rawDesc), len(file_session_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   41,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -33,6 +33,8 @@ package wire
 //	   2026-11-28  Drift.user: an agent that does not know it names nobody; a hub that does not know it shows none
 //	               Metrics and Welcome.metrics: an agent that does not know them measures nothing; under a hub that does not
 //	               know them it goes on, and what it sends is not taken
+//	   2026-11-29  Level and Welcome.level: an agent that does not know them is attached, and says so by the feature that it lacks; under a
+//	               hub that does not know them one stays as it is
 const (
 	Protocol    = 1 + ahead
 	MinProtocol = max(1, Protocol-1)

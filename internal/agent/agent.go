@@ -70,11 +70,12 @@ func Run(ctx context.Context, o Options) error {
 		if err != nil {
 			return err
 		}
-		m := &membership{Options: o, boot: boot, api: api, proxy: proxy}
+		m := &membership{Options: o, boot: boot, api: api, proxy: proxy, stands: o.stance()}
 		err = m.run(ctx)
 		switch {
 		case errors.Is(err, session.ErrJoinedAnew):
 			o.Log.Info("the cluster was joined anew: the agent begins again")
+		case errors.Is(err, session.ErrOtherLevel): // stand has said so
 		case errors.Is(err, session.ErrKeyRevoked):
 			o.Log.Warn("the agent's key was revoked on the hub: it makes another one, which a new token lets in; what is here stays and is repaired",
 				"cluster", boot.Cluster)
@@ -99,6 +100,8 @@ type membership struct {
 	boot  v1alpha1.Bootstrap
 	api   *memberAPI
 	proxy http.Handler
+	// stands is how far it goes; another level is another membership.
+	stands *stance
 }
 
 // parts are what runs in a member. The engine pulls through the session, and the session reports what the engine holds: hub is
@@ -117,7 +120,8 @@ type parts struct {
 }
 
 // run is the list of what runs in a member. It returns session.ErrDetached when the member has left the fleet,
-// session.ErrJoinedAnew when there is another bootstrap, and session.ErrKeyRevoked when the agent needs a new key.
+// session.ErrJoinedAnew when there is another bootstrap, session.ErrOtherLevel when the hub has set another level, and
+// session.ErrKeyRevoked when the agent needs a new key.
 func (m *membership) run(ctx context.Context) error {
 	p, err := m.open(ctx)
 	if err != nil {
@@ -140,10 +144,12 @@ func (m *membership) run(ctx context.Context) error {
 		group.Go(func() error { return p.upgrader.Run(groupCtx) }) // which program this is, and is to be
 	}
 	if !p.letGo {
-		group.Go(func() error { return p.keys.Run(repairing) })                       // what opens what comes encrypted
-		group.Go(func() error { defer close(rests); return p.engine.Run(repairing) }) // what should be here, is
-		group.Go(func() error { return p.properties.Run(repairing) })                 // what the cluster says of itself
-		group.Go(func() error { return p.expiry.Run(repairing) })                     // when its certificates end
+		if !m.observes() {
+			group.Go(func() error { return m.stands.await(repairing, p.keys.Run) }) // what opens what comes encrypted
+		}
+		group.Go(func() error { defer close(rests); return m.stands.await(repairing, p.engine.Run) }) // what should be here, is
+		group.Go(func() error { return m.stands.await(repairing, p.properties.Run) })                 // what the cluster says of itself
+		group.Go(func() error { return p.expiry.Run(repairing) })                                     // when its certificates end
 		if p.scraper != nil {
 			group.Go(func() error { return p.scraper.Run(repairing) })                    // what it measures
 			group.Go(func() error { return p.measured.Send(repairing, p.hub.Content()) }) // and brings to the hub
@@ -167,7 +173,7 @@ func (m *membership) open(ctx context.Context) (*parts, error) {
 	}
 	p.keys = keyring.New(keyring.Needs{Client: m.api.client, Log: m.Log, Now: time.Now})
 	p.engine, err = apply.New(apply.Needs{
-		Dir: m.Dir, Config: m.Config, Secrets: p.keys, AuditLog: m.AuditLog, Log: m.Log, Now: time.Now,
+		Dir: m.Dir, Config: m.reach(), Secrets: p.keys, AuditLog: m.AuditLog, Observes: m.observes(), Log: m.Log, Now: time.Now,
 		Fetch: func(ctx context.Context, repository, digest string, size int64) ([]byte, error) {
 			store, err := content.NewStore("http://hub", p.hub.Content())
 			if err != nil {
@@ -181,7 +187,7 @@ func (m *membership) open(ctx context.Context) (*parts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the desired state in %s: %w", m.Dir, err)
 	}
-	if p.properties, err = about.New(about.Needs{Config: m.Config, Cluster: m.boot.Cluster, Log: m.Log}); err != nil {
+	if p.properties, err = about.New(about.Needs{Config: m.reach(), Cluster: m.boot.Cluster, Observes: m.observes(), Log: m.Log}); err != nil {
 		return nil, err
 	}
 	p.expiry = expiry.New(expiry.Needs{Config: m.Config, Log: m.Log, Tell: func(f expiry.Found) { p.properties.Ends(f.Until, f.Of) }})
@@ -211,11 +217,11 @@ func (m *membership) client(ctx context.Context, p *parts, rest func()) (*sessio
 		measure = p.scraper.Tell
 	}
 	return session.NewClient(session.ClientConfig{
-		Bootstrap: m.boot, Keyring: p.keyring, Kube: withHistory(m.proxy, p.engine.History), Log: m.Log,
+		Bootstrap: m.boot, Keyring: p.keyring, Kube: withHistory(m.people(), p.engine.History), Log: m.Log,
 		Reread: func() (v1alpha1.Bootstrap, error) { return m.bootstrap(ctx, m.api) },
 		Agent: m.upgradable(p.upgrader, session.AgentConfig{
 			Version: version.Version, Packages: p.engine, Properties: p.properties, Fence: openFence(m.Dir, m.boot, m.Log), CheckAPI: m.api.check,
-			LetGo: p.letGo, Log: m.Log, Measure: measure,
+			LetGo: p.letGo, Log: m.Log, Measure: measure, Stand: m.stand,
 			Opened: func(welcome *wire.Welcome) { p.properties.Belongs(welcome.GetClusterSet()) },
 			Detach: m.letGo(p.engine, p.properties, rest),
 		}),

@@ -32,7 +32,7 @@ func (m *membership) hasLetGo(ctx context.Context) (bool, error) {
 		return said != (farewell{}), nil
 	}
 	m.Log.Info("the cluster left its fleet and was joined anew: what it held then is forgotten")
-	if err := m.forget(packagesDir, metricsDir, apply.DeletedDir, apply.HistoryDir, apply.SealedName); err != nil {
+	if err := m.forget(packagesDir, metricsDir, apply.DeletedDir, apply.HistoryDir, apply.SealedName, levelName); err != nil {
 		return false, err
 	}
 	return false, m.farewells().save(ctx, farewell{})
@@ -42,7 +42,7 @@ func (m *membership) hasLetGo(ctx context.Context) (bool, error) {
 // the cluster belongs to the fleet is not true any more, so what says so goes, with or without prune.
 func (m *membership) letGo(engine *apply.Engine, properties *about.Keeper, rest func()) func(context.Context, *wire.Detach) error {
 	return func(ctx context.Context, wish *wire.Detach) error {
-		if wish.GetPrune() {
+		if wish.GetPrune() && !m.observes() { // nothing is deleted there
 			if err := engine.RemoveAll(ctx); err != nil {
 				return err
 			}
@@ -74,7 +74,7 @@ func (m *membership) end(ctx context.Context) error {
 	if err := m.api.uninstall(ctx); err != nil {
 		return err
 	}
-	if err := m.forget(append(slices.Clone(self.Kept), packagesDir, metricsDir, apply.DeletedDir, apply.HistoryDir, apply.SealedName, identityDir, stateFile, fenceName, farewellName)...); err != nil {
+	if err := m.forget(append(slices.Clone(self.Kept), packagesDir, metricsDir, apply.DeletedDir, apply.HistoryDir, apply.SealedName, identityDir, stateFile, fenceName, levelName, farewellName)...); err != nil {
 		return err
 	}
 	m.Log.Info("the member has left the fleet, and the agent with it")

@@ -27,6 +27,7 @@ import (
 	"umbel.dev/umbel/internal/cli/kubectl"
 	"umbel.dev/umbel/internal/cli/label"
 	"umbel.dev/umbel/internal/cli/leave"
+	"umbel.dev/umbel/internal/cli/level"
 	"umbel.dev/umbel/internal/cli/local"
 	"umbel.dev/umbel/internal/cli/login"
 	"umbel.dev/umbel/internal/cli/logs"
@@ -83,7 +84,7 @@ func NewRoot(f *client.Factory) *cobra.Command {
 		}
 	}
 	add(fleetGroup, status.NewCmd(f), get.NewCmd(f), describe.NewCmd(f), explain.NewCmd(f), plan.NewCmd(f), refresh.NewCmd(f))
-	add(memberGroup, cluster.NewCmd(f), join.NewCmd(f), intake.NewCmd(f), leave.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
+	add(memberGroup, cluster.NewCmd(f), join.NewCmd(f), intake.NewCmd(f), leave.NewCmd(f), level.NewCmd(f), label.NewCmd(f), taint.NewCmd(f), kubectl.NewCmd(f), kubeconfig.NewCmd(f))
 	add(memberGroup, consent.NewCmds(f, deletes.NewApproveCmd(f))...)
 	add(fleetGroup, deletes.NewUndoCmd(f))
 	add(fleetGroup, rollout.NewCmd(f), audit.NewCmd(f), drift.NewCmd(f), secrets.NewCmd(f), top.NewCmd(f), capacity.NewCmd(f), logs.NewCmd(f))

@@ -114,7 +114,7 @@ func (d *Desired) observe(now any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before, known := d.clusters[cluster.Name]
-	if known && before.Leaving == cluster.Leaving && maps.Equal(before.Labels, cluster.Labels) &&
+	if known && before.Frozen() == cluster.Frozen() && before.Leaving == cluster.Leaving && maps.Equal(before.Labels, cluster.Labels) &&
 		maps.Equal(before.Properties, cluster.Properties) {
 		return
 	}

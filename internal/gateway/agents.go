@@ -120,6 +120,8 @@ type admitted struct {
 	UID types.UID
 	// profile is what it is to measure.
 	profile v1alpha1.MetricsProfile
+	// level is how far it is to go.
+	level v1alpha1.Level
 	// ours says that its certificate is one of this hub, also when it may not come in.
 	ours bool
 }
@@ -168,7 +170,7 @@ func (g *Gateway) admit(ctx context.Context, chain []*x509.Certificate) (admitte
 		no.text = fmt.Sprintf("no key is pinned for %q, so the agent's certificate is worth nothing; run `umbel join %s`", member.Cluster, member.Cluster)
 		return admitted{Member: member, ours: true}, no
 	}
-	return admitted{member, pinned.UID, pinned.Spec.Measures(), true}, nil
+	return admitted{member, pinned.UID, pinned.Spec.Measures(), pinned.Spec.Stands(), true}, nil
 }
 
 // pinned returns the MemberCluster, or nil when there is none. It asks the cache first, which a storm of agents is
@@ -233,7 +235,7 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 	defer kube.CloseIdleConnections()
 	presence := g.members.Begin(members.Session{
 		ID: newSessionID(), Cluster: member.Cluster, UID: member.UID, Fingerprint: member.Fingerprint, End: end, Kube: kube,
-		Profile: member.profile,
+		Profile: member.profile, Level: member.level,
 	})
 	changed, cancel := g.Desired.Subscribe(member.Cluster)
 	defer cancel()
@@ -252,7 +254,7 @@ func (g *Gateway) converse(ctx context.Context, tun *tunnel.Session, control *tu
 		Orders:  presence.Orders(),
 		Telling: g.telling(member.Cluster),
 		Upgrade: presence.Upgrade(),
-		Metrics: presence.Metrics, Measures: presence.Measures(),
+		Metrics: presence.Metrics, Measures: presence.Measures(), Level: presence.Stands,
 		Issue: func(csr []byte) ([]byte, []byte, error) {
 			certificate, notAfter, issuer, err := g.renew(member.Member, csr)
 			var no *refused

@@ -254,6 +254,52 @@ func TestPeopleAreRefused(t *testing.T) {
 	}
 }
 
+// TestAMemberThatIsObservedIsReadOnly: the hub lets nothing else through, whatever its agent would do. Attached again, it does.
+func TestAMemberThatIsObservedIsReadOnly(t *testing.T) {
+	h := newHub(t)
+	namespace := kubetest.Namespace(t, h.api)
+	h.joined("prod-eu")
+	alice := h.person(namespace, "alice", "prod-eu")
+	user := "hub:system:serviceaccount:" + namespace + ":alice"
+	h.create(&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "editor"}, Rules: []rbacv1.PolicyRule{{
+		APIGroups: []string{""}, Resources: []string{"configmaps", "pods/exec"}, Verbs: []string{"*"},
+	}}})
+	h.create(&rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "editor"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "editor"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	})
+	h.may(user, authorizationv1.ResourceAttributes{Namespace: namespace, Resource: "configmaps", Verb: "create"})
+	clients, err := kubernetes.NewForConfig(alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	configMaps := clients.CoreV1().ConfigMaps(namespace)
+	write := func() error {
+		_, err := configMaps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "new-"}}, metav1.CreateOptions{})
+		return err
+	}
+	stands := func(level v1alpha1.Level) {
+		member := h.member("prod-eu")
+		member.Spec.Level = level
+		if err := h.client.Update(t.Context(), member); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stands(v1alpha1.LevelObserved)
+	h.eventually("a write is refused", func() (bool, string) {
+		err := write()
+		return err != nil && strings.Contains(err.Error(), `cluster "prod-eu" is observed`), fmt.Sprint(err)
+	})
+	if _, err := configMaps.List(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Errorf("it cannot be read: %v", err)
+	}
+	err = clients.CoreV1().RESTClient().Get().Namespace(namespace).Resource("pods").Name("web").SubResource("exec").Do(t.Context()).Error()
+	mustContain(t, "the hub's word on a program that is to run there", fmt.Sprint(err), `cluster "prod-eu" is observed`)
+	stands(v1alpha1.LevelAttached)
+	h.eventually("a write is done", func() (bool, string) { err := write(); return err == nil, fmt.Sprint(err) })
+}
+
 // An agent's certificate is for sessions; it makes nobody a user of the hub.
 func TestMembersAreNotPeople(t *testing.T) {
 	h := newHub(t)

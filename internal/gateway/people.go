@@ -27,6 +27,7 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/audit"
@@ -277,6 +278,13 @@ func identityOf(who user.Info) kubeproxy.Identity {
 	return kubeproxy.Identity{User: who.GetName(), Groups: who.GetGroups(), Extra: who.GetExtra()}
 }
 
+// observed says whether nothing is to be written on a member. What the cache does not know its agent does.
+func (g *Gateway) observed(ctx context.Context, cluster v1alpha1.ClusterName) bool {
+	var member v1alpha1.MemberCluster
+	err := g.client.Get(ctx, client.ObjectKey{Name: string(cluster)}, &member, client.UnsafeDisableDeepCopy)
+	return err == nil && member.Spec.Observed()
+}
+
 // proxy takes a person's request to a member.
 func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request, cluster v1alpha1.ClusterName, path string) {
 	log := g.Log.With("peer", r.RemoteAddr, "member", cluster, "method", r.Method, "path", path)
@@ -294,6 +302,11 @@ func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request, cluster v1alpha1
 		log.Warn("a request to a member was refused", "user", who.GetName(), "why", "not allowed on the hub")
 		refuse(w, r, http.StatusForbidden, fmt.Sprintf(
 			"user %q may not reach cluster %q: that takes the verb %q on memberclusters.umbel.dev %q on the hub", who.GetName(), cluster, ProxyVerb, cluster))
+		return
+	}
+	if !kubeproxy.Reads(r.Method, path) && g.observed(r.Context(), cluster) {
+		log.Warn("a request to a member was refused", "user", who.GetName(), "why", "the cluster is observed")
+		refuse(w, r, http.StatusForbidden, kubeproxy.Observed(cluster))
 		return
 	}
 	through := g.way(r.Context(), cluster)

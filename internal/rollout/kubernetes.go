@@ -154,6 +154,8 @@ func (c *Cluster) judge(m *v1alpha1.MemberCluster, r *v1alpha1.Rollout, moved bo
 	switch {
 	case !there && !underway:
 		c.State = Away
+	case m.Spec.Observed() && !moved:
+		c.State, c.Message = Blocked, "it is observed, so that nothing of it is changed"
 	case is == nil:
 		c.State, c.Message = Blocked, "what makes it has not said how far its Kubernetes is: `umbel provider list` shows whether that runs"
 	case moved && is.Refused == r.Spec.Release:

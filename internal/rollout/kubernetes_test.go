@@ -97,6 +97,30 @@ func TestWhatIsSeenOfAClustersKubernetes(t *testing.T) {
 	}
 }
 
+// TestAClusterThatIsObservedWaits, for a Kubernetes and for a release; one that was moved before, or has the release, does not.
+func TestAClusterThatIsObservedWaits(t *testing.T) {
+	m := madeHere("dev", func(m *v1alpha1.MemberCluster) { m.Spec.Level = v1alpha1.LevelObserved })
+	r := toKubernetes("v1.36.3")
+	got, err := KubernetesOf(r, []v1alpha1.MemberCluster{m})
+	if err != nil || len(got) != 1 || got[0].State != Blocked || !strings.Contains(got[0].Message, "observed") {
+		t.Errorf("for a Kubernetes it is %+v, %v", got, err)
+	}
+	for _, c := range []struct {
+		reason string
+		before Cluster
+		state  State
+	}{
+		{"it would get the release", Cluster{State: Well}, Blocked},
+		{"it has it", Cluster{State: Well, Content: true}, Well},
+		{"it is not connected", Cluster{State: Away}, Away},
+	} {
+		one := c.before
+		if one.hold(&m, ""); one.State != c.state {
+			t.Errorf("%s: it is %d, want %d", c.reason, one.State, c.state)
+		}
+	}
+}
+
 // TestWhichClustersAKubernetesIsFor: those that are selected, are Clusters of the very namespace, stay, and are not past it.
 func TestWhichClustersAKubernetesIsFor(t *testing.T) {
 	gone := metav1.NewTime(time.Unix(1, 0))

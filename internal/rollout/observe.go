@@ -129,13 +129,23 @@ func (c *Controller) ahead(ctx context.Context, v *visit, r *v1alpha1.Rollout) (
 		return nil, fmt.Errorf("finding out who waits with release %s: %w", target.Name, err)
 	}
 	for i := range clusters {
-		one := &clusters[i]
-		if why := waits[one.Name]; why != "" && !one.out() {
-			one.State, one.Message = Blocked, why
-		}
+		clusters[i].hold(v.members[i], waits[clusters[i].Name])
 	}
 	return clusters, nil
 }
+
+// hold has a cluster wait for what it is said to wait for, and for its level, where it would get something.
+func (c *Cluster) hold(m *v1alpha1.MemberCluster, why string) {
+	if m.Spec.Observed() && !c.Content {
+		why = observed
+	}
+	if why != "" && !c.out() {
+		c.State, c.Message = Blocked, why
+	}
+}
+
+// observed is what a cluster waits for where nothing is written.
+const observed = "it is observed, so that nothing is delivered there"
 
 // clusters returns what is known of each of them, as seen by a rollout to a release.
 func (c *Controller) clusters(v *visit, release string) []Cluster {

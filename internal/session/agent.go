@@ -111,6 +111,9 @@ type AgentConfig struct {
 	Upgrades Upgrades
 	// Measure is called with what the hub wants measured, at the begin of each session and when that changes. It must not block. Optional.
 	Measure func(profile string)
+	// Stand is called with how far the agent is to go, at the begin of each session and when that changes; empty where the hub does not say.
+	// Its error ends the session: the agent is to begin anew. Optional.
+	Stand func(level string) error
 	// Opened is called when the hub has accepted the agent. It must not block. Optional.
 	Opened func(welcome *wire.Welcome)
 	Log    *slog.Logger
@@ -213,6 +216,9 @@ func (a *agentEnd) begin(reader *bufio.Reader) error {
 		return err
 	}
 	a.expect(welcome.GetProbeIntervalMillis())
+	if err := a.stand(welcome.GetLevel()); err != nil {
+		return err
+	}
 	if welcome.Metrics != nil {
 		a.measure(welcome.GetMetrics())
 	}
@@ -226,6 +232,13 @@ func (a *agentEnd) measure(profile string) {
 	if a.Measure != nil {
 		a.Measure(profile)
 	}
+}
+
+func (a *agentEnd) stand(level string) error {
+	if a.Stand == nil {
+		return nil
+	}
+	return a.Stand(level)
 }
 
 // expect notes how often the hub probes, if it says so.
@@ -356,6 +369,8 @@ func (a *agentEnd) handle(ctx context.Context, message *wire.FromHub) error {
 		}
 	case *wire.FromHub_Metrics:
 		a.measure(m.Metrics.GetProfile())
+	case *wire.FromHub_Level:
+		return a.stand(m.Level.GetLevel())
 	case *wire.FromHub_Refusal:
 		return &Refused{Reason: m.Refusal.GetReason(), Message: m.Refusal.GetMessage()}
 	}

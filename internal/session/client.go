@@ -72,6 +72,9 @@ var ErrJoinedAnew = errors.New("the cluster was joined anew")
 // token.
 var ErrKeyRevoked = errors.New("the agent's key was revoked on the hub")
 
+// ErrOtherLevel: the agent is to go further than before, or less far. It is to begin again, so.
+var ErrOtherLevel = errors.New("the hub has set another level for the cluster")
+
 // NewClient returns the loop of an agent. It does not dial yet.
 func NewClient(config ClientConfig) (*Client, error) {
 	if config.Bootstrap.Cluster == "" || config.Bootstrap.Address == "" {
@@ -130,8 +133,8 @@ func (hubAddr) Network() string  { return "umbel" }
 func (a hubAddr) String() string { return string(a) }
 
 // Run keeps the agent in session until ctx ends, when it returns nil. It returns ErrDetached when the agent has let go
-// and the hub says that it is no member, ErrJoinedAnew when there is another bootstrap, and ErrKeyRevoked when the hub
-// has revoked the key. Everything that goes wrong in between is logged and tried again.
+// and the hub says that it is no member, ErrJoinedAnew when there is another bootstrap, ErrOtherLevel when AgentConfig.Stand says so,
+// and ErrKeyRevoked when the hub has revoked the key. Everything that goes wrong in between is logged and tried again.
 func (c *Client) Run(ctx context.Context) error {
 	server := tunnel.NewServer(c.config.Kube, c.config.Log)
 	var serving sync.WaitGroup
@@ -153,6 +156,9 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		if refusal(err) == v1alpha1.ReasonKeyRevoked {
 			return ErrKeyRevoked
+		}
+		if errors.Is(err, ErrOtherLevel) {
+			return ErrOtherLevel
 		}
 		wait := pauses.after(c.lasted, time.Now())
 		c.config.Log.Warn("not in session with the hub", "error", err, "retryIn", wait.Round(time.Millisecond))

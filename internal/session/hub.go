@@ -93,6 +93,8 @@ type HubConfig struct {
 	// Metrics returns what the agent is to measure (wire.Metrics), and Measures holds a token when that has changed. Optional, both.
 	Metrics  func() string
 	Measures <-chan struct{}
+	// Level returns how far the agent is to go (wire.Level); Measures holds a token when that has changed, too. Optional.
+	Level func() string
 	// Issue renews the agent's certificate.
 	Issue Issue
 	// Trust is told to an agent that keeps another bundle. Optional.
@@ -121,6 +123,7 @@ type hubEnd struct {
 	trustChanged <-chan struct{} // nil without Trust
 
 	metrics   string        // as the agent was told
+	level     string        // likewise
 	interval  time.Duration // between probes, as the agent knows it
 	nonce     uint64        // of the latest probe
 	lastNonce uint64        // of the latest answer
@@ -184,6 +187,10 @@ func (h *hubEnd) open(hello *wire.Hello) error {
 		h.metrics = h.Metrics()
 		welcome.Metrics = new(h.metrics)
 	}
+	if h.Level != nil {
+		h.level = h.Level()
+		welcome.Level = new(h.level)
+	}
 	if err := h.send(&wire.FromHub{Message: &wire.FromHub_Welcome{Welcome: welcome}}); err != nil {
 		return err
 	}
@@ -209,12 +216,24 @@ func (h *hubEnd) trust() error {
 
 // measure tells the agent what it is to measure, when that is news to it.
 func (h *hubEnd) measure() error {
+	if h.Metrics == nil {
+		return nil
+	}
 	profile := h.Metrics()
 	if profile == h.metrics {
 		return nil
 	}
 	h.metrics = profile
 	return h.send(&wire.FromHub{Message: &wire.FromHub_Metrics{Metrics: &wire.Metrics{Profile: profile}}})
+}
+
+// stand tells the agent how far it is to go, when that is news to it.
+func (h *hubEnd) stand() error {
+	if h.Level == nil || h.Level() == h.level {
+		return nil
+	}
+	h.level = h.Level()
+	return h.send(&wire.FromHub{Message: &wire.FromHub_Level{Level: &wire.Level{Level: h.level}}})
 }
 
 // readHello reads the first message of an agent. The reader reads what follows.
@@ -274,7 +293,9 @@ func (h *hubEnd) loop(ctx context.Context, received <-chan delivery[*wire.FromAg
 		case <-h.trustChanged:
 			err = h.trust()
 		case <-h.Measures:
-			err = h.measure()
+			if err = h.stand(); err == nil {
+				err = h.measure()
+			}
 		case <-h.retryTimer():
 			h.retryAt = nil
 			err = h.update()

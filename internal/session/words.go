@@ -59,7 +59,7 @@ func (a *agentEnd) believe(message *wire.FromHub) (*wire.FromHub, error) {
 	case *wire.FromHub_Desired:
 		ack := &wire.Ack{Version: m.Desired.GetVersion(), Error: "what the hub asks for is refused: " + errUnsealed.Error()}
 		return &wire.FromHub{}, a.send(&wire.FromAgent{Message: &wire.FromAgent_Ack{Ack: ack}})
-	case *wire.FromHub_Certificate, *wire.FromHub_Trust, *wire.FromHub_Detach, *wire.FromHub_Upgrade, *wire.FromHub_Metrics:
+	case *wire.FromHub_Certificate, *wire.FromHub_Trust, *wire.FromHub_Detach, *wire.FromHub_Upgrade, *wire.FromHub_Metrics, *wire.FromHub_Level:
 		a.Log.Error("what the hub says is not followed", "message", fmt.Sprintf("%T", m), "because", errUnsealed)
 		return &wire.FromHub{}, nil
 	case *wire.FromHub_Refusal:
@@ -73,7 +73,7 @@ func (a *agentEnd) believe(message *wire.FromHub) (*wire.FromHub, error) {
 // greeted takes out of a Welcome that is under no seal what would outlast the session: an epoch that is too high would keep the agent
 // from its own hub for good. A hub of before, which seals all else, greets so. One that is too low still ends the session.
 func (a *agentEnd) greeted(welcome *wire.Welcome) {
-	welcome.ClusterSet, welcome.Metrics = "", nil
+	welcome.ClusterSet, welcome.Metrics, welcome.Level = "", nil, nil
 	if welcome.GetEpoch() >= a.latest() {
 		welcome.Epoch = nil
 	}

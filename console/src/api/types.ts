@@ -434,6 +434,7 @@ export interface MemberClusterSpec {
   deletionPolicy?: string
   admission?: string
   revokedKeys?: string[]
+  level?: string
   taints?: Taint[]
   agent?: AgentProgram
   undo?: string[]

@@ -38,6 +38,7 @@ import (
 	"umbel.dev/umbel/internal/cli/kubectl"
 	"umbel.dev/umbel/internal/cli/label"
 	"umbel.dev/umbel/internal/cli/leave"
+	"umbel.dev/umbel/internal/cli/level"
 	"umbel.dev/umbel/internal/cli/logs"
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/plan"
@@ -188,7 +189,7 @@ func (f *fleet) root(out, errs io.Writer, args ...string) *cobra.Command {
 	root.AddCommand(scope.NewCmd(factory), get.NewCmd(factory), describe.NewCmd(factory), label.NewCmd(factory), token.NewCmd(factory), refresh.NewCmd(factory), kubectl.NewCmd(factory), kubeconfig.NewCmd(factory), leave.NewCmd(factory))
 	root.AddCommand(consent.NewCmds(factory, deletes.NewApproveCmd(factory))...)
 	root.AddCommand(deletes.NewUndoCmd(factory))
-	root.AddCommand(taint.NewCmd(factory), explain.NewCmd(factory), plan.NewCmd(factory))
+	root.AddCommand(taint.NewCmd(factory), level.NewCmd(factory), explain.NewCmd(factory), plan.NewCmd(factory))
 	root.AddCommand(drift.NewCmd(factory), ca.NewCmd(factory), audit.NewCmd(factory), upgrade.NewCmd(factory), rollout.NewCmd(factory), secrets.NewCmd(factory), provider.NewCmd(factory), status.NewCmd(factory), logs.NewCmd(factory))
 	root.SetArgs(args)
 	return root

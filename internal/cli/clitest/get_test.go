@@ -25,11 +25,11 @@ func TestGet(t *testing.T) {
 		{
 			reason: "all clusters", args: "get clusters",
 			want: said{Out: "" +
-				"NAME      READY     CONNECTED          KUBERNETES   PACKAGES   AGE\n" +
-				"dev       False     True               v1.36.3      0/1        15m\n" +
-				"edge      False     False              -            0/0        15m\n" +
-				"prod-eu   True      True               v1.36.3      1/1        15m\n" +
-				"prod-us   Unknown   Unknown (4m ago)   v1.36.3      1/1        15m\n"},
+				"NAME      READY     CONNECTED          KUBERNETES   PACKAGES   LEVEL      AGE\n" +
+				"dev       False     True               v1.36.3      0/1        attached   15m\n" +
+				"edge      False     False              -            0/0        attached   15m\n" +
+				"prod-eu   True      True               v1.36.3      1/1        attached   15m\n" +
+				"prod-us   Unknown   Unknown (4m ago)   v1.36.3      1/1        attached   15m\n"},
 		},
 		{
 			reason: "by selector, for a script", args: "get mc -l env=prod -o name",
@@ -38,7 +38,7 @@ func TestGet(t *testing.T) {
 		{
 			reason: "what exists is shown beside what does not", args: "get clusters edge nope --no-headers",
 			want: said{
-				Out:  "edge   False   False   -   0/0   15m\n",
+				Out:  "edge   False   False   -   0/0   attached   15m\n",
 				Err:  "error: there is no cluster \"nope\": `umbel get clusters` lists them\n",
 				Code: 1,
 			},
@@ -203,8 +203,8 @@ func TestWatch(t *testing.T) {
 		}
 	}
 	expect("the list comes first",
-		"NAME READY CONNECTED KUBERNETES PACKAGES AGE", "dev False True v1.36.3 0/1 15m", "edge False False - 0/0 15m",
-		"prod-eu True True v1.36.3 1/1 15m", "prod-us Unknown Unknown (4m ago) v1.36.3 1/1 15m")
+		"NAME READY CONNECTED KUBERNETES PACKAGES LEVEL AGE", "dev False True v1.36.3 0/1 attached 15m", "edge False False - 0/0 attached 15m",
+		"prod-eu True True v1.36.3 1/1 attached 15m", "prod-us Unknown Unknown (4m ago) v1.36.3 1/1 attached 15m")
 
 	edge := &v1alpha1.MemberCluster{}
 	if err := f.api.Get(t.Context(), kube.ObjectKey{Name: "edge"}, edge); err != nil {
@@ -214,17 +214,17 @@ func TestWatch(t *testing.T) {
 	if err := f.api.Status().Update(t.Context(), edge); err != nil {
 		t.Fatal(err)
 	}
-	expect("a change is a row", "edge False False v1.35.4 0/0 15m")
+	expect("a change is a row", "edge False False v1.35.4 0/0 attached 15m")
 
 	f.heard(t, time.Minute)
 	expect("a hub that falls silent takes every status back",
 		"! the hub has not been heard of for 60s; statuses are as old as that: is it running? `umbel up` starts it",
-		"dev Unknown Unknown v1.36.3 0/1 15m", "edge Unknown Unknown v1.35.4 0/0 15m",
-		"prod-eu Unknown Unknown v1.36.3 1/1 15m", "prod-us Unknown Unknown v1.36.3 1/1 15m")
+		"dev Unknown Unknown v1.36.3 0/1 attached 15m", "edge Unknown Unknown v1.35.4 0/0 attached 15m",
+		"prod-eu Unknown Unknown v1.36.3 1/1 attached 15m", "prod-us Unknown Unknown v1.36.3 1/1 attached 15m")
 	f.heard(t, 0)
 	expect("and gives them back when it returns",
-		"! the hub is heard of again", "dev False True v1.36.3 0/1 15m", "edge False False v1.35.4 0/0 15m",
-		"prod-eu True True v1.36.3 1/1 15m", "prod-us Unknown Unknown (4m ago) v1.36.3 1/1 15m")
+		"! the hub is heard of again", "dev False True v1.36.3 0/1 attached 15m", "edge False False v1.35.4 0/0 attached 15m",
+		"prod-eu True True v1.36.3 1/1 attached 15m", "prod-us Unknown Unknown (4m ago) v1.36.3 1/1 attached 15m")
 
 	if err := f.api.Delete(t.Context(), edge); err != nil {
 		t.Fatal(err)

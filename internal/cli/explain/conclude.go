@@ -49,7 +49,9 @@ func (a *Account) conclude(s *Scene, moment view.Moment) {
 		}
 		a.Summary = fmt.Sprintf("%s is being removed from %s: %s", name, a.Cluster, a.reason(Source, Placement))
 	case view.Progressing:
-		if step := cmp.Or(a.first(Rollout, fail), a.first(Rollout, unknown)); step != nil {
+		if step := a.first(Connection, fail); step != nil && step.Check == decide.CheckLevel {
+			message = step.Message
+		} else if step := cmp.Or(a.first(Rollout, fail), a.first(Rollout, unknown)); step != nil {
 			message = step.Message
 		} else if a.held(s.Cluster) == nil {
 			message = a.reason(Team, Approval, Render, Source, Connection)
@@ -157,6 +159,8 @@ func advise(step *Step, s *Scene) string {
 		return fmt.Sprintf("`umbel describe cluster %s` shows what the cluster is; or change %s of placement %s%s", cluster, step.Check, s.PlacementName, where)
 	case step.Stage == Placement && step.Check == "spec":
 		return fmt.Sprintf("correct placement %s%s as the message says", s.PlacementName, where)
+	case step.Check == decide.CheckLevel:
+		return fmt.Sprintf("`umbel level %s attached` has the hub deliver there", cluster)
 	case step.Stage == Connection && step.Check == "hub":
 		return "`umbel up` starts the hub, when it runs on this machine"
 	case step.Stage == Connection:

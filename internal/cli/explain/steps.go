@@ -325,6 +325,9 @@ func (a *Account) connection(s *Scene, moment view.Moment) {
 		a.add(Connection, unknown, v1alpha1.ConditionConnected, "the hub has not looked at the cluster yet", metav1.Time{})
 		return
 	}
+	if a.first(Placement, fail) == nil && s.Cluster.Spec.Observed() {
+		a.add(Connection, fail, decide.CheckLevel, "the cluster is observed: nothing is written there, so it keeps what it holds and gets nothing", metav1.Time{})
+	}
 	result := resultOf(c.Status)
 	if result == unknown {
 		result = fail // nobody tells it anything now; it catches up

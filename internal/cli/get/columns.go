@@ -32,13 +32,13 @@ var clusterColumns = columns[v1alpha1.MemberCluster]{
 			return output.Text(c.Status.KubernetesVersion)
 		}},
 		{"PACKAGES", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return view.Held(c) }},
+		{"LEVEL", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return output.Text(level(c)) }},
 		{"AGE", func(m view.Moment, c *v1alpha1.MemberCluster) output.Cell { return m.Age(c.CreationTimestamp) }},
 	},
 	wide: []column[v1alpha1.MemberCluster]{
 		{"AGENT", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return output.Text(c.Status.AgentVersion) }},
 		{"LAST SEEN", view.Moment.LastSeen},
 		{"CERTIFICATES", view.Moment.Certificates},
-		{"LIFECYCLE", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return output.Text(lifecycle(c)) }},
 		{"LABELS", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell {
 			return output.Text(view.Labels(c.Labels))
 		}},
@@ -51,12 +51,16 @@ var clusterColumns = columns[v1alpha1.MemberCluster]{
 	},
 }
 
-// lifecycle says whether the hub makes and ends a cluster, or is joined by one of somebody else's.
-func lifecycle(c *v1alpha1.MemberCluster) string {
-	if _, managed := c.Annotations[v1alpha1.ManagedAnnotation]; managed {
+// level says how far the hub goes on a cluster: it only looks at it, it delivers there, or it makes and ends it, too.
+func level(c *v1alpha1.MemberCluster) string {
+	_, managed := c.Annotations[v1alpha1.ManagedAnnotation]
+	switch {
+	case managed && c.Spec.Observed():
+		return "managed, observed"
+	case managed:
 		return "managed"
 	}
-	return "attached"
+	return strings.ToLower(string(c.Spec.Stands()))
 }
 
 var packageColumns = columns[v1alpha1.Package]{

@@ -24,6 +24,7 @@ import (
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/cli/span"
+	"umbel.dev/umbel/internal/cli/word"
 	"umbel.dev/umbel/internal/lifecycle/enrol"
 	"umbel.dev/umbel/internal/lifecycle/local"
 	"umbel.dev/umbel/internal/tunnel"
@@ -31,6 +32,9 @@ import (
 
 const examples = `  # make a cluster a member, with the labels that placements select by
   umbel join prod-eu --kubeconfig ~/.kube/prod-eu.yaml --label env=prod --label region=eu
+
+  # look at it only: nothing is written there (umbel level changes that)
+  umbel join shop-eu --kubeconfig ~/.kube/shop-eu.yaml --level observed
 
   # a kubeconfig with several contexts
   umbel join dev --kubeconfig ~/.kube/config --context dev --label env=dev
@@ -82,6 +86,10 @@ type Options struct {
 	MemberContext string
 	// Labels of the MemberCluster.
 	Labels map[string]string
+	// Annotations of the MemberCluster. Optional.
+	Annotations map[string]string
+	// Level is how far the hub goes there; nil means as before, else attached.
+	Level *v1alpha1.Level
 	// Agent says how the agent runs, and AgentDir, for a process, where its files go.
 	Agent    AgentMode
 	AgentDir string
@@ -106,7 +114,7 @@ type Options struct {
 // NewCmd returns the command `umbel join`.
 func NewCmd(f *client.Factory) *cobra.Command {
 	o := &Options{Factory: f}
-	var image, class, proxy, auditLog string
+	var image, class, proxy, auditLog, level string
 	cmd := &cobra.Command{
 		Use:               "join NAME --kubeconfig FILE",
 		Short:             "Make an existing cluster a member of the fleet",
@@ -128,6 +136,9 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			if cmd.Flags().Changed("proxy") {
 				o.Proxy = &proxy
 			}
+			if err := o.SetLevel(level); err != nil {
+				return err
+			}
 			hub, err := f.Connect()
 			if err != nil {
 				return err
@@ -143,6 +154,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&f.Kubeconfig, "hub-kubeconfig", f.Kubeconfig, "`FILE` with the kubeconfig of the hub (default: the hub in the data folder)")
 	cmd.Flags().StringVar(&o.MemberContext, "context", "", "`CONTEXT` of the cluster's kubeconfig (default: its current one)")
 	cmd.Flags().StringToStringVarP(&o.Labels, "label", "l", nil, "`KEY=VALUE` for placements to select by, such as env=prod")
+	cmd.Flags().StringVar(&level, "level", "", "`LEVEL`: observed has nothing written there, attached has Packages delivered (default: as before, else attached)")
 	cmd.Flags().StringVar((*string)(&o.Agent), "agent", string(Deployment), "`HOW` the agent runs: deployment, or process (you run umbel-agent)")
 	cmd.Flags().StringVar(&o.AgentDir, "agent-dir", "", "with --agent=process: `FOLDER` in which the agent's files are written")
 	cmd.Flags().StringVar(&image, "image", "", "`REF` of the agent's image, where nodes can pull it; \"\" is the hub's (default: as before, else the hub's)")
@@ -153,6 +165,19 @@ func NewCmd(f *client.Factory) *cobra.Command {
 	span.Var(cmd.Flags(), &o.Timeout, "timeout", "`DURATION` that the agent may take to connect")
 	_ = cmd.MarkFlagRequired("kubeconfig") // it fails for a flag that does not exist only
 	return cmd
+}
+
+// SetLevel sets the level as people write it; empty leaves it as it is.
+func (o *Options) SetLevel(text string) error {
+	if text == "" {
+		return nil
+	}
+	level, err := word.ParseLevel(text)
+	if err != nil {
+		return exit.Usagef("--level: %w", err)
+	}
+	o.Level = &level
+	return nil
 }
 
 func (o *Options) check() error {
@@ -247,10 +272,11 @@ func (o *Options) enter(ctx context.Context, hub kube.Client, here found) (insta
 	} else if to.class, err = chooseClass(o.StorageClass, here); err != nil {
 		return installation{}, err
 	}
-	todo, err := o.register(ctx, hub, here)
+	todo, level, err := o.register(ctx, hub, here)
 	if err != nil {
 		return installation{}, err
 	}
+	to.level = level
 	boot.Token = here.boot.Token // has served: its key is what the agent is known by
 	if todo == admit {
 		if boot.Token, err = enrol.Token(ctx, hub, o.Name, here.boot.Token, o.Now()); err != nil {

@@ -150,6 +150,8 @@ type installation struct {
 	image string
 	// class is the StorageClass of the volume for the agent's state; empty for a folder of its node.
 	class string
+	// level says which rights the agent gets.
+	level v1alpha1.Level
 	// auditLog is which audit log the agent reads; empty for none.
 	auditLog enrol.AuditLog
 }
@@ -157,7 +159,7 @@ type installation struct {
 // manifests returns what is installed on a member, in the order in which it is applied. Without an image there is no
 // Deployment.
 func (to installation) manifests() ([]*unstructured.Unstructured, error) {
-	return enrol.Agent{Boot: to.boot, Image: to.image, StorageClass: to.class, AuditLog: to.auditLog}.Manifests()
+	return enrol.Agent{Boot: to.boot, Image: to.image, StorageClass: to.class, AuditLog: to.auditLog, Level: to.level}.Manifests()
 }
 
 // install applies the manifests. It returns the new generation of a Deployment that was there and was changed, else 0.
@@ -189,6 +191,11 @@ func (m *member) install(ctx context.Context, to installation, here found) (repl
 			if here.deployment != nil && here.deployment.Generation != o.GetGeneration() {
 				replaced = o.GetGeneration()
 			}
+		}
+	}
+	for _, o := range enrol.OtherRights(to.level) { // of the level before
+		if err := kube.IgnoreNotFound(m.Delete(ctx, o)); err != nil {
+			return 0, fmt.Errorf("taking back ClusterRoleBinding %s of %s: %w", o.GetName(), m.server, err)
 		}
 	}
 	if to.image != "" && to.class == "" && here.claim != nil {

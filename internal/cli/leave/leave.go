@@ -89,6 +89,9 @@ func Run(ctx context.Context, o *Options, hub *client.Hub) error {
 		return fmt.Errorf("cluster %q is suspended, so its agent cannot be told to go: "+
 			"`umbel resume %s` lets it in, or forget it with --force (its agent then stays until somebody removes it)", o.Name, o.Name)
 	}
+	if member.Spec.Observed() && o.Prune {
+		return fmt.Errorf("cluster %q is observed, so that nothing is deleted there: leave it without --prune, or `umbel level %s attached` first", o.Name, o.Name)
+	}
 	if member.Status.Identity != nil && !waits && !connected && !o.Force {
 		return fmt.Errorf("cluster %q is not connected, so its agent cannot be told to go: "+
 			"wait until it is back, or forget it with --force (its agent then stays until somebody removes it)", o.Name)

@@ -2,8 +2,11 @@ package word
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/api/wire"
 )
 
 // admission is that of a member; one whose spec says nothing is admitted.
@@ -61,4 +64,27 @@ func Readmit(member *v1alpha1.MemberCluster) error {
 		return nil
 	}
 	return fmt.Errorf("cluster %q has not been let in: `umbel approve %s` does", member.Name, member.Name)
+}
+
+// ParseLevel reads a level as people write it.
+func ParseLevel(text string) (v1alpha1.Level, error) {
+	for _, level := range []v1alpha1.Level{v1alpha1.LevelObserved, v1alpha1.LevelAttached} {
+		if strings.EqualFold(text, string(level)) {
+			return level, nil
+		}
+	}
+	return "", fmt.Errorf("a level is observed or attached, not %q (managed are the clusters that the hub makes)", text)
+}
+
+// SetLevel sets how far the hub goes on a member. An agent that does not know levels would go on repairing on one that is observed.
+func SetLevel(member *v1alpha1.MemberCluster, level v1alpha1.Level) error {
+	knows := slices.Contains(member.Status.AgentFeatures, wire.FeatureLevels)
+	switch {
+	case level == member.Spec.Stands():
+		return ErrAlreadySo
+	case level == v1alpha1.LevelObserved && member.Status.AgentVersion != "" && !knows:
+		return fmt.Errorf("the agent of cluster %q does not know levels, and would go on writing there: `umbel upgrade agents` brings it to the hub's version", member.Name)
+	}
+	member.Spec.Level = level
+	return nil
 }

@@ -43,6 +43,7 @@
 //   - A package whose order or inventory cannot be read stands still (unread.go): nothing is guessed, and nothing is pruned that it may
 //     want. The others go on.
 //   - What is on disk is verified by its digest before it is applied; what is damaged is pulled again.
+//   - On a member that is observed nothing is written at all (observed.go).
 //   - The agent's own namespace and roles are no package's.
 //   - All that is read and written for a team's package is done as its ServiceAccount (acting.go), and what that may not have
 //     it keeps from nobody, and hears nothing of.

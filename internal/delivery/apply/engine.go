@@ -39,6 +39,8 @@ type Needs struct {
 	// AuditLog names the files in which the member's API servers write down who did what, as filepath.Match has it. Without it nobody
 	// is named who deletes an object.
 	AuditLog string
+	// Observes has nothing written on the member: what packages put there is watched, and told.
+	Observes bool
 	Log      *slog.Logger
 	// Now is the clock.
 	Now func() time.Time
@@ -146,18 +148,20 @@ func rank(u *unit) int {
 	return 0
 }
 
-// Run applies, watches and repairs until the context ends, and returns when everything has stopped.
+// Run applies, watches and repairs, or watches alone, until the context ends, and returns when everything has stopped.
 func (e *Engine) Run(ctx context.Context) error {
 	e.watches.life = ctx
 	e.roster.begin(ctx)
 	var workers sync.WaitGroup
-	for range member.Writers {
-		workers.Go(func() { e.writer.run(ctx) })
-	}
 	workers.Go(func() { e.watches.patrol(ctx) })
-	workers.Go(func() { e.undoing(ctx) })
 	workers.Go(func() { e.doctor.run(ctx) })
-	workers.Go(func() { e.guards.run(ctx) })
+	if !e.needs.Observes {
+		for range member.Writers {
+			workers.Go(func() { e.writer.run(ctx) })
+		}
+		workers.Go(func() { e.undoing(ctx) })
+		workers.Go(func() { e.guards.run(ctx) })
+	}
 	if e.witness != nil {
 		workers.Go(func() { e.witness.Run(ctx) })
 	}
@@ -173,6 +177,9 @@ func (e *Engine) Run(ctx context.Context) error {
 // whatever happens to the process or the hub. Storing the same again changes nothing. What of it cannot be taken in is named in the
 // error, and keeps nothing else from being.
 func (e *Engine) Store(_ context.Context, change *wire.DesiredState) error {
+	if e.needs.Observes {
+		return errObserved
+	}
 	e.storing.Lock()
 	defer e.storing.Unlock()
 	var errs []error

@@ -20,6 +20,8 @@ type rules struct {
 	left   outgoing.Rules
 	health health.Rules
 	wrong  error // what of the policy cannot be used
+	// observes has all drift told and left, whatever anybody asks for.
+	observes bool
 }
 
 // treatment is how drift of one object is treated. The nil value is by the defaults: it is put back.
@@ -63,7 +65,7 @@ func rulesOf(policy *wire.Policy) *rules {
 
 // of returns how drift of an object is treated.
 func (r *rules) of(key bundle.Key, wants asks.Asks) *treatment {
-	leave := r.left.Leaves(wants)
+	leave := r.observes || r.left.Leaves(wants)
 	if left := r.left.Left(key, wants); left != nil {
 		return &treatment{leave, left}
 	}
@@ -82,6 +84,7 @@ func (u *unit) takeUp() *rules {
 		return before
 	}
 	now := rulesOf(policy)
+	now.observes = u.engine.needs.Observes
 	u.rules.Store(now)
 	if now.wrong != nil {
 		u.log.Warn("not all of the package's policy can be used", "error", now.wrong)

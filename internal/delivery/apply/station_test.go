@@ -59,6 +59,7 @@ type station struct {
 	impatient bool    // what is not healthy is looked at soon
 	secrets   Secrets // nil where nothing comes encrypted
 	auditLog  string  // empty where none is read
+	observes  bool    // nothing is to be written
 	log       io.Writer
 	// meddle, when it is set, sends a request of the engine on, or does something else.
 	meddle atomic.Pointer[func(r *http.Request, next http.RoundTripper) (*http.Response, error)]
@@ -127,7 +128,7 @@ func (s *station) open() *Engine {
 		})
 	})
 	engine, err := New(Needs{
-		Dir: s.dir, Config: config, Secrets: s.secrets, Fetch: s.fetch, Verify: s.verify, Vault: s.vault, AuditLog: s.auditLog, Log: slog.New(slog.NewTextHandler(s.log, nil)), Now: time.Now,
+		Dir: s.dir, Config: config, Secrets: s.secrets, Fetch: s.fetch, Verify: s.verify, Vault: s.vault, AuditLog: s.auditLog, Observes: s.observes, Log: slog.New(slog.NewTextHandler(s.log, nil)), Now: time.Now,
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -162,6 +162,10 @@ func (u *unit) remembers(key bundle.Key) bool {
 
 // run brings the package to its release and keeps trying until the context ends or the package is gone.
 func (u *unit) run(ctx context.Context) {
+	if u.engine.needs.Observes {
+		u.observe(ctx)
+		return
+	}
 	u.restore(ctx)
 	for attempt := 0; ctx.Err() == nil; {
 		passCtx, cancel := context.WithCancel(ctx)

@@ -35,7 +35,7 @@ func (s *Seen) outdated(members []Member) map[v1alpha1.ClusterName]string {
 	lacks := map[v1alpha1.ClusterName]string{}
 	for _, member := range members {
 		release := s.releaseFor(member.Name)
-		if release == nil || member.Leaving || member.Agent == "" || !selects(s.Placement, member.Name) {
+		if release == nil || member.Frozen() || member.Agent == "" || !selects(s.Placement, member.Name) {
 			continue
 		}
 		want := VariantFor(&release.Spec, member.Cluster)

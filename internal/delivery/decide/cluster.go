@@ -19,13 +19,18 @@ type Cluster struct {
 	Properties map[string]string
 	// Leaving: the MemberCluster is being deleted.
 	Leaving bool
+	// Observed: nothing is written there.
+	Observed bool
 }
+
+// Frozen says whether it keeps what it holds, whatever is decided.
+func (c Cluster) Frozen() bool { return c.Leaving || c.Observed }
 
 // ClusterOf returns what a decision needs to know of a member.
 func ClusterOf(member *v1alpha1.MemberCluster) Cluster {
 	return Cluster{
 		Name: v1alpha1.ClusterName(member.Name), Labels: member.Labels, Properties: propertiesOf(member),
-		Leaving: !member.DeletionTimestamp.IsZero(),
+		Leaving: !member.DeletionTimestamp.IsZero(), Observed: member.Spec.Observed(),
 	}
 }
 

@@ -142,8 +142,11 @@ func failureOf(member Member) string {
 	return cmp.Or(member.Holds.Message, "it gives no reason")
 }
 
-// slownessOf says what a cluster that has applied the package waits for, since it is not healthy yet.
+// slownessOf says what a cluster waits for that has applied the package and is not healthy yet, or does not get it.
 func slownessOf(member Member) string {
+	if member.Observed {
+		return "it is observed, and keeps what it holds: `umbel level " + string(member.Name) + " attached` has it get this"
+	}
 	if h := member.Holds; h != nil && h.Phase == v1alpha1.PackageApplied {
 		return h.Message
 	}
@@ -212,14 +215,17 @@ func Delivered(seen Seen, t Tally) metav1.Condition {
 }
 
 // Deleting makes the condition of a Package that is being deleted while clusters may hold it; waits is false when none
-// does. A cluster that leaves the fleet is not told to remove anything: it is waited for until it has left.
+// does. A cluster that leaves the fleet is not told to remove anything: it is waited for until it has left. So is one that is observed, until it
+// is not.
 func Deleting(members []Member) (condition metav1.Condition, waits bool) {
-	var removing, away, leaving []v1alpha1.ClusterName
+	var removing, away, leaving, observed []v1alpha1.ClusterName
 	for _, member := range members {
 		switch {
 		case member.Holds == nil:
 		case member.Leaving:
 			leaving = append(leaving, member.Name)
+		case member.Observed:
+			observed = append(observed, member.Name)
 		case !member.Connected:
 			away = append(away, member.Name)
 		default:
@@ -234,6 +240,7 @@ func Deleting(members []Member) (condition metav1.Condition, waits bool) {
 		{removing, "clusters are removing what they hold: %s"},
 		{away, "waiting for clusters that may hold it and are not connected: %s (`umbel leave NAME --force` forgets one that does not come back)"},
 		{leaving, "waiting for clusters that are leaving the fleet: %s"},
+		{observed, "waiting for clusters that hold it and are observed, so that nothing is deleted there: %s (`umbel level NAME attached` lets them, `umbel leave NAME` forgets it there)"},
 	} {
 		if len(group.clusters) > 0 {
 			slices.Sort(group.clusters)

@@ -23,7 +23,7 @@ const (
 
 // Assign decides what the cluster is told of a Package, and for Deliver which variant of the Release it gets.
 //
-//   - A cluster that leaves the fleet keeps what it holds.
+//   - A cluster that leaves the fleet keeps what it holds, and so does one that is observed.
 //   - A Package that is being deleted is removed everywhere.
 //   - One that its Namespace keeps from being delivered is not told either.
 //   - What is in doubt after a restore is not told.
@@ -33,7 +33,7 @@ const (
 //     removes, if the decision stands and is about it, and not too many would at once; one that it selects gets its variant of
 //     the Release, when there is one. Which Release that is says the Rollout, when the Package has a strategy.
 func Assign(seen Seen, cluster Cluster) (Action, *v1alpha1.Variant) {
-	if cluster.Leaving {
+	if cluster.Frozen() {
 		return Keep, nil
 	}
 	if seen.Deleting {

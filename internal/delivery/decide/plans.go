@@ -90,7 +90,7 @@ func (s *Seen) unplanned(members []Member) (clusters []v1alpha1.ClusterName) {
 	}
 	for _, member := range members {
 		release := s.releaseFor(member.Name)
-		if release == nil || member.Leaving || !selects(s.Placement, member.Name) {
+		if release == nil || member.Frozen() || !selects(s.Placement, member.Name) {
 			continue
 		}
 		want := VariantFor(&release.Spec, member.Cluster)

@@ -52,7 +52,7 @@ func Withhold(seen Seen, members []Member, deletes *v1alpha1.PackageDeletes) Wit
 	}
 	var w Withheld
 	for _, member := range members {
-		if member.Holds == nil || member.Leaving {
+		if member.Holds == nil || member.Frozen() {
 			continue
 		}
 		w.holds++

@@ -96,7 +96,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	c.revoke(&member)
 	c.registry.run(cluster, member.Spec.Agent)
-	c.registry.measure(cluster, member.Spec.Measures())
+	c.registry.instruct(cluster, member.Spec.Measures(), member.Spec.Stands())
 	c.registry.askBack(cluster, toUndo(&member))
 	c.registry.found(cluster, member.Status.Packages)
 	set, known := c.registry.config.Desired(cluster)
@@ -192,7 +192,7 @@ func (c *Controller) lifecycle(ctx context.Context, member *v1alpha1.MemberClust
 	}
 	_, forced := member.Annotations[ForceDetachAnnotation]
 	if !facts.Detached && !forced && member.Status.Identity != nil && everAdmitted(member) {
-		prune := member.Spec.DeletionPolicy == v1alpha1.DeletionPrune
+		prune := member.Spec.DeletionPolicy == v1alpha1.DeletionPrune && !member.Spec.Observed() // nothing is deleted there
 		c.registry.detach(v1alpha1.ClusterName(member.Name), &wire.Detach{Prune: prune})
 		return false, nil
 	}

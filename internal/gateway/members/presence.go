@@ -25,6 +25,8 @@ type Session struct {
 	Fingerprint string
 	// Profile is what the agent is to measure.
 	Profile v1alpha1.MetricsProfile
+	// Level is how far it is to go.
+	Level v1alpha1.Level
 	// End ends the session for a reason.
 	End context.CancelCauseFunc
 	// Kube reaches the member's API server.
@@ -65,7 +67,18 @@ func (p *Presence) Metrics() string {
 	return string(rec.profile)
 }
 
-// Measures holds a token when Metrics has another answer.
+// Stands returns how far the agent is to go; see session.HubConfig.
+func (p *Presence) Stands() string {
+	p.registry.mu.Lock()
+	defer p.registry.mu.Unlock()
+	rec := p.registry.members[p.Cluster]
+	if rec == nil || rec.presence != p {
+		return string(p.Level)
+	}
+	return string(rec.level)
+}
+
+// Measures holds a token when Metrics or Stands has another answer.
 func (p *Presence) Measures() <-chan struct{} { return p.measures }
 
 // order has the session tell the agent what it is to run, instead of what it was to be told before. The caller holds the

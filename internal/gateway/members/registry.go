@@ -64,6 +64,8 @@ type record struct {
 	program *v1alpha1.AgentProgram
 	// profile is what the agent is to measure.
 	profile v1alpha1.MetricsProfile
+	// level is how far the agent is to go.
+	level v1alpha1.Level
 	// undo are the deletions that the agent is to undo.
 	undo []string
 }
@@ -88,7 +90,7 @@ func (r *Registry) Begin(s Session) *Presence {
 	if older := rec.presence; older != nil {
 		older.End(ErrReplaced)
 	}
-	rec.presence, rec.profile = p, s.Profile
+	rec.presence, rec.profile, rec.level = p, s.Profile, s.Level
 	// The older session's answers and its claim are not this one's: a claim of another replica's would end it.
 	rec.facts.Answered, rec.facts.Claimed = false, false
 	if r.config.Replicas.Self() != "" {
@@ -112,15 +114,15 @@ func (r *Registry) run(cluster v1alpha1.ClusterName, program *v1alpha1.AgentProg
 	}
 }
 
-// measure notes what the agent of a member is to measure, and has it told when that is news.
-func (r *Registry) measure(cluster v1alpha1.ClusterName, profile v1alpha1.MetricsProfile) {
+// instruct notes what the agent of a member is to measure and how far it is to go, and has it told when that is news.
+func (r *Registry) instruct(cluster v1alpha1.ClusterName, profile v1alpha1.MetricsProfile, level v1alpha1.Level) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec := r.record(cluster)
-	if rec.profile == profile {
+	if rec.profile == profile && rec.level == level {
 		return
 	}
-	rec.profile = profile
+	rec.profile, rec.level = profile, level
 	if rec.presence == nil {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -31,6 +32,21 @@ type Agent struct {
 	StorageClass string
 	// AuditLog names the audit logs of the API servers on the agent's node; empty when it reads none.
 	AuditLog AuditLog
+	// Level says what the agent, and the hub's administrators, may do there; empty is attached.
+	Level v1alpha1.Level
+}
+
+// OtherRights are what was given with another level than this one, and is to be taken back.
+func OtherRights(level v1alpha1.Level) []client.Object {
+	other := []string{"umbel-hub-observers", "umbel-hub-observers-cluster"}
+	if level == v1alpha1.LevelObserved {
+		other = []string{"umbel-hub-admins"}
+	}
+	var bindings []client.Object
+	for _, name := range other {
+		bindings = append(bindings, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	}
+	return bindings
 }
 
 // Manifests returns what is installed on a member, in the order in which it is applied. Without an image there is no
@@ -49,10 +65,11 @@ func (a Agent) Manifests() ([]*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	var text bytes.Buffer
-	if err := tmpl.Execute(&text, map[string]string{
+	if err := tmpl.Execute(&text, map[string]any{
 		"AdminGroup": v1alpha1.AdminGroup, "Bootstrap": string(raw), "BootstrapSum": identity.HashToken(string(raw)),
 		"Image": a.Image, "StorageClass": a.StorageClass,
 		"AuditDir": a.AuditLog.dir(), "AuditMount": auditMount, "AuditArg": a.AuditLog.arg(), "Audit": string(a.AuditLog),
+		"Observed": a.Level == v1alpha1.LevelObserved,
 	}); err != nil {
 		return nil, err
 	}

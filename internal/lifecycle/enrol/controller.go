@@ -129,7 +129,7 @@ func (c *controller) join(ctx context.Context, cluster *unstructured.Unstructure
 	if member.Status.Identity != nil {
 		return c.afterRestore(ctx, cluster, member)
 	}
-	if err := c.install(ctx, cluster); err != nil {
+	if err := c.install(ctx, cluster, member.Spec.Stands()); err != nil {
 		return ctrl.Result{}, fmt.Errorf("putting the agent into cluster %s: %w", cluster.GetName(), err)
 	}
 	return ctrl.Result{RequeueAfter: again}, nil
@@ -147,7 +147,7 @@ func (c *controller) member(ctx context.Context, name string) (*v1alpha1.MemberC
 
 // register makes the MemberCluster, and gives it the Cluster's labels.
 func (c *controller) register(ctx context.Context, cluster *unstructured.Unstructured, member *v1alpha1.MemberCluster) (*v1alpha1.MemberCluster, error) {
-	labels := labelsOf(cluster)
+	labels := Labels(cluster)
 	annotations := map[string]string{v1alpha1.ManagedAnnotation: identityOf(cluster)}
 	if v1alpha1.Hibernated(cluster.GetAnnotations()) {
 		annotations[v1alpha1.HibernatedAnnotation] = "true"
@@ -180,7 +180,7 @@ func (c *controller) gave(cluster types.UID, labels map[string]string) bool {
 }
 
 // install puts the agent into the cluster, unless one is there that can still come.
-func (c *controller) install(ctx context.Context, cluster *unstructured.Unstructured) error {
+func (c *controller) install(ctx context.Context, cluster *unstructured.Unstructured, level v1alpha1.Level) error {
 	target, err := c.reach(ctx, cluster)
 	if err != nil || target == nil {
 		return err
@@ -201,7 +201,7 @@ func (c *controller) install(ctx context.Context, cluster *unstructured.Unstruct
 	if boot.Token, err = Token(ctx, c.client, name, given, c.now()); err != nil {
 		return err
 	}
-	objects, err := Agent{Boot: boot, Image: image, AuditLog: c.auditLog(cluster.GetName())}.Manifests()
+	objects, err := Agent{Boot: boot, Image: image, AuditLog: c.auditLog(cluster.GetName()), Level: level}.Manifests()
 	if err != nil {
 		return err
 	}

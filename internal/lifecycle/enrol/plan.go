@@ -57,8 +57,8 @@ func decide(cluster *unstructured.Unstructured) course {
 	return join
 }
 
-// labelsOf returns the labels of a Cluster that its member has: all but those that are Cluster API's own.
-func labelsOf(cluster *unstructured.Unstructured) map[string]string {
+// Labels returns the labels of a Cluster that its member has: all but those that are Cluster API's own.
+func Labels(cluster *unstructured.Unstructured) map[string]string {
 	labels := map[string]string{}
 	for key, value := range cluster.GetLabels() {
 		if prefix, _, ok := strings.Cut(key, "/"); ok && (prefix == group || strings.HasSuffix(prefix, "."+group)) {

@@ -67,7 +67,7 @@ func TestLabelsAreThePersonsOwn(t *testing.T) {
 			"env": "dev", "example.com/team": "a", "cluster.x-k8s.io/cluster-name": "dev", "topology.cluster.x-k8s.io/owned": "", "notcluster.x-k8s.io/x": "y",
 		})
 	})
-	if diff := cmp.Diff(map[string]string{"env": "dev", "example.com/team": "a", "notcluster.x-k8s.io/x": "y"}, labelsOf(cluster)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"env": "dev", "example.com/team": "a", "notcluster.x-k8s.io/x": "y"}, Labels(cluster)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

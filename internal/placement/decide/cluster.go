@@ -16,6 +16,8 @@ type Cluster struct {
 	Taints []v1alpha1.Taint
 	// Standing says whether it takes part in the fleet.
 	Standing Standing
+	// Observed: nothing is written there, so that it is not selected anew.
+	Observed bool
 	// KubernetesVersion, AgentVersion and Properties are what its agent said last; without a version it has said nothing.
 	KubernetesVersion, AgentVersion string
 	Properties                      map[string]string
@@ -38,7 +40,7 @@ const (
 // See returns what a decision needs to know of a member. Labels and taints are those of the object, which nobody changes.
 func See(m *v1alpha1.MemberCluster) Cluster {
 	c := Cluster{
-		Name: v1alpha1.ClusterName(m.Name), Labels: m.Labels, Taints: m.Spec.Taints, Standing: standing(m),
+		Name: v1alpha1.ClusterName(m.Name), Labels: m.Labels, Taints: m.Spec.Taints, Standing: standing(m), Observed: m.Spec.Observed(),
 		KubernetesVersion: m.Status.KubernetesVersion, AgentVersion: m.Status.AgentVersion,
 	}
 	if len(m.Status.Properties) > 0 {

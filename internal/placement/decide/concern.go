@@ -12,7 +12,7 @@ import (
 type Aspect int
 
 const (
-	// Declared is what people say: labels, taints, admission, and that it is to leave.
+	// Declared is what people say: labels, taints, admission, the level, and that it is to leave.
 	Declared Aspect = 1 << iota
 	// Said is what its agent says: versions and properties.
 	Said
@@ -28,7 +28,7 @@ func Differences(before, after *Cluster) (differ Aspect) {
 	if before == nil || after == nil {
 		return Declared | Said | Reached
 	}
-	if before.Standing != after.Standing || !maps.Equal(before.Labels, after.Labels) || !slices.Equal(before.Taints, after.Taints) {
+	if before.Standing != after.Standing || before.Observed != after.Observed || !maps.Equal(before.Labels, after.Labels) || !slices.Equal(before.Taints, after.Taints) {
 		differ |= Declared
 	}
 	if before.KubernetesVersion != after.KubernetesVersion || before.AgentVersion != after.AgentVersion ||

@@ -8,6 +8,7 @@
 //  2. Each cluster is judged alone: does it fit, and if not, what does it not meet?
 //  3. What follows depends on whether it is selected now. A person's word counts at once: labels, the spec, an Evict taint.
 //     What an agent says counts after a while (spec.stay.whenUnfit), and what cannot be told changes nothing.
+//     One that is observed, where nothing is written, is not selected anew, and keeps the place that it has.
 //  4. Where a number of clusters is asked for, those that are selected keep their seats. Free seats go, one by one, to the
 //     best that the spread allows: connected, not avoided by a taint, with the greatest score, and then by lot. A Pool keeps
 //     those who wait in that order, so that one change costs no look at all of them.

@@ -38,6 +38,9 @@ type Step struct {
 func (p *Plan) Trace(c *Cluster, before Before) []Step {
 	held := slices.Contains(before.Clusters, c.Name)
 	steps := []Step{p.traceMember(c), p.traceSelector(c)}
+	if c.Observed {
+		steps = append(steps, traceLevel(held))
+	}
 	for i := range p.fields {
 		steps = append(steps, p.traceField(i, c))
 	}
@@ -70,6 +73,16 @@ func (p *Plan) traceMember(c *Cluster) Step {
 		return Step{"membership", Fail, "the cluster was never let in: `umbel approve " + string(c.Name) + "` does"}
 	}
 	return Step{"membership", Pass, "the cluster is a member"}
+}
+
+// CheckLevel is the check of a step about the cluster's level.
+const CheckLevel = "level"
+
+func traceLevel(held bool) Step {
+	if held {
+		return Step{CheckLevel, Ignored, "the cluster is observed, which keeps it from being selected anew; it is selected already, and stays"}
+	}
+	return Step{CheckLevel, Fail, "the cluster is observed: nothing is written there, so it is not selected anew"}
 }
 
 func (p *Plan) traceSelector(c *Cluster) Step {

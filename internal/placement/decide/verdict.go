@@ -24,6 +24,7 @@ const (
 	fieldUnknown     // fields[index] is not known of it
 	notEvaluated     // expressions[index] errs
 	notNewcomer      // a NoSelect taint keeps it from being selected anew
+	isObserved       // nothing is written there, so that it is not selected anew
 )
 
 // verdict is what the spec says of one cluster.
@@ -62,6 +63,8 @@ func (p *Plan) judge(c *Cluster) verdict {
 		return eviction
 	case doubt.why != fits:
 		return doubt
+	case c.Observed:
+		return verdict{why: isObserved}
 	}
 	return newcomer
 }
@@ -150,7 +153,7 @@ func (v verdict) doubtful() bool { return v.why == fieldUnknown || v.why == notE
 // not at all.
 func (p *Plan) stay(v verdict, same sameSpec) (after time.Duration, forever bool) {
 	switch v.why {
-	case fits, notNewcomer, fieldUnknown, notEvaluated:
+	case fits, notNewcomer, isObserved, fieldUnknown, notEvaluated:
 		return 0, true
 	case evicted:
 		return time.Duration(max(v.seconds, 0)) * time.Second, false

@@ -19,6 +19,7 @@
 //   - What somebody else made is theirs: a kind that is there is never changed, nor is a property without our label.
 //     Clusters have been in other fleets before, and two writers that each put their own value back never end.
 //   - The fleet's name is written when a hub has said it, and stays while none does: not to know it is not to have none.
+//   - In a cluster that is observed nothing is written: the hub is told what would be, with what stands there.
 //   - What cannot be written is tried again, and stops nothing else that an agent does.
 //
 // What becomes of the properties on the hub is up to package gateway/members (the status) and package profile. It runs in

@@ -29,7 +29,9 @@ type Needs struct {
 	Config *rest.Config
 	// Cluster is the member's name.
 	Cluster v1alpha1.ClusterName
-	Log     *slog.Logger
+	// Observes has nothing written: what stands in the cluster is told, with what the agent would have written itself.
+	Observes bool
+	Log      *slog.Logger
 }
 
 // Keeper keeps the properties of a member. It implements session.Properties.
@@ -126,9 +128,12 @@ var errKindGone = errors.New("the kind ClusterProperty is gone")
 
 // follow makes sure that there is the kind, watches its objects, and settles whenever they change, until something fails.
 func (k *Keeper) follow(ctx context.Context) error {
-	properties, err := k.api.ensureKind(ctx)
+	properties, err := k.kind(ctx)
 	if err != nil {
 		return err
+	}
+	if properties == nil {
+		return k.loop(ctx, nil, toolscache.NewStore(toolscache.MetaNamespaceKeyFunc))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -162,6 +167,14 @@ func (k *Keeper) follow(ctx context.Context) error {
 	}
 	news()
 	return k.loop(ctx, properties, informer.GetStore())
+}
+
+// kind returns the kind, and installs it first where there is none and the cluster may be written to; else it is nil then.
+func (k *Keeper) kind(ctx context.Context) (*kind, error) {
+	if k.Observes {
+		return k.api.served(ctx)
+	}
+	return k.api.ensureKind(ctx)
 }
 
 // loop settles when it is woken, until ctx ends or a write fails.
@@ -201,6 +214,9 @@ func (k *Keeper) settle(ctx context.Context, properties *kind, store toolscache.
 	if left {
 		return nil
 	}
+	if k.Observes {
+		return nil
+	}
 	for _, write := range Plan(k.Cluster, set, to, ends, propertiesIn(store)) {
 		err := put(ctx, properties, store, write)
 		if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
@@ -212,12 +228,24 @@ func (k *Keeper) settle(ctx context.Context, properties *kind, store toolscache.
 
 // differs says whether there is something to report.
 func (k *Keeper) differs(store toolscache.Store) bool {
-	return !proto.Equal(Report(propertiesIn(store)), k.Read())
+	return !proto.Equal(Report(k.there(store)), k.Read())
+}
+
+// there is what the hub is to know: what stands in the cluster, and, where nothing is written there, what would.
+func (k *Keeper) there(store toolscache.Store) []Property {
+	there := propertiesIn(store)
+	if !k.Observes {
+		return there
+	}
+	k.mu.Lock()
+	set, ends := k.set, k.ends
+	k.mu.Unlock()
+	return Would(there, Plan(k.Cluster, set, nil, ends, there))
 }
 
 // report takes note of what the hub is to know, and says whether that changed.
 func (k *Keeper) report(store toolscache.Store) bool {
-	now := Report(propertiesIn(store))
+	now := Report(k.there(store))
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.told != nil && proto.Equal(k.told, now) {
@@ -235,6 +263,9 @@ func (k *Keeper) Remove(ctx context.Context) error {
 	k.mu.Lock()
 	k.left = true
 	k.mu.Unlock()
+	if k.Observes {
+		return nil
+	}
 	if err := k.api.remove(ctx); err != nil {
 		return fmt.Errorf("deleting the cluster's properties of the fleet that it leaves: %w", err)
 	}

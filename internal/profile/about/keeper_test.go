@@ -304,3 +304,18 @@ func TestReport(t *testing.T) {
 		t.Error("no properties are not known ones")
 	}
 }
+
+// TestWhatWouldBeSaid: of a cluster where nothing is written the hub is told what would be, and what stands there already.
+func TestWhatWouldBeSaid(t *testing.T) {
+	there := []Property{{Name: "theirs", Value: "1"}, {Name: ClusterSetProperty, Value: "another fleet"}}
+	would := Would(there, Plan("dev", "fleet", nil, "2027-01-01T00:00:00Z CA", there))
+	want := map[string]string{"theirs": "1", ClusterSetProperty: "another fleet", ClusterProperty: "dev", v1alpha1.CertificateProperty: "2027-01-01T00:00:00Z CA"}
+	for _, p := range would {
+		if want[p.Name] != p.Value {
+			t.Errorf("%s is %q", p.Name, p.Value)
+		}
+	}
+	if len(would) != len(want) || len(there) != 2 {
+		t.Errorf("got %v, of %v", would, there)
+	}
+}

@@ -53,6 +53,20 @@ func Plan(cluster v1alpha1.ClusterName, set string, recipients []string, ends st
 	return writes
 }
 
+// Would returns the properties as they were if what is to be written had been.
+func Would(there []Property, writes []Write) []Property {
+	would := slices.Clone(there)
+	for _, w := range writes {
+		i := slices.IndexFunc(would, func(p Property) bool { return p.Name == w.Name })
+		if i < 0 {
+			would = append(would, Property{Name: w.Name, Ours: true})
+			i = len(would) - 1
+		}
+		would[i].Value = w.Value
+	}
+	return would
+}
+
 // fitting are as many of the recipients as a property has room for, the first ones.
 func fitting(recipients []string) string {
 	text := ""
