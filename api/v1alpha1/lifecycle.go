@@ -11,6 +11,10 @@ const (
 	// A member without it is attached: somebody else's cluster, with an agent.
 	ManagedAnnotation = "umbel.dev/managed-cluster"
 
+	// AdoptedAnnotation on a MemberCluster says which Cluster of another management cluster it is, as ADDRESS NAMESPACE/NAME: it is made and
+	// ended there.
+	AdoptedAnnotation = "umbel.dev/adopted-from"
+
 	// ImportedAnnotation on a MemberCluster says which cluster of another fleet it was imported as, by its whole name there.
 	ImportedAnnotation = "umbel.dev/imported-from"
 

@@ -1,10 +1,10 @@
 // Package cluster answers: which clusters does the hub make, and how do they do? It holds `umbel cluster create`, `scale`, `upgrade`,
 // `pool`, `protect`, `delete`, `get` and `describe`, and `backup`, `backups`, `restore`, `drill`,
-// `hibernate`, `wake` and `kubeconfig`.
+// `hibernate`, `wake`, `kubeconfig` and `adopt`.
 //
 // A cluster that the hub makes is a Cluster of Cluster API, in a namespace of the hub. What it is made of, its ClusterClass
 // says; who makes it, a provider (`umbel provider`). It becomes a member of the fleet by itself (internal/lifecycle/enrol). These
-// commands write Clusters and nothing else.
+// commands write Clusters and nothing else; adopt makes a member of one that is there, and does not write that.
 package cluster
 
 import (
@@ -31,9 +31,10 @@ func NewCmd(f *client.Factory) *cobra.Command {
 		Use:   "cluster",
 		Short: "Make, scale, upgrade and end clusters",
 		Long: "Make, scale, upgrade and end clusters by the hub. They are made by providers (`umbel provider`) after a class, and become members of the fleet\n" +
-			"by themselves. Clusters that others made are attached with `umbel join`; `umbel get clusters` lists both.",
+			"by themselves. Clusters that others made are adopted with `umbel cluster adopt`, where Cluster API made them,\n" +
+			"and attached with `umbel join`; `umbel get clusters` lists all.",
 	}
-	cmd.AddCommand(newCreateCmd(f), newScaleCmd(f), newPoolCmd(f), newUpgradeCmd(f), newProtectCmd(f), newUnprotectCmd(f), newDeleteCmd(f), newGetCmd(f), newDescribeCmd(f),
+	cmd.AddCommand(newCreateCmd(f), newScaleCmd(f), newPoolCmd(f), newUpgradeCmd(f), newProtectCmd(f), newUnprotectCmd(f), newDeleteCmd(f), newGetCmd(f), newDescribeCmd(f), newAdoptCmd(f),
 		newBackupCmd(f), newBackupsCmd(f), newRestoreCmd(f), newDrillCmd(f), newHibernateCmd(f), newWakeCmd(f), newKubeconfigCmd(f))
 	return cmd
 }
