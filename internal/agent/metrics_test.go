@@ -45,6 +45,11 @@ func (m *measured) Write(w http.ResponseWriter, r *http.Request, cluster v1alpha
 	m.store.Write(w, r, cluster)
 }
 
+// Take implements gateway.Metrics: the hub of these tests is one process, and has no other replica to hear from.
+func (m *measured) Take(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "this hub has no replicas", http.StatusNotFound)
+}
+
 // Query implements gateway.Metrics.
 func (m *measured) Query(w http.ResponseWriter, r *http.Request, clusters []v1alpha1.ClusterName) {
 	if m.open.Load() {
