@@ -92,7 +92,7 @@ func TestClustersByClusterAPI(t *testing.T) {
 	s.powerCut("dev")
 	s.runsAPod("dev", "after")
 	s.umbel("kubectl", "dev", "--", "get", "pod/before")
-	run("cluster scale dev")
+	s.hubDies("dev", line(page, "cluster scale dev"))
 	if out := s.umbel("kubectl", "dev", "--", "get", "nodes", "--no-headers"); strings.Count(out, " Ready ") != 2 {
 		t.Errorf("with two machines it has the nodes\n%s", out)
 	}
@@ -214,6 +214,29 @@ func (s *story) killProvider() {
 		}
 		return err
 	})
+}
+
+// hubDies kills the hub while a cluster gets one more machine: whoever asked for it, and waits, notices nothing but the time.
+func (s *story) hubDies(cluster, grows string) {
+	s.Helper()
+	machines := filepath.Join(s.Home, "local", cluster, "machines", "*", "machine.json")
+	before, _ := filepath.Glob(machines) // the pattern is one
+	grown := make(chan error, 1)
+	go func() {
+		_, err := s.Shell(s.ctx, grows)
+		grown <- err
+	}()
+	s.eventually("one more machine is being made", func(context.Context) error {
+		now, err := filepath.Glob(machines)
+		if err == nil && len(now) == len(before) {
+			err = errors.New("it is not")
+		}
+		return err
+	})
+	s.restartHub()
+	if err := <-grown; err != nil {
+		s.Fatal(err)
+	}
 }
 
 // powerCut kills all machines of a cluster at once, and waits until each is there again.

@@ -225,7 +225,7 @@ func awaitBackup(ctx context.Context, f *client.Factory, hub *client.Hub, b *inf
 	view := progress.On(f.Streams, f.Now)
 	defer view.Close()
 	err := view.Run(b.Spec.ClusterName+": "+what, func(step *progress.Step) error {
-		return until(ctx, func(ctx context.Context) (bool, string, error) {
+		return until(ctx, step, func(ctx context.Context) (bool, string, error) {
 			now, err := backupNamed(ctx, hub, kube.ObjectKeyFromObject(b))
 			if err != nil {
 				return false, "", err
@@ -235,7 +235,6 @@ func awaitBackup(ctx context.Context, f *client.Factory, hub *client.Hub, b *inf
 			if c := meta.FindStatusCondition(b.Status.Conditions, condition); c != nil && c.Status != metav1.ConditionTrue {
 				said = c.Message
 			}
-			step.Note("%s", said)
 			return is(b), said, nil
 		})
 	})

@@ -107,8 +107,8 @@ func (o *deleteOptions) run(ctx context.Context, hub *client.Hub) error {
 	view := progress.On(o.Streams, o.Now)
 	defer view.Close()
 	err = view.Run(o.name+": ended", func(step *progress.Step) error {
-		watching := &watcher{hub: hub, made: made, view: view, step: step, now: o.Now, told: map[types.UID]bool{}}
-		return until(ctx, func(ctx context.Context) (bool, string, error) { return watching.look(ctx, cluster) })
+		watching := &watcher{hub: hub, made: made, view: view, now: o.Now, told: map[types.UID]bool{}}
+		return until(ctx, step, func(ctx context.Context) (bool, string, error) { return watching.look(ctx, cluster) })
 	})
 	if err != nil {
 		return fmt.Errorf("cluster %s has not ended: %w; it goes on ending, and `umbel cluster describe %s -n %s` shows what is left; when whoever is to end that is gone for good, "+
@@ -122,7 +122,6 @@ type watcher struct {
 	hub  *client.Hub
 	made ending.Cluster
 	view *progress.View
-	step *progress.Step
 	now  func() time.Time
 	told map[types.UID]bool
 	next time.Time
@@ -160,7 +159,6 @@ func (w *watcher) look(ctx context.Context, cluster *unstructured.Unstructured) 
 		lines = append(lines, "cannot be read: "+unread)
 	}
 	w.said = strings.Join(lines, "; ")
-	w.step.Note("%s", w.said)
 	return false, w.said, nil
 }
 

@@ -110,14 +110,13 @@ func (o *deleteOptions) letGo(ctx context.Context, hub *client.Hub, d *ending.De
 	var left ending.Parts
 	again := rereads
 	err := view.Run(o.name+": forgotten", func(step *progress.Step) error {
-		return until(ctx, func(ctx context.Context) (bool, string, error) {
+		return until(ctx, step, func(ctx context.Context) (bool, string, error) {
 			var err error
 			left, err = d.Step(ctx)
 			said := v1alpha1.Counted(len(left.All), "object") + v1alpha1.Agreeing(len(left.All), " is left", " are left")
 			for _, unread := range left.Unread {
 				said += "; cannot be read: " + unread
 			}
-			step.Note("%s", said)
 			if err != nil || len(left.All) > 0 {
 				return false, said, err
 			}

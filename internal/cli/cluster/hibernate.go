@@ -148,13 +148,12 @@ func (o *sleepOptions) await(ctx context.Context, hub *client.Hub, cluster *unst
 	view := progress.On(o.Streams, o.Now)
 	defer view.Close()
 	err := view.Run(o.name+": "+what, func(step *progress.Step) error {
-		return until(ctx, func(ctx context.Context) (bool, string, error) {
+		return until(ctx, step, func(ctx context.Context) (bool, string, error) {
 			parts, err := o.parts(ctx, hub)
 			if err != nil {
 				return false, "", err
 			}
 			done, said := is(parts)
-			step.Note("%s", said)
 			return done, said, nil
 		})
 	})

@@ -174,7 +174,7 @@ func signed(ctx context.Context, inside kubernetes.Interface, key *ecdsa.Private
 		return nil, err
 	}
 	var certificate []byte
-	err = until(ctx, func(ctx context.Context) (bool, string, error) {
+	err = until(ctx, nil, func(ctx context.Context) (bool, string, error) {
 		now, err := requests.Get(ctx, asked.Name, metav1.GetOptions{})
 		if err != nil {
 			return false, "", err

@@ -137,14 +137,13 @@ func (o *restoreOptions) run(ctx context.Context, hub *client.Hub) error {
 // restored waits until a control plane says that it holds what was asked for.
 func restored(ctx context.Context, hub *client.Hub, view *progress.View, key kube.ObjectKey, plane, request string) error {
 	return view.Run(key.Name+": restored", func(step *progress.Step) error {
-		return until(ctx, func(ctx context.Context) (bool, string, error) {
+		return until(ctx, step, func(ctx context.Context) (bool, string, error) {
 			o := &unstructured.Unstructured{}
 			o.SetGroupVersionKind(infra.HostedControlPlaneKind)
 			if err := hub.Get(ctx, kube.ObjectKey{Namespace: key.Namespace, Name: plane}, o); err != nil {
 				return false, "", err
 			}
 			said := conditionOf(o, infra.ConditionRestored).message
-			step.Note("%s", said)
 			return text(o, "status", "restored") == request, said, nil
 		})
 	})

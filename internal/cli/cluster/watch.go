@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -59,13 +60,12 @@ var (
 func follow(ctx context.Context, hub *client.Hub, view *progress.View, key kube.ObjectKey, stages ...stage) error {
 	for _, s := range stages {
 		err := view.Run(key.Name+": "+s.name, func(step *progress.Step) error {
-			return until(ctx, func(ctx context.Context) (bool, string, error) {
+			return until(ctx, step, func(ctx context.Context) (bool, string, error) {
 				cluster, err := find(ctx, hub, key)
 				if err != nil {
 					return false, "", err
 				}
 				done, said := s.reached(cluster)
-				step.Note("%s", said)
 				return done, said, nil
 			})
 		})
@@ -80,7 +80,7 @@ func follow(ctx context.Context, hub *client.Hub, view *progress.View, key kube.
 // joined waits until the cluster is connected as a member.
 func joined(ctx context.Context, hub *client.Hub, view *progress.View, name string) error {
 	return view.Run(name+": member of the fleet", func(step *progress.Step) error {
-		return until(ctx, func(ctx context.Context) (bool, string, error) {
+		return until(ctx, step, func(ctx context.Context) (bool, string, error) {
 			member := &v1alpha1.MemberCluster{}
 			err := hub.Get(ctx, kube.ObjectKey{Name: name}, member)
 			if apierrors.IsNotFound(err) {
@@ -93,26 +93,32 @@ func joined(ctx context.Context, hub *client.Hub, view *progress.View, name stri
 			if connected == nil {
 				return false, "its agent has not come yet", nil
 			}
-			step.Note("%s", connected.Message)
 			return meta.IsStatusConditionTrue(member.Status.Conditions, v1alpha1.ConditionConnected), connected.Message, nil
 		})
 	})
 }
 
-// until asks again and again until it is so. When ctx ends, the error says what was known last.
-func until(ctx context.Context, is func(context.Context) (bool, string, error)) error {
+// until asks again and again until it is so, also of a hub that does not answer meanwhile: what is being made does not need who waits for it. The step,
+// if there is one, shows what is known; when ctx ends, the error says what was known last.
+func until(ctx context.Context, step *progress.Step, is func(context.Context) (bool, string, error)) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	said := ""
 	for {
 		done, now, err := is(ctx)
 		switch {
-		case err != nil && ctx.Err() == nil:
-			return err
 		case err == nil && done:
 			return nil
+		case ctx.Err() != nil: // what came of the end of the time says nothing
 		case err == nil:
 			said = now
+		case away(err):
+			said = "the hub does not answer: " + err.Error()
+		default:
+			return err
+		}
+		if step != nil {
+			step.Note("%s", said)
 		}
 		select {
 		case <-tick.C:
@@ -123,4 +129,10 @@ func until(ctx context.Context, is func(context.Context) (bool, string, error)) 
 			return ctx.Err()
 		}
 	}
+}
+
+// away says whether an error is that nobody answered, or not now: the hub starts anew, or a line was cut.
+func away(err error) bool {
+	var transport *url.Error
+	return errors.As(err, &transport) || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err)
 }
