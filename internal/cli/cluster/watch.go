@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
@@ -103,7 +104,7 @@ func joined(ctx context.Context, hub *client.Hub, view *progress.View, name stri
 func until(ctx context.Context, step *progress.Step, is func(context.Context) (bool, string, error)) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
-	said := ""
+	said, starts := "", false
 	for {
 		done, now, err := is(ctx)
 		switch {
@@ -111,9 +112,11 @@ func until(ctx context.Context, step *progress.Step, is func(context.Context) (b
 			return nil
 		case ctx.Err() != nil: // what came of the end of the time says nothing
 		case err == nil:
-			said = now
+			said, starts = now, false
 		case away(err):
-			said = "the hub does not answer: " + err.Error()
+			said, starts = err.Error(), true
+		case starts && apierrors.IsForbidden(err): // an API server that starts serves before it knows who may what
+			said = err.Error()
 		default:
 			return err
 		}
@@ -133,6 +136,9 @@ func until(ctx context.Context, step *progress.Step, is func(context.Context) (b
 
 // away says whether an error is that nobody answered, or not now: the hub starts anew, or a line was cut.
 func away(err error) bool {
-	var transport *url.Error
-	return errors.As(err, &transport) || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err)
+	if _, another := errors.AsType[*tls.CertificateVerificationError](err); another { // it is none that will be this hub again
+		return false
+	}
+	_, transport := errors.AsType[*url.Error](err)
+	return transport || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err)
 }
