@@ -35,7 +35,7 @@ func TestAMemberTellsWhereItBelongs(t *testing.T) {
 		if to := got[v1alpha1.RecipientsProperty]; !strings.HasPrefix(to, "age1") {
 			return fmt.Errorf("what to encrypt for is %q", to)
 		}
-		if end, of := member.Status.CertificateEnd(); of != "agent's own login" || time.Until(end) > time.Hour { // kubetest's is of an hour
+		if end, of := member.Status.CertificateEnd(); of != "agent's own login" || time.Until(end) > 24*time.Hour { // kubetest's is of a day
 			return fmt.Errorf("its first certificate ends at %s, and is that of its %q", end, of)
 		}
 		delete(got, v1alpha1.RecipientsProperty)
