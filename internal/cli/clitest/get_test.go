@@ -168,10 +168,10 @@ func TestStatusesAreAsOldAsTheHub(t *testing.T) {
 	f.heard(t, 3*time.Minute)
 	want := said{
 		Out: "" +
-			"dev       Unknown   Unknown   v1.36.3   0/1   15m\n" +
-			"edge      Unknown   Unknown   -         0/0   15m\n" +
-			"prod-eu   Unknown   Unknown   v1.36.3   1/1   15m\n" +
-			"prod-us   Unknown   Unknown   v1.36.3   1/1   15m\n",
+			"dev       Unknown   Unknown   v1.36.3   0/1   attached   15m\n" +
+			"edge      Unknown   Unknown   -         0/0   attached   15m\n" +
+			"prod-eu   Unknown   Unknown   v1.36.3   1/1   attached   15m\n" +
+			"prod-us   Unknown   Unknown   v1.36.3   1/1   attached   15m\n",
 		Err: "the hub has not been heard of for 3m; statuses are as old as that: is it running? `umbel up` starts it\n",
 	}
 	if diff := cmp.Diff(want, f.run(t.Context(), "get", "clusters", "--no-headers")); diff != "" {
