@@ -146,6 +146,7 @@ func run(ctx context.Context, config controlplane.Config) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
+	admin.QPS = -1 // the API server's priority and fairness decides
 	logs := filepath.Join(config.Dir, "logs")
 	supervisor, err := process.New(process.Config{
 		Processes: hasty(plane.Processes()),
