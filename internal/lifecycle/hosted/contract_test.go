@@ -779,8 +779,10 @@ func (w *world) end(plane *infra.HostedControlPlane, place *infra.HostedCluster)
 			return nil
 		})
 	}
-	if places := w.host.places(); len(places) != 1 || len(w.host.nodes) != 0 {
-		w.Errorf("left are the places %v and the machines %v", places, w.host.nodes)
+	var nodes []string
+	w.host.is(func(c *computer) { nodes = slices.Clone(c.nodes) })
+	if places := w.host.places(); len(places) != 1 || len(nodes) != 0 {
+		w.Errorf("left are the places %v and the machines %v", places, nodes)
 	}
 }
 
@@ -795,8 +797,10 @@ func TestMachinesElsewhere(t *testing.T) {
 	w.create(owned(plane, "far", cluster))
 	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "its API serves at https://127.0.0.1")
 	w.initialized(plane)
-	if places := w.host.places(); len(places) != 2 || places[0] != "far of default/far" || w.host.joins["far"] != controlplane.ByToken {
-		t.Errorf("the places are %v, entered by %v", places, w.host.joins)
+	var by controlplane.Enrolment
+	w.host.is(func(c *computer) { by = c.joins["far"] })
+	if places := w.host.places(); len(places) != 2 || places[0] != "far of default/far" || by != controlplane.ByToken {
+		t.Errorf("the places are %v, entered by %v", places, by)
 	}
 	secret := &corev1.Secret{}
 	if err := w.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "far-ca"}, secret); err != nil {
