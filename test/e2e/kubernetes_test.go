@@ -52,7 +52,7 @@ func TestAClusterIsUpgraded(t *testing.T) {
 	s.refused([]string{"cluster", "upgrade", "dev", "--version", "1.37"}, "is not to be had", "v1.35.4, v1.36.4")
 	s.refused([]string{"cluster", "upgrade", "dev", "--version", "1.36", "--pool", "workers"}, "never newer than its API server", "--control-plane-only")
 	s.umbel("kubectl", "dev", "--", "get", "componentstatuses")
-	planned := s.shell(line(page, "--dry-run") + " 2>&1")
+	planned := s.shell(line(page, "cluster upgrade dev --version 1.36 --dry-run") + " 2>&1")
 	for _, word := range []string{"v1 componentstatuses, which is deprecated", "control plane: v1.35.4 → v1.36.4", "pool workers: v1.35.4 → v1.36.4", "pool callers: v1.35.4"} {
 		if !strings.Contains(planned, word) {
 			t.Errorf("the plan does not say %q:\n%s", word, planned)

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"net/url"
 	"os"
 	"os/exec"
@@ -46,8 +47,8 @@ rules:
 - {apiGroups: [metrics.k8s.io], resources: [pods, nodes], verbs: [get, list, watch]}
 `
 
-// measures gives a cluster a metrics server, which asks its kubelets every ten seconds: a process beside those of its main machine, until the test
-// ends.
+// measures gives a cluster a metrics server, which asks its kubelets every ten seconds: a process beside those of its main machine, until this part of the
+// story ends.
 func (s *story) measures(cluster string) {
 	s.Helper()
 	of := s.cluster(cluster)
@@ -60,7 +61,8 @@ func (s *story) measures(cluster string) {
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(metricsAPI, "ADDRESS", server.Hostname())), 0o600); err != nil {
 		s.Fatal(err)
 	}
-	s.shell(rig.Binary("umbel-kube") + " kubectl --kubeconfig=" + of.Kubeconfig + " apply -f " + file)
+	kubectl := rig.Binary("umbel-kube") + " kubectl --kubeconfig=" + of.Kubeconfig
+	s.shell(kubectl + " apply -f " + file)
 	flags := []string{"--kubelet-insecure-tls", "--kubelet-preferred-address-types=InternalIP", "--kubelet-request-timeout=5s", "--metric-resolution=10s", "--secure-port=4443", "--cert-dir=" + dir}
 	for _, flag := range []string{"kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"} {
 		flags = append(flags, "--"+flag+"="+of.Kubeconfig)
@@ -76,6 +78,10 @@ func (s *story) measures(cluster string) {
 		s.Fatal(err)
 	}
 	s.Cleanup(func() {
+		// First, and whole: with an API that does not answer no namespace can end, and no plan is whole.
+		if out, err := s.Shell(context.WithoutCancel(s.ctx), kubectl+" delete -f "+file); err != nil {
+			s.Errorf("%v\n%s", err, out)
+		}
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if raw, err := os.ReadFile(log.Name()); err == nil && s.Failed() {
