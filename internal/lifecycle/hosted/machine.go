@@ -129,12 +129,17 @@ func (c *machineController) run(ctx context.Context, object *infra.LocalMachine,
 		}
 	}
 	if !missing { // before it is waited for: what it shows may have ended while nobody looked
-		if err := c.renew(object, h); err != nil && !busy(err) { // while its control plane is at work, what it has is good for long
+		if err := c.renew(object, h); err != nil {
 			return metav1.Condition{}, 0, err
 		}
 	}
 	if !c.raised.is(object.UID, mark(m)) {
 		if m, err = c.raise(ctx, object, h, m); err != nil {
+			return metav1.Condition{}, 0, err
+		}
+	}
+	if missing { // what is first said of it is whole
+		if err := c.renew(object, h); err != nil {
 			return metav1.Condition{}, 0, err
 		}
 	}
@@ -153,6 +158,9 @@ func (c *machineController) run(ctx context.Context, object *infra.LocalMachine,
 // renew has the certificates of what runs be valid.
 func (c *machineController) renew(object *infra.LocalMachine, h local.Hosted) error {
 	until, err := c.host.RenewMachine(h, object.Name, c.now())
+	if busy(err) { // while its control plane is at work, what it has is good for long
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("renewing its certificates: %w", err)
 	}
