@@ -3,6 +3,7 @@ package edge
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,11 @@ type Endpoint struct {
 	Scheme        string              `json:"scheme"`
 	Interval      string              `json:"interval"`
 	ScrapeTimeout string              `json:"scrapeTimeout"`
+	Params        map[string][]string `json:"params"`
+	HonorLabels   bool                `json:"honorLabels"`
+
+	Relabelings       []Relabeling `json:"relabelings"`
+	MetricRelabelings []Relabeling `json:"metricRelabelings"`
 	Access
 }
 
@@ -35,8 +41,9 @@ type Access struct {
 		Type        string `json:"type"`
 		Credentials Key    `json:"credentials"`
 	} `json:"authorization"`
-	BearerTokenSecret *Key `json:"bearerTokenSecret"`
-	TLSConfig         *TLS `json:"tlsConfig"`
+	BearerTokenSecret *Key    `json:"bearerTokenSecret"`
+	TLSConfig         *TLS    `json:"tlsConfig"`
+	OAuth2            *OAuth2 `json:"oauth2"`
 
 	// Namespace is the monitor's, where what it names is read, and Of says which monitor it is.
 	Namespace string `json:"-"`
@@ -67,9 +74,19 @@ type TLS struct {
 	MaxVersion         string `json:"maxVersion"`
 }
 
+// OAuth2 is where a token is asked for that a pod is shown, as a client that has credentials of its own (RFC 6749, 4.4).
+type OAuth2 struct {
+	ClientID       Source            `json:"clientId"`
+	ClientSecret   Key               `json:"clientSecret"`
+	TokenURL       string            `json:"tokenUrl"`
+	Scopes         []string          `json:"scopes"`
+	EndpointParams map[string]string `json:"endpointParams"`
+	TLSConfig      *TLS              `json:"tlsConfig"`
+}
+
 // needed says whether the API server's way to pods does not do. It passes no Authorization on, shows no certificate, and asks for none that it knows.
 func (a *Access) needed(secure bool) bool {
-	if a.BasicAuth != nil || a.Authorization != nil || named(a.BearerTokenSecret) {
+	if a.BasicAuth != nil || a.Authorization != nil || a.OAuth2 != nil || named(a.BearerTokenSecret) {
 		return true
 	}
 	if !secure || a.TLSConfig == nil {
@@ -96,6 +113,10 @@ type Monitor struct {
 		} `json:"namespaceSelector"`
 		PodMetricsEndpoints []Endpoint `json:"podMetricsEndpoints"`
 		Endpoints           []Endpoint `json:"endpoints"`
+		JobLabel            string     `json:"jobLabel"`
+		TargetLabels        []string   `json:"targetLabels"`
+		PodTargetLabels     []string   `json:"podTargetLabels"`
+		SampleLimit         uint64     `json:"sampleLimit"`
 	} `json:"spec"`
 	over   []string // the fields that somebody wrote and that do not count here
 	broken error    // it cannot be read
@@ -107,13 +128,16 @@ func (m *Monitor) looksIn(namespace string) bool {
 	return m.Spec.NamespaceSelector.Any || slices.Contains(names, namespace) || len(names) == 0 && namespace == m.Metadata.Namespace
 }
 
-// The fields that count, and what may be said in others because it is so here as well: what one has is true at the agent's time, a pod is asked when it runs, and
-// what it says of the agent's labels does not count.
+// The fields that count, and what may be said in others because it is so here as well: what one has is true at the agent's time, and a pod is asked when it runs.
 var (
-	specFields     = []string{"selector", "namespaceSelector", "podMetricsEndpoints", "endpoints"}
-	endpointFields = []string{"port", "portNumber", "targetPort", "path", "scheme", "interval", "scrapeTimeout", "basicAuth", "authorization", "bearerTokenSecret", "tlsConfig"}
-	tlsFields      = []string{"ca", "cert", "keySecret", "serverName", "insecureSkipVerify", "minVersion", "maxVersion"}
-	asHere         = map[string]string{"honorLabels": "false", "honorTimestamps": "false", "filterRunning": "true", "enableHttp2": "true", "trackTimestampsStaleness": "true"}
+	specFields     = []string{"selector", "namespaceSelector", "podMetricsEndpoints", "endpoints", "jobLabel", "targetLabels", "podTargetLabels", "sampleLimit"}
+	endpointFields = []string{
+		"port", "portNumber", "targetPort", "path", "scheme", "interval", "scrapeTimeout", "params", "honorLabels", "relabelings", "metricRelabelings",
+		"basicAuth", "authorization", "bearerTokenSecret", "tlsConfig", "oauth2",
+	}
+	oauth2Fields = []string{"clientId", "clientSecret", "tokenUrl", "scopes", "endpointParams", "tlsConfig"}
+	tlsFields    = []string{"ca", "cert", "keySecret", "serverName", "insecureSkipVerify", "minVersion", "maxVersion"}
+	asHere       = map[string]string{"honorTimestamps": "false", "filterRunning": "true", "enableHttp2": "true", "trackTimestampsStaleness": "true"}
 )
 
 // UnmarshalJSON implements json.Unmarshaler: it remembers what does not count.
@@ -140,13 +164,24 @@ func (m *Monitor) UnmarshalJSON(raw []byte) error {
 		for i, fields := range endpoints {
 			at := fmt.Sprintf("spec.%s[%d]", list, i)
 			m.over = append(m.over, over(at, fields, endpointFields)...)
-			var secured map[string]json.RawMessage
-			if fields["tlsConfig"] != nil && json.Unmarshal(fields["tlsConfig"], &secured) == nil {
-				m.over = append(m.over, over(at+".tlsConfig", secured, tlsFields)...)
+			m.over = append(m.over, within(at+".tlsConfig", fields["tlsConfig"], tlsFields)...)
+			m.over = append(m.over, within(at+".oauth2", fields["oauth2"], oauth2Fields)...)
+			var authorized map[string]json.RawMessage
+			if fields["oauth2"] != nil && json.Unmarshal(fields["oauth2"], &authorized) == nil {
+				m.over = append(m.over, within(at+".oauth2.tlsConfig", authorized["tlsConfig"], tlsFields)...)
 			}
 		}
 	}
 	return nil
+}
+
+// within returns which fields of one field do not count.
+func within(at string, field json.RawMessage, count []string) []string {
+	var fields map[string]json.RawMessage
+	if field == nil || json.Unmarshal(field, &fields) != nil {
+		return nil
+	}
+	return over(at, fields, count)
 }
 
 // over returns which fields do not count, sorted.
@@ -170,11 +205,19 @@ type Note struct {
 
 // watched is pods that are measured because of a monitor.
 type watched struct {
-	looksIn    func(namespace string) bool
-	selector   labels.Selector
-	endpoint   *Endpoint
-	asks       Target                        // without what the pod adds
-	servesPort map[string]intstr.IntOrString // of a Service; nil for a PodMonitor
+	looksIn  func(namespace string) bool
+	selector labels.Selector
+	monitor  *Monitor
+	service  *Service // through which pods are found; nil for a PodMonitor
+	asked
+}
+
+// asked is how the pods of an endpoint are asked.
+type asked struct {
+	endpoint *Endpoint
+	asks     Target // without what the pod adds
+	steps    Steps  // of its relabelings
+	at       string // which endpoint of its monitor it is, as fields of it begin
 }
 
 // Watch says which pods are measured.
@@ -190,31 +233,39 @@ func NewWatch(pods, services []Monitor, serving []Service) *Watch {
 	w := &Watch{}
 	for i := range pods {
 		m := &pods[i]
-		selector, targets := w.read(m, "PodMonitor", "podMetricsEndpoints", m.Spec.PodMetricsEndpoints)
-		for j, t := range targets {
-			w.all = append(w.all, watched{m.looksIn, selector, &m.Spec.PodMetricsEndpoints[j], t, nil})
+		selector, endpoints := w.read(m, "PodMonitor", "podMetricsEndpoints", m.Spec.PodMetricsEndpoints)
+		for _, a := range endpoints {
+			w.all = append(w.all, watched{m.looksIn, selector, m, nil, a})
 		}
 	}
 	for i := range services {
 		m := &services[i]
-		selector, targets := w.read(m, "ServiceMonitor", "endpoints", m.Spec.Endpoints)
-		for _, s := range serving {
-			if len(targets) == 0 || len(s.Selector) == 0 || !m.looksIn(s.Namespace) || !selector.Matches(labels.Set(s.Labels)) {
+		selector, endpoints := w.read(m, "ServiceMonitor", "endpoints", m.Spec.Endpoints)
+		for k := range serving {
+			s := &serving[k]
+			if len(endpoints) == 0 || len(s.Selector) == 0 || !m.looksIn(s.Namespace) || !selector.Matches(labels.Set(s.Labels)) {
 				continue
 			}
-			for j, t := range targets {
+			for _, a := range endpoints {
 				in := func(namespace string) bool { return namespace == s.Namespace }
-				w.all = append(w.all, watched{in, labels.SelectorFromSet(s.Selector), &m.Spec.Endpoints[j], t, s.Ports})
+				w.all = append(w.all, watched{in, labels.SelectorFromSet(s.Selector), m, s, a})
 			}
 		}
 	}
 	return w
 }
 
+// note notes something once.
+func (w *Watch) note(of, field, why string) {
+	if n := (Note{of, field, why}); !slices.Contains(w.Notes, n) {
+		w.Notes = append(w.Notes, n)
+	}
+}
+
 // read returns what a monitor selects, and how the pods of each of its endpoints are asked; none when its selector cannot be read. It notes what does not count.
-func (w *Watch) read(m *Monitor, kind, list string, endpoints []Endpoint) (labels.Selector, []Target) {
+func (w *Watch) read(m *Monitor, kind, list string, endpoints []Endpoint) (labels.Selector, []asked) {
 	of := kind + " " + m.Metadata.Namespace + "/" + m.Metadata.Name
-	note := func(field, why string) { w.Notes = append(w.Notes, Note{of, field, why}) }
+	note := func(field, why string) { w.note(of, field, why) }
 	if m.broken != nil {
 		note("spec", "it cannot be read, so that nothing is asked: "+m.broken.Error())
 		return nil, nil
@@ -227,28 +278,62 @@ func (w *Watch) read(m *Monitor, kind, list string, endpoints []Endpoint) (label
 	for _, field := range m.over {
 		note(field, "it does not count here")
 	}
-	targets := make([]Target, len(endpoints))
+	var found []asked
 	for i := range endpoints {
-		e := &endpoints[i]
 		at := fmt.Sprintf("spec.%s[%d].", list, i)
-		t := Target{Job: Job(strings.ToLower(kind) + "/" + m.Metadata.Namespace + "/" + m.Metadata.Name), Path: e.Path, Secure: secure(e.Scheme)}
-		if pathOf(e.Path) == "" {
-			note(at+"path", "it is no plain path, so that nothing is asked")
+		t := Target{Job: Job(strings.ToLower(kind) + "/" + m.Metadata.Namespace + "/" + m.Metadata.Name)}
+		t.Reading = &Reading{Of: of, Field: at, Most: int(min(m.Spec.SampleLimit, MaxPodSeries))}
+		if steps, good := endpoints[i].read(&t, m.Metadata.Namespace, func(field, why string) { note(at+field, why) }); good {
+			found = append(found, asked{&endpoints[i], t, steps, at})
 		}
-		t.Every = duration(e.Interval, 0, ShortestInterval, 24*time.Hour, func(why string) { note(at+"interval", why) })
-		longest := LongestTimeout
-		if t.Every > 0 {
-			longest = min(longest, t.Every)
-		}
-		t.Within = duration(e.ScrapeTimeout, min(PodTimeout, longest), time.Millisecond, longest, func(why string) { note(at+"scrapeTimeout", why) })
-		if e.needed(t.Secure) {
-			access := e.Access
-			access.Namespace, access.Of = m.Metadata.Namespace, of
-			t.Access = &access
-		}
-		targets[i] = t
 	}
-	return selector, targets
+	return selector, found
+}
+
+// read has a target be as an endpoint says, and returns the steps of its relabelings. It is not good when it cannot be asked as it wants to be.
+func (e *Endpoint) read(t *Target, namespace string, note func(field, why string)) (relabelings Steps, good bool) {
+	bad := func(field, why string) { note(field, why+", so that nothing is asked"); good = false }
+	good = true
+	if t.Path = pathOf(e.Path); t.Path == "" {
+		bad("path", "it is no plain path")
+	}
+	t.Secure, t.Reading.Honor = secure(e.Scheme), e.HonorLabels
+	for name, values := range e.Params {
+		if len(values) > 0 {
+			if t.Params == nil {
+				t.Params = url.Values{}
+			}
+			t.Params[name] = values
+		}
+	}
+	var err error
+	if relabelings, err = steps(e.Relabelings); err != nil {
+		bad("relabelings", "it cannot be read: "+err.Error())
+	}
+	for i, step := range relabelings {
+		if slices.Contains([]string{model.ScrapeIntervalLabel, model.ScrapeTimeoutLabel}, step.TargetLabel) {
+			note(fmt.Sprintf("relabelings[%d].targetLabel", i), step.TargetLabel+" does not count here; the endpoint's interval and scrapeTimeout do")
+		}
+	}
+	if t.Reading.Steps, err = steps(e.MetricRelabelings); err != nil {
+		bad("metricRelabelings", "it cannot be read: "+err.Error())
+	}
+	t.Every = duration(e.Interval, 0, ShortestInterval, 24*time.Hour, func(why string) { note("interval", why) })
+	longest := LongestTimeout
+	if t.Every > 0 {
+		longest = min(longest, t.Every)
+	}
+	t.Within = duration(e.ScrapeTimeout, min(PodTimeout, longest), time.Millisecond, longest, func(why string) { note("scrapeTimeout", why) })
+	if e.BasicAuth != nil && (e.OAuth2 != nil || e.Authorization != nil) || e.OAuth2 != nil && e.Authorization != nil {
+		bad("basicAuth", "it, authorization and oauth2 exclude each other")
+	}
+	if e.OAuth2 != nil {
+		if u, err := url.Parse(e.OAuth2.TokenURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+			bad("oauth2.tokenUrl", "it is no URL of http or https without a user")
+		}
+	}
+	e.Access.Namespace, e.Access.Of = namespace, t.Reading.Of
+	return relabelings, good
 }
 
 // duration reads a duration as Prometheus writes them; what is not said, or cannot be read, is otherwise.

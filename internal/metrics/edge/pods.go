@@ -2,12 +2,14 @@ package edge
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	promlabels "github.com/prometheus/prometheus/model/labels"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -40,6 +42,8 @@ type Pod struct {
 	// Address is its IP.
 	Address             string
 	Labels, Annotations map[string]string
+	// About is what else there is to say of it, by the ends of the names that Prometheus has for that, such as node_name.
+	About map[string]string
 	// Ports are those that its containers declare, in their order.
 	Ports []Port
 }
@@ -48,6 +52,8 @@ type Pod struct {
 type Port struct {
 	Name   string
 	Number int32
+	// Container declares it.
+	Container, Protocol string
 }
 
 // Target is where a pod is asked.
@@ -58,10 +64,14 @@ type Target struct {
 	Address string
 	Port    int32
 	Secure  bool
+	Params  url.Values
 	// Every is how often it is asked; 0 with all else. Within is how long it may take.
 	Every, Within time.Duration
 	// Access is what it is shown; nil where it is asked by the API server's way to pods, which carries none of that.
 	Access *Access
+	// Labels are those of all of its series; none for a pod that asks itself, whose are its job, namespace, name and instance. Reading is what becomes of them; never nil.
+	Labels  promlabels.Labels
+	Reading *Reading
 }
 
 // Instance names it among those of its job.
@@ -76,8 +86,8 @@ func (t Target) URL() string {
 	return fmt.Sprintf("/api/v1/namespaces/%s/pods/%s%s:%d/proxy%s", t.Namespace, scheme, t.Pod, t.Port, t.Path)
 }
 
-// plain is a path that leads nowhere but down: what a pod says of its path is put behind its own at the API server, where the agent may do everything.
-var plain = regexp.MustCompile(`^(/[A-Za-z0-9_.~-]+)+/?$`)
+// plain is a path that leads nowhere but down: no part of it is a dot or two, in no writing. What a pod says of its path is put behind its own at the API server, where the agent may do everything.
+var plain = regexp.MustCompile(`^(/[A-Za-z0-9_.~:@+,=-]+)+/?$`)
 
 // pathOf returns the path of a target, /metrics where none is said; empty when it is none that is asked.
 func pathOf(said string) string {
@@ -94,6 +104,7 @@ func pathOf(said string) string {
 type Service struct {
 	Namespace, Name  string
 	Labels, Selector map[string]string
+	Annotations      map[string]string
 	// Ports are the ports of pods that its own lead to, by their names.
 	Ports map[string]intstr.IntOrString
 }
@@ -101,22 +112,38 @@ type Service struct {
 // Targets returns where a pod that runs is asked, each place once.
 func (w *Watch) Targets(p *Pod) (targets []Target) {
 	add := func(t Target) {
-		t.Namespace, t.Pod, t.Address, t.Path = p.Namespace, p.Name, p.Address, pathOf(t.Path)
-		same := func(other Target) bool { return other.Port == t.Port && other.Path == t.Path }
+		same := func(other Target) bool {
+			return other.Port == t.Port && other.Path == t.Path && other.Params.Encode() == t.Params.Encode()
+		}
 		if t.Port > 0 && t.Port < 1<<16 && t.Path != "" && !slices.ContainsFunc(targets, same) {
 			targets = append(targets, t)
 		}
 	}
+	base := Target{Namespace: p.Namespace, Pod: p.Name, Address: p.Address}
 	if p.Annotations[scrapeAnnotation] == "true" {
-		add(Target{Job: Pods, Port: p.annotated(), Path: p.Annotations[pathAnnotation], Secure: secure(p.Annotations[schemeAnnotation]), Within: PodTimeout})
+		t := base
+		t.Job, t.Port, t.Path, t.Secure = Pods, p.annotated(), pathOf(p.Annotations[pathAnnotation]), secure(p.Annotations[schemeAnnotation])
+		t.Within, t.Reading = PodTimeout, &Reading{}
+		add(t)
 	}
 	for i := range w.all {
 		of := &w.all[i]
-		if of.looksIn(p.Namespace) && of.selector.Matches(labels.Set(p.Labels)) {
-			t := of.asks
-			t.Port = of.port(p)
-			add(t)
+		if !of.looksIn(p.Namespace) || !of.selector.Matches(labels.Set(p.Labels)) {
+			continue
 		}
+		t := of.asks
+		t.Namespace, t.Pod, t.Address, t.Port = base.Namespace, base.Pod, base.Address, of.port(p)
+		if t.Port <= 0 || t.Port >= 1<<16 {
+			continue
+		}
+		t, kept := of.placed(p, t, func(field, why string) { w.note(t.Reading.Of, field, why) })
+		if !kept {
+			continue
+		}
+		if of.endpoint.needed(t.Secure) {
+			t.Access = &of.endpoint.Access
+		}
+		add(t)
 	}
 	return targets
 }
@@ -156,10 +183,10 @@ func (w *watched) port(p *Pod) int32 {
 	case e.PortNumber != nil:
 		return *e.PortNumber
 	case means != nil:
-	case w.servesPort == nil:
+	case w.service == nil:
 		return p.named(e.Port)
 	default:
-		of, is := w.servesPort[e.Port]
+		of, is := w.service.Ports[e.Port]
 		if !is {
 			return 0
 		}

@@ -2,6 +2,8 @@ package edge
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +25,7 @@ func monitor(t *testing.T, text string) (m Monitor) {
 }
 
 func TestTargets(t *testing.T) {
-	web := Pod{Namespace: "shop", Name: "web-1", Labels: map[string]string{"app": "web"}, Ports: []Port{{"http", 8080}, {"metrics", 9090}}}
+	web := Pod{Namespace: "shop", Name: "web-1", Labels: map[string]string{"app": "web"}, Ports: []Port{{Name: "http", Number: 8080}, {Name: "metrics", Number: 9090, Container: "web"}}}
 	annotated := func(pairs ...string) Pod {
 		p := web
 		p.Annotations = map[string]string{"prometheus.io/scrape": "true"}
@@ -81,7 +83,7 @@ func TestTargets(t *testing.T) {
 
 // TestWhatMonitorsSay: what counts of an endpoint, and that all else is noted.
 func TestWhatMonitorsSay(t *testing.T) {
-	web := Pod{Namespace: "shop", Name: "web-1", Address: "10.0.0.1", Labels: map[string]string{"app": "web"}, Ports: []Port{{"metrics", 9090}}}
+	web := Pod{Namespace: "shop", Name: "web-1", Address: "10.0.0.1", Labels: map[string]string{"app": "web"}, Ports: []Port{{Name: "metrics", Number: 9090}}}
 	for _, c := range []struct {
 		reason, spec  string
 		every, within time.Duration
@@ -101,9 +103,11 @@ func TestWhatMonitorsSay(t *testing.T) {
 		{"a pod that has to prove who it is", "{port: metrics, scheme: https, tlsConfig: {ca: {secret: {name: s, key: ca}}}}", 0, 5 * time.Second, true, nil},
 		{"one that has not", "{port: metrics, scheme: HTTPS, tlsConfig: {insecureSkipVerify: true}}", 0, 5 * time.Second, false, nil},
 		{"TLS without TLS", "{port: metrics, tlsConfig: {serverName: a}}", 0, 5 * time.Second, false, nil},
-		{"what does not count", "{port: metrics, params: {a: [b]}, relabelings: [{action: drop}], honorLabels: true, oauth2: {clientId: {}}, tlsConfig: {caFile: /a}}", 0, 5 * time.Second, false, []string{
-			"spec.podMetricsEndpoints[0].honorLabels it does not count here", "spec.podMetricsEndpoints[0].oauth2 it does not count here", "spec.podMetricsEndpoints[0].params it does not count here",
-			"spec.podMetricsEndpoints[0].relabelings it does not count here", "spec.podMetricsEndpoints[0].tlsConfig.caFile it does not count here",
+		{"a token that is asked for", "{port: metrics, oauth2: {clientId: {secret: {name: s, key: i}}, clientSecret: {name: s, key: k}, tokenUrl: 'https://idp.example.com/token'}}", 0, 5 * time.Second, true, nil},
+		{"what does not count", "{port: metrics, followRedirects: true, oauth2: {tokenUrl: 'http://idp/', proxyUrl: 'http://p', tlsConfig: {certFile: /b}}, tlsConfig: {caFile: /a}, relabelings: [{targetLabel: __scrape_interval__, replacement: 1s}]}", 0, 5 * time.Second, true, []string{
+			"spec.podMetricsEndpoints[0].followRedirects it does not count here", "spec.podMetricsEndpoints[0].tlsConfig.caFile it does not count here",
+			"spec.podMetricsEndpoints[0].oauth2.proxyUrl it does not count here", "spec.podMetricsEndpoints[0].oauth2.tlsConfig.certFile it does not count here",
+			"spec.podMetricsEndpoints[0].relabelings[0].targetLabel __scrape_interval__ does not count here; the endpoint's interval and scrapeTimeout do",
 		}},
 		{"what is so here as well", "{port: metrics, honorLabels: false, honorTimestamps: false, filterRunning: true, metricRelabelings: [], params: {}}", 0, 5 * time.Second, false, nil},
 		{"what is no duration", "{port: metrics, interval: soon}", 0, 5 * time.Second, false, []string{`spec.podMetricsEndpoints[0].interval it is no duration, and does not count: not a valid duration string: "soon"`}},
@@ -132,11 +136,73 @@ func TestWhatMonitorsSay(t *testing.T) {
 		"a selector that cannot be read":  "spec: {selector: {matchExpressions: [{key: a, operator: Near}]}, endpoints: [{port: a}]}",
 		"a field that is something else":  "spec: {selector: {}, endpoints: [{port: 7}]}",
 		"a path that leads out of a pod":  "spec: {selector: {}, endpoints: [{port: a, path: /../x}]}",
-		"a limit that is not held for it": "spec: {selector: {}, sampleLimit: 5, endpoints: [{port: a}]}",
+		"a limit that is not held for it": "spec: {selector: {}, targetLimit: 5, endpoints: [{port: a}]}",
+		"a step that is none":             "spec: {selector: {}, endpoints: [{port: a, relabelings: [{action: Move}]}]}",
+		"a regex that is none":            "spec: {selector: {}, endpoints: [{port: a, metricRelabelings: [{action: drop, regex: '('}]}]}",
+		"a step that lacks its target":    "spec: {selector: {}, endpoints: [{port: a, metricRelabelings: [{replacement: x}]}]}",
+		"two ways to be known":            "spec: {selector: {}, endpoints: [{port: a, basicAuth: {}, oauth2: {tokenUrl: 'http://a'}}]}",
+		"a token from a file":             "spec: {selector: {}, endpoints: [{port: a, oauth2: {tokenUrl: 'file:///a'}}]}",
+		"a token endpoint with a user":    "spec: {selector: {}, endpoints: [{port: a, oauth2: {tokenUrl: 'http://a:b@c'}}]}",
 	} {
 		watch := NewWatch(nil, []Monitor{monitor(t, "metadata: {namespace: shop, name: m}\n"+text)}, nil)
 		if len(watch.Notes) != 1 || watch.Notes[0].Object != "ServiceMonitor shop/m" {
 			t.Errorf("%s: noted %v", reason, watch.Notes)
+		}
+	}
+}
+
+// TestTargetsAreRelabelled: the labels of a target, and where it is asked, are what the steps of its endpoint make of them, with Prometheus' own names for what is known of a
+// pod and a Service. They lead to no other pod, and to no job of the agent's own.
+func TestTargetsAreRelabelled(t *testing.T) {
+	web := Pod{
+		Namespace: "shop", Name: "web-1", Address: "10.0.0.1", Labels: map[string]string{"app": "web", "example.com/tier": "front"}, Annotations: map[string]string{"example.com/port": "9091"},
+		About: map[string]string{"node_name": "n1"}, Ports: []Port{{Name: "metrics", Number: 9090, Container: "main"}},
+	}
+	service := Service{
+		Namespace: "shop", Name: "web", Labels: map[string]string{"team": "a"}, Annotations: map[string]string{"owner": "ada"}, Selector: map[string]string{"app": "web"},
+		Ports: map[string]intstr.IntOrString{"mon": intstr.FromString("metrics")},
+	}
+	of := `instance="shop/web-1:9090", job="servicemonitor/shop/m", namespace="shop", pod="web-1"`
+	long := strings.Repeat("{targetLabel: a, sourceLabels: [a, a]},", 20)
+	for _, c := range []struct{ reason, spec, endpoint, want, note string }{
+		{"nothing", "", "", "9090/metrics {" + of + "}", ""},
+		{"labels of the Service and of the pod", "jobLabel: team, targetLabels: [team, none], podTargetLabels: [example.com/tier], ", "", `9090/metrics {example_com_tier="front", instance="shop/web-1:9090", job="a", namespace="shop", pod="web-1", team="a"}`, ""},
+		{"what is known of a pod", "", "relabelings: [{sourceLabels: [__meta_kubernetes_pod_node_name], targetLabel: node}, {sourceLabels: [__meta_kubernetes_pod_container_name, __meta_kubernetes_pod_container_port_name], separator: /, targetLabel: c}]", `9090/metrics {c="main/metrics", instance="shop/web-1:9090", job="servicemonitor/shop/m", namespace="shop", node="n1", pod="web-1"}`, ""},
+		{"… and of a Service", "", "relabelings: [{sourceLabels: [__meta_kubernetes_service_annotation_owner], targetLabel: owner, action: Uppercase}, {regex: __meta_kubernetes_service_label_(.+), action: labelmap}]", `9090/metrics {instance="shop/web-1:9090", job="servicemonitor/shop/m", namespace="shop", owner="ADA", pod="web-1", team="a"}`, ""},
+		{"an own instance", "", "relabelings: [{sourceLabels: [pod], targetLabel: instance}, {regex: pod, action: labeldrop}]", `9090/metrics {instance="web-1", job="servicemonitor/shop/m", namespace="shop"}`, ""},
+		{"it is dropped", "", "relabelings: [{sourceLabels: [__meta_kubernetes_pod_label_app], regex: web, action: drop}]", "", ""},
+		{"it is kept", "", "relabelings: [{sourceLabels: [__meta_kubernetes_pod_labelpresent_app], regex: 'true', action: keep}]", "9090/metrics {" + of + "}", ""},
+		{"another port, path, scheme and parameter", "", "params: {a: [b, c]}, relabelings: [{sourceLabels: [__meta_kubernetes_pod_ip, __meta_kubernetes_pod_annotation_example_com_port], separator: ':', targetLabel: __address__}, {targetLabel: __metrics_path__, replacement: /x}, {targetLabel: __scheme__, replacement: https}, {targetLabel: __param_a, replacement: d}]", `https 9091/x a=d&a=c {instance="shop/web-1:9091", job="servicemonitor/shop/m", namespace="shop", pod="web-1"}`, ""},
+		{"another pod", "", "relabelings: [{targetLabel: __address__, replacement: '10.0.0.12:9090'}]", "", "spec.endpoints[0].relabelings it leads to another address than the pod's, and another port is all that it may lead to, so that nothing is asked"},
+		{"a path that leads out of the pod", "", "relabelings: [{targetLabel: __metrics_path__, replacement: /../x}]", "", "spec.endpoints[0].relabelings it leads to what is no plain path, so that nothing is asked"},
+		{"a job of the agent's", "", "relabelings: [{targetLabel: job, replacement: state}]", "9090/metrics {" + of + "}", `spec.endpoints[0].relabelings job "state" is the agent's own, and stays "servicemonitor/shop/m"`},
+		{"no job", "", "relabelings: [{regex: job, action: labeldrop}]", "9090/metrics {" + of + "}", ""},
+		{"what doubles at each step", "", "relabelings: [{targetLabel: a, replacement: aaaaaaaa}, " + long + "]", "", "spec.endpoints[0].relabelings it makes labels of more than 16384 bytes, so that nothing is asked"},
+	} {
+		m := monitor(t, "metadata: {namespace: shop, name: m}\nspec: {"+c.spec+"selector: {matchLabels: {team: a}}, endpoints: [{port: mon, "+c.endpoint+"}]}")
+		watch, got := NewWatch(nil, []Monitor{m}, []Service{service}), ""
+		for range 2 {
+			got = ""
+			for _, target := range watch.Targets(&web) {
+				if target.Secure {
+					got += "https "
+				}
+				got += fmt.Sprint(target.Port) + target.Path + " "
+				if len(target.Params) > 0 {
+					got += target.Params.Encode() + " "
+				}
+				got += target.Labels.String()
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: got %s, want %s", c.reason, got, c.want)
+		}
+		noted := ""
+		for _, n := range watch.Notes {
+			noted += n.Field + " " + n.Why
+		}
+		if noted != c.note {
+			t.Errorf("%s: noted %s, want %s", c.reason, noted, c.note)
 		}
 	}
 }

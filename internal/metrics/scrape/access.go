@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,27 +16,18 @@ import (
 	"umbel.dev/umbel/internal/metrics/edge"
 )
 
-// vault reads Secrets and ConfigMaps that monitors name, each once for all pods that are asked together. It is safe for concurrent use.
+// vault reads Secrets and ConfigMaps that monitors name, and asks for tokens, each once for all pods that are asked together. It is safe for concurrent use.
 type vault struct {
 	client kubernetes.Interface
+	tokens *tokens // those that were asked for before
 
-	mu   sync.Mutex
-	read map[string]func() (map[string][]byte, error)
+	read  once[map[string][]byte]
+	asked once[string]
 }
 
 // keys returns what an object has.
 func (v *vault) keys(ctx context.Context, kind, namespace, name string) (map[string][]byte, error) {
-	v.mu.Lock()
-	if v.read == nil {
-		v.read = map[string]func() (map[string][]byte, error){}
-	}
-	of := kind + " " + namespace + "/" + name
-	if v.read[of] == nil {
-		v.read[of] = sync.OnceValues(func() (map[string][]byte, error) { return v.get(ctx, kind, namespace, name) })
-	}
-	read := v.read[of]
-	v.mu.Unlock()
-	return read()
+	return v.read.get(ctx, kind+" "+namespace+"/"+name, func(ctx context.Context) (map[string][]byte, error) { return v.get(ctx, kind, namespace, name) })
 }
 
 func (v *vault) get(ctx context.Context, kind, namespace, name string) (map[string][]byte, error) {
@@ -91,6 +81,8 @@ func (v *vault) authorization(ctx context.Context, a *edge.Access) (string, erro
 		}
 		password, err := v.value(ctx, a, "basicAuth.password", "Secret", &a.BasicAuth.Password)
 		return "Basic " + base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%s:%s", user, password)), err
+	case a.OAuth2 != nil:
+		return v.token(ctx, a)
 	case a.Authorization != nil:
 		kind := strings.TrimSpace(a.Authorization.Type)
 		if kind == "" {
@@ -112,10 +104,9 @@ func (v *vault) authorization(ctx context.Context, a *edge.Access) (string, erro
 // versions are those of TLS, as monitors name them.
 var versions = map[string]uint16{"TLS10": tls.VersionTLS10, "TLS11": tls.VersionTLS11, "TLS12": tls.VersionTLS12, "TLS13": tls.VersionTLS13}
 
-// tls returns by what a pod is known, and known to the pod.
-func (v *vault) tls(ctx context.Context, a *edge.Access) (*tls.Config, error) {
+// tls returns by what a pod is known, and known to the pod, as a field of its monitor says; or who else is asked.
+func (v *vault) tls(ctx context.Context, a *edge.Access, field string, said *edge.TLS) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	said := a.TLSConfig
 	if said == nil {
 		return c, nil
 	}
@@ -124,26 +115,26 @@ func (v *vault) tls(ctx context.Context, a *edge.Access) (*tls.Config, error) {
 		c.MinVersion = versions[said.MinVersion]
 	}
 	c.MaxVersion = versions[said.MaxVersion]
-	ca, err := v.source(ctx, a, "tlsConfig.ca", said.CA)
+	ca, err := v.source(ctx, a, field+".ca", said.CA)
 	if err != nil {
 		return nil, err
 	}
 	if len(ca) > 0 {
 		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(ca) {
-			return nil, fmt.Errorf("%s: tlsConfig.ca: there is no certificate in it", a.Of)
+			return nil, fmt.Errorf("%s: %s.ca: there is no certificate in it", a.Of, field)
 		}
 	}
-	certificate, err := v.source(ctx, a, "tlsConfig.cert", said.Cert)
+	certificate, err := v.source(ctx, a, field+".cert", said.Cert)
 	if err != nil {
 		return nil, err
 	}
-	key, err := v.value(ctx, a, "tlsConfig.keySecret", "Secret", said.KeySecret)
+	key, err := v.value(ctx, a, field+".keySecret", "Secret", said.KeySecret)
 	if err != nil || len(certificate) == 0 && len(key) == 0 {
 		return c, err
 	}
 	pair, err := tls.X509KeyPair(certificate, key)
 	if err != nil { // the error may quote what is secret
-		return nil, fmt.Errorf("%s: tlsConfig.cert and tlsConfig.keySecret: %w", a.Of, errPair)
+		return nil, fmt.Errorf("%s: %s.cert and %s.keySecret: %w", a.Of, field, field, errPair)
 	}
 	c.Certificates = []tls.Certificate{pair}
 	return c, nil

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,7 +114,12 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 
 	pod := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, secret, _ := r.BasicAuth()
+		if r.URL.Path == "/relabeled" {
+			fmt.Fprintf(w, "# TYPE kept_total counter\nkept_total{pod=\"theirs\",job=\"state\",asked=%q,long=\"abc\"} 2\ndropped 1\nkept_total{pod=\"theirs\",asked=%q,long=\"abd\"} 3\n", r.URL.RawQuery, r.URL.RawQuery)
+			return
+		}
 		let := map[string]bool{
+			"/oauth2": r.Header.Get("Authorization") == "Bearer w0nderful", "/oauth2/": r.Header.Get("Authorization") == "Bearer w0nderful",
 			"/basic": user == "ada" && secret == password, "/bearer": r.Header.Get("Authorization") == "Bearer "+token, "/bearer/": r.Header.Get("Authorization") == "Bearer "+token,
 			"/cert": len(r.TLS.PeerCertificates) == 1 && r.TLS.PeerCertificates[0].Subject.CommonName == "scraper", "/open": r.Header.Get("Authorization") == "",
 		}[r.URL.Path]
@@ -157,7 +163,37 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 	must(client.CoreV1().ConfigMaps(namespace).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "ca"}, Data: map[string]string{
 		"ca.crt": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pod.Certificate().Raw})), "other.crt": own,
 	}}, metav1.CreateOptions{}))
+	var asked atomic.Int64
+	released := make(chan struct{})
+	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch id, secret, _ := r.BasicAuth(); {
+		case r.URL.Path == "/hangs":
+			<-released
+		case r.URL.Path == "/moved":
+			http.Redirect(w, r, "/token", http.StatusTemporaryRedirect)
+		case r.URL.Path == "/token" && id == "ada" && secret == password && r.FormValue("grant_type") == "client_credentials" && r.FormValue("scope") == "metrics" && r.FormValue("audience") == "pods":
+			asked.Add(1)
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `{"access_token": "w0nderful", "token_type": "bearer", "expires_in": 600}`)
+		default:
+			http.Error(w, `{"error": "`+secret+`"}`, http.StatusUnauthorized)
+		}
+	}))
+	t.Cleanup(idp.Close)
+	t.Cleanup(func() { close(released) })
+	oauth2 := func(path, key, more string) string {
+		return "oauth2: {clientId: {secret: {name: creds, key: user}}, clientSecret: {name: creds, key: " + key + "}, tokenUrl: '" + idp.URL + path + "', scopes: [metrics], endpointParams: {audience: pods}}, tlsConfig: {insecureSkipVerify: true}" + more
+	}
+	const relabel = "path: /relabeled, bearerTokenSecret: {name: creds, key: token}, tlsConfig: {insecureSkipVerify: true}, params: {a: [b]}, relabelings: [{sourceLabels: [__meta_kubernetes_pod_node_name], targetLabel: node}], "
 	for name, endpoint := range map[string]string{
+		"oauth2":   "{path: /oauth2, " + oauth2("/token", "password", "}"),
+		"oauth2b":  "{path: /oauth2/, " + oauth2("/token", "password", "}"),
+		"unissued": "{path: /oauth2/1, " + oauth2("/token", "token", "}"),
+		"hangs":    "{path: /oauth2/2, " + oauth2("/hangs", "password", ", scrapeTimeout: 1s}"),
+		"moved":    "{path: /oauth2/3, " + oauth2("/moved", "password", "}"),
+		"rewrites": "{" + relabel + "metricRelabelings: [{sourceLabels: [__name__], regex: dropped, action: drop}, {sourceLabels: [long], regex: '(..).*', targetLabel: short}, {regex: long, action: labeldrop}]}",
+		"honors":   "{" + relabel + "portNumber: PORT, honorLabels: true, params: {a: [c]}, metricRelabelings: [{targetLabel: job, replacement: kubelet}]}",
+		"limited":  "{" + relabel + "params: {a: [d]}, metricRelabelings: [{sourceLabels: [__name__], regex: dropped, action: drop}]}",
 		"basic":    "{path: /basic, basicAuth: {username: {name: creds, key: user}, password: {name: creds, key: password}}, tlsConfig: {ca: {configMap: {name: ca, key: ca.crt}}, serverName: example.com}}",
 		"bearer":   "{path: /bearer, authorization: {credentials: {name: creds, key: token}}, tlsConfig: {insecureSkipVerify: true}, sampleAge: 7}",
 		"cert":     "{path: /cert, tlsConfig: {ca: {configMap: {name: ca, key: ca.crt}}, serverName: example.com, cert: {secret: {name: creds, key: tls.crt}}, keySecret: {name: creds, key: tls.key}}}",
@@ -168,8 +204,10 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 		"seldom":   "{path: /bearer/, interval: 1h, bearerTokenSecret: {name: creds, key: token}, tlsConfig: {insecureSkipVerify: true}}",
 	} {
 		var fields map[string]any
-		must(nil, yaml.Unmarshal([]byte(endpoint), &fields))
-		fields["scheme"], fields["scrapeTimeout"] = "https", "10s"
+		must(nil, yaml.Unmarshal([]byte(strings.ReplaceAll(endpoint, "PORT", strconv.Itoa(port))), &fields))
+		if fields["scheme"] = "https"; fields["scrapeTimeout"] == nil {
+			fields["scrapeTimeout"] = "10s"
+		}
 		if fields["portNumber"] == nil {
 			fields["portNumber"] = float64(port)
 		}
@@ -177,6 +215,9 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 			"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": map[string]any{"name": name},
 			"spec": map[string]any{"selector": map[string]any{}, "podMetricsEndpoints": []any{fields}},
 		}}
+		if name == "limited" {
+			m.Object["spec"].(map[string]any)["sampleLimit"] = int64(1)
+		}
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 			if _, err := kind.Namespace(namespace).Create(t.Context(), m, metav1.CreateOptions{}); err == nil {
 				break
@@ -193,10 +234,14 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 		Put: func(body []byte) error { bodies = append(bodies, body); return nil },
 	})
 	must(nil, err)
+	rewritten := map[string]float64{}
 	said := func() map[string]float64 {
 		t.Helper()
 		found := map[string]float64{}
 		for series, value := range sent(t, bodies) {
+			if strings.HasPrefix(series, "kept_total") || strings.HasPrefix(series, "dropped") {
+				rewritten[strings.ReplaceAll(series, strconv.Itoa(port), "PORT")] = value
+			}
 			if name, of, _ := strings.Cut(series, "{"); strings.Contains(of, "podmonitor/") && (name == "up" || name == "asked") {
 				_, job, _ := strings.Cut(of, "podmonitor/shop/")
 				job, _, _ = strings.Cut(job, ",")
@@ -208,7 +253,8 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 	}
 	must(nil, s.Round(t.Context(), v1alpha1.MetricsStandard))
 	if diff := cmp.Diff(map[string]float64{
-		"up basic": 1, "asked basic": 1, "up bearer": 1, "asked bearer": 1, "up cert": 1, "asked cert": 1, "up stranger": 0, "up missing": 0, "up refused": 0, "up nobody": 0,
+		"up basic": 1, "asked basic": 1, "up bearer": 1, "asked bearer": 1, "up cert": 1, "asked cert": 1, "up oauth2": 1, "asked oauth2": 1, "up oauth2b": 1, "asked oauth2b": 1,
+		"up unissued": 0, "up hangs": 0, "up moved": 0, "up rewrites": 1, "up honors": 1, "up limited": 0, "up stranger": 0, "up missing": 0, "up refused": 0, "up nobody": 0,
 	}, said()); diff != "" {
 		t.Errorf("with all (-want +got):\n%s", diff)
 	}
@@ -217,11 +263,23 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 		`PodMonitor shop/missing: basicAuth.password: Secret shop/creds has no key \"nope\"`,
 		`PodMonitor shop/refused says: it answered 401 Unauthorized`,
 		`PodMonitor shop/nobody says: nobody listens`,
+		`PodMonitor shop/unissued: oauth2: ` + idp.URL + `/token answered 401 Unauthorized`,
+		`PodMonitor shop/hangs: oauth2: asking ` + idp.URL + `/hangs for a token: context deadline exceeded`,
+		`PodMonitor shop/moved: oauth2: ` + idp.URL + `/moved answered 307 Temporary Redirect`,
+		`PodMonitor shop/limited: spec.sampleLimit: it has more than 1 series`,
 		`monitor="PodMonitor shop/bearer" field=spec.podMetricsEndpoints[0].sampleAge why="it does not count here"`,
 	} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log does not say %q", want)
 		}
+	}
+	if diff := cmp.Diff(map[string]float64{
+		"kept_total{asked=a=b,exported_pod=theirs,instance=shop/web:PORT,job=podmonitor/shop/rewrites,namespace=shop,node=n,pod=web,short=ab}": 2,
+		"kept_total{asked=a=c,instance=shop/web:PORT,job=podmonitor/shop/honors,long=abc,namespace=shop,node=n,pod=theirs}":                    2,
+		"kept_total{asked=a=c,instance=shop/web:PORT,job=podmonitor/shop/honors,long=abd,namespace=shop,node=n,pod=theirs}":                    3,
+		"dropped{instance=shop/web:PORT,job=podmonitor/shop/honors,namespace=shop,node=n,pod=web}":                                             1,
+	}, rewritten); diff != "" {
+		t.Errorf("after their steps (-want +got):\n%s", diff)
 	}
 	before := log.Len()
 	if next := s.due(t.Context(), v1alpha1.MetricsStandard); next > time.Minute {
@@ -236,7 +294,10 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 	if s.due(t.Context(), v1alpha1.MetricsStandard); len(bodies) != 0 {
 		t.Errorf("something was asked that is not due: %v", said())
 	}
-	for _, secret := range []string{password, token, "PRIVATE", strconv.Quote("ada")} {
+	if n := asked.Load(); n != 2 {
+		t.Errorf("a token was asked for %d times for two monitors in two rounds", n)
+	}
+	for _, secret := range []string{password, token, "w0nderful", "PRIVATE", strconv.Quote("ada")} {
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("the log says %q", secret)
 		}

@@ -33,6 +33,8 @@ type said struct {
 	text  []byte // what is kept of it
 	at    time.Time
 	err   error
+
+	reading *edge.Reading // of a pod; nil for all else
 }
 
 // ofNodes are the questions to nodes: all jobs of one are one question, as one that is dead is so for all.
@@ -122,7 +124,11 @@ func (s *Scraper) askSome(ctx context.Context, b *batch, questions []question) e
 	for range questions {
 		for _, a := range <-answers {
 			added := 0
-			if a.err == nil && failed == nil {
+			switch {
+			case a.err != nil || failed != nil:
+			case a.reading != nil:
+				added, a.err = b.pod(a.text, a.reading, a.from, a.at)
+			default:
 				added, a.err = b.text(a.text, a.rules, a.from, a.at)
 			}
 			if failed == nil {

@@ -83,6 +83,20 @@ type source struct {
 	instance string
 	// namespace and pod are those of a pod that is asked itself; empty for all else.
 	namespace, pod string
+	// labels are those of its series, where a monitor says.
+	labels labels.Labels
+}
+
+// own are the labels of what the agent says itself of a source, as pairs.
+func (s source) own() (pairs []string) {
+	if s.labels.IsEmpty() {
+		pairs = []string{"job", string(s.job), "instance", s.instance}
+		if s.pod != "" {
+			pairs = append(pairs, "namespace", s.namespace, "pod", s.pod)
+		}
+	}
+	s.labels.Range(func(l labels.Label) { pairs = append(pairs, l.Name, l.Value) })
+	return pairs
 }
 
 var types = map[model.MetricType]request.Type{
@@ -163,20 +177,11 @@ func sumOf(sums map[string]*sum, set labels.Labels, name string, by []string) (*
 // its own.
 func (s source) label(into []request.Label, set labels.Labels) []request.Label {
 	set.Range(func(l labels.Label) {
-		switch {
-		case l.Name == "job" || l.Name == "instance":
-			return
-		case s.pod != "" && (l.Name == "namespace" || l.Name == "pod"):
-			l.Name = "exported_" + l.Name // what a pod says of others, as an exporter does
-		case s.pod != "" && (l.Name == "exported_namespace" || l.Name == "exported_pod"):
-			return
+		if l.Name != model.JobLabel && l.Name != model.InstanceLabel {
+			into = append(into, request.Label{Name: l.Name, Value: l.Value})
 		}
-		into = append(into, request.Label{Name: l.Name, Value: l.Value})
 	})
-	if s.pod != "" {
-		into = append(into, request.Label{Name: "namespace", Value: s.namespace}, request.Label{Name: "pod", Value: s.pod})
-	}
-	into = append(into, request.Label{Name: "instance", Value: s.instance}, request.Label{Name: "job", Value: string(s.job)})
+	into = append(into, request.Label{Name: model.InstanceLabel, Value: s.instance}, request.Label{Name: model.JobLabel, Value: string(s.job)})
 	sortLabels(into)
 	return into
 }

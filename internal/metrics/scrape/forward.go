@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ func (s *Scraper) openForwarded(ctx context.Context, t edge.Target, secrets *vau
 	if err != nil {
 		return nil, err
 	}
-	secured, err := secrets.tls(ctx, t.Access)
+	secured, err := secrets.tls(ctx, t.Access, "tlsConfig", t.Access.TLSConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +37,8 @@ func (s *Scraper) openForwarded(ctx context.Context, t edge.Target, secrets *vau
 	if t.Secure {
 		scheme = "https"
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(t.Address, strconv.Itoa(int(t.Port)))+t.Path, nil)
+	at := url.URL{Scheme: scheme, Host: net.JoinHostPort(t.Address, strconv.Itoa(int(t.Port))), Path: t.Path, RawQuery: t.Params.Encode()}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +56,10 @@ func (s *Scraper) openForwarded(ctx context.Context, t edge.Target, secrets *vau
 	}
 	if answer.StatusCode != http.StatusOK {
 		answer.Body.Close()
-		return nil, fmt.Errorf("asking it as %s says: it answered %s", t.Access.Of, answer.Status)
+		if answer.StatusCode == http.StatusUnauthorized {
+			secrets.tokens.forget(authorization)
+		}
+		return nil, fmt.Errorf("asking it as %s says: it answered %s", t.Access.Of, status(answer))
 	}
 	return answer.Body, nil
 }

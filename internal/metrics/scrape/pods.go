@@ -70,7 +70,7 @@ func (s *state) monitors(ctx context.Context, resource string) (all []edge.Monit
 }
 
 func serviceOf(s *corev1.Service) edge.Service {
-	of := edge.Service{Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Selector: s.Spec.Selector, Ports: map[string]intstr.IntOrString{}}
+	of := edge.Service{Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Annotations: s.Annotations, Selector: s.Spec.Selector, Ports: map[string]intstr.IntOrString{}}
 	for _, p := range s.Spec.Ports {
 		to := p.TargetPort
 		if to == (intstr.IntOrString{}) {
@@ -86,21 +86,36 @@ func (s *state) targetsOf(pod *corev1.Pod) {
 	if s.watched == nil || pod.Status.Phase != corev1.PodRunning || pod.DeletionTimestamp != nil || len(s.targets) >= edge.MaxTargets {
 		return
 	}
-	p := edge.Pod{Namespace: pod.Namespace, Name: pod.Name, Address: pod.Status.PodIP, Labels: pod.Labels, Annotations: pod.Annotations}
+	p := edge.Pod{Namespace: pod.Namespace, Name: pod.Name, Address: pod.Status.PodIP, Labels: pod.Labels, Annotations: pod.Annotations, About: about(pod)}
 	for i := range pod.Spec.Containers {
-		for _, port := range pod.Spec.Containers[i].Ports {
-			p.Ports = append(p.Ports, edge.Port{Name: port.Name, Number: port.ContainerPort})
+		c := &pod.Spec.Containers[i]
+		for _, port := range c.Ports {
+			p.Ports = append(p.Ports, edge.Port{Name: port.Name, Number: port.ContainerPort, Container: c.Name, Protocol: string(port.Protocol)})
 		}
 	}
 	s.targets = append(s.targets, s.watched.Targets(&p)...)
 }
 
+// about is what else Prometheus' discovery says of a pod.
+func about(pod *corev1.Pod) map[string]string {
+	said := map[string]string{"node_name": pod.Spec.NodeName, "host_ip": pod.Status.HostIP, "uid": string(pod.UID), "phase": string(pod.Status.Phase)}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			said["ready"] = strings.ToLower(string(c.Status))
+		}
+	}
+	if by := metav1.GetControllerOf(pod); by != nil {
+		said["controller_kind"], said["controller_name"] = by.Kind, by.Name
+	}
+	return said
+}
+
 // ofPods are the questions to pods.
 func (s *Scraper) ofPods(targets []edge.Target) (questions []question) {
-	secrets := &vault{client: s.client}
+	secrets := &vault{client: s.client, tokens: &s.tokens}
 	for _, t := range targets {
 		questions = append(questions, question{
-			of:  source{job: t.Job, instance: t.Instance(), namespace: t.Namespace, pod: t.Pod},
+			of:  source{job: t.Job, instance: t.Instance(), namespace: t.Namespace, pod: t.Pod, labels: t.Labels},
 			ask: func(ctx context.Context, from source) []said { return []said{s.askPod(ctx, t, from, secrets)} },
 		})
 	}
@@ -110,7 +125,7 @@ func (s *Scraper) ofPods(targets []edge.Target) (questions []question) {
 func (s *Scraper) askPod(ctx context.Context, t edge.Target, from source, secrets *vault) said {
 	ctx, cancel := context.WithTimeout(ctx, t.Within)
 	defer cancel()
-	a := said{from: from, rules: edge.Everything(), at: s.Now()}
+	a := said{from: from, reading: t.Reading, at: s.Now()}
 	body, err := s.openPod(ctx, t, secrets)
 	if err != nil {
 		a.err = err
@@ -125,9 +140,6 @@ func (s *Scraper) askPod(ctx context.Context, t edge.Target, from source, secret
 		a.err = fmt.Errorf("it says more than %d bytes, which is what one pod may", edge.MaxPodText)
 	default:
 		a.text = raw
-		if series := lines(string(raw)); series > edge.MaxPodSeries {
-			a.text, a.err = nil, fmt.Errorf("it has %d series, and one pod may have %d", series, edge.MaxPodSeries)
-		}
 	}
 	return a
 }
@@ -137,18 +149,14 @@ func (s *Scraper) openPod(ctx context.Context, t edge.Target, secrets *vault) (i
 	if t.Access != nil {
 		return s.openForwarded(ctx, t, secrets)
 	}
-	return s.client.CoreV1().RESTClient().Get().AbsPath(t.URL()).SetHeader("Accept", accept).Stream(ctx)
+	r := s.client.CoreV1().RESTClient().Get().AbsPath(t.URL()).SetHeader("Accept", accept)
+	for name, values := range t.Params {
+		for _, value := range values {
+			r.Param(name, value)
+		}
+	}
+	return r.Stream(ctx)
 }
 
 // accept is the text format that is asked for.
 const accept = "text/plain;version=0.0.4"
-
-// lines counts the series of a text.
-func lines(text string) (n int) {
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			n++
-		}
-	}
-	return n
-}

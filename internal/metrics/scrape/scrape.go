@@ -50,6 +50,7 @@ type Scraper struct {
 	patience time.Duration // how long one source may take
 	turns    turns
 	noted    map[edge.Note]bool // of monitors, what does not count
+	tokens   tokens
 
 	mu      sync.Mutex
 	profile v1alpha1.MetricsProfile
@@ -238,10 +239,7 @@ func (s *Scraper) ended(b *batch, from source, at time.Time, added int, err erro
 	if err == nil && before {
 		s.Log.Info("a source of metrics answers again", "job", from.job, "instance", from.instance)
 	}
-	of := []string{"job", string(from.job), "instance", from.instance}
-	if from.pod != "" {
-		of = append(of, "namespace", from.namespace, "pod", from.pod)
-	}
+	of := from.own()
 	if err := b.gauge(at, one(err == nil), "up", of...); err != nil {
 		return err
 	}
