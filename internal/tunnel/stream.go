@@ -97,18 +97,24 @@ func (s *Stream) read(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	n, err := s.Stream.Read(p)
-	switch {
-	case err == nil || n > 0:
+	if err == nil || n > 0 {
 		return n, nil
+	}
+	return n, s.over(err)
+}
+
+// over returns what a read ends with that yamux ended with err.
+func (s *Stream) over(err error) error {
+	switch {
 	case s.closed.Load():
-		return n, net.ErrClosed
+		return net.ErrClosed
 	case errors.Is(err, io.EOF) && s.session.mux.IsClosed():
-		return n, ErrClosed
+		return ErrClosed
 	case errors.Is(err, io.EOF):
 		s.drained.Store(true)
-		return n, io.EOF
+		return io.EOF
 	}
-	return n, s.session.explain(err)
+	return s.session.explain(err)
 }
 
 // Write sends p, in frames that leave others their turn. It blocks while the peer does not read.
