@@ -61,6 +61,7 @@ func (w *world) cluster(name v1alpha1.ClusterName) Cluster {
 	case 1:
 		c.Standing = Outside
 	}
+	c.Observed = w.IntN(6) == 0
 	if w.IntN(4) == 0 {
 		c.Lost = w.now.Add(-time.Duration(w.IntN(30)) * time.Minute)
 	}
@@ -82,8 +83,21 @@ type change struct {
 	cluster *Cluster
 }
 
-// change changes one cluster: it comes, goes, or is another.
+// level has one cluster be observed, or not any more, and be as it was otherwise.
+func (w *world) level() change {
+	names := slices.Sorted(maps.Keys(w.fleet))
+	name := names[w.IntN(len(names))]
+	c := w.fleet[name]
+	c.Observed = !c.Observed
+	w.fleet[name] = c
+	return change{name, &c}
+}
+
+// change changes one cluster: it comes, goes, is another, or has another level.
 func (w *world) change() change {
+	if w.IntN(6) == 0 {
+		return w.level()
+	}
 	name := v1alpha1.ClusterName(fmt.Sprintf("c%02d", w.IntN(len(w.fleet)+3)))
 	if _, there := w.fleet[name]; there && w.IntN(4) == 0 && len(w.fleet) > 1 {
 		delete(w.fleet, name)
@@ -191,6 +205,41 @@ func TestOneChangeMovesOne(t *testing.T) {
 			last = now
 		}
 	})
+}
+
+// TestObservingMovesNobody: who is observed gets no place, and to observe one takes no place away, its own or another's.
+func TestObservingMovesNobody(t *testing.T) {
+	var refused, kept int
+	each(t, func(t *testing.T, w *world) {
+		plan := compiled(t, w.spec(w.IntN(2) == 0))
+		var last Decision
+		for range 40 {
+			levelled := v1alpha1.ClusterName("")
+			if w.IntN(2) == 0 {
+				levelled = w.level().name
+			} else {
+				w.change()
+			}
+			now := plan.Decide(w.all(), last.next(), w.now)
+			for name, c := range w.fleet {
+				was, is := named(last.Clusters(), name), named(now.Clusters(), name)
+				switch {
+				case !was && is && c.Observed:
+					t.Fatalf("%s is observed, and was selected anew: %v, of %v", name, now.Clusters(), last.Clusters())
+				case was && !is && levelled != "":
+					t.Fatalf("the level of %s changed, and %s lost its place: %v, of %v", levelled, name, now.Clusters(), last.Clusters())
+				case c.Observed && plan.judge(&c).why == isObserved && is:
+					kept++
+				case c.Observed && plan.judge(&c).why == isObserved:
+					refused++
+				}
+			}
+			last = now
+		}
+	})
+	if refused < histories || kept < histories {
+		t.Errorf("of those observed that meet the spec, %d had no place and %d kept theirs, which is too few to tell", refused, kept)
+	}
 }
 
 // TestNumberAndSpreadHold, or the decision says why not.
