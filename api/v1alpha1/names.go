@@ -96,6 +96,27 @@ const (
 // ClusterName is the name of a MemberCluster.
 type ClusterName string
 
+// MembersDomain is the domain whose names members have at the hub's door, for TLS alone: no DNS knows them. A request to CLUSTER.MembersDomain
+// is one to that cluster, whatever its path.
+const MembersDomain = "clusters.umbel.internal"
+
+// ServerName is by which name a cluster is asked for at the hub's door; empty when it has none, since its own is not a single label.
+func (n ClusterName) ServerName() string {
+	if n == "" || strings.Contains(string(n), ".") {
+		return ""
+	}
+	return string(n) + "." + MembersDomain
+}
+
+// ClusterOf returns which cluster a server name asks for; empty when it asks for none.
+func ClusterOf(serverName string) ClusterName {
+	name, asks := strings.CutSuffix(serverName, "."+MembersDomain)
+	if !asks || strings.Contains(name, ".") {
+		return ""
+	}
+	return ClusterName(name)
+}
+
 // PackageKey names a Package across namespaces, as NAMESPACE/NAME.
 type PackageKey string
 

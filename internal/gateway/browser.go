@@ -26,13 +26,17 @@ func (g *Gateway) serveBrowser(w http.ResponseWriter, r *http.Request) bool {
 		http.Redirect(w, r, consolePath, http.StatusFound)
 		return true
 	}
-	// What members and their pods answer has this origin. Shown by a browser that somebody brought here with nothing but a client
-	// certificate, it could ask the console for what that person has open there: so it is shown as of no origin. Who comes with a token,
-	// such as a browser before `kubectl proxy`, is at an origin of their own.
+	confine(w, r)
+	return false
+}
+
+// confine says to a browser how to show what members and their pods answer, which has this origin. Shown by a browser that somebody brought
+// here with nothing but a client certificate, it could ask the console for what that person has open there: so it is shown as of no origin.
+// Who comes with a token, such as a browser before `kubectl proxy`, is at an origin of their own.
+func confine(w http.ResponseWriter, r *http.Request) {
 	if looks(r) && r.Header.Get("Authorization") == "" {
 		w.Header().Set("Content-Security-Policy", "sandbox; frame-ancestors 'none'")
 	}
-	return false
 }
 
 // looks says whether a browser asks by itself, to show something, and not a script for its page.

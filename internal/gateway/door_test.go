@@ -215,6 +215,44 @@ func TestPeopleReachMembersAsThemselves(t *testing.T) {
 	mustContain(t, "the member's word", fmt.Sprint(err), `User "hub:system:serviceaccount:`+namespace+`:alice" cannot list resource "secrets"`)
 }
 
+// TestMembersByName: `kubectl proxy` forgets the path of the server, and keeps the name by which it is asked for.
+func TestMembersByName(t *testing.T) {
+	h := newHub(t)
+	namespace := kubetest.Namespace(t, h.api)
+	h.joined("prod-eu")
+	named := func(person *rest.Config, cluster v1alpha1.ClusterName) *rest.Config {
+		config := rest.CopyConfig(person)
+		config.Host, _, _ = strings.Cut(config.Host, "/clusters/")
+		config.ServerName = cluster.ServerName()
+		return config
+	}
+	alice, bob := h.person(namespace, "alice", "prod-eu"), h.person(namespace, "bob")
+	h.letIn(namespace, "hub:system:serviceaccount:"+namespace+":alice")
+	h.create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "settings"}, Data: map[string]string{"a": "b"}})
+	path := named(alice, "prod-us")
+	path.Host = alice.Host
+	for _, c := range []struct {
+		reason string
+		config *rest.Config
+		want   string // in the error; empty for none
+	}{
+		{"by name", named(alice, "prod-eu"), ""},
+		{"a path says more than a name", path, ""},
+		{"no right on the hub", named(bob, "prod-eu"), `may not reach cluster "prod-eu"`},
+		{"another member", named(alice, "prod-us"), `may not reach cluster "prod-us"`},
+		{"no member: the path is the hub's", named(alice, ""), "may not see the metrics of all clusters"},
+	} {
+		clients, err := kubernetes.NewForConfig(c.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := clients.CoreV1().ConfigMaps(namespace).Get(t.Context(), "settings", metav1.GetOptions{})
+		if c.want == "" && (err != nil || got.Data["a"] != "b") || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: got %v, %v, want %q", c.reason, got, err, c.want)
+		}
+	}
+}
+
 func TestPeopleAreRefused(t *testing.T) {
 	h := newHub(t)
 	namespace := kubetest.Namespace(t, h.api)

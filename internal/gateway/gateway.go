@@ -286,12 +286,32 @@ func shakeHands(ctx context.Context, conn *tls.Conn) (protocol string, err error
 	return conn.ConnectionState().NegotiatedProtocol, nil
 }
 
+// membersPath is what the path of a member begins with.
+const membersPath = "/clusters/"
+
+// member answers a person's request to a member.
+func (g *Gateway) member(w http.ResponseWriter, r *http.Request, target audit.Target) {
+	g.Audit.Serve(w, r, target, func(w http.ResponseWriter, r *http.Request) { g.proxy(w, r, target.Cluster, target.Path) })
+}
+
 // ServeHTTP implements http.Handler for everybody who is not an agent in session.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if g.Console != nil && g.serveBrowser(w, r) {
-		return
+	cluster := named(r)
+	switch {
+	case cluster != "":
+		confine(w, r)
+		g.member(w, r, audit.Target{Cluster: cluster, Path: r.URL.EscapedPath()})
+	case g.Console == nil || !g.serveBrowser(w, r):
+		g.dispatch(w, r)
 	}
-	g.dispatch(w, r)
+}
+
+// named returns the member that somebody asks for by its name and not by a path; empty when it is none.
+func named(r *http.Request) v1alpha1.ClusterName {
+	if r.TLS == nil || strings.HasPrefix(r.URL.EscapedPath(), membersPath) {
+		return ""
+	}
+	return v1alpha1.ClusterOf(r.TLS.ServerName)
 }
 
 // dispatch answers everything but the console.
@@ -307,10 +327,9 @@ func (g *Gateway) dispatch(w http.ResponseWriter, r *http.Request) {
 		g.servePeer(w, r)
 	case path == session.JoinPath:
 		g.join(w, r)
-	case strings.HasPrefix(path, "/clusters/"):
-		name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/clusters/"), "/")
-		target := audit.Target{Cluster: v1alpha1.ClusterName(name), Path: "/" + rest}
-		g.Audit.Serve(w, r, target, func(w http.ResponseWriter, r *http.Request) { g.proxy(w, r, target.Cluster, target.Path) })
+	case strings.HasPrefix(path, membersPath):
+		name, rest, _ := strings.Cut(strings.TrimPrefix(path, membersPath), "/")
+		g.member(w, r, audit.Target{Cluster: v1alpha1.ClusterName(name), Path: "/" + rest})
 	case path == signin.LoginPath:
 		g.login(w, r)
 	case strings.HasPrefix(path, hooksPath):

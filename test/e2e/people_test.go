@@ -121,7 +121,7 @@ func (a *ada) verbs() []verb {
 		{"cp", "head -c 3000000 /dev/urandom > file; $K cp file shell:/tmp/file -c bash; $K cp shell:/tmp/file back -c bash; cmp file back && echo same", "same"},
 		{"port-forward", forward, "200 OK"},
 		{"port-forward over SPDY", "export " + spdy + "; " + forward, "200 OK"},
-		{"proxy", "timeout 30 $K proxy --append-server-path --port=0 > proxy & trap \"kill $!\" EXIT; until_so grep -q : proxy; " +
+		{"proxy", "timeout 30 $K proxy --port=0 > proxy & trap \"kill $!\" EXIT; until_so grep -q : proxy; " +
 			"ask $(sed 's/.*://' proxy) /api/v1/namespaces/people/pods/shell", "200 OK"},
 		{"debug", "$K debug shell --image=registry.umbel.dev/coredns:v1 --image-pull-policy=Never -c debugger --profile=general -- /umbel-coredns -version; " +
 			"until_so first CoreDNS $K logs shell -c debugger", "CoreDNS"},

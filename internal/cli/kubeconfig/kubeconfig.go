@@ -104,7 +104,7 @@ func (o *Options) run(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
-	fleet := fleet{door: door, user: route.User(own), prefix: o.Prefix}
+	fleet := fleet{door: door.Knock(ctx, own), user: route.User(own), prefix: o.Prefix}
 	all, err := o.members(ctx, hub, &fleet)
 	if err != nil {
 		return err

@@ -82,7 +82,7 @@ func content(user *clientcmdapi.AuthInfo) *clientcmdapi.AuthInfo {
 }
 
 func leads(cluster, to *clientcmdapi.Cluster) bool {
-	return cluster != nil && cluster.Server == to.Server && string(cluster.CertificateAuthorityData) == string(to.CertificateAuthorityData)
+	return cluster != nil && cluster.Server == to.Server && cluster.TLSServerName == to.TLSServerName && string(cluster.CertificateAuthorityData) == string(to.CertificateAuthorityData)
 }
 
 // free says whether the name of a context, and that of its cluster, can be ours.

@@ -2,7 +2,8 @@
 //
 //  1. Whoever has signed in came to the hub's API through its door already: that door it is. To others the hub says where
 //     people reach it (ConfigMap umbel-system/hub-info).
-//  2. A member is at https://ADDRESS/clusters/NAME behind it, with the credentials of the hub's kubeconfig.
+//  2. A member is at https://ADDRESS/clusters/NAME behind it, with the credentials of the hub's kubeconfig; and at every path of the door for
+//     who asks TLS for the member by name, as `kubectl proxy` does, which forgets the path.
 //
 // The person stays who they are: the hub asks for nobody's rights but theirs, and so does the member. No credential of
 // a member is in a kubeconfig from here: there is none that the hub could give.
@@ -16,6 +17,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -36,6 +38,8 @@ type Door struct {
 	Address string
 	// CA is what it is known by, PEM. Empty means by the computer's own authorities.
 	CA []byte
+	// Named says that the names of members lead to the door.
+	Named bool
 }
 
 // ownAPI is where the hub's own API is behind its door.
@@ -88,7 +92,36 @@ func (d Door) UserName() string { return "umbel@" + d.Address }
 
 // To returns how a kubeconfig names the way to a member.
 func (d Door) To(cluster v1alpha1.ClusterName) *clientcmdapi.Cluster {
-	return &clientcmdapi.Cluster{Server: d.Members() + string(cluster), CertificateAuthorityData: d.CA}
+	to := &clientcmdapi.Cluster{Server: d.Members() + string(cluster), CertificateAuthorityData: d.CA}
+	if d.Named {
+		to.TLSServerName = cluster.ServerName()
+	}
+	return to
+}
+
+// Knock finds out, within seconds, whether the names of members lead to the door, and returns the door that knows. They do not where
+// something on the way goes by the name of the server or ends TLS itself, and where the hub is of a version that does not know them.
+func (d Door) Knock(ctx context.Context, hub *clientcmdapi.Config) Door {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	d.Named = d.knows(ctx, hub) == nil
+	return d
+}
+
+func (d Door) knows(ctx context.Context, hub *clientcmdapi.Config) error {
+	web, url, err := d.web(hub, v1alpha1.MembersDomain)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/healthz", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := web.Do(request)
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
 }
 
 // User returns the credentials of a hub's kubeconfig, in a copy.
@@ -113,8 +146,13 @@ func (d Door) Kubeconfig(hub *clientcmdapi.Config, cluster v1alpha1.ClusterName)
 
 // Web returns how the door itself is asked, with the credentials of the hub's kubeconfig, and its URL, without a path.
 func (d Door) Web(hub *clientcmdapi.Config) (web *http.Client, url string, err error) {
+	return d.web(hub, "")
+}
+
+// web is Web for a door that is asked for by another name than that of its address, unless that is empty.
+func (d Door) web(hub *clientcmdapi.Config, serverName string) (web *http.Client, url string, err error) {
 	kubeconfig := d.Kubeconfig(hub, "door")
-	kubeconfig.Clusters["door"].Server = "https://" + d.Address
+	kubeconfig.Clusters["door"].Server, kubeconfig.Clusters["door"].TLSServerName = "https://"+d.Address, serverName
 	config, err := clientcmd.NewDefaultClientConfig(*kubeconfig, nil).ClientConfig()
 	if err != nil {
 		return nil, "", err

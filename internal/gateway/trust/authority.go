@@ -81,7 +81,7 @@ func Load(ctx context.Context, config Config) (*Authority, error) {
 
 // withLoopback adds the names under which the hub's own machine and its other replicas reach it.
 func withLoopback(hosts []string) []string {
-	hosts = append(slices.Clone(hosts), identity.ReplicaHost, "localhost", "127.0.0.1", "::1")
+	hosts = append(slices.Clone(hosts), identity.ReplicaHost, v1alpha1.MembersDomain, "*."+v1alpha1.MembersDomain, "localhost", "127.0.0.1", "::1")
 	slices.Sort(hosts)
 	return slices.Compact(hosts)
 }
