@@ -332,6 +332,17 @@ func (d *door) ask(ctx context.Context, path string, form url.Values) error {
 	return nil
 }
 
+// slowAnswer is how long an answer takes of which it is kept what the hub waited for, where it is profiled.
+const slowAnswer = 2 * time.Second
+
+// slow keeps what all that runs in the hub waits for.
+func (m *measuredFleet) slow(at time.Time) {
+	name := "metrics-slow-" + at.Format("150405") + ".txt"
+	if err := m.hub.profile(m.profiles, name, "goroutine?debug=2"); err != nil {
+		fmt.Fprintf(os.Stderr, "what the hub waits for is not known: %v\n", err)
+	}
+}
+
 // steady measures what it costs that each cluster sends all its series once in spacing, each at a moment of its own.
 func (m *measuredFleet) steady(ctx context.Context) error {
 	before, err := usageOf(m.hub.cmd.Process.Pid)
@@ -353,7 +364,9 @@ func (m *measuredFleet) steady(ctx context.Context) error {
 				case <-next.C:
 				}
 				next.Reset(spacing)
+				slow := time.AfterFunc(slowAnswer, func() { m.slow(time.Now()) })
 				took, err := m.send(ctx, cluster, time.Now(), float64(60*(flood+i)))
+				slow.Stop()
 				if err != nil {
 					return err
 				}

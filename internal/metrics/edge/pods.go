@@ -74,6 +74,9 @@ type Target struct {
 	Reading *Reading
 }
 
+// Apart says whether it is asked at another interval than all else.
+func (t Target) Apart(every time.Duration) bool { return t.Every != 0 && t.Every != every }
+
 // Instance names it among those of its job.
 func (t Target) Instance() string { return fmt.Sprintf("%s/%s:%d", t.Namespace, t.Pod, t.Port) }
 

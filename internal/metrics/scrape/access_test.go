@@ -227,11 +227,12 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 		}
 	}
 
+	var mu sync.Mutex
 	var bodies [][]byte
 	var log bytes.Buffer
 	s, err := New(Needs{
 		Config: api.Config, Dir: t.TempDir(), Now: time.Now, Log: slog.New(slog.NewTextHandler(&log, nil)),
-		Put: func(body []byte) error { bodies = append(bodies, body); return nil },
+		Put: func(body []byte) error { mu.Lock(); defer mu.Unlock(); bodies = append(bodies, body); return nil },
 	})
 	must(nil, err)
 	rewritten := map[string]float64{}
@@ -282,6 +283,8 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 		t.Errorf("after their steps (-want +got):\n%s", diff)
 	}
 	before := log.Len()
+	s.due(t.Context(), v1alpha1.MetricsStandard)
+	s.turns.running.Wait()
 	if next := s.due(t.Context(), v1alpha1.MetricsStandard); next > time.Minute {
 		t.Errorf("the next round is in %s", next)
 	}

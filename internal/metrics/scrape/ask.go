@@ -14,8 +14,8 @@ import (
 const (
 	// sourceTimeout is how long one source may take.
 	sourceTimeout = 15 * time.Second
-	// atOnce is how many nodes and pods are asked at a time, and late how long all may take together that did not answer in the round before.
-	atOnce, late = 8, 15 * time.Second
+	// late is how long all may take together that did not answer in the round before.
+	late = 15 * time.Second
 )
 
 // question is one to a node or a pod.
@@ -68,23 +68,34 @@ func (s *Scraper) askNode(ctx context.Context, node string, profile v1alpha1.Met
 func (s *Scraper) askAll(ctx context.Context, b *batch, nodes, pods []question) error {
 	nodes, dead := b.split(nodes)
 	pods, silent := b.split(pods)
-	dead = append(dead, silent...)
-	rand.Shuffle(len(dead), func(i, j int) { dead[i], dead[j] = dead[j], dead[i] })
-	if err := s.askSome(ctx, b, nodes); err != nil {
+	if err := s.askSome(ctx, b, nodes, &s.together); err != nil {
 		return err
 	}
-	for _, some := range []struct {
-		questions []question
-		within    time.Duration
-	}{{pods, allPods}, {dead, late}} {
-		within, cancel := context.WithTimeout(ctx, some.within)
-		err := s.askSome(within, b, some.questions)
-		cancel()
-		if err != nil {
-			return err
-		}
+	if err := s.askWithin(ctx, b, pods, &s.together, allPods); err != nil {
+		return err
 	}
-	return nil
+	return s.askWithin(ctx, b, shuffled(append(dead, silent...)), &s.together, late)
+}
+
+// askPods asks pods alone, likewise, and all of them within a time.
+func (s *Scraper) askPods(ctx context.Context, b *batch, pods []question, from *places, within time.Duration) error {
+	end := time.Now().Add(within)
+	pods, dead := b.split(pods)
+	if err := s.askWithin(ctx, b, pods, from, min(within, allPods)); err != nil {
+		return err
+	}
+	return s.askWithin(ctx, b, shuffled(dead), from, min(max(time.Until(end), within/4), late)) // where the others took all of it, they are asked nevertheless
+}
+
+func (s *Scraper) askWithin(ctx context.Context, b *batch, questions []question, from *places, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	return s.askSome(ctx, b, questions, from)
+}
+
+func shuffled(questions []question) []question {
+	rand.Shuffle(len(questions), func(i, j int) { questions[i], questions[j] = questions[j], questions[i] })
+	return questions
 }
 
 // split sorts out those that did not answer in the round before.
@@ -100,26 +111,26 @@ func (b *batch) split(all []question) (well, failing []question) {
 }
 
 // askSome asks, some at a time, and adds what is said. The error says that something could not be kept.
-func (s *Scraper) askSome(ctx context.Context, b *batch, questions []question) error {
+func (s *Scraper) askSome(ctx context.Context, b *batch, questions []question, from *places) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	defer cancel() // first, where something could not be kept
-	next, answers := make(chan question), make(chan []said)
-	for range min(atOnce, len(questions)) {
-		asking.Go(func() {
-			for q := range next {
-				answers <- q.ask(ctx, q.of)
-			}
-		})
-	}
-	go func() {
-		defer close(next)
+	answers := make(chan []said)
+	asking.Go(func() {
 		for _, q := range questions {
-			next <- q
+			leave := from.take(ctx)
+			if leave == nil { // its time is over, and so it says
+				answers <- q.ask(ctx, q.of)
+				continue
+			}
+			asking.Go(func() {
+				defer leave() // once the answer is taken: so many are in memory
+				answers <- q.ask(ctx, q.of)
+			})
 		}
-	}()
+	})
 	var failed error
 	for range questions {
 		for _, a := range <-answers {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -49,6 +50,8 @@ type Scraper struct {
 
 	patience time.Duration // how long one source may take
 	turns    turns
+	together places             // of sources of the round
+	apart    places             // of all others
 	noted    map[edge.Note]bool // of monitors, what does not count
 	tokens   tokens
 
@@ -64,7 +67,7 @@ func New(n Needs) (*Scraper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing to measure the cluster: %w", err)
 	}
-	s := &Scraper{Needs: n, client: client, changed: make(chan struct{}, 1), patience: sourceTimeout}
+	s := &Scraper{Needs: n, client: client, changed: make(chan struct{}, 1), patience: sourceTimeout, turns: newTurns(), together: newPlaces(), apart: newPlaces()}
 	kept, err := os.ReadFile(s.file())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading what to measure: %w", err)
@@ -113,6 +116,7 @@ func (s *Scraper) now() v1alpha1.MetricsProfile {
 
 // Run measures until ctx ends; then it returns nil.
 func (s *Scraper) Run(ctx context.Context) error {
+	defer s.turns.running.Wait()
 	for ctx.Err() == nil {
 		profile := s.now()
 		wait := time.Hour // as long as there is nothing to measure
@@ -127,7 +131,8 @@ func (s *Scraper) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-s.changed:
-			s.turns.round = time.Time{}
+			s.turns.now()
+		case <-s.turns.news:
 		case <-next.C:
 		}
 		next.Stop()
@@ -145,8 +150,8 @@ func (s *Scraper) every(profile v1alpha1.MetricsProfile) time.Duration {
 
 // Round measures once, all but what has an interval of its own. The error says that something could not be kept; a source that does not answer is none.
 func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) error {
-	b := newBatch(s.Put, s.turns.before)
-	defer func() { s.turns.before.failed = b.now.failed }()
+	b := newBatch(s.Put, s.turns.round.before)
+	defer func() { s.turns.round.before.failed = b.now.failed }()
 	objects := &state{client: s.client, profile: profile, batch: b, at: s.Now()}
 	nodes, err := objects.nodes(ctx)
 	for _, read := range []func(context.Context) error{objects.pods, objects.deployments, objects.quotas, objects.teams} {
@@ -155,6 +160,12 @@ func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) er
 		}
 	}
 	known := err == nil
+	if known {
+		s.note(objects.watched)
+		objects.targets = s.turns.take(objects.targets, s.every(profile))
+	} else { // those of other intervals are asked as before
+		objects.targets = slices.DeleteFunc(objects.targets, func(t edge.Target) bool { return t.Apart(s.every(profile)) })
+	}
 	if err := s.ended(b, source{job: edge.State, instance: "objects"}, objects.at, b.sent, err); err != nil {
 		return err
 	}
@@ -163,15 +174,10 @@ func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) er
 			return err
 		}
 	}
-	now := objects.targets
-	if known {
-		s.note(objects.watched)
-		now = s.turns.take(objects.targets, s.every(profile))
-	}
-	if err := s.askAll(ctx, b, s.ofNodes(nodes, profile), s.ofPods(now)); err != nil {
+	if err := s.askAll(ctx, b, s.ofNodes(nodes, profile), s.ofPods(objects.targets)); err != nil {
 		return err
 	}
-	return s.close(ctx, b, &s.turns.before, known)
+	return s.close(ctx, b, &s.turns.round.before, known)
 }
 
 // close says what has ended, and has what was said now be what was said before.

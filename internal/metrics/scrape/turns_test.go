@@ -1,0 +1,123 @@
+package scrape
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/kube/kubetest"
+	"umbel.dev/umbel/internal/metrics/edge"
+)
+
+// TestWhoHangsHoldsUpNobody: pods that take a question and never answer, more of them than are asked at a time, in the round and at an interval of its own. Through a real API server
+// a pod that answers is asked again and again at another interval meanwhile, and so is one that shares theirs. No more are waited for than there are places.
+func TestWhoHangsHoldsUpNobody(t *testing.T) {
+	config := kubetest.Start(t)
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace := kubetest.Namespace(t, config)
+	if _, err := client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var hanging, most atomic.Int64
+	hang := make(chan struct{}, 1000)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/hang" {
+			fmt.Fprint(w, "answered 1\n")
+			return
+		}
+		for n := hanging.Add(1); ; {
+			if before := most.Load(); n <= before || most.CompareAndSwap(before, n) {
+				break
+			}
+		}
+		hang <- struct{}{}
+		<-r.Context().Done()
+		hanging.Add(-1)
+	})}
+	at := listen(t)
+	go server.Serve(at) //nolint:errcheck // it ends with the test
+	t.Cleanup(func() { server.Close() })
+	address := at.Addr().(*net.TCPAddr)
+	running(t, client, namespace, "answers", nil, address)
+	for i := range atOnce + 2 { // in the round
+		running(t, client, namespace, fmt.Sprintf("hangs-%d", i), map[string]string{"prometheus.io/scrape": "true", "prometheus.io/path": "/hang"}, address)
+	}
+	target := func(path string, every, within time.Duration) edge.Target {
+		return edge.Target{
+			Job: edge.Job("podmonitor/" + namespace + path), Namespace: namespace, Pod: "answers", Path: path, Address: address.IP.String(), Port: int32(address.Port),
+			Every: every, Within: within, Reading: &edge.Reading{},
+		}
+	}
+
+	var mu sync.Mutex
+	said := map[string]int{}
+	s, err := New(Needs{
+		Config: config, Dir: t.TempDir(), Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Every: time.Hour,
+		Put: func(body []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for series, value := range sent(t, [][]byte{body}) {
+				said[fmt.Sprintf("%s %v", series, value)]++
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	s.due(ctx, v1alpha1.MetricsStandard) // the round begins
+	for range atOnce {
+		<-hang
+	}
+	targets := []edge.Target{target("/a", 200*time.Millisecond, 200*time.Millisecond), target("/b", 2*time.Second, time.Second)}
+	for range atOnce + 2 {
+		targets = append(targets, target("/hang", 2*time.Second, 2*time.Second))
+	}
+	s.turns.take(targets, time.Hour)
+	began := time.Now()
+	up := func(path string) string {
+		return fmt.Sprintf("up{instance=%s/answers:%d,job=podmonitor/%s%s,namespace=%s,pod=answers} 1", namespace, address.Port, namespace, path, namespace)
+	}
+	answered := func() (a, b int) {
+		mu.Lock()
+		defer mu.Unlock()
+		return said[up("/a")], said[up("/b")]
+	}
+	for {
+		wait := time.NewTimer(s.due(ctx, v1alpha1.MetricsStandard))
+		select {
+		case <-s.turns.news:
+		case <-wait.C:
+		}
+		wait.Stop()
+		a, b := answered()
+		if a >= 5 && b >= 2 {
+			break
+		}
+		if time.Since(began) > 30*time.Second {
+			t.Fatalf("in %s one that answers was asked %d times, and one that shares its interval with others that hang %d times", time.Since(began), a, b)
+		}
+	}
+	if n := most.Load(); n > 2*(atOnce+patient) {
+		t.Errorf("%d were waited for at a time", n)
+	}
+	end()
+	s.turns.running.Wait()
+}
