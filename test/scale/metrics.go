@@ -62,6 +62,7 @@ type measuredFleet struct {
 	sets             [][]request.Label // the series of a cluster, the same of each
 	report           *report.Report
 	bytes            atomic.Int64 // of the requests
+	opened           atomic.Int64 // sessions: who waits for one waits for its answer
 	odd              sync.Map     // answers that are not 204
 }
 
@@ -150,7 +151,7 @@ func (m *measuredFleet) join(ctx context.Context, running *sync.WaitGroup) error
 			Bootstrap: boot, Keyring: ring, Kube: http.NotFoundHandler(), Log: quiet,
 			Reread: func() (v1alpha1.Bootstrap, error) { return boot, nil },
 			Agent: agentsession.AgentConfig{
-				Version: "bench", Packages: idle{}, CheckAPI: idle{}.check, Log: quiet, Opened: func(*wire.Welcome) { first() },
+				Version: "bench", Packages: idle{}, CheckAPI: idle{}.check, Log: quiet, Opened: func(*wire.Welcome) { m.opened.Add(1); first() },
 				Detach: func(context.Context, *wire.Detach) error { return nil },
 			},
 		})
@@ -349,7 +350,7 @@ func (m *measuredFleet) steady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	began, sent := time.Now(), m.bytes.Load()
+	began, sent, opened := time.Now(), m.bytes.Load(), m.opened.Load()
 	var mu sync.Mutex
 	var times []time.Duration
 	group, ctx := errgroup.WithContext(ctx)
@@ -392,5 +393,7 @@ func (m *measuredFleet) steady(ctx context.Context) error {
 	m.report.Lower(what+"on the way", float64(m.bytes.Load()-sent)/seconds/1000, "kB/s", 0)
 	m.report.Lower(what+"an answer, p50", report.Percentile(times, 0.5), "ms", 0)
 	m.report.Lower(what+"an answer, p99", report.Percentile(times, 0.99), "ms", 0)
+	m.report.Lower(what+"an answer, at worst", report.Percentile(times, 1), "ms", 0)
+	m.report.Lower(what+"sessions that began anew meanwhile", float64(m.opened.Load()-opened), "", 0)
 	return nil
 }
