@@ -52,7 +52,7 @@ func TestTheDoor(t *testing.T) {
 			t.Fatal(err)
 		}
 		b = h.browser(pair)
-		err = wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+		err = wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
 			return b.ask(http.MethodGet, "/hub/api/v1/namespaces/default", "").code == http.StatusOK, nil // once the hub knows who issues certificates
 		})
 		if err != nil {
@@ -108,7 +108,7 @@ func TestSignOutEverywhere(t *testing.T) {
 	there.want("elsewhere, on this replica", there.ask(http.MethodGet, "/console/api/me", ""), http.StatusUnauthorized, "ended everywhere")
 	other.want("somebody else", other.ask(http.MethodGet, "/console/api/me", ""), http.StatusOK, "bob")
 	h.address = second
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
 		return there.ask(http.MethodGet, "/console/api/me", "").code == http.StatusUnauthorized, nil
 	})
 	if err != nil {
@@ -126,7 +126,7 @@ func TestWhoDeletesTheKeyEndsAllSessions(t *testing.T) {
 	if err := h.clients.CoreV1().Secrets(v1alpha1.SystemNamespace).Delete(t.Context(), keysSecret, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
 		return b.ask(http.MethodGet, "/console/api/me", "").code == http.StatusUnauthorized, nil
 	})
 	if err != nil {
@@ -300,7 +300,7 @@ func TestThrough(t *testing.T) {
 	made := ada.ask(http.MethodPost, "/console/k8s/apis/umbel.dev/v1alpha1/memberclusters", `{"apiVersion":"umbel.dev/v1alpha1","kind":"MemberCluster","metadata":{"name":"made"}}`,
 		ownHeader, "1", "Content-Type", "application/json")
 	ada.want("a change", made, http.StatusCreated, "made")
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
 		return strings.Contains(ada.ask(http.MethodGet, "/console/api/clusters", "").body, `"name":"made"`), nil
 	})
 	if err != nil {
@@ -327,7 +327,7 @@ func TestDesk(t *testing.T) {
 	if err := h.client.Create(t.Context(), pkg); err != nil {
 		t.Fatal(err)
 	}
-	err = wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
 		return ada.ask(http.MethodGet, "/console/api/packages/default/shop", "").code == http.StatusOK, nil
 	})
 	if err != nil {

@@ -122,7 +122,7 @@ func TestFind(t *testing.T) {
 	bob.signIn(h.token("bob", ""))
 	eve.signIn(h.token("eve", role.Name))
 	const at = "/console/api/find?kind=pods&name=web"
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
 		return strings.Contains(ada.ask(http.MethodGet, "/console/api/clusters", "").body, `"total":2`), nil
 	})
 	if err != nil {

@@ -44,7 +44,7 @@ func TestForesee(t *testing.T) {
 	ada, bob := h.browser(), h.browser()
 	ada.signIn(h.token("ada", "cluster-admin"))
 	bob.signIn(h.token("bob", ""))
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
 		return strings.Contains(ada.ask(http.MethodGet, "/console/api/clusters", "").body, `"total":3`) && strings.Contains(ada.ask(http.MethodGet, "/console/api/placements", "").body, `"selected":2`), nil
 	})
 	if err != nil {

@@ -114,7 +114,7 @@ func newHubAt(t *testing.T, address string, people *signin.Verifier) *hub {
 		}
 		// This hub lets go of its clusters: another one may want their names.
 		var left v1alpha1.MemberClusterList
-		err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 20*time.Second, true, func(ctx context.Context) (bool, error) {
+		err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 			err := h.client.List(ctx, &left)
 			return len(left.Items) == 0, err
 		})

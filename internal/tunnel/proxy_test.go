@@ -67,7 +67,7 @@ func TestThroughAProxy(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if Handshake(context.WithoutCancel(t.Context()), conn.(*tls.Conn), 5*time.Second) == nil {
+			if Handshake(context.WithoutCancel(t.Context()), conn.(*tls.Conn), time.Minute) == nil {
 				if session, err := Server(conn, Config{}); err == nil {
 					defer session.Close()
 				}

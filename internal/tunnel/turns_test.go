@@ -110,7 +110,9 @@ func TestProbesAndKeystrokesPassThoseWhoMoveMuch(t *testing.T) {
 	}
 	eventually(t, "those who move much wait for their turns", func() bool { return len(sender.turns.long) == atOnce })
 	for what, stream := range map[string]*Stream{"a probe": control, "a keystroke": shell} {
-		writing.Go(func() { stream.Write([]byte("hello")) })
+		begins := make(chan struct{})
+		writing.Go(func() { close(begins); stream.Write([]byte("hello")) })
+		<-begins
 		time.Sleep(100 * time.Millisecond)
 		before := 0
 		for f := m.step(); f.stream != stream.StreamID(); f = m.step() {

@@ -79,9 +79,14 @@ func (d *door) enters(from string) net.Conn {
 	return conn
 }
 
-// gone says whether the hub has ended a connection.
-func gone(conn net.Conn) bool {
-	conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+// ended waits until the hub has ended a connection.
+func ended(conn net.Conn) bool { return endedWithin(conn, time.Minute) }
+
+// stays says whether the hub keeps a connection for a moment.
+func stays(conn net.Conn) bool { return !endedWithin(conn, 20*time.Millisecond) }
+
+func endedWithin(conn net.Conn, within time.Duration) bool {
+	conn.SetReadDeadline(time.Now().Add(within))
 	_, err := conn.Read(make([]byte, 1))
 	var timeout net.Error
 	return !(errors.As(err, &timeout) && timeout.Timeout())
@@ -92,7 +97,7 @@ func TestWhoFloodsPaysForIt(t *testing.T) {
 	honest := d.enters("127.0.0.2")
 	first, second, third := d.enters("127.0.0.3"), d.enters("127.0.0.3"), d.enters("127.0.0.3")
 	other := d.enters("127.0.0.4")
-	if gone(honest) || !gone(first) || gone(second) || gone(third) || gone(other) {
+	if !ended(first) || !stays(honest) || !stays(second) || !stays(third) || !stays(other) {
 		t.Errorf("thrown out were %v, want the oldest of 127.0.0.3, %s", d.thrown, first.LocalAddr())
 	}
 	if d.lobby.Count() != 4 {
@@ -107,14 +112,14 @@ func TestNobodyIsThrownOutBeforeHeCouldSayWhoHeIs(t *testing.T) {
 	d.enters("127.0.0.2")
 	late := d.come("127.0.0.3")
 	time.Sleep(50 * time.Millisecond)
-	if gone(slow) || len(d.inside) != 0 {
+	if !stays(slow) || len(d.inside) != 0 {
 		t.Error("somebody was thrown out, or came into a full lobby")
 	}
 	guest.Known()
 	if g := <-d.inside; g.RemoteAddr().String() != late.LocalAddr().String() {
 		t.Errorf("%s came in, want %s", g.RemoteAddr(), late.LocalAddr())
 	}
-	if gone(slow) {
+	if !stays(slow) {
 		t.Error("who is known was ended")
 	}
 }

@@ -85,7 +85,7 @@ func TestRightsAreThoseOfTheLevel(t *testing.T) {
 
 // settles waits until the API server allows something, or does not.
 func settles(t *testing.T, target client.Client, who []string, what authorizationv1.ResourceAttributes, want bool) error {
-	for until := time.Now().Add(10 * time.Second); ; {
+	for until := time.Now().Add(time.Minute); ; {
 		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: who[0], Groups: who[1:], ResourceAttributes: &what}}
 		if err := target.Create(t.Context(), review); err != nil {
 			return err
