@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -360,18 +359,6 @@ func installKinds(t *testing.T, c client.Client) {
 	})
 }
 
-func freePorts() (ports [3]int, err error) {
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return ports, err
-		}
-		defer l.Close() //nolint:errcheck // held until all are found
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports, nil
-}
-
 // runPlane runs a real etcd and API server, on the loopback.
 func runPlane(t *testing.T) (local.Plane, string) {
 	t.Helper()
@@ -383,14 +370,14 @@ func runPlane(t *testing.T) (local.Plane, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports, err := freePorts()
+	ports, err := controlplane.FreePorts()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	plane, err := controlplane.New(controlplane.Config{
 		Name: "dev", Dir: dir, Binary: binary, Address: netip.MustParseAddr("127.0.0.1"),
-		Ports: controlplane.Ports{API: ports[0], Etcd: ports[1], EtcdPeer: ports[2]}, ServiceCIDR: netip.MustParsePrefix("10.129.0.0/16"),
+		Ports: ports, ServiceCIDR: netip.MustParsePrefix("10.129.0.0/16"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -414,7 +401,7 @@ func runPlane(t *testing.T) (local.Plane, string) {
 	if err := errors.Join(supervisor.WaitReady(ready), plane.Bootstrap(ready)); err != nil {
 		t.Fatal(err)
 	}
-	return local.Plane{Members: []local.PlaneMember{{Name: "dev-0", URL: plane.URL(), PID: 1, Data: true}}, Address: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(ports[0])), ControlPlane: plane}, strings.TrimSpace(string(version))
+	return local.Plane{Members: []local.PlaneMember{{Name: "dev-0", URL: plane.URL(), PID: 1, Data: true}}, Address: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(ports.API)), ControlPlane: plane}, strings.TrimSpace(string(version))
 }
 
 func eventually(t *testing.T, what string, check func(context.Context) error) {

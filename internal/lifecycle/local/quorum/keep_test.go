@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -62,16 +61,11 @@ func newHost(t *testing.T) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ports [3]int
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.2:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+	ports, err := controlplane.FreePorts()
+	if err != nil {
+		t.Fatal(err)
 	}
-	h := &host{T: t, dir: t.TempDir(), binary: binary, wanted: 1, ports: controlplane.Ports{API: ports[0], Etcd: ports[1], EtcdPeer: ports[2]}}
+	h := &host{T: t, dir: t.TempDir(), binary: binary, wanted: 1, ports: ports}
 	t.Cleanup(func() {
 		for n := range h.places {
 			h.halt(n)

@@ -57,6 +57,9 @@ func (h *host) writes(client kubernetes.Interface, name string) *corev1.ConfigMa
 	h.eventually(name+" is written", func() (err error) {
 		object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
 		made, err = client.CoreV1().ConfigMaps("default").Create(h.Context(), object, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) { // the one before was, and the answer was late
+			made, err = client.CoreV1().ConfigMaps("default").Get(h.Context(), name, metav1.GetOptions{})
+		}
 		return err
 	})
 	return made
