@@ -318,11 +318,7 @@ func TestAMemberThatIsObservedIsReadOnly(t *testing.T) {
 		return err
 	}
 	stands := func(level v1alpha1.Level) {
-		member := h.member("prod-eu")
-		member.Spec.Level = level
-		if err := h.client.Update(t.Context(), member); err != nil {
-			t.Fatal(err)
-		}
+		h.change("prod-eu", func(m *v1alpha1.MemberCluster) { m.Spec.Level = level })
 	}
 	stands(v1alpha1.LevelObserved)
 	h.eventually("a write is refused", func() (bool, string) {

@@ -322,11 +322,7 @@ func TestRotationBecauseOfAStolenKey(t *testing.T) {
 	stays := r.joined("stays")
 	revoked := r.joined("revoked")
 	revokedDir := revoked.dir
-	member := r.member("revoked")
-	member.Spec.RevokedKeys = []string{member.Status.Identity.KeyFingerprint}
-	if err := r.client.Update(t.Context(), member); err != nil {
-		t.Fatal(err)
-	}
+	r.change("revoked", func(m *v1alpha1.MemberCluster) { m.Spec.RevokedKeys = []string{m.Status.Identity.KeyFingerprint} })
 	r.shows("revoked", v1alpha1.ConditionConnected, "False/KeyRevoked")
 	revoked.stop()
 

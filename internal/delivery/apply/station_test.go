@@ -28,6 +28,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
@@ -348,14 +349,18 @@ func (s *station) lacks(name string) {
 	})
 }
 
+// update changes a ConfigMap, as people do. The engine may write it in between.
 func (s *station) update(name string, change func(*corev1.ConfigMap)) {
 	s.t.Helper()
-	cm, err := s.getConfigMap(name)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	change(cm)
-	_, err = s.client.CoreV1().ConfigMaps(s.namespace).Update(s.t.Context(), cm, metav1.UpdateOptions{FieldManager: "kubectl-edit"})
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		cm, err := s.getConfigMap(name)
+		if err != nil {
+			return err
+		}
+		change(cm)
+		_, err = s.client.CoreV1().ConfigMaps(s.namespace).Update(s.t.Context(), cm, metav1.UpdateOptions{FieldManager: "kubectl-edit"})
+		return err
+	})
 	if err != nil {
 		s.t.Fatal(err)
 	}

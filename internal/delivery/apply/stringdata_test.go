@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 
 	"umbel.dev/umbel/api/wire"
 )
@@ -55,11 +56,15 @@ func TestTheStringDataOfASecret(t *testing.T) {
 	secrets := s.client.CoreV1().Secrets(s.namespace)
 	edit := func(change func(*corev1.Secret)) {
 		t.Helper()
-		is, err := secrets.Get(t.Context(), "keys", metav1.GetOptions{})
-		if err == nil {
+		err := retry.RetryOnConflict(retry.DefaultRetry, func() error { // the engine may write it in between
+			is, err := secrets.Get(t.Context(), "keys", metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
 			change(is)
 			_, err = secrets.Update(t.Context(), is, metav1.UpdateOptions{FieldManager: "kubectl-edit"})
-		}
+			return err
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
