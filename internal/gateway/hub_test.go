@@ -164,7 +164,7 @@ func (h *hub) start() {
 	mgr, err := ctrl.NewManager(h.api, ctrl.Options{
 		Scheme: scheme(), Metrics: metricsserver.Options{BindAddress: "0"},
 		LeaderElection: h.replica != "", LeaderElectionID: "gateway-test", LeaderElectionNamespace: v1alpha1.SystemNamespace,
-		LeaderElectionReleaseOnCancel: true, LeaseDuration: new(3 * time.Second), RenewDeadline: new(2 * time.Second), RetryPeriod: new(200 * time.Millisecond),
+		LeaderElectionReleaseOnCancel: true, LeaseDuration: new(30 * time.Second), RenewDeadline: new(20 * time.Second), RetryPeriod: new(200 * time.Millisecond), // who ends gives its Lease back
 	})
 	if err != nil {
 		h.t.Fatal(err)

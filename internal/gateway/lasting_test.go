@@ -22,7 +22,7 @@ func TestAWatchOutlivesCertificatesAndTokens(t *testing.T) {
 	provider := oidctest.Start(t)
 	h, _ := signedIn(t, provider)
 	h.stop()
-	h.life = 4 * time.Second
+	h.probe, h.life = 5*time.Second, 8*time.Second // of a busy machine neither a probe nor a renewal is to be late
 	h.start()
 	namespace := kubetest.Namespace(t, h.api)
 	agent := h.joined("lasting")
@@ -61,11 +61,7 @@ func TestAWatchOutlivesCertificatesAndTokens(t *testing.T) {
 	}
 
 	// What ends it is a person's decision.
-	member := h.member("lasting")
-	member.Spec.Admission = v1alpha1.AdmissionSuspended
-	if err := h.client.Update(t.Context(), member); err != nil {
-		t.Fatal(err)
-	}
+	h.change("lasting", func(m *v1alpha1.MemberCluster) { m.Spec.Admission = v1alpha1.AdmissionSuspended })
 	if event, open := <-watching.ResultChan(); open && event.Type != watch.Error {
 		t.Errorf("of a member that is suspended the watch says %v, want its end", event)
 	}
@@ -87,7 +83,7 @@ func (h *hub) issuedTo(cluster v1alpha1.ClusterName) (count int) {
 func TestRenewingCostsNoWrite(t *testing.T) {
 	h := newHub(t)
 	h.stop()
-	h.life = 2 * time.Second
+	h.probe, h.life = 5*time.Second, 6*time.Second // of a busy machine neither a probe nor a renewal is to be late
 	h.start()
 	a := h.joined("prod-eu")
 	h.shows("prod-eu", v1alpha1.ConditionReady, "True/NoPackages")

@@ -29,8 +29,9 @@ import (
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
 
-// replicaInterval is how often replicas say that they are alive, in tests.
-const replicaInterval = 250 * time.Millisecond
+// replicaInterval is how often replicas say that they are alive, and ask their agents whether they are, in tests: one that a busy machine holds
+// up for a second is not to seem dead.
+const replicaInterval = time.Second
 
 // wordless is a client that deletes nothing: a replica that has it goes without a word, as when it is killed.
 type wordless struct{ client.Client }
@@ -82,6 +83,7 @@ func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	first := newHub(t)
 	first.stop()
+	first.probe = replicaInterval
 	balancer, err := balancertest.New()
 	if err != nil {
 		t.Fatal(err)
