@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,13 +29,14 @@ import (
 
 const adoptLong = `Make a member of a cluster that Cluster API made and nobody told the hub of. Its Cluster is on the hub's API, or, with --from, on that of
 another management cluster. It is reached by the kubeconfig that Cluster API keeps of it (Secret NAME-kubeconfig), from here; the agent is installed there, and the
-labels of the Cluster are the member's at first.
+labels of the Cluster are the member's.
 
 Nothing of Cluster API is written: not a Cluster, a control plane, a pool or a machine, nor a label, annotation or finalizer of one. So whoever
-made it goes on as before, and the labels are not kept as those of the Cluster; ` + "`umbel label cluster`" + ` sets them.
+made it goes on as before.
 
-A Cluster of the hub's API is managed then: ` + "`umbel cluster`" + ` scales, upgrades and deletes it, when somebody says so. One of another management cluster
-is attached: it is scaled, upgraded and deleted there, and ` + "`umbel cluster describe NAME --kubeconfig FILE`" + ` shows it.
+A Cluster of the hub's API is managed then: ` + "`umbel cluster`" + ` scales, upgrades and deletes it, when somebody says so, and the hub keeps the labels of the member
+as those of the Cluster. One of another management cluster is attached: it is scaled, upgraded and deleted there, ` + "`umbel cluster describe NAME --kubeconfig FILE`" + `
+shows it, and ` + "`umbel label cluster`" + ` changes the labels, of which that API tells nobody here.
 ` + "`umbel leave NAME`" + ` takes it out of the fleet again, and leaves the Cluster as it is. Once the Cluster is deleted, ` + "`umbel leave NAME --force`" + ` forgets the member.`
 
 const adoptExamples = `  # what is it, and what would be written?
@@ -95,6 +98,9 @@ func (o *adoptOptions) run(ctx context.Context, hub *client.Hub) error {
 	}
 	cluster, err := find(ctx, management, key)
 	if err != nil {
+		return err
+	}
+	if err := o.overrides(enrol.Labels(cluster)); err != nil {
 		return err
 	}
 	found := adoption{cluster: cluster, name: v1alpha1.ClusterName(cmp.Or(o.as, o.name)), where: where}
@@ -162,10 +168,11 @@ func (o *adoptOptions) join(ctx context.Context, hub *client.Hub, management kub
 	if err := os.WriteFile(file, secret.Data["value"], 0o600); err != nil {
 		return err
 	}
-	labels := enrol.Labels(found.cluster)
-	for name, value := range o.labels {
-		labels[name] = value
+	labels := map[string]string{}
+	if found.where != "" { // the hub gives those of a Cluster of its own, and takes them back
+		labels = enrol.Labels(found.cluster)
 	}
+	maps.Copy(labels, o.labels)
 	view := progress.New(o.Err, progress.Liveness(output.Terminal(o.Err)), o.Now)
 	defer view.Close()
 	joining := &join.Options{
@@ -176,6 +183,20 @@ func (o *adoptOptions) join(ctx context.Context, hub *client.Hub, management kub
 	}
 	if err := join.Run(ctx, joining, hub); err != nil {
 		return fmt.Errorf("adopting cluster %s by the kubeconfig in Secret %s/%s: %w", found.cluster.GetName(), key.Namespace, key.Name, err)
+	}
+	if found.where != "" {
+		return nil
+	}
+	return enrol.Follow(ctx, hub, found.cluster)
+}
+
+// overrides refuses a label for which the hub's own Cluster has another value, which the member would have at once again.
+func (o *adoptOptions) overrides(labels map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(o.labels)) {
+		if value, has := labels[key]; has && o.from == "" && value != o.labels[key] {
+			return exit.Usagef("--label %s=%s: the Cluster has %s=%s, and its member follows it: change it there, by `kubectl label cluster %s -n %s %s=%s --overwrite`",
+				key, o.labels[key], key, value, o.name, o.Namespace, key, o.labels[key])
+		}
 	}
 	return nil
 }

@@ -139,6 +139,9 @@ func TestAClusterIsAdopted(t *testing.T) {
 					t.Errorf("%s is %q, and the labels are %v", note, got, member.Labels)
 				}
 			}
+			if owner := ownerOf(member, "f:env"); (owner == "umbel-lifecycle") != (test.member == "ours") {
+				t.Errorf("the label of the Cluster is %q's, which takes it away again", owner)
+			}
 			if want := strings.Contains(strings.Join(args, " "), "observed"); member.Spec.Observed() != want {
 				t.Errorf("it is %s", member.Spec.Stands())
 			}
@@ -149,6 +152,16 @@ func TestAClusterIsAdopted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ownerOf returns who is to have written a field of a member.
+func ownerOf(member *v1alpha1.MemberCluster, field string) (owners string) {
+	for _, entry := range member.ManagedFields {
+		if strings.Contains(string(entry.FieldsV1.Raw), `"`+field+`"`) {
+			owners = strings.TrimPrefix(owners+","+entry.Manager, ",")
+		}
+	}
+	return owners
 }
 
 // TestWhatIsNotAdopted is said with the reason, and nothing is made.
@@ -168,6 +181,7 @@ func TestWhatIsNotAdopted(t *testing.T) {
 		{"adopt going", "is being deleted since"},
 		{"adopt plain --as other", "--as and --from-context go with --from"},
 		{"adopt plain --from /nowhere", "--from: reading the kubeconfig of the management cluster, /nowhere"},
+		{"adopt plain --label env=dev", "--label env=dev: the Cluster has env=prod, and its member follows it: change it there, by `kubectl label cluster plain -n default env=dev --overwrite`"},
 		{"adopt plain --level managed", "a level is observed or attached"},
 		{"adopt plain --as No --from " + d.kubeconfig, `the name "No" is none of a member`},
 	} {

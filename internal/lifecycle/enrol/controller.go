@@ -91,6 +91,12 @@ func (c *controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, c.rest(ctx, cluster)
 	case join:
 		return c.join(ctx, cluster)
+	case follow:
+		return ctrl.Result{}, c.follow(ctx, cluster)
+	case leave:
+		c.mu.Lock()
+		delete(c.given, cluster.GetUID())
+		c.mu.Unlock()
 	}
 	return ctrl.Result{}, nil
 }
@@ -103,6 +109,33 @@ func (c *controller) rest(ctx context.Context, cluster *unstructured.Unstructure
 	}
 	_, err = c.register(ctx, cluster, member)
 	return err
+}
+
+// follow gives the member that a Cluster was adopted as what the Cluster has now. Nothing of the Cluster is written, and no member is made.
+func (c *controller) follow(ctx context.Context, cluster *unstructured.Unstructured) error {
+	member, err := c.member(ctx, cluster.GetName())
+	if err != nil || member == nil || !member.DeletionTimestamp.IsZero() || checkMember(cluster, member) != nil {
+		return err
+	}
+	if _, err = c.register(ctx, cluster, member); apierrors.IsConflict(err) {
+		return nil // it was taken out meanwhile, which the watch has yet to tell
+	}
+	return err
+}
+
+// Follow gives an adopted member what its Cluster has now: what the hub goes on to do where it makes clusters itself.
+func Follow(ctx context.Context, hub client.Client, cluster *unstructured.Unstructured) error {
+	member := &v1alpha1.MemberCluster{}
+	if err := hub.Get(ctx, client.ObjectKey{Name: cluster.GetName()}, member); err != nil {
+		return err
+	}
+	if err := checkMember(cluster, member); err != nil {
+		return err
+	}
+	if _, err := give(ctx, hub, cluster, member); err != nil {
+		return fmt.Errorf("giving member %s the labels of its Cluster: %w", member.Name, err)
+	}
+	return nil
 }
 
 func (c *controller) join(ctx context.Context, cluster *unstructured.Unstructured) (ctrl.Result, error) {
@@ -148,19 +181,10 @@ func (c *controller) member(ctx context.Context, name string) (*v1alpha1.MemberC
 // register makes the MemberCluster, and gives it the Cluster's labels.
 func (c *controller) register(ctx context.Context, cluster *unstructured.Unstructured, member *v1alpha1.MemberCluster) (*v1alpha1.MemberCluster, error) {
 	labels := Labels(cluster)
-	annotations := map[string]string{v1alpha1.ManagedAnnotation: identityOf(cluster)}
-	if v1alpha1.Hibernated(cluster.GetAnnotations()) {
-		annotations[v1alpha1.HibernatedAnnotation] = "true"
-	}
-	if member != nil && v1alpha1.Hibernated(member.Annotations) == v1alpha1.Hibernated(annotations) && hasAll(member.Labels, labels) && c.gave(cluster.GetUID(), labels) {
+	if member != nil && v1alpha1.Hibernated(member.Annotations) == v1alpha1.Hibernated(cluster.GetAnnotations()) && hasAll(member.Labels, labels) && c.gave(cluster.GetUID(), labels) {
 		return member, nil
 	}
-	object := &unstructured.Unstructured{}
-	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MemberCluster"))
-	object.SetName(cluster.GetName())
-	object.SetLabels(labels)
-	object.SetAnnotations(annotations)
-	err := c.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(fieldOwner), client.ForceOwnership)
+	object, err := give(ctx, c.client, cluster, member)
 	if err != nil {
 		return nil, fmt.Errorf("making cluster %s a member: %w", cluster.GetName(), err)
 	}
@@ -169,6 +193,24 @@ func (c *controller) register(ctx context.Context, cluster *unstructured.Unstruc
 	c.mu.Unlock()
 	registered := &v1alpha1.MemberCluster{}
 	return registered, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, registered)
+}
+
+// give applies what a member has of its Cluster: its labels, which one it is, and whether it hibernates. nil is a member that is made by that;
+// one that is there is not made again when it has gone meanwhile.
+func give(ctx context.Context, hub client.Client, cluster *unstructured.Unstructured, member *v1alpha1.MemberCluster) (*unstructured.Unstructured, error) {
+	object := &unstructured.Unstructured{}
+	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MemberCluster"))
+	object.SetName(cluster.GetName())
+	if member != nil {
+		object.SetUID(member.UID)
+	}
+	object.SetLabels(Labels(cluster))
+	annotations := map[string]string{v1alpha1.ManagedAnnotation: identityOf(cluster)}
+	if v1alpha1.Hibernated(cluster.GetAnnotations()) {
+		annotations[v1alpha1.HibernatedAnnotation] = "true"
+	}
+	object.SetAnnotations(annotations)
+	return object, hub.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(fieldOwner), client.ForceOwnership)
 }
 
 // gave says whether these are the labels that a Cluster's member was given last.

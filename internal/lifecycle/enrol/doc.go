@@ -12,6 +12,9 @@
 //     has not, take that back and install the agent anew.
 //  5. When Cluster API has ended the cluster: forget the member. Until then the Cluster stays.
 //
+// A Cluster that does not ask for it may be a member all the same: `umbel cluster adopt` made one of it. That has the Cluster's labels kept as in
+// step 2, and nothing else is done: no finalizer, no agent, and whoever takes the member out has it gone.
+//
 // Laws, with their reasons:
 //
 //   - A member of that name that is not this Cluster is left alone: two clusters would share one place in the fleet.

@@ -26,6 +26,7 @@ const (
 	leave  course = "leave"  // it is not for us
 	wait   course = "wait"   // Cluster API is at work
 	join   course = "join"   // it is to be a member
+	follow course = "follow" // it is a member that was adopted, if it is one, and that follows it
 	rest   course = "rest"   // it hibernates, and its member is to say so
 	forget course = "forget" // it is gone, and its member is to go
 )
@@ -44,7 +45,7 @@ func decide(cluster *unstructured.Unstructured) course {
 	case cluster.GetDeletionTimestamp() != nil:
 		return forget
 	case cluster.GetAnnotations()[v1alpha1.JoinAnnotation] != "true":
-		return leave
+		return follow
 	}
 	paused, _, _ := unstructured.NestedBool(cluster.Object, "spec", "paused")
 	serves, _, _ := unstructured.NestedBool(cluster.Object, "status", "initialization", "controlPlaneInitialized")

@@ -31,9 +31,14 @@ func TestDecide(t *testing.T) {
 		want   course
 	}{
 		{"it serves, and wants to", func(*unstructured.Unstructured) {}, join},
-		{"nobody asked for it", func(o *unstructured.Unstructured) { o.SetAnnotations(nil) }, leave},
+		{"nobody asked for it", func(o *unstructured.Unstructured) { o.SetAnnotations(nil) }, follow},
 		{"it does not want to", func(o *unstructured.Unstructured) {
 			o.SetAnnotations(map[string]string{v1alpha1.JoinAnnotation: "false"})
+		}, follow},
+		{"nobody asked for it, and it is ending", func(o *unstructured.Unstructured) {
+			o.SetDeletionTimestamp(&gone)
+			o.SetFinalizers([]string{capiFinalizer})
+			o.SetAnnotations(nil)
 		}, leave},
 		{"its API has not served", func(o *unstructured.Unstructured) { delete(o.Object, "status") }, wait},
 		{"it is paused", func(o *unstructured.Unstructured) { o.Object["spec"] = map[string]any{"paused": true} }, wait},

@@ -22,8 +22,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	waiting "k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	kuberest "k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	controllerconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
@@ -134,9 +136,25 @@ func (m *member) begins(key string) {
 type hub struct {
 	*testing.T
 	client.Client
+	config *kuberest.Config
 }
 
 func newHub(t *testing.T) *hub {
+	t.Helper()
+	h := newBareHub(t)
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := h.makesMembers(ctx, h.config)
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// newBareHub is one on which nobody makes members.
+func newBareHub(t *testing.T) *hub {
 	t.Helper()
 	config := kubetest.Start(t)
 	kubetest.InstallCRDs(t, config)
@@ -150,7 +168,7 @@ func newHub(t *testing.T) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hub{t, c}
+	h := &hub{t, c, config}
 	for _, kind := range []schema.GroupVersionKind{clusterKind, infra.HostedControlPlaneKind} {
 		h.serves(kind)
 	}
@@ -158,24 +176,25 @@ func newHub(t *testing.T) *hub {
 	h.create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.HubInfoConfigMap}, Data: map[string]string{
 		v1alpha1.HubInfoAddress: "10.203.0.1:7443", v1alpha1.HubInfoCA: "the CA", v1alpha1.HubInfoAgentImage: "registry.umbel.dev/agent:v1",
 	}})
-	m, err := ctrl.NewManager(config, ctrl.Options{Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"},
-		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}}})
+	return h
+}
+
+// makesMembers runs the controller until the context ends.
+func (h *hub) makesMembers(ctx context.Context, config *kuberest.Config) (ended <-chan error) {
+	h.Helper()
+	m, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: h.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"}, Controller: controllerconfig.Controller{SkipNameValidation: new(true)},
+		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
+	})
 	if err != nil {
-		t.Fatal(err)
+		h.Fatal(err)
 	}
 	if err := Setup(m, time.Now, func(string) AuditLog { return "" }); err != nil {
-		t.Fatal(err)
+		h.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- m.Start(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	return h
+	done := make(chan error, 1)
+	go func() { done <- m.Start(ctx) }()
+	return done
 }
 
 func (h *hub) create(o client.Object) {
