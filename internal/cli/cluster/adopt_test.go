@@ -17,16 +17,22 @@ import (
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
 // foreign makes a Cluster with all that somebody else's tools and controllers would have made of it: its API is the hub's own.
 func (d *desk) foreign(name string) []*unstructured.Unstructured {
 	d.Helper()
+	return d.foreignIn("default", name)
+}
+
+func (d *desk) foreignIn(namespace, name string) []*unstructured.Unstructured {
+	d.Helper()
 	of := map[string]string{"cluster.x-k8s.io/cluster-name": name}
-	cluster := object("Cluster", "default", name, map[string]any{"spec": map[string]any{"paused": false, "controlPlaneEndpoint": map[string]any{"host": "192.0.2.7", "port": int64(6443)}}})
+	cluster := object("Cluster", namespace, name, map[string]any{"spec": map[string]any{"paused": false, "controlPlaneEndpoint": map[string]any{"host": "192.0.2.7", "port": int64(6443)}}})
 	cluster.SetLabels(map[string]string{"env": "prod", "cluster.x-k8s.io/provider": "x"})
 	cluster.SetFinalizers([]string{"cluster.cluster.x-k8s.io"})
-	machine := object("Machine", "default", name+"-1", map[string]any{"spec": map[string]any{
+	machine := object("Machine", namespace, name+"-1", map[string]any{"spec": map[string]any{
 		"clusterName": name, "bootstrap": map[string]any{"dataSecretName": "none"},
 		"infrastructureRef": map[string]any{"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "SomebodysMachine", "name": name + "-1"},
 	}})
@@ -36,7 +42,7 @@ func (d *desk) foreign(name string) []*unstructured.Unstructured {
 		d.Fatal(err)
 	}
 	secret := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret", "stringData": map[string]any{"value": string(kubeconfig)}}}
-	secret.SetNamespace("default")
+	secret.SetNamespace(namespace)
 	secret.SetName(name + "-kubeconfig")
 	return []*unstructured.Unstructured{d.create(&cluster), d.create(&machine), d.create(secret)}
 }
@@ -154,10 +160,64 @@ func TestAClusterIsAdopted(t *testing.T) {
 	}
 }
 
+// TestAClusterOfAnotherManagementCluster is adopted and described as the docs say, where that one has an API of its own, which has none of our
+// kinds. No object there is written.
+func TestAClusterOfAnotherManagementCluster(t *testing.T) {
+	api, err := kubetest.Run(context.WithoutCancel(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(api.Stop)
+	other, d := sit(t, api.Config), newDesk(t)
+	if err := other.hub.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "clusters"}}); err != nil {
+		t.Fatal(err)
+	}
+	objects := other.foreignIn("clusters", "shop-us")
+	before := other.versions(objects)
+	page, err := os.ReadFile("../../../docs/operate/clusters.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := func(start string) []string {
+		_, rest, found := strings.Cut(string(page), "\n"+start)
+		if !found {
+			t.Fatalf("docs/operate/clusters.md says no %q", start)
+		}
+		line, _, _ := strings.Cut(start+rest, "\n")
+		return strings.Fields(strings.ReplaceAll(strings.TrimPrefix(line, "umbel cluster "), "management.kubeconfig", other.kubeconfig))
+	}
+
+	connected := d.serves("shop-us")
+	if out, errs, err := d.umbel(said("umbel cluster adopt shop-us")...); err != nil || !strings.Contains(out, "cluster shop-us is adopted") {
+		t.Fatalf("%s%s, %v", out, errs, err)
+	}
+	<-connected
+	member := &v1alpha1.MemberCluster{}
+	if err := d.hub.Get(t.Context(), kube.ObjectKey{Name: "shop-us"}, member); err != nil {
+		t.Fatal(err)
+	}
+	if is := member.Annotations[v1alpha1.AdoptedAnnotation]; is != api.Config.Host+" clusters/shop-us" || member.Labels["env"] != "prod" || !member.Spec.Observed() {
+		t.Errorf("it says that it is %q, with the labels %v, and is %s", is, member.Labels, member.Spec.Stands())
+	}
+	describe := said("umbel cluster describe shop-us")
+	out, _, err := d.umbel(describe...)
+	for i, line := range []string{"Cluster clusters/shop-us", "└─ Machine shop-us-1"} {
+		if lines := strings.Split(out, "\n"); err != nil || len(lines) != 3 || !strings.HasPrefix(lines[i], line) {
+			t.Errorf("%v: got\n%s, %v; line %d is not of %s", describe, out, err, i+1, line)
+		}
+	}
+	if _, _, err := d.umbel("describe", "shop-us", "-n", "clusters"); err == nil || !strings.Contains(err.Error(), `cluster "shop-us" is attached, and not made by this hub`) {
+		t.Errorf("on the hub's own API: %v", err)
+	}
+	if diff := gocmp.Diff(before, other.versions(objects)); diff != "" {
+		t.Errorf("it was written (-before +after):\n%s", diff)
+	}
+}
+
 // ownerOf returns who is to have written a field of a member.
 func ownerOf(member *v1alpha1.MemberCluster, field string) (owners string) {
 	for _, entry := range member.ManagedFields {
-		if strings.Contains(string(entry.FieldsV1.Raw), `"`+field+`"`) {
+		if strings.Contains(entry.FieldsV1.GetRawString(), `"`+field+`"`) {
 			owners = strings.TrimPrefix(owners+","+entry.Manager, ",")
 		}
 	}

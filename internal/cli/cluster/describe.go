@@ -25,7 +25,7 @@ func newDescribeCmd(f *client.Factory) *cobra.Command {
 		Use:               "describe NAME",
 		Short:             "Show what a cluster is made of, and how each part does",
 		Long:              "Show what a cluster is made of, as a tree: control plane, pools, machines, and its place in the fleet; and how each part does.",
-		Example:           "  umbel cluster describe dev",
+		Example:           "  umbel cluster describe dev\n\n  # one that another management cluster makes\n  umbel cluster describe shop-us -n clusters --kubeconfig management.kubeconfig",
 		Args:              exit.Takes("NAME"),
 		ValidArgsFunction: complete(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -117,7 +117,8 @@ func grow(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (*node, erro
 	}
 	root.children = append(root.children, workerNodes(deployments, machines, checks, parts)...)
 	member := &v1alpha1.MemberCluster{}
-	if err := hub.Get(ctx, kube.ObjectKey{Name: key.Name}, member); kube.IgnoreNotFound(err) != nil {
+	err = hub.Get(ctx, kube.ObjectKey{Name: key.Name}, member)
+	if kube.IgnoreNotFound(err) != nil && !meta.IsNoMatchError(err) { // a management cluster that is no hub knows no members
 		return nil, err
 	}
 	if member.Annotations[v1alpha1.ManagedAnnotation] == key.Namespace+"/"+key.Name {

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -46,6 +47,26 @@ func newDesk(t *testing.T) *desk {
 	t.Helper()
 	config := kubetest.Start(t)
 	kubetest.InstallCRDs(t, config)
+	d := sit(t, config)
+	for _, files := range []fs.FS{deploy.Infrastructure, deploy.Policies} {
+		err := fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			raw, err := fs.ReadFile(files, path)
+			d.install(raw)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d
+}
+
+// sit has somebody sit before an API with the kinds of Cluster API alone.
+func sit(t *testing.T, config *rest.Config) *desk {
+	t.Helper()
 	d := &desk{T: t, kubeconfig: kubetest.Kubeconfig(t, config)}
 	hub, err := d.factory(output.Streams{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}).Connect()
 	if err != nil {
@@ -61,19 +82,6 @@ func newDesk(t *testing.T) *desk {
 		t.Fatalf("%v: `make capi` builds it", err)
 	}
 	d.install(components)
-	for _, files := range []fs.FS{deploy.Infrastructure, deploy.Policies} {
-		err := fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return err
-			}
-			raw, err := fs.ReadFile(files, path)
-			d.install(raw)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	d.eventually("the kinds are served", func(ctx context.Context) error {
 		_, err := list(ctx, d.hub, kind("Cluster"))
 		return err
@@ -118,7 +126,9 @@ func (d *desk) answering(typed string, args ...string) (string, string, error) {
 
 func (d *desk) run(ctx context.Context, streams output.Streams, args ...string) error {
 	d.Helper()
-	cmd := NewCmd(d.factory(streams))
+	f := d.factory(streams)
+	cmd := NewCmd(f)
+	f.AddFlags(cmd.PersistentFlags())
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(args)
 	cmd.SetOut(streams.Out)

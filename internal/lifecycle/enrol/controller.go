@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -231,12 +232,16 @@ func (c *controller) install(ctx context.Context, cluster *unstructured.Unstruct
 	if err != nil {
 		return err
 	}
-	name := v1alpha1.ClusterName(cluster.GetName())
-	if good, err := c.good(ctx, name, given); err != nil || good {
-		return err
-	}
 	boot, image, err := HubInfo(ctx, c.client)
 	if err != nil {
+		return err
+	}
+	name := v1alpha1.ClusterName(cluster.GetName())
+	good, err := c.good(ctx, name, given)
+	if err == nil && good {
+		good, err = started(ctx, target, image)
+	}
+	if err != nil || good {
 		return err
 	}
 	boot.Cluster = name
@@ -268,16 +273,31 @@ func (c *controller) reach(ctx context.Context, cluster *unstructured.Unstructur
 
 // tokenOf returns the token that the cluster's agent has, empty when there is none.
 func tokenOf(ctx context.Context, target client.Client) (string, error) {
-	secret := &corev1.Secret{}
-	err := target.Get(ctx, client.ObjectKey{Namespace: v1alpha1.AgentNamespace, Name: v1alpha1.AgentBootstrapSecret}, secret)
-	if err != nil {
-		return "", client.IgnoreNotFound(err)
-	}
+	given, err := givenTo(ctx, target)
 	var boot v1alpha1.Bootstrap
-	if json.Unmarshal(secret.Data["bootstrap.json"], &boot) != nil {
-		return "", nil // no agent can read it either: it is written anew
+	if err != nil || json.Unmarshal(given, &boot) != nil {
+		return "", err // what no agent can read is written anew
 	}
 	return boot.Token, nil
+}
+
+// givenTo returns what the cluster's agent was given to find its hub, empty when that is nothing.
+func givenTo(ctx context.Context, target client.Client) ([]byte, error) {
+	secret := &corev1.Secret{}
+	err := target.Get(ctx, client.ObjectKey{Namespace: v1alpha1.AgentNamespace, Name: v1alpha1.AgentBootstrapSecret}, secret)
+	return secret.Data["bootstrap.json"], client.IgnoreNotFound(err)
+}
+
+// started says whether the agent was started with what it was given: its Deployment comes last, and whoever installs may be killed before.
+// Without an image there is none.
+func started(ctx context.Context, target client.Client, image string) (bool, error) {
+	given, err := givenTo(ctx, target)
+	if err != nil || image == "" {
+		return image == "", err
+	}
+	agent := &appsv1.Deployment{}
+	err = target.Get(ctx, client.ObjectKey{Namespace: v1alpha1.AgentNamespace, Name: "umbel-agent"}, agent)
+	return err == nil && agent.Spec.Template.Annotations["umbel.dev/bootstrap"] == identity.HashToken(string(given)), client.IgnoreNotFound(err)
 }
 
 // good says whether an agent with that token is let in.
