@@ -51,10 +51,12 @@ type ClusterRow struct {
 	Name   string      `json:"name"`
 	Health view.Health `json:"health"`
 	// Why is what it says of that, and Since when it began.
-	Why        string            `json:"why,omitempty"`
-	Since      *metav1.Time      `json:"since,omitempty"`
-	LastSeen   *metav1.Time      `json:"lastSeen,omitempty"`
-	Connected  Word              `json:"connected"`
+	Why       string       `json:"why,omitempty"`
+	Since     *metav1.Time `json:"since,omitempty"`
+	LastSeen  *metav1.Time `json:"lastSeen,omitempty"`
+	Connected Word         `json:"connected"`
+	// Level is how far the hub goes there.
+	Level      string            `json:"level"`
 	Kubernetes string            `json:"kubernetes,omitempty"`
 	Agent      string            `json:"agent,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty"`
@@ -66,7 +68,7 @@ type ClusterRow struct {
 func clusterRow(m view.Moment, cluster *v1alpha1.MemberCluster) ClusterRow {
 	why, since := m.Why(cluster)
 	row := ClusterRow{
-		Name: cluster.Name, Health: m.Health(cluster), Why: why, LastSeen: cluster.Status.LastSeen, Connected: toned(m.Connected(cluster)),
+		Name: cluster.Name, Health: m.Health(cluster), Why: why, LastSeen: cluster.Status.LastSeen, Connected: toned(m.Connected(cluster)), Level: view.Level(cluster),
 		Kubernetes: cluster.Status.KubernetesVersion, Agent: cluster.Status.AgentVersion, Labels: cluster.Labels,
 		Packages: view.Held(cluster).Text, Created: cluster.CreationTimestamp,
 	}
@@ -143,6 +145,8 @@ func facetValue(row *ClusterRow, facet string) string {
 		return row.Kubernetes
 	case "agent":
 		return row.Agent
+	case "level":
+		return row.Level
 	}
 	return row.Labels[strings.TrimPrefix(facet, labelPrefix)]
 }
@@ -185,7 +189,7 @@ func said(row *ClusterRow, word string) bool {
 
 // count says by what the rows differ: for each facet among those that match the others.
 func (s selection) count(rows []ClusterRow) []Facet {
-	names := []string{"health", "kubernetes", "agent"}
+	names := []string{"health", "level", "kubernetes", "agent"}
 	labels := map[string]bool{}
 	for i := range rows {
 		for key := range rows[i].Labels {
@@ -258,6 +262,8 @@ func order(rows []ClusterRow, by string) {
 			way = cmp.Compare(a.Kubernetes, b.Kubernetes)
 		case "agent":
 			way = cmp.Compare(a.Agent, b.Agent)
+		case "level":
+			way = cmp.Compare(a.Level, b.Level)
 		case "age":
 			way = a.Created.Compare(b.Created.Time)
 		case "name":

@@ -8,10 +8,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -345,6 +348,88 @@ func TestDesk(t *testing.T) {
 	}
 	ada.want("all alerts at once", ada.ask(http.MethodGet, "/console/api/metrics/alerts", ""), http.StatusNotFound, "asks no such question")
 	ada.want("capacity by what there is not", ada.ask(http.MethodGet, "/console/api/capacity?by=moons", ""), http.StatusBadRequest, "clusters, namespaces or teams")
+}
+
+// TestLevels: clusters are found by their level, which somebody changes as `umbel level` does; who may not is told what it takes.
+func TestLevels(t *testing.T) {
+	h := newHub(t, nil)
+	made := map[string]string{v1alpha1.ManagedAnnotation: "default/made"}
+	for _, member := range []v1alpha1.MemberCluster{{ObjectMeta: metav1.ObjectMeta{Name: "made", Annotations: made}}, {ObjectMeta: metav1.ObjectMeta{Name: "other"}}} {
+		if err := h.client.Create(t.Context(), &member); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ada, bob := h.browser(), h.browser()
+	ada.signIn(h.token("ada", "cluster-admin"))
+	reader := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "reads-members"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"memberclusters"}, Verbs: []string{"get", "list"}},
+	}}
+	if err := h.client.Create(t.Context(), reader); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.client.Delete(context.WithoutCancel(t.Context()), reader); err != nil {
+			t.Error(err)
+		}
+	})
+	bob.signIn(h.token("reader", reader.Name))
+	levels := func(level string) (names []string) {
+		var page ClusterPage
+		ada.reads("/console/api/clusters?f.level="+url.QueryEscape(level), &page)
+		for _, row := range page.Rows {
+			names = append(names, row.Name+" "+row.Level)
+		}
+		return names
+	}
+	becomes := func(level string, want ...string) {
+		t.Helper()
+		var got []string
+		if wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+			got = levels(level)
+			return cmp.Equal(want, got), nil
+		}) != nil {
+			t.Fatalf("of level %s are %v, want %v", level, got, want)
+		}
+	}
+	says := func(b *browser, deed string) (found Deed) {
+		t.Helper()
+		var details ClusterDetails
+		b.reads("/console/api/clusters/other", &details)
+		for _, d := range details.Deeds {
+			if d.Name == deed {
+				return d
+			}
+		}
+		t.Fatalf("nobody can %s it: %+v", deed, details.Deeds)
+		return found
+	}
+	does := func(b *browser, deed Deed) answered {
+		return b.ask(http.MethodPatch, "/console/k8s"+deed.Path, deed.Patch, "Content-Type", "application/merge-patch+json", ownHeader, "1")
+	}
+	becomes("managed", "made managed")
+	becomes("attached", "other attached")
+	observe := says(ada, "observe")
+	if observe.Umbel != "umbel level other observed" || !strings.Contains(observe.Kubectl, `'{"spec":{"level":"Observed"}}'`) || observe.Not != "" {
+		t.Errorf("the deed is %+v", observe)
+	}
+	ada.want("who may", does(ada, observe), http.StatusOK, `"level":"Observed"`)
+	becomes("observed", "other observed")
+	attach := says(bob, "attach")
+	if !strings.Contains(attach.Not, `"patch" on memberclusters.umbel.dev "other"`) {
+		t.Errorf("who may not is told %q", attach.Not)
+	}
+	bob.want("who may not, and tries", does(bob, attach), http.StatusForbidden, "cannot patch resource")
+	ada.want("who may again", does(ada, says(ada, "attach")), http.StatusOK, `"level":"Attached"`)
+	becomes("attached", "other attached")
+}
+
+// reads reads what the console answers.
+func (b *browser) reads(path string, into any) {
+	b.Helper()
+	got := b.ask(http.MethodGet, path, "")
+	if err := json.Unmarshal([]byte(got.body), into); err != nil || got.code != http.StatusOK {
+		b.Fatalf("%s: %d %s (%v)", path, got.code, got.body, err)
+	}
 }
 
 // TestSaving: a plan is saved as it was shown, in the API, by whoever may create Plans; who may not is told what it takes.

@@ -172,9 +172,17 @@ func (c *Console) clusterDeeds(ctx context.Context, s *session, member *v1alpha1
 		return saying[*v1alpha1.MemberCluster]{name: verb, title: title, means: means, umbel: "umbel " + verb + " " + member.Name,
 			change: func(m *v1alpha1.MemberCluster) (string, error) { return done, change(m) }}
 	}
+	level := func(verb, title string, to v1alpha1.Level, means string) saying[*v1alpha1.MemberCluster] {
+		done := strings.ToLower(string(to))
+		s := say(verb, title, means, done, func(m *v1alpha1.MemberCluster) error { return word.SetLevel(m, to) })
+		s.umbel = "umbel level " + member.Name + " " + done
+		return s
+	}
 	sayings := []saying[*v1alpha1.MemberCluster]{
 		say("resume", "Resume", "It is let in again. Its agent comes within half a minute and catches up.", "resumed", word.Readmit),
 		say("suspend", "Suspend", "Its session is ended and it gets nothing new. What it holds stays, and its agent goes on repairing it.", "suspended", word.Suspend),
+		level("observe", "Observe", v1alpha1.LevelObserved, "It is only looked at: nothing is written there but what its agent needs itself, and no Placement selects it anew. What packages put there stays as it is, and is not repaired."),
+		level("attach", "Attach", v1alpha1.LevelAttached, "Packages are delivered there and repaired, and people may change things through the hub. What has changed for it meanwhile is done now: releases, and removals, within their budgets."),
 	}
 	if member.Spec.Admission == v1alpha1.AdmissionPending || member.Spec.Admission == v1alpha1.AdmissionDenied {
 		sayings = []saying[*v1alpha1.MemberCluster]{

@@ -100,6 +100,7 @@ export interface ClusterRow {
   since?: string
   lastSeen?: string
   connected: Word
+  level: string
   kubernetes?: string
   agent?: string
   labels?: Record<string, string>

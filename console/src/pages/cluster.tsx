@@ -132,6 +132,10 @@ function Overview({ details }: { details: ClusterDetails }) {
           <dd>{row.kubernetes ?? 'not known yet'}</dd>
           <dt>Agent</dt>
           <dd>{row.agent ?? 'not known yet'}</dd>
+          <dt>Level</dt>
+          <dd>
+            <Link to={`clusters?${new URLSearchParams({ 'f.level': row.level })}`}>{row.level}</Link>
+          </dd>
           <dt>Admission</dt>
           <dd>{cluster.spec?.admission ?? 'Admitted'}</dd>
           <dt>Labels</dt>

@@ -66,7 +66,7 @@ export default function ClustersPage() {
   )
 }
 
-const titles: Record<string, string> = { health: 'Health', kubernetes: 'Kubernetes', agent: 'Agent' }
+const titles: Record<string, string> = { health: 'Health', level: 'Level', kubernetes: 'Kubernetes', agent: 'Agent' }
 
 const page = (ask: URLSearchParams, from: number, signal: AbortSignal) => {
   const query = new URLSearchParams(ask)
@@ -77,6 +77,7 @@ const page = (ask: URLSearchParams, from: number, signal: AbortSignal) => {
 const columns = [
   { name: 'Cluster', sort: 'name', className: 'c-name' },
   { name: 'Health', sort: 'health', className: 'c-health' },
+  { name: 'Level', sort: 'level', className: 'c-level' },
   { name: 'Kubernetes', sort: 'kubernetes', className: 'c-version' },
   { name: 'Agent', sort: 'agent', className: 'c-agent' },
   { name: 'Packages', sort: '', className: 'c-packages' },
@@ -143,6 +144,7 @@ function Row({ row, index, start, height }: { row?: ClusterRow; index: number; s
         <HealthMark health={row.health} />
         <Age of={unknown ? (row.lastSeen ?? row.since) : row.since} before={unknown && row.lastSeen ? 'last seen ' : 'for '} after={unknown && row.lastSeen ? ' ago' : ''} />
       </div>
+      <div role="cell" className="c-level">{row.level}</div>
       <div role="cell" className="c-version">{row.kubernetes ?? '–'}</div>
       <div role="cell" className="c-agent">{row.agent ?? '–'}</div>
       <div role="cell" className="c-packages">{row.packages}</div>

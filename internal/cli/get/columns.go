@@ -32,7 +32,7 @@ var clusterColumns = columns[v1alpha1.MemberCluster]{
 			return output.Text(c.Status.KubernetesVersion)
 		}},
 		{"PACKAGES", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return view.Held(c) }},
-		{"LEVEL", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return output.Text(level(c)) }},
+		{"LEVEL", func(_ view.Moment, c *v1alpha1.MemberCluster) output.Cell { return output.Text(view.Level(c)) }},
 		{"AGE", func(m view.Moment, c *v1alpha1.MemberCluster) output.Cell { return m.Age(c.CreationTimestamp) }},
 	},
 	wide: []column[v1alpha1.MemberCluster]{
@@ -49,18 +49,6 @@ var clusterColumns = columns[v1alpha1.MemberCluster]{
 			return output.Text(view.Message(c.Status.Conditions))
 		}},
 	},
-}
-
-// level says how far the hub goes on a cluster: it only looks at it, it delivers there, or it makes and ends it, too.
-func level(c *v1alpha1.MemberCluster) string {
-	_, managed := c.Annotations[v1alpha1.ManagedAnnotation]
-	switch {
-	case managed && c.Spec.Observed():
-		return "managed, observed"
-	case managed:
-		return "managed"
-	}
-	return strings.ToLower(string(c.Spec.Stands()))
 }
 
 var packageColumns = columns[v1alpha1.Package]{

@@ -217,3 +217,15 @@ func doubted(c metav1.Condition) output.Cell {
 	}
 	return cell
 }
+
+// Level says how far the hub goes on a cluster: it only looks at it, it delivers there, or it makes and ends it, too.
+func Level(c *v1alpha1.MemberCluster) string {
+	_, managed := c.Annotations[v1alpha1.ManagedAnnotation]
+	switch {
+	case managed && c.Spec.Observed():
+		return "managed, observed"
+	case managed:
+		return "managed"
+	}
+	return strings.ToLower(string(c.Spec.Stands()))
+}
