@@ -1,12 +1,18 @@
 package console
 
 import (
+	"cmp"
+	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/explain"
@@ -35,6 +41,8 @@ type ForeseenPage struct {
 	// Comes and Leaves are by how many that differs from what the placement selects now.
 	Comes  int `json:"comes"`
 	Leaves int `json:"leaves"`
+	// Deeds has the one that makes a placement of it, once somebody has named it.
+	Deeds []Deed `json:"deeds"`
 }
 
 // ForeseenRow is what a placement would say of a cluster.
@@ -63,7 +71,7 @@ func (c *Console) foresee(r *http.Request, s *session) (*ForeseenPage, error) {
 		}
 	}
 	placement.Generation++ // a spec that is changed is a person's word: whoever does not meet it leaves at once
-	page := &ForeseenPage{Rows: []ForeseenRow{}}
+	page := &ForeseenPage{Rows: []ForeseenRow{}, Deeds: []Deed{}}
 	if len(query.Get("labels")) > maxSelector || len(query.Get("expression")) > maxExpression {
 		page.Problem = "it is longer than the page tries"
 		return page, nil
@@ -87,7 +95,38 @@ func (c *Console) foresee(r *http.Request, s *session) (*ForeseenPage, error) {
 		page.Problem = err.Error()
 		return page, nil
 	}
+	if name := query.Get("as"); name != "" {
+		deed, err := c.placing(ctx, s, client.ObjectKey{Namespace: cmp.Or(query.Get("in"), "default"), Name: name}, &placement.Spec)
+		if err != nil {
+			return nil, err
+		}
+		page.Deeds = append(page.Deeds, deed)
+	}
 	return page.of(placement, foresight, query.Get("state"), func(total int) (int, int) { return window(query, total) }), nil
+}
+
+// placing is the deed that makes a placement of what was tried. It is never one that is there: that one's packages would follow.
+func (c *Console) placing(ctx context.Context, s *session, key client.ObjectKey, spec *v1alpha1.PlacementSpec) (Deed, error) {
+	written, err := runtime.DefaultUnstructuredConverter.ToUnstructured(spec)
+	if err != nil {
+		return Deed{}, fmt.Errorf("writing placement %q: %w", key.Name, err)
+	}
+	if spec.Stay == (v1alpha1.Stay{}) {
+		delete(written, "stay") // a struct is written even where nothing is in it
+	}
+	made := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "Placement",
+		"metadata": map[string]any{"namespace": key.Namespace, "name": key.Name}, "spec": written,
+	}}
+	manifest, err := yaml.Marshal(made.Object)
+	if err != nil {
+		return Deed{}, fmt.Errorf("writing placement %q: %w", key.Name, err)
+	}
+	return c.creates(ctx, s, "placements", made, Deed{
+		Name: "place", Title: "Make the placement", Done: "made",
+		Means:   fmt.Sprintf("It selects these clusters, and whichever are so later. Nothing is brought to them until a package of namespace %s names it in spec.placementRef.", key.Namespace),
+		Kubectl: "kubectl create -f - <<'EOF'\n" + string(manifest) + "EOF",
+	})
 }
 
 // of fills the page. state is that of the clusters that are shown, where not all are.

@@ -237,6 +237,7 @@ export interface ForeseenPage {
   not: number
   comes: number
   leaves: number
+  deeds: Deed[]
 }
 
 export interface ForeseenRow {

@@ -3,6 +3,7 @@ import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { read } from '../api/client'
 import type { ForeseenPage } from '../api/types'
 import { Link, usePlace } from '../router'
+import { Deeds } from './deeds'
 import { Panel } from './frame'
 import { Sheet, Words } from './listing'
 import { Pages } from './pages'
@@ -18,13 +19,13 @@ const marks: Record<string, { tone: Tone; text: string }> = {
 }
 
 /** The parameters of what is tried, all of which go when nothing is tried any more. */
-const own = ['of', 'labels', 'expression', 'would', 'tried']
+const own = ['of', 'labels', 'expression', 'would', 'tried', 'as', 'in']
 
 /** Tries a selector while it is typed: the hub decides, as it does for a placement, and nothing is changed. */
 export function Foreseen() {
   const { query, set } = usePlace()
   const at = (name: string) => query.get(name) ?? ''
-  const asked = new URLSearchParams({ of: at('of'), labels: at('labels'), expression: at('expression'), state: at('would'), from: at('tried') || '0', limit: String(limit) })
+  const asked = new URLSearchParams({ of: at('of'), labels: at('labels'), expression: at('expression'), state: at('would'), from: at('tried') || '0', as: at('as'), in: at('in'), limit: String(limit) })
   const tries = own.slice(0, 3).some((name) => at(name) !== '')
   const got = useQuery({
     queryKey: ['foreseen', asked.toString()],
@@ -101,6 +102,12 @@ function Shown({ page, of }: { page: ForeseenPage; of: string }) {
         </Sheet>
       )}
       <Pages from={page.from} limit={limit} total={page.total} onFrom={(from) => set({ tried: from ? String(from) : undefined })} />
+      <h3 className="placing">{of ? 'Make another Placement of it' : 'Make it a Placement'}</h3>
+      <div className="filters filters-wrap">
+        <Words label="Name of the placement" placeholder="Name, such as production" param="as" resets="tried" plain />
+        <Words label="Namespace of the placement" placeholder="Namespace: default" param="in" resets="tried" plain />
+        <Deeds deeds={page.deeds} of={`${query.get('in') || 'default'}/${query.get('as')}`} />
+      </div>
     </>
   )
 }
