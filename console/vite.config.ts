@@ -1,20 +1,28 @@
 import react from '@vitejs/plugin-react'
 import { defineConfig, type Plugin } from 'vite'
 
-/** What of xterm the policy of the pages forbids, and what is in its place: see src/parts/member/sheet.ts. */
-const forbidden: [string, string, number][] = [
-  ['createElement("style")', 'createElement("adopted-sheet")', 3],
-  ['t.setAttribute("style",`${t.getAttribute("style")||""}${e};`)', 't.style.cssText+=`${e};`', 1],
+/** What of libraries the policy of the pages forbids, and what is in its place. */
+const forbidden: { file: RegExp; parts: [string, string, number][] }[] = [
+  {
+    file: /@xterm\/xterm\/lib\/xterm\.m?js/,
+    parts: [
+      ['createElement("style")', 'createElement("adopted-sheet")', 3], // see src/parts/member/sheet.ts
+      ['t.setAttribute("style",`${t.getAttribute("style")||""}${e};`)', 't.style.cssText+=`${e};`', 1],
+    ],
+  },
+  // CodeMirror's styles: it has the document adopt a sheet only where that is the root of a shadow.
+  { file: /style-mod\/src\/style-mod\.js/, parts: [['!root.head && root.adoptedStyleSheets', 'root.adoptedStyleSheets', 1]] },
 ]
 
-/** Has xterm set its styles through the object model. A version of it that does so in other places is noticed here. */
+/** Has libraries set their styles through the object model. A version of one that does so in other places is noticed here. */
 const strict: Plugin = {
-  name: 'xterm-under-a-strict-policy',
+  name: 'libraries-under-a-strict-policy',
   transform(code, id) {
-    if (!/@xterm\/xterm\/lib\/xterm\.m?js/.test(id)) return null
-    for (const [from, to, times] of forbidden) {
+    const found = forbidden.find(({ file }) => file.test(id))
+    if (!found) return null
+    for (const [from, to, times] of found.parts) {
       const parts = code.split(from)
-      if (parts.length !== times + 1) this.error(`xterm has ${from} ${parts.length - 1} times, and not ${times}: look anew at how it sets styles`)
+      if (parts.length !== times + 1) this.error(`${id} has ${from} ${parts.length - 1} times, and not ${times}: look anew at how it sets styles`)
       code = parts.join(to)
     }
     return { code, map: null }

@@ -1,32 +1,50 @@
 import { NativeSelect, TextInput } from '@mantine/core'
-import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
-import { ask } from '../api/client'
+import { lazy, Suspense, useRef, useState, type RefObject } from 'react'
 import { Panel, Title } from '../parts/frame'
 import { graphs, Measured } from '../parts/measured'
 import { usePlace } from '../router'
 
 const spans: Record<string, number> = { 'the last 15 minutes': 15, 'the last hour': 60, 'the last 6 hours': 360, 'the last day': 1440 }
 
-/** What PromQL has, of what is used most. */
-const functions = ['sum by (cluster) (', 'max by (cluster) (', 'avg by (cluster) (', 'count by (cluster) (', 'topk(5, ', 'rate(', 'increase(', 'avg_over_time(', 'max_over_time(', 'histogram_quantile(0.99, ', 'absent(']
+const PromQL = lazy(() => import('../parts/promql'))
 
-/** How a query may go on: functions, and the names of what is measured, by the word that is being typed. */
-function useOffers(text: string): string[] {
-  const word = /[a-zA-Z_:][a-zA-Z0-9_:]*$/.exec(text)?.[0] ?? ''
-  const before = text.slice(0, text.length - word.length)
-  const names = useQuery({
-    queryKey: ['names', word],
-    queryFn: async ({ signal }) => {
-      const asked = new URLSearchParams({ limit: '50', 'match[]': `{__name__=~"${word}.*"}` })
-      return ((await (await ask('/console/api/metrics/label/__name__/values?' + asked.toString(), { signal })).json()) as { data: string[] }).data
-    },
-    enabled: word.length >= 2,
-    placeholderData: keepPreviousData,
-  })
-  const found = [...functions.filter((f) => word && f.startsWith(word)), ...(word.length >= 2 ? (names.data ?? []).filter((n) => n.startsWith(word)) : [])]
-  return found.filter((f) => f !== word).slice(0, 20).map((f) => before + f)
+/** A query that somebody writes. */
+export interface Written {
+  text: string
+  label: string
+  example: string
+  onText(text: string): void
+  onRun(): void
 }
+
+/** What a query is written in: a plain field until the editor is there, which goes on where somebody writes already. */
+function Query(written: Written) {
+  const focused = useRef(false)
+  const { text, label, example, onText } = written
+  return (
+    <div className="query">
+      <Suspense
+        fallback={
+          <TextInput
+            aria-label={label}
+            placeholder={example}
+            value={text}
+            onChange={(e) => onText(e.currentTarget.value)}
+            onFocus={() => (focused.current = true)}
+            onBlur={() => (focused.current = false)}
+            autoComplete="off"
+            spellCheck={false}
+          />
+        }
+      >
+        <Writes {...written} focused={focused} />
+      </Suspense>
+    </div>
+  )
+}
+
+/** The editor, told once it is there whether somebody has begun to write. */
+const Writes = ({ focused, ...written }: Written & { focused: RefObject<boolean> }) => <PromQL {...written} focused={focused.current} />
 
 /** What the fleet measures, by cluster; and any query of PromQL. */
 export default function MetricsPage() {
@@ -35,7 +53,6 @@ export default function MetricsPage() {
   const minutes = spans[span] ?? 60
   const own = query.get('query') ?? ''
   const [text, setText] = useState(own)
-  const offered = useOffers(text)
   return (
     <>
       <Title twin={{ umbel: 'umbel top clusters', kubectl: `curl -H "Authorization: Bearer $TOKEN" "${window.location.origin}/api/v1/query" --data-urlencode 'query=${own || 'sum by (cluster) (umbel_pods)'}'` }}>Metrics</Title>
@@ -46,12 +63,7 @@ export default function MetricsPage() {
           set({ query: text })
         }}
       >
-        <TextInput aria-label="Query of PromQL" placeholder="PromQL, such as sum by (cluster) (umbel_pods)" value={text} onChange={(e) => setText(e.currentTarget.value)} className="filters-words" list="promql" autoComplete="off" spellCheck={false} />
-        <datalist id="promql">
-          {offered.map((offer) => (
-            <option key={offer} value={offer} />
-          ))}
-        </datalist>
+        <Query label="Query of PromQL" example="PromQL, such as sum by (cluster) (umbel_pods)" text={text} onText={setText} onRun={() => set({ query: text })} />
         <NativeSelect aria-label="Time" value={span} onChange={(e) => set({ since: e.currentTarget.value })} data={Object.keys(spans)} />
       </form>
       {own && (
