@@ -268,7 +268,7 @@ real: kube helm registry peers prometheus ## tests on what others made: their ma
 SCHEDULES ?= 100000
 .PHONY: simulate
 simulate: ## play SCHEDULES random schedules of rollouts, and check every step; ROLLOUT_SEED=N plays one again and shows its log
-	ROLLOUT_SCHEDULES=$(SCHEDULES) nice $(GO_TEST) -count 1 -timeout 30m -run '^TestSimulation' -v ./internal/rollout
+	ROLLOUT_SCHEDULES=$(SCHEDULES) nice $(GO_TEST) -count 1 -timeout 60m -run '^TestSimulation' -v ./internal/rollout
 
 .PHONY: e2e
 e2e: deps build dex sops capd helm metrics-server ## the main job and the laws, on real clusters

@@ -58,8 +58,9 @@ export async function open(browser, options = {}) {
   await context.grantPermissions(['clipboard-read', 'clipboard-write'])
   const page = await context.newPage()
   page.setDefaultTimeout(15_000)
-  // Whatever else runs on this machine makes and takes away networks, at which Chromium lets go of its connections; the page asks again.
-  page.expected = [/ERR_NETWORK_CHANGED/]
+  // Whatever else runs on this machine makes and takes away networks, at which Chromium lets go of its connections, also of those that it has
+  // just opened; the page asks again.
+  page.expected = [/ERR_NETWORK_CHANGED|ERR_SOCKET_NOT_CONNECTED/]
   const wrong = (kind, text) => page.expected.some((e) => e.test(text)) || check(`${page.url()} ${kind}`, false, text)
   page.on('pageerror', (error) => wrong('threw', String(error)))
   page.on('console', (said) => said.type() === 'error' && wrong('logged', said.text()))

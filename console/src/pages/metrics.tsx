@@ -57,7 +57,7 @@ export default function MetricsPage() {
     <>
       <Title twin={{ umbel: 'umbel top clusters', kubectl: `curl -H "Authorization: Bearer $TOKEN" "${window.location.origin}/api/v1/query" --data-urlencode 'query=${own || 'sum by (cluster) (umbel_pods)'}'` }}>Metrics</Title>
       <form
-        className="filters"
+        className="filters filters-wrap"
         onSubmit={(e) => {
           e.preventDefault()
           set({ query: text })

@@ -30,6 +30,7 @@ const looks = EditorView.theme({
   '.cm-line': { padding: '0 10px' },
   '.cm-placeholder': { color: 'var(--ink-2)' },
   '.cm-tooltip': { border: '1px solid var(--line)', borderRadius: '6px', backgroundColor: 'var(--raised)', color: 'var(--ink)', overflow: 'hidden' },
+  '.cm-tooltip-autocomplete': { marginTop: '8px' }, // below the text and the frame around it
   '.cm-tooltip.cm-tooltip-autocomplete > ul': { fontFamily: 'var(--mantine-font-family-monospace)', fontSize: '13px', maxWidth: 'min(560px, calc(100vw - 24px))' },
   '.cm-tooltip.cm-tooltip-autocomplete > ul > li': { padding: '3px 10px' },
   '.cm-tooltip.cm-tooltip-autocomplete > ul > li[aria-selected]': { backgroundColor: 'var(--accent-ground)', color: 'var(--ink)' },
