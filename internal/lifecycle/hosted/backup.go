@@ -115,7 +115,8 @@ func (c *backupController) keep(ctx context.Context, object *infra.ClusterBackup
 func (c *backupController) take(ctx context.Context, object *infra.ClusterBackup, store snapshot.Store) (all []snapshot.Snapshot, err error) {
 	f := family{name: object.Spec.ClusterName}
 	planes := &infra.HostedControlPlaneList{}
-	if err := c.client.List(ctx, planes, client.InNamespace(object.Namespace), client.MatchingLabels{clusterLabel: f.name}); err != nil {
+	// What a snapshot says of its version is for good: it is that of now.
+	if err := c.live.List(ctx, planes, client.InNamespace(object.Namespace), client.MatchingLabels{clusterLabel: f.name}); err != nil {
 		return nil, err
 	}
 	if len(planes.Items) == 0 {
