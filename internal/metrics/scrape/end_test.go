@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -15,8 +14,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/value"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -48,15 +45,11 @@ func TestWhatEndsIsMarked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	namespace := kubetest.Namespace(t, config)
-	if _, err := client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	namespace := forPods(t, config, client)
 	var silent atomic.Bool
 	var kinds atomic.Int64
 	kinds.Store(2)
-	at := listen(t)
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	address, _ := serves(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if silent.Load() {
 			http.Error(w, "not now", http.StatusServiceUnavailable)
 			return
@@ -65,12 +58,10 @@ func TestWhatEndsIsMarked(t *testing.T) {
 		for i := range kinds.Load() {
 			fmt.Fprintf(w, "orders_total{kind=\"%d\"} 3\n", i)
 		}
-	})}
-	go server.Serve(at) //nolint:errcheck // it ends with the test
-	t.Cleanup(func() { server.Close() })
+	}))
 	asks := map[string]string{"prometheus.io/scrape": "true"}
-	running(t, client, namespace, "stays", asks, at.Addr().(*net.TCPAddr))
-	leave := running(t, client, namespace, "leaves", asks, at.Addr().(*net.TCPAddr))
+	running(t, client, namespace, "stays", asks, address)
+	leave := running(t, client, namespace, "leaves", asks, address)
 
 	var bodies [][]byte
 	var passed atomic.Int64

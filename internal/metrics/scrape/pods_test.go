@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -41,6 +42,34 @@ func listen(t *testing.T) net.Listener {
 	}
 	t.Fatal("this machine has no address beside its loopback")
 	return nil
+}
+
+// serves has somebody answer where pods can be, until end is called or the test ends.
+func serves(t *testing.T, handler http.Handler) (at *net.TCPAddr, end func()) {
+	t.Helper()
+	listener, server := listen(t), &http.Server{Handler: handler}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("serving what pods say: %v", err)
+		}
+	})
+	end = func() {
+		server.Close()
+		serving.Wait()
+	}
+	t.Cleanup(end)
+	return listener.Addr().(*net.TCPAddr), end
+}
+
+// forPods returns a new namespace in which pods can be.
+func forPods(t *testing.T, config *rest.Config, client kubernetes.Interface) string {
+	t.Helper()
+	namespace := kubetest.Namespace(t, config)
+	if _, err := client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return namespace
 }
 
 // monitors has the test API know PodMonitors, with all fields that anybody writes.
@@ -95,12 +124,8 @@ func TestPodsThatAsk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	namespace := kubetest.Namespace(t, config)
-	if _, err := client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	at := listen(t)
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	namespace := forPods(t, config, client)
+	address, end := serves(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/metrics":
 			fmt.Fprint(w, "# TYPE orders_total counter\norders_total{kind=\"a\"} 3\nup{job=\"state\",pod=\"other\",namespace=\"theirs\"} 1\n")
@@ -111,10 +136,7 @@ func TestPodsThatAsk(t *testing.T) {
 		default:
 			http.NotFound(w, r)
 		}
-	})}
-	go server.Serve(at) //nolint:errcheck // it ends with the test
-	t.Cleanup(func() { server.Close() })
-	address := at.Addr().(*net.TCPAddr)
+	}))
 	pod := func(name string, annotations map[string]string) {
 		t.Helper()
 		running(t, client, namespace, name, annotations, address)
@@ -168,7 +190,7 @@ func TestPodsThatAsk(t *testing.T) {
 	}, got); diff != "" {
 		t.Errorf("of pods (-want +got):\n%s", diff)
 	}
-	server.Close()
+	end()
 	for key, value := range measure(v1alpha1.MetricsStandard) {
 		if strings.HasPrefix(key, "up{instance="+namespace) && value != 0 {
 			t.Errorf("nobody is there: %s is %v", key, value)

@@ -30,12 +30,9 @@ func TestWhoHangsHoldsUpNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	namespace := kubetest.Namespace(t, config)
-	if _, err := client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	namespace := forPods(t, config, client)
 	var hanging, most atomic.Int64
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	address, _ := serves(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(r.URL.Path, "/hang/") {
 			fmt.Fprint(w, "answered 1\n")
 			return
@@ -47,11 +44,7 @@ func TestWhoHangsHoldsUpNobody(t *testing.T) {
 		}
 		<-r.Context().Done()
 		hanging.Add(-1)
-	})}
-	at := listen(t)
-	go server.Serve(at) //nolint:errcheck // it ends with the test
-	t.Cleanup(func() { server.Close() })
-	address := at.Addr().(*net.TCPAddr)
+	}))
 	running(t, client, namespace, "answers", nil, address)
 	dead := listen(t)
 	t.Cleanup(func() { dead.Close() })
