@@ -290,7 +290,7 @@ net: deps kube ## agents and streams on lines that are bad, cut, slow or flooded
 .PHONY: bench
 bench: deps build ## measure start, the way through the hub, commit to applied, apply and repair; writes build/bench/*.json
 	go run ./test/bench
-	@$(MAKE) --no-print-directory bench-metrics
+	@$(MAKE) --no-print-directory bench-lifecycle bench-metrics
 
 .PHONY: bench-peers
 bench-peers: deps build peers ## the same objects applied by the engines of Flux, Argo CD and Config Sync and by Umbel, on the same cluster; writes build/bench/peers.json
@@ -303,6 +303,12 @@ bench-reach: deps build ## measure the way to a cluster through its hub against 
 .PHONY: bench-snapshot
 bench-snapshot: deps build capi ## measure a snapshot of a cluster of 10,000 objects, the way back to it, sleep and waking; writes build/bench/snapshot.json
 	go run ./test/bench -only snapshot
+
+.PHONY: bench-lifecycle
+bench-lifecycle: deps build capi capd kube-before ## measure clusters: made, fifty control planes, upgraded, ended, and 500 of Cluster API's provider in memory
+	go run ./test/bench -only start,planes
+	go run ./test/bench -only grow
+	go run ./test/bench -only clusters
 
 CHAOS ?= 1h
 .PHONY: chaos

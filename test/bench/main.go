@@ -3,7 +3,8 @@
 //
 //	go run ./test/bench                   everything
 //	go run ./test/bench -only repair      one of: place, start, reach, failover, commit, render, apply, repair (which applies first), and
-//	                                      edits, resync (both of the largest size), memory, peers, snapshot (of a fleet of its own)
+//	                                      edits, resync (both of the largest size), memory, peers, planes; and, each of a fleet of its own,
+//	                                      snapshot, grow, clusters
 //	go run ./test/bench -objects 500x10   other sizes: 500 objects in 10 packages
 //	go run ./test/bench -strict           Packages that are trusted with nothing: signed, planned, and acting as a team
 //
@@ -60,7 +61,7 @@ func run(ctx context.Context, parts, sizes []string, strict bool, seed uint64) (
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *rig.Fleet, *report.Report) error
-	}{{"place", measurePlace}, {"start", measureStart}, {"reach", measureReach}, {"failover", measureFailover}, {"commit", measureCommit}, {"render", measureRender}, {"snapshot", measureSnapshot}} {
+	}{{"place", measurePlace}, {"start", measureStart}, {"reach", measureReach}, {"failover", measureFailover}, {"commit", measureCommit}, {"render", measureRender}, {"snapshot", measureSnapshot}, {"planes", measurePlanes}, {"grow", measureUpgrade}, {"clusters", measureManyClusters}} {
 		if !slices.Contains(parts, part.name) {
 			continue
 		}

@@ -4,39 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
 	"umbel.dev/umbel/test/report"
 	"umbel.dev/umbel/test/rig"
 )
-
-// measureStart times local clusters, one after another, from nothing to a Ready node.
-func measureStart(ctx context.Context, fleet *rig.Fleet, r *report.Report) error {
-	const rounds = 3
-	var times []time.Duration
-	for i := range rounds {
-		name := fmt.Sprintf("start-%d", i)
-		ready := &moment{word: "node Ready"}
-		timed := *fleet
-		timed.Log = io.MultiWriter(fleet.Log, ready)
-		start := time.Now()
-		if _, err := timed.Umbel(ctx, "local", "create", name); err != nil {
-			return err
-		}
-		if ready.at.IsZero() {
-			return fmt.Errorf("umbel local create %s did not say when its node was Ready", name)
-		}
-		times = append(times, ready.at.Sub(start))
-		fmt.Fprintf(os.Stderr, "  %s: node Ready after %s, with DNS and images after %s\n", name, ready.at.Sub(start), time.Since(start))
-		if _, err := fleet.Umbel(ctx, "local", "delete", name); err != nil {
-			return err
-		}
-	}
-	r.Lower("local cluster to Ready node, median", report.Percentile(times, 0.5)/1000, "s", 5)
-	return nil
-}
 
 // moment notes when a word is written first.
 type moment struct {
