@@ -25,6 +25,8 @@ type Endpoint struct {
 	ScrapeTimeout string              `json:"scrapeTimeout"`
 	Params        map[string][]string `json:"params"`
 	HonorLabels   bool                `json:"honorLabels"`
+	// FollowRedirects is so where nothing is said.
+	FollowRedirects *bool `json:"followRedirects"`
 
 	Relabelings       []Relabeling `json:"relabelings"`
 	MetricRelabelings []Relabeling `json:"metricRelabelings"`
@@ -132,7 +134,7 @@ func (m *Monitor) looksIn(namespace string) bool {
 var (
 	specFields     = []string{"selector", "namespaceSelector", "podMetricsEndpoints", "endpoints", "jobLabel", "targetLabels", "podTargetLabels", "sampleLimit"}
 	endpointFields = []string{
-		"port", "portNumber", "targetPort", "path", "scheme", "interval", "scrapeTimeout", "params", "honorLabels", "relabelings", "metricRelabelings",
+		"port", "portNumber", "targetPort", "path", "scheme", "interval", "scrapeTimeout", "params", "honorLabels", "followRedirects", "relabelings", "metricRelabelings",
 		"basicAuth", "authorization", "bearerTokenSecret", "tlsConfig", "oauth2",
 	}
 	oauth2Fields = []string{"clientId", "clientSecret", "tokenUrl", "scopes", "endpointParams", "tlsConfig"}
@@ -297,7 +299,7 @@ func (e *Endpoint) read(t *Target, namespace string, note func(field, why string
 	if t.Path = pathOf(e.Path); t.Path == "" {
 		bad("path", "it is no plain path")
 	}
-	t.Secure, t.Reading.Honor = secure(e.Scheme), e.HonorLabels
+	t.Secure, t.Reading.Honor, t.Reading.Stays = secure(e.Scheme), e.HonorLabels, e.FollowRedirects != nil && !*e.FollowRedirects
 	for name, values := range e.Params {
 		if len(values) > 0 {
 			if t.Params == nil {

@@ -103,6 +103,16 @@ func pathOf(said string) string {
 	return said
 }
 
+// ofPod is where a pod begins on the API server's way to pods.
+var ofPod = regexp.MustCompile(`^.*?/api/v1/namespaces/[^/]+/pods/[^/]+/proxy(?:/|$)`)
+
+// Leads says whether a pod that was asked at one place may lead to another: to a path of its own, in the same manner. Whoever asks there has all rights in the cluster, and a token.
+func Leads(from, to *url.URL) bool {
+	root := strings.TrimSuffix(ofPod.FindString(from.Path), "/") // none where a port of the pod is forwarded
+	path, below := strings.CutPrefix(to.Path, root)
+	return below && path != "" && pathOf(path) == path && to.RawPath == "" && to.User == nil && to.Scheme == from.Scheme && to.Host == from.Host
+}
+
 // Service is what counts of a Service.
 type Service struct {
 	Namespace, Name  string

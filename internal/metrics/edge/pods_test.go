@@ -3,6 +3,7 @@ package edge
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -104,8 +105,8 @@ func TestWhatMonitorsSay(t *testing.T) {
 		{"one that has not", "{port: metrics, scheme: HTTPS, tlsConfig: {insecureSkipVerify: true}}", 0, 5 * time.Second, false, nil},
 		{"TLS without TLS", "{port: metrics, tlsConfig: {serverName: a}}", 0, 5 * time.Second, false, nil},
 		{"a token that is asked for", "{port: metrics, oauth2: {clientId: {secret: {name: s, key: i}}, clientSecret: {name: s, key: k}, tokenUrl: 'https://idp.example.com/token'}}", 0, 5 * time.Second, true, nil},
-		{"what does not count", "{port: metrics, followRedirects: true, oauth2: {tokenUrl: 'http://idp/', proxyUrl: 'http://p', tlsConfig: {certFile: /b}}, tlsConfig: {caFile: /a}, relabelings: [{targetLabel: __scrape_interval__, replacement: 1s}]}", 0, 5 * time.Second, true, []string{
-			"spec.podMetricsEndpoints[0].followRedirects it does not count here", "spec.podMetricsEndpoints[0].tlsConfig.caFile it does not count here",
+		{"what does not count", "{port: metrics, proxyUrl: 'http://p', oauth2: {tokenUrl: 'http://idp/', proxyUrl: 'http://p', tlsConfig: {certFile: /b}}, tlsConfig: {caFile: /a}, relabelings: [{targetLabel: __scrape_interval__, replacement: 1s}]}", 0, 5 * time.Second, true, []string{
+			"spec.podMetricsEndpoints[0].proxyUrl it does not count here", "spec.podMetricsEndpoints[0].tlsConfig.caFile it does not count here",
 			"spec.podMetricsEndpoints[0].oauth2.proxyUrl it does not count here", "spec.podMetricsEndpoints[0].oauth2.tlsConfig.certFile it does not count here",
 			"spec.podMetricsEndpoints[0].relabelings[0].targetLabel __scrape_interval__ does not count here; the endpoint's interval and scrapeTimeout do",
 		}},
@@ -203,6 +204,44 @@ func TestTargetsAreRelabelled(t *testing.T) {
 		}
 		if noted != c.note {
 			t.Errorf("%s: noted %s, want %s", c.reason, noted, c.note)
+		}
+	}
+}
+
+// TestWherePodsLead: to other paths of theirs, whether they are asked through the API server or through a forwarded port, and nowhere else.
+func TestWherePodsLead(t *testing.T) {
+	const of = "https://api:6443/api/v1/namespaces/proxy/pods/web:80/proxy"
+	for _, c := range []struct {
+		reason, from, to string
+		want             bool
+	}{
+		{"a slash", of + "/metrics", "/api/v1/namespaces/proxy/pods/web:80/proxy/metrics/", true},
+		{"another path, and a query", of + "/metrics", "/api/v1/namespaces/proxy/pods/web:80/proxy/a?b=c", true},
+		{"beside it", of + "/a/metrics", "other", true},
+		{"below the path of a server of many clusters", "https://all/k8s/one/api/v1/namespaces/n/pods/web:80/proxy/m", "/k8s/one/api/v1/namespaces/n/pods/web:80/proxy/x", true},
+		{"in another cluster of it", "https://all/k8s/one/api/v1/namespaces/n/pods/web:80/proxy/m", "/k8s/two/api/v1/namespaces/n/pods/web:80/proxy/x", false},
+		{"another host", of + "/metrics", "https://elsewhere/api/v1/namespaces/proxy/pods/web:80/proxy/metrics", false},
+		{"without TLS", of + "/metrics", "http://api:6443/api/v1/namespaces/proxy/pods/web:80/proxy/x", false},
+		{"as somebody", of + "/metrics", "https://a:b@api:6443/api/v1/namespaces/proxy/pods/web:80/proxy/x", false},
+		{"another pod", of + "/metrics", "/api/v1/namespaces/proxy/pods/web:8080/proxy/metrics", false},
+		{"what the namespace has", of + "/metrics", "/api/v1/namespaces/proxy/secrets", false},
+		{"upward", of + "/metrics", "../../../secrets", false},
+		{"upward, in another writing", of + "/metrics", "/api/v1/namespaces/proxy/pods/web:80/proxy/%2e%2e/%2e%2e/x", false},
+		{"upward, from below", of + "/metrics", "/api/v1/namespaces/proxy/pods/web:80/proxy/a%2f..%2f..", false},
+		{"nothing below it", of + "/metrics", "/api/v1/namespaces/proxy/pods/web:80/proxy", false},
+		{"at the pod itself", "https://10.0.0.1:80/metrics", "/metrics/", true},
+		{"another port of it", "https://10.0.0.1:80/metrics", "https://10.0.0.1:81/metrics", false},
+	} {
+		from, err := url.Parse(c.from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := from.Parse(c.to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Leads(from, to); got != c.want {
+			t.Errorf("%s: from %s to %s: %t", c.reason, from, to, got)
 		}
 	}
 }

@@ -121,6 +121,8 @@ type Reading struct {
 	Steps Steps
 	// Most is how many series may be left of it; 0 says nothing.
 	Most int
+	// Stays has it not be followed where it leads.
+	Stays bool
 }
 
 // Own says whether a job is one of the agent's own. Rules name it: nobody else's series have it.

@@ -118,6 +118,10 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 			fmt.Fprintf(w, "# TYPE kept_total counter\nkept_total{pod=\"theirs\",job=\"state\",asked=%q,long=\"abc\"} 2\ndropped 1\nkept_total{pod=\"theirs\",asked=%q,long=\"abd\"} 3\n", r.URL.RawQuery, r.URL.RawQuery)
 			return
 		}
+		if to := map[string]string{"/leads": "/bearer", "/leads/a": "/bearer", "/leads/b": "https://example.com/bearer"}[r.URL.Path]; to != "" {
+			http.Redirect(w, r, to, http.StatusFound)
+			return
+		}
 		let := map[string]bool{
 			"/oauth2": r.Header.Get("Authorization") == "Bearer w0nderful", "/oauth2/": r.Header.Get("Authorization") == "Bearer w0nderful",
 			"/basic": user == "ada" && secret == password, "/bearer": r.Header.Get("Authorization") == "Bearer "+token, "/bearer/": r.Header.Get("Authorization") == "Bearer "+token,
@@ -196,6 +200,9 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 		"limited":  "{" + relabel + "params: {a: [d]}, metricRelabelings: [{sourceLabels: [__name__], regex: dropped, action: drop}]}",
 		"basic":    "{path: /basic, basicAuth: {username: {name: creds, key: user}, password: {name: creds, key: password}}, tlsConfig: {ca: {configMap: {name: ca, key: ca.crt}}, serverName: example.com}}",
 		"bearer":   "{path: /bearer, authorization: {credentials: {name: creds, key: token}}, tlsConfig: {insecureSkipVerify: true}, sampleAge: 7}",
+		"leads":    "{path: /leads, bearerTokenSecret: {name: creds, key: token}, tlsConfig: {insecureSkipVerify: true}}",
+		"stays":    "{path: /leads/a, followRedirects: false, bearerTokenSecret: {name: creds, key: token}, tlsConfig: {insecureSkipVerify: true}}",
+		"strays":   "{path: /leads/b, bearerTokenSecret: {name: creds, key: token}, tlsConfig: {insecureSkipVerify: true}}",
 		"cert":     "{path: /cert, tlsConfig: {ca: {configMap: {name: ca, key: ca.crt}}, serverName: example.com, cert: {secret: {name: creds, key: tls.crt}}, keySecret: {name: creds, key: tls.key}}}",
 		"stranger": "{path: /basic/2, basicAuth: {username: {name: creds, key: user}, password: {name: creds, key: password}}, tlsConfig: {ca: {configMap: {name: ca, key: other.crt}}, serverName: example.com}}",
 		"missing":  "{path: /basic/3, basicAuth: {username: {name: creds, key: user}, password: {name: creds, key: nope}}}",
@@ -255,7 +262,7 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 	must(nil, s.Round(t.Context(), v1alpha1.MetricsStandard))
 	if diff := cmp.Diff(map[string]float64{
 		"up basic": 1, "asked basic": 1, "up bearer": 1, "asked bearer": 1, "up cert": 1, "asked cert": 1, "up oauth2": 1, "asked oauth2": 1, "up oauth2b": 1, "asked oauth2b": 1,
-		"up unissued": 0, "up hangs": 0, "up moved": 0, "up rewrites": 1, "up honors": 1, "up limited": 0, "up stranger": 0, "up missing": 0, "up refused": 0, "up nobody": 0,
+		"up leads": 1, "asked leads": 1, "up stays": 0, "up strays": 0, "up unissued": 0, "up hangs": 0, "up moved": 0, "up rewrites": 1, "up honors": 1, "up limited": 0, "up stranger": 0, "up missing": 0, "up refused": 0, "up nobody": 0,
 	}, said()); diff != "" {
 		t.Errorf("with all (-want +got):\n%s", diff)
 	}
@@ -264,6 +271,8 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 		`PodMonitor shop/missing: basicAuth.password: Secret shop/creds has no key \"nope\"`,
 		`PodMonitor shop/refused says: it answered 401 Unauthorized`,
 		`PodMonitor shop/nobody says: nobody listens`,
+		`PodMonitor shop/stays says: it answered 302 Found`,
+		`PodMonitor shop/strays says: it answered 302 Found`,
 		`PodMonitor shop/unissued: oauth2: ` + idp.URL + `/token answered 401 Unauthorized`,
 		`PodMonitor shop/hangs: oauth2: asking ` + idp.URL + `/hangs for a token: context deadline exceeded`,
 		`PodMonitor shop/moved: oauth2: ` + idp.URL + `/moved answered 307 Temporary Redirect`,

@@ -23,7 +23,7 @@ import (
 // forwardProtocol is how a port of a pod is forwarded, as kubectl names it.
 const forwardProtocol = "portforward.k8s.io"
 
-// openForwarded asks a pod through a port of it that the API server forwards, with what its monitor shows to it. It does not follow where the pod leads.
+// openForwarded asks a pod through a port of it that the API server forwards, with what its monitor shows to it.
 func (s *Scraper) openForwarded(ctx context.Context, t edge.Target, secrets *vault) (io.ReadCloser, error) {
 	authorization, err := secrets.authorization(ctx, t.Access)
 	if err != nil {
@@ -50,7 +50,11 @@ func (s *Scraper) openForwarded(ctx context.Context, t edge.Target, secrets *vau
 		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return s.forward(ctx, t) },
 		TLSClientConfig: secured, DisableKeepAlives: true, DisableCompression: true,
 	}
-	answer, err := way.RoundTrip(r)
+	answer, err := (&http.Client{Transport: way, CheckRedirect: followed(&t)}).Do(r)
+	var failed *url.Error
+	if errors.As(err, &failed) { // without what was asked, which may have parameters
+		err = failed.Err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("asking it as %s says: %w", t.Access.Of, err)
 	}

@@ -149,7 +149,11 @@ func (s *Scraper) openPod(ctx context.Context, t edge.Target, secrets *vault) (i
 	if t.Access != nil {
 		return s.openForwarded(ctx, t, secrets)
 	}
-	r := s.client.CoreV1().RESTClient().Get().AbsPath(t.URL()).SetHeader("Accept", accept)
+	way := s.led
+	if t.Reading.Stays {
+		way = s.client.CoreV1().RESTClient()
+	}
+	r := way.Get().AbsPath(t.URL()).SetHeader("Accept", accept)
 	for name, values := range t.Params {
 		for _, value := range values {
 			r.Param(name, value)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -61,6 +62,11 @@ func serves(t *testing.T, handler http.Handler) (at *net.TCPAddr, end func()) {
 	t.Cleanup(end)
 	return listener.Addr().(*net.TCPAddr), end
 }
+
+// transport is a way to an API server.
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
 
 // forPods returns a new namespace in which pods can be.
 func forPods(t *testing.T, config *rest.Config, client kubernetes.Interface) string {
@@ -117,9 +123,22 @@ func running(t *testing.T, client kubernetes.Interface, namespace, name string, 
 }
 
 // TestPodsThatAsk are asked through a real API server: by an annotation, and by a PodMonitor; what one says of others, and of itself, is told apart; one that
-// says too much, and one that is not there, cost their own series alone.
+// says too much, and one that is not there, cost their own series alone. One that leads to another path of its own is followed there, and to nobody else, as who asks has a token
+// with all rights.
 func TestPodsThatAsk(t *testing.T) {
 	config := kubetest.Start(t)
+	api, err := url.Parse(config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Wrap(func(way http.RoundTripper) http.RoundTripper {
+		return transport(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Host != api.Host || strings.Contains(r.URL.Path, "stolen") {
+				t.Errorf("somebody had the agent ask %s", r.URL)
+			}
+			return way.RoundTrip(r)
+		})
+	})
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
@@ -133,6 +152,14 @@ func TestPodsThatAsk(t *testing.T) {
 			for i := range 6000 {
 				fmt.Fprintf(w, "m{i=\"%d\"} 1\n", i)
 			}
+		case "/moved":
+			http.Redirect(w, r, "/metrics", http.StatusMovedPermanently)
+		case "/upward", "/across", "/abroad":
+			w.Header().Set("Location", map[string]string{
+				"/upward": strings.Repeat("../", 8) + "stolen", "/abroad": "http://" + r.Host + "1/metrics",
+				"/across": strings.TrimSuffix(r.Header.Get("X-Forwarded-Uri"), "across") + strings.Repeat("../", 7) + "stolen",
+			}[r.URL.Path])
+			w.WriteHeader(http.StatusFound)
 		default:
 			http.NotFound(w, r)
 		}
@@ -143,6 +170,9 @@ func TestPodsThatAsk(t *testing.T) {
 	}
 	pod("annotated", map[string]string{"prometheus.io/scrape": "true"})
 	pod("much", map[string]string{"prometheus.io/scrape": "true", "prometheus.io/path": "/much"})
+	for _, leads := range []string{"moved", "upward", "across", "abroad"} {
+		pod(leads, map[string]string{"prometheus.io/scrape": "true", "prometheus.io/path": "/" + leads})
+	}
 	pod("astray", map[string]string{"prometheus.io/scrape": "true", "prometheus.io/path": "/../../../../secrets"})
 	pod("monitored", nil)
 	pod("quiet", nil)
@@ -184,6 +214,12 @@ func TestPodsThatAsk(t *testing.T) {
 		"up{exported_namespace=theirs,exported_pod=other,instance=NS/annotated:PORT,job=pods,namespace=NS,pod=annotated}":            1,
 		"up{instance=NS/annotated:PORT,job=pods,namespace=NS,pod=annotated}":                                                         1,
 		"up{instance=NS/much:PORT,job=pods,namespace=NS,pod=much}":                                                                   0,
+		"orders_total{instance=NS/moved:PORT,job=pods,kind=a,namespace=NS,pod=moved}":                                                3,
+		"up{exported_namespace=theirs,exported_pod=other,instance=NS/moved:PORT,job=pods,namespace=NS,pod=moved}":                    1,
+		"up{instance=NS/moved:PORT,job=pods,namespace=NS,pod=moved}":                                                                 1,
+		"up{instance=NS/upward:PORT,job=pods,namespace=NS,pod=upward}":                                                               0,
+		"up{instance=NS/across:PORT,job=pods,namespace=NS,pod=across}":                                                               0,
+		"up{instance=NS/abroad:PORT,job=pods,namespace=NS,pod=abroad}":                                                               0,
 		"orders_total{instance=NS/monitored:PORT,job=podmonitor/NS/m,kind=a,namespace=NS,pod=monitored}":                             3,
 		"up{exported_namespace=theirs,exported_pod=other,instance=NS/monitored:PORT,job=podmonitor/NS/m,namespace=NS,pod=monitored}": 1,
 		"up{instance=NS/monitored:PORT,job=podmonitor/NS/m,namespace=NS,pod=monitored}":                                              1,

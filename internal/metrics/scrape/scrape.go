@@ -46,6 +46,7 @@ type Needs struct {
 type Scraper struct {
 	Needs
 	client  *kubernetes.Clientset
+	led     rest.Interface // for pods that lead to another path of theirs
 	changed chan struct{}
 
 	patience time.Duration // how long one source may take
@@ -63,11 +64,15 @@ type Scraper struct {
 func New(n Needs) (*Scraper, error) {
 	config := rest.CopyConfig(n.Config)
 	config.QPS, config.ContentType, config.AcceptContentTypes = -1, "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
-	client, err := kubernetes.NewForConfig(config)
+	client, err := clientOf(config, nowhere)
 	if err != nil {
 		return nil, fmt.Errorf("preparing to measure the cluster: %w", err)
 	}
-	s := &Scraper{Needs: n, client: client, changed: make(chan struct{}, 1), patience: sourceTimeout, turns: newTurns(), together: newPlaces(), apart: newPlaces()}
+	led, err := clientOf(config, within)
+	if err != nil {
+		return nil, fmt.Errorf("preparing to measure the cluster's pods: %w", err)
+	}
+	s := &Scraper{Needs: n, client: client, led: led.CoreV1().RESTClient(), changed: make(chan struct{}, 1), patience: sourceTimeout, turns: newTurns(), together: newPlaces(), apart: newPlaces()}
 	kept, err := os.ReadFile(s.file())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading what to measure: %w", err)
@@ -285,7 +290,7 @@ func (s *Scraper) apiServer(into map[string]rest.Interface, address string) {
 	config := rest.CopyConfig(s.Config)
 	config.QPS, config.Host = -1, "https://"+address
 	config.ServerName = inside
-	client, err := kubernetes.NewForConfig(config)
+	client, err := clientOf(config, nowhere)
 	if err != nil { // the config is good, and so is the address
 		s.Log.Error("preparing to ask an API server", "address", address, "error", err)
 		return
