@@ -84,6 +84,7 @@ type OAuth2 struct {
 	Scopes         []string          `json:"scopes"`
 	EndpointParams map[string]string `json:"endpointParams"`
 	TLSConfig      *TLS              `json:"tlsConfig"`
+	ProxyURL       string            `json:"proxyUrl"`
 }
 
 // needed says whether the API server's way to pods does not do. It passes no Authorization on, shows no certificate, and asks for none that it knows.
@@ -119,9 +120,21 @@ type Monitor struct {
 		TargetLabels        []string   `json:"targetLabels"`
 		PodTargetLabels     []string   `json:"podTargetLabels"`
 		SampleLimit         uint64     `json:"sampleLimit"`
+		Limits
+		AttachMetadata struct {
+			Node bool `json:"node"`
+		} `json:"attachMetadata"`
 	} `json:"spec"`
 	over   []string // the fields that somebody wrote and that do not count here
 	broken error    // it cannot be read
+}
+
+// Limits are what the pods of an endpoint, and each of their series, may have; 0 says nothing. Beyond them none is measured, or not that pod.
+type Limits struct {
+	Targets     uint64 `json:"targetLimit"`
+	Labels      uint64 `json:"labelLimit"`
+	LabelNames  uint64 `json:"labelNameLengthLimit"`
+	LabelValues uint64 `json:"labelValueLengthLimit"`
 }
 
 // looksIn says whether a monitor looks into a namespace.
@@ -132,12 +145,15 @@ func (m *Monitor) looksIn(namespace string) bool {
 
 // The fields that count, and what may be said in others because it is so here as well: what one has is true at the agent's time, and a pod is asked when it runs.
 var (
-	specFields     = []string{"selector", "namespaceSelector", "podMetricsEndpoints", "endpoints", "jobLabel", "targetLabels", "podTargetLabels", "sampleLimit"}
+	specFields = []string{
+		"selector", "namespaceSelector", "podMetricsEndpoints", "endpoints", "jobLabel", "targetLabels", "podTargetLabels", "attachMetadata",
+		"sampleLimit", "targetLimit", "labelLimit", "labelNameLengthLimit", "labelValueLengthLimit",
+	}
 	endpointFields = []string{
 		"port", "portNumber", "targetPort", "path", "scheme", "interval", "scrapeTimeout", "params", "honorLabels", "followRedirects", "relabelings", "metricRelabelings",
 		"basicAuth", "authorization", "bearerTokenSecret", "tlsConfig", "oauth2",
 	}
-	oauth2Fields = []string{"clientId", "clientSecret", "tokenUrl", "scopes", "endpointParams", "tlsConfig"}
+	oauth2Fields = []string{"clientId", "clientSecret", "tokenUrl", "scopes", "endpointParams", "tlsConfig", "proxyUrl"}
 	tlsFields    = []string{"ca", "cert", "keySecret", "serverName", "insecureSkipVerify", "minVersion", "maxVersion"}
 	asHere       = map[string]string{"honorTimestamps": "false", "filterRunning": "true", "enableHttp2": "true", "trackTimestampsStaleness": "true"}
 )
@@ -154,7 +170,7 @@ func (m *Monitor) UnmarshalJSON(raw []byte) error {
 	if err := json.Unmarshal(raw, &written); err != nil {
 		return err
 	}
-	m.over = over("spec", written.Spec, specFields)
+	m.over = append(over("spec", written.Spec, specFields), within("spec.attachMetadata", written.Spec["attachMetadata"], []string{"node"})...)
 	for _, list := range []string{"podMetricsEndpoints", "endpoints"} {
 		var endpoints []map[string]json.RawMessage
 		if written.Spec[list] == nil {
@@ -230,6 +246,11 @@ type Watch struct {
 	all []watched
 }
 
+// Nodes says whether a monitor wants to know of a pod's node.
+func (w *Watch) Nodes() bool {
+	return slices.ContainsFunc(w.all, func(of watched) bool { return of.monitor.Spec.AttachMetadata.Node })
+}
+
 // NewWatch puts together what monitors name. One whose selector cannot be read is left out.
 func NewWatch(pods, services []Monitor, serving []Service) *Watch {
 	w := &Watch{}
@@ -284,7 +305,7 @@ func (w *Watch) read(m *Monitor, kind, list string, endpoints []Endpoint) (label
 	for i := range endpoints {
 		at := fmt.Sprintf("spec.%s[%d].", list, i)
 		t := Target{Job: Job(strings.ToLower(kind) + "/" + m.Metadata.Namespace + "/" + m.Metadata.Name)}
-		t.Reading = &Reading{Of: of, Field: at, Most: int(min(m.Spec.SampleLimit, MaxPodSeries))}
+		t.Reading = &Reading{Of: of, Field: at, Most: int(min(m.Spec.SampleLimit, MaxPodSeries)), Limits: m.Spec.Limits}
 		if steps, good := endpoints[i].read(&t, m.Metadata.Namespace, func(field, why string) { note(at+field, why) }); good {
 			found = append(found, asked{&endpoints[i], t, steps, at})
 		}
@@ -330,12 +351,21 @@ func (e *Endpoint) read(t *Target, namespace string, note func(field, why string
 		bad("basicAuth", "it, authorization and oauth2 exclude each other")
 	}
 	if e.OAuth2 != nil {
-		if u, err := url.Parse(e.OAuth2.TokenURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+		if !onWeb(e.OAuth2.TokenURL) {
 			bad("oauth2.tokenUrl", "it is no URL of http or https without a user")
+		}
+		if e.OAuth2.ProxyURL != "" && !onWeb(e.OAuth2.ProxyURL) {
+			bad("oauth2.proxyUrl", "it is no URL of http or https without a user")
 		}
 	}
 	e.Access.Namespace, e.Access.Of = namespace, t.Reading.Of
 	return relabelings, good
+}
+
+// onWeb says whether a URL is one of http or https, without what is secret.
+func onWeb(at string) bool {
+	u, err := url.Parse(at)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https") && u.User == nil
 }
 
 // duration reads a duration as Prometheus writes them; what is not said, or cannot be read, is otherwise.

@@ -46,6 +46,14 @@ type Pod struct {
 	About map[string]string
 	// Ports are those that its containers declare, in their order.
 	Ports []Port
+	// Node is its node, where that is known.
+	Node *Node
+}
+
+// Node is what counts of a node of pods.
+type Node struct {
+	Name                string
+	Labels, Annotations map[string]string
 }
 
 // Port is one of a pod.
@@ -130,6 +138,7 @@ func (w *Watch) Targets(p *Pod) (targets []Target) {
 		}
 		if t.Port > 0 && t.Port < 1<<16 && t.Path != "" && !slices.ContainsFunc(targets, same) {
 			targets = append(targets, t)
+			t.Reading.found++
 		}
 	}
 	base := Target{Namespace: p.Namespace, Pod: p.Name, Address: p.Address}

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	promlabels "github.com/prometheus/prometheus/model/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/yaml"
 )
@@ -105,9 +107,9 @@ func TestWhatMonitorsSay(t *testing.T) {
 		{"one that has not", "{port: metrics, scheme: HTTPS, tlsConfig: {insecureSkipVerify: true}}", 0, 5 * time.Second, false, nil},
 		{"TLS without TLS", "{port: metrics, tlsConfig: {serverName: a}}", 0, 5 * time.Second, false, nil},
 		{"a token that is asked for", "{port: metrics, oauth2: {clientId: {secret: {name: s, key: i}}, clientSecret: {name: s, key: k}, tokenUrl: 'https://idp.example.com/token'}}", 0, 5 * time.Second, true, nil},
-		{"what does not count", "{port: metrics, proxyUrl: 'http://p', oauth2: {tokenUrl: 'http://idp/', proxyUrl: 'http://p', tlsConfig: {certFile: /b}}, tlsConfig: {caFile: /a}, relabelings: [{targetLabel: __scrape_interval__, replacement: 1s}]}", 0, 5 * time.Second, true, []string{
+		{"what does not count", "{port: metrics, proxyUrl: 'http://p', oauth2: {tokenUrl: 'http://idp/', noProxy: a, tlsConfig: {certFile: /b}}, tlsConfig: {caFile: /a}, relabelings: [{targetLabel: __scrape_interval__, replacement: 1s}]}", 0, 5 * time.Second, true, []string{
 			"spec.podMetricsEndpoints[0].proxyUrl it does not count here", "spec.podMetricsEndpoints[0].tlsConfig.caFile it does not count here",
-			"spec.podMetricsEndpoints[0].oauth2.proxyUrl it does not count here", "spec.podMetricsEndpoints[0].oauth2.tlsConfig.certFile it does not count here",
+			"spec.podMetricsEndpoints[0].oauth2.noProxy it does not count here", "spec.podMetricsEndpoints[0].oauth2.tlsConfig.certFile it does not count here",
 			"spec.podMetricsEndpoints[0].relabelings[0].targetLabel __scrape_interval__ does not count here; the endpoint's interval and scrapeTimeout do",
 		}},
 		{"what is so here as well", "{port: metrics, honorLabels: false, honorTimestamps: false, filterRunning: true, metricRelabelings: [], params: {}}", 0, 5 * time.Second, false, nil},
@@ -137,7 +139,9 @@ func TestWhatMonitorsSay(t *testing.T) {
 		"a selector that cannot be read":  "spec: {selector: {matchExpressions: [{key: a, operator: Near}]}, endpoints: [{port: a}]}",
 		"a field that is something else":  "spec: {selector: {}, endpoints: [{port: 7}]}",
 		"a path that leads out of a pod":  "spec: {selector: {}, endpoints: [{port: a, path: /../x}]}",
-		"a limit that is not held for it": "spec: {selector: {}, targetLimit: 5, endpoints: [{port: a}]}",
+		"a limit that is not held for it": "spec: {selector: {}, bodySizeLimit: 5MB, endpoints: [{port: a}]}",
+		"of what else than its node":      "spec: {selector: {}, attachMetadata: {node: true, pod: true}, endpoints: [{port: a}]}",
+		"a proxy that is none":            "spec: {selector: {}, endpoints: [{port: a, oauth2: {tokenUrl: 'http://a', proxyUrl: 'http://a:b@c'}}]}",
 		"a step that is none":             "spec: {selector: {}, endpoints: [{port: a, relabelings: [{action: Move}]}]}",
 		"a regex that is none":            "spec: {selector: {}, endpoints: [{port: a, metricRelabelings: [{action: drop, regex: '('}]}]}",
 		"a step that lacks its target":    "spec: {selector: {}, endpoints: [{port: a, metricRelabelings: [{replacement: x}]}]}",
@@ -152,12 +156,39 @@ func TestWhatMonitorsSay(t *testing.T) {
 	}
 }
 
+// TestLimitsOfMonitors: more pods than an endpoint may have, and series with more labels, or longer ones, than they may.
+func TestLimitsOfMonitors(t *testing.T) {
+	for _, c := range []struct {
+		limit  string
+		beyond bool
+	}{
+		{"targetLimit: 2", false}, {"targetLimit: 1", true}, {"labelLimit: 3", false}, {"labelLimit: 2", true},
+		{"labelNameLengthLimit: 8", false}, {"labelNameLengthLimit: 7", true}, {"labelValueLengthLimit: 12", false}, {"labelValueLengthLimit: 11", true},
+	} {
+		m := monitor(t, "metadata: {namespace: shop, name: m}\nspec: {"+c.limit+", selector: {}, podMetricsEndpoints: [{port: other}, {port: metrics}]}")
+		watch := NewWatch([]Monitor{m}, nil, nil)
+		var targets []Target
+		for _, name := range []string{"a", "b"} {
+			targets = append(targets, watch.Targets(&Pod{Namespace: "shop", Name: name, Ports: []Port{{Name: "metrics", Number: 1}}})...)
+		}
+		if len(targets) != 2 || len(watch.Notes) > 0 {
+			t.Fatalf("%s: %d pods, %v", c.limit, len(targets), watch.Notes)
+		}
+		set := promlabels.FromStrings("__name__", "orders_total", "app", "shop", "team", "a")
+		field, _, _ := strings.Cut(c.limit, ":")
+		err := errors.Join(targets[0].Reading.TooMany(), targets[1].Reading.Within(set))
+		if c.beyond != (err != nil) || err != nil && !strings.Contains(err.Error(), "PodMonitor shop/m: spec."+field+": ") {
+			t.Errorf("%s: %v", c.limit, err)
+		}
+	}
+}
+
 // TestTargetsAreRelabelled: the labels of a target, and where it is asked, are what the steps of its endpoint make of them, with Prometheus' own names for what is known of a
 // pod and a Service. They lead to no other pod, and to no job of the agent's own.
 func TestTargetsAreRelabelled(t *testing.T) {
 	web := Pod{
 		Namespace: "shop", Name: "web-1", Address: "10.0.0.1", Labels: map[string]string{"app": "web", "example.com/tier": "front"}, Annotations: map[string]string{"example.com/port": "9091"},
-		About: map[string]string{"node_name": "n1"}, Ports: []Port{{Name: "metrics", Number: 9090, Container: "main"}},
+		About: map[string]string{"node_name": "n1"}, Node: &Node{Name: "n1", Labels: map[string]string{"topology.kubernetes.io/zone": "a"}}, Ports: []Port{{Name: "metrics", Number: 9090, Container: "main"}},
 	}
 	service := Service{
 		Namespace: "shop", Name: "web", Labels: map[string]string{"team": "a"}, Annotations: map[string]string{"owner": "ada"}, Selector: map[string]string{"app": "web"},
@@ -169,6 +200,8 @@ func TestTargetsAreRelabelled(t *testing.T) {
 		{"nothing", "", "", "9090/metrics {" + of + "}", ""},
 		{"labels of the Service and of the pod", "jobLabel: team, targetLabels: [team, none], podTargetLabels: [example.com/tier], ", "", `9090/metrics {example_com_tier="front", instance="shop/web-1:9090", job="a", namespace="shop", pod="web-1", team="a"}`, ""},
 		{"what is known of a pod", "", "relabelings: [{sourceLabels: [__meta_kubernetes_pod_node_name], targetLabel: node}, {sourceLabels: [__meta_kubernetes_pod_container_name, __meta_kubernetes_pod_container_port_name], separator: /, targetLabel: c}]", `9090/metrics {c="main/metrics", instance="shop/web-1:9090", job="servicemonitor/shop/m", namespace="shop", node="n1", pod="web-1"}`, ""},
+		{"… of its node, where the monitor says so", "attachMetadata: {node: true}, ", "relabelings: [{sourceLabels: [__meta_kubernetes_node_name, __meta_kubernetes_node_label_topology_kubernetes_io_zone], separator: /, targetLabel: at}]", `9090/metrics {at="n1/a", instance="shop/web-1:9090", job="servicemonitor/shop/m", namespace="shop", pod="web-1"}`, ""},
+		{"… and where it does not", "", "relabelings: [{sourceLabels: [__meta_kubernetes_node_label_topology_kubernetes_io_zone], targetLabel: at}]", "9090/metrics {" + of + "}", ""},
 		{"… and of a Service", "", "relabelings: [{sourceLabels: [__meta_kubernetes_service_annotation_owner], targetLabel: owner, action: Uppercase}, {regex: __meta_kubernetes_service_label_(.+), action: labelmap}]", `9090/metrics {instance="shop/web-1:9090", job="servicemonitor/shop/m", namespace="shop", owner="ADA", pod="web-1", team="a"}`, ""},
 		{"an own instance", "", "relabelings: [{sourceLabels: [pod], targetLabel: instance}, {regex: pod, action: labeldrop}]", `9090/metrics {instance="web-1", job="servicemonitor/shop/m", namespace="shop"}`, ""},
 		{"it is dropped", "", "relabelings: [{sourceLabels: [__meta_kubernetes_pod_label_app], regex: web, action: drop}]", "", ""},

@@ -121,8 +121,43 @@ type Reading struct {
 	Steps Steps
 	// Most is how many series may be left of it; 0 says nothing.
 	Most int
+	// Limits are what all pods of the endpoint, and each series, may have.
+	Limits Limits
 	// Stays has it not be followed where it leads.
 	Stays bool
+
+	found uint64 // pods of the endpoint
+}
+
+// TooMany says that an endpoint has more pods than its monitor lets be asked; nil when it has not. None of them is asked then, as with Prometheus.
+func (r *Reading) TooMany() error {
+	if r.Limits.Targets == 0 || r.found <= r.Limits.Targets {
+		return nil
+	}
+	return fmt.Errorf("%s: spec.targetLimit: %s has %d pods, and %d is how many may be asked", r.Of, strings.TrimSuffix(r.Field, "."), r.found, r.Limits.Targets)
+}
+
+// Within says what of a series of a pod is more than its monitor lets be; nil when nothing is.
+func (r *Reading) Within(set labels.Labels) error {
+	beyond := func(field string, most uint64, of string, n int) error {
+		if most == 0 || uint64(n) <= most {
+			return nil
+		}
+		return fmt.Errorf("%s: spec.%s: %s of %.50s is %d, and %d is what it may be", r.Of, field, of, set.Get(model.MetricNameLabel), n, most)
+	}
+	err := beyond("labelLimit", r.Limits.Labels, "the number of labels", set.Len())
+	if r.Limits.LabelNames == 0 && r.Limits.LabelValues == 0 {
+		return err
+	}
+	set.Range(func(l labels.Label) {
+		if err == nil {
+			err = beyond("labelNameLengthLimit", r.Limits.LabelNames, fmt.Sprintf("the length of label %.50q", l.Name), len(l.Name))
+		}
+		if err == nil {
+			err = beyond("labelValueLengthLimit", r.Limits.LabelValues, fmt.Sprintf("the length of what label %.50q has", l.Name), len(l.Value))
+		}
+	})
+	return err
 }
 
 // Own says whether a job is one of the agent's own. Rules name it: nobody else's series have it.
@@ -192,6 +227,11 @@ func (w *watched) meta(p *Pod, t Target, set func(name, value string)) {
 		}
 	}
 	pairs(set, pod, p.Labels, p.Annotations)
+	if p.Node != nil && w.monitor.Spec.AttachMetadata.Node {
+		const node = model.MetaLabelPrefix + "kubernetes_node_"
+		set(node+"name", p.Node.Name)
+		pairs(set, node, p.Node.Labels, p.Node.Annotations)
+	}
 	if w.service != nil {
 		const service = model.MetaLabelPrefix + "kubernetes_service_"
 		set(service+"name", w.service.Name)

@@ -123,7 +123,7 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 			return
 		}
 		let := map[string]bool{
-			"/oauth2": r.Header.Get("Authorization") == "Bearer w0nderful", "/oauth2/": r.Header.Get("Authorization") == "Bearer w0nderful",
+			"/oauth2": r.Header.Get("Authorization") == "Bearer w0nderful", "/oauth2/": r.Header.Get("Authorization") == "Bearer w0nderful", "/oauth2/4": r.Header.Get("Authorization") == "Bearer w0nderful",
 			"/basic": user == "ada" && secret == password, "/bearer": r.Header.Get("Authorization") == "Bearer "+token, "/bearer/": r.Header.Get("Authorization") == "Bearer "+token,
 			"/cert": len(r.TLS.PeerCertificates) == 1 && r.TLS.PeerCertificates[0].Subject.CommonName == "scraper", "/open": r.Header.Get("Authorization") == "",
 		}[r.URL.Path]
@@ -192,11 +192,13 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 	for name, endpoint := range map[string]string{
 		"oauth2":   "{path: /oauth2, " + oauth2("/token", "password", "}"),
 		"oauth2b":  "{path: /oauth2/, " + oauth2("/token", "password", "}"),
+		"proxied":  "{path: /oauth2/4, " + strings.Replace(oauth2("/token", "password", "}"), "tokenUrl: '"+idp.URL, "proxyUrl: '"+idp.URL+"', tokenUrl: 'http://idp.invalid", 1),
 		"unissued": "{path: /oauth2/1, " + oauth2("/token", "token", "}"),
 		"hangs":    "{path: /oauth2/2, " + oauth2("/hangs", "password", ", scrapeTimeout: 1s}"),
 		"moved":    "{path: /oauth2/3, " + oauth2("/moved", "password", "}"),
 		"rewrites": "{" + relabel + "metricRelabelings: [{sourceLabels: [__name__], regex: dropped, action: drop}, {sourceLabels: [long], regex: '(..).*', targetLabel: short}, {regex: long, action: labeldrop}]}",
 		"honors":   "{" + relabel + "portNumber: PORT, honorLabels: true, params: {a: [c]}, metricRelabelings: [{targetLabel: job, replacement: kubelet}]}",
+		"labelled": "{" + relabel + "params: {a: [e]}}",
 		"limited":  "{" + relabel + "params: {a: [d]}, metricRelabelings: [{sourceLabels: [__name__], regex: dropped, action: drop}]}",
 		"basic":    "{path: /basic, basicAuth: {username: {name: creds, key: user}, password: {name: creds, key: password}}, tlsConfig: {ca: {configMap: {name: ca, key: ca.crt}}, serverName: example.com}}",
 		"bearer":   "{path: /bearer, authorization: {credentials: {name: creds, key: token}}, tlsConfig: {insecureSkipVerify: true}, sampleAge: 7}",
@@ -222,8 +224,8 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 			"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": map[string]any{"name": name},
 			"spec": map[string]any{"selector": map[string]any{}, "podMetricsEndpoints": []any{fields}},
 		}}
-		if name == "limited" {
-			m.Object["spec"].(map[string]any)["sampleLimit"] = int64(1)
+		if limit := map[string]string{"limited": "sampleLimit", "labelled": "labelLimit"}[name]; limit != "" {
+			m.Object["spec"].(map[string]any)[limit] = int64(1)
 		}
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 			if _, err := kind.Namespace(namespace).Create(t.Context(), m, metav1.CreateOptions{}); err == nil {
@@ -262,7 +264,7 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 	must(nil, s.Round(t.Context(), v1alpha1.MetricsStandard))
 	if diff := cmp.Diff(map[string]float64{
 		"up basic": 1, "asked basic": 1, "up bearer": 1, "asked bearer": 1, "up cert": 1, "asked cert": 1, "up oauth2": 1, "asked oauth2": 1, "up oauth2b": 1, "asked oauth2b": 1,
-		"up leads": 1, "asked leads": 1, "up stays": 0, "up strays": 0, "up unissued": 0, "up hangs": 0, "up moved": 0, "up rewrites": 1, "up honors": 1, "up limited": 0, "up stranger": 0, "up missing": 0, "up refused": 0, "up nobody": 0,
+		"up leads": 1, "asked leads": 1, "up stays": 0, "up strays": 0, "up unissued": 0, "up hangs": 0, "up moved": 0, "up rewrites": 1, "up honors": 1, "up limited": 0, "up labelled": 0, "up proxied": 1, "asked proxied": 1, "up stranger": 0, "up missing": 0, "up refused": 0, "up nobody": 0,
 	}, said()); diff != "" {
 		t.Errorf("with all (-want +got):\n%s", diff)
 	}
@@ -277,6 +279,7 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 		`PodMonitor shop/hangs: oauth2: asking ` + idp.URL + `/hangs for a token: context deadline exceeded`,
 		`PodMonitor shop/moved: oauth2: ` + idp.URL + `/moved answered 307 Temporary Redirect`,
 		`PodMonitor shop/limited: spec.sampleLimit: it has more than 1 series`,
+		`PodMonitor shop/labelled: spec.labelLimit: the number of labels of kept_total is `,
 		`monitor="PodMonitor shop/bearer" field=spec.podMetricsEndpoints[0].sampleAge why="it does not count here"`,
 	} {
 		if !strings.Contains(log.String(), want) {

@@ -81,12 +81,31 @@ func serviceOf(s *corev1.Service) edge.Service {
 	return of
 }
 
+// attach reads what monitors want to know of nodes, where one does.
+func (s *state) attach(ctx context.Context) error {
+	if !s.watched.Nodes() {
+		return nil
+	}
+	s.attached = map[string]*edge.Node{}
+	return pages(func(o metav1.ListOptions) (string, error) {
+		list, err := s.client.CoreV1().Nodes().List(ctx, o)
+		if err != nil {
+			return "", fmt.Errorf("listing nodes for monitors: %w", err)
+		}
+		for i := range list.Items {
+			n := &list.Items[i]
+			s.attached[n.Name] = &edge.Node{Name: n.Name, Labels: n.Labels, Annotations: n.Annotations}
+		}
+		return list.Continue, nil
+	})
+}
+
 // targetsOf adds where a pod is to be asked. One that does not run is not.
 func (s *state) targetsOf(pod *corev1.Pod) {
 	if s.watched == nil || pod.Status.Phase != corev1.PodRunning || pod.DeletionTimestamp != nil || len(s.targets) >= edge.MaxTargets {
 		return
 	}
-	p := edge.Pod{Namespace: pod.Namespace, Name: pod.Name, Address: pod.Status.PodIP, Labels: pod.Labels, Annotations: pod.Annotations, About: about(pod)}
+	p := edge.Pod{Namespace: pod.Namespace, Name: pod.Name, Address: pod.Status.PodIP, Labels: pod.Labels, Annotations: pod.Annotations, About: about(pod), Node: s.attached[pod.Spec.NodeName]}
 	for i := range pod.Spec.Containers {
 		c := &pod.Spec.Containers[i]
 		for _, port := range c.Ports {
@@ -125,7 +144,10 @@ func (s *Scraper) ofPods(targets []edge.Target) (questions []question) {
 func (s *Scraper) askPod(ctx context.Context, t edge.Target, from source, secrets *vault) said {
 	ctx, cancel := context.WithTimeout(ctx, t.Within)
 	defer cancel()
-	a := said{from: from, reading: t.Reading, at: s.Now()}
+	a := said{from: from, reading: t.Reading, at: s.Now(), err: t.Reading.TooMany()}
+	if a.err != nil {
+		return a
+	}
 	body, err := s.openPod(ctx, t, secrets)
 	if err != nil {
 		a.err = err

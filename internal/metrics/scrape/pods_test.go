@@ -176,16 +176,21 @@ func TestPodsThatAsk(t *testing.T) {
 	pod("astray", map[string]string{"prometheus.io/scrape": "true", "prometheus.io/path": "/../../../../secrets"})
 	pod("monitored", nil)
 	pod("quiet", nil)
-	named := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": map[string]any{"name": "m"},
-		"spec": map[string]any{"selector": map[string]any{"matchLabels": map[string]any{"name": "monitored"}}, "podMetricsEndpoints": []any{map[string]any{"port": "metrics"}}},
-	}}
 	kind := monitors(t, config)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if _, err := kind.Namespace(namespace).Create(t.Context(), named, metav1.CreateOptions{}); err == nil {
-			break
-		} else if time.Now().After(end) {
-			t.Fatal(err)
+	for name, spec := range map[string]map[string]any{
+		"m": {"selector": map[string]any{"matchLabels": map[string]any{"name": "monitored"}}, "podMetricsEndpoints": []any{map[string]any{"port": "metrics"}}},
+		"crowd": {
+			"selector":    map[string]any{"matchExpressions": []any{map[string]any{"key": "name", "operator": "In", "values": []any{"monitored", "quiet"}}}},
+			"targetLimit": int64(1), "podMetricsEndpoints": []any{map[string]any{"port": "metrics", "params": map[string]any{"a": []any{"b"}}}},
+		},
+	} {
+		named := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": map[string]any{"name": name}, "spec": spec}}
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			if _, err := kind.Namespace(namespace).Create(t.Context(), named, metav1.CreateOptions{}); err == nil {
+				break
+			} else if time.Now().After(end) {
+				t.Fatal(err)
+			}
 		}
 	}
 	measure := func(profile v1alpha1.MetricsProfile) map[string]float64 {
@@ -223,6 +228,8 @@ func TestPodsThatAsk(t *testing.T) {
 		"orders_total{instance=NS/monitored:PORT,job=podmonitor/NS/m,kind=a,namespace=NS,pod=monitored}":                             3,
 		"up{exported_namespace=theirs,exported_pod=other,instance=NS/monitored:PORT,job=podmonitor/NS/m,namespace=NS,pod=monitored}": 1,
 		"up{instance=NS/monitored:PORT,job=podmonitor/NS/m,namespace=NS,pod=monitored}":                                              1,
+		"up{instance=NS/monitored:PORT,job=podmonitor/NS/crowd,namespace=NS,pod=monitored}":                                          0,
+		"up{instance=NS/quiet:PORT,job=podmonitor/NS/crowd,namespace=NS,pod=quiet}":                                                  0,
 	}, got); diff != "" {
 		t.Errorf("of pods (-want +got):\n%s", diff)
 	}

@@ -86,6 +86,9 @@ func read(text []byte, how *edge.Reading, from source) (all []series, said int, 
 				return nil, said, fmt.Errorf("%s: %smetricRelabelings: they leave a series without a name", how.Of, how.Field)
 			}
 			one.labels = builder.Labels()
+			if err := how.Within(one.labels); err != nil {
+				return nil, said, err
+			}
 			if _, twice := seen[one.labels]; twice {
 				continue
 			}

@@ -27,6 +27,8 @@ type state struct {
 
 	watched *edge.Watch // which pods are asked themselves; nil when none are
 	targets []edge.Target
+	// attached are the nodes that monitors want to know of, by their names.
+	attached map[string]*edge.Node
 }
 
 // detailed says whether pods and deployments have series of their own.
@@ -93,6 +95,9 @@ func (s *state) pods(ctx context.Context) error {
 			return err
 		}
 		s.watched = watched
+		if err := s.attach(ctx); err != nil {
+			return err
+		}
 	}
 	err := pages(func(o metav1.ListOptions) (string, error) {
 		list, err := s.client.CoreV1().Pods("").List(ctx, o)

@@ -110,8 +110,12 @@ func (v *vault) ask(ctx context.Context, a *edge.Access, c *clientcredentials.Co
 	if err != nil {
 		return "", until, err
 	}
+	way := &http.Transport{TLSClientConfig: secured, DisableKeepAlives: true}
+	if proxy, err := url.Parse(a.OAuth2.ProxyURL); err == nil && proxy.Host != "" {
+		way.Proxy = http.ProxyURL(proxy)
+	}
 	web := &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: secured, DisableKeepAlives: true},
+		Transport:     way,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	got, err := c.Token(context.WithValue(ctx, oauth2.HTTPClient, web))
