@@ -148,7 +148,7 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 	kubelet.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	kubelet.StartTLS()
 	t.Cleanup(kubelet.Close)
-	node, err := client.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, metav1.CreateOptions{})
+	node, err := client.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", Labels: map[string]string{"rack": "r1"}}}, metav1.CreateOptions{})
 	must(nil, err)
 	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: at.IP.String()}}
 	node.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(at.Port)
@@ -188,7 +188,7 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 	oauth2 := func(path, key, more string) string {
 		return "oauth2: {clientId: {secret: {name: creds, key: user}}, clientSecret: {name: creds, key: " + key + "}, tokenUrl: '" + idp.URL + path + "', scopes: [metrics], endpointParams: {audience: pods}}, tlsConfig: {insecureSkipVerify: true}" + more
 	}
-	const relabel = "path: /relabeled, bearerTokenSecret: {name: creds, key: token}, tlsConfig: {insecureSkipVerify: true}, params: {a: [b]}, relabelings: [{sourceLabels: [__meta_kubernetes_pod_node_name], targetLabel: node}], "
+	const relabel = "path: /relabeled, bearerTokenSecret: {name: creds, key: token}, tlsConfig: {insecureSkipVerify: true}, params: {a: [b]}, relabelings: [{sourceLabels: [__meta_kubernetes_pod_node_name], targetLabel: node}, {sourceLabels: [__meta_kubernetes_node_label_rack], targetLabel: rack}], "
 	for name, endpoint := range map[string]string{
 		"oauth2":   "{path: /oauth2, " + oauth2("/token", "password", "}"),
 		"oauth2b":  "{path: /oauth2/, " + oauth2("/token", "password", "}"),
@@ -226,6 +226,9 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 		}}
 		if limit := map[string]string{"limited": "sampleLimit", "labelled": "labelLimit"}[name]; limit != "" {
 			m.Object["spec"].(map[string]any)[limit] = int64(1)
+		}
+		if name == "rewrites" {
+			m.Object["spec"].(map[string]any)["attachMetadata"] = map[string]any{"node": true}
 		}
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 			if _, err := kind.Namespace(namespace).Create(t.Context(), m, metav1.CreateOptions{}); err == nil {
@@ -287,7 +290,7 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(map[string]float64{
-		"kept_total{asked=a=b,exported_pod=theirs,instance=shop/web:PORT,job=podmonitor/shop/rewrites,namespace=shop,node=n,pod=web,short=ab}": 2,
+		"kept_total{asked=a=b,exported_pod=theirs,instance=shop/web:PORT,job=podmonitor/shop/rewrites,namespace=shop,node=n,pod=web,rack=r1,short=ab}": 2,
 		"kept_total{asked=a=c,instance=shop/web:PORT,job=podmonitor/shop/honors,long=abc,namespace=shop,node=n,pod=theirs}":                    2,
 		"kept_total{asked=a=c,instance=shop/web:PORT,job=podmonitor/shop/honors,long=abd,namespace=shop,node=n,pod=theirs}":                    3,
 		"dropped{instance=shop/web:PORT,job=podmonitor/shop/honors,namespace=shop,node=n,pod=web}":                                             1,
