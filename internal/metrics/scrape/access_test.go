@@ -291,9 +291,9 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]float64{
 		"kept_total{asked=a=b,exported_pod=theirs,instance=shop/web:PORT,job=podmonitor/shop/rewrites,namespace=shop,node=n,pod=web,rack=r1,short=ab}": 2,
-		"kept_total{asked=a=c,instance=shop/web:PORT,job=podmonitor/shop/honors,long=abc,namespace=shop,node=n,pod=theirs}":                    2,
-		"kept_total{asked=a=c,instance=shop/web:PORT,job=podmonitor/shop/honors,long=abd,namespace=shop,node=n,pod=theirs}":                    3,
-		"dropped{instance=shop/web:PORT,job=podmonitor/shop/honors,namespace=shop,node=n,pod=web}":                                             1,
+		"kept_total{asked=a=c,instance=shop/web:PORT,job=podmonitor/shop/honors,long=abc,namespace=shop,node=n,pod=theirs}":                            2,
+		"kept_total{asked=a=c,instance=shop/web:PORT,job=podmonitor/shop/honors,long=abd,namespace=shop,node=n,pod=theirs}":                            3,
+		"dropped{instance=shop/web:PORT,job=podmonitor/shop/honors,namespace=shop,node=n,pod=web}":                                                     1,
 	}, rewritten); diff != "" {
 		t.Errorf("after their steps (-want +got):\n%s", diff)
 	}

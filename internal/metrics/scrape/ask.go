@@ -18,7 +18,7 @@ const (
 	late = 15 * time.Second
 )
 
-// question is one to a node or a pod.
+// question is one to an API server, a node or a pod.
 type question struct {
 	// of is the source by which it is known whether it answered in the round before.
 	of source
@@ -35,6 +35,22 @@ type said struct {
 	err   error
 
 	reading *edge.Reading // of a pod; nil for all else
+}
+
+// ofAPIServers are the questions to the member's API servers.
+func (s *Scraper) ofAPIServers(ctx context.Context, profile v1alpha1.MetricsProfile) (questions []question) {
+	rules := edge.RulesOf(profile, edge.APIServer)
+	for instance, api := range s.apiServers(ctx) {
+		questions = append(questions, question{
+			of: source{job: edge.APIServer, instance: instance},
+			ask: func(ctx context.Context, of source) []said {
+				a := said{from: of, rules: rules, at: s.Now()}
+				a.text, a.err = s.read(ctx, api, edge.APIServer.Path(), rules)
+				return []said{a}
+			},
+		})
+	}
+	return questions
 }
 
 // ofNodes are the questions to nodes: all jobs of one are one question, as one that is dead is so for all.
@@ -63,12 +79,12 @@ func (s *Scraper) askNode(ctx context.Context, node string, profile v1alpha1.Met
 	return answers
 }
 
-// askAll asks nodes and pods. Those that did not answer in the round before come last, in any order, and have a time together: what is dead takes none
+// askAll asks API servers and nodes, and then pods. Those that did not answer in the round before come last, in any order, and have a time together: what is dead takes none
 // from others.
-func (s *Scraper) askAll(ctx context.Context, b *batch, nodes, pods []question) error {
-	nodes, dead := b.split(nodes)
+func (s *Scraper) askAll(ctx context.Context, b *batch, machines, pods []question) error {
+	machines, dead := b.split(machines)
 	pods, silent := b.split(pods)
-	if err := s.askSome(ctx, b, nodes, &s.together); err != nil {
+	if err := s.askSome(ctx, b, machines, &s.together); err != nil {
 		return err
 	}
 	if err := s.askWithin(ctx, b, pods, &s.together, allPods); err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -108,5 +109,69 @@ func TestDeadNodesHoldUpNobody(t *testing.T) {
 		if round == 1 && lastLiving >= firstDead {
 			t.Errorf("a dead node was asked before one that lives")
 		}
+	}
+}
+
+// TestDeadAPIServersAreAskedBesideEachOther: those that the cluster names take a connection and say nothing. Each is waited for while all others are. The test's own, which
+// answers all else, listens where no EndpointSlice can say.
+func TestDeadAPIServersAreAskedBesideEachOther(t *testing.T) {
+	api, err := kubetest.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(api.Stop)
+	client, err := kubernetes.NewForConfig(api.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lost = 3
+	var open, most atomic.Int64
+	for i := range lost {
+		dead := listen(t)
+		t.Cleanup(func() { dead.Close() })
+		go func() {
+			c, err := dead.Accept()
+			if err != nil {
+				return
+			}
+			for n := open.Add(1); ; {
+				if before := most.Load(); n <= before || most.CompareAndSwap(before, n) {
+					break
+				}
+			}
+			_, _ = io.Copy(io.Discard, c) // until it is waited for no more
+			open.Add(-1)
+			c.Close()
+		}()
+		at := dead.Addr().(*net.TCPAddr)
+		_, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).Create(t.Context(), &discoveryv1.EndpointSlice{
+			ObjectMeta:  metav1.ObjectMeta{Name: fmt.Sprintf("dead-%d", i), Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"}},
+			AddressType: discoveryv1.AddressTypeIPv4, Ports: []discoveryv1.EndpointPort{{Name: new("https"), Port: new(int32(at.Port))}},
+			Endpoints: []discoveryv1.Endpoint{{Addresses: []string{at.IP.String()}}},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var bodies [][]byte
+	s, err := New(Needs{
+		Config: api.Config, Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: func() time.Time { return noon },
+		Put: func(body []byte) error { bodies = append(bodies, body); return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.patience = 5 * time.Second
+	if err := s.Round(t.Context(), v1alpha1.MetricsMinimal); err != nil {
+		t.Fatal(err)
+	}
+	silent := 0
+	for series, value := range sent(t, bodies) {
+		if strings.HasPrefix(series, "up{") && strings.Contains(series, "job=apiserver") && value == 0 {
+			silent++
+		}
+	}
+	if silent != lost || most.Load() != lost {
+		t.Errorf("%d API servers did not answer, of whom %d were waited for at a time; want %d and %d", silent, most.Load(), lost, lost)
 	}
 }

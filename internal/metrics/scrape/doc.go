@@ -5,7 +5,7 @@
 // kept of that (package edge) goes to the queue in requests of at most 5,000 samples.
 //
 // What to measure says the hub, in session. It is kept in a file, so that an agent that is started while the hub is away goes on.
-// A source that cannot be asked costs its own series alone, and shows as up 0. Nodes and pods are asked some at a time; those that did not
+// A source that cannot be asked costs its own series alone, and shows as up 0. API servers, nodes and pods are asked some at a time; those that did not
 // answer in the round before are asked after all others, and one that hangs leaves its place to another (places.go). Pods whose monitor has an interval of its own
 // are asked beside the round (turns.go), which they do not wait for.
 //

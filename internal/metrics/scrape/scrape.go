@@ -174,12 +174,7 @@ func (s *Scraper) Round(ctx context.Context, profile v1alpha1.MetricsProfile) er
 	if err := s.ended(b, source{job: edge.State, instance: "objects"}, objects.at, b.sent, err); err != nil {
 		return err
 	}
-	for instance, api := range s.apiServers(ctx) {
-		if err := s.ask(ctx, b, api, edge.APIServer.Path(), source{job: edge.APIServer, instance: instance}, profile); err != nil {
-			return err
-		}
-	}
-	if err := s.askAll(ctx, b, s.ofNodes(nodes, profile), s.ofPods(objects.targets)); err != nil {
+	if err := s.askAll(ctx, b, append(s.ofAPIServers(ctx, profile), s.ofNodes(nodes, profile)...), s.ofPods(objects.targets)); err != nil {
 		return err
 	}
 	return s.close(ctx, b, &s.turns.round.before, known)
@@ -211,17 +206,6 @@ func (s *Scraper) note(watched *edge.Watch) {
 		}
 	}
 	s.noted = noted
-}
-
-// ask adds what a source says.
-func (s *Scraper) ask(ctx context.Context, b *batch, api rest.Interface, path string, from source, profile v1alpha1.MetricsProfile) error {
-	at, rules := s.Now(), edge.RulesOf(profile, from.job)
-	kept, err := s.read(ctx, api, path, rules)
-	added := 0
-	if err == nil {
-		added, err = b.text(kept, rules, from, at)
-	}
-	return s.ended(b, from, at, added, err)
 }
 
 // read returns what is kept of a source. What is dropped is never in memory.
