@@ -58,7 +58,7 @@ await browse(async (browser) => {
     await page.getByRole('tab', { name: /Packages/ }).click()
     await page.getByRole('link', { name: 'default/shop' }).waitFor()
     await page.getByRole('tab', { name: 'Nodes' }).click()
-    await page.getByText('prod-eu').first().waitFor()
+    await page.getByRole('cell', { name: /^v1\.\d+/ }).first().waitFor() // its kubelet's version
     await page.getByRole('tab', { name: 'Workloads' }).click()
     await page.getByRole('cell', { name: /coredns|shop|umbel/ }).first().waitFor()
     await photograph(page, 'workloads')

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"umbel.dev/umbel/test/rig"
 )
 
 // ask sends a request to the console, and returns what it answers with 200.
@@ -64,6 +67,9 @@ func (b *bench) lists(ctx context.Context) error {
 	if err := json.Unmarshal(first, &page); err != nil {
 		return err
 	}
+	if err := fires(ctx, ask); err != nil {
+		return err
+	}
 	began := time.Now()
 	if _, err := ask(http.MethodGet, "/console/api/capacity?limit=8", ""); err != nil {
 		return err
@@ -98,4 +104,22 @@ func (b *bench) lists(ctx context.Context) error {
 		fmt.Printf("%-32s p50 %4d ms   p95 %4d ms   max %4d ms   %5d kB unpacked\n", c.what, times[50].Milliseconds(), times[95].Milliseconds(), times[99].Milliseconds(), size/1000)
 	}
 	return nil
+}
+
+// fires returns when there are alerts to be listed.
+func fires(ctx context.Context, of ask) error {
+	return rig.Eventually(ctx, time.Minute, func(context.Context) error {
+		raw, err := of(http.MethodGet, "/console/api/alerts?limit=1", "")
+		if err != nil {
+			return err
+		}
+		var alerts struct{ Firing int }
+		if err := json.Unmarshal(raw, &alerts); err != nil {
+			return err
+		}
+		if alerts.Firing == 0 {
+			return errors.New("no alert fires yet")
+		}
+		return nil
+	})
 }
