@@ -176,6 +176,15 @@ $(BIN)/capa.yaml: $(BIN)/capa $(BIN)/umbel-capi
 	@dir=$$(cd tools/capa && go mod download sigs.k8s.io/cluster-api-provider-aws/v2 && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api-provider-aws/v2) && cd kube/capi && \
 		go run ./components $$dir > $@
 
+# kubeadm, unchanged, for tests alone: it makes the control planes of simulated computers as on those of a cloud.
+.PHONY: kubeadm
+kubeadm: $(BIN)/kubeadm ## kubeadm, which makes control planes on simulated computers
+
+$(BIN)/kubeadm: tools/kubeadm/go.mod tools/kubeadm/go.sum
+	@mkdir -p $(BIN)
+	@echo "building kubeadm; the first time this takes a minute"
+	@cd tools/kubeadm && $(GO_BUILD) -ldflags '$(call kube_flags,$(KUBE_VERSION))' -o $@ k8s.io/kubernetes/cmd/kubeadm
+
 .PHONY: moto
 moto: $(BIN)/umbel-moto ## umbel-moto, the AWS account that tests have
 
@@ -280,7 +289,8 @@ vsphere: deps build capi capv vcsim ## the story of clusters in vSphere: a real 
 	$(GO_TEST) -tags e2e,vsphere -count 1 -timeout 20m -run '^TestClustersInVSphere$$' -v ./test/e2e/
 
 .PHONY: aws
-aws: deps build capi capa moto ## the story of clusters in AWS: a real kubelet for each instance of a simulated account
+aws: deps build capi capa kubeadm moto ## the story of clusters in AWS: a real kubelet for each instance of a simulated account
+	$(GO_TEST) -tags aws -count 1 -timeout 10m -v ./internal/lifecycle/computertest/
 	$(GO_TEST) -tags e2e,aws -count 1 -timeout 20m -run '^TestClustersInAWS$$' -v ./test/e2e/
 
 .PHONY: net

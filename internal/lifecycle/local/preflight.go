@@ -93,8 +93,8 @@ func findIn(dirs []string, name string) string {
 	return ""
 }
 
-// inspectHost finds out what a node may do on this computer, and makes its cgroup, which is part of the answer.
-func inspectHost(dir, cgroup string) (machine.Host, error) {
+// InspectHost finds out what a node may do on this computer, and makes its cgroup, which is part of the answer.
+func InspectHost(dir, cgroup string) (machine.Host, error) {
 	podCgroups, err := machine.CreateCgroup(cgroup)
 	if err != nil {
 		return machine.Host{}, err

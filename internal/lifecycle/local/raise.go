@@ -72,7 +72,7 @@ func (m *raising) launch(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if host, err = inspectHost(m.place.dir, m.place.cgroup()); err != nil {
+		if host, err = InspectHost(m.place.dir, m.place.cgroup()); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,7 @@ func (s Spec) Prepare() error {
 	case s.kubelet():
 		prepare = s.prepareNode
 	case s.Node != "":
-		prepare = s.prepareVar
+		prepare = s.PrepareVar
 	}
 	if err := prepare(); err != nil {
 		return fmt.Errorf("preparing machine %q: %w", s.Node, err)
@@ -83,7 +83,7 @@ func (s Spec) prepareNode() error {
 	if _, err := s.renew(time.Now()); err != nil {
 		return err
 	}
-	return s.prepareVar()
+	return s.PrepareVar()
 }
 
 // clients are what logs in at the API, by the kubeconfig of each.
@@ -121,8 +121,8 @@ func (s Spec) forgetCertificates() error {
 	return errors.Join(problems...)
 }
 
-// prepareVar makes the folders and links that programs expect below /var.
-func (s Spec) prepareVar() error {
+// PrepareVar makes the folders and links that programs expect below /var.
+func (s Spec) PrepareVar() error {
 	root := filepath.Join(s.Dir, "var")
 	for _, dir := range []string{"cache", "lib", "log/pods", "log/containers", "spool", RegistriesDir} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
