@@ -36,17 +36,18 @@ func main() {
 	only := flag.String("only", "place,start,reach,failover,commit,render,repair,edits,resync,memory", "what to measure, separated by commas")
 	sizes := flag.String("objects", "1000,10000,10000x50", "numbers of objects, and of packages that they are in, separated by commas")
 	strict := flag.Bool("strict", false, "commits are signed, releases wait for their plans, and the agent acts as a team's account")
+	clusters := flag.Int("clusters", 500, "how `MANY` clusters in memory Cluster API makes, where they are measured")
 	seed := flag.Uint64("seed", 20261122, "seed of the mutator")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, strings.Split(*only, ","), strings.Split(*sizes, ","), *strict, *seed); err != nil {
+	if err := run(ctx, strings.Split(*only, ","), strings.Split(*sizes, ","), *strict, *seed, *clusters); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, parts, sizes []string, strict bool, seed uint64) (err error) {
+func run(ctx context.Context, parts, sizes []string, strict bool, seed uint64, clusters int) (err error) {
 	home, err := os.MkdirTemp("", "umbel-bench-")
 	if err != nil {
 		return err
@@ -58,10 +59,13 @@ func run(ctx context.Context, parts, sizes []string, strict bool, seed uint64) (
 		}
 		_ = os.RemoveAll(home)
 	}()
+	many := func(ctx context.Context, fleet *rig.Fleet, r *report.Report) error {
+		return measureManyClusters(ctx, fleet, r, clusters)
+	}
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *rig.Fleet, *report.Report) error
-	}{{"place", measurePlace}, {"start", measureStart}, {"reach", measureReach}, {"failover", measureFailover}, {"commit", measureCommit}, {"render", measureRender}, {"snapshot", measureSnapshot}, {"planes", measurePlanes}, {"grow", measureUpgrade}, {"clusters", measureManyClusters}} {
+	}{{"place", measurePlace}, {"start", measureStart}, {"reach", measureReach}, {"failover", measureFailover}, {"commit", measureCommit}, {"render", measureRender}, {"snapshot", measureSnapshot}, {"planes", measurePlanes}, {"grow", measureUpgrade}, {"clusters", many}} {
 		if !slices.Contains(parts, part.name) {
 			continue
 		}

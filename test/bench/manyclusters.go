@@ -18,12 +18,9 @@ import (
 	"umbel.dev/umbel/test/rig"
 )
 
-// manyClusters are made by Cluster API's provider for development, whose machines are nothing but memory.
-const manyClusters = 500
-
-// measureManyClusters times clusters that a hub makes by Cluster API, all at once, each with a machine of a control plane, and what hub, Cluster API,
-// the provider and the hub's own API take for them.
-func measureManyClusters(ctx context.Context, fleet *rig.Fleet, r *report.Report) error {
+// measureManyClusters times so many clusters that a hub makes by Cluster API, all at once, by its provider for development, whose machines are nothing
+// but memory: each with a control plane and workers, and what hub, Cluster API, the provider and the hub's own API take for them.
+func measureManyClusters(ctx context.Context, fleet *rig.Fleet, r *report.Report, manyClusters int) error {
 	err := prepareLifecycle(ctx, fleet, "dev", "--command", rig.Binary("capd"), "--components", rig.Binary("capd.yaml"), "--", "--feature-gates=ClusterTopology=true")
 	if err != nil {
 		return err
