@@ -27,7 +27,12 @@ type Query struct {
 	Since, Until time.Time
 	// Follow goes on with what happens from now on.
 	Follow bool
+	// Last is how many events an Endpoint answers at most: the newest, the oldest of them first. 0 are all.
+	Last int
 }
+
+// maxLast is the most that Last may be: so many are held at once.
+const maxLast = 10000
 
 // The parameters of a Query in a URL.
 const (
@@ -37,6 +42,7 @@ const (
 	sinceParameter   = "since"
 	untilParameter   = "until"
 	followParameter  = "follow"
+	lastParameter    = "last"
 )
 
 // Values writes the query as parameters of a URL.
@@ -58,6 +64,9 @@ func (q Query) Values() url.Values {
 	}
 	if q.Follow {
 		values.Set(followParameter, "true")
+	}
+	if q.Last > 0 {
+		values.Set(lastParameter, strconv.Itoa(q.Last))
 	}
 	return values
 }
@@ -89,8 +98,12 @@ func ParseQuery(values url.Values) (Query, error) {
 			q.Until, err = time.Parse(time.RFC3339Nano, given[0])
 		case followParameter:
 			q.Follow, err = strconv.ParseBool(given[0])
+		case lastParameter:
+			if q.Last, err = strconv.Atoi(given[0]); err == nil && (q.Last < 1 || q.Last > maxLast) {
+				err = fmt.Errorf("not between 1 and %d", maxLast)
+			}
 		default:
-			return q, fmt.Errorf("%.63q is not one of cluster, user, verb, since, until, follow", name)
+			return q, fmt.Errorf("%.63q is not one of cluster, user, verb, since, until, follow, last", name)
 		}
 		if err != nil {
 			return q, fmt.Errorf("%s: %.63q: %w", name, given[0], err)
@@ -98,6 +111,9 @@ func ParseQuery(values url.Values) (Query, error) {
 	}
 	if q.Follow && !q.Until.IsZero() {
 		return q, errors.New("until and follow exclude each other")
+	}
+	if q.Follow && q.Last > 0 {
+		return q, errors.New("last and follow exclude each other")
 	}
 	return q, nil
 }

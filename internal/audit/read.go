@@ -25,6 +25,14 @@ const (
 type Report struct {
 	// Damaged is how many lines, or files, could not be read: garbage, or what kill -9 left of a line.
 	Damaged int `json:"damaged"`
+	// Earlier is how many events were asked for that are older than the Last ones of a Query.
+	Earlier int `json:"earlier,omitempty"`
+}
+
+// add counts what another one left out as well.
+func (r *Report) add(other Report) {
+	r.Damaged += other.Damaged
+	r.Earlier += other.Earlier
 }
 
 // Source is where events are read: the log of one replica of the hub, or those of several.

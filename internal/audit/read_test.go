@@ -11,11 +11,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
@@ -112,6 +114,7 @@ func TestQueries(t *testing.T) {
 		{"until is not", Query{Until: minute(20)}, "list watch watch watch"},
 		{"all together", Query{Clusters: []v1alpha1.ClusterName{"prod-us"}, User: "ada", Verbs: []string{"watch"}, Since: minute(1), Until: minute(11)}, "watch watch watch"},
 		{"a user whom nobody has heard of", Query{User: `"<&>"`}, ""},
+		{"the last are the endpoint's to choose", Query{Last: 2, Verbs: []string{"watch"}}, "watch watch watch"},
 	} {
 		again, err := ParseQuery(c.query.Values())
 		if diff := cmp.Diff(c.query, again); err != nil || diff != "" {
@@ -128,7 +131,7 @@ func TestQueries(t *testing.T) {
 			t.Errorf("%s: got %q and %v, want %q", c.reason, got, err, c.want)
 		}
 	}
-	for _, wrong := range []string{"cluster=A_B", "since=yesterday", "user=a&user=b", "follow=perhaps", "usr=ada", "until=2026-11-22T12:00:00Z&follow=1"} {
+	for _, wrong := range []string{"cluster=A_B", "since=yesterday", "user=a&user=b", "follow=perhaps", "last=0", "last=-1", "last=20000", "last=5&follow=true", "usr=ada", "until=2026-11-22T12:00:00Z&follow=1"} {
 		values := httptest.NewRequest("GET", "/?"+wrong, nil).URL.Query()
 		if q, err := ParseQuery(values); err == nil {
 			t.Errorf("%s was read as %+v", wrong, q)
@@ -141,8 +144,9 @@ func TestEndpoint(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, fileName, append([]byte("garbage\n"), encode(numbered(1))...))
 	l := newLog(LogConfig{Dir: dir, Now: time.Now}, nil)
-	ask := func(source Source) (lines []string, end End) {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { Endpoint(w, r, source, Query{}) }))
+	ask := func(source Source, query Query) (lines []string, end End) {
+		t.Helper()
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { Endpoint(w, r, source, query) }))
 		defer server.Close()
 		response, err := http.Get(server.URL)
 		if err != nil {
@@ -159,13 +163,55 @@ func TestEndpoint(t *testing.T) {
 		}
 		return lines, end
 	}
-	lines, end := ask(l)
+	lines, end := ask(l, Query{})
 	if len(lines) != 2 || end.Kind != "Status" || end.Status.Status != "Success" || end.Damaged != 1 {
 		t.Errorf("got %q", lines)
 	}
-	_, end = ask(failing{})
+	_, end = ask(failing{}, Query{})
 	if end.Status.Status != "Failure" || end.Message != "the disk is gone" {
 		t.Errorf("got %+v", end)
+	}
+}
+
+// TestTheLastOfMany: whoever wants so many gets the newest, in their order, and is told how many there were before; of one log, and of several, each of
+// which has left out what it had too many of.
+func TestTheLastOfMany(t *testing.T) {
+	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	logs := map[string][]byte{}
+	for n := range 9 {
+		event := numbered(n)
+		event.StageTimestamp = metav1.NewMicroTime(at.Add(time.Duration(n) * time.Minute))
+		of := []string{"a", "b"}[n%2]
+		logs[of] = append(logs[of], encode(event)...)
+	}
+	together := Together{}
+	for name, content := range logs {
+		dir := t.TempDir()
+		write(t, dir, fileName, content)
+		together[name] = newLog(LogConfig{Dir: dir, Now: time.Now}, nil)
+	}
+	for _, c := range []struct {
+		source        Source
+		last, earlier int
+		want          []int
+	}{
+		{together["a"], 2, 3, []int{6, 8}}, {together["a"], 5, 0, []int{0, 2, 4, 6, 8}}, {together["a"], 6, 0, []int{0, 2, 4, 6, 8}},
+		{together, 3, 6, []int{6, 7, 8}}, {together, 0, 0, []int{0, 1, 2, 3, 4, 5, 6, 7, 8}},
+	} {
+		answer := httptest.NewRecorder()
+		Endpoint(answer, httptest.NewRequest(http.MethodGet, Path, nil), c.source, Query{Last: c.last})
+		var got []int
+		var end End
+		for text := range strings.Lines(answer.Body.String()) {
+			if n, ok := numberOf([]byte(text)); ok {
+				got = append(got, n)
+			} else if err := json.Unmarshal([]byte(text), &end); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !slices.Equal(got, c.want) || end.Earlier != c.earlier || end.Status.Status != "Success" {
+			t.Errorf("the last %d are %v, %d before them, %s; want %v and %d", c.last, got, end.Earlier, end.Status.Status, c.want, c.earlier)
+		}
 	}
 }
 

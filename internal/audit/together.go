@@ -31,7 +31,7 @@ func (t Together) Read(ctx context.Context, query Query, yield func(line []byte)
 		return report, err
 	}
 	rest, err := t.asTheyCome(ctx, future, yield)
-	report.Damaged += rest.Damaged
+	report.add(rest)
 	return report, err
 }
 
@@ -92,7 +92,7 @@ func (t Together) inOrder(ctx context.Context, query Query, yield func(line []by
 	next := func(s *stream) bool {
 		var more bool
 		if s.head, more = <-s.lines; !more {
-			report.Damaged += s.report.Damaged
+			report.add(s.report)
 			failed = append(failed, s.err)
 		}
 		return more
@@ -134,7 +134,7 @@ func (t Together) asTheyCome(ctx context.Context, query Query, yield func(line [
 	reading.Wait()
 	var report Report
 	for _, s := range streams {
-		report.Damaged += s.report.Damaged
+		report.add(s.report)
 	}
 	if ctx.Err() != nil {
 		return report, nil
