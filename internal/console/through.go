@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -64,6 +65,7 @@ func (c *Console) through(w http.ResponseWriter, r *http.Request, s *session, pa
 	inner := r.Clone(ctx)
 	inner.URL.Path, inner.URL.RawPath = plain, path
 	inner.RequestURI = ""
+	bounded(inner)
 	inner.TLS = nil // whose certificate it is does not count here
 	for _, name := range []string{"Cookie", "Authorization", "Origin", "Referer", ownHeader} {
 		inner.Header.Del(name)
@@ -100,18 +102,40 @@ func serves(path string) bool {
 	if strings.Contains(path, "//") || slices.Contains(strings.Split(path, "/"), "..") {
 		return true // whoever asks in another way than clients do may be understood in another way
 	}
-	for _, door := range []string{"/hub/", "/clusters/"} {
-		if after, is := strings.CutPrefix(path, door); is {
-			path = "/" + after
-			if door == "/clusters/" {
-				_, path, _ = strings.Cut(after, "/")
-				path = "/" + path
-			}
-			break
-		}
-	}
-	info, err := requests.NewRequestInfo(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}})
+	info, err := askedOf(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}})
 	return err != nil || info.Subresource == "proxy" || info.Verb == "proxy"
+}
+
+// askedOf reads a request as the API server does behind whose door it is: the hub's, or a member's.
+func askedOf(r *http.Request) (*apirequest.RequestInfo, error) {
+	at := *r.URL
+	if after, is := strings.CutPrefix(at.Path, "/hub/"); is {
+		at.Path = "/" + after
+	} else if after, is := strings.CutPrefix(at.Path, "/clusters/"); is {
+		_, after, _ = strings.Cut(after, "/")
+		at.Path = "/" + after
+	}
+	return requests.NewRequestInfo(&http.Request{Method: r.Method, URL: &at})
+}
+
+// maxObjects is how many objects a list has at most that is asked of an API through the console, with what leads to the next ones. No page of it wants
+// all that there is.
+const maxObjects = 500
+
+// bounded has a request for a list ask for no more than a part.
+func bounded(r *http.Request) {
+	if !strings.HasPrefix(r.URL.Path, "/hub/") && !strings.HasPrefix(r.URL.Path, "/clusters/") {
+		return // the gateway's own
+	}
+	info, err := askedOf(r)
+	if err != nil || info.Verb != "list" {
+		return
+	}
+	query := r.URL.Query()
+	if limit, err := strconv.Atoi(query.Get("limit")); err != nil || limit < 1 || limit > maxObjects {
+		query.Set("limit", strconv.Itoa(maxObjects))
+		r.URL.RawQuery = query.Encode()
+	}
 }
 
 // requests reads paths as API servers do.
