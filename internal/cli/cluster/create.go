@@ -29,6 +29,9 @@ const createExamples = `  # a cluster on the hub's machine, once ` + "`umbel pro
   # and two machines more, with a label that pods can ask for
   umbel cluster create dev --workers 1 --pool big=2,node.cluster.x-k8s.io/size=big
 
+  # machines in two zones of a vCenter
+  umbel cluster create far --class vsphere --workers 1 --zone east --pool west=1,zone=west
+
   # one whose Services of type LoadBalancer get addresses, of sixteen
   umbel cluster create shop --workers 2 --load-balancer-pool 0.0.0.0/28
 
@@ -75,8 +78,9 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().StringVar(&o.wish.class, "class", v1alpha1.LocalProvider, "`CLASS`: a ClusterClass of the hub")
 	cmd.Flags().StringVar(&o.wish.version, "version", "", "`VERSION` of Kubernetes, such as 1.36 (default: the newest that the class has)")
 	cmd.Flags().IntVar(&o.wish.workers, "workers", 1, "`NUMBER` of machines for pods")
+	cmd.Flags().StringVar(&o.wish.zone, "zone", "", "`ZONE` that those machines are in, by its name in the infrastructure (default: what the class says)")
 	cmd.Flags().IntVar(&o.wish.planes, "control-plane", 1, "`NUMBER` of members of the control plane: 1, or 3, of which one may be lost")
-	cmd.Flags().StringArrayVar(&o.pools, "pool", nil, "`NAME=NUMBER` of more machines, and labels and taints of their nodes: NAME=NUMBER,KEY=VALUE,KEY=VALUE:EFFECT,...; can be given several times")
+	cmd.Flags().StringArrayVar(&o.pools, "pool", nil, "`NAME=NUMBER` of more machines, and their zone, and labels and taints of their nodes: NAME=NUMBER,zone=ZONE,KEY=VALUE,KEY=VALUE:EFFECT,...; can be given several times")
 	cmd.Flags().StringToStringVarP(&o.wish.labels, "labels", "l", nil, "`KEY=VALUE,...` for placements to select by, such as env=prod,region=eu")
 	cmd.Flags().StringVar(&o.wish.pods, "pods", "", "`CIDR` of the pods' addresses (default: one that is free)")
 	cmd.Flags().StringVar(&o.wish.services, "services", "", "`CIDR` of the services' addresses (default: one that is free)")

@@ -115,7 +115,7 @@ func grow(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (*node, erro
 			return nil, err
 		}
 	}
-	root.children = append(root.children, workerNodes(deployments, machines, checks, parts)...)
+	root.children = append(root.children, workerNodes(deployments, machines, checks, parts, zonesOf(cluster))...)
 	member := &v1alpha1.MemberCluster{}
 	err = hub.Get(ctx, kube.ObjectKey{Name: key.Name}, member)
 	if kube.IgnoreNotFound(err) != nil && !meta.IsNoMatchError(err) { // a management cluster that is no hub knows no members
@@ -238,15 +238,16 @@ func stateOf(o *unstructured.Unstructured, saying, status string) string {
 	return "Not" + saying
 }
 
-// workerNodes returns the pools with their machines, of which some are made of parts that have something to say, by the machine's name.
-func workerNodes(deployments, machines, checks []unstructured.Unstructured, parts map[string]*node) []*node {
+// workerNodes returns the pools with their machines, of which some are made of parts that have something to say, by the machine's name. The zones
+// are those that the cluster's infrastructure says it has.
+func workerNodes(deployments, machines, checks []unstructured.Unstructured, parts map[string]*node, zones []string) []*node {
 	var nodes []*node
 	for _, d := range deployments {
 		n := &node{
 			name:  "MachineDeployment " + d.GetName(),
 			state: fmt.Sprintf("%d/%d", number(&d, "status", "availableReplicas"), number(&d, "spec", "replicas")),
 		}
-		n.message = poolNote(&d)
+		n.message = poolNote(&d, zones)
 		if c := conditionOf(&d, "Available"); c.status != "True" && c.message != "" {
 			n.message = strings.TrimPrefix(n.message+"; "+c.message, "; ")
 		}
@@ -270,11 +271,17 @@ func workerNodes(deployments, machines, checks []unstructured.Unstructured, part
 	return nodes
 }
 
-// poolNote is what the nodes of a pool have that pods look at.
-func poolNote(deployment *unstructured.Unstructured) string {
+// poolNote is where the machines of a pool are, and what their nodes have that pods look at.
+func poolNote(deployment *unstructured.Unstructured, zones []string) string {
 	var notes []string
 	if f := followsOf(deployment.GetAnnotations()); f != nil {
 		notes = append(notes, fmt.Sprintf("%d to %d machines, as the pods need", f.Min, f.Max))
+	}
+	if zone := text(deployment, "spec", "template", "spec", "failureDomain"); zone != "" {
+		if len(zones) > 0 && !slices.Contains(zones, zone) {
+			zone += ", which is not there or not ready: its infrastructure has " + strings.Join(zones, ", ")
+		}
+		notes = append(notes, "zone "+zone)
 	}
 	labels, _, _ := unstructured.NestedStringMap(deployment.Object, "spec", "template", "metadata", "labels")
 	for _, key := range slices.Sorted(maps.Keys(labels)) {

@@ -70,13 +70,31 @@ MachineDeployment dev-w      0/3
 `},
 	} {
 		var b strings.Builder
-		n := workerNodes([]unstructured.Unstructured{pool}, test.machines, []unstructured.Unstructured{test.check}, test.parts)[0]
+		n := workerNodes([]unstructured.Unstructured{pool}, test.machines, []unstructured.Unstructured{test.check}, test.parts, nil)[0]
 		if err := n.write(&b); err != nil {
 			t.Fatal(err)
 		}
 		squeeze := func(text string) string { return strings.Join(strings.Fields(text), " ") }
 		if diff := gocmp.Diff(squeeze(test.want), squeeze(b.String())); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
+	}
+}
+
+// TestTheZoneOfAPool: the tree says in which zone the machines of a pool are, and of one that is not there, which never gets any, that it is not.
+func TestTheZoneOfAPool(t *testing.T) {
+	pool := object("MachineDeployment", "default", "dev-w", map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"failureDomain": "north"}}}})
+	for _, test := range []struct {
+		reason string
+		zones  []string
+		want   string
+	}{
+		{"nobody says which there are", nil, "zone north"},
+		{"it is there", []string{"east", "north"}, "zone north"},
+		{"it is not", []string{"east", "west"}, "zone north, which is not there or not ready: its infrastructure has east, west"},
+	} {
+		if got := workerNodes([]unstructured.Unstructured{pool}, nil, nil, nil, test.zones)[0].message; got != test.want {
+			t.Errorf("%s: got %q, want %q", test.reason, got, test.want)
 		}
 	}
 }

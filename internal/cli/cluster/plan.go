@@ -23,6 +23,8 @@ type wish struct {
 	// class is the name of a ClusterClass, version a Kubernetes such as 1.36 (empty: the newest).
 	class, version string
 	workers        int
+	// zone is where those machines are, empty for what the class says.
+	zone string
 	// planes is how many members the control plane has.
 	planes int
 	// pools are more machines than those.
@@ -180,6 +182,10 @@ func (w wish) machines() int64 {
 
 func checkPools(w wish) error {
 	var problems []error
+	inZone := w.zone != "" || slices.ContainsFunc(w.pools, func(p machinePool) bool { return p.Zone != "" })
+	if inZone && w.class == v1alpha1.LocalProvider {
+		problems = append(problems, fmt.Errorf("class %q has no zones: all its machines are on the hub's", w.class))
+	}
 	taken := map[string]bool{poolName: true} // that of --workers
 	for _, p := range w.pools {
 		problems = append(problems, p.check())
@@ -307,7 +313,7 @@ func (o order) object() *unstructured.Unstructured {
 		topology["variables"] = []any{map[string]any{"name": balancerVariable, "value": o.balancer}}
 	}
 	if o.workerClass != "" {
-		all := []any{machinePool{Name: poolName, Class: o.workerClass, Replicas: int64(o.workers)}.object()}
+		all := []any{machinePool{Name: poolName, Class: o.workerClass, Replicas: int64(o.workers), Zone: o.zone}.object()}
 		for _, p := range o.pools {
 			p.Class = o.workerClass
 			all = append(all, p.object())

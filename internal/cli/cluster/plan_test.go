@@ -66,6 +66,9 @@ func TestPreflight(t *testing.T) {
 		{"no machines wanted", wish{name: "dev", class: "bare"}, false, "v1.36.3", nil},
 		{"no machines, in a pool", wish{name: "dev", class: "bare", pools: []machinePool{{Name: "big", Replicas: 1}}}, false, "", []string{"has no machines"}},
 		{"pools", wish{name: "dev", class: "local", pools: []machinePool{{Name: "big", Replicas: 1}, {Name: "small"}}}, false, "v1.36.3", nil},
+		{"a zone here", wish{name: "dev", class: "local", zone: "east"}, false, "", []string{`class "local" has no zones`}},
+		{"a pool's zone here", wish{name: "dev", class: "local", pools: []machinePool{{Name: "big", Zone: "east"}}}, false, "", []string{`class "local" has no zones`}},
+		{"zones elsewhere", wish{name: "dev", class: "any", version: "1.36.2", zone: "east", pools: []machinePool{{Name: "big", Zone: "west"}}}, false, "v1.36.2", nil},
 		{"a pool twice, and one that is there", wish{name: "dev", class: "local", pools: []machinePool{{Name: "big"}, {Name: "big"}, {Name: "workers"}}}, false, "", []string{`pool "big" is there twice`, `pool "workers" is there twice`}},
 		{"a pool's label", wish{name: "dev", class: "local", pools: []machinePool{{Name: "big", Labels: map[string]string{"size": "big"}}}}, false, "", []string{"label size stays on the machine"}},
 		{"fewer than none", wish{name: "dev", class: "local", workers: -1}, false, "", []string{"workers is -1"}},
@@ -147,6 +150,18 @@ func TestTheClusterThatIsOrdered(t *testing.T) {
 	if diff := cmp.Diff(want, o.object().Object); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	o, err = preflight(wish{namespace: "team", name: "far", class: "any", version: "1.36.2", workers: 1, planes: 1, zone: "east", pools: []machinePool{{Name: "other", Replicas: 1, Zone: "west"}}}, hubHas())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pools, _, _ := unstructured.NestedSlice(o.object().Object, "spec", "topology", "workers", "machineDeployments")
+	zoned := []any{
+		map[string]any{"class": "worker", "name": "workers", "replicas": int64(1), "failureDomain": "east"},
+		map[string]any{"class": "worker", "name": "other", "replicas": int64(1), "failureDomain": "west"},
+	}
+	if diff := cmp.Diff(zoned, pools); diff != "" {
+		t.Errorf("in two zones (-want +got):\n%s", diff)
+	}
 }
 
 func TestChoosePool(t *testing.T) {
@@ -188,7 +203,8 @@ func TestTheTree(t *testing.T) {
 	})
 	root := clusterNode(&cluster)
 	deployment := object("MachineDeployment", "default", "dev-workers", map[string]any{
-		"spec": map[string]any{"replicas": int64(2)}, "status": map[string]any{"availableReplicas": int64(1), "conditions": said("Available", "False", "1 available replicas, at least 2 required")},
+		"spec":   map[string]any{"replicas": int64(2), "template": map[string]any{"spec": map[string]any{"failureDomain": "west"}}},
+		"status": map[string]any{"availableReplicas": int64(1), "conditions": said("Available", "False", "1 available replicas, at least 2 required")},
 	})
 	var machines []unstructured.Unstructured
 	for name, status := range map[string]string{"dev-a": "True", "dev-b": "False"} {
@@ -200,14 +216,14 @@ func TestTheTree(t *testing.T) {
 		machines[0], machines[1] = machines[1], machines[0]
 	}
 	root.children = append(root.children, &node{name: "HostedControlPlane dev-x", state: "Available", message: "its API serves"})
-	root.children = append(root.children, workerNodes([]unstructured.Unstructured{deployment}, machines, nil, nil)...)
+	root.children = append(root.children, workerNodes([]unstructured.Unstructured{deployment}, machines, nil, nil, nil)...)
 	var got bytes.Buffer
 	if err := root.write(&got); err != nil {
 		t.Fatal(err)
 	}
 	const want = `Cluster default/dev                Provisioned  WorkersAvailable: 1 of 2 Machine dev-b is not there
 ├─ HostedControlPlane dev-x        Available    its API serves
-└─ MachineDeployment dev-workers   1/2          1 available replicas, at least 2 required
+└─ MachineDeployment dev-workers   1/2          zone west; 1 available replicas, at least 2 required
    ├─ Machine dev-a                Running
    └─ Machine dev-b                Running      NodeHealthy: the kubelet stopped posting
 `

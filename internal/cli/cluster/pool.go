@@ -94,7 +94,7 @@ func (o *poolOptions) verb(cmd *cobra.Command, run func(context.Context, *client
 func newPoolListCmd(f *client.Factory) *cobra.Command {
 	o := &poolOptions{Factory: f}
 	cmd := o.verb(&cobra.Command{
-		Use: "list CLUSTER", Aliases: []string{"ls", "get"}, Short: "List the pools of a cluster", Long: "List the pools of a cluster, how many machines each is to have, and the labels and taints of their nodes.",
+		Use: "list CLUSTER", Aliases: []string{"ls", "get"}, Short: "List the pools of a cluster", Long: "List the pools of a cluster, how many machines each is to have and in which zone, and the labels and taints of their nodes.",
 		Example: "  umbel cluster pool list dev", Args: exit.Takes("CLUSTER"),
 	}, func(_ context.Context, _ *client.Hub, c *unstructured.Unstructured) error { return o.list(c) })
 	output.AddFlag(cmd, &o.format, output.Wide, output.JSON, output.YAML, output.Name)
@@ -114,6 +114,7 @@ func newPoolAddCmd(f *client.Factory) *cobra.Command {
 		return o.add(ctx, hub, c)
 	})
 	cmd.Flags().StringVar(&o.pool.Class, "class", "", "`CLASS` of the machines (default: that of the first pool, or the first that the cluster's class has)")
+	cmd.Flags().StringVar(&o.pool.Zone, "zone", "", "`ZONE` that the machines are in, by its name in the infrastructure (default: what the class says)")
 	cmd.Flags().StringToStringVarP(&o.pool.Labels, "labels", "l", nil, "`KEY=VALUE,...` of the nodes")
 	cmd.Flags().StringArrayVar(&o.taints, "taint", nil, "`KEY=VALUE:EFFECT` of the nodes: pods stay away that do not tolerate it; can be given several times")
 	o.sizeFlags(cmd)
@@ -214,9 +215,9 @@ func (o *poolOptions) list(c *unstructured.Unstructured) error {
 		for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
 			labels = append(labels, key+"="+p.Labels[key])
 		}
-		rows = append(rows, output.Cells(p.Name, p.Class, p.size(), strings.Join(labels, ","), strings.Join(each(p.Taints, poolTaint.String), ",")))
+		rows = append(rows, output.Cells(p.Name, p.Class, p.size(), p.Zone, strings.Join(labels, ","), strings.Join(each(p.Taints, poolTaint.String), ",")))
 	}
-	table := output.Table{Headers: []string{"NAME", "CLASS", "WORKERS", "LABELS", "TAINTS"}, Palette: o.Palette(o.Out)}
+	table := output.Table{Headers: []string{"NAME", "CLASS", "WORKERS", "ZONE", "LABELS", "TAINTS"}, Palette: o.Palette(o.Out)}
 	return table.Write(o.Out, rows)
 }
 

@@ -18,6 +18,9 @@ func TestParsePool(t *testing.T) {
 		{"big=3", machinePool{Name: "big", Replicas: 3}, ""},
 		{"big=0,node.cluster.x-k8s.io/size=big,node-role.kubernetes.io/gpu=", machinePool{Name: "big", Labels: map[string]string{"node.cluster.x-k8s.io/size": "big", "node-role.kubernetes.io/gpu": ""}}, ""},
 		{"gpu=1,gpu=yes:NoSchedule,x.io/y:NoExecute", machinePool{Name: "gpu", Replicas: 1, Taints: []poolTaint{{"gpu", "yes", "NoSchedule", "Always"}, {"x.io/y", "", "NoExecute", "Always"}}}, ""},
+		{"far=1,zone=west,x.io/y:NoExecute", machinePool{Name: "far", Replicas: 1, Zone: "west", Taints: []poolTaint{{"x.io/y", "", "NoExecute", "Always"}}}, ""},
+		{"far=1,zone=", machinePool{}, "in one zone"},
+		{"far=1,zone=east,zone=west", machinePool{}, "in one zone"},
 		{"big", machinePool{}, "NAME=NUMBER"},
 		{"big=many", machinePool{}, "NAME=NUMBER"},
 		{"big=1,size", machinePool{}, `label "size" is no KEY=VALUE`},
@@ -92,11 +95,19 @@ func TestPools(t *testing.T) {
 	expect("", "add", "pooled", "big", "--workers", "0", "--labels", "node.cluster.x-k8s.io/size=big")
 	expect(`has a pool "big" already`, "add", "pooled", "big")
 	expect("stays on the machine", "add", "pooled", "wrong", "--labels", "size=big")
-	expect("NAME      CLASS    WORKERS   LABELS                           TAINTS\nworkers   worker   1         -                                -\nbig       worker   0         node.cluster.x-k8s.io/size=big   -\n", "list", "pooled")
+	expect("NAME      CLASS    WORKERS   ZONE   LABELS                           TAINTS\nworkers   worker   1         -      -                                -\nbig       worker   0         -      node.cluster.x-k8s.io/size=big   -\n", "list", "pooled")
 	expect("it is KEY=VALUE:EFFECT", "add", "pooled", "wrong", "--taint", "gpu=yes")
 	expect("", "add", "pooled", "gpu", "--workers", "0", "--taint", "gpu=yes:NoSchedule", "--taint", "x.io/y:NoExecute")
 	expect("gpu=yes:NoSchedule,x.io/y:NoExecute", "list", "pooled")
 	expect("", "delete", "pooled", "gpu", "--yes")
+	expect("", "add", "pooled", "far", "--workers", "0", "--zone", "west")
+	expect("far       worker   0         west", "list", "pooled")
+	zones := `{"status":{"failureDomains":[{"name":"west"},{"name":"east"}]}}`
+	if err := d.hub.Status().Patch(t.Context(), c.DeepCopy(), kube.RawPatch("application/merge-patch+json", []byte(zones))); err != nil {
+		t.Fatal(err)
+	}
+	expect(`has no zone "north" that is ready for machines: it has east, west`, "add", "pooled", "wrong", "--zone", "north")
+	expect("", "delete", "pooled", "far", "--yes")
 	expect("workers\nbig\n", "list", "pooled", "-o", "name")
 	expect(`"node.cluster.x-k8s.io/size": "big"`, "list", "pooled", "-o", "json")
 	expect("--workers is -1", "scale", "pooled", "big", "--workers=-1")
@@ -109,7 +120,7 @@ func TestPools(t *testing.T) {
 	expect("big       worker   0-3", "list", "pooled")
 	expect(`"idle": "30s"`, "list", "pooled", "-o", "json")
 	expect("", "scale", "pooled", "big", "--workers", "0")
-	expect("big       worker   0         node.cluster.x-k8s.io/size=big", "list", "pooled")
+	expect("big       worker   0         -      node.cluster.x-k8s.io/size=big", "list", "pooled")
 	expect("nothing was deleted", "delete", "pooled", "big")
 	expect(`has no pool "small"`, "delete", "pooled", "small", "--yes")
 	expect("POOL is missing", "delete", "pooled")

@@ -17,11 +17,13 @@ import (
 
 // machinePool is some machines of a cluster that are alike.
 type machinePool struct {
-	Name     string            `json:"name"`
-	Class    string            `json:"class"`
-	Replicas int64             `json:"replicas"`
-	Labels   map[string]string `json:"labels,omitempty"`
-	Taints   []poolTaint       `json:"taints,omitempty"`
+	Name     string `json:"name"`
+	Class    string `json:"class"`
+	Replicas int64  `json:"replicas"`
+	// Zone is what can fail on its own in which its machines are, as the infrastructure calls it; empty for that of the class, if it has one.
+	Zone   string            `json:"zone,omitempty"`
+	Labels map[string]string `json:"labels,omitempty"`
+	Taints []poolTaint       `json:"taints,omitempty"`
 	// Follows is set where the number of machines follows the pods. Replicas means nothing then.
 	Follows *bounds `json:"follows,omitempty"`
 }
@@ -58,13 +60,13 @@ const maxPoolName = 30
 
 var poolForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 
-// parsePool reads NAME=NUMBER, and labels and taints after it: NAME=NUMBER,KEY=VALUE,KEY=VALUE:EFFECT,...
+// parsePool reads NAME=NUMBER, and its zone, labels and taints after it: NAME=NUMBER,zone=ZONE,KEY=VALUE,KEY=VALUE:EFFECT,...
 func parsePool(text string) (machinePool, error) {
 	parts := strings.Split(text, ",")
 	name, number, _ := strings.Cut(parts[0], "=")
 	replicas, err := strconv.ParseInt(number, 10, 32)
 	if err != nil {
-		return machinePool{}, fmt.Errorf("pool %q: it is NAME=NUMBER, and labels and taints of its nodes after that: gpu=2,node.cluster.x-k8s.io/tier=gpu,gpu=yes:NoSchedule", text)
+		return machinePool{}, fmt.Errorf("pool %q: it is NAME=NUMBER, and its zone, labels and taints of its nodes after that: gpu=2,zone=east,node.cluster.x-k8s.io/tier=gpu,gpu=yes:NoSchedule", text)
 	}
 	p := machinePool{Name: name, Replicas: replicas}
 	for _, label := range parts[1:] {
@@ -77,8 +79,15 @@ func parsePool(text string) (machinePool, error) {
 			continue
 		}
 		key, value, is := strings.Cut(label, "=")
-		if !is {
+		switch {
+		case !is:
 			return machinePool{}, fmt.Errorf("pool %q: label %q is no KEY=VALUE", text, label)
+		case key == "zone": // no label of nodes is called so
+			if value == "" || p.Zone != "" {
+				return machinePool{}, fmt.Errorf("pool %q: it is in one zone, zone=ZONE", text)
+			}
+			p.Zone = value
+			continue
 		}
 		if p.Labels == nil {
 			p.Labels = map[string]string{}
@@ -172,6 +181,9 @@ func (p machinePool) object() map[string]any {
 		}
 		o["metadata"] = map[string]any{"labels": labels}
 	}
+	if p.Zone != "" {
+		o["failureDomain"] = p.Zone
+	}
 	p.sized(o)
 	var taints []any
 	for _, t := range p.Taints {
@@ -244,6 +256,7 @@ func poolsOf(cluster *unstructured.Unstructured) []machinePool {
 		p.Name, _ = o["name"].(string)
 		p.Class, _ = o["class"].(string)
 		p.Replicas, _ = o["replicas"].(int64)
+		p.Zone, _ = o["failureDomain"].(string)
 		p.Labels, _, _ = unstructured.NestedStringMap(o, "metadata", "labels")
 		taints, _, _ := unstructured.NestedSlice(o, "taints")
 		p.Taints = taintsOf(taints)
@@ -252,6 +265,20 @@ func poolsOf(cluster *unstructured.Unstructured) []machinePool {
 		pools = append(pools, p)
 	}
 	return pools
+}
+
+// zonesOf returns the zones that a cluster's infrastructure says it has; none where it says nothing.
+func zonesOf(cluster *unstructured.Unstructured) []string {
+	all, _, _ := unstructured.NestedSlice(cluster.Object, "status", "failureDomains")
+	var zones []string
+	for _, one := range all {
+		zone, _ := one.(map[string]any)
+		if name, _ := zone["name"].(string); name != "" {
+			zones = append(zones, name)
+		}
+	}
+	slices.Sort(zones)
+	return zones
 }
 
 // taintsOf reads taints of Cluster API.
@@ -277,6 +304,9 @@ func addition(cluster *unstructured.Unstructured, p machinePool) ([]any, error) 
 	}
 	if _, found, _ := unstructured.NestedMap(cluster.Object, "spec", "topology"); !found {
 		return nil, fmt.Errorf("cluster %q was made without a class: it has no pools", cluster.GetName())
+	}
+	if zones := zonesOf(cluster); p.Zone != "" && len(zones) > 0 && !slices.Contains(zones, p.Zone) {
+		return nil, fmt.Errorf("cluster %q has no zone %q that is ready for machines: it has %s", cluster.GetName(), p.Zone, strings.Join(zones, ", "))
 	}
 	there := poolsOf(cluster)
 	if slices.ContainsFunc(there, func(other machinePool) bool { return other.Name == p.Name }) {
