@@ -5,13 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -23,10 +28,13 @@ import (
 )
 
 // TestAMachineInVSphere has Cluster API's provider for vSphere, unchanged, run by a hub, clone a machine and power it on in a simulated
-// vCenter, another one once that was away, and destroy them. What boots is a stand-in that has an address and nothing else; test/e2e has a real kubelet.
+// vCenter, in the folder, resource pool and datastore that it names. While the vCenter is away one more is asked for, in another zone, and the
+// first one is deleted: nothing goes meanwhile, and both happens when it is back. The provider is killed in the middle of each of these steps. In
+// the end the vCenter has what it had before. What boots is a stand-in that has an address and nothing else; test/e2e has a real kubelet.
 func TestAMachineInVSphere(t *testing.T) {
 	w := newWorld(t)
 	center := vcentertest.Start(t, standIn{})
+	before := w.inventory(center)
 	hub := w.hub()
 	vsphere := FolderOf(hub.dir, "vsphere")
 	if err := errors.Join(
@@ -49,6 +57,7 @@ func TestAMachineInVSphere(t *testing.T) {
 	}
 	made := w.createIn("vsphere.yaml", "vcenter.example.com", center.Address)
 	place := made[0]
+	killed := w.dies(center, hub)
 	w.eventually("it is said that the credentials are wrong", time.Minute, w.saying(place, "VCenterAvailable", "False", "Login failure"))
 	if err := w.Patch(t.Context(), credentials, client.RawPatch("application/merge-patch+json", []byte(`{"stringData":{"password":"`+center.Password+`"}}`))); err != nil {
 		t.Fatal(err)
@@ -58,17 +67,36 @@ func TestAMachineInVSphere(t *testing.T) {
 	if given := center.Running()[0].Guest["guestinfo.userdata"]; !strings.Contains(given, "aG93IGl0IGpvaW5z") { // "how it joins"
 		t.Errorf("the machine was given %q", given)
 	}
+	east := vcentertest.Placed{Path: "/DC0/vm/east/far-1", Host: "/DC0/host/DC0_C0", Pool: "/DC0/host/DC0_C0/Resources/DC0_C0_RP1", Datastore: "LocalDS_1", State: "poweredOn"}
+	w.has(center, before, east)
 
 	center.Cut()
-	w.createIn("vsphere-2.yaml", "vcenter.example.com", center.Address)
+	second := w.createIn("vsphere-2.yaml", "vcenter.example.com", center.Address)
+	if err := w.Delete(t.Context(), object("Machine", "far-1")); err != nil {
+		t.Fatal(err)
+	}
 	if err := w.Patch(t.Context(), place, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"example.com/look":"now"}}}`))); err != nil {
 		t.Fatal(err)
 	}
 	w.eventually("it is said that the vCenter is away", time.Minute, w.saying(place, "VCenterAvailable", "False", "connection refused"))
+	w.has(center, before, east)
 	if err := center.Mend(); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("another machine is there", 2*time.Minute, w.runsIn(center, "far-1", "far-2"))
+	w.eventually("another machine is there", 2*time.Minute, w.runsIn(center, "far-2"))
+	w.eventually("the first one is gone", 2*time.Minute, w.gone(object("Machine", "far-1")))
+	w.has(center, before, vcentertest.Placed{Path: "/DC0/vm/west/far-2", Host: "/DC0/host/DC0_C1", Pool: "/DC0/host/DC0_C1/Resources/DC0_C1_RP1", Datastore: "LocalDS_0", State: "poweredOn"})
+	w.eventually("the zone is as it says", 2*time.Minute, w.saying(second[3], "Ready", "True", ""))
+	w.eventually("the cluster has the zone", time.Minute, func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(made[1]), made[1]); err != nil {
+			return err
+		}
+		zones, _, _ := unstructured.NestedSlice(made[1].Object, "status", "failureDomains")
+		if len(zones) != 1 || zones[0].(map[string]any)["name"] != "west" {
+			return fmt.Errorf("it has %v", zones)
+		}
+		return nil
+	})
 
 	if err := w.Delete(t.Context(), made[1]); err != nil {
 		t.Fatal(err)
@@ -76,6 +104,55 @@ func TestAMachineInVSphere(t *testing.T) {
 	w.eventually("the cluster is gone", 2*time.Minute, w.gone(made[1]))
 	if left := center.Running(); len(left) > 0 {
 		t.Errorf("machines are left in the vCenter: %v", left)
+	}
+	if diff := cmp.Diff([]string{"cloned", "destroyed", "poweredOff", "poweredOn"}, killed()); diff != "" {
+		t.Errorf("the provider died when a machine was (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(before, w.inventory(center)); diff != "" {
+		t.Errorf("the vCenter has not what it had before (-before +after):\n%s", diff)
+	}
+}
+
+// dies has the provider of a hub be killed while the vCenter does what it has asked for, once for each kind of that, and returns at which it was.
+// Powering on is one step, of which a vCenter is told twice here.
+func (w *world) dies(center *vcentertest.VCenter, hub *replica) func() []string {
+	var mu sync.Mutex
+	at := map[string]bool{}
+	center.Watch(func(what string, _ vcentertest.Machine) {
+		mu.Lock()
+		defer mu.Unlock()
+		if pid := hub.runs(w, "vsphere"); pid != 0 && !at[what] && what != "powering-on" {
+			at[what] = syscall.Kill(pid, syscall.SIGKILL) == nil
+		}
+	})
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Sorted(maps.Keys(at))
+	}
+}
+
+func (w *world) inventory(center *vcentertest.VCenter) vcentertest.Inventory {
+	w.Helper()
+	all, err := center.Inventory(w.Context())
+	if err != nil {
+		w.Fatal(err)
+	}
+	return all
+}
+
+// has checks that a vCenter has these machines and what it had before, by its own list. Of a host they say in which cluster it is.
+func (w *world) has(center *vcentertest.VCenter, before vcentertest.Inventory, machines ...vcentertest.Placed) {
+	w.Helper()
+	var got []vcentertest.Placed
+	for _, m := range w.inventory(center).Machines {
+		if !slices.ContainsFunc(before.Machines, func(other vcentertest.Placed) bool { return other.Path == m.Path }) {
+			m.Host = path.Dir(m.Host)
+			got = append(got, m)
+		}
+	}
+	if diff := cmp.Diff(machines, got); diff != "" {
+		w.Errorf("machines of the vCenter (-want +got):\n%s", diff)
 	}
 }
 

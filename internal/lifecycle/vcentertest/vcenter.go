@@ -1,5 +1,6 @@
 // Package vcentertest answers: what is a vCenter to tests? It is govmomi's simulator (umbel-vcsim, which `make vcsim` builds), with
-// credentials that are checked, and a computer of the test's that its machines boot on. It can be out of reach, and its datastore can be full.
+// credentials that are checked, and a computer of the test's that its machines boot on. It can be out of reach, its datastores can be full, it can
+// refuse to power machines on, and its hosts can fail. What it has, and where, it lists.
 package vcentertest
 
 import (
@@ -34,7 +35,7 @@ type Computer interface {
 	// Boot starts a machine that was powered on, and returns the address at which it is. It blocks the power-on. With an error the machine
 	// is powered on and has no address, as one whose system does not start.
 	Boot(ctx context.Context, m Machine) (address string, err error)
-	// End ends a machine that was powered off or destroyed. It may not run, and is ended again when both happen.
+	// End ends a machine that was powered off or destroyed, or whose host has failed. It may not run, and is ended again when several of these happen.
 	End(ctx context.Context, m Machine) error
 }
 
@@ -48,6 +49,8 @@ type VCenter struct {
 
 	mu      sync.Mutex
 	full    bool
+	refuses bool
+	witness func(what string, m Machine)
 	running map[string]Machine // by UUID
 	heard   []string
 }
@@ -91,16 +94,29 @@ func (c *VCenter) Cut() { c.line.cut() }
 // Mend brings it back to where it was.
 func (c *VCenter) Mend() error { return c.line.mend() }
 
-// Fill leaves no room in the datastore: what is cloned from now on fails.
-func (c *VCenter) Fill() { c.set(true) }
+// Fill leaves no room in the datastores: what is cloned from now on fails.
+func (c *VCenter) Fill() { c.set(&c.full, true) }
 
 // Empty makes room again.
-func (c *VCenter) Empty() { c.set(false) }
+func (c *VCenter) Empty() { c.set(&c.full, false) }
 
-func (c *VCenter) set(full bool) {
+// Refuse has no machine be powered on from now on.
+func (c *VCenter) Refuse() { c.set(&c.refuses, true) }
+
+// Allow has machines be powered on again.
+func (c *VCenter) Allow() { c.set(&c.refuses, false) }
+
+// Watch has somebody see what happens to machines, while it happens: cloned, powering-on, poweredOn, poweredOff, lost or destroyed.
+func (c *VCenter) Watch(witness func(what string, m Machine)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.full = full
+	c.witness = witness
+}
+
+func (c *VCenter) set(what *bool, to bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*what = to
 }
 
 // Running returns the machines that were booted and have not ended, by their UUIDs.
@@ -131,13 +147,22 @@ func (c *VCenter) hear(w http.ResponseWriter, r *http.Request) {
 	var answer struct {
 		Address string `json:"address"`
 		Full    bool   `json:"full"`
+		Refused bool   `json:"refused"`
 	}
 	err := json.NewDecoder(r.Body).Decode(&event)
-	if err == nil && event.What == "cloned" {
-		c.mu.Lock()
-		answer.Full = c.full
-		c.mu.Unlock()
-	} else if err == nil {
+	c.mu.Lock()
+	full, refuses, witness := c.full, c.refuses, c.witness
+	c.mu.Unlock()
+	if err == nil && witness != nil {
+		witness(event.What, event.Machine)
+	}
+	switch {
+	case err != nil:
+	case event.What == "cloned":
+		answer.Full = full
+	case event.What == "powering-on":
+		answer.Refused = refuses
+	default:
 		answer.Address, err = c.happens(r.Context(), event.What, event.Machine)
 	}
 	c.mu.Lock()
