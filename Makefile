@@ -185,6 +185,15 @@ $(BIN)/kubeadm: tools/kubeadm/go.mod tools/kubeadm/go.sum
 	@echo "building kubeadm; the first time this takes a minute"
 	@cd tools/kubeadm && $(GO_BUILD) -ldflags '$(call kube_flags,$(KUBE_VERSION))' -o $@ k8s.io/kubernetes/cmd/kubeadm
 
+# What asks Azure before a cluster is made there: a module of its own, for those who make clusters there.
+.PHONY: azure-program
+azure-program: $(BIN)/umbel-azure ## umbel-azure, which asks Azure whether it would take a cluster
+
+$(BIN)/umbel-azure: $(wildcard tools/azure/*)
+	@mkdir -p $(BIN)
+	@echo "building umbel-azure; the first time this takes half a minute"
+	@cd tools/azure && $(GO_BUILD) -ldflags '-s -w' -o $@ .
+
 .PHONY: moto
 moto: $(BIN)/umbel-moto ## umbel-moto, the AWS account that tests have
 
@@ -268,6 +277,7 @@ unit: kube dex registry helm capd capv vcsim ## tests of single packages, under 
 	@scripts/install-deps.sh unit
 	@scripts/install-deps.sh race
 	$(GO_RACE) -timeout 20m ./internal/...
+	cd tools/azure && $(GO_TEST) ./...
 
 .PHONY: real
 real: kube helm registry peers prometheus ## tests on what others made: their manifests, their charts, their engines

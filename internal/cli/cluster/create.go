@@ -115,6 +115,9 @@ func (o *createOptions) run(ctx context.Context, hub *client.Hub) error {
 		return err
 	}
 	ordered, err := preflight(o.wish, s)
+	if err == nil {
+		err = o.askAzure(ctx, hub, ordered, s.classes)
+	}
 	if err != nil {
 		return fmt.Errorf("cluster %q cannot be made: %s", o.wish.name, strings.ReplaceAll(err.Error(), "\n", "; and "))
 	}

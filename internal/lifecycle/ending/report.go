@@ -29,6 +29,8 @@ type Report struct {
 	Orphans []Orphan `json:"orphans"`
 	// Inside is what the cluster said was in it, as far as it could be asked: volumes and load balancers.
 	Inside []string `json:"inside,omitempty"`
+	// Marked are the ids of what its cloud had with its mark when it was let go, where that could be asked.
+	Marked []string `json:"marked,omitempty"`
 	// Unread are kinds whose objects could not be read, and why: they are not in Orphans.
 	Unread []string `json:"unread,omitempty"`
 	// Parts are the UIDs of all that was seen of it while its Cluster was there, and of what those own.
@@ -57,6 +59,7 @@ func (r *Report) Absorb(other Report) {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
 	})
 	r.Inside = unite(r.Inside, other.Inside, strings.Compare)
+	r.Marked = unite(r.Marked, other.Marked, strings.Compare)
 	r.Unread = unite(r.Unread, other.Unread, strings.Compare)
 	r.Parts = unite(r.Parts, other.Parts, cmp.Compare[types.UID])
 }
