@@ -813,8 +813,10 @@ func TestMachinesElsewhere(t *testing.T) {
 		t.Errorf("left are the places %v, and the control plane was ended %d times", places, w.host.ended())
 	}
 
-	w.awsIsTold("cloud", "disabled", true)
-	w.awsIsTold("balanced", "nlb", false)
+	w.isTold("cloud", awsKind, map[string]any{"controlPlaneLoadBalancer": map[string]any{"loadBalancerType": "disabled"}}, true)
+	w.isTold("balanced", awsKind, map[string]any{"controlPlaneLoadBalancer": map[string]any{"loadBalancerType": "nlb"}}, false)
+	w.isTold("azure", azureKind, map[string]any{"controlPlaneEnabled": false}, true)
+	w.isTold("theirs-in-azure", azureKind, map[string]any{"controlPlaneEnabled": true}, false)
 
 	other := w.cluster("theirs", map[string]any{
 		"infrastructureRef": map[string]any{"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "VSphereCluster", "name": "theirs"},
@@ -825,10 +827,10 @@ func TestMachinesElsewhere(t *testing.T) {
 	w.says(plane, infra.ConditionAvailable, infra.ReasonRefused, "the Secret theirs-ca is somebody else's")
 }
 
-// awsIsTold checks whether an AWSCluster, whose provider makes a load balancer of that type, is told where the API is.
-func (w *world) awsIsTold(name, balancer string, told bool) {
+// isTold checks whether the infrastructure of a cluster, of a kind of somebody else's and with such a spec, is told where the API is.
+func (w *world) isTold(name string, kind schema.GroupVersionKind, spec map[string]any, told bool) {
 	w.Helper()
-	raw, err := os.ReadFile(filepath.Join("testdata", "awscluster.yaml"))
+	raw, err := os.ReadFile(filepath.Join("testdata", strings.ToLower(kind.Kind)+".yaml"))
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -839,15 +841,15 @@ func (w *world) awsIsTold(name, balancer string, told bool) {
 	if err := w.Create(w.Context(), kinds[0]); err != nil && !apierrors.IsAlreadyExists(err) {
 		w.Fatal(err)
 	}
-	place := newObject(awsKind)
+	place := newObject(kind)
 	eventually(w.T, "the kind is served", func(ctx context.Context) error {
-		place = newObject(awsKind)
+		place = newObject(kind)
 		place.SetNamespace(metav1.NamespaceDefault)
 		place.SetName(name)
-		place.Object["spec"] = map[string]any{"controlPlaneLoadBalancer": map[string]any{"loadBalancerType": balancer}}
+		place.Object["spec"] = spec
 		return w.Create(ctx, place)
 	})
-	cluster := w.cluster(name, map[string]any{"infrastructureRef": map[string]any{"apiGroup": awsKind.Group, "kind": awsKind.Kind, "name": name}})
+	cluster := w.cluster(name, map[string]any{"infrastructureRef": map[string]any{"apiGroup": kind.Group, "kind": kind.Kind, "name": name}})
 	plane := &infra.HostedControlPlane{ObjectMeta: named(name), Spec: infra.HostedControlPlaneSpec{Version: w.version}}
 	w.create(owned(plane, name, cluster))
 	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "its API serves at https://127.0.0.1")
@@ -859,7 +861,7 @@ func (w *world) awsIsTold(name, balancer string, told bool) {
 		want = "map[]"
 	}
 	if at := fmt.Sprint(field[map[string]any](place, "spec", "controlPlaneEndpoint")); at != want {
-		w.Errorf("AWSCluster %s, with a load balancer that is %s, was told %s and not %s", name, balancer, at, want)
+		w.Errorf("%s %s, of which is said %v, was told %s and not %s", kind.Kind, name, spec, at, want)
 	}
 }
 
