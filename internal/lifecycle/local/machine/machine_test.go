@@ -1,10 +1,14 @@
 package machine
 
 import (
+	"bufio"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -13,14 +17,29 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
+	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/kube/controlplane"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
+
+// The test program is its own other process: one that is the machine in a folder.
+const holdDir = "MACHINE_TEST_HOLD"
+
+func TestMain(m *testing.M) {
+	dir := os.Getenv(holdDir)
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	_, err := hold(dir)
+	fmt.Println(err)
+	_, _ = io.Copy(io.Discard, os.Stdin) // until it is told to end, or killed
+}
 
 func spec() Spec {
 	return Spec{
@@ -193,6 +212,121 @@ func TestPIDFollowsTheLock(t *testing.T) {
 	if err := End(t.Context(), dir, 9); err != nil {
 		t.Errorf("ending what does not run: %v", err)
 	}
+}
+
+// TestCertificatesOfANodeAreRenewed at two thirds of their year, while the machine runs: for the keys that it has, by the cluster's CA. Of
+// one that does not run they are left, since it has others when it starts.
+func TestCertificatesOfANodeAreRenewed(t *testing.T) {
+	main, second := spec(), further()
+	main.Dir = t.TempDir()
+	second.Dir = filepath.Join(main.Dir, MachinesDir, second.Node)
+	second.Main.Dir = main.Dir
+	made := time.Now()
+	for _, s := range []Spec{main, second} {
+		if err := s.Prepare(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ca := read(t, filepath.Join(main.Dir, "kube/pki/ca.crt"))
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(ca))
+	const day = 24 * time.Hour
+	early, late := made.Add(240*day), made.Add(250*day)
+
+	had := filesOf(t, second)
+	if until, err := RenewIn(second.Dir, late); err != nil || !until.IsZero() || !maps.Equal(had, filesOf(t, second)) {
+		t.Errorf("of a machine that does not run they were issued anew, until %s (%v)", until, err)
+	}
+	runsIn(t, second.Dir)
+	until, err := RenewIn(second.Dir, early)
+	if err != nil || until.Sub(made.Add(365*day)).Abs() > time.Minute || !maps.Equal(had, filesOf(t, second)) {
+		t.Errorf("at day 240 they were issued anew, or end at another time than made: %s (%v)", until, err)
+	}
+	mine := filesOf(t, main)
+	if err := main.renewCluster(late); err != nil { // as the main machine does for all
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		spec Spec
+		had  map[string]string
+	}{{main, mine}, {second, had}} {
+		has := filesOf(t, c.spec)
+		if len(has) != 6 {
+			t.Fatalf("%s has %d files of certificates and keys, want 6", c.spec.Node, len(has))
+		}
+		for file, content := range has {
+			if key := strings.HasSuffix(file, ".key"); (content == c.had[file]) != key {
+				t.Errorf("%s: %s was exchanged, or stayed; a key stays, a certificate does not", c.spec.Node, file)
+			} else if key {
+				continue
+			}
+			cert, err := identity.ParseCert([]byte(content))
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, err := identity.ParseCert([]byte(c.had[file]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: made.Add(600 * day), KeyUsages: cert.ExtKeyUsage})
+			if err != nil || cert.Subject.String() != before.Subject.String() || !cmp.Equal(cert.DNSNames, before.DNSNames) || !cmp.Equal(cert.PublicKey, before.PublicKey) {
+				t.Errorf("%s: %s is of %s, was of %s (%v)", c.spec.Node, file, cert.Subject, before.Subject, err)
+			}
+		}
+	}
+	if until, err := RenewIn(second.Dir, late); err != nil || until.Sub(late.Add(365*day)).Abs() > time.Minute {
+		t.Errorf("renewed, they end at %s, want a year after %s (%v)", until, late, err)
+	}
+	if now := read(t, filepath.Join(main.Dir, "kube/pki/ca.crt")); now != ca {
+		t.Error("the cluster has another CA")
+	}
+}
+
+// runsIn has another process be the machine in dir, as far as anybody who asks can see.
+func runsIn(t *testing.T, dir string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), holdDir+"="+dir)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
+			t.Error(err)
+		}
+	})
+	if said, err := bufio.NewReader(out).ReadString('\n'); said != "<nil>\n" {
+		t.Fatalf("holding %s: %s (%v)", dir, said, err)
+	}
+}
+
+// filesOf are the certificates and keys of a node, by their files.
+func filesOf(t *testing.T, s Spec) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, c := range s.certificates() {
+		for _, suffix := range []string{".crt", ".key"} {
+			all[filepath.Base(c.Files)+suffix] = read(t, c.Files+suffix)
+		}
+	}
+	return all
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
 }
 
 func FuzzMountinfo(f *testing.F) {
