@@ -8,6 +8,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -240,7 +241,7 @@ func TestFind(t *testing.T) {
 			"prod-ap: ConfigMap default/words Data 0", "prod-ap: ConfigMap team-a/words Data 1", "prod-eu: ConfigMap default/words Data 0", "prod-eu: ConfigMap team-a/words Data 1",
 		}},
 		{"where nobody answers", "nobody", asked.Query{Kind: "cm"}, []string{
-			"dev: it did not answer within 300ms: --timeout gives it longer", "lab: user \"ada\" may not reach cluster \"lab\"",
+			"dev: it did not answer within 300ms: ask again", "lab: user \"ada\" may not reach cluster \"lab\"",
 		}},
 		{"by a pattern, in one", "n*s", asked.Query{Kind: "cm", Namespace: "team-a"}, []string{"prod-ap: ConfigMap team-a/names Data 1", "prod-eu: ConfigMap team-a/names Data 1"}},
 		{"among the first", "*", asked.Query{Kind: "cm", Namespace: "team-a", Most: 1, Labels: "app=shop"}, []string{
@@ -251,7 +252,7 @@ func TestFind(t *testing.T) {
 	} {
 		t.Run(c.reason, func(t *testing.T) {
 			answers := slow
-			c.query.Timeout = 300 * time.Millisecond
+			c.query.Timeout, c.query.Late = 300*time.Millisecond, "ask again"
 			if c.name != "nobody" {
 				answers, c.query.Timeout = quick, time.Minute
 			}
@@ -278,6 +279,9 @@ func TestFind(t *testing.T) {
 					say(found.Err.Error())
 				}
 			}
+			slices.SortStableFunc(got, func(a, b string) int { // as they come
+				return strings.Compare(strings.SplitN(a, ":", 2)[0], strings.SplitN(b, ":", 2)[0])
+			})
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
@@ -287,6 +291,13 @@ func TestFind(t *testing.T) {
 		query.Timeout = time.Minute
 		if _, err := asked.Find(t.Context(), members, query, name); err == nil {
 			t.Errorf("%q of %q is looked for", name, query.Kind)
+		}
+	}
+	for what, want := range map[string]string{"cm/words": "", "cm/nobody": `"nobody" not found`, "bananas/words": "it has no kind"} {
+		kind, name, _ := strings.Cut(what, "/")
+		one, err := asked.Read(t.Context(), quick[0], asked.Query{Kind: kind, Namespace: "team-a", Names: []string{name}, Timeout: time.Minute})
+		if want == "" && (err != nil || one.GetKind() != "ConfigMap" || one.GetNamespace() != "team-a" || one.GetName() != name) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s is read as %v, %v, want %q", what, one, err, want)
 		}
 	}
 }

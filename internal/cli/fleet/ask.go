@@ -41,7 +41,7 @@ func ask(ctx context.Context, m Member, query Query, accept string) answer {
 	if m.Gone != nil {
 		return said
 	}
-	late := fmt.Errorf("it did not answer within %s: --timeout gives it longer", query.Timeout)
+	late := fmt.Errorf("it did not answer within %s: %s", query.Timeout, query.Late)
 	ctx, cancel := context.WithTimeoutCause(ctx, query.Timeout, late)
 	defer cancel()
 	said.err = m.read(ctx, query, accept, &said)

@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/json"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/exit"
@@ -35,7 +37,7 @@ type Object struct {
 	Printed []string
 }
 
-// Find asks members for objects that are called so, and yields what each has, in their order. A name with a * is a pattern. What it matches is looked for
+// Find asks members for objects that are called so, and yields what each has as it comes. A name with a * is a pattern. What it matches is looked for
 // among the first Most objects of a member: its API server knows no patterns.
 func Find(ctx context.Context, members []Member, query Query, name string) (iter.Seq[Found], error) {
 	if strings.Contains(query.Kind, "/") {
@@ -54,12 +56,22 @@ func Find(ctx context.Context, members []Member, query Query, name string) (iter
 		return nil, err
 	}
 	return func(yield func(Found) bool) {
-		for said := range Ask(ctx, members, func(ctx context.Context, m Member) answer { return ask(ctx, m, query, asTable) }) {
+		for said := range AsTheyCome(ctx, members, func(ctx context.Context, m Member) answer { return ask(ctx, m, query, asTable) }) {
 			if !yield(foundIn(said, matches)) {
 				return
 			}
 		}
 	}, nil
+}
+
+// Read asks one member for one object: the first that the query names.
+func Read(ctx context.Context, member Member, query Query) (*unstructured.Unstructured, error) {
+	said := ask(ctx, member, query, asObjects)
+	if said.err != nil {
+		return nil, said.err
+	}
+	object := &unstructured.Unstructured{}
+	return object, json.Unmarshal(said.pages[0], &object.Object)
 }
 
 // foundIn reads an answer.

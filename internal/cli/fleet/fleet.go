@@ -36,6 +36,8 @@ type Query struct {
 	Labels, Fields string
 	// Timeout is how long a cluster may take to answer.
 	Timeout time.Duration
+	// Late is what to do about a cluster that did not answer by then, as whoever asks can.
+	Late string
 	// Most is how many objects are read of a cluster, where not all are.
 	Most int
 }
@@ -161,28 +163,46 @@ func Members(ctx context.Context, f *client.Factory, hub *client.Hub, clusters [
 // Ask asks members side by side, at most inFlight of them at a time, and yields their answers in the order of the members.
 func Ask[T any](ctx context.Context, members []Member, ask func(context.Context, Member) T) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		var group errgroup.Group
-		group.SetLimit(inFlight)
 		came := make([]chan T, len(members))
 		for i := range came {
 			came[i] = make(chan T, 1)
 		}
-		asking := make(chan struct{})
-		go func() {
-			defer close(asking)
-			for i, m := range members {
-				group.Go(func() error {
-					came[i] <- ask(ctx, m)
-					return nil
-				})
-			}
-		}()
-		defer func() { cancel(); <-asking; _ = group.Wait() }()
+		defer asking(ctx, members, ask, func(i int, said T) { came[i] <- said })()
 		for i := range came {
 			if !yield(<-came[i]) {
 				return
 			}
 		}
 	}
+}
+
+// AsTheyCome is Ask that yields each answer when it is there.
+func AsTheyCome[T any](ctx context.Context, members []Member, ask func(context.Context, Member) T) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		came := make(chan T, len(members))
+		defer asking(ctx, members, ask, func(_ int, said T) { came <- said })()
+		for range members {
+			if !yield(<-came) {
+				return
+			}
+		}
+	}
+}
+
+// asking asks members side by side and hands on what each says, without waiting; end ends it.
+func asking[T any](ctx context.Context, members []Member, ask func(context.Context, Member) T, came func(i int, said T)) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var group errgroup.Group
+	group.SetLimit(inFlight)
+	begun := make(chan struct{})
+	go func() {
+		defer close(begun)
+		for i, m := range members {
+			group.Go(func() error {
+				came(i, ask(ctx, m))
+				return nil
+			})
+		}
+	}()
+	return func() { cancel(); <-begun; _ = group.Wait() }
 }

@@ -64,6 +64,33 @@ func TestAnswersComeInOrderAndNotAllAtOnce(t *testing.T) {
 	}
 }
 
+// TestAsTheyCome: one cluster that is slow delays no other, and nobody is asked any more once who asks has seen enough.
+func TestAsTheyCome(t *testing.T) {
+	slow, over := make(chan struct{}), make(chan struct{})
+	members := []Member{{Cluster: "slow"}, {Cluster: "quick"}, {Cluster: "never"}}
+	ask := func(ctx context.Context, m Member) v1alpha1.ClusterName {
+		switch m.Cluster {
+		case "slow":
+			<-slow
+		case "never":
+			<-ctx.Done()
+			close(over)
+		}
+		return m.Cluster
+	}
+	var got []v1alpha1.ClusterName
+	for said := range AsTheyCome(t.Context(), members, ask) {
+		if got = append(got, said); said == "slow" {
+			break
+		}
+		close(slow)
+	}
+	<-over
+	if diff := cmp.Diff([]v1alpha1.ClusterName{"quick", "slow"}, got); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
+	}
+}
+
 // TestTableOfMembers is one table of clusters, of which the last prints the kind with another column.
 func TestTableOfMembers(t *testing.T) {
 	page := func(columns, rows string) []byte {

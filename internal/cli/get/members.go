@@ -71,7 +71,7 @@ func (o *Options) readMembers(ctx context.Context, args []string) error {
 	if _, err := labels.Parse(o.Selector); err != nil {
 		return exit.Usagef("the selector %q cannot be read: %w", o.Selector, err)
 	}
-	query := fleet.Query{Namespace: o.Namespace, Labels: o.Selector, Fields: o.Members.Fields, Timeout: o.Members.Timeout}
+	query := fleet.Query{Namespace: o.Namespace, Labels: o.Selector, Fields: o.Members.Fields, Timeout: o.Members.Timeout, Late: "--timeout gives it longer"}
 	if o.Everywhere {
 		query.Namespace = ""
 	}

@@ -326,7 +326,7 @@ func (o *Options) preview(ctx context.Context, m fleet.Member, content *preview.
 	if said.err != nil {
 		return said
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("it did not answer within %s: --timeout gives it longer", o.Timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("it did not answer within %s: %s", o.Timeout, o.late()))
 	defer cancel()
 	member, err := preview.Open(m.Config)
 	if err == nil {
@@ -336,6 +336,14 @@ func (o *Options) preview(ctx context.Context, m fleet.Member, content *preview.
 		said.err = context.Cause(ctx)
 	}
 	return said
+}
+
+// late is what to do about a cluster that did not answer in time: a page, which asks a part of them, has no flags.
+func (o *Options) late() string {
+	if o.most > 0 {
+		return "ask again, or see on its page how it is"
+	}
+	return "--timeout gives it longer"
 }
 
 // show writes the plan, and ends as it was asked to.

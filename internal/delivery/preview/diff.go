@@ -2,6 +2,7 @@ package preview
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,7 @@ const hidden = "(not shown)"
 
 // Difference is the unified diff of an object as it is and as it would be; empty when nothing that people say differs.
 func Difference(now, then *unstructured.Unstructured) (string, error) {
-	before, after := bare(now), bare(then)
+	before, after := Bare(now), Bare(then)
 	if equality.Semantic.DeepEqual(before, after) {
 		return "", nil
 	}
@@ -41,11 +42,59 @@ func Difference(now, then *unstructured.Unstructured) (string, error) {
 	text := udiff.Unified("now", "then", string(was), string(is))
 	_, text, _ = strings.Cut(text, "\n") // --- now
 	_, text, _ = strings.Cut(text, "\n") // +++ then
-	return text, nil
+	return tidy(text), nil
 }
 
-// bare is an object without what the API server writes.
-func bare(o *unstructured.Unstructured) map[string]any {
+// tidy has lines that are taken and added again, at the beginning and the end of a change, stay: differences are found by letters, and shown by lines.
+func tidy(diff string) string {
+	var out, taken, added []string
+	change := func() {
+		var tail []string
+		for len(taken) > 0 && len(added) > 0 && taken[0][1:] == added[0][1:] {
+			out, taken, added = append(out, " "+taken[0][1:]), taken[1:], added[1:]
+		}
+		for len(taken) > 0 && len(added) > 0 && taken[len(taken)-1][1:] == added[len(added)-1][1:] {
+			tail = append(tail, " "+taken[len(taken)-1][1:])
+			taken, added = taken[:len(taken)-1], added[:len(added)-1]
+		}
+		slices.Reverse(tail)
+		out = slices.Concat(out, taken, added, tail)
+		taken, added = nil, nil
+	}
+	for line := range strings.Lines(diff) {
+		switch {
+		case line[0] == '-' && len(added) == 0:
+			taken = append(taken, line)
+		case line[0] == '+':
+			added = append(added, line)
+		default:
+			change()
+			if line[0] == '-' {
+				taken = append(taken, line)
+			} else {
+				out = append(out, line)
+			}
+		}
+	}
+	change()
+	return strings.Join(out, "")
+}
+
+// Shown is an object as YAML, as its API server has it but for who manages which field, and for the values of what is secret.
+func Shown(o *unstructured.Unstructured) (string, error) {
+	shown := o.DeepCopy()
+	shown.SetManagedFields(nil)
+	if o.GetKind() == "Secret" && o.GroupVersionKind().Group == "" {
+		hide(map[string]any{}, shown.Object)
+	} else if encrypted(o) {
+		hideValues(map[string]any{}, shown.Object)
+	}
+	text, err := yaml.Marshal(shown.Object)
+	return string(text), err
+}
+
+// Bare is an object without what the API server writes.
+func Bare(o *unstructured.Unstructured) map[string]any {
 	fields := o.DeepCopy().Object
 	delete(fields, "status")
 	for _, field := range []string{"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"} {

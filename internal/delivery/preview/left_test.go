@@ -15,6 +15,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
 	"umbel.dev/umbel/internal/delivery/outgoing"
+	"umbel.dev/umbel/internal/delivery/sealed"
 	"umbel.dev/umbel/internal/kube/kubetest"
 )
 
@@ -109,5 +110,47 @@ func TestNobodysCopyOfASecretIsShown(t *testing.T) {
 	diff, err := Difference(secret("old"), secret("new"))
 	if err != nil || !strings.Contains(diff, "+    another: new") || strings.Contains(diff, "marker") || strings.Contains(diff, "bWFya2Vy") {
 		t.Errorf("%v, %s", err, diff)
+	}
+}
+
+// TestTidy: a line that is taken and added again stays, and the numbers of lines hold.
+func TestTidy(t *testing.T) {
+	for diff, want := range map[string]string{
+		"@@ -1,2 +1,3 @@\n a\n-b\n+b\n+c\n": "@@ -1,2 +1,3 @@\n a\n b\n+c\n",
+		"-a\n-b\n-c\n+a\n+x\n+c\n d\n":      " a\n-b\n+x\n c\n d\n",
+		"-a\n+b\n-b\n+c\n":                  "-a\n+b\n-b\n+c\n",
+		"-a\n-a\n+a\n":                      " a\n-a\n",
+		"+a\n":                              "+a\n", "": "",
+	} {
+		if got := tidy(diff); got != want {
+			t.Errorf("%q is made %q, want %q", diff, got, want)
+		}
+	}
+}
+
+// TestShown: who reads an object reads no value of a Secret, nor of what came encrypted; and changes nothing by it.
+func TestShown(t *testing.T) {
+	object := func(kind string, annotations map[string]any) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "v1", "kind": kind, "metadata": map[string]any{"name": "a", "annotations": annotations, "managedFields": []any{map[string]any{"manager": "who"}}},
+			"data": map[string]any{"pin": "bWFya2Vy"}, "stringData": map[string]any{"pin": "marker"},
+		}}
+	}
+	for reason, c := range map[string]struct {
+		of     *unstructured.Unstructured
+		hidden bool
+	}{
+		"a Secret":            {object("Secret", map[string]any{keepers[0]: "bWFya2Vy marker"}), true},
+		"what came encrypted": {object("ConfigMap", map[string]any{sealed.EncryptedAnnotation: "x"}), true},
+		"another":             {object("ConfigMap", map[string]any{"other": "x"}), false},
+	} {
+		before := c.of.DeepCopy()
+		text, err := Shown(c.of)
+		if err != nil || strings.Contains(text, "bWFya2Vy") == c.hidden || strings.Contains(text, "marker") == c.hidden || strings.Contains(text, hidden) != c.hidden || strings.Contains(text, "manager") || !strings.Contains(text, "name: a") {
+			t.Errorf("%s is shown as %v\n%s", reason, err, text)
+		}
+		if diff := cmp.Diff(before, c.of); diff != "" {
+			t.Errorf("%s is changed by it: %s", reason, diff)
+		}
 	}
 }
