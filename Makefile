@@ -299,8 +299,9 @@ vsphere: deps build capi capv vcsim ## the story of clusters in vSphere: a real 
 	$(GO_TEST) -tags e2e,vsphere -count 1 -timeout 20m -run '^TestClustersInVSphere$$' -v ./test/e2e/
 
 .PHONY: aws
-aws: deps build capi capa kubeadm moto ## the story of clusters in AWS: a real kubelet for each instance of a simulated account
+aws: deps build capi capd capa kubeadm moto ## clusters in AWS: a control plane over three zones, and the story: real kubelets for the instances of a simulated account
 	$(GO_TEST) -tags aws -count 1 -timeout 10m -v ./internal/lifecycle/computertest/
+	$(GO_TEST) -tags aws -count 1 -timeout 40m -run 'InAWS$$' -v ./internal/lifecycle/capi/
 	$(GO_TEST) -tags e2e,aws -count 1 -timeout 20m -run '^TestClustersInAWS$$' -v ./test/e2e/
 
 .PHONY: net

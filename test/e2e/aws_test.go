@@ -27,7 +27,7 @@ func TestClustersInAWS(t *testing.T) {
 	}
 	s := newStory(t, "--cluster", "edge", "--example=none")
 	page := runbook(t, "aws.md")
-	account := awstest.Start(t, inAWS{newComputer(s, "far")})
+	account := awstest.Start(t, inAWS{newComputer(s, "far")}, "")
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("of its instances the account said\n%s", strings.Join(account.Heard(), "\n"))
@@ -136,9 +136,8 @@ func instancesOf(account *awstest.Account) []string {
 type inAWS struct{ *computer }
 
 // Boot implements awstest.Computer.
-func (c inAWS) Boot(ctx context.Context, i awstest.Instance) error {
-	_, err := c.raise(ctx, i.Name, i.ProviderID(), i.UserData)
-	return err
+func (c inAWS) Boot(ctx context.Context, i awstest.Instance) (string, error) {
+	return c.raise(ctx, i.Name, i.ProviderID(), i.UserData)
 }
 
 // End implements awstest.Computer.

@@ -5,7 +5,13 @@ instances never run. So it looks every LOOK seconds which there are, and posts t
 with what cloud-init would find in it, or "ended". The network interfaces that were made for an instance or a NAT gateway go with it, as in AWS;
 moto keeps them.
 
-Its first line of output is JSON: where it is, the key, and where a GET returns what the account holds, as lists of names by kind.
+With --balancers its load balancers are called so, for whoever serves there what they would: their names are in nobody's DNS.
+
+Its first line of output is JSON: where it is, the key, and "desk", which answers what tests ask beside AWS:
+
+    GET /holds       what the account holds, as lists of names by kind
+    GET /targets     what its load balancers lead to, as a list of ID:PORT
+    POST /refusal    no instance is run from now on: the body is {"code": …, "message": …}, by which that is refused, or {} for the end of it
 """
 
 import argparse
@@ -22,6 +28,10 @@ import urllib.request
 
 import boto3
 from moto import settings
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models.instances import InstanceBackend
+from moto.elbv2.exceptions import TargetGroupNotFoundError
+from moto.elbv2.models import ELBv2Backend, FakeLoadBalancer
 from moto.server import ThreadedMotoServer
 
 LOOK = 0.5
@@ -69,9 +79,17 @@ class Account:
             "classic load balancers": names(elb.describe_load_balancers(), "LoadBalancerDescriptions", "LoadBalancerName"),
             "load balancers": names(elbv2.describe_load_balancers(), "LoadBalancers", "LoadBalancerName"),
             "target groups": names(elbv2.describe_target_groups(), "TargetGroups", "TargetGroupName"),
+            "targets": self.targets(),
             "secrets": names(self.clients["secretsmanager"].list_secrets(), "SecretList", "Name"),
             "buckets": names(self.clients["s3"].list_buckets(), "Buckets", "Name"),
         }
+
+    def targets(self):
+        """Returns what the load balancers lead to, as NAME:PORT."""
+        elbv2 = self.clients["elbv2"]
+        groups = [g["TargetGroupArn"] for g in elbv2.describe_target_groups()["TargetGroups"]]
+        found = [t["Target"] for g in groups for t in elbv2.describe_target_health(TargetGroupArn=g)["TargetHealthDescriptions"]]
+        return sorted(f"{t['Id']}:{t.get('Port', '')}" for t in found)
 
     def instances(self):
         """Returns the instances that are not ended."""
@@ -137,12 +155,47 @@ def watch(account, url):
         time.sleep(LOOK)
 
 
-def serve_listing(account):
-    """Serves what the account holds, and returns where."""
+def describe_target_groups(backend, load_balancer_arn, target_group_arns, names, describe=ELBv2Backend.describe_target_groups):
+    """Is as in AWS, where a load balancer that leads to nothing has no target groups; to moto that is an error."""
+    try:
+        return describe(backend, load_balancer_arn, target_group_arns, names)
+    except TargetGroupNotFoundError:
+        if load_balancer_arn:
+            return []
+        raise
 
-    class Listing(http.server.BaseHTTPRequestHandler):
+
+ELBv2Backend.describe_target_groups = describe_target_groups
+
+
+class Refusal:
+    """By what RunInstances is refused: a code and a message of AWS, or nothing."""
+
+    def __init__(self):
+        self.by = {}
+        run = InstanceBackend.run_instances
+
+        def run_instances(*args, **kwargs):
+            if self.by:
+                raise EC2ClientError(self.by["code"], self.by["message"])
+            return run(*args, **kwargs)
+
+        InstanceBackend.run_instances = run_instances
+
+
+def serve_desk(account, refusal):
+    """Serves what tests ask beside AWS, and returns where."""
+
+    class Desk(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            body = json.dumps(account.holds()).encode()
+            self.answer({"/holds": account.holds, "/targets": account.targets}[self.path]())
+
+        def do_POST(self):
+            refusal.by = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.answer(refusal.by)
+
+        def answer(self, what):
+            body = json.dumps(what).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -151,20 +204,23 @@ def serve_listing(account):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listing)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Desk)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://127.0.0.1:{server.server_port}/"
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--machines", required=True, help="URL that is told what happens to machines")
+    parser.add_argument("--balancers", help="address at which somebody serves what load balancers would")
     options = parser.parse_args()
+    if options.balancers:
+        FakeLoadBalancer.dns_name = property(lambda _: options.balancers, lambda *_: None)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not every request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     account = Account("http://%s:%d" % server.get_host_and_port())
-    print(json.dumps({"url": account.url, "region": REGION, "key": account.key, "secret": account.secret, "holds": serve_listing(account)}), flush=True)
+    print(json.dumps({"url": account.url, "region": REGION, "key": account.key, "secret": account.secret, "desk": serve_desk(account, Refusal())}), flush=True)
     watch(account, options.machines)
 
 

@@ -1,13 +1,16 @@
 // Package awstest answers: what is an account of AWS to tests? It is moto (umbel-moto, which `make moto` builds), with credentials that are
-// checked, and a computer of the test's that its instances boot on.
+// checked, a computer of the test's that its instances boot on, and a load balancer before them. It can be out of reach, and it can refuse to run
+// instances.
 package awstest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"umbel.dev/umbel/internal/lifecycle/linetest"
 	"umbel.dev/umbel/internal/programtest"
 )
 
@@ -37,9 +41,9 @@ func (i Instance) ProviderID() string { return fmt.Sprintf("aws:///%s/%s", i.Zon
 
 // Computer is what instances boot on.
 type Computer interface {
-	// Boot starts an instance. It blocks what else happens to the instance, and nothing else: AWS calls it running meanwhile. With an error it
-	// is as one whose system does not start.
-	Boot(ctx context.Context, i Instance) error
+	// Boot starts an instance, and returns the address at which it is on this computer. It blocks what else happens to the instance, and nothing
+	// else: AWS calls it running meanwhile. With an error it is as one whose system does not start.
+	Boot(ctx context.Context, i Instance) (address string, err error)
 	// End ends an instance that was terminated. It may not run.
 	End(ctx context.Context, i Instance) error
 }
@@ -49,21 +53,24 @@ type Account struct {
 	// URL is where all of AWS' services are, in Region, for whoever signs with Key and Secret.
 	URL, Region, Key, Secret string
 
-	holds    string
+	desk     string // of umbel-moto, for what is no service of AWS
+	line     *linetest.Line
 	computer Computer
 
-	mu      sync.Mutex
-	running map[string]Instance // by ID
-	heard   []string
+	mu        sync.Mutex
+	running   map[string]Instance // by ID
+	addresses map[string]string   // likewise, on this computer
+	heard     []string
 }
 
-// Start starts an account, which ends with the test.
-func Start(t testing.TB, computer Computer) *Account {
+// Start starts an account, which ends with the test. balancers is an address of this computer at which its load balancers are; without one they
+// have names that are in nobody's DNS.
+func Start(t testing.TB, computer Computer, balancers string) *Account {
 	t.Helper()
-	a := &Account{computer: computer, running: map[string]Instance{}}
+	a := &Account{computer: computer, running: map[string]Instance{}, addresses: map[string]string{}}
 	told := httptest.NewServer(http.HandlerFunc(a.hear))
 	t.Cleanup(told.Close)
-	moto := exec.Command(programtest.Of(t, "umbel-moto"), "--machines", told.URL)
+	moto := exec.Command(programtest.Of(t, "umbel-moto"), "--machines", told.URL, "--balancers", balancers)
 	moto.Stderr = t.Output()
 	out, err := moto.StdoutPipe()
 	if err == nil {
@@ -79,12 +86,32 @@ func Start(t testing.TB, computer Computer) *Account {
 		_ = moto.Wait() // it has no other end
 	})
 	first, err := bufio.NewReader(out).ReadBytes('\n')
-	said := struct{ URL, Region, Key, Secret, Holds string }{}
+	said := struct{ URL, Region, Key, Secret, Desk string }{}
 	if err = errors.Join(err, json.Unmarshal(first, &said)); err != nil {
 		t.Fatalf("umbel-moto begins with %q: %v", first, err)
 	}
-	a.URL, a.Region, a.Key, a.Secret, a.holds = said.URL, said.Region, said.Key, said.Secret, said.Holds
+	a.line = linetest.Lay(t, strings.TrimPrefix(said.URL, "http://"))
+	a.URL, a.Region, a.Key, a.Secret, a.desk = "http://"+a.line.Address, said.Region, said.Key, said.Secret, said.Desk
+	if balancers != "" {
+		a.balance(t, balancers)
+	}
 	return a
+}
+
+// Cut takes AWS out of reach: whoever is connected is cut off, and nobody else is let in. What it holds stays, and instances run on.
+func (a *Account) Cut() { a.line.Cut() }
+
+// Mend brings it back to where it was.
+func (a *Account) Mend() error { return a.line.Mend() }
+
+// Refuse has AWS run no instance from now on, and say why by one of its codes and a message.
+func (a *Account) Refuse(ctx context.Context, code, message string) error {
+	return a.ask(ctx, http.MethodPost, "/refusal", map[string]string{"code": code, "message": message}, nil)
+}
+
+// Accept has it run instances again.
+func (a *Account) Accept(ctx context.Context) error {
+	return a.ask(ctx, http.MethodPost, "/refusal", map[string]string{}, nil)
 }
 
 // Endpoints is what Cluster API's provider for AWS is to be given as --service-endpoints.
@@ -98,20 +125,9 @@ func (a *Account) Endpoints() string {
 
 // Holds returns what there is in the account, a line each.
 func (a *Account) Holds(ctx context.Context) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.holds, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("asking what the account holds: %w", err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // it is only read
 	byKind := map[string][]string{}
-	if err := json.NewDecoder(resp.Body).Decode(&byKind); err != nil {
-		return nil, fmt.Errorf("reading what the account holds: %w", err)
+	if err := a.ask(ctx, http.MethodGet, "/holds", nil, &byKind); err != nil {
+		return nil, err
 	}
 	var all []string
 	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
@@ -120,6 +136,36 @@ func (a *Account) Holds(ctx context.Context) ([]string, error) {
 		}
 	}
 	return all, nil
+}
+
+// ask asks at the desk.
+func (a *Account) ask(ctx context.Context, method, path string, say, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // a busy machine is late
+	defer cancel()
+	var body io.Reader
+	if say != nil {
+		raw, err := json.Marshal(say)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, a.desk+path, body)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("asking the account: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it is only read
+	if answer == nil {
+		answer = new(any)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
+		return fmt.Errorf("asking the account at %s: %w", req.URL, err)
+	}
+	return nil
 }
 
 // Running returns the instances that were booted and have not ended, by their IDs.
@@ -155,9 +201,10 @@ func (a *Account) hear(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *Account) happens(ctx context.Context, what string, i Instance) error {
+	var address string
 	var err error
 	if what == "started" {
-		err = a.computer.Boot(ctx, i)
+		address, err = a.computer.Boot(ctx, i)
 	} else {
 		err = a.computer.End(ctx, i)
 	}
@@ -167,8 +214,9 @@ func (a *Account) happens(ctx context.Context, what string, i Instance) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.running, i.ID)
+	delete(a.addresses, i.ID)
 	if what == "started" {
-		a.running[i.ID] = i
+		a.running[i.ID], a.addresses[i.ID] = i, address
 	}
 	return nil
 }

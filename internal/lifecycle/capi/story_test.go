@@ -32,6 +32,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/kube/controlplane"
 	"umbel.dev/umbel/internal/kube/kubetest"
+	"umbel.dev/umbel/internal/lifecycle/computertest"
 	"umbel.dev/umbel/internal/programtest"
 )
 
@@ -39,6 +40,7 @@ import (
 const asHub = "UMBEL_TEST_HUB"
 
 func TestMain(m *testing.M) {
+	computertest.Main()
 	ctrl.SetLogger(logr.Discard())
 	if kubeconfig := os.Getenv(asHub); kubeconfig != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -70,7 +72,7 @@ func serve(ctx context.Context, kubeconfig, dir, programs string) error {
 	m, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"},
 		LeaderElection: true, LeaderElectionID: "hub", LeaderElectionNamespace: metav1.NamespaceDefault, LeaderElectionReleaseOnCancel: true,
-		LeaseDuration: new(6 * time.Second), RenewDeadline: new(4 * time.Second), RetryPeriod: new(time.Second),
+		LeaseDuration: new(15 * time.Second), RenewDeadline: new(12 * time.Second), RetryPeriod: new(time.Second), // a busy machine is late
 	})
 	if err != nil {
 		return err

@@ -52,7 +52,7 @@ func (c *VCenter) Return(ctx context.Context, host string) error {
 
 // ask asks the simulator itself, by another way than those who think that it is a vCenter.
 func (c *VCenter) ask(ctx context.Context, method, path string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "https://"+c.line.to+path, nil)
+	request, err := http.NewRequestWithContext(ctx, method, "https://"+c.line.To+path, nil)
 	if err != nil {
 		return nil, err
 	}

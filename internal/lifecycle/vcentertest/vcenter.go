@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"testing"
 
+	"umbel.dev/umbel/internal/lifecycle/linetest"
 	"umbel.dev/umbel/internal/programtest"
 )
 
@@ -45,7 +46,7 @@ type VCenter struct {
 	Address, User, Password string
 
 	computer Computer
-	line     *line
+	line     *linetest.Line
 
 	mu      sync.Mutex
 	full    bool
@@ -80,19 +81,16 @@ func Start(t testing.TB, computer Computer) *VCenter {
 		t.Fatal(err)
 	}
 	_, address, _ := strings.Cut(strings.TrimSpace(first), "https://")
-	if c.line, err = lay(address); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.line.cut)
-	c.Address = c.line.address
+	c.line = linetest.Lay(t, address)
+	c.Address = c.line.Address
 	return c
 }
 
 // Cut takes the vCenter out of reach: whoever is connected is cut off, and nobody else is let in. What it holds stays.
-func (c *VCenter) Cut() { c.line.cut() }
+func (c *VCenter) Cut() { c.line.Cut() }
 
 // Mend brings it back to where it was.
-func (c *VCenter) Mend() error { return c.line.mend() }
+func (c *VCenter) Mend() error { return c.line.Mend() }
 
 // Fill leaves no room in the datastores: what is cloned from now on fails.
 func (c *VCenter) Fill() { c.set(&c.full, true) }

@@ -1,32 +1,40 @@
-package vcentertest
+// Package linetest answers: how does somebody whom tests have get out of reach, with all that he knows, and come back? By the line to him, which
+// is cut and mended.
+package linetest
 
 import (
 	"io"
 	"net"
 	"sync"
+	"testing"
 )
 
-// line is the way to a server, at an address of its own that stays the same.
-type line struct {
-	address, to string
+// Line is the way to a server.
+type Line struct {
+	// Address is HOST:PORT of the line itself, which stays the same.
+	Address string
+	// To is HOST:PORT of the server, which is there while the line is cut.
+	To string
 
 	mu       sync.Mutex
 	listener net.Listener
 	open     map[net.Conn]bool
 }
 
-// lay lays a line to a server.
-func lay(to string) (*line, error) {
-	l := &line{address: "127.0.0.1:0", to: to}
-	if err := l.mend(); err != nil {
-		return nil, err
+// Lay lays a line to a server at HOST:PORT, which ends with the test.
+func Lay(t testing.TB, to string) *Line {
+	t.Helper()
+	l := &Line{Address: "127.0.0.1:0", To: to}
+	if err := l.Mend(); err != nil {
+		t.Fatal(err)
 	}
-	l.address = l.listener.Addr().String()
-	return l, nil
+	l.Address = l.listener.Addr().String()
+	t.Cleanup(l.Cut)
+	return l
 }
 
-// cut ends all that goes over the line. What comes now is refused.
-func (l *line) cut() {
+// Cut ends all that goes over the line. What comes now is refused.
+func (l *Line) Cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_ = l.listener.Close() // it may be cut already
@@ -36,9 +44,9 @@ func (l *line) cut() {
 	l.open = nil
 }
 
-// mend lets connections in again, at the same address. It fails when somebody else has it by now.
-func (l *line) mend() error {
-	listener, err := net.Listen("tcp", l.address)
+// Mend lets connections in again, at the same address. It fails when somebody else has it by now.
+func (l *Line) Mend() error {
+	listener, err := net.Listen("tcp", l.Address)
 	if err != nil {
 		return err
 	}
@@ -49,13 +57,13 @@ func (l *line) mend() error {
 	return nil
 }
 
-func (l *line) accept(listener net.Listener) {
+func (l *Line) accept(listener net.Listener) {
 	for {
 		client, err := listener.Accept()
 		if err != nil {
 			return // it was cut
 		}
-		server, err := net.Dial("tcp", l.to)
+		server, err := net.Dial("tcp", l.To)
 		if err != nil || !l.keep(client, server) {
 			_ = client.Close()
 			continue
@@ -66,7 +74,7 @@ func (l *line) accept(listener net.Listener) {
 }
 
 // keep notes both ends of a connection, unless the line is cut.
-func (l *line) keep(ends ...net.Conn) bool {
+func (l *Line) keep(ends ...net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, end := range ends {
@@ -80,7 +88,7 @@ func (l *line) keep(ends ...net.Conn) bool {
 }
 
 // carry carries what one end says to the other one, until either is closed.
-func (l *line) carry(from, to net.Conn) {
+func (l *Line) carry(from, to net.Conn) {
 	_, _ = io.Copy(to, from) // an end that is closed is no news
 	l.mu.Lock()
 	defer l.mu.Unlock()
