@@ -28,6 +28,7 @@ func TestFleet(t *testing.T) {
 	before := footprint(t)
 	s := newStory(t, "--authentication-config", provider.WriteConfiguration())
 	s.with("what people see", seen)
+	s.with("clusters are measured, each by its profile", profiled)
 	lasting := startLasting(s)
 	s.with("kubectl reaches clusters as the one who asks", people)
 	s.with("a team gets clusters, and loses them", team)

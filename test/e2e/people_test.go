@@ -182,15 +182,20 @@ func (m smuggler) RoundTrip(r *http.Request) (*http.Response, error) {
 	return m.next.RoundTrip(r)
 }
 
-// shellPod is a pod with this computer's own bash and tar, which answers whoever attaches, and a server on port 8080.
-func shellPod() string {
-	var mounts, volumes strings.Builder
+// ownPrograms are the mounts of a container, and the volumes of its pod, with which it has this computer's programs.
+func ownPrograms() (mounts, volumes string) {
 	for i, dir := range []string{"/usr", "/bin", "/lib", "/lib64"} {
 		if _, err := os.Stat(dir); err == nil {
-			fmt.Fprintf(&mounts, "    - {name: host%d, mountPath: %s, readOnly: true}\n", i, dir)
-			fmt.Fprintf(&volumes, "  - {name: host%d, hostPath: {path: %s}}\n", i, dir)
+			mounts += fmt.Sprintf("    - {name: host%d, mountPath: %s, readOnly: true}\n", i, dir)
+			volumes += fmt.Sprintf("  - {name: host%d, hostPath: {path: %s}}\n", i, dir)
 		}
 	}
+	return mounts, volumes
+}
+
+// shellPod is a pod with this computer's own bash and tar, which answers whoever attaches, and a server on port 8080.
+func shellPod() string {
+	mounts, volumes := ownPrograms()
 	return `apiVersion: v1
 kind: ConfigMap
 metadata: {name: words, namespace: people}
@@ -213,7 +218,7 @@ spec:
     env: [{name: PATH, value: "/usr/bin:/bin"}]
     volumeMounts:
     - {name: tmp, mountPath: /tmp}
-` + mounts.String() + `  - name: server
+` + mounts + `  - name: server
     image: registry.umbel.dev/coredns:v1
     imagePullPolicy: Never
     args: [-conf, /etc/words/Corefile]
@@ -222,5 +227,5 @@ spec:
   volumes:
   - {name: tmp, emptyDir: {}}
   - {name: words, configMap: {name: words}}
-` + volumes.String()
+` + volumes
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,12 +19,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/api/wire"
-	"umbel.dev/umbel/internal/hub"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/metrics"
 	"umbel.dev/umbel/internal/metrics/request"
@@ -252,10 +248,11 @@ func (m *measuredFleet) ingest(ctx context.Context) error {
 
 // query measures what people ask, at the hub's door.
 func (m *measuredFleet) query(ctx context.Context) error {
-	door, err := doorOf(m.fleet.Home)
+	web, at, err := m.fleet.Door()
 	if err != nil {
 		return err
 	}
+	door := door{web, at + "/api/v1/"}
 	now := time.Now()
 	graph := url.Values{"start": {stamp(now.Add(-flood * spacing))}, "end": {stamp(now)}, "step": {"60"}}
 	for _, q := range []struct {
@@ -290,26 +287,8 @@ type door struct {
 	url string
 }
 
-func doorOf(home string) (*door, error) {
-	state, err := hub.ReadState(home)
-	if err != nil {
-		return nil, err
-	}
-	config, err := clientcmd.BuildConfigFromFlags("", hub.AdminKubeconfig(home))
-	if err != nil {
-		return nil, err
-	}
-	config.CAData, config.CAFile = nil, state.CAFile
-	secure, err := rest.TLSConfigFor(config)
-	if err != nil {
-		return nil, err
-	}
-	secure.MinVersion = tls.VersionTLS13
-	return &door{&http.Client{Transport: &http.Transport{TLSClientConfig: secure}}, "https://" + state.Address + "/api/v1/"}, nil
-}
-
 // ask asks, and wants an answer with something in it.
-func (d *door) ask(ctx context.Context, path string, form url.Values) error {
+func (d door) ask(ctx context.Context, path string, form url.Values) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		return err
