@@ -2,8 +2,8 @@
 // bare client-go program on the same cluster in the same run. Machines are noisy; ratios are what to look at.
 //
 //	go run ./test/bench                   everything
-//	go run ./test/bench -only repair      one of: place, start, reach, failover, commit, render, apply, repair (which applies first), and
-//	                                      edits, resync (both of the largest size), memory, peers, planes; and, each of a fleet of its own,
+//	go run ./test/bench -only repair      one of: place, start, reach, failover, commit, render, measured, apply, repair (which applies
+//	                                      first), and edits, resync (both of the largest size), memory, peers, planes; and, each of a fleet of its own,
 //	                                      snapshot, grow, clusters
 //	go run ./test/bench -objects 500x10   other sizes: 500 objects in 10 packages
 //	go run ./test/bench -strict           Packages that are trusted with nothing: signed, planned, and acting as a team
@@ -33,7 +33,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", runRelay(os.Args[2]))
 		os.Exit(1)
 	}
-	only := flag.String("only", "place,start,reach,failover,commit,render,repair,edits,resync,memory", "what to measure, separated by commas")
+	only := flag.String("only", "place,start,reach,failover,commit,render,measured,repair,edits,resync,memory", "what to measure, separated by commas")
 	sizes := flag.String("objects", "1000,10000,10000x50", "numbers of objects, and of packages that they are in, separated by commas")
 	strict := flag.Bool("strict", false, "commits are signed, releases wait for their plans, and the agent acts as a team's account")
 	clusters := flag.Int("clusters", 500, "how `MANY` clusters in memory Cluster API makes, where they are measured")
@@ -65,7 +65,7 @@ func run(ctx context.Context, parts, sizes []string, strict bool, seed uint64, c
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *rig.Fleet, *report.Report) error
-	}{{"place", measurePlace}, {"start", measureStart}, {"reach", measureReach}, {"failover", measureFailover}, {"commit", measureCommit}, {"render", measureRender}, {"snapshot", measureSnapshot}, {"planes", measurePlanes}, {"grow", measureUpgrade}, {"clusters", many}} {
+	}{{"place", measurePlace}, {"start", measureStart}, {"reach", measureReach}, {"failover", measureFailover}, {"commit", measureCommit}, {"render", measureRender}, {"measured", measureMeasured}, {"snapshot", measureSnapshot}, {"planes", measurePlanes}, {"grow", measureUpgrade}, {"clusters", many}} {
 		if !slices.Contains(parts, part.name) {
 			continue
 		}
