@@ -28,7 +28,6 @@ func TestFleet(t *testing.T) {
 	before := footprint(t)
 	s := newStory(t, "--authentication-config", provider.WriteConfiguration())
 	s.with("what people see", seen)
-	s.with("clusters are measured, each by its profile", profiled)
 	lasting := startLasting(s)
 	s.with("kubectl reaches clusters as the one who asks", people)
 	s.with("a team gets clusters, and loses them", team)
@@ -56,6 +55,7 @@ func TestFleet(t *testing.T) {
 	s.with("the first delivery of a newcomer", firstDelivery)
 	s.with("labels say what a cluster gets", labels)
 	s.with("a cluster is drained and filled again", drained)
+	s.with("clusters are measured, each by its profile", profiled)
 	s.with("why is it here and not there", explained)
 	s.with("up again is harmless", func(s *story) {
 		uids := s.uids("prod-eu")
