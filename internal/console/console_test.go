@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/user"
+	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
@@ -465,6 +466,14 @@ func TestSaving(t *testing.T) {
 		" Of 200 clusters it holds changes that are not shown here: `umbel plan` shows all. A note."
 	if deed.Not != "" || deed.Means != want || deed.Umbel != "umbel plan shop --release shop-1 --save" {
 		t.Errorf("who may all is told %+v", deed)
+	}
+	manifest, ok := strings.CutPrefix(deed.Kubectl, "kubectl create -f - <<'EOF'\n")
+	twin, err := yaml.YAMLToJSON([]byte(strings.TrimSuffix(manifest, "EOF")))
+	if err != nil || !ok || !strings.HasSuffix(manifest, "\nEOF") {
+		t.Errorf("kubectl's twin is %s (%v)", deed.Kubectl, err)
+	}
+	if diff := cmp.Diff(changes(t, body), changes(t, string(twin))); diff != "" {
+		t.Errorf("kubectl's twin makes something else (-page +kubectl):\n%s", diff)
 	}
 	at := "/console/k8s" + deed.Path
 	ada.want("without the page's header", ada.ask(http.MethodPost, at, body, "Content-Type", "application/json"), http.StatusForbidden, ownHeader)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/view"
@@ -98,6 +99,15 @@ func (c *Console) creates(ctx context.Context, s *session, resource string, obje
 	}
 	d.Path, d.Creates = pathOf(resource, object.GetNamespace()), object
 	return d, nil
+}
+
+// creating is the command that makes an object as it is.
+func creating(object client.Object) (string, error) {
+	manifest, err := yaml.Marshal(object)
+	if err != nil {
+		return "", err
+	}
+	return "kubectl create -f - <<'EOF'\n" + string(manifest) + "EOF", nil
 }
 
 // patchOf returns the change as a patch that fails when the object is another one by then, and as a command, which does not.

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/explain"
@@ -118,14 +117,14 @@ func (c *Console) placing(ctx context.Context, s *session, key client.ObjectKey,
 		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "Placement",
 		"metadata": map[string]any{"namespace": key.Namespace, "name": key.Name}, "spec": written,
 	}}
-	manifest, err := yaml.Marshal(made.Object)
+	kubectl, err := creating(made)
 	if err != nil {
 		return Deed{}, fmt.Errorf("writing placement %q: %w", key.Name, err)
 	}
 	return c.creates(ctx, s, "placements", made, Deed{
 		Name: "place", Title: "Make the placement", Done: "made",
 		Means:   fmt.Sprintf("It selects these clusters, and whichever are so later. Nothing is brought to them until a package of namespace %s names it in spec.placementRef.", key.Namespace),
-		Kubectl: "kubectl create -f - <<'EOF'\n" + string(manifest) + "EOF",
+		Kubectl: kubectl,
 	})
 }
 

@@ -108,9 +108,14 @@ func (c *Console) saving(ctx context.Context, s *session, pkg *v1alpha1.Package,
 			means += fmt.Sprintf(" Of %s it holds changes that are not shown here: `umbel plan` shows all.", v1alpha1.Counted(g.Count, "cluster"))
 		}
 	}
+	kubectl, err := creating(kept)
+	if err != nil {
+		return Deed{}, fmt.Errorf("writing the plan of package %q: %w", pkg.Name, err)
+	}
 	return c.creates(ctx, s, "plans", kept, Deed{
 		Name: "save", Title: "Save", Done: "saved", Means: strings.Join(append([]string{means}, notes...), " "),
-		Umbel: fmt.Sprintf("umbel plan %s --release %s --save%s", pkg.Name, sight.Release, view.InNamespace(pkg.Namespace)),
+		Umbel:   fmt.Sprintf("umbel plan %s --release %s --save%s", pkg.Name, sight.Release, view.InNamespace(pkg.Namespace)),
+		Kubectl: kubectl,
 	})
 }
 
