@@ -1,2 +1,3 @@
-// Package prometheus is what a Prometheus that others made does with what a hub writes on to it: `make prometheus` takes Debian's out of its package.
+// Package prometheus is what programs of Prometheus that others made do with a hub: a Prometheus with what it writes on, and promtool with its answers.
+// `make prometheus promtool` takes Debian's out of their package.
 package prometheus
