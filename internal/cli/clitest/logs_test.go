@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,8 +21,8 @@ import (
 // else it is told to write while that is followed.
 type fakeKubelet struct {
 	mu    sync.Mutex
-	lines map[string][]string // by cluster/pod/container
-	more  chan string
+	lines map[string][]string    // by cluster/pod/container
+	more  map[string]chan string // by the same
 	asked []string
 }
 
@@ -52,7 +53,7 @@ func (k *fakeKubelet) around(next http.Handler) http.Handler {
 			select {
 			case <-r.Context().Done():
 				return
-			case line := <-k.more:
+			case line := <-k.more[key]:
 				if line == "" {
 					return // the connection ends
 				}
@@ -148,7 +149,8 @@ func TestLogs(t *testing.T) {
 // TestFollowLogs: what is written comes, of a pod that comes later too; after a connection that ended it goes on where it was, and says nothing twice.
 func TestFollowLogs(t *testing.T) {
 	f := newFleet(t)
-	kubelet := &fakeKubelet{more: make(chan string), lines: map[string][]string{"prod-eu/web-1/web": {"2026-11-22T12:00:01Z one"}}}
+	const ap, eu = "prod-ap/web-1/web", "prod-eu/web-1/web"
+	kubelet := &fakeKubelet{more: map[string]chan string{ap: make(chan string), eu: make(chan string)}, lines: map[string][]string{eu: {"2026-11-22T12:00:01Z one"}}}
 	f.membersOf(t, kubelet.around)
 	f.writes(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -160,12 +162,12 @@ func TestFollowLogs(t *testing.T) {
 		}
 	}
 	expect("prod-eu team-a/web-1 one")
-	kubelet.more <- "2026-11-22T12:00:02Z two"
+	kubelet.more[eu] <- "2026-11-22T12:00:02Z two"
 	expect("prod-eu team-a/web-1 two")
 	kubelet.mu.Lock() // what it answers when it is asked since the second of the last line
-	kubelet.lines["prod-eu/web-1/web"] = []string{"2026-11-22T12:00:02Z two", "2026-11-22T12:00:02.5Z while it was away"}
+	kubelet.lines[eu] = []string{"2026-11-22T12:00:02Z two", "2026-11-22T12:00:02.5Z while it was away"}
 	kubelet.mu.Unlock()
-	kubelet.more <- ""
+	kubelet.more[eu] <- ""
 	expect("prod-eu team-a/web-1 while it was away")
 	later := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "web-2", Labels: map[string]string{"app": "web"}},
@@ -188,5 +190,43 @@ func TestFollowLogs(t *testing.T) {
 	defer kubelet.mu.Unlock()
 	if len(kubelet.asked) < 3 || kubelet.asked[0] != "prod-eu/web-1/web tail=20 since=" || kubelet.asked[1] != "prod-eu/web-1/web tail= since=2026-11-22T12:00:02Z" {
 		t.Errorf("it was asked %q", kubelet.asked)
+	}
+}
+
+// TestFollowLogsOfTwo: lines of two clusters come as they are written, whichever writes; one whose connection ends does not hold up the other.
+func TestFollowLogsOfTwo(t *testing.T) {
+	f := newFleet(t)
+	const ap, eu = "prod-ap/web-1/web", "prod-eu/web-1/web"
+	kubelet := &fakeKubelet{
+		more:  map[string]chan string{ap: make(chan string), eu: make(chan string)},
+		lines: map[string][]string{ap: {"2026-11-22T12:00:01Z one"}, eu: {"2026-11-22T12:00:02Z two"}},
+	}
+	f.membersOf(t, kubelet.around)
+	f.writes(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	lines, done := f.follow(ctx, "logs", "deploy/web", "-n", "team-a", "--clusters", "env=prod,region!=us", "-f")
+	first := []string{<-lines, <-lines}
+	if slices.Sort(first); !slices.Equal(first, []string{"prod-ap team-a/web-1 one", "prod-eu team-a/web-1 two"}) {
+		t.Fatalf("got %q first", first)
+	}
+	said := func(of, line, want string) {
+		t.Helper()
+		kubelet.more[of] <- line
+		if got := <-lines; got != want {
+			t.Fatalf("got line %q, want %q", got, want)
+		}
+	}
+	said(eu, "2026-11-22T12:00:03Z three", "prod-eu team-a/web-1 three")
+	said(ap, "2026-11-22T12:00:04Z four", "prod-ap team-a/web-1 four")
+	said(eu, "2026-11-22T12:00:05Z five", "prod-eu team-a/web-1 five")
+	kubelet.mu.Lock()
+	kubelet.lines[eu] = []string{"2026-11-22T12:00:05Z five"} // said twice, and written once
+	kubelet.mu.Unlock()
+	kubelet.more[eu] <- "" // its connection ends
+	said(ap, "2026-11-22T12:00:06Z six", "prod-ap team-a/web-1 six")
+	said(eu, "2026-11-22T12:00:07Z seven", "prod-eu team-a/web-1 seven")
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("an interrupt ended it with %v, want no error", err)
 	}
 }

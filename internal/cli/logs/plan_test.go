@@ -8,6 +8,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
+	"umbel.dev/umbel/internal/cli/fleet"
+	"umbel.dev/umbel/internal/cli/output"
 )
 
 // TestTame: a terminal is given text and colours; what would do anything else there is shown as a question mark.
@@ -80,5 +85,43 @@ func TestWanted(t *testing.T) {
 	pod.Annotations = map[string]string{defaultContainer: "web"}
 	if got := names("", false); len(got) != 1 || got[0] != "web" {
 		t.Errorf("the main container is %q", got)
+	}
+}
+
+// TestColours: on a terminal each cluster has a colour of its own, which none of its lines loses; after as many as there are, they begin again.
+func TestColours(t *testing.T) {
+	var members []fleet.Member
+	for i := range len(colours) + 1 {
+		members = append(members, fleet.Member{Cluster: v1alpha1.ClusterName(rune('a' + i))})
+	}
+	var out strings.Builder
+	w := newWriter(&Options{Factory: &client.Factory{Streams: output.Streams{Out: &out}}}, members)
+	write := func(cluster v1alpha1.ClusterName, text string) string {
+		t.Helper()
+		out.Reset()
+		l := read(&container{cluster: cluster, namespace: "n", pod: "p", alone: true}, "2026-11-22T12:00:01Z "+text)
+		if err := w.write(&l); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	if got := write("a", "one"); got != "a n/p one\n" {
+		t.Errorf("to a program it writes %q", got)
+	}
+	w.coloured, w.terminal = true, true
+	got := []string{write("a", "one"), write("b", "two"), write("a", "three")}
+	if diff := cmp.Diff([]string{"\x1b[36ma n/p\x1b[0m one\n", "\x1b[33mb n/p\x1b[0m two\n", "\x1b[36ma n/p\x1b[0m three\n"}, got); diff != "" {
+		t.Error(diff)
+	}
+	seen := map[string]v1alpha1.ClusterName{}
+	for _, m := range members {
+		colour, _, _ := strings.Cut(write(m.Cluster, ""), "m"+string(m.Cluster)+" ")
+		if other, had := seen[colour]; had != (m.Cluster == members[len(colours)].Cluster) {
+			t.Errorf("cluster %q has colour %q, and %q has had it", m.Cluster, colour, other)
+		}
+		if colour == "\x1b[31" {
+			t.Errorf("cluster %q is red, as what is wrong", m.Cluster)
+		}
+		seen[colour] = m.Cluster
 	}
 }
