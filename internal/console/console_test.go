@@ -493,7 +493,7 @@ func TestSaving(t *testing.T) {
 	}
 }
 
-// TestManyWrongTokens: they are counted by address, and whoever has to wait is told how long.
+// TestManyWrongTokens: they are counted by address, and whoever has to wait is told how long; who knows a good one waits as well.
 func TestManyWrongTokens(t *testing.T) {
 	h := newHub(t, nil)
 	b := h.browser()
@@ -507,6 +507,16 @@ func TestManyWrongTokens(t *testing.T) {
 	}
 	if codes[http.StatusTooManyRequests] < 15 || codes[http.StatusUnauthorized] > 25 {
 		t.Errorf("of 40 wrong tokens in a row: %v", codes)
+	}
+	token := h.token("ada", "")
+	var got answered
+	for n := 0; n < 100 && got.code != http.StatusTooManyRequests; n++ {
+		if b.signIn("wrong").code == http.StatusTooManyRequests { // there is none left for now
+			got = b.signIn(token)
+		}
+	}
+	if got.code != http.StatusTooManyRequests || got.header.Get("Retry-After") == "" {
+		t.Errorf("who knows a good one is answered %d %s, want to wait and to be told how long", got.code, got.body)
 	}
 }
 
