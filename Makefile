@@ -280,7 +280,7 @@ unit: kube dex registry helm capd capv vcsim ## tests of single packages, under 
 	cd tools/azure && $(GO_TEST) ./...
 
 .PHONY: real
-real: kube helm registry peers prometheus promtool ## tests on what others made: their manifests, their charts, their engines
+real: kube helm registry peers prometheus promtool alertmanager ## tests on what others made: their manifests, their charts, their engines
 	@scripts/install-deps.sh unit
 	$(GO_TEST) -timeout 20m -p 1 $$(go list ./... | grep -v '^umbel.dev/umbel/internal/')
 
@@ -373,15 +373,22 @@ $(BIN)/controller-gen $(BIN)/protoc-gen-go $(BIN)/staticcheck: tools/go.mod tool
 	@mkdir -p $(BIN)
 	@cd tools && $(GO_BUILD) -o $(BIN)/ sigs.k8s.io/controller-tools/cmd/controller-gen google.golang.org/protobuf/cmd/protoc-gen-go honnef.co/go/tools/cmd/staticcheck
 
-# A real Prometheus, which takes what the hub writes on, and promtool, which asks the hub: Debian's, taken out of its package.
-.PHONY: prometheus promtool
+# A real Prometheus, which takes what the hub writes on, promtool, which asks the hub, and an Alertmanager with its templates, which the hub tells: Debian's, taken out of their packages.
+.PHONY: prometheus promtool alertmanager
 prometheus: $(BIN)/prometheus ## prometheus, to which tests have a hub write on
 promtool: $(BIN)/promtool ## promtool, with which tests ask a hub
+alertmanager: $(BIN)/alertmanager ## alertmanager, which tests have a hub tell of alerts
 
 $(BIN)/prometheus $(BIN)/promtool: scripts/debian-program.sh
 	@mkdir -p $(BIN)
 	@echo "taking $(@F) out of Debian's package"
 	@scripts/debian-program.sh prometheus usr/bin/$(@F) $@
+
+$(BIN)/alertmanager: scripts/debian-program.sh
+	@mkdir -p $(BIN)
+	@echo "taking alertmanager out of Debian's package"
+	@for name in default email; do scripts/debian-program.sh prometheus-alertmanager usr/share/prometheus/alertmanager/$$name.tmpl $@-$$name.tmpl || exit 1; done
+	@scripts/debian-program.sh prometheus-alertmanager usr/bin/prometheus-alertmanager $@
 
 # Helm itself: tests install the hub's chart with it, and pack and push charts as people do.
 .PHONY: helm
