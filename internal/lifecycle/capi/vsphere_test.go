@@ -71,7 +71,8 @@ func TestAMachineInVSphere(t *testing.T) {
 	w.has(center, before, east)
 
 	center.Cut()
-	second := w.createIn("vsphere-2.yaml", "vcenter.example.com", center.Address)
+	class := w.createIn("../../../../examples/vsphere/class.yaml", "vcenter.example.com", center.Address)
+	w.createIn("vsphere-2.yaml", "vcenter.example.com", center.Address)
 	if err := w.Delete(t.Context(), object("Machine", "far-1")); err != nil {
 		t.Fatal(err)
 	}
@@ -85,14 +86,18 @@ func TestAMachineInVSphere(t *testing.T) {
 	}
 	w.eventually("another machine is there", 2*time.Minute, w.runsIn(center, "far-2"))
 	w.eventually("the first one is gone", 2*time.Minute, w.gone(object("Machine", "far-1")))
-	w.has(center, before, vcentertest.Placed{Path: "/DC0/vm/west/far-2", Host: "/DC0/host/DC0_C1", Pool: "/DC0/host/DC0_C1/Resources/DC0_C1_RP1", Datastore: "LocalDS_0", State: "poweredOn"})
-	w.eventually("the zone is as it says", 2*time.Minute, w.saying(second[3], "Ready", "True", ""))
-	w.eventually("the cluster has the zone", time.Minute, func(ctx context.Context) error {
+	w.has(center, before, vcentertest.Placed{Path: "/DC0/vm/west/far-2", Host: "/DC0/host/DC0_C1", Pool: "/DC0/host/DC0_C1/Resources/DC0_C1_RP1", Datastore: "LocalDS_1", State: "poweredOn"})
+	for _, o := range class {
+		if o.GetKind() == "VSphereDeploymentZone" {
+			w.eventually("the zone "+o.GetName()+" is as it says", 2*time.Minute, w.saying(o, "Ready", "True", ""))
+		}
+	}
+	w.eventually("the cluster has the zones", time.Minute, func(ctx context.Context) error {
 		if err := w.Get(ctx, client.ObjectKeyFromObject(made[1]), made[1]); err != nil {
 			return err
 		}
 		zones, _, _ := unstructured.NestedSlice(made[1].Object, "status", "failureDomains")
-		if len(zones) != 1 || zones[0].(map[string]any)["name"] != "west" {
+		if len(zones) != 2 || zones[0].(map[string]any)["name"] != "east" || zones[1].(map[string]any)["name"] != "west" {
 			return fmt.Errorf("it has %v", zones)
 		}
 		return nil
@@ -199,7 +204,7 @@ func (w *world) saying(o *unstructured.Unstructured, condition, status, words st
 	}
 }
 
-// createIn makes the objects of a file of testdata, with something in the place of a word.
+// createIn makes the objects of a file of testdata, with something in the place of a word, and without what the provider local would bring.
 func (w *world) createIn(file, word, with string) []*unstructured.Unstructured {
 	w.Helper()
 	raw, err := os.ReadFile(filepath.Join("testdata", file))
@@ -210,6 +215,9 @@ func (w *world) createIn(file, word, with string) []*unstructured.Unstructured {
 	if err != nil {
 		w.Fatal(err)
 	}
+	objects = slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool {
+		return o.GroupVersionKind().Group == "infrastructure.umbel.dev"
+	})
 	for _, o := range objects {
 		o.SetNamespace(metav1.NamespaceDefault)
 		if err := w.Create(w.Context(), o); err != nil {
