@@ -26,6 +26,8 @@ var otherVersions = map[string][]string{
 	"tools/capv": {"k8s.io/", "sigs.k8s.io/controller-runtime"},
 	// So is that for AWS, whose clients are of AWS' libraries as they were together.
 	"tools/capa": {"k8s.io/", "sigs.k8s.io/controller-runtime", "github.com/aws/"},
+	// That for Azure is of Cluster API 1.12.
+	"tools/capz": {"k8s.io/", "sigs.k8s.io/controller-runtime"},
 	// The main module has clouds' libraries because Prometheus' configuration has fields of them (ADR 0071), and calls none of it. Nothing
 	// but that is above them there, and in these modules little.
 	"kube/v1.36": {"github.com/golang-jwt/jwt/v5"},

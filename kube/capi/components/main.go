@@ -1,11 +1,10 @@
-// Command components writes what a provider of Cluster API is made of, as its project releases it: it builds
-// config/default of each folder that is named with kustomize, and prints one stream of YAML.
+// Command components writes what a provider of Cluster API is made of, as its project releases it: it builds each folder
+// that is named with kustomize, and prints one stream of YAML.
 package main
 
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -22,10 +21,10 @@ func main() {
 	}
 }
 
-func run(providers []string) error {
+func run(folders []string) error {
 	fmt.Print(header)
-	for _, dir := range providers {
-		made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(dir, "config", "default"))
+	for _, dir := range folders {
+		made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 		if err != nil {
 			return fmt.Errorf("building the manifests of %s: %w", dir, err)
 		}

@@ -1,0 +1,120 @@
+//go:build azure
+
+package capi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/lifecycle/azuretest"
+	"umbel.dev/umbel/internal/programtest"
+)
+
+// TestTheProviderForAzure has Cluster API's provider for Azure, unchanged, run by a hub: it serves, takes the class of the runbook and refuses what
+// it is to refuse, and says of a cluster that its credentials are wrong. Where Azure would be is a stand-in that makes nothing.
+func TestTheProviderForAzure(t *testing.T) {
+	w := newWorld(t)
+	cloud := azuretest.Start(t)
+	hub := w.hub()
+	azure := FolderOf(hub.dir, "azure")
+	if err := errors.Join(
+		os.MkdirAll(string(azure), 0o700),
+		os.Symlink(cloud.Program(t, programtest.Of(t, "capz")), azure.Program()), os.Symlink(programtest.Of(t, "capz.yaml"), azure.Components()),
+		w.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}}),
+		w.Create(t.Context(), &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "azure"}}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		t.Logf("the stand-in was asked\n%s", strings.Join(cloud.Heard(), "\n"))
+		if t.Failed() {
+			log, err := os.ReadFile(azure.logFile("azure"))
+			t.Logf("the provider says (%v)\n%s", err, log[max(0, len(log)-6000):])
+		}
+	})
+	w.eventually("the provider for Azure serves", 3*time.Minute, w.reason("azure", v1alpha1.ReasonServing))
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: "azure"}, StringData: map[string]string{"clientSecret": "wrong"}}
+	if err := w.Create(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	w.takesTheClassOfAzure()
+
+	made := w.createIn("azure.yaml", "", "")
+	place := made[0]
+	w.eventually("it is said that the credentials are wrong", time.Minute, w.saying(place, "NetworkInfrastructureReady", "False", "AADSTS7000215: Invalid client secret provided"))
+	w.eventually("and in what sums it up", time.Minute, w.saying(place, "Ready", "False", "AADSTS7000215: Invalid client secret provided"))
+	if enabled, said, _ := unstructured.NestedBool(place.Object, "spec", "controlPlaneEnabled"); !said || enabled {
+		t.Errorf("that the control plane is elsewhere has become %t (said: %t)", enabled, said)
+	}
+}
+
+// takesTheClassOfAzure makes what the class of the runbook has of the provider's kinds, and tries what is to be refused.
+func (w *world) takesTheClassOfAzure() {
+	w.Helper()
+	root, err := programtest.Root()
+	if err != nil {
+		w.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(root, "examples", "azure", "class.yaml"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	objects, err := Parse(raw)
+	if err != nil {
+		w.Fatal(err)
+	}
+	made := map[string]*unstructured.Unstructured{}
+	for _, o := range objects {
+		if !strings.HasPrefix(o.GetKind(), "Azure") {
+			continue
+		}
+		if err := w.Create(w.Context(), o); err != nil {
+			w.Fatalf("%s %s: %v", o.GetKind(), o.GetName(), err)
+		}
+		made[o.GetKind()] = o
+	}
+	for _, c := range []struct{ kind, reason, old, with, want string }{
+		{"AzureClusterTemplate", "two subnets of one name", `"subnets":[`, `"subnets":[{"name":"nodes","role":"node"},`, "Duplicate value"},
+		{"AzureMachineTemplate", "a key that is none", `"vmSize"`, `"sshPublicKey":"none","vmSize"`, "sshPublicKey"},
+		{"AzureClusterIdentity", "an identity of a type that is none", `"type":"ServicePrincipal"`, `"type":"Nobody"`, "Unsupported value"},
+	} {
+		o := made[c.kind].DeepCopy()
+		for _, field := range []string{"uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"} {
+			unstructured.RemoveNestedField(o.Object, "metadata", field)
+		}
+		o.SetName("refused")
+		text, err := o.MarshalJSON()
+		if err != nil || !bytes.Contains(text, []byte(c.old)) {
+			w.Fatalf("%s: nothing of %s in %s (%v)", c.reason, c.old, text, err)
+		}
+		if err := o.UnmarshalJSON(bytes.Replace(text, []byte(c.old), []byte(c.with), 1)); err != nil {
+			w.Fatal(err)
+		}
+		if err := w.Create(w.Context(), o); err == nil || !strings.Contains(err.Error(), c.want) {
+			w.Errorf("%s: got %v, want a refusal that says %q", c.reason, err, c.want)
+		}
+	}
+	w.eventually("a template stays what it is", 10*time.Second, func(ctx context.Context) error {
+		err := w.Patch(ctx, made["AzureClusterTemplate"].DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"template":{"spec":{"location":"northeurope"}}}}`)))
+		if err == nil || !strings.Contains(err.Error(), "admission webhook") || !strings.Contains(err.Error(), "immutable") {
+			return fmt.Errorf("a change of its region: %w", err)
+		}
+		return nil
+	})
+	if key, _, _ := unstructured.NestedString(made["AzureMachineTemplate"].Object, "spec", "template", "spec", "sshPublicKey"); key == "" {
+		w.Errorf("the provider's defaults are not there: %v", made["AzureMachineTemplate"].Object["spec"])
+	}
+}
