@@ -161,6 +161,7 @@ func TestBackups(t *testing.T) {
 	w.restores(b, plane, inside, first)
 	w.drills(b)
 	w.retains(b)
+	w.follows(b)
 	if left, _ := filepath.Glob(filepath.Join(w.host.dir, "scratch", "*")); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
@@ -347,6 +348,48 @@ func (w *world) retains(b *infra.ClusterBackup) {
 	kept, err := filepath.Glob(filepath.Join(w.host.BackupFolder("dev"), "default", "vault", "*.db"))
 	if err != nil || len(kept) != 2 || len(b.Status.Snapshots) != 2 {
 		w.Errorf("kept: %v, %+v (%v)", kept, b.Status.Snapshots, err)
+	}
+}
+
+// follows: with a schedule, one is taken when the clock comes to it, without that anybody asks, and none before and no second one.
+func (w *world) follows(b *infra.ClusterBackup) {
+	w.Helper()
+	newest := b.Status.Snapshots[0].Name
+	if err := w.Patch(w.Context(), b, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"schedule":"@daily"}}`))); err != nil {
+		w.Fatal(err)
+	}
+	looked := func(what string, check func() bool) {
+		w.Helper()
+		eventually(w.T, what, func(ctx context.Context) error {
+			if err := w.Get(ctx, client.ObjectKeyFromObject(b), b); err != nil {
+				return err
+			}
+			if !check() {
+				return fmt.Errorf("it says %+v", b.Status)
+			}
+			return nil
+		})
+	}
+	looked("it says when the next one is due", func() bool { return b.Status.Next != nil })
+	due := b.Status.Next.Time
+	if b.Status.Snapshots[0].Name != newest {
+		w.Errorf("before %s it was taken: %+v", due, b.Status.Snapshots)
+	}
+	now := time.Now().Add(time.Duration(w.ahead.Load()))
+	w.ahead.Add(int64(due.Sub(now) + time.Second))
+	w.poke(b)
+	looked("a snapshot is taken by the schedule", func() bool { return b.Status.Snapshots[0].Name != newest && b.Status.Next.After(due) })
+	taken := b.Status.Snapshots[0]
+	if taken.Time.Time.Before(due) || b.Status.Requested != "third" {
+		w.Errorf("due at %s, and asked for last as third: %+v", due, b.Status)
+	}
+	if info, err := os.Stat(filepath.Join(w.host.BackupFolder("dev"), "default", "vault", taken.Name+".db")); err != nil || info.Size() != taken.Size {
+		w.Errorf("its file is %v (%v), want %d bytes", info, err, taken.Size)
+	}
+	w.ahead.Add(int64(time.Second)) // a name is of its second
+	w.took(b, "fourth")             // whoever asks is answered, and the schedule does not take a second one
+	if len(b.Status.Snapshots) != 2 || b.Status.Snapshots[1].Name != taken.Name {
+		w.Errorf("the schedule took more than one: %+v", b.Status.Snapshots)
 	}
 }
 
