@@ -1,4 +1,4 @@
-// A large fleet in a browser: how long until something is seen, and how much memory that takes.
+// A large fleet in a browser: how long until something is seen (ms), and how much memory that takes (MB); a line of JSON for each page.
 import { browse, hub, open, signIn } from './browser.mjs'
 
 await browse(async (browser) => {
@@ -18,7 +18,7 @@ await browse(async (browser) => {
     }
     await devtools.send('HeapProfiler.collectGarbage')
     const { usedSize } = await devtools.send('Runtime.getHeapUsage')
-    console.log(`${name.padEnd(32)} first paint ${Math.round(paint)} ms, all of it within ${Math.round(whole)} ms, heap ${(usedSize / 1e6).toFixed(1)} MB`)
+    console.log(JSON.stringify({ page: name, paint, whole, heap: usedSize / 1e6 }))
   }
   if (process.env.PHOTOS) {
     await page.goto(hub + '/console/?group=region')

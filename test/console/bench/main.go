@@ -8,7 +8,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -42,6 +44,7 @@ import (
 	"umbel.dev/umbel/internal/gateway"
 	"umbel.dev/umbel/internal/gateway/trust"
 	"umbel.dev/umbel/internal/session"
+	"umbel.dev/umbel/test/report"
 	"umbel.dev/umbel/test/rig"
 )
 
@@ -115,16 +118,44 @@ func run(ctx context.Context, kubeconfig string, of size) error {
 		}
 		fmt.Printf("seeded %s in %s\n", part.what, time.Since(began).Round(time.Second))
 	}
-	if err := b.lists(ctx); err != nil {
+	figures := report.New("console")
+	if err := b.lists(ctx, figures); err != nil {
 		return err
 	}
+	if err := b.pages(ctx, figures); err != nil {
+		return err
+	}
+	return figures.Write()
+}
+
+// What a page may take in a browser: until something is seen in milliseconds, and its heap in MB.
+const maxPaint, maxHeap = 1500, 150
+
+// pages reports what pages take in Chromium.
+func (b *bench) pages(ctx context.Context, r *report.Report) error {
 	story := exec.CommandContext(ctx, "node", filepath.Join("test", "bench.mjs"))
 	story.Cancel = func() error { return story.Process.Signal(syscall.SIGTERM) }
 	story.WaitDelay = 10 * time.Second
 	story.Dir = filepath.Join(rig.Root(), "console")
 	story.Env = append(os.Environ(), "HUB=https://"+b.address, "TOKEN="+b.token)
-	story.Stdout, story.Stderr = os.Stdout, os.Stderr
-	return story.Run()
+	story.Stderr = os.Stderr
+	said, err := story.Output()
+	if err != nil {
+		return fmt.Errorf("looking at pages: %w: %s", err, said)
+	}
+	for lines := json.NewDecoder(bytes.NewReader(said)); lines.More(); {
+		var page struct {
+			Page               string
+			Paint, Whole, Heap float64
+		}
+		if err := lines.Decode(&page); err != nil {
+			return fmt.Errorf("reading what test/bench.mjs says of pages: %w: %s", err, said)
+		}
+		r.Lower(page.Page+", first paint", page.Paint, "ms", maxPaint)
+		r.Lower(page.Page+", all of it", page.Whole, "ms", 0)
+		r.Lower(page.Page+", heap", page.Heap, "MB", maxHeap)
+	}
+	return nil
 }
 
 func (b *bench) start(ctx context.Context, kubeconfig, dir string) (err error) {

@@ -99,16 +99,16 @@ func (b *bench) seedPackages(ctx context.Context) error {
 
 // seedWorkloads makes Deployments, in a namespace for each five hundred.
 func (b *bench) seedWorkloads(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
+	group, seeding := errgroup.WithContext(ctx) // which ends with the seed
 	group.SetLimit(32)
 	for at := 0; at < b.workloads; at += 500 {
 		group.Go(func() error {
 			namespace := fmt.Sprintf("team-%03d", at/500)
-			if err := client.IgnoreAlreadyExists(b.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})); err != nil {
+			if err := client.IgnoreAlreadyExists(b.client.Create(seeding, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})); err != nil {
 				return err
 			}
 			for n := at; n < min(at+500, b.workloads); n++ {
-				if err := client.IgnoreAlreadyExists(b.client.Create(ctx, deployment(namespace, n))); err != nil {
+				if err := client.IgnoreAlreadyExists(b.client.Create(seeding, deployment(namespace, n))); err != nil {
 					return err
 				}
 			}
