@@ -33,7 +33,9 @@ type Deed struct {
 	Patch      string `json:"patch,omitempty"`
 	Generation int64  `json:"generation"`
 	// Creates is an object, where the deed makes one: Path is where those of its kind are made, and there is no patch.
-	Creates any    `json:"creates,omitempty"`
+	Creates any `json:"creates,omitempty"`
+	// Deletes is the UID of an object, where the deed deletes the one at Path: another by then is left alone.
+	Deletes string `json:"deletes,omitempty"`
 	Umbel   string `json:"umbel"`
 	Kubectl string `json:"kubectl"`
 }

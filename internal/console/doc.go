@@ -8,6 +8,7 @@
 //	POST /console/api/signin          sign-in with a token
 //	POST /console/api/signout         the end of this session, or of all of this person
 //	GET  /console/api/…               lists, a page at a time, and what is said of one object
+//	     /console/api/manifests/…     one object of the hub, to be written as YAML, and what would become of that
 //	GET  /console/api/stream          which objects have changed, as they do
 //	     /console/k8s/…               the hub's own API, as the person
 //	     /console/clusters/NAME/…     the API of a member, as the person

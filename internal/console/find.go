@@ -98,7 +98,7 @@ func (c *Console) find(r *http.Request, s *session) (*FoundPage, error) {
 	if err != nil {
 		return nil, refused(http.StatusBadRequest, "%s", err)
 	}
-	for found := range answers {
+	for _, found := range slices.SortedFunc(answers, func(a, b members.Found) int { return cmp.Compare(a.Cluster, b.Cluster) }) {
 		page.add(found)
 	}
 	return page, r.Context().Err()
@@ -186,7 +186,7 @@ type search struct {
 
 // searchOf reads what is looked for: of a kind, by [NAMESPACE/]NAME, on the clusters with some labels.
 func searchOf(query url.Values) (search, error) {
-	s := search{query: members.Query{Kind: query.Get("kind"), Timeout: searchEach, Most: maxRead}}
+	s := search{query: members.Query{Kind: query.Get("kind"), Timeout: searchEach, Most: maxRead, Late: "ask again, or see on its page how it is"}}
 	namespace, name, given := strings.Cut(query.Get("name"), "/")
 	if !given {
 		namespace, name = "", namespace

@@ -135,6 +135,35 @@ export interface Count {
   count: number
 }
 
+export interface Dashboard {
+  namespace: string
+  name: string
+  title: string
+  field: string
+  minutes: number
+  panels: DashboardPanel[]
+  problem?: string
+  deeds: Deed[]
+}
+
+export interface DashboardPage {
+  rows: DashboardRow[]
+  more?: string
+}
+
+export interface DashboardPanel {
+  title: string
+  query: string
+  unit: string
+  not?: string
+}
+
+export interface DashboardRow {
+  namespace: string
+  name: string
+  title: string
+}
+
 export interface Deed {
   name: string
   title: string
@@ -146,6 +175,7 @@ export interface Deed {
   patch?: string
   generation: number
   creates?: unknown
+  deletes?: string
   umbel: string
   kubectl: string
 }
@@ -409,12 +439,29 @@ export interface MaintenanceWindow {
   timeZone?: string
 }
 
+export interface Manifest {
+  kind: string
+  text: string
+  object: unknown
+  read: string
+  not?: string
+  kubectl: string
+}
+
 export interface Me {
   user: string
   groups: string[]
   since: string
   ends: string
   version: string
+}
+
+export interface Meanwhile {
+  who: string
+  time?: string
+  diff: string
+  now: string
+  both: string
 }
 
 export interface MemberAgent {
@@ -735,6 +782,12 @@ export interface PlanSight {
   unsaved?: string
 }
 
+export interface Problem {
+  line: number
+  field?: string
+  message: string
+}
+
 export interface RawExtension {
 }
 
@@ -954,4 +1007,14 @@ export interface Ways {
 export interface Word {
   text: string
   tone: string
+}
+
+export interface Written {
+  diff: string
+  kubectl: string
+  problems: Problem[]
+  warnings: string[]
+  meanwhile?: Meanwhile
+  saved?: Manifest
+  name: string
 }
