@@ -292,6 +292,7 @@ func TestAClusterFromItsClassToItsEnd(t *testing.T) {
 		return conditionIs(o, "VariablesReady", "True")
 	})
 	w.refusals()
+	w.unrendered(class[len(class)-1])
 
 	w.create("cluster.yaml")
 	cluster := object("Cluster", "one")
@@ -419,6 +420,58 @@ func (w *world) refusals() {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "admission webhook") {
 			w.Errorf("%s: got %v, want a refusal that says %q", c.reason, err, c.want)
 		}
+	}
+}
+
+// unrendered: a class may be admitted, and say nonsense about the templates that it names. Its clusters say so, and nothing is made of them.
+func (w *world) unrendered(class *unstructured.Unstructured) {
+	w.Helper()
+	bad := object("ClusterClass", "unrendered")
+	spec, _, _ := unstructured.NestedMap(class.Object, "spec")
+	spec["patches"] = []any{map[string]any{"name": "astray", "definitions": []any{map[string]any{
+		"selector":    map[string]any{"apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2", "kind": "DevClusterTemplate", "matchResources": map[string]any{"infrastructureCluster": true}},
+		"jsonPatches": []any{map[string]any{"op": "add", "path": "/spec/template/spec/nothing/such", "value": "x"}},
+	}}}}
+	bad.Object["spec"] = spec
+	if err := w.Create(w.Context(), bad); err != nil {
+		w.Fatalf("a class whose patch goes astray: %v", err)
+	}
+	raw, err := os.ReadFile(filepath.Join("testdata", "cluster.yaml"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	objects, err := Parse(raw)
+	if err != nil {
+		w.Fatal(err)
+	}
+	cluster := objects[0]
+	cluster.SetNamespace(metav1.NamespaceDefault)
+	cluster.SetName("unrendered")
+	if err := unstructured.SetNestedField(cluster.Object, "unrendered", "spec", "topology", "classRef", "name"); err != nil {
+		w.Fatal(err)
+	}
+	if err := w.Create(w.Context(), cluster); err != nil {
+		w.Fatal(err)
+	}
+	w.eventually("it is said why the class does not render", time.Minute, func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(cluster), cluster); err != nil {
+			return err
+		}
+		err := conditionIs(cluster, "TopologyReconciled", "True")
+		if err == nil || !strings.Contains(err.Error(), "TopologyReconciled is False") || !strings.Contains(err.Error(), "/spec/template/spec/nothing/such") {
+			return fmt.Errorf("it says %v", err)
+		}
+		return nil
+	})
+	all := &unstructured.UnstructuredList{Object: object("MachineDeploymentList", "").Object}
+	if err := w.List(w.Context(), all, client.InNamespace(metav1.NamespaceDefault)); err != nil || len(all.Items) > 0 {
+		w.Errorf("of a class that does not render, this was made: %v (%v)", all.Items, err)
+	}
+	for _, o := range []*unstructured.Unstructured{cluster, bad} {
+		if err := w.Delete(w.Context(), o); err != nil {
+			w.Fatal(err)
+		}
+		w.eventually(o.GetKind()+" unrendered is gone", time.Minute, w.gone(o))
 	}
 }
 
