@@ -136,7 +136,11 @@ func alertmanager(t *testing.T) string {
 	if err := os.WriteFile(config, []byte("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("unshare", "--map-root-user", "--mount", "sh", "-c", packaged, program, "--config.file="+config, "--storage.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--cluster.listen-address=", "--log.level=warn")
+	own := []string{"--mount"}
+	if os.Geteuid() != 0 {
+		own = append(own, "--map-root-user") // who is not root may mount in a namespace of users of their own
+	}
+	cmd := exec.Command("unshare", append(own, "sh", "-c", packaged, program, "--config.file="+config, "--storage.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--cluster.listen-address=", "--log.level=warn")...)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
