@@ -16,6 +16,8 @@ const PackagePage = lazy(() => import('./pages/package'))
 const PlacementsPage = lazy(() => import('./pages/placements'))
 const SearchPage = lazy(() => import('./pages/search'))
 const MetricsPage = lazy(() => import('./pages/metrics'))
+const EditPage = lazy(() => import('./pages/edit'))
+const ObjectPage = lazy(() => import('./pages/object'))
 const AlertsPage = lazy(() => import('./pages/alerts'))
 const AuditPage = lazy(() => import('./pages/audit'))
 const AccessPage = lazy(() => import('./pages/access'))
@@ -45,15 +47,15 @@ function SignedIn({ me }: { me: Me }) {
   return (
     <Frame me={me} live={live} onOut={() => void queries.resetQueries()}>
       <Suspense fallback={<Loading />}>
-        <Page key={parts.slice(0, 3).join('/')} me={me} />
+        <Page key={parts.slice(0, 4).join('/')} me={me} />
       </Suspense>
     </Frame>
   )
 }
 
 function Page({ me }: { me: Me }) {
-  const { parts } = usePlace()
-  const [page, first, second] = parts
+  const { parts, query } = usePlace()
+  const [page, first, second, third] = parts
   useEffect(() => {
     document.title = [...parts.slice(1), parts[0] ?? 'fleet', 'Umbel'].join(' · ')
   }, [parts])
@@ -70,6 +72,15 @@ function Page({ me }: { me: Me }) {
       return <SearchPage />
     case 'metrics':
       return <MetricsPage />
+    case 'edit':
+      if (first && second) return <EditPage of={third ? { resource: first, namespace: second, name: third } : { resource: first, name: second }} />
+      break
+    case 'new':
+      if (first) return <EditPage of={{ resource: first, namespace: query.get('namespace') ?? undefined }} />
+      break
+    case 'objects':
+      if (first) return <ObjectPage cluster={first} />
+      break
     case 'alerts':
       return <AlertsPage />
     case 'audit':

@@ -13,8 +13,8 @@ export const queries = new QueryClient({
   },
 })
 
-/** What is asked of every cluster is read again when somebody says so. */
-const dear = ['plan', 'find']
+/** What is asked of clusters, or is being written on, is read again when somebody says so. */
+const dear = ['plan', 'find', 'manifest', 'object']
 
 /** Has what is shown read again. */
 export const readAgain = () => void queries.invalidateQueries({ predicate: ({ queryKey }) => !dear.includes(String(queryKey[0])) })

@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -42,66 +43,100 @@ type FoundRow struct {
 	Created metav1.Time `json:"created"`
 	// Package is the one that it is of, as NAMESPACE/NAME.
 	Package v1alpha1.PackageKey `json:"package,omitempty"`
-	Kubectl string              `json:"kubectl"`
+	// Word is how kubectl knows its kind there.
+	Word    string `json:"word"`
+	Kubectl string `json:"kubectl"`
 }
 
-// FoundPage is what was found on clusters, and where it was not looked.
+// FoundPage is what was found on clusters so far, and where it was not looked.
 type FoundPage struct {
-	Rows []FoundRow `json:"rows"`
-	// More is how many more were found than are shown.
-	More int `json:"more"`
-	// Asked is how many of the clusters that were meant were asked, and Without how many of those have no such kind.
-	Asked   int `json:"asked"`
-	Of      int `json:"of"`
-	Without int `json:"without"`
-	// Unasked are clusters of which it is not known what they have, or not of all of it; Unread is how many those are.
-	Unasked []plan.Unasked `json:"unasked"`
-	Unread  int            `json:"unread"`
-	Umbel   string         `json:"umbel"`
+	// Asked is how many of the clusters that were meant are asked, Said how many of those have answered, or will not any more.
+	Asked int `json:"asked"`
+	Of    int `json:"of"`
+	Said  int `json:"said"`
+	// Found is how many objects were found: more, maybe, than are shown.
+	Found int `json:"found"`
+	// Without is how many clusters have no such kind, and Unread of how many it is not known what they have, or not of all of it.
+	Without int    `json:"without"`
+	Unread  int    `json:"unread"`
+	Umbel   string `json:"umbel"`
 }
 
+// FoundLine is one line of the answer to a search: where it stands, and what has come since the line before.
+type FoundLine struct {
+	Page FoundPage  `json:"page"`
+	Rows []FoundRow `json:"rows,omitempty"`
+	// Unasked is a cluster of which it is not known what it has, or not of all of it; the first that there are.
+	Unasked *plan.Unasked `json:"unasked,omitempty"`
+	// Error is why it ended before all had answered.
+	Error string `json:"error,omitempty"`
+}
+
+// serveFind answers line by line, as clusters do: the first line says how many are asked.
 func (c *Console) serveFind(w http.ResponseWriter, r *http.Request, s *session) {
-	page, err := c.find(r, s)
-	c.answer(w, r, page, err)
+	began := false
+	say := func(line *FoundLine) error {
+		if !began {
+			began = true
+			w.Header().Set("Content-Type", "application/x-ndjson")
+		}
+		if err := json.NewEncoder(w).Encode(line); err != nil {
+			return err
+		}
+		return http.NewResponseController(w).Flush()
+	}
+	err := c.find(r, s, say)
+	if err != nil && began {
+		say(&FoundLine{Error: err.Error()}) //nolint:errcheck // nobody is left who could be told
+		return
+	}
+	if err != nil {
+		c.answer(w, r, nil, err)
+	}
 }
 
 // find asks the clusters that somebody may see for objects of a kind by their name.
-func (c *Console) find(r *http.Request, s *session) (*FoundPage, error) {
+func (c *Console) find(r *http.Request, s *session, say func(*FoundLine) error) error {
 	asked, err := searchOf(r.URL.Query())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(r.Context(), searchFor, fmt.Errorf("the search ended after %s, before it had answered", searchFor))
+	ctx, cancel := context.WithTimeoutCause(r.Context(), searchFor, fmt.Errorf("the search ended after %s, before it had answered: choose fewer clusters by their labels", searchFor))
 	defer cancel()
 	end, err := c.searches.begin(ctx, "searches")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer end()
 	f := c.desk(r, s, asked.query.Namespace)
 	hub, err := f.Connect()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	clusters, err := c.seen(ctx, s, hub, asked.clusters)
 	if err != nil {
-		return nil, ofHub(hub.Explain(err))
+		return ofHub(hub.Explain(err))
 	}
-	page := &FoundPage{Rows: []FoundRow{}, Of: len(clusters), Unasked: []plan.Unasked{}, Umbel: asked.command()}
+	page := &FoundPage{Of: len(clusters), Umbel: asked.command()}
 	clusters = foremost(c.moment(ctx), clusters)
 	page.Asked = len(clusters)
 	asking, err := members.Members(ctx, f, hub, clusters)
 	if err != nil {
-		return nil, ofHub(err)
+		return ofHub(err)
 	}
 	answers, err := members.Find(ctx, asking, asked.query, asked.name)
 	if err != nil {
-		return nil, refused(http.StatusBadRequest, "%s", err)
+		return refused(http.StatusBadRequest, "%s", err)
 	}
-	for _, found := range slices.SortedFunc(answers, func(a, b members.Found) int { return cmp.Compare(a.Cluster, b.Cluster) }) {
-		page.add(found)
+	if err := say(&FoundLine{Page: *page}); err != nil {
+		return err
 	}
-	return page, r.Context().Err()
+	for found := range answers {
+		if err := say(page.add(found)); err != nil {
+			return err
+		}
+	}
+	return r.Context().Err()
 }
 
 // seen are the clusters that somebody may see: all of them, or those that the hub's roles name for them.
@@ -134,8 +169,10 @@ func foremost(m view.Moment, clusters []v1alpha1.MemberCluster) []v1alpha1.Membe
 	return clusters
 }
 
-// add puts what a cluster has on the page.
-func (p *FoundPage) add(found members.Found) {
+// add counts what a cluster has, and is the line that says so.
+func (p *FoundPage) add(found members.Found) *FoundLine {
+	line := &FoundLine{}
+	p.Said++
 	if found.None {
 		p.Without++
 	}
@@ -144,18 +181,17 @@ func (p *FoundPage) add(found members.Found) {
 		err = errors.Join(err, fmt.Errorf("it has more than %d: these are among the first", maxRead))
 	}
 	if err != nil {
-		p.Unread++
-		if len(p.Unasked) < maxNames {
-			p.Unasked = append(p.Unasked, plan.Unasked{Cluster: found.Cluster, Reason: strings.ReplaceAll(err.Error(), "\n", "; ")})
+		if p.Unread++; p.Unread <= maxNames {
+			line.Unasked = &plan.Unasked{Cluster: found.Cluster, Reason: strings.ReplaceAll(err.Error(), "\n", "; ")}
 		}
 	}
 	for i := range found.Objects {
-		if len(p.Rows) == maxFound {
-			p.More += len(found.Objects) - i
-			return
+		if p.Found++; p.Found <= maxFound {
+			line.Rows = append(line.Rows, rowOf(found, &found.Objects[i]))
 		}
-		p.Rows = append(p.Rows, rowOf(found, &found.Objects[i]))
 	}
+	line.Page = *p
+	return line
 }
 
 func rowOf(found members.Found, object *members.Object) FoundRow {
@@ -165,7 +201,7 @@ func rowOf(found members.Found, object *members.Object) FoundRow {
 	}
 	row := FoundRow{
 		Cluster: found.Cluster, Kind: found.Kind.Kind, Namespace: object.Namespace, Name: object.Name, Created: object.CreationTimestamp, Says: append([]string{}, object.Printed...),
-		Kubectl: fmt.Sprintf("umbel kubectl %s -- get %s %s", found.Cluster, kind, object.Name),
+		Word: kind, Kubectl: fmt.Sprintf("umbel kubectl %s -- get %s %s", found.Cluster, kind, object.Name),
 	}
 	if object.Namespace != "" {
 		row.Kubectl += " -n " + object.Namespace

@@ -51,28 +51,35 @@ func TestFoundPage(t *testing.T) {
 		o.Namespace, o.Name, o.Labels = "shop", name, map[string]string{v1alpha1.PackageLabel: "default.shop"}
 		return o
 	}
-	page := &FoundPage{}
-	kind := schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
-	page.add(members.Found{Cluster: "a", Kind: kind, Objects: []members.Object{object("web")}})
-	page.add(members.Found{Cluster: "b", None: true})
-	page.add(members.Found{Cluster: "c", Err: errors.New("one\ntwo")})
-	page.add(members.Found{Cluster: "d", Kind: kind, More: true, Objects: make([]members.Object, maxFound+7)})
-	want := FoundRow{
-		Cluster: "a", Kind: "Deployment", Namespace: "shop", Name: "web", Says: []string{"Ready 1/1"}, Package: "default/shop",
-		Kubectl: "umbel kubectl a -- get deployment.apps web -n shop",
+	page, rows, unasked := &FoundPage{Asked: 4 + 2*maxNames}, 0, []plan.Unasked{}
+	said := func(found members.Found) *FoundLine {
+		line := page.add(found)
+		if rows += len(line.Rows); line.Unasked != nil {
+			unasked = append(unasked, *line.Unasked)
+		}
+		return line
 	}
-	if diff := cmp.Diff(want, page.Rows[0]); diff != "" {
+	kind := schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
+	want := FoundLine{Page: FoundPage{Asked: page.Asked, Said: 1, Found: 1}, Rows: []FoundRow{{
+		Cluster: "a", Kind: "Deployment", Namespace: "shop", Name: "web", Says: []string{"Ready 1/1"}, Package: "default/shop", Word: "deployment.apps",
+		Kubectl: "umbel kubectl a -- get deployment.apps web -n shop",
+	}}}
+	if diff := cmp.Diff(want, *said(members.Found{Cluster: "a", Kind: kind, Objects: []members.Object{object("web")}})); diff != "" {
 		t.Errorf("the first (-want +got):\n%s", diff)
 	}
-	unasked := []plan.Unasked{{Cluster: "c", Reason: "one; two"}, {Cluster: "d", Reason: "it has more than 500: these are among the first"}}
-	if diff := cmp.Diff(unasked, page.Unasked); diff != "" || len(page.Rows) != maxFound || page.More != 8 || page.Without != 1 || page.Unread != 2 {
-		t.Errorf("%d rows, %d more, %d without, %d unread (-want +got):\n%s", len(page.Rows), page.More, page.Without, page.Unread, diff)
+	said(members.Found{Cluster: "b", None: true})
+	said(members.Found{Cluster: "c", Err: errors.New("one\ntwo")})
+	said(members.Found{Cluster: "d", Kind: kind, More: true, Objects: make([]members.Object, maxFound+7)})
+	named := []plan.Unasked{{Cluster: "c", Reason: "one; two"}, {Cluster: "d", Reason: "it has more than 500: these are among the first"}}
+	counts := FoundPage{Asked: page.Asked, Said: 4, Found: maxFound + 8, Without: 1, Unread: 2}
+	if diff := cmp.Diff(named, unasked) + cmp.Diff(counts, *page); diff != "" || rows != maxFound {
+		t.Errorf("%d rows (-want +got):\n%s", rows, diff)
 	}
 	for range 2 * maxNames {
-		page.add(members.Found{Cluster: "e", Err: errors.New("no")})
+		said(members.Found{Cluster: "e", Err: errors.New("no")})
 	}
-	if len(page.Unasked) != maxNames || page.Unread != 2+2*maxNames {
-		t.Errorf("of %d clusters that were not read %d are named", page.Unread, len(page.Unasked))
+	if len(unasked) != maxNames || page.Unread != 2+2*maxNames || page.Said != page.Asked {
+		t.Errorf("of %d clusters that were not read %d are named; %d of %d have answered", page.Unread, len(unasked), page.Said, page.Asked)
 	}
 }
 
@@ -128,10 +135,10 @@ func TestFind(t *testing.T) {
 	if err != nil {
 		t.Fatal("clusters that were made are not in the list")
 	}
-	ada.want("who may all", ada.ask(http.MethodGet, at, ""), http.StatusOK, `"asked":2,"of":2,"without":0`)
+	ada.want("who may all", ada.ask(http.MethodGet, at, ""), http.StatusOK, `"asked":2,"of":2,"said":2,"found":0,"without":0,"unread":2,`)
 	ada.want("one of them is named", ada.ask(http.MethodGet, at, ""), http.StatusOK, `{"cluster":"eu","reason":"cluster \"eu\" is not connected`)
-	ada.want("clusters with a label", ada.ask(http.MethodGet, at+"&clusters=region=us", ""), http.StatusOK, `"asked":1,"of":1,`)
-	eve.want("who may see one", eve.ask(http.MethodGet, at, ""), http.StatusOK, `"asked":1,"of":1,`)
+	ada.want("clusters with a label", ada.ask(http.MethodGet, at+"&clusters=region=us", ""), http.StatusOK, `"asked":1,"of":1,"said":1,`)
+	eve.want("who may see one", eve.ask(http.MethodGet, at, ""), http.StatusOK, `"asked":1,"of":1,"said":1,`)
 	bob.want("who may see none", bob.ask(http.MethodGet, at, ""), http.StatusForbidden, "memberclusters")
 	ada.want("several kinds", ada.ask(http.MethodGet, "/console/api/find?kind=pods,jobs&name=web", ""), http.StatusBadRequest, "is several kinds")
 	ada.want("a kind with a name", ada.ask(http.MethodGet, "/console/api/find?kind=pods/web&name=a/w*", ""), http.StatusBadRequest, "is a kind and a name")

@@ -26,7 +26,7 @@ func TestThePageKnowsTheAPI(t *testing.T) {
 	path := filepath.Join("..", "..", "console", "src", "api", "types.ts")
 	w := &typeWriter{done: map[string]string{}}
 	for _, root := range []any{
-		Ways{}, Me{}, Fleet{}, ClusterPage{}, ClusterDetails{}, PackagePage{}, PackageDetails{}, PlacementPage{}, AlertPage{}, CapacityPage{}, PlanSight{}, DriftPage{}, LossPage{}, Hit{}, FoundPage{}, ForeseenPage{}, Manifest{}, Written{}, DashboardPage{}, Dashboard{}, v1alpha1.Scope{},
+		Ways{}, Me{}, Fleet{}, ClusterPage{}, ClusterDetails{}, PackagePage{}, PackageDetails{}, PlacementPage{}, AlertPage{}, CapacityPage{}, PlanSight{}, DriftPage{}, LossPage{}, Hit{}, FoundLine{}, ForeseenPage{}, Manifest{}, Written{}, DashboardPage{}, Dashboard{}, v1alpha1.Scope{},
 	} {
 		w.name(reflect.TypeOf(root))
 	}

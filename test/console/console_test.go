@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -178,6 +179,7 @@ func TestConsole(t *testing.T) {
 	f.does(hub + "$K wait rollouts.umbel.dev shop-2 --for=create --timeout=60s")
 	f.does(hub + `$K wait rollouts.umbel.dev shop-2 --for='jsonpath={.status.conditions[?(@.type=="Progressing")].reason}=AwaitingApproval' --timeout=60s`)
 	f.tells("work")
+	f.tells("write", "APISERVER="+f.apiServer("dev"))
 	f.tells("story")
 	f.tells("sandbox", f.certificate()...)
 
@@ -185,6 +187,16 @@ func TestConsole(t *testing.T) {
 	f.does("umbel up --example none --authentication-config " + provider.WriteConfiguration())
 	f.does(hub + "$K create clusterrolebinding developers --clusterrole=cluster-admin --group=oidc:" + oidctest.Alice.Groups[0])
 	f.tells("provider", "EMAIL="+oidctest.Alice.Email, "PASSWORD="+oidctest.Alice.Password, "ISSUER="+provider.Issuer)
+}
+
+// apiServer is the process id of a cluster's API server.
+func (f *fleet) apiServer(cluster string) string {
+	f.Helper()
+	found, err := f.Processes("umbel-kube kube-apiserver ", filepath.Join(f.Home, "local", cluster)+"/")
+	if err != nil || len(found) != 1 {
+		f.Fatalf("the API server of %s runs as %v (%v)", cluster, found, err)
+	}
+	return strconv.Itoa(found[0])
 }
 
 // certificate is what a browser needs to be known by the certificate of the hub's administrator.

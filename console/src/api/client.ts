@@ -1,4 +1,4 @@
-import type { AlertPage, CapacityPage, ClusterDetails, ClusterPage, DriftPage, Fleet, ForeseenPage, FoundPage, Hit, LossPage, Me, PackageDetails, PackagePage, PlacementPage, PlanSight, Ways } from './types'
+import type { AlertPage, CapacityPage, ClusterDetails, ClusterPage, Dashboard, DashboardPage, DriftPage, Fleet, ForeseenPage, FoundLine, Hit, LossPage, Manifest, Me, PackageDetails, PackagePage, PlacementPage, PlanSight, Ways, Written } from './types'
 
 /** What the hub says when it does not do what was asked: a Status of Kubernetes. */
 export class Refused extends Error {
@@ -22,7 +22,10 @@ interface Reads {
   '/api/placements': PlacementPage
   '/api/foresee': ForeseenPage
   '/api/search': Hit[]
-  '/api/find': FoundPage
+  '/api/clusters/{name}/manifest': Manifest
+  '/api/manifests/{resource}': Manifest
+  '/api/dashboards': DashboardPage
+  '/api/dashboards/{namespace}/{name}': Dashboard
   '/api/packages/{namespace}/{name}/plan': PlanSight
   '/api/packages/{namespace}/{name}/drift': DriftPage
   '/api/packages/{namespace}/{name}/losses': LossPage
@@ -46,6 +49,26 @@ export async function read<P extends keyof Reads>(
   signal?: AbortSignal,
 ): Promise<Reads[P]> {
   return (await ask(at(path, parts, query), { signal })).json() as Promise<Reads[P]>
+}
+
+/** Has the hub say what would become of a manifest, or with no dry run keep it. `base` is what it was begun with. */
+export async function write(of: { resource: string; namespace?: string; name?: string }, text: string, base: { text: string; read: string }, dry: boolean): Promise<Written> {
+  const { resource, namespace = '', name = '' } = of
+  const query = new URLSearchParams({ namespace, name, ...(dry ? { dryRun: 'All' } : {}) })
+  return (await ask(at('/api/manifests/{resource}', { resource }, query), { method: 'POST', body: { text, base: base.text, read: base.read } })).json() as Promise<Written>
+}
+
+/** Asks clusters for objects, and yields what each has as it comes. */
+export async function* find(query: URLSearchParams, signal: AbortSignal): AsyncGenerator<FoundLine> {
+  const answer = await ask(at('/api/find', {}, query), { signal })
+  let left = ''
+  for (const from = answer.body!.pipeThrough(new TextDecoderStream()).getReader(); ; ) {
+    const { done, value } = await from.read()
+    if (done) return
+    const lines = (left + value).split('\n')
+    left = lines.pop() ?? ''
+    for (const line of lines) yield JSON.parse(line) as FoundLine
+  }
 }
 
 /** Asks the hub's own API, as kubectl does. */

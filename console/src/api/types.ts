@@ -277,13 +277,19 @@ export interface ForeseenRow {
   change?: string
 }
 
+export interface FoundLine {
+  page: FoundPage
+  rows?: FoundRow[]
+  unasked?: Unasked
+  error?: string
+}
+
 export interface FoundPage {
-  rows: FoundRow[]
-  more: number
   asked: number
   of: number
+  said: number
+  found: number
   without: number
-  unasked: Unasked[]
   unread: number
   umbel: string
 }
@@ -296,6 +302,7 @@ export interface FoundRow {
   says: string[]
   created: string
   package?: string
+  word: string
   kubectl: string
 }
 

@@ -3,6 +3,7 @@ import { hub } from '../api/client'
 import type { Me, Scope } from '../api/types'
 import { Panel, Title } from '../parts/frame'
 import { Empty, Failed, Loading } from '../parts/states'
+import { EditAsYaml } from '../parts/paper'
 import { Age, Mark } from '../parts/status'
 
 interface Rules {
@@ -25,7 +26,7 @@ export default function AccessPage({ me }: { me: Me }) {
       <Title twin={{ umbel: 'umbel whoami', kubectl: 'kubectl auth whoami' }}>Access</Title>
       <div className="columns">
         <div>
-          <Panel title="Scopes">
+          <Panel title="Scopes" right={<EditAsYaml small of={{ resource: 'scopes.umbel.dev' }} />}>
             {scopes.isPending && <Loading rows={3} />}
             {scopes.error && <Failed error={scopes.error} />}
             {scopes.data?.items.length === 0 && <Empty title="There is no Scope.">A Scope gives people rights on the clusters that its labels select: <code>umbel scope create</code> makes one.</Empty>}
@@ -35,7 +36,9 @@ export default function AccessPage({ me }: { me: Me }) {
                   const ready = scope.status?.conditions?.find((c) => c.type === 'Ready')
                   return (
                     <li key={scope.metadata?.name}>
-                      <span className="line-name">{scope.metadata?.name}</span>
+                      <span className="line-name">
+                        {scope.metadata?.name} <EditAsYaml small about={scope.metadata?.name} of={{ resource: 'scopes.umbel.dev', name: scope.metadata?.name }} />
+                      </span>
                       <span className="line-status">
                         <Mark tone={ready?.status === 'True' ? 'Good' : ready?.status === 'False' ? 'Bad' : 'Doubtful'} text={ready?.status === 'True' ? 'Given' : ready?.status === 'False' ? 'Not given' : 'Unknown'} />
                         <Age of={ready?.lastTransitionTime} before="for " after="" />

@@ -8,6 +8,7 @@ import { askedFor, Facets, Filters, Listing } from '../parts/listing'
 import { Empty } from '../parts/states'
 import { Age } from '../parts/status'
 import { Command } from '../parts/twin'
+import { editing, EditAsYaml } from '../parts/paper'
 import { Link, usePlace } from '../router'
 
 const limit = 50
@@ -29,6 +30,7 @@ export default function AlertsPage() {
   return (
     <>
       <Title
+        actions={<EditAsYaml of={{ resource: 'prometheusrules.monitoring.coreos.com', namespace: 'umbel-system' }} text="New rule from YAML" />}
         note={data && (data.all === 0 ? 'None fires' : `${data.firing.toLocaleString()} firing, ${(data.all - data.firing).toLocaleString()} pending`)}
         twin={{ umbel: 'umbel status', kubectl: `curl -H "Authorization: Bearer $TOKEN" "${window.location.origin}/api/v1/alerts"` }}
       >
@@ -82,7 +84,9 @@ function Alert({ row }: { row: AlertRow }) {
               Runbook
             </a>
           )}
-          <span className="quiet">from {row.rule}</span>
+          <span className="quiet">
+            from <Link to={editing({ resource: 'prometheusrules.monitoring.coreos.com', namespace: 'umbel-system', name: row.rule })}>{row.rule}</Link>
+          </span>
         </p>
       </td>
       <td>

@@ -12,6 +12,7 @@ import { Sheet } from '../parts/listing'
 import { Conditions, Events, Steps } from '../parts/told'
 import { Empty, Failed, Loading, Said, Warned } from '../parts/states'
 import { Age, HealthMark, Mark, StateMark } from '../parts/status'
+import { EditAsYaml } from '../parts/paper'
 import { Link, usePlace } from '../router'
 
 const Member = lazy(() => import('../parts/member'))
@@ -28,12 +29,21 @@ export default function ClusterPage({ name }: { name: string }) {
   })
   const tab = query.get('tab') ?? 'overview'
   const data = cluster.data
+  const made = data?.cluster.metadata?.annotations?.['umbel.dev/managed-cluster']?.split('/')
   return (
     <>
       <Title
         above={<Link to="clusters">Clusters</Link>}
         note={data && <Head details={data} />}
-        actions={data && <Deeds deeds={data.deeds} of={name} />}
+        actions={
+          data && (
+            <>
+              <Deeds deeds={data.deeds} of={name} />
+              <EditAsYaml of={{ resource: 'memberclusters.umbel.dev', name }} />
+              {made && <EditAsYaml of={{ resource: 'clusters.cluster.x-k8s.io', namespace: made[0], name: made[1] }} text="Edit its Cluster" />}
+            </>
+          )
+        }
         twin={{ umbel: `umbel describe cluster ${name}`, kubectl: `kubectl get memberclusters.umbel.dev ${name} -o yaml` }}
       >
         {name}

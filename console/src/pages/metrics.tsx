@@ -1,53 +1,26 @@
-import { NativeSelect, TextInput } from '@mantine/core'
-import { lazy, Suspense, useRef, useState, type RefObject } from 'react'
+import { NativeSelect } from '@mantine/core'
+import { lazy, useState } from 'react'
+import { Boards, spans } from '../parts/boards'
 import { Panel, Title } from '../parts/frame'
 import { graphs, Measured } from '../parts/measured'
-import { usePlace } from '../router'
+import { Query } from '../parts/query'
+import { Link, usePlace } from '../router'
 
-const spans: Record<string, number> = { 'the last 15 minutes': 15, 'the last hour': 60, 'the last 6 hours': 360, 'the last day': 1440 }
+const DashboardPage = lazy(() => import('./dashboard'))
+const NewBoard = lazy(() => import('./board').then((m) => ({ default: m.NewBoard })))
+const EditBoard = lazy(() => import('./board').then((m) => ({ default: m.EditBoard })))
 
-const PromQL = lazy(() => import('../parts/promql'))
-
-/** A query that somebody writes. */
-export interface Written {
-  text: string
-  label: string
-  example: string
-  onText(text: string): void
-  onRun(): void
+/** What is measured: the hub's own graphs and any query, or a dashboard that somebody made. */
+export default function MetricsPage() {
+  const { parts } = usePlace()
+  const [, first, second, third] = parts
+  if (first === 'new' && !second) return <NewBoard />
+  if (first && second) return third === 'edit' ? <EditBoard namespace={first} name={second} /> : <DashboardPage namespace={first} name={second} />
+  return <Explorer />
 }
-
-/** What a query is written in: a plain field until the editor is there, which goes on where somebody writes already. */
-function Query(written: Written) {
-  const focused = useRef(false)
-  const { text, label, example, onText } = written
-  return (
-    <div className="query">
-      <Suspense
-        fallback={
-          <TextInput
-            aria-label={label}
-            placeholder={example}
-            value={text}
-            onChange={(e) => onText(e.currentTarget.value)}
-            onFocus={() => (focused.current = true)}
-            onBlur={() => (focused.current = false)}
-            autoComplete="off"
-            spellCheck={false}
-          />
-        }
-      >
-        <Writes {...written} focused={focused} />
-      </Suspense>
-    </div>
-  )
-}
-
-/** The editor, told once it is there whether somebody has begun to write. */
-const Writes = ({ focused, ...written }: Written & { focused: RefObject<boolean> }) => <PromQL {...written} focused={focused.current} />
 
 /** What the fleet measures, by cluster; and any query of PromQL. */
-export default function MetricsPage() {
+function Explorer() {
   const { query, set } = usePlace()
   const span = query.get('since') ?? 'the last hour'
   const minutes = spans[span] ?? 60
@@ -56,6 +29,7 @@ export default function MetricsPage() {
   return (
     <>
       <Title twin={{ umbel: 'umbel top clusters', kubectl: `curl -H "Authorization: Bearer $TOKEN" "${window.location.origin}/api/v1/query" --data-urlencode 'query=${own || 'sum by (cluster) (umbel_pods)'}'` }}>Metrics</Title>
+      <Boards />
       <form
         className="filters filters-wrap"
         onSubmit={(e) => {
@@ -67,7 +41,7 @@ export default function MetricsPage() {
         <NativeSelect aria-label="Time" value={span} onChange={(e) => set({ since: e.currentTarget.value })} data={Object.keys(spans)} />
       </form>
       {own && (
-        <Panel title={own}>
+        <Panel title={own} right={<Link to={`metrics/new?${new URLSearchParams({ query: own })}`}>Keep it in a dashboard</Link>}>
           <Measured query={own} minutes={minutes} label={own} />
         </Panel>
       )}

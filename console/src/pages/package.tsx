@@ -12,6 +12,7 @@ import { RolloutPicture } from '../parts/rollout'
 import { Empty, Failed, Loading, Said, Warned } from '../parts/states'
 import { Age, StateMark, states, WordMark } from '../parts/status'
 import { Conditions, Events, Steps } from '../parts/told'
+import { EditAsYaml } from '../parts/paper'
 import { Link, usePlace } from '../router'
 
 const Plan = lazy(() => import('../parts/plan'))
@@ -37,7 +38,14 @@ export default function PackagePage({ namespace, name }: { namespace: string; na
     <>
       <Title
         above={<Link to="packages">Packages</Link>}
-        actions={data && <Deeds deeds={data.deeds} of={name} />}
+        actions={
+          data && (
+            <>
+              <Deeds deeds={data.deeds} of={name} />
+              <EditAsYaml of={{ resource: 'packages.umbel.dev', namespace, name }} />
+            </>
+          )
+        }
         note={
           data && (
             <span className="title-status">

@@ -5,6 +5,7 @@ import { askedFor, Filters, Listing } from '../parts/listing'
 import { Spread } from '../parts/spread'
 import { Empty, Said, Warned } from '../parts/states'
 import { Age, WordMark } from '../parts/status'
+import { EditAsYaml } from '../parts/paper'
 import { Link, usePlace } from '../router'
 
 const limit = 50
@@ -21,7 +22,7 @@ export default function PackagesPage() {
   const data = list.data
   return (
     <>
-      <Title note={data && (data.total === data.all ? `${data.all} in all` : `${data.total} of ${data.all}`)} twin={{ umbel: 'umbel get packages -A', kubectl: 'kubectl get packages.umbel.dev -A' }}>
+      <Title note={data && (data.total === data.all ? `${data.all} in all` : `${data.total} of ${data.all}`)} actions={<EditAsYaml of={{ resource: 'packages.umbel.dev' }} />} twin={{ umbel: 'umbel get packages -A', kubectl: 'kubectl get packages.umbel.dev -A' }}>
         Packages
       </Title>
       <Warned warning={data?.hub.warning} />
@@ -30,7 +31,7 @@ export default function PackagesPage() {
         list={list}
         limit={limit}
         columns={['Package', 'Ready', 'Clusters', { name: 'Source', className: 'narrow-out' }, { name: 'Revision', className: 'narrow-out' }]}
-        empty={({ all }) => <Empty title={all === 0 ? 'There is no package yet.' : 'No package matches.'}>{all === 0 && <p>A Package names a source and a Placement, and is made with kubectl or from a catalogue of your own.</p>}</Empty>}
+        empty={({ all }) => <Empty title={all === 0 ? 'There is no package yet.' : 'No package matches.'}>{all === 0 && <p>A Package names a source and a Placement, and is made here from YAML, with kubectl, or from a catalogue of your own.</p>}</Empty>}
       >
         {({ rows }) =>
           rows.map((row) => (

@@ -8,6 +8,7 @@ import { Empty, Warned } from '../parts/states'
 import { Age, WordMark } from '../parts/status'
 import { Steps } from '../parts/told'
 import { Command } from '../parts/twin'
+import { EditAsYaml } from '../parts/paper'
 import { usePlace } from '../router'
 
 const limit = 50
@@ -24,7 +25,7 @@ export default function PlacementsPage() {
   const words = query.get('q')
   return (
     <>
-      <Title note={list.data && `${list.data.total} in all`} twin={{ umbel: 'umbel get placements -A', kubectl: 'kubectl get placements.umbel.dev -A' }}>
+      <Title note={list.data && `${list.data.total} in all`} actions={<EditAsYaml of={{ resource: 'placements.umbel.dev' }} />} twin={{ umbel: 'umbel get placements -A', kubectl: 'kubectl get placements.umbel.dev -A' }}>
         Placement
       </Title>
       <Warned warning={list.data?.hub.warning} />
@@ -49,6 +50,7 @@ export default function PlacementsPage() {
                 <Button size="compact-xs" variant="default" className="beside-name" onClick={() => set({ of: row.namespace + '/' + row.name, labels: row.labels, expression: undefined, would: undefined, tried: undefined })}>
                   Try another selector
                 </Button>
+                <EditAsYaml small about={row.name} of={{ resource: 'placements.umbel.dev', namespace: row.namespace, name: row.name }} />
                 <Command text={`umbel explain placement ${row.name} -n ${row.namespace}`} />
               </td>
               <td>

@@ -10,7 +10,7 @@ import { Twins } from './twin'
 const shapes: Record<string, Shape> = { pause: 'pause', resume: 'play', back: 'back', refresh: 'moving', approve: 'good', save: 'good' }
 
 /** What can be done now. Each asks first, and says what becomes of it and how a terminal does the same. */
-export function Deeds({ deeds, of }: { deeds: Deed[]; of: string }) {
+export function Deeds({ deeds, of, onDone }: { deeds: Deed[]; of: string; onDone?(deed: Deed): void }) {
   const [asked, setAsked] = useState<Deed | null>(null)
   const [done, setDone] = useState('')
   return (
@@ -36,7 +36,10 @@ export function Deeds({ deeds, of }: { deeds: Deed[]; of: string }) {
           </>
         )}
       </span>
-      {asked && <Ask deed={deeds.find((d) => d.name === asked.name) ?? asked} of={of} onClose={() => setAsked(null)} onDone={(name) => setDone(`${of}: ${asked.done}${name ? ' as ' + name : ''}`)} />}
+      {asked && <Ask deed={deeds.find((d) => d.name === asked.name) ?? asked} of={of} onClose={() => setAsked(null)} onDone={(name) => {
+            setDone(`${of}: ${asked.done}${name ? ' as ' + name : ''}`)
+            onDone?.(asked)
+          }} />}
     </>
   )
 }
@@ -50,7 +53,11 @@ function Ask({ deed, of, onClose, onDone }: { deed: Deed; of: string; onClose():
   latest.current = deed
   /** Says it of the object as it is now: who changed its status meanwhile does not matter, and whoever changed what it is to be has it asked for anew. */
   const say = async (again: number, version?: string): Promise<string> => {
-    const { path, patch, generation, creates } = latest.current
+    const { path, patch, generation, creates, deletes } = latest.current
+    if (deletes) {
+      await hub(path, { method: 'DELETE', body: { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid: deletes } } })
+      return ''
+    }
     if (creates) return (await hub<{ metadata: { name: string } }>(path, { method: 'POST', body: creates })).metadata.name
     const body = JSON.parse(patch ?? '{}') as { metadata?: Record<string, unknown> }
     if (version) body.metadata = { ...body.metadata, resourceVersion: version }
@@ -71,7 +78,7 @@ function Ask({ deed, of, onClose, onDone }: { deed: Deed; of: string; onClose():
     setError(null)
     say(20).then(
       (name) => {
-        readAgain()
+        if (!latest.current.deletes) readAgain() // what is gone is not read again
         onDone(name)
         dialog.current?.close()
       },

@@ -1,6 +1,7 @@
 import type { RolloutSight } from '../api/types'
 import { Link } from '../router'
 import { Deeds } from './deeds'
+import { EditAsYaml } from './paper'
 import { Picture, type Meanings } from './picture'
 import { Said } from './states'
 import { Age, WordMark } from './status'
@@ -27,6 +28,7 @@ export function RolloutPicture({ sight }: { sight: RolloutSight }) {
       </p>
       <div className="rollout-deeds">
         <Deeds deeds={sight.deeds} of={rollout.metadata?.name ?? ''} />
+        <EditAsYaml about={rollout.metadata?.name} of={{ resource: 'rollouts.umbel.dev', namespace: rollout.metadata?.namespace, name: rollout.metadata?.name }} />
       </div>
       {stages.length > 0 && (
         <ol className="stages">

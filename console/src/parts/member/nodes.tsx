@@ -1,3 +1,5 @@
+import { Link } from '../../router'
+import { reading } from '../paper'
 import { Age, Mark } from '../status'
 import { Kept, useList, type Condition, type Named } from './list'
 
@@ -21,7 +23,9 @@ export function Nodes({ cluster }: { cluster: string }) {
                 return (
                   <tr key={node.metadata.uid}>
                     <td>
-                      {node.metadata.name}
+                      <Link to={reading(cluster, 'nodes', node.metadata.name)} title="Read as YAML">
+                        {node.metadata.name}
+                      </Link>
                       {ready?.status !== 'True' && <div className="row-why row-why-wraps">{ready?.message ?? 'its kubelet has said nothing yet'}</div>}
                       {bad.map((c) => (
                         <div key={c.type} className="row-why row-why-wraps">{c.type}: {c.message}</div>

@@ -1,6 +1,7 @@
 import { Button, NativeSelect } from '@mantine/core'
 import { lazy, Suspense, useState } from 'react'
-import { usePlace } from '../../router'
+import { Link, usePlace } from '../../router'
+import { reading } from '../paper'
 import { Words } from '../listing'
 import { Loading } from '../states'
 import { Age, Mark, type Tone } from '../status'
@@ -19,9 +20,9 @@ interface Workload extends Named {
 }
 const kinds: Record<string, { path: string; kubectl: string }> = {
   Pods: { path: '/api/v1/pods', kubectl: 'pods' },
-  Deployments: { path: '/apis/apps/v1/deployments', kubectl: 'deployments' },
-  StatefulSets: { path: '/apis/apps/v1/statefulsets', kubectl: 'statefulsets' },
-  DaemonSets: { path: '/apis/apps/v1/daemonsets', kubectl: 'daemonsets' },
+  Deployments: { path: '/apis/apps/v1/deployments', kubectl: 'deployments.apps' },
+  StatefulSets: { path: '/apis/apps/v1/statefulsets', kubectl: 'statefulsets.apps' },
+  DaemonSets: { path: '/apis/apps/v1/daemonsets', kubectl: 'daemonsets.apps' },
 }
 
 function within(path: string, namespace: string): string {
@@ -72,7 +73,9 @@ export function Workloads({ cluster }: { cluster: string }) {
         <tr key={item.metadata.uid}>
           <td>
             <span className="quiet">{item.metadata.namespace}/</span>
-            {item.metadata.name}
+            <Link to={reading(cluster, kubectl, item.metadata.name, item.metadata.namespace)} title="Read as YAML">
+              {item.metadata.name}
+            </Link>
           </td>
           {pods ? (
             <PodCells
