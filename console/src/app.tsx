@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
-import { lazy, Suspense, useCallback, useEffect } from 'react'
+import { Component, lazy, Suspense, useCallback, useEffect, type ReactNode } from 'react'
 import { read, Refused } from './api/client'
 import type { Me } from './api/types'
 import { queries, useLive } from './live'
@@ -46,11 +46,26 @@ function SignedIn({ me }: { me: Me }) {
   const { parts } = usePlace()
   return (
     <Frame me={me} live={live} onOut={() => void queries.resetQueries()}>
-      <Suspense fallback={<Loading />}>
-        <Page key={parts.slice(0, 4).join('/')} me={me} />
-      </Suspense>
+      <Whole key={parts.slice(0, 4).join('/')}>
+        <Suspense fallback={<Loading />}>
+          <Page me={me} />
+        </Suspense>
+      </Whole>
     </Frame>
   )
+}
+
+/** Says so where a page cannot be drawn, be it that the hub is away and has not sent the page yet, instead of drawing nothing at all. */
+class Whole extends Component<{ children: ReactNode }, { error: unknown }> {
+  state = { error: null as unknown }
+
+  static getDerivedStateFromError(error: unknown) {
+    return { error: /dynamically imported|preload/.test(String(error)) ? new Refused(0, 'The hub does not answer, and this page had not come from it yet.') : error }
+  }
+
+  render() {
+    return this.state.error ? <Failed error={this.state.error} retry={() => window.location.reload()} /> : this.props.children
+  }
 }
 
 function Page({ me }: { me: Me }) {

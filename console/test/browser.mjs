@@ -68,9 +68,9 @@ export async function open(browser, options = {}) {
   return page
 }
 
-export async function signIn(page, token = env('TOKEN')) {
+export async function signIn(page, token = env('TOKEN'), at = hub) {
   page.expected.push(/401/)
-  await page.goto(hub + '/console/')
+  await page.goto(at + '/console/')
   await page.getByLabel('Token', { exact: true }).fill(token)
   await page.getByRole('button', { name: 'Sign in with the token' }).click()
   await page.getByRole('heading', { level: 1, name: 'Fleet' }).waitFor()
@@ -98,8 +98,19 @@ export async function reachable(page, name) {
   }
 }
 
+/** Looks whether each status says for how long it is so. What would become of clusters has no age: it is told while somebody types. */
+async function aged(page, name) {
+  const without = await page.evaluate(() =>
+    [...document.querySelectorAll('[role=row], tr, .title-status, .timeline-head, .line-status')]
+      .filter((e) => e.querySelector('.mark') && !e.querySelector('time.age') && !e.closest('section[aria-label^="Try "]'))
+      .map((e) => e.textContent.slice(0, 80)),
+  )
+  check(`${name}: a status has its age`, without.length === 0, without.slice(0, 3))
+}
+
 /** Photographs a page at both widths in both schemes, and looks whether it fits. `whole` has what is below the window as well. */
 export async function photograph(page, name, { mask, whole } = {}) {
+  await aged(page, name)
   for (const scheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' })
     for (const width of [1280, 390]) {

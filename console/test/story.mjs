@@ -66,6 +66,13 @@ await browse(async (browser) => {
     await page.getByRole('columnheader', { name: 'Message' }).or(page.getByText('Nothing has happened')).first().waitFor()
   })
 
+  await step('how a cluster was: what was shorter than a step of the timeline is in it', async () => {
+    await page.goto(hub + '/console/clusters/prod-us?over=the+last+week')
+    const was = page.getByRole('region', { name: 'How it was' })
+    await was.getByText(/^not ready for \d+ (s|min) between /).waitFor()
+    await was.getByRole('img', { name: /^Ready: [\d.]+ % of the time that is known$/ }).waitFor()
+  })
+
   await step('Packages and one of them', async () => {
     await page.goto(hub + '/console/packages')
     await page.getByRole('link', { name: /shop/ }).first().waitFor()
@@ -168,6 +175,12 @@ await browse(async (browser) => {
     await page.goto(hub + '/console/access')
     await page.getByRole('region', { name: 'You', exact: true }).getByText('system:serviceaccount:default:ada').waitFor()
     await page.getByRole('region', { name: 'What you may on the hub' }).getByRole('row').nth(1).waitFor()
+    const scope = page.getByRole('listitem', { name: 'Scope support' })
+    await scope.getByText('Given', { exact: true }).waitFor({ timeout: 60_000 })
+    await scope.getByText('system:serviceaccount:default:bob').waitFor()
+    await scope.getByText('what the ClusterRole view says').waitFor()
+    await scope.getByText('shop', { exact: true }).waitFor()
+    await scope.getByText('clusters with env=prod: 2, of which it holds on 2').waitFor()
     await photograph(page, 'access')
     await page.goto(hub + '/console/settings')
     await page.getByText('tokens alone').or(page.getByText('/dex')).waitFor()
@@ -183,6 +196,10 @@ await browse(async (browser) => {
     await page.goto(hub + '/console/audit?verb=patch')
     await page.getByRole('row', { name: /ada.*patch rollouts/ }).first().waitFor()
     await photograph(page, 'audit')
+    const bounded = page.waitForResponse((r) => /\/audit\?.*user=nobody/.test(r.url()))
+    await page.getByLabel('User', { exact: true }).fill('nobody')
+    await page.getByText('Nothing is in the log of that.').waitFor()
+    check('no more is asked for than is shown', (await bounded).url().includes('last=500'))
   })
 
   await step('Metrics: what agents measure, as graphs', async () => {
@@ -230,6 +247,15 @@ await browse(async (browser) => {
     await page.keyboard.press('ArrowDown')
     await page.getByRole('option', { name: /prod-us/ }).click()
     await page.getByRole('heading', { level: 1, name: 'prod-us' }).waitFor()
+    await page.keyboard.press('Control+k')
+    await page.getByRole('combobox', { name: 'Search' }).fill('Alerts')
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { level: 1, name: 'Alerts' }).waitFor()
+    for (const [key, name] of [['p', 'Packages'], ['x', 'Access']]) {
+      await page.keyboard.press('g')
+      await page.keyboard.press(key)
+      await page.getByRole('heading', { level: 1, name }).waitFor()
+    }
   })
 
   await step('who signs out everywhere is out everywhere', async () => {

@@ -108,6 +108,23 @@ data:
   prices.yaml: "{currency: EUR, prices: [{clusterSelector: {}, cpuHour: 0.03, memoryGiBHour: 0.004}]}"
 `
 
+// support gives bob a role on two clusters, and onlooker lets them look at clusters on the hub.
+const support = `apiVersion: umbel.dev/v1alpha1
+kind: Scope
+metadata: {name: support}
+spec:
+  users: ["system:serviceaccount:default:bob"]
+  role: view
+  clusterSelector: {matchLabels: {env: prod}}
+  namespaces: [shop]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: onlooker}
+rules:
+- {apiGroups: [umbel.dev], resources: [memberclusters], verbs: [get, list, watch]}
+`
+
 // hostPod is a pod with this computer's own shell, in a namespace that is called as a subresource is. It serves a page that would do as if it were the hub's.
 func hostPod() string {
 	var mounts, volumes strings.Builder
@@ -158,7 +175,7 @@ spec:
 }
 
 // TestConsole: somebody looks after a fleet in a browser. Agents measure, a release waits for their word and so do deletes, something drifted, and
-// a pod serves a page. Then somebody signs in at their company's provider.
+// a pod serves a page. Somebody else may little. Then somebody signs in at their company's provider.
 func TestConsole(t *testing.T) {
 	f := newFleet(t)
 	hub := `K="umbel-kube kubectl --kubeconfig $UMBEL_HOME/hub/admin.kubeconfig"; `
@@ -180,7 +197,9 @@ func TestConsole(t *testing.T) {
 	f.does(hub + `$K wait rollouts.umbel.dev shop-2 --for='jsonpath={.status.conditions[?(@.type=="Progressing")].reason}=AwaitingApproval' --timeout=60s`)
 	f.tells("work")
 	f.tells("write", "APISERVER="+f.apiServer("dev"))
+	f.does(hub + "$K apply -f - <<'X'\n" + support + "X\n$K -n default create serviceaccount bob; $K create clusterrolebinding bob --clusterrole=onlooker --serviceaccount=default:bob")
 	f.tells("story")
+	f.tells("bob", "BOB="+strings.TrimSpace(f.does(hub+"$K -n default create token bob")))
 	f.tells("sandbox", f.certificate()...)
 
 	provider := oidctest.StartFor(t, f.hub+"/console/callback")

@@ -1,10 +1,13 @@
 import { useQuery } from '@tanstack/react-query'
 import { hub } from '../api/client'
-import type { Me, Scope } from '../api/types'
+import type { LabelSelector, Me, Scope } from '../api/types'
 import { Panel, Title } from '../parts/frame'
 import { Empty, Failed, Loading } from '../parts/states'
 import { EditAsYaml } from '../parts/paper'
 import { Age, Mark } from '../parts/status'
+import { Link } from '../router'
+
+const most = 200
 
 interface Rules {
   status: { resourceRules: { verbs: string[]; apiGroups?: string[]; resources?: string[]; resourceNames?: string[] }[]; incomplete: boolean }
@@ -19,7 +22,7 @@ export default function AccessPage({ me }: { me: Me }) {
   })
   const scopes = useQuery({
     queryKey: ['scopes'],
-    queryFn: ({ signal }) => hub<{ items: Scope[] }>('/apis/umbel.dev/v1alpha1/scopes?limit=200', { signal }),
+    queryFn: ({ signal }) => hub<{ metadata: { remainingItemCount?: number }; items: Scope[] }>(`/apis/umbel.dev/v1alpha1/scopes?limit=${most}`, { signal }),
   })
   return (
     <>
@@ -32,22 +35,15 @@ export default function AccessPage({ me }: { me: Me }) {
             {scopes.data?.items.length === 0 && <Empty title="There is no Scope.">A Scope gives people rights on the clusters that its labels select: <code>umbel scope create</code> makes one.</Empty>}
             {scopes.data && scopes.data.items.length > 0 && (
               <ul className="lines">
-                {scopes.data.items.map((scope) => {
-                  const ready = scope.status?.conditions?.find((c) => c.type === 'Ready')
-                  return (
-                    <li key={scope.metadata?.name}>
-                      <span className="line-name">
-                        {scope.metadata?.name} <EditAsYaml small about={scope.metadata?.name} of={{ resource: 'scopes.umbel.dev', name: scope.metadata?.name }} />
-                      </span>
-                      <span className="line-status">
-                        <Mark tone={ready?.status === 'True' ? 'Good' : ready?.status === 'False' ? 'Bad' : 'Doubtful'} text={ready?.status === 'True' ? 'Given' : ready?.status === 'False' ? 'Not given' : 'Unknown'} />
-                        <Age of={ready?.lastTransitionTime} before="for " after="" />
-                      </span>
-                      <span className="line-why">{ready?.message}</span>
-                    </li>
-                  )
-                })}
+                {scopes.data.items.map((scope) => (
+                  <Given key={scope.metadata?.name} scope={scope} />
+                ))}
               </ul>
+            )}
+            {!!scopes.data?.metadata.remainingItemCount && (
+              <p className="quiet">
+                {scopes.data.metadata.remainingItemCount.toLocaleString()} more: <code>kubectl get scopes.umbel.dev -o wide</code> lists all.
+              </p>
             )}
           </Panel>
           <Panel title="What you may on the hub">
@@ -95,4 +91,59 @@ export default function AccessPage({ me }: { me: Me }) {
       </div>
     </>
   )
+}
+
+/** What a Scope gives: to whom, which role, in which namespaces of which clusters, and on how many of those it holds. */
+function Given({ scope: { metadata, spec, status } }: { scope: Scope }) {
+  const ready = status?.conditions?.find((c) => c.type === 'Ready')
+  const name = metadata?.name
+  const of = status?.clusters
+  const means = inWords(spec.clusterSelector)
+  return (
+    <li aria-label={`Scope ${name}`}>
+      <span className="line-name">
+        {name} <EditAsYaml small about={name} of={{ resource: 'scopes.umbel.dev', name }} />
+      </span>
+      <span className="line-status">
+        <Mark tone={ready?.status === 'True' ? 'Good' : ready?.status === 'False' ? 'Bad' : 'Doubtful'} text={ready?.status === 'True' ? 'Given' : ready?.status === 'False' ? 'Not given' : 'Unknown'} />
+        <Age of={ready?.lastTransitionTime ?? metadata?.creationTimestamp} before="for " after="" />
+      </span>
+      <dl className="facts line-why given">
+        <Names title="People" names={spec.users} />
+        <Names title="Groups" names={spec.groups} />
+        <Names title="ServiceAccounts of the clusters" names={spec.serviceAccounts} />
+        <dt>May</dt>
+        <dd>
+          what the ClusterRole <code className="small">{spec.role}</code> says
+        </dd>
+        <dt>In</dt>
+        <dd>{spec.namespaces[0] === '*' ? 'every namespace, and what lives in none' : spec.namespaces.join(', ')}</dd>
+        <dt>On</dt>
+        <dd>
+          {means === '' ? <Link to="clusters">every cluster</Link> : <Link to={`placements?${new URLSearchParams({ labels: means })}`}>clusters with {means}</Link>}
+          {of && `: ${of.selected.toLocaleString()}, of which it holds on ${of.ready.toLocaleString()}`}
+        </dd>
+      </dl>
+      {ready?.status !== 'True' && <span className="line-why">{ready?.message}</span>}
+    </li>
+  )
+}
+
+const Names = ({ title, names }: { title: string; names?: string[] }) =>
+  names?.length ? (
+    <>
+      <dt>{title}</dt>
+      <dd>{names.join(', ')}</dd>
+    </>
+  ) : null
+
+/** A selector as kubectl's -l takes it. */
+function inWords({ matchLabels, matchExpressions }: LabelSelector): string {
+  const equal = Object.entries(matchLabels ?? {}).map(([k, v]) => `${k}=${v}`)
+  const rest = (matchExpressions ?? []).map(({ key, operator, values }) => {
+    if (operator === 'Exists') return key
+    if (operator === 'DoesNotExist') return '!' + key
+    return `${key} ${operator === 'In' ? 'in' : 'notin'} (${(values ?? []).join(',')})`
+  })
+  return [...equal, ...rest].join(',')
 }

@@ -20,6 +20,15 @@ interface Event {
   annotations?: Record<string, string>
 }
 
+/** The last line: whether all could be read, and how many events are older than those that came. */
+interface End {
+  kind: 'Status'
+  status: string
+  message?: string
+  earlier?: number
+}
+const isEnd = (line: Event | End): line is End => 'kind' in line && line.kind === 'Status'
+
 const spans: Record<string, number> = { 'the last 15 minutes': 15, 'the last hour': 60, 'the last day': 24 * 60 }
 const most = 500
 
@@ -34,7 +43,7 @@ export default function AuditPage() {
   const log = useQuery({
     queryKey: ['audit', cluster, user, verb, span],
     queryFn: async ({ signal }) => {
-      const asked = new URLSearchParams({ since: new Date(Date.now() - (spans[span] ?? 60) * 60_000).toISOString() })
+      const asked = new URLSearchParams({ last: String(most), since: new Date(Date.now() - (spans[span] ?? 60) * 60_000).toISOString() })
       if (cluster) asked.set('cluster', cluster)
       if (user) asked.set('user', user)
       if (verb) asked.set('verb', verb)
@@ -45,7 +54,7 @@ export default function AuditPage() {
   const flags = [cluster && `--cluster ${cluster}`, user && `--user '${user}'`, verb && `--verb ${verb}`].filter(Boolean).join(' ')
   return (
     <>
-      <Title note={log.data && `${log.data.events.length.toLocaleString()} shown of ${log.data.read.toLocaleString()} read, the newest first`} twin={{ umbel: `umbel audit ${flags} --since ${spans[span] ?? 60}m`.replace('  ', ' ') }}>
+      <Title note={log.data && `${log.data.events.length.toLocaleString()} of ${log.data.asked.toLocaleString()}, the newest first`} twin={{ umbel: `umbel audit ${flags} --since ${spans[span] ?? 60}m`.replace('  ', ' ') }}>
         Audit
       </Title>
       <div className="filters filters-wrap">
@@ -56,7 +65,8 @@ export default function AuditPage() {
       </div>
       {log.isPending && <Loading rows={10} />}
       {log.error && <Failed error={log.error} retry={() => void log.refetch()} />}
-      {log.data && log.data.events.length === 0 && <Empty title="Nothing is in the log of that.">Ask for a longer time, or for less.</Empty>}
+      {log.data?.lacks && <Failed error={new Error(log.data.lacks)} retry={() => void log.refetch()} />}
+      {log.data && !log.data.lacks && log.data.events.length === 0 && <Empty title="Nothing is in the log of that.">Ask for a longer time, or for less.</Empty>}
       {log.data && log.data.events.length > 0 && (
         <Sheet columns={['When', 'Who', 'Did', 'Cluster', 'Answer']}>
               {log.data.events.slice(0, shown).map((e) => (
@@ -94,26 +104,12 @@ function object(e: Event): string {
   return [o.resource + (o.subresource ? '/' + o.subresource : ''), [o.namespace, o.name].filter(Boolean).join('/')].filter(Boolean).join(' ')
 }
 
-/** Reads the log as it comes, and keeps the newest: it can be long, and is never held whole. */
-async function newest(answer: Response): Promise<{ events: Event[]; read: number }> {
-  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader()
-  let events: Event[] = []
-  let rest = ''
-  let read = 0
-  for (;;) {
-    const { done, value } = await reader.read()
-    if (done) break
-    const lines = (rest + value).split('\n')
-    rest = lines.pop()!
-    for (const line of lines) {
-      if (!line) continue
-      const event = JSON.parse(line) as Event & { kind?: string }
-      if (event.kind === 'Status') continue
-      read++
-      events.push(event)
-    }
-    if (events.length > 2 * most) events = events.slice(-most)
-  }
+/** Reads the newest of what was asked for, which the hub chooses: their lines, and how many there were before them. */
+async function newest(answer: Response): Promise<{ events: Event[]; asked: number; lacks: string }> {
+  const lines = (await answer.text()).split('\n').filter(Boolean).map((line) => JSON.parse(line) as Event | End)
+  const end = lines.find(isEnd)
+  const lacks = end?.status === 'Success' ? '' : (end?.message ?? 'The answer broke off: there may be more.')
+  const events = lines.filter((line): line is Event => !isEnd(line))
   const last = new Map(events.map((e) => [e.auditID, e])) // of a request that lasted, what became of it
-  return { events: [...last.values()].slice(-most).reverse(), read }
+  return { events: [...last.values()].reverse(), asked: events.length + (end?.earlier ?? 0), lacks }
 }
