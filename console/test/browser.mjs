@@ -56,6 +56,13 @@ export async function browse(tell) {
 export async function open(browser, options = {}) {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 860 }, ...options })
   await context.grantPermissions(['clipboard-read', 'clipboard-write'])
+  await context.addInitScript(() => {
+    window.jumps = []
+    const from = (s) => (s.node?.nodeType === 1 ? s.node : s.node?.parentElement)
+    new PerformanceObserver((seen) => {
+      for (const e of seen.getEntries()) if (!e.hadRecentInput) window.jumps.push({ value: e.value, of: e.sources.map((s) => `${from(s)?.tagName}.${from(s)?.className} ${s.previousRect.y}->${s.currentRect.y}`) })
+    }).observe({ type: 'layout-shift', buffered: true })
+  })
   const page = await context.newPage()
   page.setDefaultTimeout(15_000)
   // Whatever else runs on this machine makes and takes away networks, at which Chromium lets go of its connections, also of those that it has
@@ -108,8 +115,16 @@ async function aged(page, name) {
   check(`${name}: a status has its age`, without.length === 0, without.slice(0, 3))
 }
 
+/** Looks whether what was on a page since it came, or since it was photographed last, jumped to another place under the pointer. */
+async function still(page, name) {
+  const jumps = await page.evaluate(() => window.jumps)
+  const sum = jumps.reduce((n, j) => n + j.value, 0)
+  check(`${name}: nothing jumps`, sum < 0.1, { sum, worst: jumps.sort((a, b) => b.value - a.value).slice(0, 2) })
+}
+
 /** Photographs a page at both widths in both schemes, and looks whether it fits. `whole` has what is below the window as well. */
 export async function photograph(page, name, { mask, whole } = {}) {
+  await still(page, name)
   await aged(page, name)
   for (const scheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' })
@@ -127,4 +142,6 @@ export async function photograph(page, name, { mask, whole } = {}) {
   }
   await page.emulateMedia({ colorScheme: 'light' })
   await page.setViewportSize({ width: 1280, height: 860 })
+  // What moved because the window did is no jump.
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(drawn, 50)))).then(() => (window.jumps = [])))
 }

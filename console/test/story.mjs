@@ -63,14 +63,30 @@ await browse(async (browser) => {
     await page.getByRole('cell', { name: /coredns|shop|umbel/ }).first().waitFor()
     await photograph(page, 'workloads')
     await page.getByRole('tab', { name: 'Events' }).click()
-    await page.getByRole('columnheader', { name: 'Message' }).or(page.getByText('Nothing has happened')).first().waitFor()
+    await page.getByRole('row', { name: /Pod\s+proxy\/\s*shell/ }).first().waitFor()
+    await photograph(page, 'events')
+    await page.getByRole('tab', { name: 'Metrics' }).click()
+    await page.getByRole('region', { name: 'Pods' }).getByRole('listitem').first().waitFor()
+    await photograph(page, 'cluster-metrics')
+  })
+
+  await step('what a container says', async () => {
+    await page.goto(hub + '/console/clusters/prod-eu?tab=workloads&namespace=proxy')
+    await page.getByRole('button', { name: 'Log of shell' }).click()
+    const log = page.getByRole('region', { name: 'Log of shell' })
+    await log.getByText('The page is served.').waitFor()
+    check('what is shown is in the address', page.url().includes('log=proxy%2Fshell%2Fbash'), page.url())
+    await photograph(page, 'log')
+    await log.getByRole('button', { name: 'Close' }).click()
+    await log.waitFor({ state: 'detached' })
   })
 
   await step('how a cluster was: what was shorter than a step of the timeline is in it', async () => {
     await page.goto(hub + '/console/clusters/prod-us?over=the+last+week')
     const was = page.getByRole('region', { name: 'How it was' })
     await was.getByText(/^not ready for \d+ (s|min) between /).waitFor()
-    await was.getByRole('img', { name: /^Ready: [\d.]+ % of the time that is known$/ }).waitFor()
+    const share = await was.getByRole('img', { name: /^Ready: / }).getAttribute('aria-label')
+    check('it was ready for a part of the time', Number(/^Ready: ([\d.]+) % of the time that is known$/.exec(share)?.[1]) > 0, share)
   })
 
   await step('Packages and one of them', async () => {
@@ -81,7 +97,7 @@ await browse(async (browser) => {
     await page.getByRole('region', { name: 'Conditions' }).getByText('Ready').first().waitFor()
     await photograph(page, 'package')
     await page.getByRole('tab', { name: /Clusters/ }).click()
-    await page.getByRole('link', { name: 'prod-us' }).waitFor()
+    await page.getByRole('row', { name: /prod-us.*Ready/ }).waitFor()
     await page.getByRole('tab', { name: /Releases/ }).click()
     await page.getByText('current').waitFor()
   })

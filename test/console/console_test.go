@@ -149,6 +149,7 @@ data:
     use IO::Socket::INET;
     my $page = do { local $/; open my $file, '<', '/page/index.html'; <$file> };
     my $door = IO::Socket::INET->new(LocalPort => 8080, Listen => 5, ReuseAddr => 1) or die;
+    $| = 1; print "The page is served.\n";
     while (my $one = $door->accept) {
       while (<$one>) { last if /^\r?$/ }
       print $one "HTTP/1.0 200 OK\r\nContent-Type: text/html\r\nSet-Cookie: of=a-pod\r\n\r\n$page";

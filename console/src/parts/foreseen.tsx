@@ -7,7 +7,7 @@ import { Deeds } from './deeds'
 import { Panel } from './frame'
 import { Sheet, Words } from './listing'
 import { Pages } from './pages'
-import { Empty, Failed } from './states'
+import { Empty, Failed, Loading } from './states'
 import { Mark, type Tone } from './status'
 
 const limit = 20
@@ -49,6 +49,7 @@ export function Foreseen() {
         <Words label="Expression of clusters" placeholder="CEL, such as cluster.version.startsWith('v1.36')" param="expression" resets="tried" />
       </div>
       {!tries && <p className="quiet">Type what a Placement would select by: this shows which clusters those are, and what the others do not meet. Nothing is changed.</p>}
+      {tries && got.isPending && <Loading rows={9} />}
       {tries && got.error && <Failed error={got.error} retry={() => void got.refetch()} />}
       {tries && got.data && <Shown page={got.data} of={at('of')} />}
     </Panel>
