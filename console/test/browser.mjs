@@ -133,6 +133,7 @@ export async function photograph(page, name, { mask, whole } = {}) {
       await page.waitForTimeout(150)
       const wide = await page.evaluate(() => document.documentElement.scrollWidth)
       check(`${name} at ${width} px is no wider than its window`, wide <= width, String(wide))
+      await page.evaluate(() => window.scrollTo(0, 0)) // what the head of the page lies over is not too small
       if (width === 1280 || scheme === 'light') await reachable(page, `${name} at ${width} px, ${scheme}`)
       if (photos && (width === 1280 || scheme === 'light')) {
         mkdirSync(photos, { recursive: true })

@@ -133,6 +133,14 @@ func TestMeanwhile(t *testing.T) {
 	}
 	about := &auditv1.ObjectReference{Resource: "configmaps", Namespace: "default", Name: "a"}
 	good := &metav1.Status{Code: http.StatusOK}
+	member := &auditv1.ObjectReference{APIGroup: "umbel.dev", Resource: "memberclusters", Name: "eu"}
+	of := &papers{of: writables["memberclusters.umbel.dev"], key: client.ObjectKey{Name: "eu"}}
+	for from, want := range map[string]bool{"/hub/apis/umbel.dev/v1alpha1/memberclusters/eu": true, "/clusters/eu/apis/umbel.dev/v1alpha1/memberclusters/eu": false} {
+		event := auditv1.Event{ObjectRef: member, ResponseStatus: good, RequestURI: from, Annotations: map[string]string{audit.ClusterAnnotation: "eu"}}
+		if got := of.changedBy(&event); got != want {
+			t.Errorf("%s is taken for a change of the MemberCluster: %t", from, got)
+		}
+	}
 	for reason, c := range map[string]struct {
 		event auditv1.Event
 		want  bool
@@ -144,6 +152,7 @@ func TestMeanwhile(t *testing.T) {
 		"another object's":             {auditv1.Event{ObjectRef: &auditv1.ObjectReference{Resource: "configmaps", Namespace: "default", Name: "b"}, ResponseStatus: good}, false},
 		"a member's":                   {auditv1.Event{ObjectRef: about, ResponseStatus: good, Annotations: map[string]string{audit.ClusterAnnotation: "eu"}}, false},
 		"no object's":                  {auditv1.Event{ResponseStatus: good}, false},
+		"its MemberCluster's":          {auditv1.Event{ObjectRef: member, ResponseStatus: good, Annotations: map[string]string{audit.ClusterAnnotation: "a"}}, false},
 	} {
 		if got := p.changedBy(&c.event); got != c.want {
 			t.Errorf("%s is taken for a change: %t", reason, got)

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/audit"
 	"umbel.dev/umbel/internal/cli/trail"
 )
@@ -59,9 +60,13 @@ func (c *Console) whoChanged(r *http.Request, s *session, p *papers, m *Meanwhil
 	}
 }
 
-// changedBy says whether an event is a change of what this is about.
+// changedBy says whether an event is a change of what this is about. One of a MemberCluster names that member, as those of objects in a member do.
 func (p *papers) changedBy(event *auditv1.Event) bool {
 	ref := event.ObjectRef
-	return ref != nil && ref.Subresource == "" && event.ResponseStatus != nil && event.ResponseStatus.Code < 300 && !strings.Contains(event.RequestURI, "dryRun=") &&
-		event.Annotations[audit.ClusterAnnotation] == "" && ref.APIGroup == p.of.kind.Group && ref.Resource == p.of.resource && ref.Namespace == p.key.Namespace && ref.Name == p.key.Name
+	if ref == nil || ref.APIGroup != p.of.kind.Group || ref.Resource != p.of.resource || ref.Namespace != p.key.Namespace || ref.Name != p.key.Name || ref.Subresource != "" {
+		return false
+	}
+	about := event.Annotations[audit.ClusterAnnotation]
+	here := about == "" || about == ref.Name && ref.APIGroup == v1alpha1.GroupVersion.Group && ref.Resource == "memberclusters" && !strings.HasPrefix(event.RequestURI, "/clusters/")
+	return here && event.ResponseStatus != nil && event.ResponseStatus.Code < 300 && !strings.Contains(event.RequestURI, "dryRun=")
 }

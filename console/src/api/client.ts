@@ -63,7 +63,9 @@ export async function* find(query: URLSearchParams, signal: AbortSignal): AsyncG
   const answer = await ask(at('/api/find', {}, query), { signal })
   let left = ''
   for (const from = answer.body!.pipeThrough(new TextDecoderStream()).getReader(); ; ) {
-    const { done, value } = await from.read()
+    const { done, value } = await from.read().catch((e: unknown) => {
+      throw signal.aborted ? e : new Refused(0, 'The connection to the hub broke off before all clusters had answered: ask again.')
+    })
     if (done) return
     const lines = (left + value).split('\n')
     left = lines.pop() ?? ''

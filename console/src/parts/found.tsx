@@ -52,7 +52,7 @@ export function OnClusters() {
     },
     enabled: ready,
     staleTime: Infinity, // it asks many clusters: anew when somebody says so
-    retry: false,
+    retry: (times, error) => times < 2 && error instanceof Refused && error.code === 0, // a connection that broke off says nothing of the clusters
   })
   return (
     <Panel title="On the clusters" right={found.data && <AsCommand twin={{ umbel: found.data.page.umbel }} />}>

@@ -36,7 +36,7 @@ export default function Yaml({ text, label, problems, onText, onReview }: { text
         tall,
         indentUnit.of('  '),
         EditorState.readOnly.of(reads),
-        EditorView.contentAttributes.of({ 'aria-label': label, 'aria-readonly': String(reads), autocapitalize: 'off', spellcheck: 'false' }),
+        EditorView.contentAttributes.of({ 'aria-label': label, 'aria-readonly': String(reads), tabindex: '0', autocapitalize: 'off', spellcheck: 'false' }),
         EditorView.updateListener.of((update) => update.docChanged && said.current.onText?.(update.state.doc.toString())),
         keymap.of([{ key: 'Mod-Enter', run: review }, ...historyKeymap, ...defaultKeymap]),
         EditorState.tabSize.of(2),
