@@ -140,14 +140,15 @@ export function Frame({ me, live, onOut, children }: { me: Me; live: boolean; on
   )
 }
 
-/** The head of a page: what it is about, and how a terminal shows the same. */
-export function Title({ children, note, twin, actions, above }: { children: ReactNode; note?: ReactNode; twin?: Twin; actions?: ReactNode; above?: ReactNode }) {
+/** The head of a page: what it is about, and how a terminal shows the same. A note that is not known yet has its room already: what is below does not move when it comes. */
+export function Title(props: { children: ReactNode; note?: ReactNode; twin?: Twin; actions?: ReactNode; above?: ReactNode }) {
+  const { children, note, twin, actions, above } = props
   return (
     <div className="title">
       <div>
         {above && <p className="title-above">{above}</p>}
         <h1>{children}</h1>
-        {note && <div className="title-note">{note}</div>}
+        {'note' in props && <div className="title-note">{note || '\u00a0'}</div>}
       </div>
       <div className="title-actions">
         {actions}

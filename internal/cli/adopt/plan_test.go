@@ -51,7 +51,7 @@ func TestJudge(t *testing.T) {
 	want := Plan{
 		Package: "default/shop", From: "somebody", Cluster: "prod-eu", Source: "a folder", Same: 1,
 		Differ: []Difference{
-			{Object: "ConfigMap shop/b", File: "a.yaml", Diff: "@@ -1,8 +1,6 @@\n apiVersion: v1\n data:\n-  a: \"1\"\n+  a: \"2\"\n kind: ConfigMap\n-metadata:\n-  labels:\n-    x: \"y\"\n+metadata:\n   name: b\n"},
+			{Object: "ConfigMap shop/b", File: "a.yaml", Diff: "@@ -1,8 +1,6 @@\n apiVersion: v1\n data:\n-  a: \"1\"\n+  a: \"2\"\n kind: ConfigMap\n metadata:\n-  labels:\n-    x: \"y\"\n   name: b\n"},
 			{Object: "ConfigMap shop/c", File: "a.yaml", Problem: "it belongs to package team-a.shop already"},
 			{Object: "ConfigMap shop/d", Problem: "field .data.a: conflict with \"helm\""},
 		},
