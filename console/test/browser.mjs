@@ -122,9 +122,9 @@ async function still(page, name) {
   check(`${name}: nothing jumps`, sum < 0.1, { sum, worst: jumps.sort((a, b) => b.value - a.value).slice(0, 2) })
 }
 
-/** Photographs a page at both widths in both schemes, and looks whether it fits. `whole` has what is below the window as well. */
-export async function photograph(page, name, { mask, whole } = {}) {
-  await still(page, name)
+/** Photographs a page at both widths in both schemes, and looks whether it fits. `whole` has what is below the window as well; one that `grows` shows what was typed. */
+export async function photograph(page, name, { mask, whole, grows } = {}) {
+  if (!grows) await still(page, name)
   await aged(page, name)
   for (const scheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' })
