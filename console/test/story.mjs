@@ -129,7 +129,7 @@ await browse(async (browser) => {
     const main = page.getByRole('main')
     page.expected.push(/409/) // its agent says something meanwhile: the page says it again
     await act(main, 'Suspend')
-    await page.getByText('Awaited').first().waitFor()
+    await page.getByText('Awaited').first().waitFor({ timeout: 60_000 })
     await photograph(page, 'suspended')
     await act(main, 'Resume')
     await main.getByText('Ready').first().waitFor({ timeout: 60_000 })
