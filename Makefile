@@ -265,7 +265,7 @@ check-console: console/node_modules/.package-lock.json ## fail when the committe
 
 .PHONY: console-test
 console-test: deps build console/node_modules/.package-lock.json ## somebody looks after a fleet in a real browser; CONSOLE_PHOTOS=DIR keeps photographs of each page
-	$(GO_TEST) -tags e2e -count 1 -timeout 15m ./test/console
+	$(GO_TEST) -tags e2e -count 1 -timeout 25m ./test/console
 
 .PHONY: bench-console
 bench-console: build console/node_modules/.package-lock.json ## the console with 5,000 clusters of 20 packages and 100,000 Deployments: lists on the server, first paint and heap in Chromium
