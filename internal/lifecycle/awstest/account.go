@@ -104,16 +104,6 @@ func (a *Account) Cut() { a.line.Cut() }
 // Mend brings it back to where it was.
 func (a *Account) Mend() error { return a.line.Mend() }
 
-// Refuse has AWS run no instance from now on, and say why by one of its codes and a message.
-func (a *Account) Refuse(ctx context.Context, code, message string) error {
-	return a.ask(ctx, http.MethodPost, "/refusal", map[string]string{"code": code, "message": message}, nil)
-}
-
-// Accept has it run instances again.
-func (a *Account) Accept(ctx context.Context) error {
-	return a.ask(ctx, http.MethodPost, "/refusal", map[string]string{}, nil)
-}
-
 // Endpoints is what Cluster API's provider for AWS is to be given as --service-endpoints.
 func (a *Account) Endpoints() string {
 	var all []string
