@@ -1,6 +1,5 @@
 // Package awstest answers: what is an account of AWS to tests? It is moto (umbel-moto, which `make moto` builds), with credentials that are
-// checked, a computer of the test's that its instances boot on, and a load balancer before them. It can be out of reach, and it can refuse to run
-// instances.
+// checked, a computer of the test's that its instances boot on, and a load balancer before them. It can be out of reach.
 package awstest
 
 import (
