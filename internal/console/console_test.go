@@ -356,9 +356,7 @@ func TestLevels(t *testing.T) {
 	h := newHub(t, nil)
 	made := map[string]string{v1alpha1.ManagedAnnotation: "default/made"}
 	for _, member := range []v1alpha1.MemberCluster{{ObjectMeta: metav1.ObjectMeta{Name: "made", Annotations: made}}, {ObjectMeta: metav1.ObjectMeta{Name: "other"}}} {
-		if err := h.client.Create(t.Context(), &member); err != nil {
-			t.Fatal(err)
-		}
+		h.holds(&member)
 	}
 	ada, bob := h.browser(), h.browser()
 	ada.signIn(h.token("ada", "cluster-admin"))
@@ -404,23 +402,20 @@ func TestLevels(t *testing.T) {
 		t.Fatalf("nobody can %s it: %+v", deed, details.Deeds)
 		return found
 	}
-	does := func(b *browser, deed Deed) answered {
-		return b.ask(http.MethodPatch, "/console/k8s"+deed.Path, deed.Patch, "Content-Type", "application/merge-patch+json", ownHeader, "1")
-	}
 	becomes("managed", "made managed")
 	becomes("attached", "other attached")
 	observe := says(ada, "observe")
 	if observe.Umbel != "umbel level other observed" || !strings.Contains(observe.Kubectl, `'{"spec":{"level":"Observed"}}'`) || observe.Not != "" {
 		t.Errorf("the deed is %+v", observe)
 	}
-	ada.want("who may", does(ada, observe), http.StatusOK, `"level":"Observed"`)
+	ada.want("who may", ada.does(observe, ""), http.StatusOK, `"level":"Observed"`)
 	becomes("observed", "other observed")
 	attach := says(bob, "attach")
 	if !strings.Contains(attach.Not, `"patch" on memberclusters.umbel.dev "other"`) {
 		t.Errorf("who may not is told %q", attach.Not)
 	}
-	bob.want("who may not, and tries", does(bob, attach), http.StatusForbidden, "cannot patch resource")
-	ada.want("who may again", does(ada, says(ada, "attach")), http.StatusOK, `"level":"Attached"`)
+	bob.want("who may not, and tries", bob.does(attach, ""), http.StatusForbidden, "cannot patch resource")
+	ada.want("who may again", ada.does(says(ada, "attach"), ""), http.StatusOK, `"level":"Attached"`)
 	becomes("attached", "other attached")
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
@@ -163,6 +165,21 @@ func (h *hub) start(people *signin.Verifier) {
 	}
 }
 
+// holds makes a cluster, and waits until the hub holds it, so that what the hub writes of a new one comes between no two steps of a test.
+func (h *hub) holds(member *v1alpha1.MemberCluster) {
+	h.Helper()
+	if err := h.client.Create(h.Context(), member); err != nil {
+		h.Fatal(err)
+	}
+	err := wait.PollUntilContextTimeout(h.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		err := h.client.Get(ctx, client.ObjectKeyFromObject(member), member)
+		return slices.Contains(member.Finalizers, v1alpha1.Finalizer), err
+	})
+	if err != nil {
+		h.Fatalf("the hub does not hold the cluster %s: %v", member.Name, err)
+	}
+}
+
 // token makes a ServiceAccount with a cluster role, and returns a token of it.
 func (h *hub) token(name, role string) string {
 	h.Helper()
@@ -251,6 +268,35 @@ func (b *browser) signIn(token string) answered {
 		b.Fatal(err)
 	}
 	return b.ask(http.MethodPost, "/console/api/signin", string(raw), ownHeader, "1", "Origin", "https://"+b.address, "Sec-Fetch-Site", "same-origin")
+}
+
+// does does a deed as the page does: whoever changed the status of the object meanwhile, or who holds it, does not matter.
+func (b *browser) does(deed Deed, query string) answered {
+	b.Helper()
+	patch := deed.Patch
+	for try := 0; ; try++ {
+		got := b.ask(http.MethodPatch, "/console/k8s"+deed.Path+query, patch, "Content-Type", "application/merge-patch+json", ownHeader, "1")
+		if got.code != http.StatusConflict || try == 20 {
+			return got
+		}
+		var now metav1.PartialObjectMetadata
+		b.reads("/console/k8s"+deed.Path, &now)
+		if now.Generation != deed.Generation {
+			return got
+		}
+		of := map[string]any{}
+		if err := json.Unmarshal([]byte(deed.Patch), &of); err != nil {
+			b.Fatal(err)
+		}
+		if err := unstructured.SetNestedField(of, now.ResourceVersion, "metadata", "resourceVersion"); err != nil {
+			b.Fatal(err)
+		}
+		raw, err := json.Marshal(of)
+		if err != nil {
+			b.Fatal(err)
+		}
+		patch = string(raw)
+	}
 }
 
 // want fails unless an answer has a code, and says something.

@@ -44,9 +44,7 @@ func (b *browser) sends(query, text, base string) answered {
 func TestWriting(t *testing.T) {
 	h := newHub(t, nil)
 	member := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "eu", Labels: map[string]string{"region": "eu"}}}
-	if err := h.client.Create(t.Context(), member); err != nil {
-		t.Fatal(err)
-	}
+	h.holds(member)
 	ada := h.browser()
 	ada.signIn(h.token("ada", "cluster-admin"))
 	const eu, dry = "memberclusters.umbel.dev?name=eu", "&dryRun=All"
@@ -81,9 +79,9 @@ func TestWriting(t *testing.T) {
 		t.Errorf("what was not changed changes %+v", nothing)
 	}
 
-	labels()
+	before := member.DeepCopy()
 	member.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionConnected, Status: metav1.ConditionTrue, Reason: "Test", LastTransitionTime: metav1.Now()}}
-	if err := h.client.Status().Update(t.Context(), member); err != nil {
+	if err := h.client.Status().Patch(t.Context(), member, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}
 	saved := ada.writes(eu, mine, began.Text)
@@ -91,7 +89,7 @@ func TestWriting(t *testing.T) {
 		t.Fatalf("after its status alone has changed: %+v, labels %v", saved, member.Labels)
 	}
 
-	before := member.DeepCopy()
+	before = member.DeepCopy()
 	member.Labels["owner"] = "bob"
 	if err := h.client.Patch(t.Context(), member, client.MergeFrom(before), client.FieldOwner("kubectl-edit")); err != nil {
 		t.Fatal(err)
@@ -163,9 +161,7 @@ func TestMeanwhile(t *testing.T) {
 // TestWritingIsRefused: what the API does not take is said where it stands, and who may not is told what it takes.
 func TestWritingIsRefused(t *testing.T) {
 	h := newHub(t, nil)
-	if err := h.client.Create(t.Context(), &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "eu"}}); err != nil {
-		t.Fatal(err)
-	}
+	h.holds(&v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "eu"}})
 	encrypted := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "encrypted", Annotations: map[string]string{sealed.EncryptedAnnotation: "x"}}, Data: map[string]string{"a": "secret"}}
 	looks := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "console-looks"}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{"umbel.dev"}, Resources: []string{"memberclusters"}, Verbs: []string{"get"}},
