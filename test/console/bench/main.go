@@ -2,7 +2,7 @@
 // for each, and 100,000 Deployments; on a real API server, with the gateway, the console, the store of metrics and the rules that a hub runs.
 //
 // The clusters have no agents: the gateway says of each of them that it is silent, and what it held stands in its status. The Deployments are in the one
-// API server that there is, which is asked for them as that of a cluster is, without a tunnel between; they are paused, so that no controller makes more of them.
+// API server that there is, which is asked for them as that of a cluster is, without a tunnel between; its controllers stand still, and make no more of them.
 //
 //	go run ./test/console/bench -api KUBECONFIG -clusters 5000 -packages 20 -workloads 100000
 package main
@@ -98,6 +98,11 @@ func run(ctx context.Context, kubeconfig string, of size) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	wake, err := calm(kubeconfig)
+	if err != nil {
+		return err
+	}
+	defer wake()
 	b := &bench{size: of}
 	if err := b.start(ctx, kubeconfig, dir); err != nil {
 		return err

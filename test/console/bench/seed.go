@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -99,42 +101,39 @@ func (b *bench) seedPackages(ctx context.Context) error {
 
 // seedWorkloads makes Deployments, in a namespace for each five hundred.
 func (b *bench) seedWorkloads(ctx context.Context) error {
-	group, seeding := errgroup.WithContext(ctx) // which ends with the seed
+	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(32)
 	for at := 0; at < b.workloads; at += 500 {
 		group.Go(func() error {
 			namespace := fmt.Sprintf("team-%03d", at/500)
-			if err := client.IgnoreAlreadyExists(b.client.Create(seeding, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})); err != nil {
+			if err := client.IgnoreAlreadyExists(b.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})); err != nil {
 				return err
 			}
 			for n := at; n < min(at+500, b.workloads); n++ {
-				if err := client.IgnoreAlreadyExists(b.client.Create(seeding, deployment(namespace, n))); err != nil {
+				if err := client.IgnoreAlreadyExists(b.client.Create(ctx, deployment(namespace, n))); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return b.settled(ctx)
+	return group.Wait()
 }
 
-// settled returns when the API's own controllers have looked at the last Deployment: what they do because of the seed is not of the lists.
-func (b *bench) settled(ctx context.Context) error {
-	last := b.workloads - 1
-	key := client.ObjectKey{Namespace: fmt.Sprintf("team-%03d", last/500), Name: fmt.Sprintf("web-%06d", last)}
-	return rig.Eventually(ctx, 10*time.Minute, func(ctx context.Context) error {
-		var d appsv1.Deployment
-		if err := b.client.Get(ctx, key, &d); err != nil {
-			return err
-		}
-		if d.Status.ObservedGeneration < d.Generation {
-			return fmt.Errorf("nobody has looked at Deployment %s yet", key)
-		}
-		return nil
-	})
+// calm has the API's own controllers stand still until wake is called: they would look at each Deployment, which takes them longer than ten
+// minutes, and is not of the lists.
+func calm(kubeconfig string) (wake func(), err error) {
+	pids, err := new(rig.Fleet).Processes("kube-controller-manager", filepath.Dir(kubeconfig))
+	if err != nil {
+		return nil, err
+	}
+	if len(pids) != 1 {
+		return nil, fmt.Errorf("looking for the controller manager of %s: there are %d", kubeconfig, len(pids))
+	}
+	if err := syscall.Kill(pids[0], syscall.SIGSTOP); err != nil {
+		return nil, fmt.Errorf("stopping the controller manager of %s: %w", kubeconfig, err)
+	}
+	return func() { _ = syscall.Kill(pids[0], syscall.SIGCONT) }, nil // it may have ended with its cluster
 }
 
 func deployment(namespace string, n int) *appsv1.Deployment {
@@ -142,7 +141,7 @@ func deployment(namespace string, n int) *appsv1.Deployment {
 	return &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: labels["app"], Labels: labels},
 		Spec: appsv1.DeploymentSpec{
-			Paused: true, Replicas: new(int32), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Replicas: new(int32), Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{
 				Name: "web", Image: "registry.example.com/shop/web:1.24.3", Ports: []corev1.ContainerPort{{ContainerPort: 8080}},
 				Env: []corev1.EnvVar{{Name: "GREETING", Value: "Welcome"}, {Name: "CURRENCY", Value: "EUR"}},
