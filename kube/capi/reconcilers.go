@@ -42,7 +42,7 @@ const (
 	many, few       = 50, 10
 )
 
-// reconciler is what each part of Cluster API is.
+// reconciler is what each part of Cluster API is, and what we add to it.
 type reconciler interface {
 	SetupWithManager(context.Context, ctrl.Manager, controller.Options) error
 }
@@ -64,6 +64,7 @@ func addReconcilers(ctx context.Context, m ctrl.Manager, clusters clustercache.C
 		{"topology of MachineSets", &topologymachineset.Reconciler{Client: c, APIReader: direct}, limit(few)},
 		{"Cluster", &cluster.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, RemoteConnectionGracePeriod: connectionGrace}, limit(many)},
 		{"Machine", &machine.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, RemoteConditionsGracePeriod: conditionsGrace}, limit(2 * many)},
+		{"drains", &drainer{Client: c, clusters: clusters}, limit(many)},
 		{"MachineSet", &machineset.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, PreflightChecks: sets.New(clusterv1.MachineSetPreflightCheckAll)}, limit(many)},
 		{"MachineDeployment", &machinedeployment.Reconciler{Client: c, APIReader: direct}, limit(many)},
 		{"MachinePool", &machinepool.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters}, limit(many)},
