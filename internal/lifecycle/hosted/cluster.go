@@ -50,6 +50,9 @@ func (c *clusterController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if alone || err != nil {
 		return ctrl.Result{}, err
 	}
+	if told, err := c.turn(ctx, object, f, allMachines(), &infra.HostedControlPlaneList{}); told || err != nil {
+		return ctrl.Result{}, err
+	}
 	if !object.DeletionTimestamp.IsZero() {
 		return c.end(ctx, object, f)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -235,6 +236,44 @@ func TestTheProviderIsKilledInAnUpgrade(t *testing.T) {
 	}
 }
 
+// TestPartsEndWithTheirCluster when it is their turn, and without anybody telling them so: what the machine was told with the machine, the
+// control plane when no Machine is left, the place when there is no control plane. The provider is killed after each of its steps.
+func TestPartsEndWithTheirCluster(t *testing.T) {
+	w := newMortal(t)
+	var last []string
+	for after, killed := 1, true; killed; after++ {
+		if after > 30 {
+			t.Fatal("a cluster has no end")
+		}
+		c := w.asked(fmt.Sprintf("e%d", after))
+		eventually(t, "the cluster is right", c.right)
+		for _, o := range []client.Object{c.machine, c.cluster} {
+			held := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":["cluster-api.example.com/played"]}}`))
+			if err := errors.Join(w.Patch(t.Context(), o, held), w.Client.Delete(t.Context(), o)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.life.arm(after)
+		if err := w.Client.Delete(t.Context(), c.parts[0]); err != nil {
+			t.Fatal(err)
+		}
+		killed, last = w.until(after, "all of it is gone", c.over)
+		c.release(c.cluster)
+	}
+	t.Logf("killed after each of the steps of an end:\n  %s", strings.Join(last, "\n  "))
+	var order []string
+	for _, step := range last {
+		for _, part := range []string{"DELETE localbootstraps", "end a machine", "DELETE hostedcontrolplanes", "end the control plane", "DELETE hostedclusters", "give the place back"} {
+			if strings.HasPrefix(step, part) && !slices.Contains(order, part) {
+				order = append(order, part)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"DELETE localbootstraps", "end a machine", "DELETE hostedcontrolplanes", "end the control plane", "DELETE hostedclusters", "give the place back"}, order); diff != "" {
+		t.Errorf("the parts ended in this order (-want +got):\n%s", diff)
+	}
+}
+
 // wants has a control plane be of a version.
 func (w *world) wants(plane *infra.HostedControlPlane, version string) {
 	w.Helper()
@@ -355,4 +394,30 @@ func (a *askedFor) gone(ctx context.Context) error {
 		return fmt.Errorf("the places are %v, and the machines %v", a.host.placed, a.host.nodes)
 	}
 	return nil
+}
+
+// over says what is left of a cluster that is deleted. When its machine is gone its Machine is, as Cluster API has it; until then the control
+// plane stays.
+func (a *askedFor) over(ctx context.Context) error {
+	for _, part := range a.parts[:2] {
+		if err := a.Get(ctx, client.ObjectKeyFromObject(part), part); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("%T is there (%w)", part, err)
+		}
+	}
+	if err := a.Get(ctx, client.ObjectKeyFromObject(a.machine), a.machine); err == nil {
+		plane := a.parts[2]
+		if err := a.Get(ctx, client.ObjectKeyFromObject(plane), plane); err != nil || plane.GetDeletionTimestamp() != nil {
+			a.Errorf("the control plane has ended before the Machine %s (%v)", a.name, err)
+		}
+		a.release(a.machine)
+	}
+	return a.gone(ctx)
+}
+
+// release has Cluster API be done with an object.
+func (a *askedFor) release(o client.Object) {
+	a.Helper()
+	if err := client.IgnoreNotFound(a.Patch(a.Context(), o, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`)))); err != nil {
+		a.Fatal(err)
+	}
 }

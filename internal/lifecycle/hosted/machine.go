@@ -238,6 +238,9 @@ func (c *machineController) identify(ctx context.Context, object *infra.LocalMac
 func (c *machineController) end(ctx context.Context, object *infra.LocalMachine, f family) (ctrl.Result, error) {
 	before := object.DeepCopy()
 	c.raised.forget(object.UID)
+	if err := c.along(ctx, object.Namespace, f); err != nil {
+		return ctrl.Result{}, err
+	}
 	if f.name != "" {
 		if err := c.host.EndMachine(ctx, f.hosted(object.Namespace), object.Name); err != nil {
 			if busy(err) {

@@ -57,6 +57,7 @@ func (c *planeController) setup(m ctrl.Manager) error {
 	kind := &infra.HostedControlPlane{TypeMeta: metav1.TypeMeta{APIVersion: infra.GroupVersion.String(), Kind: "HostedControlPlane"}}
 	return c.watching(m, "hostedcontrolplane", kind, clusterKind).
 		Watches(&infra.HostedCluster{}, handler.EnqueueRequestsFromMapFunc(c.related(kind.Kind, placeKind))).
+		Watches(newObject(machineKind), handler.EnqueueRequestsFromMapFunc(c.related(kind.Kind, placeKind)), whenGone()).
 		Complete(c)
 }
 
@@ -68,6 +69,9 @@ func (c *planeController) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	}
 	f, alone, err := c.meet(ctx, object, &object.Status.Conditions)
 	if alone || err != nil {
+		return ctrl.Result{}, err
+	}
+	if told, err := c.turn(ctx, object, f, allMachines()); told || err != nil {
 		return ctrl.Result{}, err
 	}
 	stays := f.stays(object)
