@@ -13,6 +13,9 @@ const (
 	// Provider's name. What has no such label is somebody else's.
 	ProviderLabel = "umbel.dev/provider"
 
+	// ProviderVersionAnnotation says which version the program of a Provider is, as it says itself: `umbel provider add` writes it.
+	ProviderVersionAnnotation = "umbel.dev/provider-version"
+
 	// ProviderFinalizer keeps a Provider until nothing is left that it alone can end.
 	ProviderFinalizer = "umbel.dev/provider"
 

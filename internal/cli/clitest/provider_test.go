@@ -1,6 +1,9 @@
 package clitest_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,13 +11,16 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/clitest"
 	"umbel.dev/umbel/internal/hub"
 	"umbel.dev/umbel/internal/lifecycle/capi"
+	"umbel.dev/umbel/internal/programtest"
 )
 
 func TestProvider(t *testing.T) {
@@ -91,6 +97,102 @@ func TestProvider(t *testing.T) {
 		}
 		clitest.Golden(t, file, got.Out)
 	}
+	expect("the version of what does not say one", said{Err: "error: --version 1: " + program + " does not say which version it is\n", Code: 1}, append(add, "--version", "1")...)
 	expect("no such provider", said{Err: "error: there is no provider \"nope\": `umbel provider list` lists them\n", Code: 1}, "remove", "nope")
 	expect("removed", said{Out: "provider/dev goes when nothing needs it; `umbel provider list -o wide` says what does\n"}, "remove", "dev")
+}
+
+// TestAProviderByItsName: of those that are known the program and the manifests are beside umbel, and the version is that of the program.
+func TestAProviderByItsName(t *testing.T) {
+	f := newFleet(t)
+	home := t.TempDir()
+	if _, err := hub.LoadState(home, hub.Changes{}); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) said {
+		t.Helper()
+		return f.run(t.Context(), append([]string{"--home", home, "provider"}, args...)...)
+	}
+	expect := func(reason string, want said, args ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, run(args...)); diff != "" {
+			t.Errorf("%s: umbel provider %s (-want +got):\n%s", reason, strings.Join(args, " "), diff)
+		}
+	}
+	beside, err := client.Programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	capv := filepath.Join(beside, "capv")
+	expect("not built", said{
+		Err:  "error: looking for provider vsphere beside umbel: stat " + capv + ": no such file or directory: `make capv` builds it; one that is elsewhere is named by --command and --components\n",
+		Code: 1,
+	}, "add", "vsphere")
+	for _, name := range []string{"capv", "capv.yaml"} {
+		link := filepath.Join(beside, name)
+		if err := os.Symlink(programtest.Of(t, name), link); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Remove(link) }) // its folder goes with the program of the tests
+	}
+	has := required(t, "tools/capv/go.mod", "sigs.k8s.io/cluster-api-provider-vsphere")
+	expect("another version", said{
+		Err:  "error: --version 1.2.3 is not to be had: " + capv + " is " + has + "; name the program and the manifests of another version by --command and --components\n",
+		Code: 1,
+	}, "add", "vsphere", "--version", "1.2.3")
+	provider := &v1alpha1.Provider{}
+	if err := f.api.Get(t.Context(), kube.ObjectKey{Name: "vsphere"}, provider); !apierrors.IsNotFound(err) {
+		t.Errorf("of a version that is not to be had there is a Provider (%v)", err)
+	}
+	expect("this version", said{Out: "provider/vsphere added, " + has + "; `umbel provider list` says whether it serves\n"}, "add", "vsphere", "--version", strings.TrimPrefix(has, "v"))
+	if err := f.api.Get(t.Context(), kube.ObjectKey{Name: "vsphere"}, provider); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.api.Delete(context.WithoutCancel(t.Context()), provider) })
+	expect("whichever it is", said{Out: "provider/vsphere not changed, " + has + "; `umbel provider list` says whether it serves\n"}, "add", "vsphere")
+	folder := capi.FolderOf(hub.ProvidersDir(home), "vsphere")
+	for file, name := range map[string]string{folder.Program(): "capv", folder.Components(): "capv.yaml"} {
+		copied, err := os.ReadFile(file)
+		built, missing := os.ReadFile(programtest.Of(t, name))
+		if err := errors.Join(err, missing); err != nil || !bytes.Equal(copied, built) {
+			t.Errorf("%s is not what was built (%v)", file, err)
+		}
+	}
+	if got := run("list", "-o", "wide"); !strings.Contains(got.Out, " "+has+" ") {
+		t.Errorf("the list does not say that it is %s:\n%s", has, got.Out)
+	}
+
+	// Another program in its place is another version, here one that nobody has given a number.
+	program, manifests := filepath.Join(home, "program"), folder.Components()
+	if err := os.WriteFile(program, []byte("#!/bin/true\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	expect("another program", said{Out: "provider/vsphere changed; `umbel provider list` says whether it serves\n"}, "add", "vsphere", "--command", program, "--components", manifests)
+	if got := run("list", "-o", "wide"); strings.Contains(got.Out, has) {
+		t.Errorf("the list says that it is %s still:\n%s", has, got.Out)
+	}
+	expect("Umbel's own has Umbel's", said{
+		Err:  "error: local is Umbel's own provider, of clusters on the hub's machine: it needs neither --command nor --components, and its version is Umbel's\n",
+		Code: 2,
+	}, "add", "local", "--version", "1")
+}
+
+// required returns the version of a module that a go.mod of the repository has.
+func required(t *testing.T, file, module string) string {
+	t.Helper()
+	root, err := programtest.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == module {
+			return fields[1]
+		}
+	}
+	t.Fatalf("%s does not require %s", file, module)
+	return ""
 }

@@ -34,7 +34,7 @@ func newListCmd(f *client.Factory) *cobra.Command {
 		Example: `  # do they serve?
   umbel provider list
 
-  # and if not, why? And which versions of Kubernetes can their clusters have?
+  # and if not, why? Which versions are they, and which of Kubernetes can their clusters have?
   umbel provider list -o wide`,
 		Args:              exit.Takes(),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -98,7 +98,7 @@ func versionsOf(ctx context.Context, hub kube.Reader) (map[string]string, error)
 func (o *listOptions) table(all []v1alpha1.Provider, versions map[string]string) error {
 	table := output.Table{Headers: []string{"NAME", "READY", "REASON", "AGE"}, Palette: o.Palette(o.Out)}
 	if o.format == output.Wide {
-		table.Headers = append(table.Headers, "KUBERNETES", "MESSAGE")
+		table.Headers = append(table.Headers, "VERSION", "KUBERNETES", "MESSAGE")
 	}
 	var rows [][]output.Cell
 	for _, p := range all {
@@ -112,7 +112,7 @@ func (o *listOptions) table(all []v1alpha1.Provider, versions map[string]string)
 		}
 		row := []output.Cell{output.Text(p.Name), status, output.Text(ready.Reason), output.Text(output.Age(p.CreationTimestamp.Time, o.Now()))}
 		if o.format == output.Wide {
-			row = append(row, output.Text(versions[p.Name]), output.Text(view.Message(p.Status.Conditions)))
+			row = append(row, output.Text(p.Annotations[v1alpha1.ProviderVersionAnnotation]), output.Text(versions[p.Name]), output.Text(view.Message(p.Status.Conditions)))
 		}
 		rows = append(rows, row)
 	}
