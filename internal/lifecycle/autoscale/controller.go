@@ -27,7 +27,8 @@ const (
 	group        = "cluster.x-k8s.io"
 	clusterLabel = group + "/cluster-name"
 	poolLabel    = group + "/deployment-name"
-	goesFirst    = group + "/delete-machine" // of a Machine: it is the first to go when there are to be fewer
+	goesFirst    = group + "/delete-machine" // of a Machine: it is the first to go when there are to be fewer, whatever the value
+	writer       = "umbel-autoscale"         // who writes here; also the value of a mark that is ours
 
 	// glance is when a cluster is asked again whether a pod waits, and whole when all of it is looked at while none does.
 	glance, whole = 3 * time.Second, 15 * time.Second
@@ -62,7 +63,7 @@ type known struct {
 
 // Setup adds the controller to a manager whose client reads Secrets from the API.
 func Setup(m ctrl.Manager, now func() time.Time) error {
-	c := &controller{client: m.GetClient(), now: now, events: m.GetEventRecorder("umbel-autoscale"), known: map[client.ObjectKey]*known{}}
+	c := &controller{client: m.GetClient(), now: now, events: m.GetEventRecorder(writer), known: map[client.ObjectKey]*known{}}
 	cluster, pool := &unstructured.Unstructured{}, &unstructured.Unstructured{}
 	cluster.SetGroupVersionKind(kind("Cluster"))
 	pool.SetGroupVersionKind(kind("MachineDeployment"))
@@ -249,21 +250,41 @@ func (c *controller) do(ctx context.Context, cluster, deployment *unstructured.U
 		}
 	}
 	patch := fmt.Sprintf(`{"metadata":{"resourceVersion":%q},"spec":{"replicas":%d}}`, deployment.GetResourceVersion(), st.To)
-	return c.client.Patch(ctx, deployment, client.RawPatch("application/merge-patch+json", []byte(patch)), client.FieldOwner("umbel-autoscale"))
+	return c.client.Patch(ctx, deployment, client.RawPatch("application/merge-patch+json", []byte(patch)), client.FieldOwner(writer))
 }
 
-// mark has the machine of a node be the first of its pool to go.
+// mark has the machine of a node be the first of its pool to go, and no other one that was marked here: who was to take that away may have
+// been killed before, and its node may be needed since.
 func (c *controller) mark(ctx context.Context, cluster *unstructured.Unstructured, st Step) error {
 	machines := &unstructured.UnstructuredList{}
 	machines.SetGroupVersionKind(kind("MachineList"))
 	if err := c.client.List(ctx, machines, client.InNamespace(cluster.GetNamespace()), client.MatchingLabels{poolLabel: st.Pool}); err != nil {
 		return err
 	}
+	found := false
 	for _, m := range machines.Items {
-		if nodeOf(&m) == st.Node && m.GetDeletionTimestamp() == nil {
-			patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"true"}}}`, goesFirst)
-			return c.client.Patch(ctx, &m, client.RawPatch("application/merge-patch+json", []byte(patch)))
+		if m.GetDeletionTimestamp() != nil {
+			continue
+		}
+		mark, patch := m.GetAnnotations()[goesFirst], ""
+		switch {
+		case nodeOf(&m) == st.Node:
+			found = true
+			if mark == "" {
+				patch = fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, goesFirst, writer)
+			}
+		case mark == writer:
+			patch = fmt.Sprintf(`{"metadata":{"annotations":{%q:null}}}`, goesFirst)
+		}
+		if patch == "" {
+			continue
+		}
+		if err := c.client.Patch(ctx, &m, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+			return err
 		}
 	}
-	return fmt.Errorf("node %s has no machine any more", st.Node)
+	if !found {
+		return fmt.Errorf("node %s has no machine any more", st.Node)
+	}
+	return nil
 }

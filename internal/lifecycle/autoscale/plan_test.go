@@ -206,6 +206,7 @@ func TestFewerMachines(t *testing.T) {
 		{"empty, not yet for long enough", Seen{Pools: one, Nodes: two}, Memory{Idle: map[string]time.Time{"x": now.Add(-9 * time.Minute)}}, "", "x"},
 		{"never less than it is to have", Seen{Pools: []Pool{pool("big", 1, 3, 1, with("x"))}, Nodes: two}, long, "", "x"},
 		{"one at a time", Seen{Pools: []Pool{pool("big", 0, 3, 2, with("x", "y"))}, Nodes: append(two, node("z"))}, long, "big 2>1 -x", "y"},
+		{"one of them is going already", Seen{Pools: []Pool{pool("big", 0, 3, 1, with("x", "y"))}, Nodes: append(two, node("z"))}, long, "", "x,y"},
 		{"while a machine is coming none goes", Seen{Pools: []Pool{pool("big", 0, 3, 2, with("x"))}, Nodes: two}, long, "", "x"},
 		{"while a pod waits none goes", Seen{Pools: one, Nodes: two, Pods: []corev1.Pod{pod("a", asking("9"))}}, long, "", ""},
 		{"only pods of DaemonSets, and such as are over", Seen{Pools: one, Nodes: two, Pods: []corev1.Pod{pod("a", daemon, on("x")), pod("b", orphan, on("x"), done), pod("c", orphan, on("x"), ending)}}, long, "big 1>0 -x", ""},

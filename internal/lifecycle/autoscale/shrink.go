@@ -36,6 +36,9 @@ func (p *Plan) shrink(s Seen, idle map[string]time.Time, now time.Time) {
 			if len(p.Steps) > 0 || now.Sub(since) < pool.After || pool.Replicas <= pool.Min || int(pool.Replicas) > ready(s.Nodes, pool.Nodes) {
 				continue
 			}
+			if int(pool.Replicas) < len(pool.Nodes) {
+				continue // that one of them goes has been said, and it may be this one
+			}
 			p.Steps = append(p.Steps, Step{
 				Pool: pool.Name, From: pool.Replicas, To: pool.Replicas - 1, Node: name,
 				Why: fmt.Sprintf("node %s has not been needed for %s", name, pool.After),
