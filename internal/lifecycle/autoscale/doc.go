@@ -10,7 +10,7 @@
 //  2. Put such pods, on paper, on machines that are coming, then on new ones of the pool that holds most of them with one machine; as
 //     many machines more as that takes, at most as the pool may have.
 //  3. While no pod waits: a machine whose pods ask for little, and could all run on other nodes, is not needed. One that was not needed
-//     for as long as its pool says goes; one at a time.
+//     for as long as its pool says goes; one at a time, the next one of a pool when the last is gone.
 //
 // Laws, with their reasons:
 //
