@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,19 @@ func TestTheProviderForAzure(t *testing.T) {
 	if enabled, said, _ := unstructured.NestedBool(place.Object, "spec", "controlPlaneEnabled"); !said || enabled {
 		t.Errorf("that the control plane is elsewhere has become %t (said: %t)", enabled, said)
 	}
+
+	right := client.RawPatch("application/merge-patch+json", []byte(`{"stringData":{"clientSecret":"`+azuretest.Secret+`"}}`))
+	if err := w.Patch(t.Context(), secret, right); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("with the right ones it signs in, and asks for the machines of the region", 3*time.Minute, func(context.Context) error {
+		asked := "GET management.azure.com/subscriptions/" + azuretest.Subscription + "/providers/Microsoft.Compute/skus: 200"
+		if heard := cloud.Heard(); !slices.Contains(heard, asked) {
+			return fmt.Errorf("it has asked %d times, and not %q", len(heard), asked)
+		}
+		return nil
+	})
+	w.memory(hub, v1alpha1.CoreProvider, "azure")
 }
 
 // takesTheClassOfAzure makes what the class of the runbook has of the provider's kinds, and tries what is to be refused.

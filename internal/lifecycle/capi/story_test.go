@@ -320,7 +320,7 @@ func TestAClusterFromItsClassToItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.eventually("it has three workers", 4*time.Minute, w.available(cluster, 3))
-	w.memory(second)
+	w.memory(second, v1alpha1.CoreProvider, "dev")
 
 	runs := second.runs(w, "dev")
 	core := &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.CoreProvider}}
@@ -516,9 +516,9 @@ func conditionIs(o *unstructured.Unstructured, kind, want string) error {
 	return fmt.Errorf("nothing is said of %s", kind)
 }
 
-// memory writes down what the processes take.
-func (w *world) memory(r *replica) {
-	for _, provider := range []string{v1alpha1.CoreProvider, "dev"} {
+// memory writes down what the processes of providers take.
+func (w *world) memory(r *replica, providers ...string) {
+	for _, provider := range providers {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.runs(w, provider)))
 		if err != nil {
 			w.Fatal(err)
