@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/deploy"
 	"umbel.dev/umbel/internal/lifecycle/azuretest"
 	"umbel.dev/umbel/internal/programtest"
 )
@@ -51,12 +53,27 @@ func TestTheProviderForAzure(t *testing.T) {
 	if err := w.Create(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
+	w.knowsOurKinds()
 	w.takesTheClassOfAzure()
 
-	made := w.createIn("azure.yaml", "", "")
-	place := made[0]
-	w.eventually("it is said that the credentials are wrong", time.Minute, w.saying(place, "NetworkInfrastructureReady", "False", "AADSTS7000215: Invalid client secret provided"))
+	cluster, place := w.create("azure.yaml")[0], &unstructured.Unstructured{}
+	place.SetAPIVersion("infrastructure.cluster.x-k8s.io/v1beta1")
+	place.SetKind("AzureCluster")
+	place.SetNamespace(metav1.NamespaceDefault)
+	w.eventually("an AzureCluster is made of the class", time.Minute, func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(cluster), cluster); err != nil {
+			return err
+		}
+		name, _, _ := unstructured.NestedString(cluster.Object, "spec", "infrastructureRef", "name")
+		place.SetName(name)
+		if name == "" {
+			return fmt.Errorf("the Cluster says %v", cluster.Object["status"])
+		}
+		return w.Get(ctx, client.ObjectKeyFromObject(place), place)
+	})
+	w.eventually("it is said that the credentials are wrong", 3*time.Minute, w.saying(place, "NetworkInfrastructureReady", "False", "AADSTS7000215: Invalid client secret provided"))
 	w.eventually("and in what sums it up", time.Minute, w.saying(place, "Ready", "False", "AADSTS7000215: Invalid client secret provided"))
+	w.eventually("and in the Cluster", time.Minute, w.saying(cluster, "InfrastructureReady", "False", "AADSTS7000215: Invalid client secret provided"))
 	if enabled, said, _ := unstructured.NestedBool(place.Object, "spec", "controlPlaneEnabled"); !said || enabled {
 		t.Errorf("that the control plane is elsewhere has become %t (said: %t)", enabled, said)
 	}
@@ -75,7 +92,35 @@ func TestTheProviderForAzure(t *testing.T) {
 	w.memory(hub, v1alpha1.CoreProvider, "azure")
 }
 
-// takesTheClassOfAzure makes what the class of the runbook has of the provider's kinds, and tries what is to be refused.
+// knowsOurKinds brings the kinds of the provider local, which makes the control planes: nobody works on them here.
+func (w *world) knowsOurKinds() {
+	w.Helper()
+	err := fs.WalkDir(deploy.Infrastructure, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		raw, err := fs.ReadFile(deploy.Infrastructure, path)
+		if err != nil {
+			return err
+		}
+		objects, err := Parse(raw)
+		for _, o := range objects {
+			err = errors.Join(err, w.Create(w.Context(), o))
+		}
+		return err
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.eventually("our kinds are served", time.Minute, func(ctx context.Context) error {
+		all := &unstructured.UnstructuredList{}
+		all.SetAPIVersion("infrastructure.umbel.dev/v1alpha1")
+		all.SetKind("HostedControlPlaneTemplateList")
+		return w.List(ctx, all)
+	})
+}
+
+// takesTheClassOfAzure makes the class of the runbook with all that it names, and tries what is to be refused.
 func (w *world) takesTheClassOfAzure() {
 	w.Helper()
 	root, err := programtest.Root()
@@ -92,9 +137,6 @@ func (w *world) takesTheClassOfAzure() {
 	}
 	made := map[string]*unstructured.Unstructured{}
 	for _, o := range objects {
-		if !strings.HasPrefix(o.GetKind(), "Azure") {
-			continue
-		}
 		if err := w.Create(w.Context(), o); err != nil {
 			w.Fatalf("%s %s: %v", o.GetKind(), o.GetName(), err)
 		}
