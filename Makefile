@@ -319,7 +319,7 @@ aws: deps build capi capd capa kubeadm moto ## clusters in AWS: a control plane 
 	$(GO_TEST) -tags e2e,aws -count 1 -timeout 20m -run '^TestClustersInAWS$$' -v ./test/e2e/
 
 .PHONY: azure
-azure: kube capi capd capz ## Cluster API's provider for Azure is started, and refused by a stand-in for Azure; nothing runs there
+azure: kube capi capd capz ## Cluster API's provider for Azure is started, refused by a stand-in for Azure, and let in; nothing runs there
 	$(GO_TEST) -tags azure -count 1 -timeout 20m -run '^TestTheProviderForAzure$$' -v ./internal/lifecycle/capi/
 
 .PHONY: net

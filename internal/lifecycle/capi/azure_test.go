@@ -82,6 +82,18 @@ func TestTheProviderForAzure(t *testing.T) {
 	if err := w.Patch(t.Context(), secret, right); err != nil {
 		t.Fatal(err)
 	}
+	before := hub.runs(w, "azure")
+	// It keeps for a day with which secret it asks for the machines of a region: it is started anew, as `umbel provider add` does.
+	provider := &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "azure"}}
+	if err := w.Patch(t.Context(), provider, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"args":["--v=1"]}}`))); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("it is another process", time.Minute, func(context.Context) error {
+		if now := hub.runs(w, "azure"); now == 0 || now == before {
+			return fmt.Errorf("it is process %d", now)
+		}
+		return nil
+	})
 	w.eventually("with the right ones it signs in, and asks for the machines of the region", 3*time.Minute, func(context.Context) error {
 		asked := "GET management.azure.com/subscriptions/" + azuretest.Subscription + "/providers/Microsoft.Compute/skus: 200"
 		if heard := cloud.Heard(); !slices.Contains(heard, asked) {
@@ -90,6 +102,13 @@ func TestTheProviderForAzure(t *testing.T) {
 		return nil
 	})
 	w.memory(hub, v1alpha1.CoreProvider, "azure")
+	// Of Azure Service Operator there are the kinds alone: that is as far as it comes.
+	w.eventually("it says that nobody makes a resource group", 2*time.Minute, w.saying(place, "NetworkInfrastructureReady", "False", "conversion webhook for resources.azure.com/v1api20200601, Kind=ResourceGroup failed"))
+	if err := w.Delete(t.Context(), cluster); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("what could not be made can be deleted", 3*time.Minute, w.gone(cluster))
+	w.eventually("with the AzureCluster", time.Minute, w.gone(place))
 }
 
 // knowsOurKinds brings the kinds of the provider local, which makes the control planes: nobody works on them here.
