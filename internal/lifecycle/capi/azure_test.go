@@ -104,11 +104,6 @@ func TestTheProviderForAzure(t *testing.T) {
 	w.memory(hub, v1alpha1.CoreProvider, "azure")
 	// Of Azure Service Operator there are the kinds alone: that is as far as it comes.
 	w.eventually("it says that nobody makes a resource group", 2*time.Minute, w.saying(place, "NetworkInfrastructureReady", "False", "conversion webhook for resources.azure.com/v1api20200601, Kind=ResourceGroup failed"))
-	if err := w.Delete(t.Context(), cluster); err != nil {
-		t.Fatal(err)
-	}
-	w.eventually("what could not be made can be deleted", 3*time.Minute, w.gone(cluster))
-	w.eventually("with the AzureCluster", time.Minute, w.gone(place))
 }
 
 // knowsOurKinds brings the kinds of the provider local, which makes the control planes: nobody works on them here.
