@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -320,6 +322,7 @@ func TestAClusterFromItsClassToItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.eventually("it has three workers", 4*time.Minute, w.available(cluster, 3))
+	w.repairs(cluster)
 	w.memory(second, v1alpha1.CoreProvider, "dev")
 
 	runs := second.runs(w, "dev")
@@ -473,6 +476,95 @@ func (w *world) unrendered(class *unstructured.Unstructured) {
 		}
 		w.eventually(o.GetKind()+" unrendered is gone", time.Minute, w.gone(o))
 	}
+}
+
+// machines are the workers of cluster one, by their names.
+func (w *world) machines(ctx context.Context) (map[string]*unstructured.Unstructured, error) {
+	all := &unstructured.UnstructuredList{Object: object("MachineList", "").Object}
+	err := w.List(ctx, all, client.InNamespace(metav1.NamespaceDefault), client.MatchingLabels{"topology.cluster.x-k8s.io/deployment-name": "md-0"})
+	machines := map[string]*unstructured.Unstructured{}
+	for i := range all.Items {
+		machines[all.Items[i].GetName()] = &all.Items[i]
+	}
+	return machines, err
+}
+
+// is has a machine say of itself, since a moment that may be to come, how it does.
+func (w *world) is(machine *unstructured.Unstructured, well string, since time.Time) {
+	w.Helper()
+	w.eventually(machine.GetName()+" says "+well, time.Minute, func(ctx context.Context) error {
+		if err := w.Get(ctx, client.ObjectKeyFromObject(machine), machine); err != nil {
+			return err
+		}
+		list, _, _ := unstructured.NestedSlice(machine.Object, "status", "conditions")
+		list = slices.DeleteFunc(list, func(item any) bool { return item.(map[string]any)["type"] == "Well" })
+		list = append(list, map[string]any{"type": "Well", "status": well, "reason": "Said", "message": "", "lastTransitionTime": since.UTC().Format(time.RFC3339)})
+		if err := unstructured.SetNestedSlice(machine.Object, list, "status", "conditions"); err != nil {
+			return err
+		}
+		return w.Status().Update(ctx, machine)
+	})
+}
+
+// repairs: of three workers that are ill, which is more than the class's budget, none is replaced. When one is well again two are ill: they
+// are replaced, one at a time, and the one that is well stays.
+func (w *world) repairs(cluster *unstructured.Unstructured) {
+	w.Helper()
+	before, err := w.machines(w.Context())
+	if err != nil || len(before) != 3 {
+		w.Fatalf("the workers are %v (%v)", before, err)
+	}
+	since := time.Now().Add(5 * time.Second) // the same for all: were one ill first, it would be replaced
+	names := slices.Sorted(maps.Keys(before))
+	for _, name := range names {
+		w.is(before[name], "False", since)
+	}
+	w.eventually("three that are ill are too many", time.Minute, func(ctx context.Context) error {
+		pool := before[names[0]].GetLabels()["cluster.x-k8s.io/deployment-name"]
+		check := object("MachineHealthCheck", pool)
+		if err := w.Get(ctx, client.ObjectKeyFromObject(check), check); err != nil {
+			return err
+		}
+		err := conditionIs(check, "RemediationAllowed", "True")
+		if err == nil || !strings.Contains(err.Error(), "unhealthy: 3, unhealthyRange: [1-2]") {
+			return fmt.Errorf("it says %v", err)
+		}
+		return nil
+	})
+	now, err := w.machines(w.Context())
+	if err != nil || !slices.Equal(slices.Sorted(maps.Keys(now)), names) {
+		w.Errorf("all three are ill: they were %v, and are %v (%v)", names, now, err)
+	}
+	for name, m := range now {
+		if m.GetDeletionTimestamp() != nil || conditionIs(m, "OwnerRemediated", "False") == nil {
+			w.Errorf("all three are ill, and %s is being replaced", name)
+		}
+	}
+
+	w.is(before[names[0]], "True", time.Now())
+	w.eventually("two that are ill are replaced", 4*time.Minute, func(ctx context.Context) error {
+		now, err := w.machines(ctx)
+		if err != nil {
+			return err
+		}
+		ending := 0
+		for _, m := range now {
+			if m.GetDeletionTimestamp() != nil {
+				ending++
+			}
+		}
+		if ending > 1 {
+			w.Errorf("%d machines are taken away at once: %v", ending, slices.Sorted(maps.Keys(now)))
+		}
+		if now[names[0]] == nil || now[names[0]].GetDeletionTimestamp() != nil {
+			w.Fatalf("%s is well, and was taken away", names[0])
+		}
+		if now[names[1]] != nil || now[names[2]] != nil || len(now) != 3 {
+			return fmt.Errorf("there are %v", slices.Sorted(maps.Keys(now)))
+		}
+		return nil
+	})
+	w.eventually("it has three workers again", 4*time.Minute, w.available(cluster, 3))
 }
 
 func (w *world) phase(cluster *unstructured.Unstructured, wants ...string) func(context.Context) error {
