@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -40,34 +41,52 @@ func (c *bootstrapController) Reconcile(ctx context.Context, req ctrl.Request) (
 		setPaused(&object.Status.Conditions, object.Generation)
 		return ctrl.Result{}, c.say(ctx, before, object)
 	}
-	ready := waiting(f.waits(needMachine, needCluster, needPlace, needAPI))
+	ready, after := waiting(f.waits(needMachine, needCluster, needPlace, needAPI)), time.Duration(0)
 	if ready.Message == "" {
-		if err := c.write(ctx, object, f); err != nil {
-			return ctrl.Result{}, err
-		}
-		object.Status.DataSecretName = object.Name
-		object.Status.Initialization = &infra.BootstrapInitialization{DataSecretCreated: new(true)}
-		ready = serving("what the machine is told is in the Secret " + object.Name)
+		ready, after = c.write(ctx, object, f)
 	}
 	set(&object.Status.Conditions, infra.ConditionReady, ready, object.Generation)
-	return ctrl.Result{}, c.say(ctx, before, object)
+	return ctrl.Result{RequeueAfter: after}, c.say(ctx, before, object)
 }
 
-// write makes the Secret with the data, which is the same whenever it is made.
-func (c *bootstrapController) write(ctx context.Context, object *infra.LocalBootstrap, f family) error {
+// write has the data be there, and says where.
+func (c *bootstrapController) write(ctx context.Context, object *infra.LocalBootstrap, f family) (metav1.Condition, time.Duration) {
+	if err := c.keepData(ctx, object, f); err != nil {
+		return failure(err)
+	}
+	object.Status.DataSecretName = object.Name
+	object.Status.Initialization = &infra.BootstrapInitialization{DataSecretCreated: new(true)}
+	return serving("what the machine is told is in the Secret " + object.Name), 0
+}
+
+// keepData keeps the Secret with the data, which is the same whenever it is made.
+func (c *bootstrapController) keepData(ctx context.Context, object *infra.LocalBootstrap, f family) error {
 	data, err := json.Marshal(map[string]string{"cluster": f.name})
 	if err != nil {
 		return err
 	}
-	err = c.client.Create(ctx, &corev1.Secret{
+	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: object.Namespace, Name: object.Name, Labels: map[string]string{clusterLabel: f.name},
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(object, infra.GroupVersion.WithKind("LocalBootstrap"))},
 		},
 		Type: secretType, Data: map[string][]byte{secretValue: data, secretFormat: []byte(bootstrapFormat)},
-	})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("writing the Secret %s: %w", object.Name, err)
+	}
+	there := &corev1.Secret{}
+	err = c.client.Get(ctx, client.ObjectKeyFromObject(secret), there)
+	switch {
+	case apierrors.IsNotFound(err):
+		err = c.client.Create(ctx, secret)
+	case err != nil:
+		return fmt.Errorf("reading the Secret %s: %w", secret.Name, err)
+	case f.orphaned(there):
+		secret.ResourceVersion = there.ResourceVersion
+		err = c.client.Update(ctx, secret)
+	case !metav1.IsControlledBy(there, object):
+		return &refusal{fmt.Sprintf("the Secret %s is somebody else's: what the machine is told is to be there", secret.Name)}
+	}
+	if err != nil {
+		return fmt.Errorf("writing the Secret %s: %w", secret.Name, err)
 	}
 	return nil
 }

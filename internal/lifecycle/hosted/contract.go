@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -120,6 +121,11 @@ func field[T any](o *unstructured.Unstructured, path ...string) T {
 		return none
 	}
 	return typed
+}
+
+// orphaned says whether a Secret of the cluster has lost its owner, as those have that come back from a backup without any: it is taken back.
+func (f family) orphaned(secret *corev1.Secret) bool {
+	return secret.Type == secretType && secret.Labels[clusterLabel] == f.name && metav1.GetControllerOf(secret) == nil
 }
 
 // nodeLabels are those of the Machine that its Node has too, and nodeTaints its taints. Cluster API keeps both on the Node; it begins with

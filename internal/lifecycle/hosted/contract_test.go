@@ -547,6 +547,7 @@ func TestTheContract(t *testing.T) {
 	w.says(plane, infra.ConditionAvailable, infra.ReasonServing, "its API serves at https://127.0.0.1")
 	w.initialized(plane)
 	w.kubeconfig(plane)
+	w.ownsAgain("dev-kubeconfig", plane)
 	w.ended(plane)
 
 	w.says(place, infra.ConditionReady, infra.ReasonServing, "")
@@ -669,6 +670,30 @@ func (w *world) kubeconfig(plane *infra.HostedControlPlane) {
 	})
 }
 
+// ownsAgain takes a Secret's owner away, as whoever brings objects back from a backup without any: it has it again.
+func (w *world) ownsAgain(name string, owner client.Object) {
+	w.Helper()
+	secret := &corev1.Secret{}
+	key := client.ObjectKey{Namespace: owner.GetNamespace(), Name: name}
+	if err := w.Get(w.Context(), key, secret); err != nil {
+		w.Fatal(err)
+	}
+	secret.OwnerReferences = nil
+	if err := w.Update(w.Context(), secret); err != nil {
+		w.Fatal(err)
+	}
+	w.poke(owner)
+	eventually(w.T, "the Secret "+name+" has its owner again", func(ctx context.Context) error {
+		if err := w.Get(ctx, key, secret); err != nil {
+			return err
+		}
+		if !metav1.IsControlledBy(secret, owner) {
+			return fmt.Errorf("it has %v", secret.OwnerReferences)
+		}
+		return nil
+	})
+}
+
 // ended has the certificate of the API be over, as where the provider was away for long: nobody can ask it. It is renewed all the same.
 func (w *world) ended(plane *infra.HostedControlPlane) {
 	w.Helper()
@@ -736,6 +761,11 @@ func (w *world) machine(cluster *unstructured.Unstructured) {
 		string(secret.Data["value"]) != `{"cluster":"dev"}` || !metav1.IsControlledBy(secret, bootstrap) {
 		w.Errorf("the bootstrap data are %+v of %+v", secret, bootstrap.Status)
 	}
+	w.ownsAgain("dev-a", bootstrap)
+	w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: bootstrap.Namespace, Name: "theirs"}})
+	theirs := &infra.LocalBootstrap{ObjectMeta: named("theirs")}
+	w.create(owned(theirs, "dev", owner))
+	w.says(theirs, infra.ConditionReady, infra.ReasonRefused, "the Secret theirs is somebody else's")
 
 	if err := w.Patch(w.Context(), owner, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"bootstrap":{"dataSecretName":"dev-a"}}}`))); err != nil {
 		w.Fatal(err)
@@ -800,6 +830,7 @@ func TestMachinesElsewhere(t *testing.T) {
 	if string(secret.Data["tls.crt"]) != string(ca.CertPEM()) || string(secret.Data["tls.key"]) != noKey || secret.Labels[clusterLabel] != "far" || !metav1.IsControlledBy(secret, plane) {
 		t.Errorf("the Secret of the CA is %+v", secret)
 	}
+	w.ownsAgain("far-ca", plane)
 	if err := w.Client.Delete(t.Context(), plane); err != nil {
 		t.Fatal(err)
 	}

@@ -318,11 +318,12 @@ func (c *planeController) hand(ctx context.Context, object *infra.HostedControlP
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("reading the Secret %s: %w", secret.Name, err)
 	}
-	if err == nil && !metav1.IsControlledBy(secret, object) {
+	lost := err == nil && f.orphaned(secret)
+	if err == nil && !lost && !metav1.IsControlledBy(secret, object) {
 		return &refusal{fmt.Sprintf("the Secret %s is somebody else's: the control plane's kubeconfig is to be there", secret.Name)}
 	}
 	until, _ := time.Parse(time.RFC3339, secret.Annotations[validUntilAnnotation]) // zero for none: long over
-	if until.Sub(c.now()) > kubeconfigLife/2 {
+	if !lost && until.Sub(c.now()) > kubeconfigLife/2 {
 		return nil
 	}
 	content, err := plane.Kubeconfig(kubeconfigUser, kubeconfigLife)
@@ -374,13 +375,14 @@ func (c *planeController) handCA(ctx context.Context, object *infra.HostedContro
 	if err := c.client.Get(ctx, client.ObjectKeyFromObject(secret), there); err != nil {
 		return fmt.Errorf("reading the Secret %s: %w", secret.Name, err)
 	}
-	if !metav1.IsControlledBy(there, object) {
+	lost := f.orphaned(there)
+	if !lost && !metav1.IsControlledBy(there, object) {
 		return &refusal{fmt.Sprintf("the Secret %s is somebody else's: the certificate of the cluster's CA is to be there", secret.Name)}
 	}
-	if bytes.Equal(there.Data[corev1.TLSCertKey], ca.CertPEM()) {
+	if !lost && bytes.Equal(there.Data[corev1.TLSCertKey], ca.CertPEM()) {
 		return nil
 	}
-	there.Data = secret.Data // of a cluster that was restored with keys of its own
+	there.OwnerReferences, there.Data = secret.OwnerReferences, secret.Data // another CA is that of a cluster that was restored with keys of its own
 	return c.client.Update(ctx, there)
 }
 
