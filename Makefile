@@ -141,7 +141,7 @@ $(BIN)/umbel-capi: $(wildcard kube/capi/*.go kube/capi/components/*.go kube/capi
 .PHONY: capd
 capd: $(BIN)/capd $(BIN)/capd.yaml ## capd, Cluster API's provider for development, with its manifests
 
-$(BIN)/capd: $(wildcard tools/capd/*)
+$(BIN)/capd: tools/capd/go.mod tools/capd/go.sum
 	@mkdir -p $(BIN)
 	@echo "building capd; the first time this takes a minute"
 	@cd tools/capd && $(GO_BUILD) -ldflags '-s -w' -o $@ sigs.k8s.io/cluster-api/test/infrastructure/docker

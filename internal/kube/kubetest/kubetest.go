@@ -88,6 +88,17 @@ func AuditLog(t testing.TB) string {
 // Run starts an API of its own, for a test that must stop or break it. The caller calls Stop. Components are started
 // beside etcd and the API server.
 func Run(ctx context.Context, components ...controlplane.Component) (*API, error) {
+	return start(ctx, components)
+}
+
+// RunServing is Run with an API that also serves a version of a group that is off by default, such as networking.k8s.io/v1beta1: those
+// that are deprecated are.
+func RunServing(ctx context.Context, version string) (*API, error) {
+	return start(ctx, nil, "--runtime-config="+version+"=true")
+}
+
+// start starts an API with these flags of its API server beside the usual ones.
+func start(ctx context.Context, components []controlplane.Component, flags ...string) (*API, error) {
 	binary, err := Binary()
 	if err != nil {
 		return nil, err
@@ -108,7 +119,7 @@ func Run(ctx context.Context, components ...controlplane.Component) (*API, error
 		Ports:       ports,
 		ServiceCIDR: netip.MustParsePrefix("10.250.0.0/16"),
 		Components:  components,
-	})
+	}, flags)
 	if err != nil {
 		unlock()
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -118,19 +129,22 @@ func Run(ctx context.Context, components ...controlplane.Component) (*API, error
 }
 
 // hasty has an API that ends with its test take memory rather than time: nothing of it has to outlive the machine, and a
-// process that is killed leaves what it wrote to the kernel.
-func hasty(processes []process.Process) []process.Process {
+// process that is killed leaves what it wrote to the kernel. Its API server has these flags as well.
+func hasty(processes []process.Process, flags []string) []process.Process {
 	for i := range processes {
 		p := &processes[i]
 		p.Env = append(p.Env, "GOGC=400")
-		if p.Name == "etcd" {
+		switch p.Name {
+		case "etcd":
 			p.Args = append(p.Args, "--unsafe-no-fsync")
+		case "kube-apiserver":
+			p.Args = append(p.Args, flags...)
 		}
 	}
 	return processes
 }
 
-func run(ctx context.Context, config controlplane.Config) (*API, error) {
+func run(ctx context.Context, config controlplane.Config, flags []string) (*API, error) {
 	plane, err := controlplane.New(config)
 	if err != nil {
 		return nil, err
@@ -149,7 +163,7 @@ func run(ctx context.Context, config controlplane.Config) (*API, error) {
 	admin.QPS = -1 // the API server's priority and fairness decides
 	logs := filepath.Join(config.Dir, "logs")
 	supervisor, err := process.New(process.Config{
-		Processes: hasty(plane.Processes()),
+		Processes: hasty(plane.Processes(), flags),
 		LogDir:    logs,
 		Log:       slog.New(slog.DiscardHandler),
 	})
