@@ -159,6 +159,7 @@ func TestBackups(t *testing.T) {
 	}
 	w.targets(b)
 	w.restores(b, plane, inside, first)
+	w.fromAfar(plane)
 	w.drills(b)
 	w.retains(b)
 	w.follows(b)
