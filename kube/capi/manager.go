@@ -28,6 +28,7 @@ import (
 	runtimev1 "sigs.k8s.io/cluster-api/api/runtime/v1beta2"
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
 	"sigs.k8s.io/cluster-api/core/setup"
+	"sigs.k8s.io/cluster-api/feature"
 	"sigs.k8s.io/cluster-api/util/index"
 	"sigs.k8s.io/cluster-api/util/secret"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -73,7 +74,7 @@ func newManager(api *rest.Config, o options) (ctrl.Manager, error) {
 	m, err := ctrl.NewManager(api, ctrl.Options{
 		Scheme: scheme, Cache: caches, Client: setup.ManagerClientOptions(), Metrics: metricsserver.Options{BindAddress: "0"},
 		HealthProbeBindAddress: o.health,
-		Controller:             config.Controller{UsePriorityQueue: new(false), CacheSyncTimeout: 5 * time.Minute},
+		Controller:             config.Controller{UsePriorityQueue: new(feature.Gates.Enabled(feature.PriorityQueue)), CacheSyncTimeout: 5 * time.Minute},
 		WebhookServer:          webhook.NewServer(webhook.Options{Host: "127.0.0.1", Port: o.port, CertDir: o.certDir}),
 	})
 	if err != nil {

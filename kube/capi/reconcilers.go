@@ -32,7 +32,9 @@ import (
 )
 
 // How long a cluster that does not answer keeps its state, how long the bootstrap tokens of machines live, how long a
-// member of etcd may take, and how many objects of a kind are worked on at once; all as in Cluster API's managers.
+// member of etcd may take, and how many objects of a kind are worked on at once; all as in Cluster API's managers, but for Clusters: two
+// controllers write the status of each, and of fifty at once each meets what the other one wrote before its cache has it. Nobody waits for
+// a network there.
 const (
 	connectionGrace = 50 * time.Second
 	conditionsGrace = 5 * time.Minute
@@ -59,10 +61,10 @@ func addReconcilers(ctx context.Context, m ctrl.Manager, clusters clustercache.C
 		at controller.Options
 	}{
 		{"ClusterClass", &clusterclass.Reconciler{Client: c}, limit(few)},
-		{"topology of Clusters", &topologycluster.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters}, limit(many)},
+		{"topology of Clusters", &topologycluster.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters}, limit(few)},
 		{"topology of MachineDeployments", &topologymachinedeployment.Reconciler{Client: c, APIReader: direct}, limit(few)},
 		{"topology of MachineSets", &topologymachineset.Reconciler{Client: c, APIReader: direct}, limit(few)},
-		{"Cluster", &cluster.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, RemoteConnectionGracePeriod: connectionGrace}, limit(many)},
+		{"Cluster", &cluster.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, RemoteConnectionGracePeriod: connectionGrace}, limit(few)},
 		{"Machine", &machine.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, RemoteConditionsGracePeriod: conditionsGrace}, limit(2 * many)},
 		{"drains", &drainer{Client: c, clusters: clusters}, limit(many)},
 		{"MachineSet", &machineset.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, PreflightChecks: sets.New(clusterv1.MachineSetPreflightCheckAll)}, limit(many)},
