@@ -166,14 +166,14 @@ func fullyOf(o *unstructured.Unstructured, name string) condition {
 	if now.status == "False" && before.status == "False" && !strings.Contains(now.message, before.message) {
 		now.message = before.message
 	}
-	if now.status != "False" || !counted.MatchString(now.message) {
+	if now.status == "True" || !counted.MatchString(now.message) {
 		return now
 	}
 	all, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
 	for _, one := range all {
 		c, _ := one.(map[string]any)
 		kind, _ := c["type"].(string)
-		if why := conditionOf(o, kind); kind != name && why.status == "False" && why.reason == now.reason && why.message != "" {
+		if why := conditionOf(o, kind); kind != name && why.status == now.status && why.reason == now.reason && why.message != "" {
 			now.message = why.message
 		}
 	}
@@ -185,7 +185,7 @@ var counted = regexp.MustCompile(`^\d+ of \d+ completed$`)
 
 // madeOf returns what a machine is made of while that is not ready and says more of it than the machine does; nil otherwise.
 func madeOf(ctx context.Context, hub kube.Reader, machine *unstructured.Unstructured) (*node, error) {
-	if conditionOf(machine, "InfrastructureReady").status != "False" {
+	if conditionOf(machine, "InfrastructureReady").status == "True" {
 		return nil, nil
 	}
 	n, err := refNode(ctx, hub, machine, "infrastructureRef", "Ready")

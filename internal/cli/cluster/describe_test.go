@@ -125,14 +125,15 @@ func TestWhyNotInFull(t *testing.T) {
 
 // TestWhyNotIsCounted: of a provider whose condition that sums up only counts, what the one says which that is about is shown.
 func TestWhyNotIsCounted(t *testing.T) {
-	for _, test := range []struct{ reason, ready, why, want string }{
-		{"it counts", "0 of 8 completed", "VpcFailed", "login failure"},
-		{"it says why itself", "no room", "VpcFailed", "no room"},
-		{"the other one is about something else", "0 of 8 completed", "Paused", "0 of 8 completed"},
+	for _, test := range []struct{ reason, status, ready, why, want string }{
+		{"it counts", "False", "0 of 8 completed", "VpcFailed", "login failure"},
+		{"it counts what it does not know", "Unknown", "0 of 8 completed", "VpcFailed", "login failure"},
+		{"it says why itself", "False", "no room", "VpcFailed", "no room"},
+		{"the other one is about something else", "False", "0 of 8 completed", "Paused", "0 of 8 completed"},
 	} {
 		o := object("AWSCluster", "default", "a", map[string]any{"status": map[string]any{"conditions": []any{
-			map[string]any{"type": "Ready", "status": "False", "reason": "VpcFailed", "message": test.ready},
-			map[string]any{"type": "VpcReady", "status": "False", "reason": test.why, "message": "login failure"},
+			map[string]any{"type": "Ready", "status": test.status, "reason": "VpcFailed", "message": test.ready},
+			map[string]any{"type": "VpcReady", "status": test.status, "reason": test.why, "message": "login failure"},
 		}}})
 		if got := fullyOf(&o, "Ready"); got.message != test.want {
 			t.Errorf("%s: got %q, want %q", test.reason, got.message, test.want)

@@ -1,5 +1,5 @@
 // Package awstest answers: what is an account of AWS to tests? It is moto (umbel-moto, which `make moto` builds), with credentials that are
-// checked, a computer of the test's that its instances boot on, and a load balancer before them. It can be out of reach.
+// checked, a computer of the test's that its instances boot on, and a load balancer before them. It can be out of reach, and can refuse to run instances.
 package awstest
 
 import (
@@ -102,6 +102,16 @@ func (a *Account) Cut() { a.line.Cut() }
 
 // Mend brings it back to where it was.
 func (a *Account) Mend() error { return a.line.Mend() }
+
+// Refuse has AWS run no instance from now on, and say why by one of its codes and a message.
+func (a *Account) Refuse(ctx context.Context, code, message string) error {
+	return a.ask(ctx, http.MethodPost, "/refusal", map[string]string{"code": code, "message": message}, nil)
+}
+
+// Accept has it run instances again.
+func (a *Account) Accept(ctx context.Context) error {
+	return a.ask(ctx, http.MethodPost, "/refusal", map[string]string{}, nil)
+}
 
 // Endpoints is what Cluster API's provider for AWS is to be given as --service-endpoints.
 func (a *Account) Endpoints() string {

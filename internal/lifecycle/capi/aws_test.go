@@ -26,10 +26,63 @@ import (
 	"umbel.dev/umbel/internal/programtest"
 )
 
-// TestAKubeadmControlPlaneInAWS has Cluster API's provider for AWS, unchanged, run by a hub, make a control plane of kubeadm in a simulated account:
-// its machines are computers with a kubelet and static pods of etcd and Kubernetes, one in each zone, behind a stand-in for the load balancer. One of
-// them dies: no write that was acknowledged is lost, and others are taken. AWS is away meanwhile, which nobody notices who uses the cluster. When it
-// is deleted the account holds what it held before.
+// TestMachinesBehindABalancerInAWS has Cluster API's provider for AWS, unchanged, run by a hub, make a load balancer, and run a machine of a control
+// plane behind it in each of three zones of a simulated account; go on when AWS was away and when it had refused to run a machine; and take all of
+// it away. What boots is nothing: that the load balancer leads to each machine is what the account says.
+func TestMachinesBehindABalancerInAWS(t *testing.T) {
+	w := newWorld(t)
+	account := awstest.Start(t, nothing{}, "")
+	before := w.holds(account)
+	w.serveAWS(account)
+	bootstrap := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "bootstrap"}, StringData: map[string]string{"value": "how it begins"}}
+	if err := w.Create(t.Context(), bootstrap); err != nil {
+		t.Fatal(err)
+	}
+	made := w.createIn("aws.yaml", "us-east-1", account.Region)
+	w.eventually("the load balancer leads to a machine in each zone", 5*time.Minute, func(ctx context.Context) error { return w.leadsToEach(ctx, account) })
+	place, cluster := made[0], made[1]
+	if err := w.Get(t.Context(), client.ObjectKeyFromObject(place), place); err != nil {
+		t.Fatal(err)
+	}
+	if host, _, _ := unstructured.NestedString(place.Object, "spec", "controlPlaneEndpoint", "host"); !strings.HasSuffix(host, ".amazonaws.com") {
+		t.Errorf("the control plane is at %q, which is no load balancer of AWS", host)
+	}
+
+	held := w.holds(account)
+	account.Cut()
+	fourth := w.createIn("aws-2.yaml", "far-d", "far-d")
+	if err := w.Patch(t.Context(), place, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"example.com/look":"now"}}}`))); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("it is said that AWS is away", 2*time.Minute, w.says(place, "connection refused"))
+	w.eventually("and so of the machine that waits for it", 2*time.Minute, w.says(fourth[1], "connection refused"))
+	if now := w.holds(account); !slices.Equal(now, held) {
+		t.Errorf("the account holds %v, and held %v before it was away", now, held)
+	}
+	if err := account.Mend(); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("a fourth machine is there", 5*time.Minute, runs(account, 4))
+
+	if err := account.Refuse(t.Context(), "VcpuLimitExceeded", overLimit); err != nil {
+		t.Fatal(err)
+	}
+	more := w.createIn("aws-2.yaml", "far-d", "far-e")
+	w.eventually("it is said that no more may run", 2*time.Minute, w.says(more[1], overLimit))
+	if err := account.Accept(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("a fifth machine is there", 5*time.Minute, runs(account, 5))
+
+	w.endsIn(cluster, account, before)
+}
+
+// overLimit is what AWS says of an account that may not run as many.
+const overLimit = "You have requested more vCPU capacity than your current vCPU limit of 16 allows for the instance bucket that the specified instance type belongs to."
+
+// TestAKubeadmControlPlaneInAWS has the same make a control plane of kubeadm, whose machines are computers with a kubelet and static pods of etcd and
+// Kubernetes: one in each zone, behind a stand-in for the load balancer. One of them dies: no write that was acknowledged is lost, and others are
+// taken. AWS is away meanwhile, which nobody notices who uses the cluster. When it is deleted the account holds what it held before.
 func TestAKubeadmControlPlaneInAWS(t *testing.T) {
 	w := newWorld(t)
 	computers := computertest.New(t, t.TempDir())
@@ -129,6 +182,16 @@ func (w *world) says(o *unstructured.Unstructured, words string) func(context.Co
 			}
 		}
 		return fmt.Errorf("it says %v", conditions)
+	}
+}
+
+// runs checks how many instances run in an account.
+func runs(account *awstest.Account, want int) func(context.Context) error {
+	return func(context.Context) error {
+		if running := account.Running(); len(running) != want {
+			return fmt.Errorf("%v run", running)
+		}
+		return nil
 	}
 }
 
@@ -243,6 +306,15 @@ func (w *world) written(want int) {
 		return nil
 	})
 }
+
+// nothing is the computer of a test that boots nothing.
+type nothing struct{}
+
+// Boot implements awstest.Computer.
+func (nothing) Boot(context.Context, awstest.Instance) (string, error) { return "", nil }
+
+// End implements awstest.Computer.
+func (nothing) End(context.Context, awstest.Instance) error { return nil }
 
 // booting are computers that boot by their user data.
 type booting struct{ *computertest.Computers }
