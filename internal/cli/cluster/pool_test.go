@@ -1,11 +1,14 @@
 package cluster
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -133,13 +136,36 @@ func TestPools(t *testing.T) {
 	if diff := cmp.Diff(c.Object["spec"], now.Object["spec"]); diff != "" {
 		t.Errorf("a pool that came and went left (-before +after):\n%s", diff)
 	}
+
+	// How it is may have changed since it was read, what is wanted of it may not.
+	more := `{"status":{"workers":{"desiredReplicas":1,"replicas":2,"availableReplicas":1}}}`
+	if err := d.hub.Status().Patch(t.Context(), now.DeepCopy(), kube.RawPatch("application/merge-patch+json", []byte(more))); err != nil {
+		t.Fatal(err)
+	}
+	change := func(name string) error {
+		patch, err := addition(now, machinePool{Name: name, Class: "worker"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(patch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.hub.Patch(t.Context(), now.DeepCopy(), kube.RawPatch(types.JSONPatchType, raw))
+	}
+	if err := change("since"); err != nil {
+		t.Errorf("after its status has changed: %v", err)
+	}
+	if err := change("late"); !apierrors.IsInvalid(err) {
+		t.Errorf("after it was given another pool: got %v", err)
+	}
 }
 
-// TestTheChangeOfPools tests the version of what was read: the cluster might have that pool by now.
+// TestTheChangeOfPools tests the generation of what was read: the cluster might have that pool by now.
 func TestTheChangeOfPools(t *testing.T) {
 	bare := object("Cluster", "default", "bare", map[string]any{"spec": map[string]any{"topology": map[string]any{"version": "v1.36.3"}}})
-	bare.SetResourceVersion("7")
-	test := map[string]any{"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+	bare.SetGeneration(7)
+	test := map[string]any{"op": "test", "path": "/metadata/generation", "value": int64(7)}
 	big := map[string]any{"class": "worker", "name": "big", "replicas": int64(2)}
 	got, err := addition(&bare, machinePool{Name: "big", Class: "worker", Replicas: 2})
 	if diff := cmp.Diff([]any{test, map[string]any{"op": "add", "path": "/spec/topology/workers", "value": map[string]any{"machineDeployments": []any{big}}}}, got); err != nil || diff != "" {

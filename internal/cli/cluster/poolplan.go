@@ -296,7 +296,7 @@ func taintsOf(all []any) []poolTaint {
 	return taints
 }
 
-// addition is the change of a Cluster that gives it one more pool, as a JSON patch. Other pools may have come meanwhile: the version
+// addition is the change of a Cluster that gives it one more pool, as a JSON patch. Other pools may have come meanwhile: the generation
 // of what was read is tested.
 func addition(cluster *unstructured.Unstructured, p machinePool) ([]any, error) {
 	if err := p.check(); err != nil {
@@ -329,9 +329,9 @@ func removal(cluster *unstructured.Unstructured, i int) []any {
 	return []any{unchanged(cluster), map[string]any{"op": "remove", "path": fmt.Sprintf("/spec/topology/workers/machineDeployments/%d", i)}}
 }
 
-// unchanged tests that an object is as it was read.
+// unchanged tests that what is wanted of an object is as it was read. How it is may change all the time.
 func unchanged(o *unstructured.Unstructured) any {
-	return operation("test", "/metadata/resourceVersion", o.GetResourceVersion())
+	return operation("test", "/metadata/generation", o.GetGeneration())
 }
 
 func operation(op, path string, value any) any {
