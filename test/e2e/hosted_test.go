@@ -61,6 +61,9 @@ func TestClustersByClusterAPI(t *testing.T) {
 		}
 	}
 
+	if err := s.manifest(followsItsLabels); err != nil {
+		t.Fatal(err)
+	}
 	made := make(chan error, 1)
 	begun := time.Now()
 	go func() {
@@ -88,6 +91,10 @@ func TestClustersByClusterAPI(t *testing.T) {
 	if out := s.umbel("get", "clusters", "-o", "wide"); strings.Count(out, "managed") != 1 || strings.Count(out, "attached") != 1 || !strings.Contains(out, "env=dev") {
 		t.Errorf("which is which?\n%s", out)
 	}
+	begun = time.Now()
+	s.holds("dev", "default", "follows", "labels", "env=dev")
+	t.Logf("what its labels ask for was there %s after it was made", time.Since(begun).Round(100*time.Millisecond))
+	s.onHub("delete package/follows placement/follows")
 	s.runsAPod("dev", "before")
 	s.powerCut("dev")
 	s.runsAPod("dev", "after")
@@ -134,6 +141,23 @@ func TestClustersByClusterAPI(t *testing.T) {
 	s.keepsSnapshots("dev")
 	run("provider remove local")
 }
+
+// followsItsLabels is what clusters of development get, before there is one.
+const followsItsLabels = `apiVersion: umbel.dev/v1alpha1
+kind: Placement
+metadata: {name: follows, namespace: default}
+spec: {clusterSelector: {matchLabels: {env: dev}}}
+---
+apiVersion: umbel.dev/v1alpha1
+kind: Package
+metadata: {name: follows, namespace: default}
+spec:
+  placementRef: {name: follows}
+  source:
+    inline:
+      objects:
+      - {apiVersion: v1, kind: ConfigMap, metadata: {name: follows, namespace: default}, data: {labels: env=dev}}
+`
 
 func line(page []string, containing string) string {
 	for _, command := range page {
