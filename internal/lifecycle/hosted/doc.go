@@ -16,7 +16,7 @@
 //  5. Look again every few seconds: what was killed is raised where it was, with its data. A machine that has lost its folder is not: its
 //     Node is deleted, and Cluster API replaces it, as one whose kubelet does not answer, by the class's health check.
 //  6. What is deleted ends, and leaves nothing: machines, then the control plane, then the place, as Cluster API has it. With a Cluster that is
-//     deleted each is deleted here, when it is next.
+//     deleted each is deleted here, when it is next and nobody keeps it.
 //
 // Laws, with their reasons:
 //

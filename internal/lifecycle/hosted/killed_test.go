@@ -236,8 +236,9 @@ func TestTheProviderIsKilledInAnUpgrade(t *testing.T) {
 	}
 }
 
-// TestPartsEndWithTheirCluster when it is their turn, and without anybody telling them so: what the machine was told with the machine, the
-// control plane when no Machine is left, the place when there is no control plane. The provider is killed after each of its steps.
+// TestPartsEndWithTheirCluster when it is their turn, and without anybody telling them so: the machine with its Machine, as soon as nobody keeps
+// it, and with it what it was told; the control plane when no Machine is left, the place when there is no control plane. The provider is
+// killed after each of its steps.
 func TestPartsEndWithTheirCluster(t *testing.T) {
 	w := newMortal(t)
 	var last []string
@@ -247,14 +248,19 @@ func TestPartsEndWithTheirCluster(t *testing.T) {
 		}
 		c := w.asked(fmt.Sprintf("e%d", after))
 		eventually(t, "the cluster is right", c.right)
+		held := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":["cluster-api.example.com/played"],"annotations":{"`+terminateHook+`/test":""}}}`))
 		for _, o := range []client.Object{c.machine, c.cluster} {
-			held := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":["cluster-api.example.com/played"]}}`))
 			if err := errors.Join(w.Patch(t.Context(), o, held), w.Client.Delete(t.Context(), o)); err != nil {
 				t.Fatal(err)
 			}
 		}
+		w.poke(c.parts[0])
+		w.says(c.parts[0], infra.ConditionReady, infra.ReasonServing, "")
+		if c.parts[0].GetDeletionTimestamp() != nil {
+			t.Error("a machine ends that somebody keeps")
+		}
 		w.life.arm(after)
-		if err := w.Client.Delete(t.Context(), c.parts[0]); err != nil {
+		if err := w.Patch(t.Context(), c.machine, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":null}}`))); err != nil {
 			t.Fatal(err)
 		}
 		killed, last = w.until(after, "all of it is gone", c.over)
@@ -263,13 +269,13 @@ func TestPartsEndWithTheirCluster(t *testing.T) {
 	t.Logf("killed after each of the steps of an end:\n  %s", strings.Join(last, "\n  "))
 	var order []string
 	for _, step := range last {
-		for _, part := range []string{"DELETE localbootstraps", "end a machine", "DELETE hostedcontrolplanes", "end the control plane", "DELETE hostedclusters", "give the place back"} {
+		for _, part := range []string{"DELETE localmachines", "DELETE localbootstraps", "end a machine", "DELETE hostedcontrolplanes", "end the control plane", "DELETE hostedclusters", "give the place back"} {
 			if strings.HasPrefix(step, part) && !slices.Contains(order, part) {
 				order = append(order, part)
 			}
 		}
 	}
-	if diff := cmp.Diff([]string{"DELETE localbootstraps", "end a machine", "DELETE hostedcontrolplanes", "end the control plane", "DELETE hostedclusters", "give the place back"}, order); diff != "" {
+	if diff := cmp.Diff([]string{"DELETE localmachines", "DELETE localbootstraps", "end a machine", "DELETE hostedcontrolplanes", "end the control plane", "DELETE hostedclusters", "give the place back"}, order); diff != "" {
 		t.Errorf("the parts ended in this order (-want +got):\n%s", diff)
 	}
 }

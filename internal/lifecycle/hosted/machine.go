@@ -59,6 +59,11 @@ func (c *machineController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if alone || err != nil {
 		return ctrl.Result{}, err
 	}
+	if f.falls() {
+		if told, err := c.turn(ctx, object, f); told || err != nil {
+			return ctrl.Result{}, err
+		}
+	}
 	if !object.DeletionTimestamp.IsZero() {
 		return c.end(ctx, object, f)
 	}

@@ -3,6 +3,7 @@ package hosted
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +18,9 @@ import (
 
 // What is deleted with its Cluster, or Machine, Cluster API deletes part by part, and it looks at an object once a second at most: with each
 // part that is ours a second passes in which nothing happens. So a part of ours that is next is deleted here.
+
+// terminateHook is the prefix of annotations by which somebody keeps a Machine's infrastructure, to do something before its end.
+const terminateHook = "pre-terminate.delete.hook.machine." + Group
 
 // turn deletes a part of a Cluster that is being deleted, when nothing is left of what ends before it, and says whether it has.
 func (f frame) turn(ctx context.Context, part client.Object, of family, before ...client.ObjectList) (bool, error) {
@@ -33,6 +37,19 @@ func (f frame) turn(ctx context.Context, part client.Object, of family, before .
 	}
 	err := f.client.Delete(ctx, part, client.Preconditions{UID: new(part.GetUID())})
 	return err == nil, client.IgnoreNotFound(err)
+}
+
+// falls says whether a machine ends with its Cluster, and nobody keeps it: its node is not drained then.
+func (f family) falls() bool {
+	if f.machine == nil || f.machine.GetDeletionTimestamp().IsZero() {
+		return false
+	}
+	for key := range f.machine.GetAnnotations() {
+		if strings.HasPrefix(key, terminateHook) {
+			return false
+		}
+	}
+	return true
 }
 
 // along deletes what a machine was told, with a Machine that is being deleted.
