@@ -133,6 +133,9 @@ func measureUpgrade(ctx context.Context, fleet *rig.Fleet, r *report.Report) err
 			return err
 		}
 		r.Lower(step.what, time.Since(start).Seconds(), "s", step.goal)
+		if err := pause(ctx, 10*time.Second); err != nil { // what was looked at within a second waits for its next look
+			return err
+		}
 	}
 	return nil
 }
