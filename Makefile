@@ -199,14 +199,17 @@ $(BIN)/kubeadm: tools/kubeadm/go.mod tools/kubeadm/go.sum
 	@echo "building kubeadm; the first time this takes a minute"
 	@cd tools/kubeadm && $(GO_BUILD) -ldflags '$(call kube_flags,$(KUBE_VERSION))' -o $@ k8s.io/kubernetes/cmd/kubeadm
 
-# What asks Azure before a cluster is made there: a module of its own, for those who make clusters there.
-.PHONY: azure-program
+# What asks a cloud before a cluster is made there: modules of their own, for those who make clusters there.
+.PHONY: azure-program vsphere-program
 azure-program: $(BIN)/umbel-azure ## umbel-azure, which asks Azure whether it would take a cluster
+vsphere-program: $(BIN)/umbel-vsphere ## umbel-vsphere, which asks a vCenter whether it would take a cluster
 
 $(BIN)/umbel-azure: $(wildcard tools/azure/*)
+$(BIN)/umbel-vsphere: $(wildcard tools/vsphere/*)
+$(BIN)/umbel-azure $(BIN)/umbel-vsphere:
 	@mkdir -p $(BIN)
-	@echo "building umbel-azure; the first time this takes half a minute"
-	@cd tools/azure && $(GO_BUILD) -ldflags '-s -w' -o $@ .
+	@echo "building $(@F); the first time this takes half a minute"
+	@cd tools/$(@F:umbel-%=%) && $(GO_BUILD) -ldflags '-s -w' -o $@ .
 
 .PHONY: moto
 moto: $(BIN)/umbel-moto ## umbel-moto, the AWS account that tests have
@@ -292,6 +295,7 @@ unit: kube dex registry helm capd capv vcsim ## tests of single packages, under 
 	@scripts/install-deps.sh race
 	$(GO_RACE) -timeout 20m ./internal/...
 	cd tools/azure && $(GO_TEST) ./...
+	cd tools/vsphere && $(GO_TEST) ./...
 
 .PHONY: real
 real: kube helm registry peers prometheus promtool alertmanager ## tests on what others made: their manifests, their charts, their engines

@@ -79,7 +79,7 @@ func check(ctx context.Context, a *Account, q Question) (Answer, error) {
 		var uses []use
 		uses, err = a.uses(ctx, q.Location)
 		if err == nil {
-			return Answer{Problems: problems(q, offers, uses)}, nil
+			return Answer{Problems: problems(q, offers, uses), Sizes: sizes(q, offers)}, nil
 		}
 	}
 	if said := refusal(err); said != "" {
@@ -141,8 +141,12 @@ func (a *Account) offers(ctx context.Context, location string) ([]offer, error) 
 func offerOf(sku *armcompute.ResourceSKU) offer {
 	o := offer{name: value(sku.Name), family: value(sku.Family)}
 	for _, c := range sku.Capabilities {
-		if value(c.Name) == "vCPUs" {
+		switch value(c.Name) {
+		case "vCPUs":
 			o.cores, _ = strconv.ParseInt(value(c.Value), 10, 64) // a size that does not say so needs none of a quota
+		case "MemoryGB":
+			memory, _ := strconv.ParseFloat(value(c.Value), 64) // some have a half
+			o.memory = int64(memory * 1024)
 		}
 	}
 	for _, r := range sku.Restrictions {

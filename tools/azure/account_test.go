@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -235,6 +237,9 @@ func TestCheck(t *testing.T) {
 			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 				t.Fatalf("got error %v, want one that says %q", err, c.err)
 			}
+			if c.err == "" && len(c.want) == 0 && (len(got.Sizes) != 1 || got.Sizes[0] != Size{2, 8192}) {
+				t.Errorf("of machines of two cores it says the sizes %v", got.Sizes)
+			}
 			if diff := cmp.Diff(c.want, got.Problems); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -298,5 +303,22 @@ func TestQuestions(t *testing.T) {
 	}
 	if err := run(t.Context(), []string{"burn"}, strings.NewReader(`{}`), io.Discard, nil); err == nil || !strings.Contains(err.Error(), "usage") {
 		t.Errorf("an unknown command: %v", err)
+	}
+}
+
+// TestTheQuestionOfUmbel is understood as it is asked: umbel's own test holds the same file against that.
+func TestTheQuestionOfUmbel(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "internal", "cli", "cluster", "testdata", "asked-AzureCluster.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	var q Question
+	if err := decoder.Decode(&q); err != nil {
+		t.Fatal(err)
+	}
+	if q.Secret == "" || q.Location == "" || len(q.Machines) == 0 || q.Machines[0].Size == "" {
+		t.Errorf("it has understood %+v", q)
 	}
 }

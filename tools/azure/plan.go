@@ -35,15 +35,23 @@ type Machines struct {
 type Answer struct {
 	// Problems are what Azure would refuse, in sentences.
 	Problems []string `json:"problems,omitempty"`
+	// Sizes are what one of each of the machines has, in the order of the question; nothing where the region does not offer it.
+	Sizes []Size `json:"sizes,omitempty"`
 	// Left are the IDs of what there is of a cluster, sorted.
 	Left []string `json:"left,omitempty"`
+}
+
+// Size is what a machine has.
+type Size struct {
+	Cores     int64 `json:"cores"`
+	MemoryMiB int64 `json:"memoryMiB"`
 }
 
 // offer is a size of machines in a region.
 type offer struct {
 	name, family string
-	// cores is how many virtual CPUs it has.
-	cores int64
+	// cores is how many virtual CPUs it has, memory how many MiB.
+	cores, memory int64
 	// refused says why this subscription may not have it in this region, empty when it may.
 	refused string
 }
@@ -53,6 +61,19 @@ type use struct {
 	// name is that of a family of sizes, cores for all of them, and virtualMachines.
 	name, shown string
 	used, limit int64
+}
+
+// sizes are what one of each of the machines has.
+func sizes(q Question, offers []offer) []Size {
+	var all []Size
+	for _, m := range q.Machines {
+		var s Size
+		if i := slices.IndexFunc(offers, func(o offer) bool { return strings.EqualFold(o.name, m.Size) }); i >= 0 {
+			s = Size{offers[i].cores, offers[i].memory}
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 const (

@@ -123,15 +123,37 @@ func Read(ctx context.Context, f *client.Factory, by By, over time.Duration, clu
 
 // prices reads the table; nil without one. Who may not read it gets all else.
 func (o *Options) prices(ctx context.Context, hub kube.Reader) (*prices, error) {
-	var kept corev1.ConfigMap
-	err := hub.Get(ctx, kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: pricesName}, &kept)
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	case apierrors.IsForbidden(err):
+	table, err := tableOf(ctx, hub)
+	if apierrors.IsForbidden(err) {
 		o.Note("prices may not be read, so there are no costs: %v", err)
 		return nil, nil
-	case err != nil:
+	}
+	return table, err
+}
+
+// Cost is what something costs a month.
+type Cost struct {
+	Month    float64
+	Currency string
+}
+
+// CostOf returns what so many cores and bytes of memory cost in a cluster with these labels, nil where the hub has no price for it.
+func CostOf(ctx context.Context, hub kube.Reader, of map[string]string, cores, memory float64) (*Cost, error) {
+	table, err := tableOf(ctx, hub)
+	if err != nil || table == nil || table.of(of) == nil {
+		return nil, err
+	}
+	return &Cost{Month: table.of(of).month(cores, memory), Currency: table.Currency}, nil
+}
+
+// tableOf reads the price table; nil without one.
+func tableOf(ctx context.Context, hub kube.Reader) (*prices, error) {
+	var kept corev1.ConfigMap
+	err := hub.Get(ctx, kube.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: pricesName}, &kept)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	table, err := readPrices(kept.Data[pricesKey])

@@ -179,16 +179,28 @@ func readPrices(text string) (*prices, error) {
 	return p, nil
 }
 
-const month = 730 // hours
+// MonthHours is how many hours a month has.
+const MonthHours = 730
+
+// of returns the price for a cluster with these labels, nil without one.
+func (p *prices) of(has map[string]string) *price {
+	at := slices.IndexFunc(p.Prices, func(one price) bool { return one.selector.Matches(labels.Set(has)) })
+	if at < 0 {
+		return nil
+	}
+	return &p.Prices[at]
+}
+
+// month is what so many cores and bytes of memory cost a month.
+func (p *price) month(cores, memory float64) float64 {
+	return (cores*p.CPUHour + memory/(1<<30)*p.MemoryGiBHour) * MonthHours
+}
 
 // cost puts prices to rows: of a cluster as a whole what it has, of a namespace what it requests or uses, whichever is more.
 func (p *prices) cost(rows []Row, clusters []v1alpha1.MemberCluster) {
 	of := map[v1alpha1.ClusterName]*price{}
 	for i := range clusters {
-		at := slices.IndexFunc(p.Prices, func(one price) bool { return one.selector.Matches(labels.Set(clusters[i].Labels)) })
-		if at >= 0 {
-			of[v1alpha1.ClusterName(clusters[i].Name)] = &p.Prices[at]
-		}
+		of[v1alpha1.ClusterName(clusters[i].Name)] = p.of(clusters[i].Labels)
 	}
 	for i := range rows {
 		r := &rows[i]
@@ -200,7 +212,7 @@ func (p *prices) cost(rows []Row, clusters []v1alpha1.MemberCluster) {
 		if at == nil || cpu == nil || memory == nil {
 			continue
 		}
-		r.Cost, r.Currency = new((*cpu*at.CPUHour+*memory/(1<<30)*at.MemoryGiBHour)*month), p.Currency
+		r.Cost, r.Currency = new(at.month(*cpu, *memory)), p.Currency
 	}
 }
 

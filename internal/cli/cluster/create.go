@@ -57,7 +57,7 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 		Use:   "create NAME",
 		Short: "Make a cluster",
 		Long: "Make a cluster after a class, and return when its machines are there and it is a member of the fleet.\n\n" +
-			"What is in the way is said before anything is made. When the command is interrupted the cluster goes on to be made: `umbel cluster\n" +
+			"What is in the way is said before anything is made, and about what its machines cost where the hub has prices (umbel capacity). When the command is interrupted the cluster goes on to be made: `umbel cluster\n" +
 			"describe` shows how far it is.",
 		Example:           createExamples,
 		Args:              exit.Takes("NAME"),
@@ -116,7 +116,7 @@ func (o *createOptions) run(ctx context.Context, hub *client.Hub) error {
 	}
 	ordered, err := preflight(o.wish, s)
 	if err == nil {
-		err = o.askAzure(ctx, hub, ordered, s.classes)
+		err = ordered.growth(s.classes).ask(ctx, o.Factory, hub)
 	}
 	if err != nil {
 		return fmt.Errorf("cluster %q cannot be made: %s", o.wish.name, strings.ReplaceAll(err.Error(), "\n", "; and "))

@@ -47,9 +47,9 @@ func (o *deleteOptions) force(ctx context.Context, hub *client.Hub, cluster *uns
 	if err != nil {
 		return err
 	}
-	marked, err := leftInAzure(ctx, hub, o.name, parts.All)
+	cloud, marked, err := leftInClouds(ctx, hub, o.name, parts.All)
 	if err != nil {
-		o.Note("Azure was not asked what it has of cluster %s: %v", o.name, err)
+		o.Note("%s was not asked what it has of cluster %s: %v", cloud, o.name, err)
 	}
 	d.Report.Absorb(ending.Report{UID: d.Report.UID, Inside: s.costs(), Marked: marked})
 	return o.letGo(ctx, hub, d)

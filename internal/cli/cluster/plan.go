@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -264,12 +265,22 @@ type occupied struct {
 	services bool
 }
 
-// rangesOf returns the addresses of the clusters that there are.
+// rangesOf returns the addresses of the clusters that there are, and what else is taken on the hub's machine.
 func rangesOf(s seen) []occupied {
 	var all []occupied
 	add := func(text, what, of string) {
 		if prefix, err := netip.ParsePrefix(text); err == nil {
 			all = append(all, occupied{prefix, fmt.Sprintf("the %s of cluster %s", what, of), what == "services"})
+		}
+	}
+	for _, class := range s.classes {
+		var taken []infra.TakenRange
+		// What a class says that nobody can read, another umbel wrote: the provider refuses what is taken in any case.
+		_ = json.Unmarshal([]byte(class.GetAnnotations()[infra.TakenAnnotation]), &taken)
+		for _, one := range taken {
+			if prefix, err := netip.ParsePrefix(one.Range); err == nil {
+				all = append(all, occupied{prefix, one.Of, one.Services})
+			}
 		}
 	}
 	for _, c := range s.clusters {
@@ -287,6 +298,28 @@ func rangesOf(s seen) []occupied {
 		}
 	}
 	return all
+}
+
+// allPools are those that are ordered, with the first one; none where the class has no machines.
+func (o order) allPools() []machinePool {
+	if o.workerClass == "" {
+		return nil
+	}
+	all := []machinePool{{Name: poolName, Class: o.workerClass, Replicas: int64(o.workers), Zone: o.zone}}
+	for _, p := range o.pools {
+		p.Class = o.workerClass
+		all = append(all, p)
+	}
+	return all
+}
+
+// growth is the cluster that is ordered, for its infrastructure.
+func (o order) growth(classes []unstructured.Unstructured) growth {
+	class, err := chooseClass(o.wish, classes)
+	if err != nil {
+		class = &unstructured.Unstructured{} // preflight has refused it
+	}
+	return growth{cluster: o.object(), class: class, pools: o.allPools(), planes: int64(o.planes)}
 }
 
 // object returns the Cluster that is ordered.
@@ -312,10 +345,9 @@ func (o order) object() *unstructured.Unstructured {
 	if o.balancer != "" {
 		topology["variables"] = []any{map[string]any{"name": balancerVariable, "value": o.balancer}}
 	}
-	if o.workerClass != "" {
-		all := []any{machinePool{Name: poolName, Class: o.workerClass, Replicas: int64(o.workers), Zone: o.zone}.object()}
-		for _, p := range o.pools {
-			p.Class = o.workerClass
+	if pools := o.allPools(); len(pools) > 0 {
+		var all []any
+		for _, p := range pools {
 			all = append(all, p.object())
 		}
 		topology["workers"] = map[string]any{"machineDeployments": all}

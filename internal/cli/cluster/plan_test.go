@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/api/v1alpha1"
 )
 
@@ -29,6 +30,7 @@ func classWith(name string, pools []any, versions ...any) unstructured.Unstructu
 func hubHas() seen {
 	worker := []any{map[string]any{"class": "worker"}}
 	own := classWith("local", worker, "v1.35.2", "v1.36.1", "v1.36.3")
+	own.SetAnnotations(map[string]string{infra.TakenAnnotation: `[{"range":"10.66.0.0/16","of":"the pods of cluster \"edge\" of ` + "`umbel local`" + `"},{"range":"10.9.0.0/16","of":"its services","services":true}]`})
 	own.Object["spec"].(map[string]any)["variables"] = []any{map[string]any{"name": balancerVariable}}
 	return seen{
 		classes: []unstructured.Unstructured{
@@ -79,6 +81,8 @@ func TestPreflight(t *testing.T) {
 		{"as long elsewhere", wish{name: strings.Repeat("x", 41), class: "any", version: "1.36.2"}, false, "v1.36.2", nil},
 		{"addresses of its own", wish{name: "dev", class: "local", pods: "10.30.0.0/16", services: "10.31.0.0/16"}, false, "v1.36.3", nil},
 		{"another one's pods", wish{name: "dev", class: "local", pods: "10.20.4.0/24"}, false, "", []string{"--pods 10.20.4.0/24 overlaps 10.20.0.0/16, which is the pods of cluster one"}},
+		{"the pods of a cluster of umbel local", wish{name: "dev", class: "any", version: "1.36.2", pods: "10.66.0.0/16"}, false, "", []string{"--pods 10.66.0.0/16 overlaps 10.66.0.0/16, which is the pods of cluster \"edge\" of `umbel local`: take another"}},
+		{"a copy with the services of a cluster of umbel local", wish{name: "dev", class: "local", services: "10.9.0.0/16", restore: "one/20261127-060000@1"}, false, "v1.36.3", nil},
 		{"a place's services", wish{name: "dev", class: "local", services: "10.128.0.0/9"}, false, "", []string{"overlaps 10.130.0.0/16"}},
 		{"a copy with the services of its origin", wish{name: "dev", class: "local", services: "10.130.0.0/16", restore: "one/20261127-060000@1"}, false, "v1.36.3", nil},
 		{"a copy with another one's pods", wish{name: "dev", class: "local", pods: "10.20.4.0/24", restore: "one/20261127-060000@1"}, false, "", []string{"the pods of cluster one"}},

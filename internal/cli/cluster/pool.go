@@ -236,6 +236,9 @@ func (o *poolOptions) add(ctx context.Context, hub *client.Hub, c *unstructured.
 		}
 	}
 	patch, err := addition(c, o.pool)
+	if err == nil {
+		err = askForMore(ctx, o.Factory, hub, c, o.pool)
+	}
 	if err != nil {
 		return err
 	}
@@ -247,14 +250,23 @@ func classOf(ctx context.Context, hub kube.Reader, c *unstructured.Unstructured)
 	if there := poolsOf(c); len(there) > 0 {
 		return there[0].Class, nil
 	}
+	class, err := readClass(ctx, hub, c)
+	if err != nil {
+		return "", err
+	}
+	return chooseWorkers(wish{class: class.GetName(), workers: 1}, class)
+}
+
+// readClass reads the class of a cluster.
+func readClass(ctx context.Context, hub kube.Reader, c *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	name := text(c, "spec", "topology", "classRef", "name")
 	class := &unstructured.Unstructured{}
 	class.SetGroupVersionKind(kind("ClusterClass"))
 	key := kube.ObjectKey{Namespace: cmp.Or(text(c, "spec", "topology", "classRef", "namespace"), c.GetNamespace()), Name: name}
 	if err := hub.Get(ctx, key, class); err != nil {
-		return "", fmt.Errorf("reading the class %q of cluster %s: %w", name, c.GetName(), err)
+		return nil, fmt.Errorf("reading the class %q of cluster %s: %w", name, c.GetName(), err)
 	}
-	return chooseWorkers(wish{class: name, workers: 1}, class)
+	return class, nil
 }
 
 func (o *poolOptions) remove(ctx context.Context, hub *client.Hub, c *unstructured.Unstructured) error {

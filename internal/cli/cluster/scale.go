@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -70,6 +72,11 @@ func (o *scaleOptions) run(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
+	more := poolsOf(cluster)[i]
+	more.Replicas = int64(o.workers) - more.Replicas
+	if err := askForMore(ctx, o.Factory, hub, cluster, more); err != nil {
+		return err
+	}
 	// The version of what was read is tested: the pools might be others by now.
 	patch, err := json.Marshal(resized(cluster, i, machinePool{Replicas: int64(o.workers), Follows: o.follows}))
 	if err != nil {
@@ -83,6 +90,22 @@ func (o *scaleOptions) run(ctx context.Context, hub *client.Hub) error {
 	view := progress.On(o.Streams, o.Now)
 	defer view.Close()
 	return follow(ctx, hub, view, key, workersStage)
+}
+
+// askForMore asks the infrastructure of a cluster whether it would take some machines more. A number that is not more asks nothing.
+func askForMore(ctx context.Context, f *client.Factory, hub kube.Reader, cluster *unstructured.Unstructured, more machinePool) error {
+	if more.Replicas <= 0 {
+		return nil
+	}
+	class, err := readClass(ctx, hub, cluster)
+	if err != nil {
+		f.Note("Nobody was asked whether there is room for the machines: %v", err)
+		return nil
+	}
+	if err := (growth{cluster: cluster, class: class, pools: []machinePool{more}}).ask(ctx, f, hub); err != nil {
+		return fmt.Errorf("cluster %q gets no more machines: %s", cluster.GetName(), strings.ReplaceAll(err.Error(), "\n", "; and "))
+	}
+	return nil
 }
 
 // runPlanes gives the control plane more members, or fewer.

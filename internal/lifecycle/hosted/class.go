@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/lifecycle/local"
 )
@@ -30,22 +32,34 @@ type class struct {
 	client   client.Client
 	versions []string
 	machine  local.Capacity
+	host     places
+	looks    time.Duration // how often it looks what is taken
 	log      *slog.Logger
 }
 
-// Start applies the class. While Cluster API's webhooks do not serve, it is refused: it is tried again until that has worked.
+// Start applies the class, and again when other ranges are taken. While Cluster API's webhooks do not serve, it is refused: it is tried again until
+// that has worked.
 func (c *class) Start(ctx context.Context) error {
 	tick := time.NewTicker(soon)
 	defer tick.Stop()
-	for said := ""; ; {
-		err := c.apply(ctx)
-		if err == nil || ctx.Err() != nil {
-			return nil
+	applied, said := "nothing yet", ""
+	for {
+		wait := c.looks
+		taken, err := c.taken()
+		if err == nil && taken != applied {
+			err = c.apply(ctx, taken)
 		}
-		if err.Error() != said {
+		switch {
+		case err == nil:
+			applied, said = taken, ""
+		case err.Error() != said:
 			said = err.Error()
-			c.log.Warn("the ClusterClass local is not there yet", "error", err)
+			c.log.Warn("the ClusterClass local is not as it is to be yet", "error", err)
+			fallthrough
+		default:
+			wait = soon
 		}
+		tick.Reset(wait)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -54,7 +68,17 @@ func (c *class) Start(ctx context.Context) error {
 	}
 }
 
-func (c *class) apply(ctx context.Context) error {
+// taken is what the class says of ranges of addresses that are taken.
+func (c *class) taken() (string, error) {
+	all, err := c.host.Taken()
+	if err != nil {
+		return "", fmt.Errorf("reading which addresses are taken: %w", err)
+	}
+	raw, err := json.Marshal(all)
+	return string(raw), err
+}
+
+func (c *class) apply(ctx context.Context, taken string) error {
 	clusters := &unstructured.UnstructuredList{}
 	clusters.SetGroupVersionKind(clusterKind.GroupVersion().WithKind(clusterKind.Kind + "List"))
 	if err := c.client.List(ctx, clusters); err != nil {
@@ -64,6 +88,7 @@ func (c *class) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	objects[len(objects)-1].SetAnnotations(map[string]string{infra.TakenAnnotation: taken})
 	for _, o := range objects {
 		o := o.DeepCopy()
 		if err := c.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), client.FieldOwner("umbel-local"), client.ForceOwnership); err != nil {

@@ -22,6 +22,8 @@ type places interface {
 	Claim(ctx context.Context, h local.Hosted) (local.Ranges, error)
 	// Release ends all that is left of a cluster and gives its place back. It leaves alone what is somebody else's.
 	Release(ctx context.Context, h local.Hosted) error
+	// Taken are the ranges of addresses that no Cluster has and that are taken nonetheless.
+	Taken() ([]infra.TakenRange, error)
 }
 
 // clusterController gives HostedClusters their places.

@@ -56,6 +56,7 @@ type computer struct {
 
 	mu     sync.Mutex
 	placed map[string]string // owner by name
+	taken  []infra.TakenRange
 	joins  map[string]controlplane.Enrolment
 	nodes  []string
 	broken error // what raising a control plane comes to
@@ -70,6 +71,13 @@ type computer struct {
 	gone   map[string]bool // machines that have lost what they had
 	rests  bool            // nothing is renewed
 	hangs  bool            // raising a machine takes as long as it may
+}
+
+// Taken says that a cluster of `umbel local` was made by itself.
+func (c *computer) Taken() ([]infra.TakenRange, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.taken, nil
 }
 
 func (c *computer) Claim(_ context.Context, h local.Hosted) (local.Ranges, error) {

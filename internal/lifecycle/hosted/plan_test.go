@@ -1,12 +1,22 @@
 package hosted
 
 import (
+	"context"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/kube/kubetest"
 	"umbel.dev/umbel/internal/lifecycle/local"
 )
 
@@ -29,6 +39,48 @@ func TestCheckStep(t *testing.T) {
 		if err != nil && !refused(err) {
 			t.Errorf("%s: nobody would be told that it is for them to change: %v", c.reason, err)
 		}
+	}
+}
+
+// TestTheClassSaysWhatIsTaken on the computer, and says it anew when that is something else.
+func TestTheClassSaysWhatIsTaken(t *testing.T) {
+	config := kubetest.Start(t)
+	scheme, err := NewScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	installKinds(t, hub)
+	if err := hub.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}}); err != nil {
+		t.Fatal(err)
+	}
+	host := &computer{}
+	c := &class{client: hub, versions: []string{"v1.36.3"}, machine: local.Capacity{CPUs: 2, Memory: 4 << 30}, host: host, looks: 20 * time.Millisecond, log: slog.New(slog.DiscardHandler)}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Start(ctx) }()
+	says := func(want string) {
+		t.Helper()
+		made := newObject(clusterKind.GroupVersion().WithKind("ClusterClass"))
+		err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+			err := hub.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: "local"}, made)
+			return err == nil && made.GetAnnotations()[infra.TakenAnnotation] == want, nil
+		})
+		if err != nil {
+			t.Errorf("it says %v, want %s", made.GetAnnotations(), want)
+		}
+	}
+	says("null")
+	host.mu.Lock()
+	host.taken = []infra.TakenRange{{Range: "10.66.0.0/16", Of: "the pods of cluster edge"}}
+	host.mu.Unlock()
+	says(`[{"range":"10.66.0.0/16","of":"the pods of cluster edge"}]`)
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

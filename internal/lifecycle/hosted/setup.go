@@ -90,7 +90,7 @@ func NewManager(needs Needs) (ctrl.Manager, error) {
 		(&backupController{frame: frame, host: needs.Host}).setup(m),
 		(&bootstrapController{frame: frame}).setup(m),
 		(&machineController{frame: frame, host: needs.Host, versions: needs.Versions, raised: newRaised()}).setup(m),
-		m.Add(&class{client: m.GetClient(), versions: needs.Versions, machine: needs.Machine, log: needs.Log}),
+		m.Add(&class{client: m.GetClient(), versions: needs.Versions, machine: needs.Machine, host: needs.Host, looks: later, log: needs.Log}),
 	)
 	return m, err
 }

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
 	"umbel.dev/umbel/internal/lifecycle/local/network"
 )
@@ -138,6 +139,20 @@ func TestScaleRefuses(t *testing.T) {
 	err := &NodesError{Name: "dev", Has: 1, Wanted: 3}
 	if want := "`umbel local scale dev --nodes=3`"; !strings.Contains(err.Error(), want) {
 		t.Errorf("%q does not name %s", err, want)
+	}
+}
+
+// TestTaken are the ranges that Cluster API does not know of.
+func TestTaken(t *testing.T) {
+	fleet := network.Fleet(3)
+	got := takenBy([]record{{Name: "edge", Index: 2, Fleet: &fleet}, {Name: "alone", Index: 3}, {Name: "dev", Owner: "default/dev", Index: 4, Fleet: &fleet}})
+	want := []infra.TakenRange{
+		{Range: "10.66.0.0/16", Of: "the pods of cluster \"edge\" of `umbel local`"}, {Range: "10.130.0.0/16", Of: "the services of cluster \"edge\" of `umbel local`", Services: true},
+		{Range: "10.67.0.0/16", Of: "the pods of cluster \"alone\" of `umbel local`"}, {Range: "10.131.0.0/16", Of: "the services of cluster \"alone\" of `umbel local`", Services: true},
+		{Range: fleet.Prefix().String(), Of: "the network of this computer's machines"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/internal/lifecycle/local/balancer"
 	"umbel.dev/umbel/internal/lifecycle/local/machine"
+	"umbel.dev/umbel/internal/lifecycle/local/network"
 )
 
 // Ranges are the addresses of a cluster's pods and Services. A prefix that is not given is chosen.
@@ -48,6 +50,9 @@ func (r Ranges) fixed() bool {
 	return r.Pods.IsValid() && r.Services.IsValid() && !(r.Balancer.IsValid() && r.Balancer.Addr().IsUnspecified())
 }
 
+// machinesNetwork is what the bridge of all machines is called.
+const machinesNetwork = "the network of this computer's machines"
+
 // OverlapError says that two ranges of addresses have addresses in common.
 type OverlapError struct {
 	Range, Other netip.Prefix
@@ -70,6 +75,35 @@ func (r record) ranges() []named {
 	return []named{{r.pods(), fmt.Sprintf("the pods of cluster %q", r.Name), false}, {r.services(), fmt.Sprintf("the services of cluster %q", r.Name), true}}
 }
 
+// Taken are the ranges that clusters of `umbel local` have on this computer, and its network of machines: those that no Cluster of Cluster API has.
+func (l *Local) Taken() ([]infra.TakenRange, error) {
+	records, err := l.records()
+	if err != nil {
+		return nil, err
+	}
+	return takenBy(records), nil
+}
+
+func takenBy(records []record) []infra.TakenRange {
+	var all []infra.TakenRange
+	var fleet *network.Fleet
+	for _, r := range records {
+		if r.Fleet != nil {
+			fleet = r.Fleet
+		}
+		if r.hosted() {
+			continue
+		}
+		for _, own := range r.ranges() {
+			all = append(all, infra.TakenRange{Range: own.prefix.String(), Of: own.of + " of `umbel local`", Services: own.services})
+		}
+	}
+	if fleet != nil {
+		all = append(all, infra.TakenRange{Range: fleet.Prefix().String(), Of: machinesNetwork})
+	}
+	return all
+}
+
 // overlap says which range of the cluster is somebody else's on this computer.
 func (r record) overlap(records []record) error {
 	var taken []named
@@ -79,7 +113,7 @@ func (r record) overlap(records []record) error {
 		}
 	}
 	if r.Fleet != nil {
-		taken = append(taken, named{r.Fleet.Prefix(), "the network of this computer's machines", false})
+		taken = append(taken, named{r.Fleet.Prefix(), machinesNetwork, false})
 	}
 	for _, own := range r.ranges() {
 		for _, other := range taken {
