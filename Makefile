@@ -200,13 +200,15 @@ $(BIN)/kubeadm: tools/kubeadm/go.mod tools/kubeadm/go.sum
 	@cd tools/kubeadm && $(GO_BUILD) -ldflags '$(call kube_flags,$(KUBE_VERSION))' -o $@ k8s.io/kubernetes/cmd/kubeadm
 
 # What asks a cloud before a cluster is made there: modules of their own, for those who make clusters there.
-.PHONY: azure-program vsphere-program
+.PHONY: aws-program azure-program vsphere-program
+aws-program: $(BIN)/umbel-aws ## umbel-aws, which asks AWS whether it would take a cluster
 azure-program: $(BIN)/umbel-azure ## umbel-azure, which asks Azure whether it would take a cluster
 vsphere-program: $(BIN)/umbel-vsphere ## umbel-vsphere, which asks a vCenter whether it would take a cluster
 
+$(BIN)/umbel-aws: $(wildcard tools/aws/*)
 $(BIN)/umbel-azure: $(wildcard tools/azure/*)
 $(BIN)/umbel-vsphere: $(wildcard tools/vsphere/*)
-$(BIN)/umbel-azure $(BIN)/umbel-vsphere:
+$(BIN)/umbel-aws $(BIN)/umbel-azure $(BIN)/umbel-vsphere:
 	@mkdir -p $(BIN)
 	@echo "building $(@F); the first time this takes half a minute"
 	@cd tools/$(@F:umbel-%=%) && $(GO_BUILD) -ldflags '-s -w' -o $@ .
@@ -296,6 +298,7 @@ unit: kube dex registry helm capd capv vcsim ## tests of single packages, under 
 	$(GO_RACE) -timeout 20m ./internal/...
 	cd tools/azure && $(GO_TEST) ./...
 	cd tools/vsphere && $(GO_TEST) ./...
+	cd tools/aws && $(GO_TEST) ./...
 
 .PHONY: real
 real: kube helm registry peers prometheus promtool alertmanager ## tests on what others made: their manifests, their charts, their engines
@@ -318,6 +321,7 @@ vsphere: deps build capi capv vcsim ## the story of clusters in vSphere: a real 
 
 .PHONY: aws
 aws: deps build capi capd capa kubeadm moto ## clusters in AWS: a control plane over three zones, and the story: real kubelets for the instances of a simulated account
+	cd tools/aws && $(GO_TEST) -tags aws -count 1 -timeout 5m ./...
 	$(GO_TEST) -tags aws -count 1 -timeout 10m -v ./internal/lifecycle/computertest/
 	$(GO_TEST) -tags aws -count 1 -timeout 40m -run 'InAWS$$' -v ./internal/lifecycle/capi/
 	$(GO_TEST) -tags e2e,aws -count 1 -timeout 20m -run '^TestClustersInAWS$$' -v ./test/e2e/

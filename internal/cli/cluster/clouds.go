@@ -31,12 +31,15 @@ type cloud struct {
 	sign func(context.Context, kube.Reader, place) (question, error)
 	// machines says what those are like that are made of a template, in a zone; an empty one is what the template says.
 	machines func(ctx context.Context, hub kube.Reader, template *unstructured.Unstructured, zone string) (question, error)
+	// network says what else a new cluster takes, beside machines, nil where that is nothing; it is nil where that is not asked for.
+	network func(place) question
 	// marks says whether all that was made for a cluster carries its name there.
 	marks bool
 }
 
 // clouds are those that can be asked, by the kind of their clusters.
 var clouds = map[string]cloud{
+	"AWSCluster":     {name: "AWS", program: "umbel-aws", target: "aws-program", sign: signInAWS, machines: machinesInAWS, network: networkInAWS, marks: true},
 	"AzureCluster":   {name: "Azure", program: "umbel-azure", target: "azure-program", sign: signInAzure, machines: machinesInAzure, marks: true},
 	"VSphereCluster": {name: "vSphere", program: "umbel-vsphere", target: "vsphere-program", sign: signInVSphere, machines: machinesInVSphere},
 }
@@ -44,7 +47,7 @@ var clouds = map[string]cloud{
 // cloudPatience is how long one may take to answer.
 const cloudPatience = time.Minute
 
-// question is what a program is asked, by the fields of its Question (tools/azure, tools/vsphere). It has secrets: it goes to the
+// question is what a program is asked, by the fields of its Question (tools/aws, tools/azure, tools/vsphere). It has secrets: it goes to the
 // program's standard input, and nowhere else.
 type question map[string]any
 
@@ -92,6 +95,8 @@ type growth struct {
 	// pools are how many machines come, and planes those of the control plane.
 	pools  []machinePool
 	planes int64
+	// fresh says that the cluster is not there yet.
+	fresh bool
 }
 
 // ask says what its infrastructure would refuse, nothing where that cannot be asked. What cannot be found out keeps nobody from going on, and
@@ -131,6 +136,11 @@ func (g growth) question(ctx context.Context, hub kube.Reader, c cloud) (questio
 	q, err := c.sign(ctx, hub, p)
 	if err != nil {
 		return nil, nil, err
+	}
+	if g.fresh && c.network != nil {
+		if network := c.network(p); network != nil {
+			q["network"] = network
+		}
 	}
 	var machines []question
 	var numbers []int64

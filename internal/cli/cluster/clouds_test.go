@@ -33,6 +33,7 @@ type exemplar struct {
 
 var exemplars = map[string]exemplar{
 	"AzureCluster": {"azure", "azure", "", map[string]string{"clientSecret": "swordfish"}, map[string]bool{"AzureClusterIdentity": true, "AzureClusterTemplate": true, "AzureMachineTemplate": true}},
+	"AWSCluster":   {"aws", "aws", "us-east-1c", map[string]string{"AccessKeyID": "AKIA0", "SecretAccessKey": "swordfish\n"}, map[string]bool{"AWSClusterStaticIdentity": false, "AWSClusterTemplate": true, "AWSMachineTemplate": true}},
 	"VSphereCluster": {"vsphere", "vcenter", "west", map[string]string{"username": "somebody", "password": "swordfish"}, map[string]bool{
 		"VSphereClusterIdentity": false, "VSphereClusterTemplate": true, "VSphereMachineTemplate": true, "VSphereFailureDomain": false, "VSphereDeploymentZone": false,
 	}},
@@ -139,6 +140,7 @@ func TestClouds(t *testing.T) {
 	d := newCloudDesk(t)
 	d.asksWhatItsClassSays()
 	d.knowsBefore()
+	d.findsWhatIsLeft()
 }
 
 // asksWhatItsClassSays takes the classes of the runbooks, examples/: what is asked is what those say, with the secret that they name. The programs
@@ -146,6 +148,12 @@ func TestClouds(t *testing.T) {
 func (d *desk) asksWhatItsClassSays() {
 	t := d.T
 	t.Helper()
+	provider := &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "aws"}, Spec: v1alpha1.ProviderSpec{
+		Args: []string{"--service-endpoints=eu-west-1:ec2=http://127.0.0.1:1;us-east-1:ec2=http://127.0.0.1:5000,sts=http://127.0.0.1:5001"},
+	}}
+	if err := d.hub.Create(t.Context(), provider); err != nil {
+		t.Fatal(err)
+	}
 	ask := func(kind string) (question, []int64, error) {
 		e := exemplars[kind]
 		w := wish{name: "far", namespace: "default", class: e.dir, workers: 1, planes: 1, pools: []machinePool{{Name: "more", Replicas: 2, Zone: e.zone}, {Name: "none"}}}
@@ -265,8 +273,33 @@ func (d *desk) knowsBefore() {
 	}
 }
 
+// findsWhatIsLeft by what the cluster itself says, when its class may be gone.
+func (d *desk) findsWhatIsLeft() {
+	t := d.T
+	t.Helper()
+	heard := d.standIn(clouds["AWSCluster"], `test "$1" = left && echo '{"left":["arn:aws:ec2:us-east-1:1:vpc/vpc-1"]}'`)
+	aws := unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"region": "us-east-1", "identityRef": map[string]any{"kind": "AWSClusterStaticIdentity", "name": "aws"}}}}
+	aws.SetAPIVersion("infrastructure.cluster.x-k8s.io/v1beta2")
+	aws.SetKind("AWSCluster")
+	vsphere := unstructured.Unstructured{Object: map[string]any{"kind": "VSphereCluster"}}
+	cloud, left, err := leftInClouds(t.Context(), d.hub, "far", []unstructured.Unstructured{vsphere, aws})
+	if err != nil || cloud != "AWS" || cmp.Diff([]string{"arn:aws:ec2:us-east-1:1:vpc/vpc-1"}, left) != "" {
+		t.Errorf("it has %v of %s left (%v)", left, cloud, err)
+	}
+	if q := heard(); q["cluster"] != "far" || q["secret"] != "swordfish" || q["region"] != "us-east-1" {
+		t.Errorf("it was asked %v", q)
+	}
+	if cloud, left, err := leftInClouds(t.Context(), d.hub, "far", []unstructured.Unstructured{vsphere}); err != nil || cloud != "" || left != nil {
+		t.Errorf("where nothing is marked: %v of %q (%v)", left, cloud, err)
+	}
+	unstructured.RemoveNestedField(aws.Object, "spec", "identityRef")
+	if _, _, err := leftInClouds(t.Context(), d.hub, "far", []unstructured.Unstructured{aws}); err == nil || !strings.Contains(err.Error(), "that of its provider, whose credentials are not on the hub") {
+		t.Errorf("with the credentials of its provider: %v", err)
+	}
+}
+
 func TestTheAnswerOfACloud(t *testing.T) {
-	c := clouds["AzureCluster"]
+	c := clouds["AWSCluster"]
 	for _, one := range []struct {
 		reason, program string
 		want            []string
@@ -274,8 +307,8 @@ func TestTheAnswerOfACloud(t *testing.T) {
 	}{
 		{"nothing is in the way", `cat > "$0.heard"; echo {}`, nil, ""},
 		{"problems", `cat > /dev/null; echo '{"problems":["no room","no rights"]}'`, []string{"no room", "no rights"}, ""},
-		{"what it could not find out is no answer", `echo "Azure is away" >&2; exit 1`, nil, "umbel-azure: Azure is away"},
-		{"neither is what is no JSON", `echo hello`, nil, "reading the answer of umbel-azure"},
+		{"what it could not find out is no answer", `echo "AWS is away" >&2; exit 1`, nil, "umbel-aws: AWS is away"},
+		{"neither is what is no JSON", `echo hello`, nil, "reading the answer of umbel-aws"},
 	} {
 		t.Run(one.reason, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), c.program)
@@ -293,6 +326,24 @@ func TestTheAnswerOfACloud(t *testing.T) {
 				t.Errorf("it was asked %s", heard)
 			}
 		})
+	}
+}
+
+func TestEndpointsIn(t *testing.T) {
+	for reason, c := range map[string]struct {
+		args []string
+		want map[string]string
+	}{
+		"none":                {[]string{"--v=2"}, map[string]string{}},
+		"as one argument":     {[]string{"--service-endpoints=here:ec2=http://a:1,sts=http://b"}, map[string]string{"ec2": "http://a:1", "sts": "http://b"}},
+		"as two":              {[]string{"--service-endpoints", "here:ec2=http://a:1"}, map[string]string{"ec2": "http://a:1"}},
+		"of another region":   {[]string{"--service-endpoints=there:ec2=http://a:1"}, map[string]string{}},
+		"of several":          {[]string{"--service-endpoints=there:ec2=http://a:1;here:ec2=http://c"}, map[string]string{"ec2": "http://c"}},
+		"a flag without more": {[]string{"--service-endpoints"}, map[string]string{}},
+	} {
+		if diff := cmp.Diff(c.want, endpointsIn(c.args, "here")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", reason, diff)
+		}
 	}
 }
 

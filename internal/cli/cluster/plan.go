@@ -319,7 +319,7 @@ func (o order) growth(classes []unstructured.Unstructured) growth {
 	if err != nil {
 		class = &unstructured.Unstructured{} // preflight has refused it
 	}
-	return growth{cluster: o.object(), class: class, pools: o.allPools(), planes: int64(o.planes)}
+	return growth{cluster: o.object(), class: class, pools: o.allPools(), planes: int64(o.planes), fresh: true}
 }
 
 // object returns the Cluster that is ordered.

@@ -113,10 +113,10 @@ func (a *Account) Accept(ctx context.Context) error {
 	return a.ask(ctx, http.MethodPost, "/refusal", map[string]string{}, nil)
 }
 
-// Endpoints is what Cluster API's provider for AWS is to be given as --service-endpoints.
+// Endpoints is what Cluster API's provider for AWS is to be given as --service-endpoints; it has no use for the quotas, umbel-aws has.
 func (a *Account) Endpoints() string {
 	var all []string
-	for _, service := range []string{"ec2", "elasticloadbalancing", "s3", "sts", "secretsmanager", "ssm", "tagging"} {
+	for _, service := range []string{"ec2", "elasticloadbalancing", "s3", "sts", "secretsmanager", "ssm", "tagging", "servicequotas"} {
 		all = append(all, service+"="+a.URL)
 	}
 	return a.Region + ":" + strings.Join(all, ",")
