@@ -80,8 +80,8 @@ func TestMachinesBehindABalancerInAWS(t *testing.T) {
 // overLimit is what AWS says of an account that may not run as many.
 const overLimit = "You have requested more vCPU capacity than your current vCPU limit of 16 allows for the instance bucket that the specified instance type belongs to."
 
-// TestAKubeadmControlPlaneInAWS has the same make a control plane of kubeadm, whose machines are computers with a kubelet and static pods of etcd and
-// Kubernetes: one in each zone, behind a stand-in for the load balancer. One of them dies: no write that was acknowledged is lost, and others are
+// TestAKubeadmControlPlaneInAWS has the same make a cluster by the class of examples/aws/kubeadm.yaml: a control plane of kubeadm, whose machines are
+// computers with a kubelet and static pods of etcd and Kubernetes, one in each zone, behind a stand-in for the load balancer; and one that runs a pod. One of them dies: no write that was acknowledged is lost, and others are
 // taken. AWS is away meanwhile, which nobody notices who uses the cluster. When it is deleted the account holds what it held before.
 func TestAKubeadmControlPlaneInAWS(t *testing.T) {
 	w := newWorld(t)
@@ -94,16 +94,23 @@ func TestAKubeadmControlPlaneInAWS(t *testing.T) {
 	})
 	before := w.holds(account)
 	w.serveAWS(account)
-	made := w.createIn("aws-kubeadm.yaml", "us-east-1", account.Region)
-	place, cluster := made[0], made[1]
-	w.eventually("there is a node in each zone", 15*time.Minute, func(ctx context.Context) error { return w.nodeInEach(ctx, account) })
+	w.createIn("../../../../examples/aws/kubeadm.yaml", imageOfExamples, imageOfMoto)
+	cluster := w.createIn("aws-kubeadm.yaml", "us-east-1", account.Region)[0]
+	w.eventually("there is a node in each zone, and one more for pods", 15*time.Minute, func(ctx context.Context) error { return w.nodeInEach(ctx, account) })
+	w.eventually("a pod runs", 2*time.Minute, w.runsAPod)
+	if err := w.Get(t.Context(), client.ObjectKeyFromObject(cluster), cluster); err != nil {
+		t.Fatal(err)
+	}
+	name, _, _ := unstructured.NestedString(cluster.Object, "spec", "infrastructureRef", "name")
+	place := object("AWSCluster", name)
+	place.SetAPIVersion("infrastructure.cluster.x-k8s.io/v1beta2")
 	w.eventually("the load balancer leads to each of them", time.Minute, func(ctx context.Context) error { return w.leadsToEach(ctx, account) })
 
 	for n := range 20 {
 		w.write(n)
 	}
 	account.Cut()
-	dead := account.Running()[0]
+	dead := planes(account)[0]
 	if err := computers.Cut(dead.Name); err != nil {
 		t.Fatal(err)
 	}
@@ -139,17 +146,46 @@ func (w *world) serveAWS(account *awstest.Account) {
 		w.Fatal(err)
 	}
 	w.eventually("the provider for AWS serves", 5*time.Minute, w.reason("aws", v1alpha1.ReasonServing))
-	identity := object("AWSClusterStaticIdentity", "aws")
-	identity.SetAPIVersion("infrastructure.cluster.x-k8s.io/v1beta2")
-	identity.SetNamespace("")
-	identity.Object["spec"] = map[string]any{"secretRef": "aws", "allowedNamespaces": map[string]any{}}
+	w.createIn("../../../../examples/aws/class.yaml", imageOfExamples, imageOfMoto)
 	_ = w.Create(w.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}}) // it may be there
 	credentials := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: "aws"}, StringData: map[string]string{"AccessKeyID": account.Key, "SecretAccessKey": account.Secret},
 	}
-	if err := errors.Join(w.Create(w.Context(), credentials), w.Create(w.Context(), identity)); err != nil {
+	if err := w.Create(w.Context(), credentials); err != nil {
 		w.Fatal(err)
 	}
+}
+
+const (
+	imageOfExamples = "ami-0123456789abcdef0"
+	imageOfMoto     = "ami-03cf127a"
+)
+
+// planes are the instances of a control plane that run in an account.
+func planes(account *awstest.Account) []awstest.Instance {
+	return slices.DeleteFunc(account.Running(), func(i awstest.Instance) bool { return strings.HasPrefix(i.Name, "far-workers-") })
+}
+
+// runsAPod checks that a pod is ready in the cluster far. Nodes of its control plane take none.
+func (w *world) runsAPod(ctx context.Context) error {
+	c, err := w.far(ctx)
+	if err != nil {
+		return err
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "first"}}
+	pod.Spec.Containers = []corev1.Container{{Name: "pause", Image: "registry.umbel.dev/pause:v1"}}
+	if err := c.Create(ctx, pod); err != nil && !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	if err := c.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	}) || !strings.HasPrefix(pod.Spec.NodeName, "far-workers-") {
+		return fmt.Errorf("on node %q it is %+v", pod.Spec.NodeName, pod.Status)
+	}
+	return nil
 }
 
 // endsIn deletes a cluster, after which the account holds what it held before.
@@ -195,7 +231,7 @@ func runs(account *awstest.Account, want int) func(context.Context) error {
 	}
 }
 
-// leadsToEach checks that a load balancer leads to three instances, each in another zone.
+// leadsToEach checks that a load balancer leads to the three instances of a control plane, each in another zone.
 func (w *world) leadsToEach(ctx context.Context, account *awstest.Account) error {
 	all, err := account.Holds(ctx)
 	if err != nil {
@@ -209,7 +245,7 @@ func (w *world) leadsToEach(ctx context.Context, account *awstest.Account) error
 			got = append(got, name)
 		}
 	}
-	for _, i := range account.Running() {
+	for _, i := range planes(account) {
 		want, zones = append(want, i.ID+":6443"), append(zones, i.Zone)
 	}
 	slices.Sort(zones)
@@ -243,7 +279,7 @@ func (w *world) far(ctx context.Context) (client.Client, error) {
 	return client.New(config, client.Options{Scheme: w.Scheme()})
 }
 
-// nodeInEach checks that the Ready nodes of the cluster are the instances that run, three of them, each in another zone.
+// nodeInEach checks that the Ready nodes of the cluster are the instances that run: three, each in another zone, and one beside the first.
 func (w *world) nodeInEach(ctx context.Context, account *awstest.Account) error {
 	c, err := w.far(ctx)
 	if err != nil {
@@ -267,7 +303,7 @@ func (w *world) nodeInEach(ctx context.Context, account *awstest.Account) error 
 	slices.Sort(ready)
 	slices.Sort(want)
 	slices.Sort(zones)
-	if !slices.Equal(ready, want) || !slices.Equal(zones, []string{"us-east-1a", "us-east-1b", "us-east-1c"}) {
+	if !slices.Equal(ready, want) || !slices.Equal(zones, []string{"us-east-1a", "us-east-1a", "us-east-1b", "us-east-1c"}) {
 		return fmt.Errorf("the nodes that are Ready are %v, and %v run in %v", ready, want, zones)
 	}
 	return nil

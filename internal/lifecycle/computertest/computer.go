@@ -7,9 +7,9 @@
 //  3. It starts containerd, has the images that a registry would have (image.go), and does what the user data says (cloudinit.go).
 //  4. The kubelet starts when kubeadm has written what it reads.
 //
-// What differs from a computer of a cloud: there is no systemd; images are there and need not be pulled; kube-proxy runs beside the kubelet, for
-// there is no image of it; the network of pods is that of package machine, where a CNI plugin's would be; and the kubelet is told who the computer is, which
-// a cloud's controller would do. So kubeadm is started without its preflight checks and its addons.
+// What differs from a computer of a cloud: there is no systemd; images are there and need not be pulled; kube-proxy runs beside the
+// kubelet, with the rights of its node, for there is no image of it; the network of pods is that of package machine, where a CNI plugin's would be; and the
+// kubelet is told who the computer is, which a cloud's controller would do. So kubeadm is started without its preflight checks and its addons.
 package computertest
 
 import (

@@ -85,16 +85,20 @@ func (s system) prepare() error {
 	return errors.Join(
 		s.PrepareVar(), os.MkdirAll(bin, 0o755), os.MkdirAll(filepath.Join(s.Dir, "kube"), 0o755), os.MkdirAll(filepath.Join(s.Dir, "logs"), 0o755),
 		os.Symlink(s.Kube, filepath.Join(bin, "kubelet")), os.Symlink(s.Kube, filepath.Join(bin, "kubectl")),
-		os.Symlink("/etc/kubernetes/admin.conf", filepath.Join(s.Dir, "kube/kube-proxy.kubeconfig")),
+		os.Symlink("/etc/kubernetes/kubelet.conf", filepath.Join(s.Dir, "kube/kube-proxy.kubeconfig")),
 		os.WriteFile(filepath.Join(bin, "kubeadm"), []byte(s.kubeadm()), 0o755),
 	)
 }
 
-// kubeadm is kubeadm without what the computer has in another way, or not at all (see the package's comment).
+// kubeadm is kubeadm without what the computer has in another way, or not at all (see the package's comment). Of the addon kube-proxy
+// there are the rights.
 func (s system) kubeadm() string {
 	return fmt.Sprintf(`#!/bin/sh
 case "$1" in
-init) shift; exec %[1]s init --skip-phases=preflight,addon "$@" ;;
+init)
+	shift
+	%[1]s init --skip-phases=preflight,addon "$@" || exit
+	exec kubectl --kubeconfig /etc/kubernetes/super-admin.conf create clusterrolebinding kube-proxy --clusterrole=system:node-proxier --group=system:nodes ;;
 join) shift; exec %[1]s join --skip-phases=preflight "$@" ;;
 esac
 exec %[1]s "$@"
@@ -145,7 +149,7 @@ until [ -e /var/lib/kubelet/kubeadm-flags.env ]; do sleep 0.2; done
 exec kubelet --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml \
 	--config-dir=%s $KUBELET_KUBEADM_ARGS --node-ip=%s --cloud-provider=`, filepath.Join(s.Dir, "etc/kubelet.d"), s.Address)}
 		case "kube-proxy":
-			line := fmt.Sprintf("until [ -e /etc/kubernetes/admin.conf ]; do sleep 0.2; done; exec %s kube-proxy %s", p.Path, strings.Join(p.Args[1:], " "))
+			line := fmt.Sprintf("until [ -e /etc/kubernetes/kubelet.conf ]; do sleep 0.2; done; exec %s kube-proxy %s", p.Path, strings.Join(p.Args[1:], " "))
 			p.Path, p.Args = "sh", []string{"-c", line}
 		}
 		all = append(all, p)
