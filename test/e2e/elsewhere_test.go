@@ -83,9 +83,21 @@ func (s *story) treeSays(cluster, part, words string) {
 // nodesAre checks that the Ready nodes of a cluster are the machines that run elsewhere, by their providers' ids.
 func (s *story) nodesAre(cluster string, want int, running []string) {
 	s.Helper()
+	err := s.ready(s.ctx, cluster, running)
+	if len(running) != want || err != nil {
+		s.Errorf("%d machines are to run: they are %v (%v)", want, running, err)
+	}
+}
+
+// ready checks that these machines are the Ready nodes of a cluster.
+func (s *story) ready(ctx context.Context, cluster string, running []string) error {
+	out, err := s.Umbel(ctx, "kubectl", cluster, "--", "get", "nodes", "-o", "json")
+	if err != nil {
+		return err
+	}
 	var nodes corev1.NodeList
-	if err := json.Unmarshal([]byte(s.umbel("kubectl", cluster, "--", "get", "nodes", "-o", "json")), &nodes); err != nil {
-		s.Fatal(err)
+	if err := json.Unmarshal([]byte(out), &nodes); err != nil {
+		return err
 	}
 	var ready []string
 	for _, n := range nodes.Items {
@@ -97,9 +109,10 @@ func (s *story) nodesAre(cluster string, want int, running []string) {
 	}
 	slices.Sort(ready)
 	slices.Sort(running)
-	if len(running) != want || !slices.Equal(ready, running) {
-		s.Errorf("%d machines are to run: they are %v, and the nodes that are Ready %v", want, running, ready)
+	if !slices.Equal(ready, running) {
+		return fmt.Errorf("%v run, and the nodes that are Ready are %v", running, ready)
 	}
+	return nil
 }
 
 // classIn returns the file of the class of a runbook, with other words in it.

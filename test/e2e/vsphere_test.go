@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/base64"
@@ -11,10 +12,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"umbel.dev/umbel/internal/lifecycle/local"
 	"umbel.dev/umbel/internal/lifecycle/vcentertest"
@@ -22,16 +27,22 @@ import (
 )
 
 // TestClustersInVSphere is the runbook docs/operate/vsphere.md, with govmomi's simulator for the vCenter: Cluster API's provider for vSphere,
-// unchanged, clones a machine and powers it on, a real kubelet boots for it on this computer, the cluster joins, and a pod runs there.
-// Credentials that are wrong, a vCenter that is away and a datastore that is full are said to be so, harm nothing that is there, and when
-// they are no more the cluster grows. When it is deleted neither the vCenter nor this computer has anything of it.
+// unchanged, clones a machine in each of two zones and powers it on, a real kubelet boots for it on this computer, the cluster joins, and a pod
+// runs there. Credentials that are wrong, a vCenter that is away (for as long as VCENTER_AWAY says), a datastore that is full and a power-on that
+// is refused are said to be so, harm nothing that is there, and when they are no more the cluster grows. A machine whose host fails is replaced,
+// and destroyed when the host is back. When the cluster is deleted the vCenter has what it had before, and this computer nothing of it.
 func TestClustersInVSphere(t *testing.T) {
 	if err := local.CheckNodes(); err != nil {
 		t.Fatal(err)
 	}
+	away, err := time.ParseDuration(cmp.Or(os.Getenv("VCENTER_AWAY"), "0s"))
+	if err != nil {
+		t.Fatalf("VCENTER_AWAY: %v", err)
+	}
 	s := newStory(t, "--cluster", "edge", "--example=none")
 	page := runbook(t, "vsphere.md")
 	center := vcentertest.Start(t, inVSphere{newComputer(s, "far")})
+	before := s.inventory(center)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("of its machines the vCenter said\n%s", strings.Join(center.Heard(), "\n"))
@@ -41,7 +52,7 @@ func TestClustersInVSphere(t *testing.T) {
 	s.shell(strings.ReplaceAll(line(page, "provider add vsphere"), "build/bin/", filepath.Dir(rig.Binary("umbel"))+"/"))
 	s.advances("the providers serve", func(ctx context.Context) error { return s.serve(ctx, 3, time.Time{}) })
 	s.onHub("-n umbel-system create secret generic vcenter --from-literal=username=" + center.User + " --from-literal=password=wrong")
-	s.onHub("apply -f " + s.classIn("vsphere", "vcenter.example.com", center.Address))
+	s.onHub("apply -f " + s.classIn("vsphere", "vcenter.example.com", center.Address, "timeoutSeconds: 120", "timeoutSeconds: 20"))
 
 	made := s.orders(line(page, "cluster create far"))
 	s.treeSays("far", "VSphereCluster", "Login failure")
@@ -49,34 +60,48 @@ func TestClustersInVSphere(t *testing.T) {
 	s.onHub("-n umbel-system patch secret vcenter --type=merge -p " + `'{"stringData":{"password":"` + center.Password + `"}}'`)
 	s.isMade("far", made)
 	t.Logf("with the right credentials the cluster was made in %s", time.Since(begun).Round(100*time.Millisecond))
-	s.nodesAre("far", 1, machinesOf(center))
+	s.nodesAre("far", 2, machinesOf(center))
+	s.areIn(center, before, "east", "west")
 	s.runsAPod("far", "first")
 	if out := s.umbel("get", "clusters", "-o", "wide"); !strings.Contains(out, "env=far") {
 		t.Errorf("the fleet is\n%s", out)
 	}
 
 	center.Cut()
-	grown := s.orders(line(page, "cluster scale far"))
+	grown := s.orders(line(page, "cluster scale far") + " --timeout 40m")
 	s.treeSays("far", "VSphereCluster", "connection refused")
 	s.treeSays("far", "─ Machine", "Provisioning ") // that is all which its provider says of it
 	s.runsAPod("far", "meanwhile")
+	select {
+	case <-time.After(away):
+	case <-t.Context().Done():
+	}
+	s.nodesAre("far", 2, machinesOf(center))
+	s.areIn(center, before, "east", "west")
 	begun = time.Now()
 	if err := center.Mend(); err != nil {
 		t.Fatal(err)
 	}
 	s.isMade("far", grown)
 	t.Logf("after the vCenter was back it took %s to grow", time.Since(begun).Round(100*time.Millisecond))
-	s.nodesAre("far", 2, machinesOf(center))
+	s.nodesAre("far", 3, machinesOf(center))
 
 	center.Fill()
-	grown = s.orders("umbel cluster scale far --workers 3")
+	grown = s.orders("umbel cluster scale far --pool west --workers 2 --timeout 10m")
 	s.treeSays("far", "VSphereMachine", "NoDiskSpace")
 	begun = time.Now()
+	center.Refuse()
 	center.Empty()
+	s.treeSays("far", "VSphereMachine", "NoCompatibleHost")
+	t.Logf("after the datastore had room it took %s to clone", time.Since(begun).Round(100*time.Millisecond))
+	begun = time.Now()
+	center.Allow()
 	s.isMade("far", grown)
-	t.Logf("after the datastore had room it took %s to grow", time.Since(begun).Round(100*time.Millisecond))
-	s.nodesAre("far", 3, machinesOf(center))
+	t.Logf("after machines were powered on again it took %s to grow", time.Since(begun).Round(100*time.Millisecond))
+	s.nodesAre("far", 4, machinesOf(center))
+	s.areIn(center, before, "east", "east", "west", "west")
 	s.umbel("kubectl", "far", "--", "get", "pod/first", "pod/meanwhile")
+	s.losesHost(center, before)
 
 	begun = time.Now()
 	s.shell(line(page, "cluster delete far"))
@@ -84,8 +109,77 @@ func TestClustersInVSphere(t *testing.T) {
 	if left := center.Running(); len(left) > 0 {
 		t.Errorf("machines of the vCenter are left: %v", left)
 	}
+	if diff := gocmp.Diff(before, s.inventory(center)); diff != "" {
+		t.Errorf("the vCenter has not what it had before (-before +after):\n%s", diff)
+	}
 	if _, err := os.Stat(filepath.Join(s.Home, "local", "far")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("its folder is there (%v)", err)
+	}
+}
+
+// losesHost has the host of a machine fail: the machine is replaced in its zone, and destroyed when the host is back.
+func (s *story) losesHost(center *vcentertest.VCenter, before vcentertest.Inventory) {
+	s.Helper()
+	all := s.made(center, before)
+	lost := all[len(all)-1]
+	begun := time.Now()
+	if err := center.Fail(s.ctx, path.Base(lost.Host)); err != nil {
+		s.Fatal(err)
+	}
+	gone := len(all) - len(center.Running())
+	s.treeSays("far", "─ Machine", "another one takes its place")
+	s.treeSays("far", "VSphereMachine", "HostNotConnected")
+	s.advances("as many machines run as before", func(ctx context.Context) error {
+		if running := machinesOf(center); len(running) != len(all) {
+			return fmt.Errorf("%v run", running)
+		}
+		return s.ready(ctx, "far", machinesOf(center))
+	})
+	s.Logf("with %s, %d of %d machines were lost, and replaced in %s", lost.Host, gone, len(all), time.Since(begun).Round(100*time.Millisecond))
+	if err := center.Return(s.ctx, path.Base(lost.Host)); err != nil {
+		s.Fatal(err)
+	}
+	s.advances("what was lost is destroyed", func(context.Context) error {
+		for _, m := range s.made(center, before) {
+			if m.Path == lost.Path {
+				return fmt.Errorf("%s is there", m.Path)
+			}
+		}
+		return nil
+	})
+	s.areIn(center, before, "east", "east", "west", "west")
+}
+
+func (s *story) inventory(center *vcentertest.VCenter) vcentertest.Inventory {
+	s.Helper()
+	all, err := center.Inventory(s.ctx)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return all
+}
+
+// made are the machines that a vCenter has and did not have before, by its own list.
+func (s *story) made(center *vcentertest.VCenter, before vcentertest.Inventory) []vcentertest.Placed {
+	s.Helper()
+	return slices.DeleteFunc(s.inventory(center).Machines, func(m vcentertest.Placed) bool {
+		return slices.ContainsFunc(before.Machines, func(other vcentertest.Placed) bool { return other.Path == m.Path })
+	})
+}
+
+// areIn checks that these are the zones of the machines of the story, with the host, resource pool, folder and datastore that the class says.
+func (s *story) areIn(center *vcentertest.VCenter, before vcentertest.Inventory, zones ...string) {
+	s.Helper()
+	var want, got []string
+	for _, zone := range zones {
+		number := map[string]string{"east": "0", "west": "1"}[zone]
+		want = append(want, fmt.Sprintf("/DC0/vm/%s /DC0/host/DC0_C%[2]s /DC0/host/DC0_C%[2]s/Resources/DC0_C%[2]s_RP1 LocalDS_%[2]s poweredOn", zone, number))
+	}
+	for _, m := range s.made(center, before) {
+		got = append(got, fmt.Sprint(path.Dir(m.Path), " ", path.Dir(m.Host), " ", m.Pool, " ", m.Datastore, " ", m.State))
+	}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		s.Errorf("machines of the vCenter (-want +got):\n%s", diff)
 	}
 }
 
