@@ -128,7 +128,7 @@ func (s *story) losesHost(center *vcentertest.VCenter, before vcentertest.Invent
 	}
 	gone := len(all) - len(center.Running())
 	s.treeSays("far", "─ Machine", "another one takes its place")
-	s.treeSays("far", "VSphereMachine", "HostNotConnected")
+	s.treeSays("far", "Machine", "last task failed") // its provider asks again and again
 	s.advances("as many machines run as before", func(ctx context.Context) error {
 		if running := machinesOf(center); len(running) != len(all) {
 			return fmt.Errorf("%v run", running)
