@@ -63,7 +63,7 @@ func storeOf(ctx *simulator.Context, to types.VirtualMachineRelocateSpec) string
 	return store.Name
 }
 
-// hostFor chooses as DRS would: of the hosts that respond of the pool's cluster, the one with the fewest machines. It is nil when there is none.
+// hostFor chooses as DRS would: of the hosts that respond of the pool's cluster, the one on which the fewest machines run. It is nil when there is none.
 func hostFor(ctx *simulator.Context, to types.VirtualMachineRelocateSpec) *types.ManagedObjectReference {
 	if to.Host != nil || to.Pool == nil {
 		return to.Host
@@ -79,7 +79,7 @@ func hostFor(ctx *simulator.Context, to types.VirtualMachineRelocateSpec) *types
 	var best *simulator.HostSystem
 	for _, ref := range cluster.Host {
 		host, ok := ctx.Map.Get(ref).(*simulator.HostSystem)
-		if ok && responds(host) && (best == nil || len(host.Vm) < len(best.Vm)) {
+		if ok && responds(host) && (best == nil || runOn(ctx, host) < runOn(ctx, best)) {
 			best = host
 		}
 	}
@@ -87,6 +87,18 @@ func hostFor(ctx *simulator.Context, to types.VirtualMachineRelocateSpec) *types
 		return nil
 	}
 	return &best.Self
+}
+
+// runOn returns how many machines run on a host.
+func runOn(ctx *simulator.Context, host *simulator.HostSystem) int {
+	n := 0
+	for _, ref := range host.Vm {
+		vm, ok := ctx.Map.Get(ref).(*simulator.VirtualMachine)
+		if ok && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
+			n++
+		}
+	}
+	return n
 }
 
 // PowerOnVMTask implements the method of vSphere's API.
