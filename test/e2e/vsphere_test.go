@@ -133,7 +133,7 @@ func (s *story) losesHost(center *vcentertest.VCenter, before vcentertest.Invent
 	s.treeSays("far", "─ Machine", "another one takes its place")
 	s.treeSays("far", "Machine", "last task failed") // its provider asks again and again
 	s.Logf("that its machine is lost was said %s after %s had failed", time.Since(begun).Round(100*time.Millisecond), lost.Host)
-	grown := s.orders("umbel cluster scale far --pool west --workers 3 --timeout 10m")
+	grown := s.orders("umbel cluster scale far --pool west --workers 3 --timeout 20m")
 	s.advances("as many machines run as before", func(ctx context.Context) error {
 		if running := machinesOf(center); len(running) != len(all) {
 			return fmt.Errorf("%v run", running)
