@@ -99,12 +99,15 @@ func joined(ctx context.Context, hub *client.Hub, view *progress.View, name stri
 	})
 }
 
+// denials are how many times in a row somebody is asked again who may not, and could before.
+const denials = 100
+
 // until asks again and again until it is so, also of a hub that does not answer meanwhile: what is being made does not need who waits for it. The step,
 // if there is one, shows what is known; when ctx ends, the error says what was known last.
 func until(ctx context.Context, step *progress.Step, is func(context.Context) (bool, string, error)) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
-	said, starts := "", false
+	said, known, denied := "", false, 0
 	for {
 		done, now, err := is(ctx)
 		switch {
@@ -112,11 +115,11 @@ func until(ctx context.Context, step *progress.Step, is func(context.Context) (b
 			return nil
 		case ctx.Err() != nil: // what came of the end of the time says nothing
 		case err == nil:
-			said, starts = now, false
+			said, known, denied = now, true, 0
 		case away(err):
-			said, starts = err.Error(), true
-		case starts && apierrors.IsForbidden(err): // an API server that starts serves before it knows who may what
-			said = err.Error()
+			said, known, denied = err.Error(), true, 0
+		case known && denied < denials && apierrors.IsForbidden(err): // an API server that starts serves before it knows who may what
+			said, denied = err.Error(), denied+1
 		default:
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -15,7 +16,7 @@ import (
 func TestWhoWaitsOutlivesTheHub(t *testing.T) {
 	refused := &url.Error{Op: "Get", URL: "https://127.0.0.1:1", Err: errors.New("connection refused")}
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "clusters"}, "dev", nil)
-	answers := []error{refused, apierrors.NewServiceUnavailable("it starts"), forbidden, nil, refused, nil}
+	answers := []error{refused, apierrors.NewServiceUnavailable("it starts"), forbidden, nil, refused, nil, forbidden, forbidden, nil}
 	asked := 0
 	err := until(t.Context(), nil, func(context.Context) (bool, string, error) {
 		asked++
@@ -29,6 +30,19 @@ func TestWhoWaitsOutlivesTheHub(t *testing.T) {
 			t.Errorf("%v: got %v", final, err)
 		}
 	}
+	synctest.Test(t, func(t *testing.T) { // somebody whose right was taken away meanwhile
+		allowed := true
+		err := until(t.Context(), nil, func(context.Context) (bool, string, error) {
+			if allowed {
+				allowed = false
+				return false, "", nil
+			}
+			return false, "", forbidden
+		})
+		if !errors.Is(err, forbidden) {
+			t.Errorf("who may not any more: %v", err)
+		}
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*poll)
 	defer cancel()
 	if err := until(ctx, nil, func(context.Context) (bool, string, error) { return false, "", refused }); err == nil || !strings.Contains(err.Error(), "not in time: Get") {
