@@ -150,6 +150,15 @@ $(BIN)/capd.yaml: $(BIN)/capd $(BIN)/umbel-capi
 	@dir=$$(cd tools/capd && go mod download sigs.k8s.io/cluster-api/test && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api/test) && cd kube/capi && \
 		go run ./components $$dir/infrastructure/docker/config/default > $@
 
+# The framework by which Cluster API tests its own providers, and which checks ours on a cluster that a story has made.
+.PHONY: contract
+contract: $(BIN)/capi-contract ## capi-contract, Cluster API's own checks of what a provider does
+
+$(BIN)/capi-contract: tools/capd/go.mod tools/capd/go.sum $(wildcard tools/capd/contract/*)
+	@mkdir -p $(BIN)
+	@echo "building capi-contract; the first time this takes a minute"
+	@cd tools/capd && GOGC=400 go test -c -vet=off -ldflags '-s -w' -o $@ ./contract
+
 # Cluster API's provider for vSphere, unchanged; and a vCenter without machines of its own, for tests alone.
 .PHONY: capv
 capv: $(BIN)/capv $(BIN)/capv.yaml ## capv, Cluster API's provider for vSphere, with its manifests
@@ -284,7 +293,7 @@ bench-console: build console/node_modules/.package-lock.json ## the console with
 # The stories wait for their clusters a lot: what needs a processor and no nodes goes beside them.
 .PHONY: test
 test: deps build lint check-generate check-console kube dex registry helm capd ## everything that has to hold before a change lands
-	@$(MAKE) --no-print-directory -j2 GO_BUILD="nice $(GO_BUILD)" unit sops peers metrics-server
+	@$(MAKE) --no-print-directory -j2 GO_BUILD="nice $(GO_BUILD)" unit sops peers metrics-server contract
 	@$(MAKE) --no-print-directory -j2 e2e net real simulate console-test
 
 .PHONY: test-all
@@ -311,7 +320,7 @@ simulate: ## play SCHEDULES random schedules of rollouts, and check every step; 
 	ROLLOUT_SCHEDULES=$(SCHEDULES) nice $(GO_TEST) -count 1 -timeout 60m -run '^TestSimulation' -v ./internal/rollout
 
 .PHONY: e2e
-e2e: deps build dex sops capd helm metrics-server ## the main job and the laws, on real clusters
+e2e: deps build dex sops capd contract helm metrics-server ## the main job and the laws, on real clusters
 	$(GO_TEST) -tags e2e -count 1 -timeout 60m ./test/e2e/
 
 # Not in `make test`: most of its minutes are Cluster API's provider waiting to try again. VCENTER_AWAY=10m has the vCenter be away for that long.

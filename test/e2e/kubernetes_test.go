@@ -26,7 +26,8 @@ import (
 
 // TestAClusterIsUpgraded is a cluster's way from a Kubernetes to the next: what would not do is refused, the control plane goes first, a
 // pool of machines after it, another one last; and while all this happens somebody asks a Service, over and over, and is answered
-// each time, since its pods have a PodDisruptionBudget. Somebody writes to its API, which is away for a moment and loses nothing.
+// each time, since its pods have a PodDisruptionBudget. Somebody writes to its API, which is away for a moment and loses nothing. While its last
+// pool is upgraded a Rollout brings another cluster there, and the hub dies in the middle of both.
 func TestAClusterIsUpgraded(t *testing.T) {
 	if err := local.CheckNodes(); err != nil {
 		t.Fatal(err)
@@ -42,6 +43,11 @@ func TestAClusterIsUpgraded(t *testing.T) {
 		}
 		return err
 	})
+	prod := make(chan error, 1)
+	go func() {
+		_, err := s.Umbel(s.ctx, "cluster", "create", "prod", "--version", "1.35", "--workers", "1", "--labels", "env=prod")
+		prod <- err
+	}()
 	s.umbel("cluster", "create", "dev", "--version", "1.35", "--workers", "2")
 	s.onHub(`patch cluster.cluster.x-k8s.io dev -n default --type=json -p '[{"op":"add","path":"/spec/topology/workers/machineDeployments/-","value":{"class":"worker","name":"callers","replicas":1}}]'`)
 	was := s.nodes("dev", 3)
@@ -87,9 +93,14 @@ func TestAClusterIsUpgraded(t *testing.T) {
 	if answered == 0 || len(failed) > 0 {
 		t.Errorf("it failed %d times:\n%s", len(failed), strings.Join(failed[:min(5, len(failed))], "\n"))
 	}
+	if err := <-prod; err != nil {
+		t.Fatal(err)
+	}
+	arrived := s.byAWave("prod")
 	begun := time.Now()
-	s.umbel("cluster", "upgrade", "dev")
-	t.Logf("the last pool, of one machine, in %s", time.Since(begun).Round(100*time.Millisecond))
+	s.hubDies("dev", "umbel cluster upgrade dev")
+	t.Logf("the last pool, of one machine, in %s, though the hub died meanwhile", time.Since(begun).Round(100*time.Millisecond))
+	arrived()
 	if now := s.nodes("dev", 3); count(now, "v1.36.4") != 3 {
 		t.Errorf("at last the nodes are %v", now)
 	}
@@ -100,6 +111,32 @@ func TestAClusterIsUpgraded(t *testing.T) {
 	s.memberSays("dev", v1alpha1.ConditionConnected, metav1.ConditionTrue)
 	s.refused([]string{"cluster", "upgrade", "dev", "--version", "1.35"}, "does not go back")
 	s.umbel("cluster", "delete", "dev", "--yes")
+}
+
+// byAWave has a Rollout bring the clusters of production to the next version: this one. The function that is returned waits for that.
+func (s *story) byAWave(cluster string) (arrived func()) {
+	s.Helper()
+	was, before := s.nodes(cluster, 1), s.member(cluster)
+	begun := time.Now()
+	if out := s.umbel("cluster", "upgrade", "--clusters", "env=prod", "--version", "1.36"); !strings.Contains(out, "it brings 1 cluster to Kubernetes v1.36.4") {
+		s.Errorf("the Rollout says %s", out)
+	}
+	return func() {
+		s.Helper()
+		s.umbel("rollout", "status", "rollout/kubernetes-v1.36.4", "--watch")
+		s.Logf("a cluster with a machine, by a wave, in %s", time.Since(begun).Round(100*time.Millisecond))
+		now, after := s.nodes(cluster, 1), s.member(cluster)
+		if count(was, "v1.35.4") != 1 || count(now, "v1.36.4") != 1 {
+			s.Errorf("its nodes were %v, and are %v", was, now)
+		}
+		if out := s.umbel("kubectl", cluster, "--", "version"); !strings.Contains(out, "Server Version: v1.36.4") {
+			s.Errorf("its API says %s", out)
+		}
+		if after.UID != before.UID {
+			s.Errorf("the fleet had it as %s, and has it as %s", before.UID, after.UID)
+		}
+		s.memberSays(cluster, v1alpha1.ConditionConnected, metav1.ConditionTrue)
+	}
 }
 
 // withTheMinorBefore returns a folder of our programs with the Kubernetes of the minor before, which `make kube-before` builds in ten
