@@ -43,7 +43,7 @@ func (s *story) isAdopted(cluster string) {
 	var before map[string]string
 	s.eventually("what it is made of is at rest", func(ctx context.Context) error {
 		was := before
-		before = s.made(cluster)
+		before = s.madeOf(cluster)
 		if diff := cmp.Diff(was, before); diff != "" {
 			return errors.New(diff)
 		}
@@ -52,14 +52,14 @@ func (s *story) isAdopted(cluster string) {
 	begun := time.Now()
 	s.umbel("cluster", "adopt", cluster)
 	s.Logf("adopted in %s", time.Since(begun).Round(100*time.Millisecond))
-	if diff := cmp.Diff(before, s.made(cluster)); diff != "" {
+	if diff := cmp.Diff(before, s.madeOf(cluster)); diff != "" {
 		s.Errorf("when it was adopted, this was written (-before +after):\n%s", diff)
 	}
 	s.is(cluster, "managed", "env=dev")
 }
 
-// made is what Cluster API and its provider have made of a cluster, but for how it is, which they go on to say.
-func (s *story) made(cluster string) map[string]string {
+// madeOf is what Cluster API and its provider have made of a cluster, but for how it is, which they go on to say.
+func (s *story) madeOf(cluster string) map[string]string {
 	s.Helper()
 	out := s.shell(hubKubectl + "get clusters.cluster.x-k8s.io,machinedeployments.cluster.x-k8s.io,machinesets.cluster.x-k8s.io,machines.cluster.x-k8s.io," +
 		"machinehealthchecks.cluster.x-k8s.io,hostedclusters,hostedcontrolplanes,localmachines,localbootstraps -n default -o json")
