@@ -77,8 +77,13 @@ export async function open(browser, options = {}) {
 
 export async function signIn(page, token = env('TOKEN'), at = hub) {
   page.expected.push(/401/)
-  await page.goto(at + '/console/')
-  await page.getByLabel('Token', { exact: true }).fill(token)
+  const field = page.getByLabel('Token', { exact: true })
+  // A page whose files Chromium let go of stays empty: whoever sees that loads it again.
+  for (let again = 3; ; again--) {
+    await page.goto(at + '/console/')
+    if (again === 0 || (await field.waitFor({ timeout: 5_000 }).then(() => true, () => false))) break
+  }
+  await field.fill(token)
   await page.getByRole('button', { name: 'Sign in with the token' }).click()
   await page.getByRole('heading', { level: 1, name: 'Fleet' }).waitFor()
   page.expected = page.expected.filter((e) => String(e) !== '/401/')

@@ -4,7 +4,11 @@ package console
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,6 +81,34 @@ func (f *fleet) tells(story string, env ...string) {
 	f.Logf("%s (%s):\n%s", story, time.Since(began).Round(time.Second), out)
 	if err != nil {
 		f.Fatal(fmt.Errorf("story %s: %w", story, err))
+	}
+}
+
+// wasReady waits until the hub has written down, among its metrics, that a cluster was ready: it does so every half minute.
+func (f *fleet) wasReady(cluster string) {
+	f.Helper()
+	ask := f.hub + "/api/v1/query?" + url.Values{"query": {fmt.Sprintf("max_over_time(umbel_cluster_ready{cluster=%q}[10m]) == 1", cluster)}}.Encode()
+	hub := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // as the browser of the stories
+	defer hub.CloseIdleConnections()
+	err := rig.Eventually(f.Context(), 2*time.Minute, func(ctx context.Context) error {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, ask, nil)
+		if err != nil {
+			return err
+		}
+		r.Header.Set("Authorization", "Bearer "+f.token)
+		answer, err := hub.Do(r)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		raw, err := io.ReadAll(answer.Body)
+		if err == nil && !strings.Contains(string(raw), `"value":`) {
+			err = fmt.Errorf("it says %s %s", answer.Status, raw)
+		}
+		return err
+	})
+	if err != nil {
+		f.Fatalf("that %s was ready is not written down: %v", cluster, err)
 	}
 }
 
@@ -188,6 +220,7 @@ func TestConsole(t *testing.T) {
 	f.does(hub + "$K apply -f - <<'X'\n" + watched + "X\n")
 	f.does("umbel kubectl prod-eu -- apply -f - <<'X'\n" + hostPod() + "X\n")
 	f.does(hub + "$K wait rollouts.umbel.dev shop-1 --for=create --timeout=60s; $K wait rollouts.umbel.dev shop-1 --for=jsonpath={.status.phase}=Completed --timeout=60s")
+	f.wasReady("prod-us")
 	f.does(`umbel kubectl dev -- -n shop patch configmap storefront --type merge -p '{"data":{"currency":"USD"}}'`)
 	f.does(`sed -i "s/greeting: .*/greeting: Good day/" "$UMBEL_HOME/fleet/shop/storefront.yaml"; git -C "$UMBEL_HOME/fleet" rm -q baseline/access.yaml`)
 	if err := f.Git(t.Context(), "commit -qam 'Greet anew'"); err != nil {
