@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -15,9 +16,10 @@ import (
 	"testing"
 )
 
-// TestAgainstMoto asks moto (`make moto`), which checks signatures, has AWS' types of instances, and knows the quota of networks; not that of cores.
+// TestAgainstMoto asks moto (`make moto`), which checks signatures, has AWS' types of instances, and knows the quotas of networks and, where one is set,
+// of virtual CPUs; not that of addresses.
 func TestAgainstMoto(t *testing.T) {
-	q := startMoto(t)
+	q, desk := startMoto(t)
 	q.Network = &Network{VPCs: 1, Addresses: 3}
 	q.Machines = []Machines{{Number: 2, Type: "t3.large", Image: "ami-03cf127a", Profile: "nodes.cluster-api-provider-aws.sigs.k8s.io", Zone: "us-east-1b"}}
 
@@ -47,6 +49,18 @@ func TestAgainstMoto(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	limit(t, desk, 5)
+	if got, err := ask(t, "check", q); err != nil || len(got.Problems) > 0 {
+		t.Errorf("at a quota that is large enough it says %+v (%v)", got, err)
+	}
+	run := url.Values{"ImageId": {"ami-03cf127a"}, "InstanceType": {"t3.large"}, "MinCount": {"1"}, "MaxCount": {"1"}}
+	for _, want := range []string{"", "", "VcpuLimitExceeded"} {
+		if err := account.query(t.Context(), "ec2", "RunInstances", run, &struct{}{}); codeOf(err) != want {
+			t.Errorf("with a quota of five an instance of two was run with %v, and not %q", err, want)
+		}
+	}
+	refused(`in region us-east-1: 4 of 5 are used, and the cluster needs 4`, func(*Question) {})
+	limit(t, desk, 64)
 	for range 4 { // one was there
 		err := account.query(t.Context(), "ec2", "CreateVpc", url.Values{
 			"CidrBlock": {"10.0.0.0/16"}, "TagSpecification.1.ResourceType": {"vpc"}, "TagSpecification.1.Tag.1.Key": {ownedTag + "far"}, "TagSpecification.1.Tag.1.Value": {"owned"},
@@ -66,8 +80,18 @@ func TestAgainstMoto(t *testing.T) {
 	}
 }
 
-// startMoto starts an account, which ends with the test, and returns a question to it.
-func startMoto(t *testing.T) Question {
+// limit sets the quota of virtual CPUs of an account.
+func limit(t *testing.T, desk string, cores int) {
+	t.Helper()
+	answer, err := http.Post(desk+"/quota", "application/json", strings.NewReader(fmt.Sprintf(`{"cores": %d}`, cores)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+}
+
+// startMoto starts an account, which ends with the test, and returns a question to it, and where it is asked what is no service of AWS.
+func startMoto(t *testing.T) (q Question, desk string) {
 	t.Helper()
 	deaf := httptest.NewServer(http.NotFoundHandler()) // nothing is run
 	t.Cleanup(deaf.Close)
@@ -90,12 +114,12 @@ func startMoto(t *testing.T) Question {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := struct{ URL, Region, Key, Secret string }{}
+	said := struct{ URL, Region, Key, Secret, Desk string }{}
 	if err := json.Unmarshal(first, &said); err != nil {
 		t.Fatalf("umbel-moto begins with %q: %v", first, err)
 	}
 	return Question{
 		Region: said.Region, Key: said.Key, Secret: said.Secret, From: "Secret umbel-system/aws",
 		Endpoints: map[string]string{"ec2": said.URL, "sts": said.URL, "servicequotas": said.URL, "tagging": said.URL},
-	}
+	}, said.Desk
 }

@@ -12,6 +12,7 @@ Its first line of output is JSON: where it is, the key, and "desk", which answer
     GET /holds       what the account holds, as lists of names by kind
     GET /targets     what its load balancers lead to, as a list of ID:PORT
     POST /refusal    no instance is run from now on: the body is {"code": …, "message": …}, by which that is refused, or {} for the end of it
+    POST /quota      how many virtual CPUs may run: the body is {"cores": …}, which Service Quotas tells and RunInstances holds, or {} for no end
 """
 
 import argparse
@@ -29,10 +30,12 @@ import urllib.request
 import boto3
 from moto import settings
 from moto.ec2.exceptions import EC2ClientError
-from moto.ec2.models.instances import InstanceBackend
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.elbv2.exceptions import TargetGroupNotFoundError
 from moto.elbv2.models import ELBv2Backend, FakeLoadBalancer
 from moto.server import ThreadedMotoServer
+from moto.servicequotas.models import ServiceQuotasBackend
 
 LOOK = 0.5
 REGION = "us-east-1"
@@ -168,22 +171,54 @@ def describe_target_groups(backend, load_balancer_arn, target_group_arns, names,
 ELBv2Backend.describe_target_groups = describe_target_groups
 
 
-class Refusal:
-    """By what RunInstances is refused: a code and a message of AWS, or nothing."""
+def cores(kind):
+    """Returns how many virtual CPUs an instance of a type has, as AWS says of it: cores, and threads of each."""
+    has = INSTANCE_TYPES[kind]["VCpuInfo"]
+    return {"CoreCount": has["DefaultCores"], "ThreadsPerCore": has["DefaultThreadsPerCore"]}
+
+
+Instance.cpu_options = property(lambda self: cores(self.instance_type))  # which moto does not tell
+
+
+class Limits:
+    """What keeps the account from running instances: a refusal, by a code and a message of AWS, and a quota of virtual CPUs; nothing at first."""
+
+    CODE = ("ec2", "L-1216C47A")  # of instances of the standard families
+    MESSAGE = (
+        "You have requested more vCPU capacity than your current vCPU limit of %d allows for the instance bucket that the specified instance "
+        "type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit."
+    )
 
     def __init__(self):
-        self.by = {}
-        run = InstanceBackend.run_instances
+        self.refusal, self.quota = {}, {}
+        run, tell = InstanceBackend.run_instances, ServiceQuotasBackend.get_service_quota
 
-        def run_instances(*args, **kwargs):
-            if self.by:
-                raise EC2ClientError(self.by["code"], self.by["message"])
-            return run(*args, **kwargs)
+        def run_instances(backend, image_id, count, *args, **kwargs):
+            if self.refusal:
+                raise EC2ClientError(self.refusal["code"], self.refusal["message"])
+            most = self.quota.get("cores")
+            if most is not None and self.used(backend) + count * self.of(kwargs["instance_type"]) > most:
+                raise EC2ClientError("VcpuLimitExceeded", self.MESSAGE % most)
+            return run(backend, image_id, count, *args, **kwargs)
 
-        InstanceBackend.run_instances = run_instances
+        def get_service_quota(backend, service_code, quota_code):
+            if self.quota and (service_code, quota_code) == self.CODE:
+                return {"ServiceCode": service_code, "QuotaCode": quota_code, "Value": float(self.quota["cores"])}
+            return tell(backend, service_code, quota_code)
+
+        InstanceBackend.run_instances, ServiceQuotasBackend.get_service_quota = run_instances, get_service_quota
+
+    @staticmethod
+    def of(kind):
+        has = cores(kind)
+        return has["CoreCount"] * has["ThreadsPerCore"]
+
+    def used(self, backend):
+        there = [i for r in backend.reservations.values() for i in r.instances]
+        return sum(self.of(i.instance_type) for i in there if i.state in ("pending", "running"))
 
 
-def serve_desk(account, refusal):
+def serve_desk(account, limits):
     """Serves what tests ask beside AWS, and returns where."""
 
     class Desk(http.server.BaseHTTPRequestHandler):
@@ -191,8 +226,9 @@ def serve_desk(account, refusal):
             self.answer({"/holds": account.holds, "/targets": account.targets}[self.path]())
 
         def do_POST(self):
-            refusal.by = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.answer(refusal.by)
+            what = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            setattr(limits, {"/refusal": "refusal", "/quota": "quota"}[self.path], what)
+            self.answer(what)
 
         def answer(self, what):
             body = json.dumps(what).encode()
@@ -220,7 +256,7 @@ def main():
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     account = Account("http://%s:%d" % server.get_host_and_port())
-    print(json.dumps({"url": account.url, "region": REGION, "key": account.key, "secret": account.secret, "desk": serve_desk(account, Refusal())}), flush=True)
+    print(json.dumps({"url": account.url, "region": REGION, "key": account.key, "secret": account.secret, "desk": serve_desk(account, Limits())}), flush=True)
     watch(account, options.machines)
 
 
