@@ -31,17 +31,20 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 )
 
-// How long a cluster that does not answer keeps its state, how long the bootstrap tokens of machines live, how long a
-// member of etcd may take, and how many objects of a kind are worked on at once; all as in Cluster API's managers, but for Clusters: two
-// controllers write the status of each, and of fifty at once each meets what the other one wrote before its cache has it. Nobody waits for
-// a network there.
+// How long a cluster that does not answer keeps its state, how long the bootstrap tokens of machines live, and how long a member of etcd may
+// take, as in Cluster API's managers.
+//
+// And how many objects of a kind are worked on at once, which is less than there: the API server is on the same machine, and several
+// controllers write the status of each Cluster and each Machine. Of fifty at once most meet what another one wrote before their cache has
+// it, and try again (ADR 0096). Nodes that are emptied are waited for instead.
 const (
 	connectionGrace = 50 * time.Second
 	conditionsGrace = 5 * time.Minute
 	tokenLife       = 15 * time.Minute
 	etcdDial        = 10 * time.Second
 	etcdCall        = 15 * time.Second
-	many, few       = 50, 10
+	atOnce          = 10
+	drainsAtOnce    = 50
 )
 
 // reconciler is what each part of Cluster API is, and what we add to it.
@@ -60,23 +63,23 @@ func addReconcilers(ctx context.Context, m ctrl.Manager, clusters clustercache.C
 		reconciler
 		at controller.Options
 	}{
-		{"ClusterClass", &clusterclass.Reconciler{Client: c}, limit(few)},
-		{"topology of Clusters", &topologycluster.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters}, limit(few)},
-		{"topology of MachineDeployments", &topologymachinedeployment.Reconciler{Client: c, APIReader: direct}, limit(few)},
-		{"topology of MachineSets", &topologymachineset.Reconciler{Client: c, APIReader: direct}, limit(few)},
-		{"Cluster", &cluster.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, RemoteConnectionGracePeriod: connectionGrace}, limit(few)},
-		{"Machine", &machine.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, RemoteConditionsGracePeriod: conditionsGrace}, limit(2 * many)},
-		{"drains", &drainer{Client: c, clusters: clusters}, limit(many)},
-		{"MachineSet", &machineset.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, PreflightChecks: sets.New(clusterv1.MachineSetPreflightCheckAll)}, limit(many)},
-		{"MachineDeployment", &machinedeployment.Reconciler{Client: c, APIReader: direct}, limit(many)},
-		{"MachinePool", &machinepool.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters}, limit(many)},
-		{"MachineHealthCheck", &machinehealthcheck.Reconciler{Client: c, ClusterCache: clusters}, limit(many)},
-		{"ClusterResourceSetBinding", &clusterresourcesetbinding.Reconciler{Client: c}, limit(few)},
-		{"KubeadmConfig", &kubeadmconfig.Reconciler{Client: c, SecretCachingClient: secrets, APIReader: direct, ClusterCache: clusters, TokenTTL: tokenLife}, limit(many)},
+		{"ClusterClass", &clusterclass.Reconciler{Client: c}, limit(atOnce)},
+		{"topology of Clusters", &topologycluster.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters}, limit(atOnce)},
+		{"topology of MachineDeployments", &topologymachinedeployment.Reconciler{Client: c, APIReader: direct}, limit(atOnce)},
+		{"topology of MachineSets", &topologymachineset.Reconciler{Client: c, APIReader: direct}, limit(atOnce)},
+		{"Cluster", &cluster.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, RemoteConnectionGracePeriod: connectionGrace}, limit(atOnce)},
+		{"Machine", &machine.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, RemoteConditionsGracePeriod: conditionsGrace}, limit(atOnce)},
+		{"drains", &drainer{Client: c, clusters: clusters}, limit(drainsAtOnce)},
+		{"MachineSet", &machineset.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, PreflightChecks: sets.New(clusterv1.MachineSetPreflightCheckAll)}, limit(atOnce)},
+		{"MachineDeployment", &machinedeployment.Reconciler{Client: c, APIReader: direct}, limit(atOnce)},
+		{"MachinePool", &machinepool.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters}, limit(atOnce)},
+		{"MachineHealthCheck", &machinehealthcheck.Reconciler{Client: c, ClusterCache: clusters}, limit(atOnce)},
+		{"ClusterResourceSetBinding", &clusterresourcesetbinding.Reconciler{Client: c}, limit(atOnce)},
+		{"KubeadmConfig", &kubeadmconfig.Reconciler{Client: c, SecretCachingClient: secrets, APIReader: direct, ClusterCache: clusters, TokenTTL: tokenLife}, limit(atOnce)},
 		{"KubeadmControlPlane", &kubeadmcontrolplane.Reconciler{
 			Client: c, APIReader: direct, SecretCachingClient: secrets, ClusterCache: clusters,
 			EtcdDialTimeout: etcdDial, EtcdCallTimeout: etcdCall, EtcdLogger: etcdLog, RemoteConditionsGracePeriod: conditionsGrace,
-		}, controller.Options{MaxConcurrentReconciles: many, ReconciliationTimeout: 3 * time.Minute}}, // it may ask every member of etcd
+		}, controller.Options{MaxConcurrentReconciles: atOnce, ReconciliationTimeout: 3 * time.Minute}}, // it may ask every member of etcd
 	} {
 		part.at.SkipNameValidation = new(true)
 		if err := part.SetupWithManager(ctx, m, part.at); err != nil {
@@ -104,7 +107,7 @@ func addResourceSets(ctx context.Context, m ctrl.Manager, clusters clustercache.
 		return err
 	}
 	sets := &clusterresourceset.Reconciler{Client: m.GetClient(), ClusterCache: clusters}
-	return sets.SetupWithManager(ctx, m, limit(few), names)
+	return sets.SetupWithManager(ctx, m, limit(atOnce), names)
 }
 
 func limit(n int) controller.Options { return controller.Options{MaxConcurrentReconciles: n} }

@@ -216,6 +216,11 @@ func (c *Controller) begin(ctx context.Context, provider *v1alpha1.Provider) (re
 			return ready, 0, err
 		}
 	}
+	if speaksOld(manifests) {
+		if err := c.serveOld(ctx); err != nil {
+			return ready, 0, err
+		}
+	}
 	if err := c.install(ctx, provider, manifests); err != nil {
 		return ready, 0, err
 	}
@@ -234,12 +239,43 @@ func (c *Controller) install(ctx context.Context, provider *v1alpha1.Provider, m
 	if err != nil {
 		return err
 	}
+	for _, kind := range kinds {
+		there := kind.DeepCopy()
+		if err := c.live.Get(ctx, client.ObjectKeyFromObject(kind), there); apierrors.IsNotFound(err) {
+			there = nil
+		} else if err != nil {
+			return fmt.Errorf("looking which versions of %s are served: %w", kind.GetName(), err)
+		}
+		if err := retire(kind, there); err != nil {
+			return fmt.Errorf("%s %s: %w", kind.GetKind(), kind.GetName(), err)
+		}
+	}
 	for _, object := range append(kinds, hooks...) {
 		if err := c.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
 			return fmt.Errorf("installing %s %s: %w", object.GetKind(), object.GetName(), err)
 		}
 	}
 	return c.launch(ctx, provider, at)
+}
+
+// serveOld has Cluster API's own kinds served in all of their versions, for a provider that knows only the old ones.
+func (c *Controller) serveOld(ctx context.Context) error {
+	kinds := &unstructured.UnstructuredList{}
+	kinds.SetGroupVersionKind(crds)
+	if err := c.live.List(ctx, kinds, client.MatchingLabels{v1alpha1.ProviderLabel: v1alpha1.CoreProvider}); err != nil {
+		return fmt.Errorf("looking for Cluster API's own kinds: %w", err)
+	}
+	for _, kind := range kinds.Items {
+		before := kind.DeepCopy()
+		err := eachVersion(&kind, func(version map[string]any) { version["served"] = true })
+		if err == nil && !equality.Semantic.DeepEqual(before, &kind) {
+			err = c.client.Patch(ctx, &kind, client.MergeFrom(before), client.FieldOwner(fieldManager))
+		}
+		if err != nil {
+			return fmt.Errorf("having %s served in all its versions: %w", kind.GetName(), err)
+		}
+	}
+	return nil
 }
 
 func (c *Controller) launch(ctx context.Context, provider *v1alpha1.Provider, at start) error {

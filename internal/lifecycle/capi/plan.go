@@ -67,6 +67,53 @@ func shapeKind(crd *unstructured.Unstructured, at served) error {
 	return unstructured.SetNestedMap(crd.Object, moved, "spec", "conversion", "webhook", "clientConfig")
 }
 
+// retire has a kind not serve the versions that its project calls deprecated, unless they are served there already: an API server keeps
+// each version that it serves in a cache of its own, for which each write of an object is converted once more.
+func retire(crd, there *unstructured.Unstructured) error {
+	served := map[any]bool{}
+	if there != nil {
+		err := eachVersion(there, func(version map[string]any) { served[version["name"]] = version["served"] == true })
+		if err != nil {
+			return err
+		}
+	}
+	return eachVersion(crd, func(version map[string]any) {
+		if version["deprecated"] == true && version["storage"] != true && !served[version["name"]] {
+			version["served"] = false
+		}
+	})
+}
+
+// eachVersion has something done to each version of a kind.
+func eachVersion(crd *unstructured.Unstructured, do func(map[string]any)) error {
+	versions, found, err := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	if err != nil || !found {
+		return err
+	}
+	for i := range versions {
+		version, ok := versions[i].(map[string]any)
+		if !ok {
+			return fmt.Errorf("spec.versions[%d] is no object", i)
+		}
+		do(version)
+	}
+	return unstructured.SetNestedSlice(crd.Object, versions, "spec", "versions")
+}
+
+// Labels of a kind: which of Cluster API's contracts its provider keeps. One that keeps the old one alone works with Cluster API's kinds in their old versions.
+const oldContract, contractNow = "cluster.x-k8s.io/v1beta1", "cluster.x-k8s.io/v1beta2"
+
+// speaksOld says whether a provider keeps the old contract alone.
+func speaksOld(manifests []*unstructured.Unstructured) bool {
+	for _, manifest := range manifests {
+		_, old := manifest.GetLabels()[oldContract]
+		if _, now := manifest.GetLabels()[contractNow]; manifest.GetKind() == crdKind && old && !now {
+			return true
+		}
+	}
+	return false
+}
+
 func shapeHooks(object *unstructured.Unstructured, at served) error {
 	hooks, _, err := unstructured.NestedSlice(object.Object, "webhooks")
 	if err != nil {

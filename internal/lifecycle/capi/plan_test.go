@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
@@ -71,6 +72,42 @@ func TestShape(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestRetire: what a project calls deprecated is not served, unless it is served already, or is what objects are stored in.
+func TestRetire(t *testing.T) {
+	kind := func(text string) *unstructured.Unstructured {
+		t.Helper()
+		objects, err := Parse([]byte("kind: CustomResourceDefinition\nmetadata: {name: as.dev}\nspec: {versions: [" + text + "]}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return objects[0]
+	}
+	const released = "{name: v1, deprecated: true, served: true}, {name: v2, served: true, storage: true}"
+	for _, c := range []struct{ reason, crd, there, want string }{
+		{"a new kind", released, "", "{name: v1, deprecated: true, served: false}, {name: v2, served: true, storage: true}"},
+		{"it was served before", released, "{name: v1, served: true}, {name: v2, served: true}", released},
+		{"it was not", released, "{name: v1, served: false}, {name: v2, served: true}", "{name: v1, deprecated: true, served: false}, {name: v2, served: true, storage: true}"},
+		{"it is stored", "{name: v1, deprecated: true, served: true, storage: true}", "", "{name: v1, deprecated: true, served: true, storage: true}"},
+		{"nothing is deprecated", "{name: v1, served: true}, {name: v2, served: true, storage: true}", "", "{name: v1, served: true}, {name: v2, served: true, storage: true}"},
+	} {
+		crd, want := kind(c.crd), kind(c.want)
+		var there *unstructured.Unstructured
+		if c.there != "" {
+			there = kind(c.there)
+		}
+		if err := retire(crd, there); err != nil {
+			t.Errorf("%s: %v", c.reason, err)
+		}
+		if diff := cmp.Diff(want.Object, crd.Object); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+		}
+	}
+	broken := kind("1")
+	if err := retire(broken, nil); err == nil || !strings.Contains(err.Error(), "spec.versions[0] is no object") {
+		t.Errorf("a version that is none: got %v", err)
 	}
 }
 

@@ -322,6 +322,7 @@ func TestAClusterFromItsClassToItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.eventually("it has three workers", 4*time.Minute, w.available(cluster, 3))
+	w.speaksOld(second, cluster)
 	w.repairs(cluster)
 	w.memory(second, v1alpha1.CoreProvider, "dev")
 
@@ -624,6 +625,48 @@ func (w *world) memory(r *replica, providers ...string) {
 }
 
 // foreign has somebody else bring one of Cluster API's kinds: the hub starts nothing, and changes nothing of it.
+// oldProvider is what a provider releases that keeps Cluster API's old contract alone.
+const oldProvider = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: oldclusters.infrastructure.cluster.x-k8s.io, labels: {cluster.x-k8s.io/v1beta1: v1beta1}}
+spec:
+  group: infrastructure.cluster.x-k8s.io
+  names: {kind: OldCluster, listKind: OldClusterList, plural: oldclusters, singular: oldcluster}
+  scope: Namespaced
+  versions: [{name: v1beta1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]
+`
+
+// speaksOld adds a provider that knows Cluster API's kinds in their old versions alone: these are served from then on, and not before.
+func (w *world) speaksOld(hub *replica, cluster *unstructured.Unstructured) {
+	w.Helper()
+	old := object("Cluster", cluster.GetName())
+	old.SetAPIVersion("cluster.x-k8s.io/v1beta1")
+	if err := w.Get(w.Context(), client.ObjectKeyFromObject(old), old); !meta.IsNoMatchError(err) {
+		w.Errorf("a deprecated version that nobody needs: got %v, want that it is not served", err)
+	}
+	folder := FolderOf(hub.dir, "old")
+	err := errors.Join(
+		os.MkdirAll(string(folder), 0o700),
+		os.Symlink("/bin/false", folder.Program()), os.WriteFile(folder.Components(), []byte(oldProvider), 0o600),
+		w.Create(w.Context(), &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "old"}}),
+	)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.eventually("Clusters are served in their old version", time.Minute, func(ctx context.Context) error {
+		return w.Get(ctx, client.ObjectKeyFromObject(old), old)
+	})
+	if class, _, _ := unstructured.NestedString(old.Object, "spec", "topology", "class"); class != "in-memory" {
+		w.Errorf("in its old version the cluster is of class %q", class)
+	}
+	provider := &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "old"}}
+	if err := w.Delete(w.Context(), provider); err != nil {
+		w.Fatal(err)
+	}
+	w.eventually("the old provider is gone", time.Minute, w.gone(provider))
+}
+
 func (w *world) foreign(hub *replica) {
 	w.Helper()
 	manifests, err := Needs{Programs: w.programs}.manifests(w.Context(), v1alpha1.CoreProvider, v1alpha1.ProviderSpec{})
