@@ -130,7 +130,7 @@ $(BIN)/age-keygen: $(wildcard tools/sops/*)
 .PHONY: capi
 capi: $(BIN)/umbel-capi ## umbel-capi, Cluster API as one program
 
-$(BIN)/umbel-capi: $(wildcard kube/capi/*.go kube/capi/components/*.go kube/capi/go.*)
+$(BIN)/umbel-capi: $(wildcard kube/capi/*.go kube/capi/await/*.go kube/capi/components/*.go kube/capi/go.*)
 	@mkdir -p $(BIN)
 	@echo "building umbel-capi (Cluster API); the first time this takes two minutes"
 	@cd kube/capi && go mod download sigs.k8s.io/cluster-api && dir=$$(go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api) && \
@@ -308,6 +308,7 @@ unit: kube dex registry helm capd capv vcsim ## tests of single packages, under 
 	cd tools/azure && $(GO_TEST) ./...
 	cd tools/vsphere && $(GO_TEST) ./...
 	cd tools/aws && $(GO_TEST) ./...
+	cd kube/capi && $(GO_TEST) ./await
 
 .PHONY: real
 real: kube helm registry peers prometheus promtool alertmanager ## tests on what others made: their manifests, their charts, their engines

@@ -29,6 +29,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+
+	"umbel.dev/umbel-capi/await"
 )
 
 // How long a cluster that does not answer keeps its state, how long the bootstrap tokens of machines live, and how long a member of etcd may
@@ -54,6 +56,7 @@ type reconciler interface {
 
 func addReconcilers(ctx context.Context, m ctrl.Manager, clusters clustercache.ClusterCache, secrets client.Client) error {
 	c, direct := m.GetClient(), m.GetAPIReader()
+	e := ends{c}
 	etcdLog, err := logutil.CreateDefaultZapLogger(zapcore.WarnLevel)
 	if err != nil {
 		return fmt.Errorf("making the log of etcd's client: %w", err)
@@ -67,11 +70,11 @@ func addReconcilers(ctx context.Context, m ctrl.Manager, clusters clustercache.C
 		{"topology of Clusters", &topologycluster.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters}, limit(atOnce)},
 		{"topology of MachineDeployments", &topologymachinedeployment.Reconciler{Client: c, APIReader: direct}, limit(atOnce)},
 		{"topology of MachineSets", &topologymachineset.Reconciler{Client: c, APIReader: direct}, limit(atOnce)},
-		{"Cluster", &cluster.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, RemoteConnectionGracePeriod: connectionGrace}, limit(atOnce)},
+		{"Cluster", &cluster.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, RemoteConnectionGracePeriod: connectionGrace}, await.Of(ctx, e.cluster, limit(atOnce))},
 		{"Machine", &machine.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, RemoteConditionsGracePeriod: conditionsGrace}, limit(atOnce)},
 		{"drains", &drainer{Client: c, clusters: clusters}, limit(drainsAtOnce)},
-		{"MachineSet", &machineset.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, PreflightChecks: sets.New(clusterv1.MachineSetPreflightCheckAll)}, limit(atOnce)},
-		{"MachineDeployment", &machinedeployment.Reconciler{Client: c, APIReader: direct}, limit(atOnce)},
+		{"MachineSet", &machineset.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters, PreflightChecks: sets.New(clusterv1.MachineSetPreflightCheckAll)}, await.Of(ctx, e.set, limit(atOnce))},
+		{"MachineDeployment", &machinedeployment.Reconciler{Client: c, APIReader: direct}, await.Of(ctx, e.deployment, limit(atOnce))},
 		{"MachinePool", &machinepool.Reconciler{Client: c, APIReader: direct, ClusterCache: clusters}, limit(atOnce)},
 		{"MachineHealthCheck", &machinehealthcheck.Reconciler{Client: c, ClusterCache: clusters}, limit(atOnce)},
 		{"ClusterResourceSetBinding", &clusterresourcesetbinding.Reconciler{Client: c}, limit(atOnce)},
