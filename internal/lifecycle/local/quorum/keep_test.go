@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -318,6 +317,19 @@ func (h *host) kill(number int, name string) {
 	h.signal(number, name, syscall.SIGKILL)
 }
 
+// killAll ends all processes of a member, at once.
+func (h *host) killAll(number int) {
+	h.Helper()
+	for _, s := range h.places[number].supervisor.Status() {
+		if s.PID == 0 { // it waits to be started again
+			continue
+		}
+		if err := syscall.Kill(s.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			h.Fatal(err)
+		}
+	}
+}
+
 func (h *host) signal(number int, name string, signal syscall.Signal) {
 	h.Helper()
 	for _, s := range h.places[number].supervisor.Status() {
@@ -356,55 +368,58 @@ func (h *host) spoils(number int) {
 	})
 }
 
-// writer writes, one after another, and keeps what was acknowledged. It asks another member when one does not answer.
-type writer struct {
-	clients []kubernetes.Interface
-	acked   []string
-	failed  int
-}
-
-func (h *host) writer(members int) *writer {
+// address is where a member serves the API.
+func (h *host) address(number int) *rest.Config {
 	h.Helper()
-	config, err := h.plane(0).BootstrapConfig()
+	config, err := h.plane(0).BootstrapConfig() // all have the same keys
 	if err != nil {
 		h.Fatal(err)
 	}
-	w := &writer{}
-	for n := range members {
-		one := rest.CopyConfig(config)
-		one.Host, one.Timeout = h.plane(n).OwnURL(), time.Second
-		client, err := kubernetes.NewForConfig(one)
-		if err != nil {
-			h.Fatal(err)
-		}
-		w.clients = append(w.clients, client)
+	config.Host, config.Timeout = h.plane(number).OwnURL(), time.Second
+	return config
+}
+
+func (h *host) client(number int) kubernetes.Interface {
+	h.Helper()
+	client, err := kubernetes.NewForConfig(h.address(number))
+	if err != nil {
+		h.Fatal(err)
+	}
+	return client
+}
+
+// writers write to three members, each in its own time.
+func (h *host) writers(number int) *kubetest.Writers {
+	h.Helper()
+	w, err := kubetest.NewWriters("default", number, 25*time.Millisecond, h.address(0), h.address(1), h.address(2))
+	if err != nil {
+		h.Fatal(err)
 	}
 	return w
 }
 
-func (w *writer) run(ctx context.Context) {
-	at := 0
-	for i := 0; ctx.Err() == nil; i++ {
-		name := fmt.Sprintf("w-%d-%d", w.failed, i)
-		object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
-		if _, err := w.clients[at].CoreV1().ConfigMaps("default").Create(ctx, object, metav1.CreateOptions{}); err != nil {
-			w.failed++
-			at = (at + 1) % len(w.clients)
-			continue
-		}
-		w.acked = append(w.acked, name)
-	}
+// during has them write while something happens, and says what came of it.
+func (h *host) during(w *kubetest.Writers, what string, do func()) kubetest.Spell {
+	h.Helper()
+	end := w.Begin(h.Context())
+	do()
+	spell := end()
+	h.Logf("%s: %s", what, spell)
+	return spell
 }
 
-// during runs the writer while something happens, and returns how much was acknowledged since.
-func (h *host) during(w *writer, what func()) {
+// kept reads from a member whether all is there that was acknowledged.
+func (h *host) kept(w *kubetest.Writers, number int) {
 	h.Helper()
-	ctx, stop := context.WithCancel(h.Context())
-	ended := make(chan struct{})
-	go func() { defer close(ended); w.run(ctx) }()
-	what()
-	stop()
-	<-ended
+	client := h.client(number)
+	var lost []string
+	h.eventually(fmt.Sprintf("member %d can be read", number), func() (err error) {
+		lost, err = w.Check(h.Context(), client)
+		return err
+	})
+	for _, problem := range lost[:min(10, len(lost))] {
+		h.Errorf("member %d: %s (%d in all)", number, problem, len(lost))
+	}
 }
 
 // eventually waits until something is so.
@@ -420,74 +435,62 @@ func (h *host) eventually(what string, check func() error) {
 }
 
 // serves waits until the API of a member does.
-func (h *host) serves(w *writer, number int) {
+func (h *host) serves(number int) {
 	h.Helper()
+	client := h.client(number)
 	h.eventually(fmt.Sprintf("member %d serves", number), func() error {
-		_, err := w.clients[number].CoreV1().Namespaces().Get(h.Context(), "default", metav1.GetOptions{})
+		_, err := client.CoreV1().Namespaces().Get(h.Context(), "default", metav1.GetOptions{})
 		return err
 	})
 }
 
-// TestMembersAreLost is the life of a control plane: one member becomes three; an etcd and an API server are killed; the first member loses
-// its data, and then the last; another one cannot open them any more; three become one. Somebody writes all the time. All that was acknowledged is there at the end.
+// TestMembersAreLost is the life of a control plane: one member becomes three; each etcd is killed, and then all that one member runs; the
+// first member loses its data, and then the last; another one cannot open them any more; three become one. Eight write all the time, each
+// what is its own. Whatever was acknowledged to one of them is there at the end, with each member.
 func TestMembersAreLost(t *testing.T) {
 	h := newHost(t)
 	h.keep(1)
-	w := h.writer(3)
-	h.serves(w, 0)
-	h.during(w, func() {
+	h.serves(0)
+	w := h.writers(8)
+	h.during(w, "from one member to three", func() {
 		h.keep(3)
-		h.serves(w, 1)
-		h.serves(w, 2)
+		h.serves(1)
+		h.serves(2)
 	})
-	t.Logf("from one member to three: %d writes acknowledged, %d not", len(w.acked), w.failed)
-	h.during(w, func() {
-		for n := range 3 {
+	for n := range 3 {
+		h.during(w, fmt.Sprintf("the etcd of member %d killed", n), func() {
 			h.kill(n, "etcd")
-			h.serves(w, n)
-		}
-		h.kill(1, "kube-apiserver")
-		h.serves(w, 1)
-	})
-	t.Logf("killed: %d writes acknowledged, %d not", len(w.acked), w.failed)
-	for _, n := range []int{0, 2} {
-		before := len(w.acked)
-		h.during(w, func() {
-			h.loses(n)
-			h.keep(3)
-			h.serves(w, n)
+			h.serves(n)
 		})
-		if len(w.acked) == before {
-			t.Errorf("while member %d was replaced nothing was acknowledged", n)
+	}
+	h.during(w, "all of member 1 killed", func() {
+		h.killAll(1)
+		h.serves(1)
+	})
+	replaced := func(what string, number int, lose func(int)) {
+		t.Helper()
+		spell := h.during(w, what, func() {
+			lose(number)
+			h.keep(3)
+			h.serves(number)
+		})
+		if spell.Created == 0 || spell.Updated == 0 {
+			t.Errorf("while member %d was replaced too little was acknowledged: %s", number, spell)
 		}
 	}
-	before := len(w.acked)
-	h.during(w, func() {
-		h.spoils(1)
-		h.keep(3)
-		h.serves(w, 1)
-	})
-	if len(w.acked) == before {
-		t.Error("while a member that could not open its data was replaced nothing was acknowledged")
+	replaced("the data of member 0 lost", 0, h.loses)
+	replaced("the data of member 2 lost", 2, h.loses)
+	replaced("the data of member 1 garbage", 1, h.spoils)
+	for n := range 3 {
+		h.kept(w, n)
 	}
-	t.Logf("replaced: %d writes acknowledged, %d not", len(w.acked), w.failed)
 	h.keep(1)
-	w.clients = w.clients[:1]
-	h.serves(w, 0)
-	h.during(w, func() { h.kill(0, "etcd"); h.serves(w, 0) })
-	there := map[string]bool{}
-	h.eventually("all can be read", func() error {
-		all, err := w.clients[0].CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
-		for i := range all.Items {
-			there[all.Items[i].Name] = true
-		}
-		return err
-	})
-	for _, name := range w.acked {
-		if !there[name] {
-			t.Errorf("%s was acknowledged, and is lost (of %d)", name, len(w.acked))
-		}
+	if err := w.Reach(h.address(0)); err != nil {
+		t.Fatal(err)
 	}
+	h.serves(0)
+	h.during(w, "the only etcd killed", func() { h.kill(0, "etcd"); h.serves(0) })
+	h.kept(w, 0)
 	if entries, err := os.ReadDir(h.dir); err != nil || len(entries) != 1 {
 		t.Errorf("of the members that ended is left %v (%v)", entries, err)
 	}
@@ -499,9 +502,8 @@ func TestAnewOneAfterAnother(t *testing.T) {
 	h := newHost(t)
 	h.keep(1)
 	h.keep(3)
-	w := h.writer(3)
 	for n := range 3 {
-		h.serves(w, n)
+		h.serves(n)
 	}
 	renew := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -520,7 +522,7 @@ func TestAnewOneAfterAnother(t *testing.T) {
 	if len(h.anew) > 0 {
 		t.Fatalf("with the etcd of member 2 stopped, %v ended", h.anew)
 	}
-	h.serves(w, 0) // by a majority of two
+	h.serves(0) // by a majority of two
 	h.old[2] = true
 	if err := renew(); err == nil || fmt.Sprint(h.anew) != "[2]" {
 		t.Errorf("with all outdated, and member 2 ill: %v ended (%v)", h.anew, err)
@@ -529,7 +531,7 @@ func TestAnewOneAfterAnother(t *testing.T) {
 		t.Errorf("with nobody ill: %v ended (%v)", h.anew, err)
 	}
 	for n := range 3 {
-		h.serves(w, n)
+		h.serves(n)
 	}
 }
 

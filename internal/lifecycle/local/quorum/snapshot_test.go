@@ -114,9 +114,8 @@ func TestThreeMembersAreRestored(t *testing.T) {
 	after := h.writes(client, "after")
 	h.restores(file)
 	h.keep(3)
-	w := h.writer(3)
 	for n := range 3 {
-		h.serves(w, n)
+		h.serves(n)
 	}
 	if !h.has(client, "before") || h.has(client, "after") {
 		t.Error("it does not hold what it held when the snapshot was taken")
