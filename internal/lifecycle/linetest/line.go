@@ -3,9 +3,11 @@
 package linetest
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -24,13 +26,37 @@ type Line struct {
 // Lay lays a line to a server at HOST:PORT, which ends with the test.
 func Lay(t testing.TB, to string) *Line {
 	t.Helper()
-	l := &Line{Address: "127.0.0.1:0", To: to}
+	address, err := reserve(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &Line{Address: address, To: to}
 	if err := l.Mend(); err != nil {
 		t.Fatal(err)
 	}
-	l.Address = l.listener.Addr().String()
 	t.Cleanup(l.Cut)
 	return l
+}
+
+// reserve returns an address that nobody else gets until the test ends, also while nobody listens there: the kernel gives a port to no connection
+// that somebody has, who lets others listen there.
+func reserve(t testing.TB) (string, error) {
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	t.Cleanup(func() { _ = syscall.Close(socket) })
+	if err := syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		return "", err
+	}
+	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return "", err
+	}
+	bound, err := syscall.Getsockname(socket)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("127.0.0.1:%d", bound.(*syscall.SockaddrInet4).Port), nil
 }
 
 // Cut ends all that goes over the line. What comes now is refused.
@@ -44,7 +70,7 @@ func (l *Line) Cut() {
 	l.open = nil
 }
 
-// Mend lets connections in again, at the same address. It fails when somebody else has it by now.
+// Mend lets connections in again, at the same address.
 func (l *Line) Mend() error {
 	listener, err := net.Listen("tcp", l.Address)
 	if err != nil {
