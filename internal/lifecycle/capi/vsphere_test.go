@@ -29,8 +29,9 @@ import (
 
 // TestAMachineInVSphere has Cluster API's provider for vSphere, unchanged, run by a hub, clone a machine and power it on in a simulated
 // vCenter, in the folder, resource pool and datastore that it names. While the vCenter is away one more is asked for, in another zone, and the
-// first one is deleted: nothing goes meanwhile, and both happens when it is back. The provider is killed in the middle of each of these steps. In
-// the end the vCenter has what it had before. What boots is a stand-in that has an address and nothing else; test/e2e has a real kubelet.
+// first one is deleted: nothing goes meanwhile, and both happens when it is back. The provider is killed in the middle of each of these steps. A
+// cluster of another namespace is not let in with the credentials of the class. In the end the vCenter has what it had before. What boots is a
+// stand-in that has an address and nothing else; test/e2e has a real kubelet.
 func TestAMachineInVSphere(t *testing.T) {
 	w := newWorld(t)
 	center := vcentertest.Start(t, standIn{})
@@ -49,8 +50,10 @@ func TestAMachineInVSphere(t *testing.T) {
 	secret := func(name, value string) *corev1.Secret {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: name}, StringData: map[string]string{"username": center.User, "password": value, "value": "how it joins"}}
 	}
-	credentials := secret("vcenter", "wrong")
-	for _, o := range []client.Object{credentials, secret("bootstrap", "")} {
+	credentials, ofClass := secret("vcenter", "wrong"), secret("vcenter", center.Password)
+	ofClass.Namespace = v1alpha1.SystemNamespace
+	_ = w.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}}) // it may be there
+	for _, o := range []client.Object{credentials, ofClass, secret("bootstrap", "")} {
 		if err := w.Create(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
@@ -102,6 +105,7 @@ func TestAMachineInVSphere(t *testing.T) {
 		}
 		return nil
 	})
+	w.letsNobodyElse(center)
 
 	if err := w.Delete(t.Context(), made[1]); err != nil {
 		t.Fatal(err)
@@ -116,6 +120,31 @@ func TestAMachineInVSphere(t *testing.T) {
 	if diff := cmp.Diff(before, w.inventory(center)); diff != "" {
 		t.Errorf("the vCenter has not what it had before (-before +after):\n%s", diff)
 	}
+}
+
+// letsNobodyElse has a cluster in a namespace that the identity of the class does not name: it is not let in with those credentials.
+func (w *world) letsNobodyElse(center *vcentertest.VCenter) {
+	w.Helper()
+	const team = "team"
+	if err := w.Create(w.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: team}}); err != nil {
+		w.Fatal(err)
+	}
+	objects := w.parse("vsphere.yaml", "vcenter.example.com", center.Address)[:2]
+	place, cluster := objects[0], objects[1]
+	if err := unstructured.SetNestedStringMap(place.Object, map[string]string{"kind": "VSphereClusterIdentity", "name": "vcenter"}, "spec", "identityRef"); err != nil {
+		w.Fatal(err)
+	}
+	for _, o := range objects {
+		o.SetNamespace(team)
+		if err := w.Create(w.Context(), o); err != nil {
+			w.Fatal(err)
+		}
+	}
+	w.eventually("another namespace is not let in", 2*time.Minute, w.saying(place, "VCenterAvailable", "False", "namespace "+team+" is not allowed"))
+	if err := w.Delete(w.Context(), cluster); err != nil {
+		w.Fatal(err)
+	}
+	w.eventually("its cluster is gone", time.Minute, w.gone(cluster))
 }
 
 // dies has the provider of a hub be killed while the vCenter does what it has asked for, once for each kind of that, and returns at which it was.
@@ -204,8 +233,21 @@ func (w *world) saying(o *unstructured.Unstructured, condition, status, words st
 	}
 }
 
-// createIn makes the objects of a file of testdata, with something in the place of a word, and without what the provider local would bring.
+// createIn makes the objects of a file of testdata, as parse returns them, in the namespace default.
 func (w *world) createIn(file, word, with string) []*unstructured.Unstructured {
+	w.Helper()
+	objects := w.parse(file, word, with)
+	for _, o := range objects {
+		o.SetNamespace(metav1.NamespaceDefault)
+		if err := w.Create(w.Context(), o); err != nil {
+			w.Fatalf("%s %s: %v", o.GetKind(), o.GetName(), err)
+		}
+	}
+	return objects
+}
+
+// parse reads a file of testdata, with something in the place of a word, and without what the provider local would bring.
+func (w *world) parse(file, word, with string) []*unstructured.Unstructured {
 	w.Helper()
 	raw, err := os.ReadFile(filepath.Join("testdata", file))
 	if err != nil {
@@ -215,16 +257,9 @@ func (w *world) createIn(file, word, with string) []*unstructured.Unstructured {
 	if err != nil {
 		w.Fatal(err)
 	}
-	objects = slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool {
+	return slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool {
 		return o.GroupVersionKind().Group == "infrastructure.umbel.dev"
 	})
-	for _, o := range objects {
-		o.SetNamespace(metav1.NamespaceDefault)
-		if err := w.Create(w.Context(), o); err != nil {
-			w.Fatalf("%s %s: %v", o.GetKind(), o.GetName(), err)
-		}
-	}
-	return objects
 }
 
 // standIn is the computer of a test that boots nothing: its machines have an address and nothing else.
