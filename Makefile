@@ -326,7 +326,7 @@ e2e: deps build dex sops capd contract helm metrics-server ## the main job and t
 
 # Not in `make test`: most of its minutes are Cluster API's provider waiting to try again. VCENTER_AWAY=10m has the vCenter be away for that long.
 .PHONY: vsphere
-vsphere: deps build capi capv vcsim ## the story of clusters in vSphere: a real kubelet for each machine of a simulated vCenter
+vsphere: deps build capi capv vcsim vsphere-program ## the story of clusters in vSphere: a real kubelet for each machine of a simulated vCenter
 	$(GO_TEST) -tags e2e,vsphere -count 1 -timeout 60m -run '^TestClustersInVSphere$$' -v ./test/e2e/
 
 .PHONY: aws

@@ -135,7 +135,7 @@ func runbook(t *testing.T, name string) []string {
 	}
 	var commands []string
 	for line := range strings.Lines(string(page)) {
-		if strings.HasPrefix(line, "umbel ") {
+		if strings.HasPrefix(line, "umbel ") || strings.HasPrefix(line, "umbel-kube ") {
 			commands = append(commands, strings.TrimSpace(line))
 		}
 	}
