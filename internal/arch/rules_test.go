@@ -13,13 +13,14 @@ var levels = map[string]int{
 	"deploy":   0, // generated manifests, embedded
 	"examples": 0, // the example fleet, embedded
 
-	"internal/version":     0,
-	"internal/programtest": 0, // where is a program that tests start?
+	"internal/version": 0,
+
 	"internal/identity":    1, // who is asking?
 	"internal/audit":       1, // who did what?
 	"internal/content":     1, // where is content kept, by digest?
 	"internal/kube":        1, // mechanics that controller-runtime lacks
 	"internal/health":      1, // what is wrong in the fleet now?
+	"internal/programtest": 1, // where is a program that tests start?
 
 	"internal/tunnel":  2, // one connection per cluster
 	"internal/session": 2, // what hub and agent say on it

@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"umbel.dev/umbel/internal/kube/ports"
 )
 
 // startTimeout is how long a server may take until it answers: tests run beside others.
@@ -63,13 +66,13 @@ func Serve(t testing.TB, cmd *exec.Cmd, logFile string, client *http.Client, url
 	}
 }
 
-// FreeAddress returns an address of loopback that was free a moment ago.
+// FreeAddress returns an address of loopback that nobody listens on, whose port is given to nobody else for a minute, and to no connection
+// at any time: a server may start there, end, and start again.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := ports.Free(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(free[0]))
 }
