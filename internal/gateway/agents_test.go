@@ -178,8 +178,10 @@ func TestStrangersAreRefused(t *testing.T) {
 
 // Who has no certificate of this hub for a member changes nothing of what people see of it, also while its agent is away.
 func TestStrangersWriteNothing(t *testing.T) {
-	h := newHub(t)
-	h.joined("prod-eu").stop()
+	h := newHub(t).patient()
+	a := h.joined("prod-eu")
+	h.settled("prod-eu")
+	a.stop()
 	h.shows("prod-eu", v1alpha1.ConditionConnected, "Unknown/SessionClosed")
 	before := h.member("prod-eu").ResourceVersion
 	other, err := identity.NewCA("another hub", time.Hour)
@@ -210,9 +212,9 @@ func TestStrangersWriteNothing(t *testing.T) {
 
 // A stranger's attempt does not show in the status of a member that is well.
 func TestStrangerDoesNotDisturb(t *testing.T) {
-	h := newHub(t)
+	h := newHub(t).patient()
 	h.joined("prod-eu")
-	before := h.member("prod-eu").ResourceVersion
+	before := h.settled("prod-eu")
 	ring := h.keyring(t.TempDir())
 	if err := ring.Install(h.sign(h.authority.Issuer(), "prod-eu", ring, time.Hour), h.authority.Bundle()); err != nil {
 		t.Fatal(err)
@@ -249,7 +251,7 @@ func TestProbeTimeout(t *testing.T) {
 	h.shows("prod-eu", v1alpha1.ConditionConnected, "Unknown/ProbeTimeout")
 	h.shows("prod-eu", v1alpha1.ConditionSynced, "Unknown/ProbeTimeout")
 	seen := h.member("prod-eu").Status.LastSeen
-	if seen == nil || seen.Time.Before(start.Add(-2*time.Second)) || seen.Time.After(time.Now()) {
+	if seen == nil || seen.Time.Before(start.Add(-10*time.Second)) || seen.Time.After(time.Now()) {
 		t.Errorf("last seen %v, a moment ago was expected", seen)
 	}
 	a.mu.Lock()
@@ -273,7 +275,7 @@ func TestMemberAPIDown(t *testing.T) {
 }
 
 func TestHubRestart(t *testing.T) {
-	h := newHub(t)
+	h := newHub(t).patient() // it waits for agents for five times as long as between two probes
 	stays, goes := h.joined("stays"), h.joined("goes")
 	_ = stays
 	h.stop()
@@ -290,9 +292,9 @@ func TestHubRestart(t *testing.T) {
 }
 
 func TestNewerSessionReplacesOlder(t *testing.T) {
-	h := newHub(t)
+	h := newHub(t).patient()
 	a := h.joined("prod-eu")
-	before := h.member("prod-eu").ResourceVersion
+	before := h.settled("prod-eu")
 	tun := h.tunnel(h.keyring(a.dir))
 	defer tun.Close()
 	if _, err := tun.Open(t.Context(), tunnel.Control); err != nil {
@@ -306,7 +308,7 @@ func TestNewerSessionReplacesOlder(t *testing.T) {
 // idle checks that a connected member costs no write.
 func (h *hub) idle(since string) {
 	h.t.Helper()
-	timer := time.NewTimer(8 * probeInterval)
+	timer := time.NewTimer(3 * h.probe)
 	defer timer.Stop()
 	<-timer.C
 	if now := h.member("prod-eu"); now.ResourceVersion != since {
@@ -315,14 +317,9 @@ func (h *hub) idle(since string) {
 }
 
 func TestIdleMemberCostsNoWrite(t *testing.T) {
-	h := newHub(t)
+	h := newHub(t).patient()
 	h.joined("prod-eu")
-	h.shows("prod-eu", v1alpha1.ConditionReady, "True/NoPackages")
-	h.eventually("everything is known", func() (bool, string) {
-		s := h.member("prod-eu").Status
-		return s.KubernetesVersion != "", fmt.Sprintf("%+v", s)
-	})
-	h.idle(h.member("prod-eu").ResourceVersion)
+	h.idle(h.settled("prod-eu"))
 }
 
 func assigned(release string) session.DesiredSet {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
@@ -57,6 +58,9 @@ func (h *hub) auditor(namespace, name string, clusters ...string) {
 	h.create(&rbacv1.ClusterRoleBinding{
 		ObjectMeta: role, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}},
+	})
+	h.may("system:serviceaccount:"+namespace+":"+name, authorizationv1.ResourceAttributes{
+		Group: "umbel.dev", Resource: "memberclusters", Subresource: "audit", Name: strings.Join(clusters, ""), Verb: "get", // of one, or of all
 	})
 }
 

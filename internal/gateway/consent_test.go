@@ -136,6 +136,7 @@ func TestATokenIsBoundedUnderRaces(t *testing.T) {
 func TestATokenForManyIsRefused(t *testing.T) {
 	h := newHub(t)
 	taken := h.joined("taken")
+	h.settled("taken")
 	before := h.member("taken")
 	h.invite("awaited", time.Now().Add(time.Hour))
 	good := h.fleetToken("good", v1alpha1.JoinToken{MaxUses: 5, Policy: v1alpha1.JoinAutomatic, Labels: map[string]string{"env": "stolen"}})

@@ -387,9 +387,9 @@ func TestDoor(t *testing.T) {
 
 // Whatever comes in instead of a session harms nobody else.
 func TestGarbageAtTheDoor(t *testing.T) {
-	h := newHub(t)
+	h := newHub(t).patient()
 	h.joined("prod-eu")
-	before := h.member("prod-eu").ResourceVersion
+	before := h.settled("prod-eu")
 	garbage := bytes.Repeat([]byte{0xff}, 1<<16)
 	plain, err := net.Dial("tcp", h.address)
 	if err != nil {

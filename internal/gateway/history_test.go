@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -22,6 +23,7 @@ func (h *hub) historian(namespace string) func(method, path string) (int, string
 		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name},
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: "historian"}},
 	})
+	h.may("system:serviceaccount:"+namespace+":historian", authorizationv1.ResourceAttributes{Group: "umbel.dev", Resource: "memberclusters", Verb: "get"})
 	return func(method, path string) (int, string) { return h.knock(config, method, path) }
 }
 

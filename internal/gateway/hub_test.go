@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,7 @@ import (
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/identity/signin"
 	"umbel.dev/umbel/internal/kube/kubetest"
+	"umbel.dev/umbel/internal/programtest"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
@@ -142,7 +144,7 @@ func newHubWith(t *testing.T, authentication string, log *slog.Logger) *hub {
 		t.Fatal(err)
 	}
 	h := &hub{
-		t: t, api: api, client: c, authority: authority, address: "127.0.0.1:0", authentication: authentication, log: log, probe: probeInterval,
+		t: t, api: api, client: c, authority: authority, address: programtest.FreeAddress(t), authentication: authentication, log: log, probe: probeInterval,
 		desires: &desires{sets: map[v1alpha1.ClusterName]session.DesiredSet{}, ready: true, subs: map[chan struct{}]bool{}},
 	}
 	if h.audit, err = audit.Open(audit.LogConfig{Dir: t.TempDir(), Log: testLog(t)}); err != nil {
@@ -275,7 +277,7 @@ func (h *hub) shows(cluster v1alpha1.ClusterName, condition, want string) string
 func (h *hub) eventually(what string, check func() (ok bool, seen string)) {
 	h.t.Helper()
 	seen := ""
-	err := wait.PollUntilContextTimeout(h.t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (ok bool, err error) {
+	err := wait.PollUntilContextTimeout(h.t.Context(), 20*time.Millisecond, 2*time.Minute, true, func(context.Context) (ok bool, err error) {
 		ok, seen = check()
 		return ok, nil
 	})
@@ -384,6 +386,29 @@ func (a *agent) start() *agent {
 	})
 	a.t.Cleanup(a.stop)
 	return a
+}
+
+// settled waits until the hub has written all that it has to write of a connected member that holds nothing, and returns the version of that.
+func (h *hub) settled(cluster v1alpha1.ClusterName) (version string) {
+	h.t.Helper()
+	h.eventually("all of "+string(cluster)+" is written", func() (bool, string) {
+		m := h.member(cluster)
+		version = m.ResourceVersion
+		id := m.Status.Identity
+		known := id != nil && id.CertificateNotAfter != nil && id.Issuer != "" && id.Trust != "" && m.Status.AgentVersion != "" && m.Status.KubernetesVersion != ""
+		return known && meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionReady) && slices.Contains(m.Finalizers, v1alpha1.Finalizer),
+			fmt.Sprintf("%v, %+v", m.Finalizers, m.Status)
+	})
+	return version
+}
+
+// patient has the hub take a busy machine's second of silence for no death of an agent.
+func (h *hub) patient() *hub {
+	h.t.Helper()
+	h.stop()
+	h.probe = time.Second
+	h.start()
+	return h
 }
 
 // joined invites a cluster, starts its agent and waits until it is connected.

@@ -86,11 +86,7 @@ func TestRenewingCostsNoWrite(t *testing.T) {
 	h.probe, h.life = 5*time.Second, 6*time.Second // of a busy machine neither a probe nor a renewal is to be late
 	h.start()
 	a := h.joined("prod-eu")
-	h.shows("prod-eu", v1alpha1.ConditionReady, "True/NoPackages")
-	h.eventually("everything is known", func() (bool, string) {
-		s := h.member("prod-eu").Status
-		return s.KubernetesVersion != "" && s.Identity.CertificateNotAfter != nil && s.Identity.Trust != "", fmt.Sprintf("%+v", s)
-	})
+	h.settled("prod-eu")
 	before, issued := h.member("prod-eu"), h.issuedTo("prod-eu")
 	h.eventually("it was renewed twice", func() (bool, string) {
 		n := h.issuedTo("prod-eu")

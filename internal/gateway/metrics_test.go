@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -43,6 +44,9 @@ func TestWhoSeesMetrics(t *testing.T) {
 		h.create(&rbacv1.ClusterRoleBinding{
 			ObjectMeta: role, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
 			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}},
+		})
+		h.may("system:serviceaccount:"+namespace+":"+name, authorizationv1.ResourceAttributes{
+			Group: "umbel.dev", Resource: "memberclusters", Subresource: "metrics", Name: append(clusters, "")[0], Verb: "get",
 		})
 	}
 	for _, c := range []struct {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -37,6 +38,8 @@ func TestWhoReadsAContent(t *testing.T) {
 			ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
 			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}},
 		})
+		what, part, _ := strings.Cut(resource, "/")
+		h.may("system:serviceaccount:"+namespace+":"+name, authorizationv1.ResourceAttributes{Namespace: namespace, Group: "umbel.dev", Resource: what, Subresource: part, Verb: "get"})
 	}
 	at := v1alpha1.ContentPath + namespace
 	for _, c := range []struct {

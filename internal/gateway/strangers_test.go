@@ -65,8 +65,9 @@ func (h *hub) logs(log *journal, words ...string) {
 // Who does not get as far as a session is refused in the handshake, logged once with the reason, and changes nothing.
 func TestHandshakesThatAreRefused(t *testing.T) {
 	h, log := newHubWithJournal(t)
+	h.patient()
 	h.joined("prod-eu")
-	before := h.member("prod-eu").ResourceVersion
+	before := h.settled("prod-eu")
 	roots := h.authority.Roots()
 	for _, c := range []struct {
 		reason, logged string
