@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-logr/logr"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -180,7 +181,7 @@ func (h *hub) holds(member *v1alpha1.MemberCluster) {
 	}
 }
 
-// token makes a ServiceAccount with a cluster role, and returns a token of it.
+// token makes a ServiceAccount with a cluster role, and returns a token of it once the API server has heard of that.
 func (h *hub) token(name, role string) string {
 	h.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
@@ -196,12 +197,32 @@ func (h *hub) token(name, role string) string {
 		if err := h.client.Create(h.Context(), binding); client.IgnoreAlreadyExists(err) != nil {
 			h.Fatal(err)
 		}
+		h.may("system:serviceaccount:default:"+name, role)
 	}
 	given, err := h.clients.CoreV1().ServiceAccounts("default").CreateToken(h.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
 		h.Fatal(err)
 	}
 	return given.Status.Token
+}
+
+// may waits until the API server has heard that a user has a cluster role: the hub believes a no for a while.
+func (h *hub) may(user, role string) {
+	h.Helper()
+	of := &rbacv1.ClusterRole{}
+	if err := h.client.Get(h.Context(), client.ObjectKey{Name: role}, of); err != nil {
+		h.Fatal(err)
+	}
+	first := of.Rules[0]
+	what := &authorizationv1.ResourceAttributes{Group: first.APIGroups[0], Resource: first.Resources[0], Verb: first.Verbs[0], Name: strings.Join(first.ResourceNames, "")}
+	err := wait.PollUntilContextTimeout(h.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: what}}
+		err := h.client.Create(ctx, review)
+		return review.Status.Allowed, err
+	})
+	if err != nil {
+		h.Fatalf("%s may not do what %s may: %v", user, role, err)
+	}
 }
 
 // browser is what keeps cookies, and shows a certificate when it has one.
