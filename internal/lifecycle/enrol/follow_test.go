@@ -73,9 +73,16 @@ func TestAnAdoptedMemberFollowsItsCluster(t *testing.T) {
 	if err := h.Patch(t.Context(), other, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}
+	// When what somebody does to a member after that is answered, that was heard of as well.
+	h.comesToHave(member, false, map[string]string{"own": "yes", "env": "prod"})
+	before = member.DeepCopy()
+	delete(member.Labels, "env")
+	if err := h.Patch(t.Context(), member, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	h.comesToHave(member, false, map[string]string{"own": "yes", "env": "prod"})
 	h.changes(stranger, `{"metadata":{"labels":{"env":"dev"}}}`)
 
-	h.comesToHave(member, false, map[string]string{"own": "yes", "env": "prod"})
 	h.changes(cluster, `{"metadata":{"labels":{"env":"dev","team":"a"}}}`)
 	h.comesToHave(member, false, map[string]string{"own": "yes", "env": "dev", "team": "a"})
 	h.changes(cluster, `{"metadata":{"labels":{"env":null},"annotations":{"`+v1alpha1.HibernatedAnnotation+`":"true"}},"spec":{"paused":true}}`)

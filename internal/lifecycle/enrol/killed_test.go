@@ -378,7 +378,8 @@ func TestFollowingIsKilledAtEveryWrite(t *testing.T) {
 		c.ends()
 		m.eventually("nothing is left", c.gone)
 	}
-	if len(last) != 1 || !strings.Contains(last[0], "PATCH /apis/umbel.dev/v1alpha1/memberclusters/") {
+	// Once, and again where it had not heard yet of its own write.
+	if len(last) == 0 || slices.ContainsFunc(last, func(w string) bool { return !strings.Contains(w, "PATCH /apis/umbel.dev/v1alpha1/memberclusters/") }) {
 		t.Errorf("what was written of a Cluster that is followed: %v", last)
 	}
 }
