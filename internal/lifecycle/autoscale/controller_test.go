@@ -527,6 +527,7 @@ func TestAMarkIsTakenBack(t *testing.T) {
 	c.begins()
 	w.eventually("there are to be two machines", func() error { return errors.Join(c.poke(), c.has(2)) })
 	one, other := c.runs("one", a), c.runs("other", b)
+	c.stays("both are needed", 2) // so that it has heard of its own write by now, and does not try it again
 	w.life.arm(1)
 	c.ends(b)
 	w.eventually("it is killed", func() error {
