@@ -531,8 +531,9 @@ func TestTheContract(t *testing.T) {
 	if len(w.host.places()) != 1 || len(place.Finalizers) != 0 || place.Status.Initialization != nil {
 		t.Errorf("before Cluster API said whose it is: %v, %+v", w.host.places(), place)
 	}
+	before := place.DeepCopy()
 	owned(place, "dev", cluster)
-	if err := w.Update(t.Context(), place); err != nil {
+	if err := w.Patch(t.Context(), place, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}
 	w.says(place, infra.ConditionReady, infra.ReasonWaiting, "its control plane has not served yet")
@@ -662,8 +663,8 @@ func (w *world) kubeconfig(plane *infra.HostedControlPlane) {
 	}
 	// One that is soon over is made anew.
 	before := secret.Data["value"]
-	secret.Annotations[validUntilAnnotation] = time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
-	if err := w.Update(w.Context(), secret); err != nil {
+	soonOver := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, validUntilAnnotation, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	if err := w.Patch(w.Context(), secret, client.RawPatch("application/merge-patch+json", []byte(soonOver))); err != nil {
 		w.Fatal(err)
 	}
 	w.poke(plane)
@@ -681,13 +682,9 @@ func (w *world) kubeconfig(plane *infra.HostedControlPlane) {
 // ownsAgain takes a Secret's owner away, as whoever brings objects back from a backup without any: it has it again.
 func (w *world) ownsAgain(name string, owner client.Object) {
 	w.Helper()
-	secret := &corev1.Secret{}
 	key := client.ObjectKey{Namespace: owner.GetNamespace(), Name: name}
-	if err := w.Get(w.Context(), key, secret); err != nil {
-		w.Fatal(err)
-	}
-	secret.OwnerReferences = nil
-	if err := w.Update(w.Context(), secret); err != nil {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name}}
+	if err := w.Patch(w.Context(), secret, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"ownerReferences":null}}`))); err != nil {
 		w.Fatal(err)
 	}
 	w.poke(owner)
