@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -43,7 +42,7 @@ func TestANodeIsEmptied(t *testing.T) {
 	}
 	heard := shop.hears()
 	for _, machine := range []string{"away", "ready", "late", "whole"} {
-		w.eventually(machine+" has a hook", time.Minute, func(ctx context.Context) error {
+		w.eventually(machine+" has a hook", busy, func(ctx context.Context) error {
 			m := object("Machine", machine)
 			if err := w.Get(ctx, client.ObjectKeyFromObject(m), m); err != nil {
 				return err
@@ -58,19 +57,19 @@ func TestANodeIsEmptied(t *testing.T) {
 	// The kubelet of one does not answer: Cluster API is to judge, and looks again after twenty seconds, for which nobody waits here.
 	shop.node("away", corev1.ConditionUnknown)
 	shop.delete("away")
-	w.eventually("one that is away is left to Cluster API", time.Minute, func(context.Context) error {
+	w.eventually("one that is away is left to Cluster API", busy, func(context.Context) error {
 		return heard.has("away", "Drain not completed yet")
 	})
 
 	// A budget keeps the pod of another: its node takes no more, and it waits, also while this process is killed.
 	shop.delete("ready")
-	w.eventually("its node takes no more pods", time.Minute, func(ctx context.Context) error { return shop.cordoned(ctx, "ready") })
+	w.eventually("its node takes no more pods", busy, func(ctx context.Context) error { return shop.cordoned(ctx, "ready") })
 	shop.killCore()
 	if pod := shop.pod("ready"); pod.DeletionTimestamp != nil {
 		t.Errorf("the pod was ended against its budget, at %s", pod.DeletionTimestamp)
 	}
 	shop.allows(2) // one of them for the first
-	w.eventually("the pod is evicted, as its budget allows by now", time.Minute, func(context.Context) error {
+	w.eventually("the pod is evicted, as its budget allows by now", busy, func(context.Context) error {
 		if shop.pod("ready").DeletionTimestamp == nil {
 			return errors.New("it is not")
 		}
@@ -81,7 +80,7 @@ func TestANodeIsEmptied(t *testing.T) {
 		t.Errorf("the Machine, while its pod ends: %v", err)
 	}
 	shop.endPod("ready")
-	w.eventually("the Machine is gone", time.Minute, w.gone(object("Machine", "ready")))
+	w.eventually("the Machine is gone", busy, w.gone(object("Machine", "ready")))
 	if err := heard.has("ready", "Waiting for pre-drain hooks"); err != nil {
 		t.Error(err)
 	}
@@ -96,7 +95,7 @@ func TestANodeIsEmptied(t *testing.T) {
 		t.Fatal(err)
 	}
 	shop.delete("late")
-	w.eventually("it is gone after its own time", time.Minute, w.gone(object("Machine", "late")))
+	w.eventually("it is gone after its own time", busy, w.gone(object("Machine", "late")))
 	if err := heard.has("late", "Drain not completed yet"); err == nil {
 		t.Errorf("its time began anew: %q", heard.messages("late"))
 	}
@@ -109,8 +108,8 @@ func TestANodeIsEmptied(t *testing.T) {
 	if err := w.Delete(t.Context(), object("Cluster", "shop")); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("the cluster is gone", 2*time.Minute, w.gone(object("Cluster", "shop")))
-	w.eventually("with its machines", time.Minute, w.gone(object("Machine", "whole")))
+	w.eventually("the cluster is gone", busy, w.gone(object("Cluster", "shop")))
+	w.eventually("with its machines", busy, w.gone(object("Machine", "whole")))
 	if pod := shop.pod("whole"); pod.DeletionTimestamp != nil || shop.cordoned(t.Context(), "whole") == nil {
 		t.Errorf("a node was drained that ends with its cluster: its pod ends at %v", pod.DeletionTimestamp)
 	}
@@ -130,7 +129,7 @@ func (w *world) shop(hub *replica) *shop {
 	if err := w.Create(w.Context(), &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.CoreProvider}}); err != nil {
 		w.Fatal(err)
 	}
-	w.eventually("Cluster API serves", time.Minute, w.reason(v1alpha1.CoreProvider, v1alpha1.ReasonServing))
+	w.eventually("Cluster API serves", busy, w.reason(v1alpha1.CoreProvider, v1alpha1.ReasonServing))
 	api, err := kubetest.Run(w.Context())
 	if err != nil {
 		w.Fatal(err)
@@ -207,7 +206,7 @@ func (s *shop) played(machine string, kinds ...string) {
 		}
 		status, says := o.Object["status"]
 		o.SetNamespace(metav1.NamespaceDefault)
-		s.eventually(o.GetKind()+" "+o.GetName()+" is made", time.Minute, func(ctx context.Context) error { return s.Create(ctx, o) })
+		s.eventually(o.GetKind()+" "+o.GetName()+" is made", busy, func(ctx context.Context) error { return s.Create(ctx, o) })
 		if !says {
 			continue
 		}
@@ -257,8 +256,9 @@ func (s *shop) allows(pods int32) {
 	if err := s.api.Get(s.Context(), client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "web"}, budget); err != nil {
 		s.Fatal(err)
 	}
+	before := budget.DeepCopy()
 	budget.Status = policyv1.PodDisruptionBudgetStatus{ObservedGeneration: budget.Generation, DisruptionsAllowed: pods, CurrentHealthy: 1 + pods, DesiredHealthy: 1, ExpectedPods: 1 + pods}
-	if err := s.api.Status().Update(s.Context(), budget); err != nil {
+	if err := s.api.Status().Patch(s.Context(), budget, client.MergeFrom(before)); err != nil { // the API server writes it as well, with each eviction
 		s.Fatal(err)
 	}
 }
@@ -312,7 +312,7 @@ func (s *shop) killCore() {
 	if err := syscall.Kill(killed, syscall.SIGKILL); err != nil {
 		s.Fatalf("killing process %d: %v", killed, err)
 	}
-	s.eventually("another process runs", time.Minute, func(context.Context) error {
+	s.eventually("another process runs", busy, func(context.Context) error {
 		if pid := s.hub.runs(s.world, v1alpha1.CoreProvider); pid == 0 || pid == killed {
 			return fmt.Errorf("it is process %d", pid)
 		}

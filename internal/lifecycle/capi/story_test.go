@@ -184,6 +184,9 @@ func (r *replica) runs(w *world, provider string) int {
 	return 0
 }
 
+// busy is how long a busy computer may take for what takes seconds.
+const busy = 3 * time.Minute
+
 func (w *world) eventually(what string, within time.Duration, check func(context.Context) error) {
 	w.Helper()
 	begun := time.Now()
@@ -264,7 +267,7 @@ func (w *world) create(file string) []*unstructured.Unstructured {
 func TestAClusterFromItsClassToItsEnd(t *testing.T) {
 	w := newWorld(t)
 	first := w.hub()
-	w.eventually("a hub leads", 30*time.Second, func(ctx context.Context) error {
+	w.eventually("a hub leads", busy, func(ctx context.Context) error {
 		return w.leads(ctx, first)
 	})
 	second := w.hub()
@@ -279,14 +282,14 @@ func TestAClusterFromItsClassToItsEnd(t *testing.T) {
 	if err := w.Create(t.Context(), dev); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("Cluster API serves", time.Minute, w.reason(v1alpha1.CoreProvider, v1alpha1.ReasonServing))
-	w.eventually("its provider serves", time.Minute, w.reason("dev", v1alpha1.ReasonServing))
+	w.eventually("Cluster API serves", busy, w.reason(v1alpha1.CoreProvider, v1alpha1.ReasonServing))
+	w.eventually("its provider serves", busy, w.reason("dev", v1alpha1.ReasonServing))
 	if pid := second.runs(w, v1alpha1.CoreProvider); pid != 0 {
 		t.Errorf("a replica that does not lead runs Cluster API as well (process %d)", pid)
 	}
 
 	class := w.create("class.yaml")
-	w.eventually("the class is read", time.Minute, func(ctx context.Context) error {
+	w.eventually("the class is read", busy, func(ctx context.Context) error {
 		o := object("ClusterClass", "in-memory")
 		if err := w.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
 			return err
@@ -298,10 +301,10 @@ func TestAClusterFromItsClassToItsEnd(t *testing.T) {
 
 	w.create("cluster.yaml")
 	cluster := object("Cluster", "one")
-	w.eventually("the cluster is begun", time.Minute, w.phase(cluster, "Provisioning", "Provisioned"))
+	w.eventually("the cluster is begun", busy, w.phase(cluster, "Provisioning", "Provisioned"))
 	first.kill()
-	w.eventually("the other hub leads", time.Minute, func(ctx context.Context) error { return w.leads(ctx, second) })
-	w.eventually("it runs both", time.Minute, func(context.Context) error {
+	w.eventually("the other hub leads", busy, func(ctx context.Context) error { return w.leads(ctx, second) })
+	w.eventually("it runs both", busy, func(context.Context) error {
 		if second.runs(w, v1alpha1.CoreProvider) == 0 || second.runs(w, "dev") == 0 {
 			return errors.New("not yet")
 		}
@@ -331,11 +334,11 @@ func TestAClusterFromItsClassToItsEnd(t *testing.T) {
 	if err := w.Delete(t.Context(), core); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("Cluster API stays for its provider", time.Minute, w.reason(v1alpha1.CoreProvider, v1alpha1.ReasonInUse, "provider dev", "clusters default/one"))
+	w.eventually("Cluster API stays for its provider", busy, w.reason(v1alpha1.CoreProvider, v1alpha1.ReasonInUse, "provider dev", "clusters default/one"))
 	if err := w.Delete(t.Context(), &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "dev"}}); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("its provider stays for it", time.Minute, w.reason("dev", v1alpha1.ReasonInUse, "devclusters default/one-"))
+	w.eventually("its provider stays for it", busy, w.reason("dev", v1alpha1.ReasonInUse, "devclusters default/one-"))
 	if again := second.runs(w, "dev"); again != runs {
 		t.Errorf("the provider that is to end clusters was process %d, and is %d", runs, again)
 	}
@@ -348,9 +351,9 @@ func TestAClusterFromItsClassToItsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.eventually("its provider is gone", time.Minute, w.gone(&v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "dev"}}))
-	w.eventually("Cluster API is gone", time.Minute, w.gone(core))
-	w.eventually("and its kinds", time.Minute, w.gone(crd))
+	w.eventually("its provider is gone", busy, w.gone(&v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "dev"}}))
+	w.eventually("Cluster API is gone", busy, w.gone(core))
+	w.eventually("and its kinds", busy, w.gone(crd))
 	for _, provider := range []string{v1alpha1.CoreProvider, "dev"} {
 		if pid := second.runs(w, provider); pid != 0 {
 			t.Errorf("%s runs on as process %d", provider, pid)
@@ -457,7 +460,7 @@ func (w *world) unrendered(class *unstructured.Unstructured) {
 	if err := w.Create(w.Context(), cluster); err != nil {
 		w.Fatal(err)
 	}
-	w.eventually("it is said why the class does not render", time.Minute, func(ctx context.Context) error {
+	w.eventually("it is said why the class does not render", busy, func(ctx context.Context) error {
 		if err := w.Get(ctx, client.ObjectKeyFromObject(cluster), cluster); err != nil {
 			return err
 		}
@@ -475,7 +478,7 @@ func (w *world) unrendered(class *unstructured.Unstructured) {
 		if err := w.Delete(w.Context(), o); err != nil {
 			w.Fatal(err)
 		}
-		w.eventually(o.GetKind()+" unrendered is gone", time.Minute, w.gone(o))
+		w.eventually(o.GetKind()+" unrendered is gone", busy, w.gone(o))
 	}
 }
 
@@ -493,7 +496,7 @@ func (w *world) machines(ctx context.Context) (map[string]*unstructured.Unstruct
 // is has a machine say of itself, since a moment that may be to come, how it does.
 func (w *world) is(machine *unstructured.Unstructured, well string, since time.Time) {
 	w.Helper()
-	w.eventually(machine.GetName()+" says "+well, time.Minute, func(ctx context.Context) error {
+	w.eventually(machine.GetName()+" says "+well, busy, func(ctx context.Context) error {
 		if err := w.Get(ctx, client.ObjectKeyFromObject(machine), machine); err != nil {
 			return err
 		}
@@ -515,12 +518,12 @@ func (w *world) repairs(cluster *unstructured.Unstructured) {
 	if err != nil || len(before) != 3 {
 		w.Fatalf("the workers are %v (%v)", before, err)
 	}
-	since := time.Now().Add(5 * time.Second) // the same for all: were one ill first, it would be replaced
+	since := time.Now().Add(10 * time.Second) // the same for all: were one ill first, it would be replaced
 	names := slices.Sorted(maps.Keys(before))
 	for _, name := range names {
 		w.is(before[name], "False", since)
 	}
-	w.eventually("three that are ill are too many", time.Minute, func(ctx context.Context) error {
+	w.eventually("three that are ill are too many", busy, func(ctx context.Context) error {
 		pool := before[names[0]].GetLabels()["cluster.x-k8s.io/deployment-name"]
 		check := object("MachineHealthCheck", pool)
 		if err := w.Get(ctx, client.ObjectKeyFromObject(check), check); err != nil {
@@ -684,7 +687,7 @@ func (w *world) foreign(hub *replica) {
 		if err := w.Create(w.Context(), core); err != nil {
 			w.Fatal(err)
 		}
-		w.eventually("the hub leaves it to others", 30*time.Second, w.reason(v1alpha1.CoreProvider, v1alpha1.ReasonForeign, "clusters.cluster.x-k8s.io"))
+		w.eventually("the hub leaves it to others", busy, w.reason(v1alpha1.CoreProvider, v1alpha1.ReasonForeign, "clusters.cluster.x-k8s.io"))
 		now := theirs.DeepCopy()
 		if err := w.Get(w.Context(), client.ObjectKeyFromObject(theirs), now); err != nil {
 			w.Fatal(err)
