@@ -55,7 +55,7 @@ func TestStartsAfterAndStopsBefore(t *testing.T) {
 	story := filepath.Join(dir, "story")
 	gate := filepath.Join(dir, "gate")
 	tell := func(name string) Process {
-		return shell(name, fmt.Sprintf(`echo start %[1]s >>%[2]s; trap 'echo stop %[1]s >>%[2]s; exit' TERM; while :; do sleep 0.01; done`, name, story))
+		return shell(name, fmt.Sprintf(`trap 'echo stop %[1]s >>%[2]s; exit' TERM; echo start %[1]s >>%[2]s; while :; do sleep 0.01; done`, name, story))
 	}
 	first, second := tell("first"), tell("second")
 	first.Ready = func(context.Context) error { _, err := os.Stat(gate); return err }
