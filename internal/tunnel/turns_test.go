@@ -113,7 +113,7 @@ func TestProbesAndKeystrokesPassThoseWhoMoveMuch(t *testing.T) {
 		begins := make(chan struct{})
 		writing.Go(func() { close(begins); stream.Write([]byte("hello")) })
 		<-begins
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond) // until it waits
 		before := 0
 		for f := m.step(); f.stream != stream.StreamID(); f = m.step() {
 			before += f.bytes
@@ -130,9 +130,11 @@ func TestProbesAndKeystrokesPassThoseWhoMoveMuch(t *testing.T) {
 func TestFramesAreSmallOnASlowLine(t *testing.T) {
 	sender, m := meter(t)
 	bulk := open(t, sender, Kube)
-	if _, err := bulk.Write(make([]byte, 1<<20)); err != nil || sender.turns.body.Load() != maxBody {
-		t.Fatalf("frames carry %d bytes on a good line, want %d (%v)", sender.turns.body.Load(), maxBody, err)
+	large := func() bool { // a busy machine may be a slow line for a moment
+		_, err := bulk.Write(make([]byte, 1<<20))
+		return err == nil && sender.turns.body.Load() == maxBody
 	}
+	eventually(t, "frames are large on a good line", large)
 	m.held.Store(true)
 	var writing sync.WaitGroup
 	writing.Go(func() { bulk.Write(make([]byte, 1<<20)) })
@@ -147,10 +149,7 @@ func TestFramesAreSmallOnASlowLine(t *testing.T) {
 	}
 	m.free()
 	writing.Wait()
-	eventually(t, "frames are large again on a good line", func() bool {
-		_, err := bulk.Write(make([]byte, 1<<20))
-		return err == nil && sender.turns.body.Load() == maxBody
-	})
+	eventually(t, "frames are large again on a good line", large)
 }
 
 // Streams whose peer does not read hold up nobody's turn.
