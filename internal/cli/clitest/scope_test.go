@@ -232,7 +232,7 @@ func (f *fleet) may(t *testing.T, person string, rules ...rbacv1.PolicyRule) {
 // learns runs a command until the answer is as it should be: an API server takes a moment to learn of a role.
 func (f *fleet) learns(t *testing.T, args string, fits func(said) bool) said {
 	t.Helper()
-	deadline, tick := time.After(30*time.Second), time.NewTicker(20*time.Millisecond)
+	deadline, tick := time.After(2*time.Minute), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for {
 		got := f.run(t.Context(), strings.Fields(args)...)

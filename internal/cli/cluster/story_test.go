@@ -177,7 +177,7 @@ func (d *desk) cluster(name string, annotations map[string]string) *unstructured
 func (d *desk) eventually(what string, check func(context.Context) error) {
 	d.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(d.Context(), 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(d.Context(), 50*time.Millisecond, 3*time.Minute, true, func(ctx context.Context) (bool, error) {
 		last = check(ctx)
 		return last == nil, nil
 	})

@@ -52,7 +52,7 @@ func TestAnUpgradeThatHasNotArrivedIsNotDone(t *testing.T) {
 		}
 	}
 	serves("v1.35.4")
-	_, _, err := d.umbel("upgrade", "late", "--version", "1.36", "--timeout", "1s")
+	_, _, err := d.umbel("upgrade", "late", "--version", "1.36", "--timeout", "3s")
 	if err == nil || !strings.Contains(err.Error(), "it serves v1.35.4") {
 		t.Errorf("while the old one is served: got %v", err)
 	}

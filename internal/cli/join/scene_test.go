@@ -141,12 +141,13 @@ func (s *scene) says(key string, connected metav1.ConditionStatus) {
 	s.Helper()
 	member := &v1alpha1.MemberCluster{}
 	err := s.api.Get(s.Context(), kube.ObjectKey{Name: "prod-eu"}, member)
+	before := member.DeepCopy()
 	member.Status.Identity = &v1alpha1.MemberIdentity{KeyFingerprint: key}
 	member.Status.Conditions = []metav1.Condition{{
 		Type: v1alpha1.ConditionConnected, Status: connected, Reason: "Told", Message: "the hub says so", LastTransitionTime: metav1.Now(),
 	}}
 	if err == nil {
-		err = s.api.Status().Update(s.Context(), member)
+		err = s.api.Status().Patch(s.Context(), member, kube.MergeFrom(before)) // whoever joins may write it meanwhile
 	}
 	if err != nil {
 		s.Error(err)
@@ -269,11 +270,12 @@ func (s *scene) runs() {
 	s.Helper()
 	deployment := &appsv1.Deployment{}
 	err := s.api.Get(s.Context(), kube.ObjectKey{Namespace: v1alpha1.AgentNamespace, Name: "umbel-agent"}, deployment)
+	before := deployment.DeepCopy()
 	deployment.Status = appsv1.DeploymentStatus{
 		ObservedGeneration: deployment.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1,
 	}
 	if err == nil {
-		err = s.api.Status().Update(s.Context(), deployment)
+		err = s.api.Status().Patch(s.Context(), deployment, kube.MergeFrom(before))
 	}
 	if err != nil {
 		s.Error(err)

@@ -250,7 +250,7 @@ func (f *fleet) versions() map[string]int {
 // eventually waits until the check has nothing to complain of. Meanwhile the clusters do what they are told.
 func (f *fleet) eventually(what string, check func() string) {
 	f.Helper()
-	deadline := time.After(90 * time.Second)
+	deadline := time.After(4 * time.Minute)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
