@@ -207,7 +207,7 @@ func (j *journal) says(words string) bool {
 func (f *fleet) eventually(what string, check func() error) {
 	f.t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(f.t.Context(), 20*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(f.t.Context(), 20*time.Millisecond, 2*time.Minute, true, func(context.Context) (bool, error) {
 		last = check()
 		return last == nil, nil
 	})

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -100,6 +101,16 @@ func (f *fleet) person(name, verb string) func(path string) (code int, text stri
 		ObjectMeta: role, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}},
 	}))
+	f.eventually(name+" may "+verb, func() error { // the API server has heard so
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User:               "system:serviceaccount:" + namespace + ":" + name,
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Group: "umbel.dev", Resource: "memberclusters", Name: string(f.name), Verb: verb},
+		}}
+		if err := f.client.Create(f.t.Context(), review); err != nil || !review.Status.Allowed {
+			return fmt.Errorf("it is not allowed (%v)", err)
+		}
+		return nil
+	})
 	web, err := rest.HTTPClientFor(&rest.Config{BearerToken: token.Status.Token, TLSClientConfig: rest.TLSClientConfig{CAData: f.authority.Bundle()}})
 	f.must(err)
 	return func(path string) (int, string) {
