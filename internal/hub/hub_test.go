@@ -74,7 +74,7 @@ func TestAHubOnAnExistingAPI(t *testing.T) {
 	eventually := func(what string, check func(context.Context) error) {
 		t.Helper()
 		var last error
-		err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
 			select {
 			case err := <-ended:
 				return false, fmt.Errorf("the hub ended: %w", err)

@@ -80,7 +80,7 @@ func TestPlacementFollowsTheFleet(t *testing.T) {
 	// becomes waits for the Placement to be as described.
 	becomes := func(reason, want string) {
 		t.Helper()
-		deadline, tick := time.After(30*time.Second), time.NewTicker(20*time.Millisecond)
+		deadline, tick := time.After(2*time.Minute), time.NewTicker(20*time.Millisecond)
 		defer tick.Stop()
 		for {
 			must(api.Get(t.Context(), client.ObjectKeyFromObject(p), p))
@@ -136,11 +136,12 @@ func TestPlacementFollowsTheFleet(t *testing.T) {
 	becomes("an empty selector", "True Decided 1 [dev]")
 	must(api.Delete(t.Context(), dev))
 	becomes("the last one is gone", "True Decided 0 []")
-	cluster("other", "other")
+	other := cluster("other", "other")
+	t.Cleanup(func() { must(api.Delete(context.WithoutCancel(t.Context()), other)) })
 	becomes("another comes", "True Decided 1 [other]")
 
 	// Events are written in the background.
-	deadline, tick := time.After(30*time.Second), time.NewTicker(20*time.Millisecond)
+	deadline, tick := time.After(2*time.Minute), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for {
 		notes := events(t, api, namespace)

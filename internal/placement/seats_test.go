@@ -32,7 +32,7 @@ func (s *scene) must(err error) {
 // becomes waits until the Placement's status reads so (see read).
 func (s *scene) becomes(reason, want string) {
 	s.Helper()
-	deadline, tick := time.After(30*time.Second), time.NewTicker(20*time.Millisecond)
+	deadline, tick := time.After(2*time.Minute), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for {
 		got := s.read()

@@ -91,7 +91,7 @@ func (r *rig) must(err error) {
 func (r *rig) eventually(what string, check func() error) {
 	r.t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(r.t.Context(), 20*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(r.t.Context(), 20*time.Millisecond, 2*time.Minute, true, func(context.Context) (bool, error) {
 		last = check()
 		return last == nil, nil
 	})

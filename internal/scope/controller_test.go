@@ -92,7 +92,7 @@ func (w *world) must(err error) {
 
 func (w *world) eventually(what string, check func() string) {
 	w.t.Helper()
-	deadline, tick := time.After(30*time.Second), time.NewTicker(20*time.Millisecond)
+	deadline, tick := time.After(2*time.Minute), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for {
 		complaint := check()

@@ -279,10 +279,10 @@ func run(t *testing.T, config *rest.Config, scheme *runtime.Scheme) *Engine {
 	return engine
 }
 
-// await waits until something is so, half a minute at most.
+// await waits until something is so, two minutes at most.
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for %s", what)
 		}

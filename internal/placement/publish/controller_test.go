@@ -92,7 +92,7 @@ func TestDecisionsFollow(t *testing.T) {
 	}
 	becomes := func(reason, want string) {
 		t.Helper()
-		deadline, tick := time.After(30*time.Second), time.NewTicker(20*time.Millisecond)
+		deadline, tick := time.After(2*time.Minute), time.NewTicker(20*time.Millisecond)
 		defer tick.Stop()
 		for got := read(); got != want; got = read() {
 			select {
