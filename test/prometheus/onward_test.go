@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -88,12 +87,7 @@ func await(t *testing.T, what string, is func() bool) {
 
 // TestARealPrometheusHasWhatTheHubKept: what agents sent, with the label cluster; what came while it was away, and what an agent filled in of the time before.
 func TestARealPrometheusHasWhatTheHubKept(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	free.Close()
+	address := programtest.FreeAddress(t)
 	dir := t.TempDir()
 	asked, end := start(t, dir, address)
 
