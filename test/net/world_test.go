@@ -29,6 +29,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/identity"
 	"umbel.dev/umbel/internal/kube/kubetest"
+	"umbel.dev/umbel/internal/programtest"
 	"umbel.dev/umbel/test/net/line"
 )
 
@@ -74,7 +75,8 @@ func newWorld(t *testing.T, probe time.Duration) *world {
 	w.must(client.IgnoreAlreadyExists(w.client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}})))
 	t.Cleanup(w.clean)
 	w.hubEnv = []string{kubeconfigEnv + "=" + kubetest.Kubeconfig(t, w.api), probeEnv + "=" + probe.String()}
-	w.port = "0"
+	_, w.port, err = net.SplitHostPort(programtest.FreeAddress(t))
+	w.must(err)
 	w.startHub()
 	return w
 }
