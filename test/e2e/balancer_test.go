@@ -80,7 +80,7 @@ func (s *story) balances(cluster string) string {
 	})
 	s.Logf("a Service had the address %s after %s", url, time.Since(begun).Round(100*time.Millisecond))
 	s.eventually("it answers", func(ctx context.Context) error { return answers(ctx, url) })
-	s.umbel("kubectl", cluster, "--", "rollout", "status", "deployment/answers", "--timeout=60s")
+	s.umbel("kubectl", cluster, "--", "rollout", "status", "deployment/answers", "--timeout=180s")
 	s.Logf("it answered on both nodes after %s", time.Since(begun).Round(100*time.Millisecond))
 	return url
 }
@@ -129,9 +129,7 @@ func (s *story) announcer(cluster string) local.Machine {
 // dies ends a machine with all that it had, and returns when the URL answers again, from another one.
 func (s *story) dies(m local.Machine, url string) {
 	s.Helper()
-	if err := answers(s.ctx, url); err != nil {
-		s.Fatalf("before its machine dies, %s: %v", url, err)
-	}
+	s.eventually("it answers before its machine dies", func(ctx context.Context) error { return answers(ctx, url) })
 	begun := time.Now()
 	if err := syscall.Kill(m.PID, syscall.SIGKILL); err != nil {
 		s.Fatal(err)

@@ -104,7 +104,7 @@ spec:
 
 func (s *story) deletePackage(name string) {
 	s.Helper()
-	s.shell(`umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" delete package ` + name + ` --timeout=60s`)
+	s.shell(`umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" delete package ` + name + ` --timeout=180s`)
 }
 
 // badInput makes the mistakes that people make, and looks for a clear answer where they would look.

@@ -218,9 +218,9 @@ func (s *story) service(node string) func() (answered int, failed []string) {
 		s.Fatal(err)
 	}
 	s.umbel("kubectl", "dev", "--", "apply", "-f", file)
-	s.umbel("kubectl", "dev", "--", "rollout", "status", "deployment/web", "--timeout=60s")
+	s.umbel("kubectl", "dev", "--", "rollout", "status", "deployment/web", "--timeout=180s")
 	address := s.umbel("kubectl", "dev", "--", "get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
-	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: s.from(node)}}
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: s.from(node)}}
 	get := func() error {
 		answer, err := client.Get("http://" + address + "/health")
 		if err == nil {
@@ -273,7 +273,7 @@ func (s *story) from(node string) func(ctx context.Context, kind, address string
 			}
 			return func(ctx context.Context, kind, address string) (conn net.Conn, err error) {
 				err = network.Within(filepath.Join("/run/netns", m.Namespace), func() error {
-					conn, err = (&net.Dialer{Timeout: time.Second}).DialContext(ctx, kind, address)
+					conn, err = (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, kind, address)
 					return err
 				})
 				return conn, err

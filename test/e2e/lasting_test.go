@@ -113,7 +113,7 @@ func (s *story) breaksOff(k *talk) {
 func startLasting(s *story) *lasting {
 	s.umbel("kubectl", "prod-eu", "--", "create", "namespace", "lasting")
 	s.shell("umbel kubectl prod-eu -- apply -f - <<'END'\n" + strings.ReplaceAll(shellPod(), "namespace: people", "namespace: lasting") + "\nEND")
-	s.umbel("kubectl", "prod-eu", "--", "-n", "lasting", "wait", "--for=condition=Ready", "pod/shell", "--timeout=60s")
+	s.umbel("kubectl", "prod-eu", "--", "-n", "lasting", "wait", "--for=condition=Ready", "pod/shell", "--timeout=180s")
 	l := &lasting{began: time.Now()}
 	l.watch = s.talks("prod-eu", "-n", "lasting", "get", "configmap", "words", "-w", "-o", `jsonpath={.data.w}{"\n"}`)
 	l.logs = s.talks("prod-eu", "-n", "lasting", "logs", "-f", "shell", "-c", "bash")

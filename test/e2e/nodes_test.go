@@ -95,7 +95,7 @@ func TestLocalNodes(t *testing.T) {
 		if _, err := n.client.PolicyV1().PodDisruptionBudgets("default").Create(t.Context(), budget, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		_, err := clusters.Scale(ctx, local.Spec{Name: "grows", Nodes: 2}, logLocalProgress(t, "grows"))
 		if err == nil || !strings.Contains(err.Error(), "grows-2") || !strings.Contains(err.Error(), "held") {
@@ -249,7 +249,7 @@ func (n *nodes) calls(from, to int) (seen, is netip.Addr) {
 	}()
 	var answer []byte
 	n.within(from, func() error {
-		conn, err := net.DialTimeout("tcp", listener.Addr().String(), 5*time.Second)
+		conn, err := net.DialTimeout("tcp", listener.Addr().String(), 30*time.Second)
 		if err != nil {
 			return err
 		}

@@ -107,7 +107,7 @@ func (a *ada) verbs() []verb {
 	return []verb{
 		{"auth whoami", "$K auth whoami", "hub:system:serviceaccount:default:ada"},
 		{"apply", "$K apply -f pod.yaml", "pod/shell created"},
-		{"wait", "$K wait --for=condition=Ready pod/shell --timeout=60s", "condition met"},
+		{"wait", "$K wait --for=condition=Ready pod/shell --timeout=180s", "condition met"},
 		{"get", "$K get pods", "shell"},
 		{"watch", `$K patch configmap words --type=merge -p '{"data":{"w":"two"}}'; first two $K get configmap words -w -o 'jsonpath={.data.w}{"\n"}'`, "two"},
 		{"logs -f", "first begun $K logs -f shell -c bash", "begun"},

@@ -110,7 +110,7 @@ func profiled(s *story) {
 		})
 	}
 	for _, cluster := range everyCluster {
-		s.shell(kubectl(cluster) + "-n orders wait --for=condition=Ready pod/orders --timeout=60s")
+		s.shell(kubectl(cluster) + "-n orders wait --for=condition=Ready pod/orders --timeout=180s")
 		s.onHub("patch membercluster " + cluster + ` --type=merge -p '{"spec":{"metrics":{"profile":"` + profiles[cluster] + `"}}}'`)
 	}
 	const dns = `{namespace="kube-system",pod=~"coredns-.+"`

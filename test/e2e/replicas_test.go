@@ -365,7 +365,7 @@ func (s *replicated) hasShell() {
 		_, err := s.Shell(ctx, kubectl+"apply -f "+manifest)
 		return err
 	})
-	s.shell(kubectl + "-n people wait --for=condition=Ready pod/shell --timeout=60s")
+	s.shell(kubectl + "-n people wait --for=condition=Ready pod/shell --timeout=180s")
 }
 
 // shells has somebody type in that pod by way of each replica, with kubectl on base's node.

@@ -80,7 +80,7 @@ func (s *story) goesBack(cluster string, clusters []string) {
 
 	timed("waking, with its machines and its agent", clusters, "cluster wake dev")
 	s.had(cluster)
-	in(cluster, "wait", "pod/own", "--for=condition=Ready", "--timeout=60s")
+	in(cluster, "wait", "pod/own", "--for=condition=Ready", "--timeout=180s")
 	if out := in(cluster, "get", "pods", "-o", "name"); strings.Contains(out, "of-the-copy") {
 		s.Errorf("the origin has what the copy was given: %s", out)
 	}

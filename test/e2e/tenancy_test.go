@@ -114,7 +114,7 @@ func tenants(s *story) {
 		s.deletePackage("banners")
 		s.holds("prod-eu", "shop", "banner", "by", "team")
 	})
-	s.shell(asTess + "delete package banner --timeout=60s")
+	s.shell(asTess + "delete package banner --timeout=180s")
 	s.eventually("the team's package is pruned", func(ctx context.Context) error {
 		_, err := s.clients("prod-eu").CoreV1().ConfigMaps("shop").Get(ctx, "banner", metav1.GetOptions{})
 		if err == nil {
