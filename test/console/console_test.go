@@ -219,7 +219,7 @@ func TestConsole(t *testing.T) {
 	f.does(hub + `$K patch packages.umbel.dev baseline --type merge -p '{"spec":{"deletes":{"budget":0}}}'`)
 	f.does(hub + "$K apply -f - <<'X'\n" + watched + "X\n")
 	f.does("umbel kubectl prod-eu -- apply -f - <<'X'\n" + hostPod() + "X\n")
-	f.does(hub + "$K wait rollouts.umbel.dev shop-1 --for=create --timeout=60s; $K wait rollouts.umbel.dev shop-1 --for=jsonpath={.status.phase}=Completed --timeout=60s")
+	f.does(hub + "$K wait rollouts.umbel.dev shop-1 --for=create --timeout=180s; $K wait rollouts.umbel.dev shop-1 --for=jsonpath={.status.phase}=Completed --timeout=180s")
 	f.wasReady("prod-us")
 	f.does(`umbel kubectl dev -- -n shop patch configmap storefront --type merge -p '{"data":{"currency":"USD"}}'`)
 	f.does(`sed -i "s/greeting: .*/greeting: Good day/" "$UMBEL_HOME/fleet/shop/storefront.yaml"; git -C "$UMBEL_HOME/fleet" rm -q baseline/access.yaml`)
@@ -227,8 +227,8 @@ func TestConsole(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.does("umbel refresh package shop; umbel refresh package baseline")
-	f.does(hub + "$K wait rollouts.umbel.dev shop-2 --for=create --timeout=60s")
-	f.does(hub + `$K wait rollouts.umbel.dev shop-2 --for='jsonpath={.status.conditions[?(@.type=="Progressing")].reason}=AwaitingApproval' --timeout=60s`)
+	f.does(hub + "$K wait rollouts.umbel.dev shop-2 --for=create --timeout=180s")
+	f.does(hub + `$K wait rollouts.umbel.dev shop-2 --for='jsonpath={.status.conditions[?(@.type=="Progressing")].reason}=AwaitingApproval' --timeout=180s`)
 	f.tells("work")
 	f.tells("write", "APISERVER="+f.apiServer("dev"))
 	f.does(hub + "$K apply -f - <<'X'\n" + support + "X\n$K -n default create serviceaccount bob; $K create clusterrolebinding bob --clusterrole=onlooker --serviceaccount=default:bob")
@@ -245,9 +245,15 @@ func TestConsole(t *testing.T) {
 // apiServer is the process id of a cluster's API server.
 func (f *fleet) apiServer(cluster string) string {
 	f.Helper()
-	found, err := f.Processes("umbel-kube kube-apiserver ", filepath.Join(f.Home, "local", cluster)+"/")
-	if err != nil || len(found) != 1 {
-		f.Fatalf("the API server of %s runs as %v (%v)", cluster, found, err)
+	var found []int
+	err := rig.Eventually(f.Context(), time.Minute, func(context.Context) (err error) { // what it starts looks like it for a moment
+		if found, err = f.Processes("umbel-kube kube-apiserver ", filepath.Join(f.Home, "local", cluster)+"/"); err == nil && len(found) != 1 {
+			err = fmt.Errorf("it runs as %v", found)
+		}
+		return err
+	})
+	if err != nil {
+		f.Fatalf("the API server of %s: %v", cluster, err)
 	}
 	return strconv.Itoa(found[0])
 }
