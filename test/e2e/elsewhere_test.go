@@ -118,11 +118,17 @@ func (s *story) ready(ctx context.Context, cluster string, running []string) err
 // classIn returns the file of the class of a runbook, with other words in it.
 func (s *story) classIn(example string, with ...string) string {
 	s.Helper()
-	raw, err := os.ReadFile(filepath.Join(rig.Root(), "examples", example, "class.yaml"))
+	return s.exampleIn(example+"/class.yaml", with...)
+}
+
+// exampleIn returns a file of examples, with other words in it.
+func (s *story) exampleIn(example string, with ...string) string {
+	s.Helper()
+	raw, err := os.ReadFile(filepath.Join(rig.Root(), "examples", example))
 	if err != nil {
 		s.Fatal(err)
 	}
-	path := filepath.Join(s.TempDir(), "class.yaml")
+	path := filepath.Join(s.TempDir(), filepath.Base(example))
 	if err := os.WriteFile(path, []byte(strings.NewReplacer(with...).Replace(string(raw))), 0o600); err != nil {
 		s.Fatal(err)
 	}
@@ -137,17 +143,21 @@ type computer struct {
 
 func newComputer(s *story, cluster string) *computer {
 	s.Helper()
-	state, err := hub.ReadState(s.Home)
-	if err != nil {
-		s.Fatal(err)
-	}
-	clusters, err := local.New(local.Needs{
-		Home: s.Home, Binaries: local.BinariesIn(filepath.Dir(rig.Binary("umbel"))), Registries: []local.Registry{{Host: state.Address, CAFile: state.CAFile}},
-	})
+	clusters, err := local.New(local.Needs{Home: s.Home, Binaries: local.BinariesIn(filepath.Dir(rig.Binary("umbel"))), Registries: []local.Registry{s.registry()}})
 	if err != nil {
 		s.Fatal(err)
 	}
 	return &computer{cluster: cluster, clusters: clusters}
+}
+
+// registry is the hub's, which has the image of its agent.
+func (s *story) registry() local.Registry {
+	s.Helper()
+	state, err := hub.ReadState(s.Home)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return local.Registry{Host: state.Address, CAFile: state.CAFile}
 }
 
 func (c *computer) hosted(providerID string) local.Hosted {

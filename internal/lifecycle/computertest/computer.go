@@ -7,7 +7,7 @@
 //  3. It starts containerd, has the images that a registry would have (image.go), and does what the user data says (cloudinit.go).
 //  4. The kubelet starts when kubeadm has written what it reads.
 //
-// What differs from a computer of a cloud: there is no systemd; images are there and need not be pulled; kube-proxy runs beside the
+// What differs from a computer of a cloud: there is no systemd; images of Kubernetes are there and need not be pulled; kube-proxy runs beside the
 // kubelet, with the rights of its node, for there is no image of it; the network of pods is that of package machine, where a CNI plugin's would be; and the
 // kubelet is told who the computer is, which a cloud's controller would do. So kubeadm is started without its preflight checks and its addons.
 package computertest
@@ -45,8 +45,8 @@ const most = 20
 const cluster = 250
 
 var (
-	services = netip.MustParsePrefix("10.96.0.0/12") // kubeadm's own
-	pods     = netip.MustParsePrefix("10.245.0.0/16")
+	services = netip.MustParsePrefix("10.96.0.0/12")  // kubeadm's own
+	pods     = netip.MustParsePrefix("10.250.0.0/16") // no fleet's machines are there
 )
 
 // Computer is one that is to boot.
@@ -63,6 +63,8 @@ type Computer struct {
 type Computers struct {
 	// Balancers is an address of this computer that all of them reach, and that nobody else has.
 	Balancers string
+	// Registries are those that computers pull from. It is said before the first one boots.
+	Registries []local.Registry
 
 	dir, kube, kubeadm string
 	images             []string
@@ -202,6 +204,11 @@ func (c *Computers) start(ctx context.Context, b *booted, computer Computer) err
 	}
 	if err := s.prepare(); err != nil {
 		return err
+	}
+	for _, registry := range c.Registries {
+		if err := local.Trust(b.dir, registry); err != nil {
+			return err
+		}
 	}
 	if err := b.network.Connect(); err != nil {
 		return err

@@ -96,7 +96,7 @@ func (m *raising) trustRegistries() error {
 		return nil
 	}
 	for _, registry := range m.local.needs.Registries {
-		if err := trust(m.place.dir, registry); err != nil {
+		if err := Trust(m.place.dir, registry); err != nil {
 			return err
 		}
 	}

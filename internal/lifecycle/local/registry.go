@@ -39,7 +39,7 @@ func (l *Local) TrustRegistry(registry Registry) error {
 			continue
 		}
 		for _, place := range r.places(l.dir(r.Name)) {
-			if err := trust(place.dir, registry); err != nil {
+			if err := Trust(place.dir, registry); err != nil {
 				return fmt.Errorf("letting cluster %q pull from %s: %w", r.Name, registry.Host, err)
 			}
 		}
@@ -47,9 +47,9 @@ func (l *Local) TrustRegistry(registry Registry) error {
 	return nil
 }
 
-// trust writes how the containerd of the cluster in dir reaches the registry. The CA is copied: the machine may not
+// Trust writes how the containerd of the machine in dir reaches the registry. The CA is copied: the machine may not
 // see the file.
-func trust(dir string, registry Registry) error {
+func Trust(dir string, registry Registry) error {
 	ca, err := os.ReadFile(registry.CAFile)
 	if err != nil {
 		return fmt.Errorf("reading the CA of registry %s: %w", registry.Host, err)
