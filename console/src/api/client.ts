@@ -10,6 +10,9 @@ export class Refused extends Error {
   }
 }
 
+/** Says of an error that a connection broke off: that tells nothing of what was asked for, which may be asked for again. */
+export const brokeOff = (error: unknown) => !(error instanceof Refused && error.code > 0)
+
 /** What can be read, by path. A part in braces is filled in by `at`. */
 interface Reads {
   '/api/ways': Ways

@@ -1,6 +1,6 @@
 import { useQuery } from '@tanstack/react-query'
 import { lazy, Suspense } from 'react'
-import { read } from '../api/client'
+import { brokeOff, read } from '../api/client'
 import { Title } from '../parts/frame'
 import { Failed, Loading } from '../parts/states'
 import { Link, usePlace } from '../router'
@@ -14,7 +14,7 @@ export default function ObjectPage({ cluster }: { cluster: string }) {
   const object = useQuery({
     queryKey: ['object', cluster, asked.toString()],
     queryFn: ({ signal }) => read('/api/clusters/{name}/manifest', { name: cluster }, asked, signal),
-    retry: false,
+    retry: (times, error) => times < 2 && brokeOff(error),
   })
   const namespace = query.get('namespace')
   return (

@@ -1,7 +1,7 @@
 import { Button, TextInput } from '@mantine/core'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { useEffect, useState } from 'react'
-import { find, Refused } from '../api/client'
+import { brokeOff, find, Refused } from '../api/client'
 import type { FoundLine, FoundPage, FoundRow } from '../api/types'
 import { Link, usePlace } from '../router'
 import { Panel } from './frame'
@@ -52,7 +52,7 @@ export function OnClusters() {
     },
     enabled: ready,
     staleTime: Infinity, // it asks many clusters: anew when somebody says so
-    retry: (times, error) => times < 2 && error instanceof Refused && error.code === 0, // a connection that broke off says nothing of the clusters
+    retry: (times, error) => times < 2 && brokeOff(error),
   })
   return (
     <Panel title="On the clusters" right={found.data && <AsCommand twin={{ umbel: found.data.page.umbel }} />}>

@@ -1,6 +1,6 @@
 import { Button, NativeSelect } from '@mantine/core'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
-import { read } from '../api/client'
+import { brokeOff, read } from '../api/client'
 import type { Change, PackageDetails, PlanGroup, PlanSight } from '../api/types'
 import { Link, usePlace } from '../router'
 import { Deeds } from './deeds'
@@ -31,7 +31,7 @@ export default function Plan({ namespace, name, details }: { namespace: string; 
     queryFn: ({ signal }) => read('/api/packages/{namespace}/{name}/plan', { namespace, name }, new URLSearchParams({ release }), signal),
     enabled: release !== '',
     staleTime: Infinity, // it asks every cluster: anew when somebody says so
-    retry: false,
+    retry: (times, error) => times < 2 && brokeOff(error),
   })
   if (!release) return <Empty title="There is no release yet.">The hub makes one when it has fetched and rendered the source.</Empty>
   return (
