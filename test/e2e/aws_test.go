@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +14,6 @@ import (
 
 	"umbel.dev/umbel/internal/lifecycle/awstest"
 	"umbel.dev/umbel/internal/lifecycle/local"
-	"umbel.dev/umbel/test/rig"
 )
 
 // TestClustersInAWS is the runbook docs/operate/aws.md, with moto for the account: Cluster API's provider for AWS, unchanged, makes a network in
@@ -28,17 +26,9 @@ func TestClustersInAWS(t *testing.T) {
 	s := newStory(t, "--cluster", "edge", "--example=none")
 	page := runbook(t, "aws.md")
 	account := awstest.Start(t, inAWS{newComputer(s, "far")}, "")
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("of its instances the account said\n%s", strings.Join(account.Heard(), "\n"))
-		}
-	})
 	before := s.holdings(account)
-	s.shell(line(page, "provider add local"))
-	s.shell(strings.ReplaceAll(line(page, "provider add aws"), "build/bin/", filepath.Dir(rig.Binary("umbel"))+"/") + " -- --service-endpoints=" + account.Endpoints())
-	s.advances("the providers serve", func(ctx context.Context) error { return s.serve(ctx, 3, time.Time{}) })
-	s.onHub("-n umbel-system create secret generic aws --from-literal=AccessKeyID=" + account.Key + " --from-literal=SecretAccessKey=wrong")
-	s.onHub("apply -f " + s.classIn("aws", "ami-0123456789abcdef0", "ami-03cf127a")) // an image that moto has
+	s.servesAWS(account, page)
+	s.haveKey(account.Key, "wrong")
 
 	made := s.orders(line(page, "cluster create far"))
 	s.treeSays("far", "AWSCluster", "AWS was not able to validate the provided access credentials")
@@ -61,29 +51,10 @@ func TestClustersInAWS(t *testing.T) {
 	s.nodes("far", 4)
 	t.Logf("with three machines more after %s", time.Since(begun).Round(100*time.Millisecond))
 	s.nodesAre("far", 4, instancesOf(account))
-	var zones []string
-	for _, i := range account.Running() {
-		zones = append(zones, i.Zone)
-	}
-	slices.Sort(zones)
-	if want := []string{"us-east-1a", "us-east-1a", "us-east-1b", "us-east-1c"}; !slices.Equal(zones, want) {
-		t.Errorf("the machines are in the zones %v and not %v", zones, want)
-	}
+	s.areInZones(account)
 	s.umbel("kubectl", "far", "--", "get", "pod/first")
 
-	begun = time.Now()
-	s.shell(line(page, "cluster delete far"))
-	t.Logf("ended in %s", time.Since(begun).Round(100*time.Millisecond))
-	s.advances("the account holds what it held before", func(ctx context.Context) error {
-		left, err := account.Holds(ctx)
-		if err == nil && !slices.Equal(left, before) {
-			err = fmt.Errorf("it holds %v, and held %v", left, before)
-		}
-		return err
-	})
-	if left := account.Running(); len(left) > 0 {
-		t.Errorf("instances run on: %v", left)
-	}
+	s.endsInAWS("far", account, before, page)
 	if _, err := os.Stat(filepath.Join(s.Home, "local", "far")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("its folder is there (%v)", err)
 	}

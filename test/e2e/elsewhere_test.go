@@ -115,12 +115,6 @@ func (s *story) ready(ctx context.Context, cluster string, running []string) err
 	return nil
 }
 
-// classIn returns the file of the class of a runbook, with other words in it.
-func (s *story) classIn(example string, with ...string) string {
-	s.Helper()
-	return s.exampleIn(example+"/class.yaml", with...)
-}
-
 // exampleIn returns a file of examples, with other words in it.
 func (s *story) exampleIn(example string, with ...string) string {
 	s.Helper()

@@ -95,7 +95,7 @@ func (s *story) isSetUp(center *vcentertest.VCenter, page []string) {
 			s.Fatal(err)
 		}
 	}
-	class := s.classIn("vsphere", "vcenter.example.com", center.Address, "timeoutSeconds: 120", "timeoutSeconds: 20")
+	class := s.exampleIn("vsphere/class.yaml", "vcenter.example.com", center.Address, "timeoutSeconds: 120", "timeoutSeconds: 20")
 	here := strings.NewReplacer("~/.umbel", s.Home, "=NAME", "="+center.User, "=PASSWORD", "=wrong", "examples/vsphere/class.yaml", class,
 		"examples/", rig.Root()+"/examples/", "=cni.yaml", "="+dir+"/cni.yaml", "=cloud-provider.yaml", "="+dir+"/cloud-provider.yaml")
 	s.shell(here.Replace(line(page, "create secret generic vcenter")))
