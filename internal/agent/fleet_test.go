@@ -29,6 +29,7 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -120,7 +121,10 @@ func newFleet(t *testing.T) *fleet {
 // serve runs the hub until the test ends.
 func (f *fleet) serve(scheme *runtime.Scheme) {
 	f.t.Helper()
-	mgr, err := ctrl.NewManager(f.api, ctrl.Options{Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}})
+	mgr, err := ctrl.NewManager(f.api, ctrl.Options{
+		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"},
+		Controller: ctrlconfig.Controller{UsePriorityQueue: new(false)}, // as in hub
+	})
 	f.must(err)
 	g, err := gateway.Setup(f.t.Context(), mgr, gateway.Config{
 		Listen: []string{"127.0.0.1:0"}, Authority: f.authority, Desired: f, ProbeInterval: 200 * time.Millisecond, Fleet: f.said, Log: f.log(),

@@ -137,6 +137,14 @@ func TestRulesBite(t *testing.T) {
 			want: []string{"internal/hub/a.go:3: uses time.Sleep"},
 		},
 		{
+			rule: "a manager says which queue it has",
+			files: map[string]string{
+				"internal/hub/a.go":      "package hub\nimport ctrl \"sigs.k8s.io/controller-runtime\"\nvar a, _ = ctrl.NewManager(nil, ctrl.Options{Controller: c.Controller{UsePriorityQueue: new(false)}})",
+				"internal/hub/a_test.go": "package hub\nimport ctrl \"sigs.k8s.io/controller-runtime\"\nvar b, _ = ctrl.NewManager(nil, ctrl.Options{})",
+			},
+			want: []string{"internal/hub/a_test.go:3: uses sigs.k8s.io/controller-runtime.NewManager"},
+		},
+		{
 			rule: "no init functions",
 			files: map[string]string{
 				"internal/hub/a.go":   "package hub\ntype t int\nfunc (t) init() {}\nfunc init() {}",

@@ -62,6 +62,11 @@ var bans = []rule{
 		}),
 	},
 	{
+		name:    "a manager says which queue it has",
+		because: "the priority queue of controller-runtime 0.24.1, its default, can deadlock when it shuts down: what should end at once takes 30 s, and then fails (0.25 mends it, and wants the libraries of Kubernetes 1.37)",
+		find:    each(queueless),
+	},
+	{
 		name:    "no init functions",
 		because: "what an import does in secret cannot be ordered, configured or tested: wiring is plain Go in hub.go and agent.go",
 		find: each(func(f *file) []breach {
@@ -158,4 +163,20 @@ func speaks(f *file) bool {
 		beginning = "Command "
 	}
 	return f.syntax.Doc != nil && strings.HasPrefix(f.syntax.Doc.Text(), beginning)
+}
+
+// queueless finds managers in files that do not say UsePriorityQueue.
+func queueless(f *file) []breach {
+	said := false
+	ast.Inspect(f.syntax, func(node ast.Node) bool {
+		if pair, ok := node.(*ast.KeyValueExpr); ok {
+			key, ok := pair.Key.(*ast.Ident)
+			said = said || ok && key.Name == "UsePriorityQueue"
+		}
+		return !said
+	})
+	if said {
+		return nil
+	}
+	return f.calls("sigs.k8s.io/controller-runtime", "NewManager")
 }

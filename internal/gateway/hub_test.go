@@ -27,6 +27,7 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -164,7 +165,7 @@ func newHubWith(t *testing.T, authentication string, log *slog.Logger) *hub {
 func (h *hub) start() {
 	h.t.Helper()
 	mgr, err := ctrl.NewManager(h.api, ctrl.Options{
-		Scheme: scheme(), Metrics: metricsserver.Options{BindAddress: "0"},
+		Scheme: scheme(), Metrics: metricsserver.Options{BindAddress: "0"}, Controller: ctrlconfig.Controller{UsePriorityQueue: new(false)}, // as in hub
 		LeaderElection: h.replica != "", LeaderElectionID: "gateway-test", LeaderElectionNamespace: v1alpha1.SystemNamespace,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: new(30 * time.Second), RenewDeadline: new(20 * time.Second), RetryPeriod: new(200 * time.Millisecond), // who ends gives its Lease back
 	})

@@ -220,7 +220,8 @@ func (d *desk) hubRuns(config *rest.Config, capd string) (dir string) {
 		d.Fatal(err)
 	}
 	m, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: d.hub.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"}, Controller: controllerconfig.Controller{SkipNameValidation: new(true)},
+		Scheme: d.hub.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"},
+		Controller: controllerconfig.Controller{SkipNameValidation: new(true), UsePriorityQueue: new(false)}, // as in hub
 	})
 	if err != nil {
 		d.Fatal(err)

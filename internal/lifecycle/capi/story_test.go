@@ -29,6 +29,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -72,7 +73,7 @@ func serve(ctx context.Context, kubeconfig, dir, programs string) error {
 		return err
 	}
 	m, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"},
+		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, Controller: ctrlconfig.Controller{UsePriorityQueue: new(false)}, // as in hub
 		LeaderElection: true, LeaderElectionID: "hub", LeaderElectionNamespace: metav1.NamespaceDefault, LeaderElectionReleaseOnCancel: true,
 		LeaseDuration: new(15 * time.Second), RenewDeadline: new(12 * time.Second), RetryPeriod: new(time.Second), // a busy machine is late
 	})

@@ -183,8 +183,9 @@ func newBareHub(t *testing.T) *hub {
 func (h *hub) makesMembers(ctx context.Context, config *kuberest.Config) (ended <-chan error) {
 	h.Helper()
 	m, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: h.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"}, Controller: controllerconfig.Controller{SkipNameValidation: new(true)},
-		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
+		Scheme: h.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"},
+		Controller: controllerconfig.Controller{SkipNameValidation: new(true), UsePriorityQueue: new(false)}, // as in hub
+		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 	})
 	if err != nil {
 		h.Fatal(err)

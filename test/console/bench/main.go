@@ -37,6 +37,7 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -186,7 +187,10 @@ func (b *bench) start(ctx context.Context, kubeconfig, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(b.config, ctrl.Options{Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}})
+	mgr, err := ctrl.NewManager(b.config, ctrl.Options{
+		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"},
+		Controller: ctrlconfig.Controller{UsePriorityQueue: new(false)}, // as in hub
+	})
 	if err != nil {
 		return err
 	}
