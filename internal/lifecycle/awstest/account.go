@@ -1,5 +1,6 @@
 // Package awstest answers: what is an account of AWS to tests? It is moto (umbel-moto, which `make moto` builds), with credentials that are
-// checked, a computer of the test's that its instances boot on, and a load balancer before them. It can be out of reach, and can refuse to run instances.
+// checked, a computer of the test's that its instances boot on, and a load balancer before them. Its services can be out of reach, and it can refuse to
+// run instances, or more of them than a quota says.
 package awstest
 
 import (
@@ -47,13 +48,16 @@ type Computer interface {
 	End(ctx context.Context, i Instance) error
 }
 
+// services are those that have an address of their own, by the names that Cluster API's provider has for them. It has no use for the quotas, umbel-aws has.
+var services = []string{"ec2", "elasticloadbalancing", "s3", "sts", "secretsmanager", "ssm", "tagging", "servicequotas"}
+
 // Account is moto.
 type Account struct {
-	// URL is where all of AWS' services are, in Region, for whoever signs with Key and Secret.
-	URL, Region, Key, Secret string
+	// Key and Secret sign in to its services, in Region.
+	Region, Key, Secret string
 
-	desk     string // of umbel-moto, for what is no service of AWS
-	line     *linetest.Line
+	desk     string                    // of umbel-moto, for what is no service of AWS
+	lines    map[string]*linetest.Line // to each service
 	computer Computer
 
 	mu        sync.Mutex
@@ -66,7 +70,7 @@ type Account struct {
 // have names that are in nobody's DNS.
 func Start(t testing.TB, computer Computer, balancers string) *Account {
 	t.Helper()
-	a := &Account{computer: computer, running: map[string]Instance{}, addresses: map[string]string{}}
+	a := &Account{computer: computer, lines: map[string]*linetest.Line{}, running: map[string]Instance{}, addresses: map[string]string{}}
 	told := httptest.NewServer(http.HandlerFunc(a.hear))
 	t.Cleanup(told.Close)
 	moto := exec.Command(programtest.Of(t, "umbel-moto"), "--machines", told.URL, "--balancers", balancers)
@@ -89,19 +93,44 @@ func Start(t testing.TB, computer Computer, balancers string) *Account {
 	if err = errors.Join(err, json.Unmarshal(first, &said)); err != nil {
 		t.Fatalf("umbel-moto begins with %q: %v", first, err)
 	}
-	a.line = linetest.Lay(t, strings.TrimPrefix(said.URL, "http://"))
-	a.URL, a.Region, a.Key, a.Secret, a.desk = "http://"+a.line.Address, said.Region, said.Key, said.Secret, said.Desk
+	for _, service := range services {
+		a.lines[service] = linetest.Lay(t, strings.TrimPrefix(said.URL, "http://"))
+	}
+	a.Region, a.Key, a.Secret, a.desk = said.Region, said.Key, said.Secret, said.Desk
 	if balancers != "" {
 		a.balance(t, balancers)
 	}
 	return a
 }
 
-// Cut takes AWS out of reach: whoever is connected is cut off, and nobody else is let in. What it holds stays, and instances run on.
-func (a *Account) Cut() { a.line.Cut() }
+// Cut takes services out of reach, all of AWS where none is named: whoever is connected is cut off, and nobody else is let in. What the account holds
+// stays, and instances run on.
+func (a *Account) Cut(names ...string) {
+	for _, line := range a.linesTo(names) {
+		line.Cut()
+	}
+}
 
-// Mend brings it back to where it was.
-func (a *Account) Mend() error { return a.line.Mend() }
+// Mend brings what was cut back to where it was.
+func (a *Account) Mend(names ...string) error {
+	var all []error
+	for _, line := range a.linesTo(names) {
+		all = append(all, line.Mend())
+	}
+	return errors.Join(all...)
+}
+
+// linesTo returns the lines to services, to all of them where none is named.
+func (a *Account) linesTo(names []string) []*linetest.Line {
+	if len(names) == 0 {
+		names = services
+	}
+	var all []*linetest.Line
+	for _, name := range names {
+		all = append(all, a.lines[name])
+	}
+	return all
+}
 
 // Refuse has AWS run no instance from now on, and say why by one of its codes and a message.
 func (a *Account) Refuse(ctx context.Context, code, message string) error {
@@ -113,11 +142,16 @@ func (a *Account) Accept(ctx context.Context) error {
 	return a.ask(ctx, http.MethodPost, "/refusal", map[string]string{}, nil)
 }
 
-// Endpoints is what Cluster API's provider for AWS is to be given as --service-endpoints; it has no use for the quotas, umbel-aws has.
+// Limit has AWS run no more virtual CPUs than that, and say so when it is asked for its quota.
+func (a *Account) Limit(ctx context.Context, cores int) error {
+	return a.ask(ctx, http.MethodPost, "/quota", map[string]int{"cores": cores}, nil)
+}
+
+// Endpoints is what Cluster API's provider for AWS is to be given as --service-endpoints.
 func (a *Account) Endpoints() string {
 	var all []string
-	for _, service := range []string{"ec2", "elasticloadbalancing", "s3", "sts", "secretsmanager", "ssm", "tagging", "servicequotas"} {
-		all = append(all, service+"="+a.URL)
+	for _, service := range services {
+		all = append(all, service+"=http://"+a.lines[service].Address)
 	}
 	return a.Region + ":" + strings.Join(all, ",")
 }
