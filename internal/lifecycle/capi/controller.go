@@ -140,7 +140,7 @@ func (c *Controller) say(ctx context.Context, provider *v1alpha1.Provider, ready
 
 // run has the process of a provider run, and returns what is to be said of it, and when to look again.
 func (c *Controller) run(ctx context.Context, provider *v1alpha1.Provider) (metav1.Condition, time.Duration, error) {
-	if running := c.processes.of(provider.Name); running != nil && equality.Semantic.DeepEqual(running.spec, provider.Spec) { // a deletion is a new generation, and no other spec
+	if running := c.processes.of(provider.Name); running != nil && !running.keys.outdated() && equality.Semantic.DeepEqual(running.spec, provider.Spec) { // a deletion is a new generation, and no other spec
 		ready, anew := condition(running.look())
 		if anew {
 			c.processes.end(provider.Name)
@@ -255,7 +255,11 @@ func (c *Controller) install(ctx context.Context, provider *v1alpha1.Provider, m
 			return fmt.Errorf("installing %s %s: %w", object.GetKind(), object.GetName(), err)
 		}
 	}
-	return c.launch(ctx, provider, at)
+	keys, err := c.keysOf(provider.Name, names(kinds))
+	if err != nil {
+		return err
+	}
+	return c.launch(ctx, provider, at, keys)
 }
 
 // serveOld has Cluster API's own kinds served in all of their versions, for a provider that knows only the old ones.
@@ -278,7 +282,7 @@ func (c *Controller) serveOld(ctx context.Context) error {
 	return nil
 }
 
-func (c *Controller) launch(ctx context.Context, provider *v1alpha1.Provider, at start) error {
+func (c *Controller) launch(ctx context.Context, provider *v1alpha1.Provider, at start, keys *keys) error {
 	core, folder := provider.Name == v1alpha1.CoreProvider, FolderOf(c.Dir, provider.Name)
 	var all []process.Process
 	if core {
@@ -292,7 +296,7 @@ func (c *Controller) launch(ctx context.Context, provider *v1alpha1.Provider, at
 	if err != nil {
 		return err
 	}
-	return c.processes.start(ctx, provider.Name, &run{spec: *provider.Spec.DeepCopy(), supervisor: supervisor, logFile: folder.logFile(provider.Name)})
+	return c.processes.start(ctx, provider.Name, &run{spec: *provider.Spec.DeepCopy(), keys: keys, supervisor: supervisor, logFile: folder.logFile(provider.Name)})
 }
 
 func (c *Controller) flags(provider *v1alpha1.Provider, at start) []string {

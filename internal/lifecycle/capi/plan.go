@@ -1,12 +1,17 @@
 package capi
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"umbel.dev/umbel/api/v1alpha1"
 )
@@ -181,6 +186,24 @@ func foreign(provider string, there []metav1.PartialObjectMetadata) string {
 		}
 	}
 	return ""
+}
+
+// keeper is the kind of identities of Cluster API's provider for AWS, which owns the Secrets that it has read, and keeps what they said: keeperKinds is
+// its name.
+var keeper = schema.GroupKind{Group: "infrastructure.cluster.x-k8s.io", Kind: "AWSClusterStaticIdentity"}
+
+const keeperKinds = "awsclusterstaticidentities.infrastructure.cluster.x-k8s.io"
+
+// outdates says whether a provider keeps what a Secret said before, and it says something else now, or nothing.
+func outdates(before, now any) bool {
+	was, known := before.(*corev1.Secret)
+	if !known || !slices.ContainsFunc(was.OwnerReferences, func(owner metav1.OwnerReference) bool {
+		return schema.FromAPIVersionAndKind(owner.APIVersion, owner.Kind).GroupKind() == keeper
+	}) {
+		return false
+	}
+	is, there := now.(*corev1.Secret)
+	return !there || !maps.EqualFunc(was.Data, is.Data, bytes.Equal)
 }
 
 // flags returns what a provider's program is started with. What the hub gives comes last: it wins.

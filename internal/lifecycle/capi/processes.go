@@ -22,6 +22,7 @@ type processes struct {
 // run is a provider that was started.
 type run struct {
 	spec       v1alpha1.ProviderSpec // that it was started with
+	keys       *keys                 // that it keeps, nil when it keeps none
 	supervisor *process.Supervisor
 	logFile    string
 	stop       context.CancelFunc
@@ -63,7 +64,9 @@ func (p *processes) start(ctx context.Context, provider string, r *run) error {
 		life, r.stop = context.WithCancel(life)
 		defer r.stop()
 		close(begun)
-		_ = r.supervisor.Run(life) // its folder of logs is there
+		r.keys.around(life, func() {
+			_ = r.supervisor.Run(life) // its folder of logs is there
+		})
 	}
 	select {
 	case <-ctx.Done():
