@@ -330,7 +330,7 @@ vsphere: deps build capi capv vcsim vsphere-program ## the story of clusters in 
 	$(GO_TEST) -tags e2e,vsphere -count 1 -timeout 60m -run '^TestClustersInVSphere$$' -v ./test/e2e/
 
 .PHONY: aws
-aws: deps build capi capd capa kubeadm moto ## clusters in AWS: a control plane over three zones, and the stories: real kubelets for the instances of a simulated account
+aws: deps build capi capd capa kubeadm moto aws-program ## clusters in AWS: a control plane over three zones, and the stories: real kubelets for the instances of a simulated account
 	cd tools/aws && $(GO_TEST) -tags aws -count 1 -timeout 5m ./...
 	$(GO_TEST) -tags aws -count 1 -timeout 10m -v ./internal/lifecycle/computertest/
 	$(GO_TEST) -tags aws -count 1 -timeout 40m -run 'InAWS$$' -v ./internal/lifecycle/capi/

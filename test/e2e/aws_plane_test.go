@@ -14,6 +14,7 @@ import (
 	"umbel.dev/umbel/internal/lifecycle/awstest"
 	"umbel.dev/umbel/internal/lifecycle/computertest"
 	"umbel.dev/umbel/internal/lifecycle/local"
+	"umbel.dev/umbel/internal/programtest"
 )
 
 func TestMain(m *testing.M) {
@@ -62,6 +63,7 @@ func TestAControlPlaneInAWS(t *testing.T) {
 // servesAWS adds the runbook's providers to the hub, with the account for AWS, and the class of clusters. What becomes of instances is told when the story fails.
 func (s *story) servesAWS(account *awstest.Account, page []string) {
 	s.Helper()
+	programtest.Of(s.T, "umbel-aws") // umbel finds it beside itself
 	s.Cleanup(func() {
 		if s.Failed() {
 			s.Logf("of its instances the account said\n%s", strings.Join(account.Heard(), "\n"))
