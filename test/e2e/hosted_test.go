@@ -24,7 +24,8 @@ import (
 
 // TestClustersByClusterAPI is the runbook docs/operate/clusters.md: the hub makes a cluster on its own machine, by its ClusterClass;
 // it joins, a pod runs on it, it comes back from a power cut with its data, it grows, it goes back to a snapshot and is copied; it keeps Cluster API's
-// contract, is adopted, and observed for a while; and when it is deleted nothing of it is left. In the middle of making it the provider dies.
+// contract, is adopted, and observed for a while; and when it is deleted nothing of it is left. In the middle of making it the provider dies, and
+// the hub.
 func TestClustersByClusterAPI(t *testing.T) {
 	if err := local.CheckNodes(); err != nil {
 		t.Fatal(err)
@@ -70,7 +71,8 @@ func TestClustersByClusterAPI(t *testing.T) {
 		_, err := s.Shell(t.Context(), line(page, "cluster create dev"))
 		made <- err
 	}()
-	// Each file is a step of the create; after each its provider is killed. (internal/lifecycle/hosted does so after each write to the API.)
+	// Each file is a step of the create; after each its provider is killed, and once the hub with it. (internal/lifecycle/hosted does so after
+	// each write to the API.)
 	for _, file := range []string{"cluster.json", "machine.json", "kube/etcd/member/wal/*.wal", "machines/*/machine.json"} {
 		s.eventually(file+" is there", func(context.Context) error {
 			found, err := filepath.Glob(filepath.Join(s.Home, "local", "dev", file))
@@ -79,18 +81,23 @@ func TestClustersByClusterAPI(t *testing.T) {
 			}
 			return err
 		})
-		s.killProvider()
+		if file == "machine.json" {
+			s.restartHub()
+		} else {
+			s.killProvider()
+		}
 	}
 	if err := <-made; err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("made in %s, though its provider was killed four times meanwhile", time.Since(begun).Round(100*time.Millisecond))
+	t.Logf("made in %s, though its provider was killed three times meanwhile, and the hub once", time.Since(begun).Round(100*time.Millisecond))
 	if out := run("cluster describe dev"); !strings.Contains(out, "MemberCluster dev") || !strings.Contains(out, "Connected") {
 		t.Errorf("the tree of the cluster is\n%s", out)
 	}
 	if out := s.umbel("get", "clusters", "-o", "wide"); strings.Count(out, "managed") != 1 || strings.Count(out, "attached") != 1 || !strings.Contains(out, "env=dev") {
 		t.Errorf("which is which?\n%s", out)
 	}
+	s.keepsItsRange("dev")
 	begun = time.Now()
 	s.holds("dev", "default", "follows", "labels", "env=dev")
 	t.Logf("what its labels ask for was there %s after it was made", time.Since(begun).Round(100*time.Millisecond))
@@ -135,6 +142,7 @@ func TestClustersByClusterAPI(t *testing.T) {
 		}
 	}
 	run("cluster unprotect dev")
+	s.saysWhatDies("dev")
 	begun = time.Now()
 	s.hubDies("dev", line(page, "cluster delete dev"))
 	t.Logf("ended, though the hub died meanwhile, in %s", time.Since(begun).Round(100*time.Millisecond))
@@ -167,6 +175,31 @@ func line(page []string, containing string) string {
 		}
 	}
 	return "false"
+}
+
+// keepsItsRange has another cluster ask for the addresses that one has.
+func (s *story) keepsItsRange(cluster string) {
+	s.Helper()
+	pods := strings.TrimSpace(s.shell(`umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" get hostedclusters -o jsonpath='{.items[0].status.pods}'`))
+	_, err := s.Umbel(s.ctx, "cluster", "create", "other", "--pods", pods)
+	if err == nil || !strings.Contains(err.Error(), "overlaps "+pods) || !strings.Contains(err.Error(), cluster) {
+		s.Errorf("another cluster with the pods %q of %s: got %v", pods, cluster, err)
+	}
+}
+
+// saysWhatDies asks for a deletion and agrees to nothing: what would die is read from the hub and from the cluster itself, and it all stays.
+func (s *story) saysWhatDies(cluster string) {
+	s.Helper()
+	nodes := strings.Fields(s.umbel("kubectl", cluster, "--", "get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"))
+	_, err := s.Umbel(s.ctx, "cluster", "delete", cluster)
+	if err == nil || len(nodes) == 0 {
+		s.Fatalf("a deletion to which nobody has agreed: got %v, with the nodes %v", err, nodes)
+	}
+	for _, want := range append(nodes, "load balancers", "default/answers at ", "volumes", "nothing was deleted") {
+		if !strings.Contains(err.Error(), want) {
+			s.Errorf("of %q nothing is said before a deletion:\n%v", want, err)
+		}
+	}
 }
 
 // losesMachine takes the machine away that announces the address of a Service, with all that it had: another one answers at that address, and
@@ -241,28 +274,49 @@ func (s *story) killProvider() {
 	})
 }
 
-// hubDies kills the hub once a change of a cluster has made a machine, or ended one: whoever asked for it, and waits, notices nothing but the
-// time.
+// hubDies kills the hub once a change of a cluster has made a machine, or ended one.
 func (s *story) hubDies(cluster, change string) {
 	s.Helper()
 	machines := filepath.Join(s.Home, "local", cluster, "machines", "*", "machine.json")
 	before, _ := filepath.Glob(machines) // the pattern is one
-	changed := make(chan error, 1)
-	go func() {
-		_, err := s.Shell(s.ctx, change)
-		changed <- err
-	}()
-	s.eventually("it has more machines, or fewer", func(context.Context) error {
+	s.hubDiesWhen("it has more machines, or fewer", func(context.Context) error {
 		now, err := filepath.Glob(machines)
 		if err == nil && len(now) == len(before) {
 			err = errors.New("it has not")
 		}
 		return err
-	})
+	}, change)
+}
+
+// hubDiesWhen kills the hub once a change has come so far: whoever asked for it, and waits, notices nothing but the time.
+func (s *story) hubDiesWhen(what string, so func(context.Context) error, change string) {
+	s.Helper()
+	changed := make(chan error, 1)
+	go func() {
+		_, err := s.Shell(s.ctx, change)
+		changed <- err
+	}()
+	s.eventually(what, so)
 	s.restartHub()
 	if err := <-changed; err != nil {
 		s.Fatal(err)
 	}
+}
+
+// hubDiesAsItEnds kills the hub once the process of a cluster's control plane has ended.
+func (s *story) hubDiesAsItEnds(cluster, change string) {
+	s.Helper()
+	before, err := s.inits(s.ctx, cluster)
+	if err != nil || before[0] == 0 {
+		s.Fatalf("its machines run as %v (%v)", before, err)
+	}
+	s.hubDiesWhen("its control plane has ended", func(ctx context.Context) error {
+		now, err := s.inits(ctx, cluster)
+		if err == nil && now[0] == before[0] {
+			err = fmt.Errorf("it runs as %d", now[0])
+		}
+		return err
+	}, change)
 }
 
 // powerCut kills all machines of a cluster at once, and waits until each is there again.

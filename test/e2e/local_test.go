@@ -240,7 +240,7 @@ func checkLocalRegistry(t *testing.T, clusters *local.Local, client *kubernetes.
 
 func checkLocalKills(t *testing.T, clusters *local.Local, client *kubernetes.Clientset) {
 	dir := describeLocal(t, clusters, "one").Dir
-	for _, name := range []string{"etcd", "kubelet", "containerd", "kube-apiserver", "machine-run"} {
+	for _, name := range []string{"etcd", "kubelet", "containerd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "machine-run"} {
 		t.Run(name, func(t *testing.T) {
 			pid := findProcess(dir, name)
 			killProcess(t, pid)

@@ -14,7 +14,8 @@ import (
 )
 
 // goesBack is the runbook docs/operate/cluster-backups.md: a snapshot is taken, drilled, and is what the cluster goes back to. Then that
-// hibernates, and meanwhile the snapshot becomes a second cluster, until the first one wakes. Its machines and its pods are there all the while.
+// hibernates, and meanwhile the snapshot becomes a second cluster, until the first one wakes. Its machines and its pods are there all the while. The
+// hub dies in the restore, and while it falls asleep.
 func (s *story) goesBack(cluster string, clusters []string) {
 	s.Helper()
 	page := runbook(s.T, "cluster-backups.md")
@@ -43,13 +44,15 @@ func (s *story) goesBack(cluster string, clusters []string) {
 		s.Errorf("the drill found %s", out)
 	}
 
-	timed("a restore in place", page, "cluster restore dev --yes")
 	began := time.Now()
+	s.hubDiesAsItEnds(cluster, line(page, "cluster restore dev --yes"))
+	s.Logf("a restore in place, in which the hub died, in %s", time.Since(began).Round(100*time.Millisecond))
+	began = time.Now()
 	s.had(cluster)
 	s.Logf("its agent is back, with the objects of then, %s later", time.Since(began).Round(100*time.Millisecond))
 	s.runsAPod(cluster, "own")
 
-	timed("hibernation", clusters, "cluster hibernate dev")
+	s.hubDiesAsItEnds(cluster, line(clusters, "cluster hibernate dev"))
 	pids, err := s.inits(s.ctx, cluster)
 	if err != nil {
 		s.Fatal(err)

@@ -124,10 +124,13 @@ func TestAProviderByItsName(t *testing.T) {
 		t.Fatal(err)
 	}
 	capv := filepath.Join(beside, "capv")
-	expect("not built", said{
-		Err:  "error: looking for provider vsphere beside umbel: stat " + capv + ": no such file or directory: `make capv` builds it; one that is elsewhere is named by --command and --components\n",
-		Code: 1,
-	}, "add", "vsphere")
+	for name, program := range map[string]string{"vsphere": "capv", "aws": "capa", "azure": "capz"} {
+		expect("not built", said{
+			Err: "error: looking for provider " + name + " beside umbel: stat " + filepath.Join(beside, program) + ": no such file or directory: `make " + program +
+				"` builds it; one that is elsewhere is named by --command and --components\n",
+			Code: 1,
+		}, "add", name)
+	}
 	for _, name := range []string{"capv", "capv.yaml"} {
 		link := filepath.Join(beside, name)
 		if err := os.Symlink(programtest.Of(t, name), link); err != nil {
