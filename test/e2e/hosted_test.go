@@ -203,29 +203,29 @@ func (s *story) saysWhatDies(cluster string) {
 }
 
 // losesMachine takes the machine away that announces the address of a Service, with all that it had: another one answers at that address, and
-// one takes its place, with a node of another name.
+// one takes its place, with a node of another name. The hub dies once it has said that the machine is ill.
 func (s *story) losesMachine(cluster, url string) {
 	s.Helper()
 	lost := s.announcer(cluster)
 	begun := time.Now()
 	s.dies(lost, url)
-	said := false
-	s.eventually("another machine is there", func(ctx context.Context) error {
+	s.eventually("umbel cluster describe says that the machine is ill, and why", func(ctx context.Context) error {
 		tree, err := s.Umbel(ctx, "cluster", "describe", cluster)
-		said = said || strings.Contains(tree, lost.Node) && strings.Contains(tree, "has been deleted")
-		if err != nil {
-			return err
+		if err == nil && (!strings.Contains(tree, lost.Node) || !strings.Contains(tree, "has been deleted")) {
+			err = fmt.Errorf("it says\n%s", tree)
 		}
+		return err
+	})
+	s.restartHub()
+	s.eventually("another machine is there", func(ctx context.Context) error {
 		out, err := s.Umbel(ctx, "kubectl", cluster, "--", "get", "nodes", "--no-headers")
 		if err == nil && (strings.Count(out, " Ready ") != 2 || strings.Contains(out, lost.Node)) {
+			tree, _ := s.Umbel(ctx, "cluster", "describe", cluster) // it says more, where it says something
 			err = fmt.Errorf("its nodes are\n%s\nand it is\n%s", out, tree)
 		}
 		return err
 	})
-	s.Logf("a machine that was lost was replaced in %s", time.Since(begun).Round(100*time.Millisecond))
-	if !said {
-		s.Error("umbel cluster describe never said that the machine was ill, and why")
-	}
+	s.Logf("a machine that was lost was replaced in %s, though the hub died meanwhile", time.Since(begun).Round(100*time.Millisecond))
 }
 
 // followsPods has a pool follow the pods: nobody needs its machine, and it goes; a pod asks for one, and it comes.
