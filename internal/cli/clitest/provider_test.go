@@ -54,7 +54,7 @@ func TestProvider(t *testing.T) {
 	if _, err := hub.LoadState(home, hub.Changes{}); err != nil {
 		t.Fatal(err)
 	}
-	expect("no files", said{Err: "error: say which program (--command) and which manifests (--components): its project releases both\n", Code: 2}, "add", "dev")
+	expect("no files", said{Err: "error: say which program (--command) and which manifests (--components): its project releases both; of aws, azure, vsphere, local this is known\n", Code: 2}, "add", "dev")
 	expect("no name", said{Err: "error: name one provider; what its program is given follows --\n", Code: 2}, "add", "--", "dev")
 	expect("a path", said{Err: "error: \"../dev\" is no name of a provider: lower case letters, digits and '-', at most 63 characters\n", Code: 2}, "add", "../dev")
 	expect("Cluster API itself", said{Err: "error: cluster-api is Cluster API itself: the hub runs it as soon as there is another provider\n", Code: 2}, "add", "cluster-api")

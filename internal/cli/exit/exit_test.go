@@ -67,15 +67,32 @@ func TestArgumentsAreNamed(t *testing.T) {
 }
 
 func TestAMissingFlagIsAMisuse(t *testing.T) {
-	cmd := &cobra.Command{Use: "umbel", SilenceErrors: true, SilenceUsage: true, RunE: func(*cobra.Command, []string) error { return nil }}
-	cmd.Flags().String("kubeconfig", "", "")
-	if err := cmd.MarkFlagRequired("kubeconfig"); err != nil {
-		t.Fatal(err)
+	cases := []struct {
+		reason string
+		mark   func(*cobra.Command) error
+		args   []string
+		want   string
+	}{
+		{"it is required", func(cmd *cobra.Command) error { return cmd.MarkFlagRequired("workers") }, nil, "required flag(s) \"workers\" not set"},
+		{"one of two is", func(cmd *cobra.Command) error { cmd.MarkFlagsOneRequired("workers", "pool"); return nil }, nil,
+			"at least one of the flags in the group [workers pool] is required"},
+		{"two do not go together", func(cmd *cobra.Command) error { cmd.MarkFlagsMutuallyExclusive("workers", "pool"); return nil }, []string{"--workers", "1", "--pool", "a"},
+			"if any flags in the group [workers pool] are set none of the others can be; [pool workers] were all set"},
 	}
-	exit.Adopt(cmd)
-	cmd.SetArgs([]string{})
-	err := cmd.Execute()
-	if want := "required flag(s) \"kubeconfig\" not set: `umbel --help` lists the flags"; err == nil || err.Error() != want || exit.Code(err) != exit.Misuse {
-		t.Errorf("got %v with code %d, want %q", err, exit.Code(err), want)
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			cmd := &cobra.Command{Use: "umbel", SilenceErrors: true, SilenceUsage: true, RunE: func(*cobra.Command, []string) error { return nil }}
+			cmd.Flags().String("workers", "", "")
+			cmd.Flags().String("pool", "", "")
+			if err := c.mark(cmd); err != nil {
+				t.Fatal(err)
+			}
+			exit.Adopt(cmd)
+			cmd.SetArgs(append([]string{}, c.args...))
+			err := cmd.Execute()
+			if want := c.want + ": `umbel --help` lists the flags"; err == nil || err.Error() != want || exit.Code(err) != exit.Misuse {
+				t.Errorf("got %v with code %d, want %q", err, exit.Code(err), want)
+			}
+		})
 	}
 }

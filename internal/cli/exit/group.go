@@ -8,17 +8,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Adopt makes cmd and every command below it end as this package says where cobra would not: a flag that is missing is
-// a misuse, and so is, for a command that only holds others, a word that is none of them. Without a word such a
-// command prints help.
+// Adopt makes cmd and every command below it end as this package says where cobra would not: a flag that is missing, or does not
+// go with another one, is a misuse, and so is, for a command that only holds others, a word that is none of them. Without a word
+// such a command prints help.
 func Adopt(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		Adopt(sub)
 	}
 	if cmd.Runnable() {
 		cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
-			if err := cmd.ValidateRequiredFlags(); err != nil {
-				return Flags(cmd, err)
+			for _, check := range []func() error{cmd.ValidateRequiredFlags, cmd.ValidateFlagGroups} {
+				if err := check(); err != nil {
+					return Flags(cmd, err)
+				}
 			}
 			return nil
 		}

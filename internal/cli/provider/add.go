@@ -55,6 +55,9 @@ const addExamples = `  # Cluster API's own provider for development, with cluste
 // known are the providers whose program and manifests are looked for beside umbel, and what these are called there and in the Makefile.
 var known = map[string]string{"aws": "capa", "azure": "capz", "vsphere": "capv"}
 
+// namedAlone are the providers that are added by their name alone.
+func namedAlone() []string { return append(slices.Sorted(maps.Keys(known)), v1alpha1.LocalProvider) }
+
 // addOptions are the arguments of `umbel provider add`.
 type addOptions struct {
 	*client.Factory
@@ -69,7 +72,7 @@ func newAddCmd(f *client.Factory) *cobra.Command {
 		Short:             "Have the hub run a provider",
 		Long:              addLong,
 		Example:           addExamples,
-		ValidArgsFunction: cobra.FixedCompletions(append(slices.Sorted(maps.Keys(known)), v1alpha1.LocalProvider), cobra.ShellCompDirectiveNoFileComp),
+		ValidArgsFunction: cobra.FixedCompletions(namedAlone(), cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.complete(args, cmd.ArgsLenAtDash()); err != nil {
 				return err
@@ -107,7 +110,7 @@ func (o *addOptions) complete(args []string, dash int) error {
 		return nil
 	}
 	if o.command == "" || o.components == "" {
-		return exit.Usagef("say which program (--command) and which manifests (--components): its project releases both")
+		return exit.Usagef("say which program (--command) and which manifests (--components): its project releases both; of %s this is known", strings.Join(namedAlone(), ", "))
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func NewCmd(f *client.Factory) *cobra.Command {
 			"Be sure that the old hub does not run any more: agents are with the one that has the address. The restored hub delivers a\n" +
 			"package when it has read its source again, and prunes none because of what its placements select until --finish.",
 		Example: examples,
-		Args:    cobra.MaximumNArgs(1),
+		Args:    exit.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case o.Finish && len(args) == 0:

@@ -67,9 +67,13 @@ func Text(span time.Duration) string {
 	return text
 }
 
-// Var adds a flag. What is in backquotes in usage names its value, and the value of span is the default.
+// Var adds a flag. What is in backquotes in usage names its value, and the value of span is the default, of which help says nothing when it
+// is none.
 func Var(flags *pflag.FlagSet, span *time.Duration, name, usage string) {
-	flags.Var((*flag)(span), name, usage)
+	made := flags.VarPF((*flag)(span), name, "", usage)
+	if *span == 0 {
+		made.DefValue = ""
+	}
 }
 
 type flag time.Duration

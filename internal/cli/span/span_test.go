@@ -1,6 +1,7 @@
 package span_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +57,11 @@ func TestVar(t *testing.T) {
 	span.Var(flags, &timeout, "timeout", "`DURATION` to wait")
 	if usage := flags.FlagUsages(); usage != "      --timeout DURATION   DURATION to wait (default 1h)\n" {
 		t.Errorf("help: got %q", usage)
+	}
+	var none time.Duration
+	span.Var(flags, &none, "idle", "`DURATION` of nothing (default: what the hub says)")
+	if usage := flags.FlagUsages(); !strings.HasPrefix(usage, "      --idle DURATION      DURATION of nothing (default: what the hub says)\n") {
+		t.Errorf("help of what has no default here: got %q", usage)
 	}
 	if err := flags.Parse([]string{"--timeout", "2d"}); err != nil || timeout != 48*time.Hour {
 		t.Errorf("got %s and %v", timeout, err)
