@@ -22,6 +22,7 @@ import (
 	"umbel.dev/umbel/internal/cli/output"
 	"umbel.dev/umbel/internal/cli/progress"
 	"umbel.dev/umbel/internal/cli/span"
+	"umbel.dev/umbel/internal/lifecycle/snapshot"
 )
 
 const backupExamples = `  # keep snapshots of dev in a folder of the hub's machine, one every six hours, the last 28; and take one now
@@ -111,6 +112,11 @@ func (o *backupOptions) fill(b *infra.ClusterBackup) error {
 		target.SecretName = b.Spec.Target.SecretName
 		b.Spec.Target = target
 	}
+	for flag, text := range map[string]string{"schedule": o.schedule, "drill-schedule": o.drills} {
+		if _, err := snapshot.ParseSchedule(text); err != nil && text != "" {
+			return exit.Usagef("--%s %w", flag, err)
+		}
+	}
 	for flag, set := range map[string]func(){
 		"secret":         func() { b.Spec.Target.SecretName = o.secret },
 		"schedule":       func() { b.Spec.Schedule = o.schedule },
@@ -147,7 +153,7 @@ func (o *backupOptions) run(ctx context.Context, hub *client.Hub) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	b, err = awaitBackup(ctx, o.Factory, hub, b, "snapshot", func(b *infra.ClusterBackup) bool { return b.Status.Requested == request }, infra.ConditionReady)
+	b, err = awaitBackup(ctx, o.Factory, hub, b, "snapshot", func(b *infra.ClusterBackup) bool { return answered(b.Status.Requested, request) }, infra.ConditionReady)
 	if err != nil {
 		return fmt.Errorf("cluster %s: %w; it is tried again by itself, and `umbel cluster backups %s -n %s` shows what there is", o.name, err, o.name, o.Namespace)
 	}
@@ -155,6 +161,16 @@ func (o *backupOptions) run(ctx context.Context, hub *client.Hub) error {
 		fmt.Fprintf(o.Out, "%s/%s\n", b.Name, b.Status.Snapshots[0].Name)
 	}
 	return nil
+}
+
+// answered says whether what was answered last is a request, or a later one: somebody else may ask meanwhile, and then that alone is answered.
+func answered(last, request string) bool {
+	then, err := time.Parse(time.RFC3339Nano, last)
+	if err != nil { // nothing yet, or what somebody asked for by hand
+		return last == request
+	}
+	asked, err := time.Parse(time.RFC3339Nano, request)
+	return err == nil && !then.Before(asked)
 }
 
 // noBackupError says that a cluster has no ClusterBackup.
@@ -268,7 +284,7 @@ func newBackupsCmd(f *client.Factory) *cobra.Command {
 		Short:             "List the snapshots of a cluster, or of all of a namespace",
 		Long:              "List the snapshots of a cluster that there are, or of all clusters of a namespace: also of those that are not there any more.",
 		Example:           "  umbel cluster backups dev\n  umbel cluster backups -o wide",
-		Args:              cobra.MaximumNArgs(1),
+		Args:              exit.Args(atMostOne),
 		ValidArgsFunction: complete(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.OnHub(cmd.Context(), func(ctx context.Context, hub *client.Hub) error { return o.run(ctx, hub, strings.Join(args, "")) })
@@ -371,12 +387,17 @@ func (o *drillOptions) run(ctx context.Context, hub *client.Hub, name string) er
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	b, err = awaitBackup(ctx, o.Factory, hub, b, "restored beside", func(b *infra.ClusterBackup) bool { return b.Status.Drill != nil && b.Status.Drill.Requested == request }, infra.ConditionReady)
+	b, err = awaitBackup(ctx, o.Factory, hub, b, "restored beside", func(b *infra.ClusterBackup) bool {
+		return b.Status.Drill != nil && answered(b.Status.Drill.Requested, request)
+	}, infra.ConditionReady)
 	if err != nil {
 		return fmt.Errorf("cluster %s: %w", name, err)
 	}
 	c := meta.FindStatusCondition(b.Status.Conditions, infra.ConditionDrilled)
-	if c == nil || c.Status != metav1.ConditionTrue {
+	if c == nil {
+		return errors.New("the drill was held, and the condition Drilled of its ClusterBackup, which says what came of it, is not there")
+	}
+	if c.Status != metav1.ConditionTrue {
 		return fmt.Errorf("the drill failed: %s", c.Message)
 	}
 	fmt.Fprintf(o.Out, "%s, %s after it was fetched\n", c.Message, b.Status.Drill.Took.Duration)

@@ -83,6 +83,7 @@ func TestSnapshotsAreListedAndChosen(t *testing.T) {
 			t.Errorf("--from %q: got %v, want %q", from, err, want)
 		}
 	}
+	d.cluster("asked", nil)
 	for want, args := range map[string][]string{
 		"the hub makes no cluster":        {"backup", "gone"},
 		"makes no cluster \"gone\"":       {"restore", "gone", "--yes"},
@@ -90,16 +91,28 @@ func TestSnapshotsAreListedAndChosen(t *testing.T) {
 		"has no snapshot yet":             {"drill", "empty"},
 		"nothing says where snapshots of": {"drill", "nobody"},
 		"--to is folder:NAME, s3:":        {"backup", "asked", "--to", "tape:1"},
+		"--schedule \"daily\" is no":      {"backup", "asked", "--to", "folder:asked", "--schedule", "daily"},
+		"--drill-schedule \"1 2\" is no":  {"backup", "asked", "--to", "folder:asked", "--drill-schedule", "1 2"},
 	} {
-		if args[1] == "asked" {
-			d.cluster("asked", nil)
-		}
 		if args[1] == "empty" {
 			raw, _ := runtime.DefaultUnstructuredConverter.ToUnstructured(&infra.ClusterBackup{TypeMeta: b.TypeMeta, ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "empty"}, Spec: infra.ClusterBackupSpec{ClusterName: "empty", Target: b.Spec.Target}})
 			d.create(&unstructured.Unstructured{Object: raw})
 		}
 		if _, _, err := d.umbel(args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("umbel cluster %s: got %v, want %q", strings.Join(args, " "), err, want)
+		}
+	}
+}
+
+// TestWhoseSnapshotIsTaken: one that somebody else asked for later is as good as the one that was asked for, which is not answered any more.
+func TestWhoseSnapshotIsTaken(t *testing.T) {
+	const request = "2026-11-30T09:15:17.5Z"
+	for last, want := range map[string]bool{
+		"": false, "by hand": false, "2026-11-30T09:15:17Z": false, "2026-11-29T10:00:00.123Z": false,
+		request: true, "2026-11-30T09:15:17.500000001Z": true, "2026-11-30T09:15:18Z": true, "2026-12-01T00:00:00Z": true,
+	} {
+		if answered(last, request) != want {
+			t.Errorf("after %q %s is answered: %t", last, request, !want)
 		}
 	}
 }

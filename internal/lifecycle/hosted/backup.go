@@ -34,7 +34,7 @@ type snapshots interface {
 }
 
 const (
-	// retry is when a snapshot, or a drill, that failed is tried again, and relist when a target is looked at that nothing was put in.
+	// retry is when a snapshot that failed is tried again, and relist when a target is looked at that nothing was put in.
 	retry, relist = 30 * time.Second, 10 * time.Minute
 	// drillTime is how long the API of a drill may take to serve.
 	drillTime = 5 * time.Minute
@@ -60,11 +60,7 @@ func (c *backupController) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		return ctrl.Result{}, nil
 	}
 	before := object.DeepCopy()
-	after := relist
-	plan, err := planBackup(object, c.now())
-	if err == nil {
-		after, err = c.keep(ctx, object, plan)
-	}
+	after, err := c.keep(ctx, object)
 	ready := serving(fmt.Sprintf("the target has %d snapshots", len(object.Status.Snapshots)))
 	if err != nil {
 		ready, _ = failure(err)
@@ -75,7 +71,10 @@ func (c *backupController) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 }
 
 // keep brings the target to what is asked for, and says when to look again.
-func (c *backupController) keep(ctx context.Context, object *infra.ClusterBackup, plan backupPlan) (time.Duration, error) {
+func (c *backupController) keep(ctx context.Context, object *infra.ClusterBackup) (time.Duration, error) {
+	if _, err := planBackup(object, c.now()); err != nil { // before the target is asked for anything
+		return 0, err
+	}
 	store, err := openTarget(ctx, c.frame, c.host, object)
 	if err != nil {
 		return 0, err
@@ -87,7 +86,8 @@ func (c *backupController) keep(ctx context.Context, object *infra.ClusterBackup
 		return 0, fmt.Errorf("listing what the target has: %w", err)
 	}
 	object.Status.Snapshots = listed(all)
-	if plan, err = planBackup(object, c.now()); err != nil { // by what there is, which may be more than was known
+	plan, err := planBackup(object, c.now()) // by what there is, which may be more than was known
+	if err != nil {
 		return 0, err
 	}
 	if plan.snapshot {
