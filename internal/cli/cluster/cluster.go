@@ -47,7 +47,7 @@ func kind(name string) schema.GroupVersionKind {
 }
 
 // errNoAPI says that nothing here makes clusters.
-var errNoAPI = fmt.Errorf("this hub makes no clusters yet: `umbel provider add %s` has it make them on its own machine; docs/operate/providers.md has others", v1alpha1.LocalProvider)
+var errNoAPI = fmt.Errorf("this hub makes no clusters yet: `umbel provider add %s` has it make them on its own machine, and takes some seconds; docs/operate/providers.md has others", v1alpha1.LocalProvider)
 
 // explain says what the lack of a kind means.
 func explain(err error) error {
@@ -130,8 +130,25 @@ func conditionIn(o *unstructured.Unstructured, name string, path ...string) cond
 			status, _ := c["status"].(string)
 			message, _ := c["message"].(string)
 			reason, _ := c["reason"].(string)
-			return condition{status, reason, strings.Join(strings.Fields(strings.ReplaceAll(message, "* ", "")), " ")}
+			return condition{status, reason, inOneLine(message)}
 		}
 	}
 	return condition{status: "Unknown"}
+}
+
+// inOneLine writes a message in one line of which Cluster API has made a list.
+func inOneLine(message string) string {
+	var all strings.Builder
+	for line := range strings.Lines(message) {
+		item, listed := strings.CutPrefix(strings.TrimSpace(line), "* ")
+		switch said := all.String(); {
+		case said == "":
+		case listed && !strings.HasSuffix(said, ":"):
+			all.WriteString("; ")
+		default:
+			all.WriteString(" ")
+		}
+		all.WriteString(strings.ReplaceAll(strings.Join(strings.Fields(item), " "), ": * ", ": "))
+	}
+	return strings.TrimSpace(all.String())
 }

@@ -148,7 +148,7 @@ func chooseClass(w wish, classes []unstructured.Unstructured) (*unstructured.Uns
 	case chosen != nil:
 		return chosen, nil
 	case w.class == v1alpha1.LocalProvider:
-		return nil, fmt.Errorf("class %q is not there: `umbel provider add %s` brings it, and takes some seconds", w.class, v1alpha1.LocalProvider)
+		return nil, fmt.Errorf("class %q is not there: `umbel provider add %s` brings it, and takes some seconds; `umbel provider list -o wide` says what is in its way", w.class, v1alpha1.LocalProvider)
 	case len(names) == 0:
 		return nil, fmt.Errorf("class %q is not there, and no other ClusterClass in the namespaces %s and %s", w.class, w.namespace, v1alpha1.SystemNamespace)
 	}

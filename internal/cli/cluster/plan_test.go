@@ -225,7 +225,7 @@ func TestTheTree(t *testing.T) {
 	if err := root.write(&got); err != nil {
 		t.Fatal(err)
 	}
-	const want = `Cluster default/dev                Provisioned  WorkersAvailable: 1 of 2 Machine dev-b is not there
+	const want = `Cluster default/dev                Provisioned  WorkersAvailable: 1 of 2; Machine dev-b is not there
 ├─ HostedControlPlane dev-x        Available    its API serves
 └─ MachineDeployment dev-workers   1/2          zone west; 1 available replicas, at least 2 required
    ├─ Machine dev-a                Running

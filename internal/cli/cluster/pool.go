@@ -310,6 +310,9 @@ func (o *poolOptions) change(ctx context.Context, hub *client.Hub, c *unstructur
 func confirm(f *client.Factory, question, otherwise string) error {
 	fmt.Fprintf(f.Err, "\n%s Type yes to go on: ", question)
 	said, err := bufio.NewReader(f.In).ReadString('\n')
+	if err != nil {
+		fmt.Fprintln(f.Err) // nobody ended the line
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading your answer: %w", err)
 	}

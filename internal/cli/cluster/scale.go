@@ -56,6 +56,7 @@ func newScaleCmd(f *client.Factory) *cobra.Command {
 	cmd.Flags().IntVar(&o.planes, "control-plane", 1, "`NUMBER` of members of the control plane: 1 or 3")
 	cmd.MarkFlagsOneRequired("workers", "control-plane")
 	cmd.MarkFlagsMutuallyExclusive("workers", "control-plane")
+	cmd.MarkFlagsMutuallyExclusive("pool", "control-plane")
 	_ = cmd.RegisterFlagCompletionFunc("pool", cobra.NoFileCompletions) // likewise
 	o.timeout = 5 * time.Minute
 	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` to wait for the machines")

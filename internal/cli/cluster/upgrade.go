@@ -60,7 +60,7 @@ func newUpgradeCmd(f *client.Factory) *cobra.Command {
 		Long: "Bring a cluster to another version of Kubernetes, one minor at a time: the control plane, and then its pools of machines.\n\n" +
 			"Deprecated APIs that are in use are listed before anything is changed; while some are that the new version does not serve, nothing is.\n" +
 			"A machine that goes is drained first, as the PodDisruptionBudgets of its pods allow. Which versions there are, the class of the cluster\n" +
-			"says: `umbel provider list` shows those of this machine.\n\n" +
+			"says: `umbel provider list -o wide` shows those of this machine.\n\n" +
 			"With --clusters a Rollout brings those clusters there that the hub makes and the labels select, stage by stage: `umbel rollout` shows how\n" +
 			"far it is, and pauses, approves or ends it. A cluster that is more than one minor behind, or not at work, waits, and follows.",
 		Example:           upgradeExamples,

@@ -80,7 +80,7 @@ func follow(ctx context.Context, hub *client.Hub, view *progress.View, key kube.
 
 // joined waits until the cluster is connected as a member.
 func joined(ctx context.Context, hub *client.Hub, view *progress.View, name string) error {
-	return view.Run(name+": member of the fleet", func(step *progress.Step) error {
+	err := view.Run(name+": member of the fleet", func(step *progress.Step) error {
 		return until(ctx, step, func(ctx context.Context) (bool, string, error) {
 			member := &v1alpha1.MemberCluster{}
 			err := hub.Get(ctx, kube.ObjectKey{Name: name}, member)
@@ -97,13 +97,17 @@ func joined(ctx context.Context, hub *client.Hub, view *progress.View, name stri
 			return meta.IsStatusConditionTrue(member.Status.Conditions, v1alpha1.ConditionConnected), connected.Message, nil
 		})
 	})
+	if err != nil {
+		return fmt.Errorf("cluster %s is not connected to the fleet: %w; its agent comes by itself, and `umbel describe cluster %s` shows how far it is", name, err, name)
+	}
+	return nil
 }
 
 // denials are how many times in a row somebody is asked again who may not, and could before.
 const denials = 100
 
 // until asks again and again until it is so, also of a hub that does not answer meanwhile: what is being made does not need who waits for it. The step,
-// if there is one, shows what is known; when ctx ends, the error says what was known last.
+// if there is one, shows what is known; when ctx ends, for whatever reason, the error says what was known last.
 func until(ctx context.Context, step *progress.Step, is func(context.Context) (bool, string, error)) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
@@ -131,6 +135,9 @@ func until(ctx context.Context, step *progress.Step, is func(context.Context) (b
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return fmt.Errorf("not in time: %s", said)
+			}
+			if said != "" {
+				return fmt.Errorf("%w: %s", ctx.Err(), said)
 			}
 			return ctx.Err()
 		}
