@@ -17,6 +17,7 @@ import (
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/output"
@@ -132,8 +133,12 @@ func (o *backupOptions) fill(b *infra.ClusterBackup) error {
 }
 
 func (o *backupOptions) run(ctx context.Context, hub *client.Hub) error {
-	if _, err := find(ctx, hub, kube.ObjectKey{Namespace: o.Namespace, Name: o.name}); err != nil {
+	cluster, err := find(ctx, hub, kube.ObjectKey{Namespace: o.Namespace, Name: o.name})
+	if err != nil {
 		return err
+	}
+	if v1alpha1.Hibernated(cluster.GetAnnotations()) { // one that is paused for another reason serves
+		return atWork(cluster)
 	}
 	b, err := backupOf(ctx, hub, o.Namespace, o.name)
 	none := &noBackupError{}

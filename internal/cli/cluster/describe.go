@@ -133,6 +133,9 @@ func clusterNode(c *unstructured.Unstructured) *node {
 	if available.status == "True" {
 		n.state, n.message = "Available", fmt.Sprintf("Kubernetes %s, class %s", text(c, "spec", "topology", "version"), text(c, "spec", "topology", "classRef", "name"))
 	}
+	if v1alpha1.Hibernated(c.GetAnnotations()) { // Cluster API is paused, and says of it what was so before
+		n.state, n.message = "Hibernated", asleep(c)
+	}
 	if c.GetDeletionTimestamp() != nil {
 		n.state, n.message = "Deleting", blocked(c)
 	}
@@ -204,9 +207,12 @@ func memberNodes(plane *unstructured.Unstructured) []*node {
 	var all []*node
 	for _, one := range members {
 		m, _ := one.(map[string]any)
-		n := &node{name: fmt.Sprintf("member %v", m["name"]), state: "NotReady", message: fmt.Sprint(m["message"])}
+		name, _ := m["name"].(string)
+		n := &node{name: "member " + name, state: "NotReady"}
+		n.message, _ = m["message"].(string)
 		if ready, _ := m["ready"].(bool); ready {
-			n.state, n.message = "Ready", fmt.Sprint(m["address"])
+			n.state = "Ready"
+			n.message, _ = m["address"].(string)
 		}
 		all = append(all, n)
 	}

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
+	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/output"
@@ -109,10 +110,13 @@ func (o *getOptions) table(all []unstructured.Unstructured) error {
 }
 
 func (o *getOptions) row(c *unstructured.Unstructured) []output.Cell {
-	available := conditionOf(c, "Available")
+	available, phase := conditionOf(c, "Available"), text(c, "status", "phase")
+	if v1alpha1.Hibernated(c.GetAnnotations()) { // Cluster API is paused, and says of it what was so before
+		available, phase = condition{status: "False", message: asleep(c)}, "Hibernated"
+	}
 	row := []output.Cell{
 		output.Text(c.GetName()), output.Text(text(c, "spec", "topology", "classRef", "name")), output.Text(text(c, "spec", "topology", "version")),
-		output.Text(text(c, "status", "phase")), tone(available.status),
+		output.Text(phase), tone(available.status),
 		output.Text(workers(c)), output.Text(output.Age(c.GetCreationTimestamp().Time, o.Now())),
 	}
 	if o.everywhere {

@@ -72,12 +72,10 @@ func (o *sleepOptions) hibernate(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
-	paused, _, _ := unstructured.NestedBool(cluster.Object, "spec", "paused")
-	switch asleep := v1alpha1.Hibernated(cluster.GetAnnotations()); {
-	case cluster.GetDeletionTimestamp() != nil:
-		return fmt.Errorf("cluster %s is being deleted", o.name)
-	case paused && !asleep:
-		return fmt.Errorf("cluster %s is paused (spec.paused), so that nobody changes it: have it go on first", o.name)
+	if !v1alpha1.Hibernated(cluster.GetAnnotations()) || cluster.GetDeletionTimestamp() != nil {
+		if err := atWork(cluster); err != nil {
+			return err
+		}
 	}
 	if err := o.patch(ctx, hub, cluster, `{"metadata":{"annotations":{%q:"true"}},"spec":{"paused":true}}`); err != nil {
 		return fmt.Errorf("hibernating cluster %s: %w", o.name, err)
@@ -98,9 +96,11 @@ func (o *sleepOptions) wake(ctx context.Context, hub *client.Hub) error {
 		return err
 	}
 	if !v1alpha1.Hibernated(cluster.GetAnnotations()) {
-		return fmt.Errorf("cluster %s does not hibernate", o.name)
-	}
-	if err := o.patch(ctx, hub, cluster, `{"metadata":{"annotations":{%q:null}},"spec":{"paused":false}}`); err != nil {
+		if err := atWork(cluster); err != nil {
+			return err
+		}
+		o.Note("cluster %s does not hibernate: nothing is changed", o.name)
+	} else if err := o.patch(ctx, hub, cluster, `{"metadata":{"annotations":{%q:null}},"spec":{"paused":false}}`); err != nil {
 		return fmt.Errorf("waking cluster %s: %w", o.name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
@@ -123,6 +123,25 @@ func (o *sleepOptions) wake(ctx context.Context, hub *client.Hub) error {
 	view := progress.On(o.Streams, o.Now)
 	defer view.Close()
 	return joined(ctx, hub, view, o.name)
+}
+
+// asleep is what is said of a cluster that hibernates.
+func asleep(cluster *unstructured.Unstructured) string {
+	return fmt.Sprintf("it hibernates: `umbel cluster wake %s -n %s` starts it", cluster.GetName(), cluster.GetNamespace())
+}
+
+// atWork refuses a cluster with which nothing comes about that is asked of it now: whoever asked would wait in vain.
+func atWork(cluster *unstructured.Unstructured) error {
+	paused, _, _ := unstructured.NestedBool(cluster.Object, "spec", "paused")
+	switch {
+	case cluster.GetDeletionTimestamp() != nil:
+		return fmt.Errorf("cluster %s is being deleted", cluster.GetName())
+	case v1alpha1.Hibernated(cluster.GetAnnotations()):
+		return fmt.Errorf("cluster %s: %s", cluster.GetName(), asleep(cluster))
+	case paused:
+		return fmt.Errorf("cluster %s is paused (spec.paused), so that nobody changes it: have it go on first", cluster.GetName())
+	}
+	return nil
 }
 
 // hosted returns a cluster that can hibernate.

@@ -73,8 +73,12 @@ func newKubeconfigCmd(f *client.Factory) *cobra.Command {
 }
 
 func (o *kubeconfigOptions) run(ctx context.Context, hub *client.Hub) error {
-	if _, err := find(ctx, hub, kube.ObjectKey{Namespace: o.Namespace, Name: o.name}); err != nil {
+	cluster, err := find(ctx, hub, kube.ObjectKey{Namespace: o.Namespace, Name: o.name})
+	if err != nil {
 		return err
+	}
+	if v1alpha1.Hibernated(cluster.GetAnnotations()) {
+		return atWork(cluster)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()

@@ -222,6 +222,9 @@ func (o *poolOptions) list(c *unstructured.Unstructured) error {
 }
 
 func (o *poolOptions) add(ctx context.Context, hub *client.Hub, c *unstructured.Unstructured) error {
+	if err := atWork(c); err != nil {
+		return err
+	}
 	for _, text := range o.taints {
 		t, err := parseTaint(text)
 		if err != nil {
@@ -271,6 +274,9 @@ func readClass(ctx context.Context, hub kube.Reader, c *unstructured.Unstructure
 
 func (o *poolOptions) remove(ctx context.Context, hub *client.Hub, c *unstructured.Unstructured) error {
 	i, err := choosePool(c, o.pool.Name)
+	if err == nil {
+		err = atWork(c)
+	}
 	if err != nil {
 		return err
 	}

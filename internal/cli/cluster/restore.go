@@ -108,6 +108,9 @@ func (o *restoreOptions) run(ctx context.Context, hub *client.Hub) error {
 	if kindName := text(cluster, "spec", "controlPlaneRef", "kind"); kindName != infra.HostedControlPlaneKind.Kind {
 		return fmt.Errorf("cluster %q has a %s: snapshots are restored of clusters on the hub's machine", o.name, kindName)
 	}
+	if err := atWork(cluster); err != nil {
+		return err
+	}
 	from, err := originOf(ctx, hub, o.Namespace, o.from, o.name)
 	if err != nil {
 		return err

@@ -66,6 +66,9 @@ func newScaleCmd(f *client.Factory) *cobra.Command {
 func (o *scaleOptions) run(ctx context.Context, hub *client.Hub) error {
 	key := kube.ObjectKey{Namespace: o.Namespace, Name: o.name}
 	cluster, err := find(ctx, hub, key)
+	if err == nil {
+		err = atWork(cluster)
+	}
 	if err != nil {
 		return err
 	}
@@ -113,6 +116,9 @@ func askForMore(ctx context.Context, f *client.Factory, hub kube.Reader, cluster
 func (o *scaleOptions) runPlanes(ctx context.Context, hub *client.Hub) error {
 	key := kube.ObjectKey{Namespace: o.Namespace, Name: o.name}
 	cluster, err := find(ctx, hub, key)
+	if err == nil {
+		err = atWork(cluster)
+	}
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,10 @@ func atMostOne(_ *cobra.Command, args []string) error {
 
 func (o *upgradeOptions) run(ctx context.Context, hub *client.Hub) error {
 	key := kube.ObjectKey{Namespace: o.Namespace, Name: o.name}
-	c, _, err := o.plan(ctx, hub, key)
+	c, cluster, err := o.plan(ctx, hub, key)
+	if err == nil && !o.dryRun {
+		err = atWork(cluster)
+	}
 	if err != nil {
 		return err
 	}
