@@ -136,7 +136,7 @@ func (o *createOptions) run(ctx context.Context, hub *client.Hub) error {
 	view := progress.On(o.Streams, o.Now)
 	defer view.Close()
 	key := kube.ObjectKey{Namespace: o.wish.namespace, Name: o.wish.name}
-	if err := follow(ctx, hub, view, key, placeStage, planeStage, workersStage); err != nil {
+	if err := follow(ctx, hub, view, key, placeStage, planeStage, machinesStage(ctx, hub, key)); err != nil {
 		return err
 	}
 	if o.wish.planes > 1 {

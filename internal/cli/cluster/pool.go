@@ -309,7 +309,8 @@ func (o *poolOptions) change(ctx context.Context, hub *client.Hub, c *unstructur
 	defer cancel()
 	view := progress.On(o.Streams, o.Now)
 	defer view.Close()
-	return follow(ctx, hub, view, kube.ObjectKeyFromObject(c), workersStage)
+	key := kube.ObjectKeyFromObject(c)
+	return follow(ctx, hub, view, key, machinesStage(ctx, hub, key))
 }
 
 // confirm wants a yes, after what is at stake was shown.

@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
+
+	"umbel.dev/umbel/internal/lifecycle/ascent"
 )
 
 func TestParsePool(t *testing.T) {
@@ -83,6 +85,18 @@ func TestPools(t *testing.T) {
 	c := d.cluster("pooled", nil)
 	status := `{"status":{"workers":{"desiredReplicas":1,"replicas":1,"availableReplicas":1}}}`
 	if err := d.hub.Status().Patch(t.Context(), c, kube.RawPatch("application/merge-patch+json", []byte(status))); err != nil {
+		t.Fatal(err)
+	}
+	made := object("MachineDeployment", "default", "pooled-workers", map[string]any{"spec": map[string]any{
+		"clusterName": "pooled", "replicas": int64(1), "selector": map[string]any{"matchLabels": map[string]any{"of": "pooled"}},
+		"template": map[string]any{"metadata": map[string]any{"labels": map[string]any{"of": "pooled"}}, "spec": map[string]any{
+			"clusterName": "pooled", "bootstrap": map[string]any{"dataSecretName": "none"},
+			"infrastructureRef": map[string]any{"apiGroup": "infrastructure.umbel.dev", "kind": "LocalMachineTemplate", "name": "none"},
+		}},
+	}})
+	made.SetLabels(map[string]string{"cluster.x-k8s.io/cluster-name": "pooled", ascent.PoolLabel: "workers"})
+	has := `{"status":{"observedGeneration":1,"replicas":1,"availableReplicas":1}}`
+	if err := d.hub.Status().Patch(t.Context(), d.create(&made), kube.RawPatch("application/merge-patch+json", []byte(has))); err != nil {
 		t.Fatal(err)
 	}
 	expect := func(want string, args ...string) {

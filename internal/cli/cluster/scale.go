@@ -93,7 +93,7 @@ func (o *scaleOptions) run(ctx context.Context, hub *client.Hub) error {
 	defer cancel()
 	view := progress.On(o.Streams, o.Now)
 	defer view.Close()
-	return follow(ctx, hub, view, key, workersStage)
+	return follow(ctx, hub, view, key, machinesStage(ctx, hub, key))
 }
 
 // askForMore asks the infrastructure of a cluster whether it would take some machines more. A number that is not more asks nothing.

@@ -16,6 +16,7 @@ import (
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/progress"
+	"umbel.dev/umbel/internal/lifecycle/ascent"
 )
 
 // stage is one step of the way to a cluster: what it is called, and how far it is.
@@ -42,20 +43,54 @@ var (
 		has, there := number(c, "status", "controlPlane", "availableReplicas"), number(c, "status", "controlPlane", "replicas")
 		return has == wanted && there == wanted, fmt.Sprintf("%d of %d are available", has, wanted)
 	}}
-	workersStage = stage{"machines", func(c *unstructured.Unstructured) (bool, string) {
-		var least, most int64
-		for _, p := range poolsOf(c) {
-			if p.Follows == nil {
-				least, most = least+p.Replicas, most+p.Replicas
-				continue
-			}
-			least, most = least+p.Follows.Min, most+p.Follows.Max
-		}
-		wanted := min(max(least, number(c, "status", "workers", "desiredReplicas")), most)
-		has, there := number(c, "status", "workers", "availableReplicas"), number(c, "status", "workers", "replicas")
-		return has == wanted && there == wanted, fmt.Sprintf("%d of %d are available", has, wanted)
-	}}
 )
+
+// machinesStage is reached when each pool of a cluster has the machines that it is to have, and those of a pool that was taken from it have
+// ended. The Cluster counts the machines of all pools together, and for a while after a change as they were before.
+func machinesStage(ctx context.Context, hub kube.Reader, key kube.ObjectKey) stage {
+	return stage{"machines", func(c *unstructured.Unstructured) (bool, string) {
+		deployments, err := list(ctx, hub, kind("MachineDeployment"), kube.InNamespace(key.Namespace), kube.MatchingLabels{"cluster.x-k8s.io/cluster-name": key.Name})
+		if err != nil {
+			return false, "its pools cannot be read: " + err.Error()
+		}
+		return manned(c, deployments)
+	}}
+}
+
+// manned says whether the pools of a cluster have their machines, by the MachineDeployments that there are of it.
+func manned(c *unstructured.Unstructured, deployments []unstructured.Unstructured) (bool, string) {
+	of := map[string]*unstructured.Unstructured{}
+	for i, d := range deployments {
+		if pool := d.GetLabels()[ascent.PoolLabel]; pool != "" {
+			of[pool] = &deployments[i]
+		}
+	}
+	settled, wanted := true, int64(0)
+	for _, p := range poolsOf(c) {
+		least, most := p.Replicas, p.Replicas
+		if p.Follows != nil {
+			least, most = p.Follows.Min, p.Follows.Max
+		}
+		n := least
+		if d := of[p.Name]; d != nil {
+			n = number(d, "spec", "replicas")
+			settled = settled && number(d, "status", "observedGeneration") == d.GetGeneration() &&
+				number(d, "status", "replicas") == n && number(d, "status", "availableReplicas") == n
+		} else {
+			settled = settled && n == 0
+		}
+		settled = settled && n >= least && n <= most
+		wanted += min(max(n, least), most)
+		delete(of, p.Name)
+	}
+	settled = settled && len(of) == 0
+	has, there := number(c, "status", "workers", "availableReplicas"), number(c, "status", "workers", "replicas")
+	said := fmt.Sprintf("%d of %d are available", has, wanted)
+	if !settled && has == wanted {
+		said += ", and not all pools are as they are to be"
+	}
+	return settled && has == wanted && there == wanted, said
+}
 
 // follow shows how a cluster comes to be, until it is through all stages.
 func follow(ctx context.Context, hub *client.Hub, view *progress.View, key kube.ObjectKey, stages ...stage) error {

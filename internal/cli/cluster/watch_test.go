@@ -9,7 +9,11 @@ import (
 	"testing/synctest"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/lifecycle/ascent"
 )
 
 // TestWhoWaitsOutlivesTheHub: a hub that does not answer is asked again, and what it answers ends the wait.
@@ -75,8 +79,6 @@ func TestHowFarAClusterIs(t *testing.T) {
 		{"a member is missing", membersStage, map[string]any{"controlPlane": count(2, 3)}, nil, false, "2 of 3 are available"},
 		{"a member is to go still", membersStage, map[string]any{"controlPlane": count(3, 4)}, nil, false, "3 of 3 are available"},
 		{"all members are there", membersStage, map[string]any{"controlPlane": count(3, 3)}, nil, true, "3 of 3 are available"},
-		{"a machine is missing", workersStage, map[string]any{"workers": count(1, 2)}, nil, false, "1 of 2 are available"},
-		{"all machines are there", workersStage, map[string]any{"workers": count(2, 2)}, nil, true, "2 of 2 are available"},
 	} {
 		o := object("Cluster", "default", "dev", map[string]any{"spec": wants})
 		if test.status != nil {
@@ -85,6 +87,71 @@ func TestHowFarAClusterIs(t *testing.T) {
 		o = says(o, test.conditions...)
 		if done, said := test.stage.reached(&o); done != test.done || said != test.want {
 			t.Errorf("%s: of its %s it says %t, %q, want %t, %q", test.reason, test.stage.name, done, said, test.done, test.want)
+		}
+	}
+}
+
+// TestWhetherPoolsHaveTheirMachines: each for itself, since those of one that is to have fewer are counted with those of one that may have more.
+func TestWhetherPoolsHaveTheirMachines(t *testing.T) {
+	workers := map[string]any{"class": "worker", "name": "workers", "replicas": int64(2)}
+	follows := map[string]any{"class": "worker", "name": "busy", "metadata": map[string]any{"annotations": map[string]any{v1alpha1.PoolMinAnnotation: "0", v1alpha1.PoolMaxAnnotation: "3"}}}
+	pool := func(name string, wanted, there, has int64) unstructured.Unstructured {
+		d := object("MachineDeployment", "default", "dev-"+name, map[string]any{
+			"spec": map[string]any{"replicas": wanted}, "status": map[string]any{"observedGeneration": int64(4), "replicas": there, "availableReplicas": has},
+		})
+		d.SetGeneration(4)
+		d.SetLabels(map[string]string{ascent.PoolLabel: name})
+		return d
+	}
+	unseen := pool("workers", 2, 2, 2)
+	unseen.SetGeneration(5)
+	byHand := pool("", 1, 1, 0)
+	const rest = ", and not all pools are as they are to be"
+	for _, test := range []struct {
+		reason     string
+		pools      []any
+		made       []unstructured.Unstructured
+		has, there int64
+		done       bool
+		want       string
+	}{
+		{"it has no pools", nil, nil, 0, 0, true, "0 of 0 are available"},
+		{"nothing is made yet", []any{workers}, nil, 0, 0, false, "0 of 2 are available"},
+		{"a machine is missing", []any{workers}, []unstructured.Unstructured{pool("workers", 2, 2, 1)}, 1, 2, false, "1 of 2 are available"},
+		{"all are there", []any{workers}, []unstructured.Unstructured{pool("workers", 2, 2, 2)}, 2, 2, true, "2 of 2 are available"},
+		{"all are there, beside some that somebody made by hand", []any{workers}, []unstructured.Unstructured{pool("workers", 2, 2, 2), byHand}, 2, 2, true, "2 of 2 are available"},
+		{"the Cluster does not count them yet", []any{workers}, []unstructured.Unstructured{pool("workers", 2, 2, 2)}, 1, 2, false, "1 of 2 are available"},
+		{"its pool is told another number still", []any{workers}, []unstructured.Unstructured{pool("workers", 3, 3, 3)}, 3, 3, false, "3 of 2 are available"},
+		{"its pool has not heard of the change", []any{workers}, []unstructured.Unstructured{unseen}, 2, 2, false, "2 of 2 are available" + rest},
+		{"one is to go, and a pool that follows its pods could have it", []any{workers, follows}, []unstructured.Unstructured{pool("workers", 2, 3, 3), pool("busy", 0, 0, 0)}, 3, 3, false, "3 of 2 are available"},
+		{"one has not gone, as the Cluster says", []any{workers, follows}, []unstructured.Unstructured{pool("workers", 2, 3, 3), pool("busy", 1, 0, 0)}, 3, 3, false, "3 of 3 are available" + rest},
+		{"a pool follows its pods", []any{workers, follows}, []unstructured.Unstructured{pool("workers", 2, 2, 2), pool("busy", 1, 1, 1)}, 3, 3, true, "3 of 3 are available"},
+		{"a pool was taken from it, and ends", []any{workers}, []unstructured.Unstructured{pool("workers", 2, 2, 2), pool("big", 0, 0, 0)}, 2, 2, false, "2 of 2 are available" + rest},
+	} {
+		c := object("Cluster", "default", "dev", map[string]any{
+			"spec":   map[string]any{"topology": map[string]any{"workers": map[string]any{"machineDeployments": test.pools}}},
+			"status": map[string]any{"workers": map[string]any{"availableReplicas": test.has, "replicas": test.there}},
+		})
+		if done, said := manned(&c, test.made); done != test.done || said != test.want {
+			t.Errorf("%s: it says %t, %q, want %t, %q", test.reason, done, said, test.done, test.want)
+		}
+	}
+}
+
+// TestAMessageInOneLine: what is a list in a condition of Cluster API is one here too.
+func TestAMessageInOneLine(t *testing.T) {
+	for message, want := range map[string]string{
+		"":                               "",
+		"it starts":                      "it starts",
+		"* it starts":                    "it starts",
+		"* A: one\n* B: two":             "A: one; B: two",
+		"A waits for:\n  * B\n  * C\n":   "A waits for: B; C",
+		"it starts,\nand waits":          "it starts, and waits",
+		"* A:\n  * B: 2 * 3\n* C":        "A: B: 2 * 3; C",
+		"Health check failed: * no Node": "Health check failed: no Node",
+	} {
+		if got := inOneLine(message); got != want {
+			t.Errorf("%q: got %q, want %q", message, got, want)
 		}
 	}
 }
