@@ -24,7 +24,8 @@ func NewDownCmd(f *client.Factory) *cobra.Command {
 		Use:   "down",
 		Short: "Take away everything that `umbel up` made",
 		Long: "End the hub and the local clusters of the data folder and delete all that they are made of: processes, network\n" +
-			"namespaces, bridge, mounts, and the data folder's content, the example repository and its commits included.",
+			"namespaces, bridge, mounts, and the data folder's content, the example repository and its commits included. Snapshots of clusters stay\n" +
+			"that are kept in its folder backups.",
 		Example:           "  umbel down",
 		Args:              exit.Takes(),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -81,5 +82,13 @@ func down(ctx context.Context, f *client.Factory, view *progress.View) error {
 		}
 	}
 	_ = os.Remove(home) // only when it is empty: other files in it are not ours
+	if kept := clusters.BackupFolder(""); isThere(kept) {
+		f.Note("%s stays, with snapshots of clusters", kept)
+	}
 	return nil
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
