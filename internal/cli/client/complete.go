@@ -146,10 +146,18 @@ func (f *Factory) list(cmd *cobra.Command, list *metav1.PartialObjectMetadataLis
 
 // CompleteListed completes the one argument of a verb by what list returns, of which name is the name.
 func CompleteListed[T any](f *Factory, list func(context.Context, *Hub) ([]T, error), name func(T) string) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	value := CompleteValue(f, list, name)
+	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, noFiles
 		}
+		return value(cmd, args, typed)
+	}
+}
+
+// CompleteValue completes the value of a flag likewise, whatever arguments there are.
+func CompleteValue[T any](f *Factory, list func(context.Context, *Hub) ([]T, error), name func(T) string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 		defer cancel()
 		hub, err := f.Connect()

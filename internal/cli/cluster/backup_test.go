@@ -83,6 +83,12 @@ func TestSnapshotsAreListedAndChosen(t *testing.T) {
 			t.Errorf("--from %q: got %v, want %q", from, err, want)
 		}
 	}
+	for _, args := range []string{"create copy --from-backup", "restore gone --from"} {
+		out, _, err := d.umbel(append(append([]string{"__complete"}, strings.Fields(args)...), "")...)
+		if err != nil || !strings.HasPrefix(out, "nightly/20261127-120000\nnightly/20261127-060000\n:4\n") {
+			t.Errorf("a shell offers after %s: %q, %v", args, out, err)
+		}
+	}
 	d.cluster("asked", nil)
 	for want, args := range map[string][]string{
 		"the hub makes no cluster":        {"backup", "gone"},

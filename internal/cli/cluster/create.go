@@ -91,7 +91,7 @@ func newCreateCmd(f *client.Factory) *cobra.Command {
 	o.timeout = 5 * time.Minute
 	span.Var(cmd.Flags(), &o.timeout, "timeout", "`DURATION` to wait for the cluster")
 	_ = cmd.RegisterFlagCompletionFunc("from-backup", completeSnapshots(f))
-	_ = cmd.RegisterFlagCompletionFunc("class", client.CompleteListed(f, func(ctx context.Context, hub *client.Hub) ([]string, error) {
+	_ = cmd.RegisterFlagCompletionFunc("class", client.CompleteValue(f, func(ctx context.Context, hub *client.Hub) ([]string, error) {
 		s, err := survey(ctx, hub, wish{namespace: f.Namespace})
 		var names []string
 		for _, c := range s.classes {

@@ -53,7 +53,7 @@ func newRestoreCmd(f *client.Factory) *cobra.Command {
 
 // completeSnapshots completes BACKUP/SNAPSHOT.
 func completeSnapshots(f *client.Factory) cobra.CompletionFunc {
-	return client.CompleteListed(f, func(ctx context.Context, hub *client.Hub) ([]string, error) {
+	return client.CompleteValue(f, func(ctx context.Context, hub *client.Hub) ([]string, error) {
 		all, err := backups(ctx, hub, f.Namespace)
 		var names []string
 		for _, b := range all {
