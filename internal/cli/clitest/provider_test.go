@@ -99,7 +99,17 @@ func TestProvider(t *testing.T) {
 	}
 	expect("the version of what does not say one", said{Err: "error: --version 1: " + program + " does not say which version it is\n", Code: 1}, append(add, "--version", "1")...)
 	expect("no such provider", said{Err: "error: there is no provider \"nope\": `umbel provider list` lists them\n", Code: 1}, "remove", "nope")
+	keeps := func(finalizers string) {
+		t.Helper()
+		one := &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "dev"}}
+		if err := f.api.Patch(t.Context(), one, kube.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":`+finalizers+`}}`))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keeps(`["` + v1alpha1.ProviderFinalizer + `"]`)
 	expect("removed", said{Out: "provider/dev goes when nothing needs it; `umbel provider list -o wide` says what does\n"}, "remove", "dev")
+	expect("added while it goes", said{Err: "error: provider dev is being removed, and goes when nothing needs it: `umbel provider list -o wide` says what does; it can be added again then\n", Code: 1}, add...)
+	keeps("null")
 }
 
 // TestAProviderByItsName: of those that are known the program and the manifests are beside umbel, and the version is that of the program.

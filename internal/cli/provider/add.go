@@ -150,6 +150,9 @@ func (o *addOptions) run(ctx context.Context, hub *client.Hub) error {
 func (o *addOptions) put(ctx context.Context, hub *client.Hub, digest, version string) error {
 	provider := &v1alpha1.Provider{ObjectMeta: metav1.ObjectMeta{Name: o.name}}
 	done, err := controllerutil.CreateOrUpdate(ctx, hub, provider, func() error {
+		if !provider.DeletionTimestamp.IsZero() {
+			return fmt.Errorf("provider %s is being removed, and goes when nothing needs it: `umbel provider list -o wide` says what does; it can be added again then", o.name)
+		}
 		provider.Spec.Args, provider.Spec.Digest = o.args, digest
 		delete(provider.Annotations, v1alpha1.ProviderVersionAnnotation)
 		if version != "" {
