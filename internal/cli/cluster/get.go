@@ -60,6 +60,9 @@ func (o *getOptions) run(ctx context.Context, hub *client.Hub, names []string) e
 			c.SetManagedFields(nil)
 			objects = append(objects, c.Object)
 		}
+		if len(names) == 1 { // as kubectl has it
+			return output.Encode(o.Out, o.format, objects[0])
+		}
 		return output.Encode(o.Out, o.format, objects)
 	case output.Name:
 		for _, c := range all {

@@ -75,8 +75,8 @@ func TestTheClustersThatTheHubMakes(t *testing.T) {
 		t.Errorf("of every namespace: %q (%v)", all, err)
 	}
 	out, _, err = d.umbel("get", "-n", "listed", "ill", "-o", "json")
-	var objects []unstructured.Unstructured
-	if err := errors.Join(err, json.Unmarshal([]byte(out), &objects)); err != nil || len(objects) != 1 || objects[0].GetName() != "ill" || objects[0].GetKind() != "Cluster" || len(objects[0].GetManagedFields()) > 0 {
+	var object unstructured.Unstructured
+	if err := errors.Join(err, json.Unmarshal([]byte(out), &object)); err != nil || object.GetName() != "ill" || object.GetKind() != "Cluster" || len(object.GetManagedFields()) > 0 {
 		t.Errorf("as JSON: %s (%v)", out, err)
 	}
 	for args, want := range map[string]string{

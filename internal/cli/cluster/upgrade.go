@@ -213,7 +213,7 @@ func (o *upgradeOptions) plan(ctx context.Context, hub kube.Reader, key kube.Obj
 
 // servesStage is reached when all of the control plane serves a version.
 func servesStage(wanted string) stage {
-	return stage{"control plane at " + wanted, func(c *unstructured.Unstructured) (bool, string) {
+	return stage{name: "control plane at " + wanted, reached: func(c *unstructured.Unstructured) (bool, string) {
 		served := ascent.Serves(c)
 		if len(served) == 1 && served[0] == wanted {
 			return true, ""
@@ -227,7 +227,7 @@ func servesStage(wanted string) stage {
 
 // poolStage is reached when all machines of a pool are of a version, and at work.
 func poolStage(ctx context.Context, hub kube.Reader, key kube.ObjectKey, name, wanted string) stage {
-	return stage{fmt.Sprintf("pool %s at %s", name, wanted), func(*unstructured.Unstructured) (bool, string) {
+	return stage{name: fmt.Sprintf("pool %s at %s", name, wanted), reached: func(*unstructured.Unstructured) (bool, string) {
 		d, err := ascent.PoolOf(ctx, hub, key, name)
 		if err != nil || d == nil {
 			return false, "it cannot be read just now"

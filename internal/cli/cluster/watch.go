@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/progress"
@@ -24,21 +25,32 @@ type stage struct {
 	name string
 	// reached says whether it is, and otherwise what is known of it.
 	reached func(cluster *unstructured.Unstructured) (bool, string)
+	// part is the condition of the Cluster in which Cluster API repeats what the part says that this waits for. One that refuses what was ordered
+	// is not waited for.
+	part string
+}
+
+// refused says why a cluster that is new will not get there, empty when nobody says so.
+func (s stage) refused(cluster *unstructured.Unstructured) string {
+	if said := conditionOf(cluster, s.part); s.part != "" && said.status == "False" && said.reason == infra.ReasonRefused {
+		return said.message
+	}
+	return ""
 }
 
 var (
-	placeStage = stage{"infrastructure", func(c *unstructured.Unstructured) (bool, string) {
+	placeStage = stage{name: "infrastructure", part: "InfrastructureReady", reached: func(c *unstructured.Unstructured) (bool, string) {
 		done, _, _ := unstructured.NestedBool(c.Object, "status", "initialization", "infrastructureProvisioned")
 		if reconciled := conditionOf(c, "TopologyReconciled"); reconciled.status == "False" {
 			return done, reconciled.message
 		}
 		return done, conditionOf(c, "InfrastructureReady").message
 	}}
-	planeStage = stage{"control plane", func(c *unstructured.Unstructured) (bool, string) {
+	planeStage = stage{name: "control plane", part: "ControlPlaneAvailable", reached: func(c *unstructured.Unstructured) (bool, string) {
 		done, _, _ := unstructured.NestedBool(c.Object, "status", "initialization", "controlPlaneInitialized")
 		return done, conditionOf(c, "ControlPlaneAvailable").message
 	}}
-	membersStage = stage{"members of the control plane", func(c *unstructured.Unstructured) (bool, string) {
+	membersStage = stage{name: "members of the control plane", reached: func(c *unstructured.Unstructured) (bool, string) {
 		wanted := max(1, number(c, "spec", "topology", "controlPlane", "replicas"))
 		has, there := number(c, "status", "controlPlane", "availableReplicas"), number(c, "status", "controlPlane", "replicas")
 		return has == wanted && there == wanted, fmt.Sprintf("%d of %d are available", has, wanted)
@@ -48,7 +60,7 @@ var (
 // machinesStage is reached when each pool of a cluster has the machines that it is to have, and those of a pool that was taken from it have
 // ended. The Cluster counts the machines of all pools together, and for a while after a change as they were before.
 func machinesStage(ctx context.Context, hub kube.Reader, key kube.ObjectKey) stage {
-	return stage{"machines", func(c *unstructured.Unstructured) (bool, string) {
+	return stage{name: "machines", reached: func(c *unstructured.Unstructured) (bool, string) {
 		deployments, err := list(ctx, hub, kind("MachineDeployment"), kube.InNamespace(key.Namespace), kube.MatchingLabels{"cluster.x-k8s.io/cluster-name": key.Name})
 		if err != nil {
 			return false, "its pools cannot be read: " + err.Error()
@@ -95,6 +107,7 @@ func manned(c *unstructured.Unstructured, deployments []unstructured.Unstructure
 // follow shows how a cluster comes to be, until it is through all stages.
 func follow(ctx context.Context, hub *client.Hub, view *progress.View, key kube.ObjectKey, stages ...stage) error {
 	for _, s := range stages {
+		refusals := 0
 		err := view.Run(key.Name+": "+s.name, func(step *progress.Step) error {
 			return until(ctx, step, func(ctx context.Context) (bool, string, error) {
 				cluster, err := find(ctx, hub, key)
@@ -102,9 +115,17 @@ func follow(ctx context.Context, hub *client.Hub, view *progress.View, key kube.
 					return false, "", err
 				}
 				done, said := s.reached(cluster)
+				if why := s.refused(cluster); why == "" || done {
+					refusals = 0
+				} else if refusals++; refusals > maxRefusals {
+					return false, "", &refusedError{why}
+				}
 				return done, said, nil
 			})
 		})
+		if refused, ok := errors.AsType[*refusedError](err); ok {
+			return fmt.Errorf("cluster %s is not made as it was ordered: %w; `umbel cluster delete %s -n %s` takes the order back", key.Name, refused, key.Name, key.Namespace)
+		}
 		if err != nil {
 			return fmt.Errorf("cluster %s is not as it is to be: %s: %w; it goes on by itself, and `umbel cluster describe %s -n %s` shows how far it is",
 				key.Name, s.name, err, key.Name, key.Namespace)
@@ -112,6 +133,15 @@ func follow(ctx context.Context, hub *client.Hub, view *progress.View, key kube.
 	}
 	return nil
 }
+
+// maxRefusals are how many looks in a row what was ordered is waited for though its provider refuses it: the addresses of a cluster that ends just
+// now are taken for some seconds more.
+const maxRefusals = 50
+
+// refusedError is the word of a provider on what was ordered.
+type refusedError struct{ why string }
+
+func (e *refusedError) Error() string { return e.why }
 
 // joined waits until the cluster is connected as a member.
 func joined(ctx context.Context, hub *client.Hub, view *progress.View, name string) error {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/api/v1alpha1"
 	"umbel.dev/umbel/internal/lifecycle/ascent"
 )
@@ -87,6 +88,29 @@ func TestHowFarAClusterIs(t *testing.T) {
 		o = says(o, test.conditions...)
 		if done, said := test.stage.reached(&o); done != test.done || said != test.want {
 			t.Errorf("%s: of its %s it says %t, %q, want %t, %q", test.reason, test.stage.name, done, said, test.done, test.want)
+		}
+	}
+}
+
+// TestWhatIsRefusedIsNotWaitedFor: the part that a stage waits for says that what was ordered cannot be; what fails may come to be yet.
+func TestWhatIsRefusedIsNotWaitedFor(t *testing.T) {
+	for _, test := range []struct {
+		part, status, reason string
+		stage                stage
+		want                 string
+	}{
+		{"InfrastructureReady", "False", infra.ReasonRefused, placeStage, "take other addresses"},
+		{"ControlPlaneAvailable", "False", infra.ReasonRefused, planeStage, "take other addresses"},
+		{"InfrastructureReady", "False", infra.ReasonFailing, placeStage, ""},
+		{"InfrastructureReady", "Unknown", infra.ReasonRefused, placeStage, ""},
+		{"ControlPlaneAvailable", "False", infra.ReasonRefused, placeStage, ""},
+		{"", "False", infra.ReasonRefused, membersStage, ""},
+	} {
+		o := object("Cluster", "default", "dev", map[string]any{"status": map[string]any{"conditions": []any{
+			map[string]any{"type": test.part, "status": test.status, "reason": test.reason, "message": "take other addresses"},
+		}}})
+		if got := test.stage.refused(&o); got != test.want {
+			t.Errorf("%s %s, %s: of its %s it is said %q, want %q", test.part, test.status, test.reason, test.stage.name, got, test.want)
 		}
 	}
 }
