@@ -192,7 +192,7 @@ func (w *Witness) answer(now time.Time) {
 	w.mu.Lock()
 	w.questions = slices.DeleteFunc(w.questions, func(q question) bool {
 		age := now.Sub(q.Noticed)
-		if age < settles && age >= 0 {
+		if age < settles && age > -expires { // it may have been asked since the look began, for which it is yet to come
 			return false
 		}
 		found, ok := who(q.Question, w.deeds)

@@ -115,6 +115,27 @@ func TestBeforeAndAfter(t *testing.T) {
 	}
 }
 
+// TestAskedInTheMiddleOfALook: what is noticed while the files are read is no question that is too late, nor one for this look. A clock that is put
+// back by far leaves none for ever.
+func TestAskedInTheMiddleOfALook(t *testing.T) {
+	s := newScene(t)
+	s.writes("audit.log")
+	s.after(0)
+	began := s.now
+	s.now = s.now.Add(10 * time.Millisecond)
+	written := s.deletes("ada")
+	got := s.asks()
+	s.look(t.Context(), began)
+	s.writes("audit.log", written)
+	if s.after(settles); *got != "ada" {
+		t.Errorf("got %q", *got)
+	}
+	s.asks()
+	if s.after(-expires); len(s.questions) > 0 {
+		t.Errorf("after the clock was put back there are %d questions", len(s.questions))
+	}
+}
+
 // TestRotation: by renaming, also in the middle of what is written, and by emptying; and a file that is not there, or no file.
 func TestRotation(t *testing.T) {
 	s := newScene(t)
