@@ -39,8 +39,9 @@ func (c cutting) HaltMachine(ctx context.Context, h local.Hosted, node string) e
 // each time that this is asked for, and nothing that was fetched for it stays.
 func TestTheProviderIsKilledInASnapshotAndInARestore(t *testing.T) {
 	w := newMortal(t)
-	plane, _ := w.serving("vault")
-	b := w.backup("dev", infra.BackupTarget{Folder: &infra.FolderTarget{Name: "dev"}})
+	plane, _ := w.serving("kept")
+	b := &infra.ClusterBackup{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "kept"}, Spec: infra.ClusterBackupSpec{ClusterName: "kept", Target: infra.BackupTarget{Folder: &infra.FolderTarget{Name: "kept"}}}}
+	w.create(b)
 	w.says(b, infra.ConditionReady, infra.ReasonServing, "the target has 0 snapshots")
 	var taking, restoring []string
 	for after, killed := 1, true; killed; after++ {
@@ -63,14 +64,14 @@ func TestTheProviderIsKilledInASnapshotAndInARestore(t *testing.T) {
 			taking = steps
 		}
 		newest := b.Status.Snapshots[0]
-		file := filepath.Join(w.host.BackupFolder("dev"), "default", "vault", newest.Name+".db")
+		file := filepath.Join(w.host.BackupFolder("kept"), "default", "kept", newest.Name+".db")
 		snapshot, err := os.ReadFile(file)
 		if err != nil || int64(len(snapshot)) != newest.Size {
 			t.Fatalf("killed after %d steps, the newest snapshot is %+v, and its file has %d bytes (%v)", after, newest, len(snapshot), err)
 		}
 
 		w.life.arm(after)
-		request = fmt.Sprintf("dev/%s@%d", newest.Name, after)
+		request = fmt.Sprintf("kept/%s@%d", newest.Name, after)
 		w.asks(plane, infra.RestoreAnnotation, request)
 		restored, steps := w.until(after, "it is restored", func(ctx context.Context) error {
 			if err := w.Get(ctx, client.ObjectKeyFromObject(plane), plane); err != nil {
@@ -105,7 +106,7 @@ func TestTheProviderIsKilledInASnapshotAndInARestore(t *testing.T) {
 // TestTheProviderIsKilledInHibernation after each step of falling asleep and of waking: each part sleeps, and each part wakes.
 func TestTheProviderIsKilledInHibernation(t *testing.T) {
 	w := newMortal(t)
-	c := w.asked("sleeper")
+	c := w.asked("dozer")
 	eventually(t, "the cluster is right", c.right)
 	machine, plane := c.parts[0].(*infra.LocalMachine), c.parts[2].(*infra.HostedControlPlane)
 	sleeps := func(hibernates string, paused bool) {
