@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	kube "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
@@ -56,6 +57,33 @@ func explain(err error) error {
 	}
 	return err
 }
+
+// webhookPatience is how long a write waits for Cluster API's webhooks.
+const webhookPatience = 30 * time.Second
+
+// whenServed writes to the hub's API, again and again while the webhooks that are asked about it do not answer: those of Cluster API do some seconds
+// later than the API of a hub that begins. Such a write has changed nothing.
+func whenServed(ctx context.Context, write func() error) error {
+	end := time.NewTimer(webhookPatience)
+	defer end.Stop()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		err := write()
+		if !apierrors.IsInternalError(err) || !strings.Contains(err.Error(), "failed to call webhook") {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-end.C:
+			return fmt.Errorf("%w; `umbel provider list` says whether Cluster API serves", err)
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func mergePatch(patch string) kube.Patch { return kube.RawPatch(types.MergePatchType, []byte(patch)) }
 
 // list returns the objects of a kind of Cluster API, by namespace and name.
 func list(ctx context.Context, hub kube.Reader, of schema.GroupVersionKind, in ...kube.ListOption) ([]unstructured.Unstructured, error) {

@@ -123,12 +123,12 @@ func (o *createOptions) run(ctx context.Context, hub *client.Hub) error {
 	}
 	cluster := ordered.object()
 	if o.dryRun {
-		if err := hub.Create(ctx, cluster.DeepCopy(), kube.DryRunAll); err != nil {
+		if err := whenServed(ctx, func() error { return hub.Create(ctx, cluster.DeepCopy(), kube.DryRunAll) }); err != nil {
 			return fmt.Errorf("cluster %q cannot be made: %w", o.wish.name, err)
 		}
 		return output.Encode(o.Out, output.YAML, cluster.Object)
 	}
-	if err := hub.Create(ctx, cluster.DeepCopy()); err != nil {
+	if err := whenServed(ctx, func() error { return hub.Create(ctx, cluster.DeepCopy()) }); err != nil {
 		return fmt.Errorf("cluster %q cannot be made: %w", o.wish.name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)

@@ -95,11 +95,12 @@ func (o *deleteOptions) run(ctx context.Context, hub *client.Hub) error {
 		return err
 	}
 	if v1alpha1.Hibernated(cluster.GetAnnotations()) { // Cluster API ends nothing that is paused
-		if err := hub.Patch(ctx, cluster, kube.RawPatch("application/merge-patch+json", []byte(`{"spec":{"paused":false}}`))); err != nil {
+		if err := whenServed(ctx, func() error { return hub.Patch(ctx, cluster, mergePatch(`{"spec":{"paused":false}}`)) }); err != nil {
 			return fmt.Errorf("deleting cluster %s: %w", o.name, err)
 		}
 	}
-	if err := kube.IgnoreNotFound(hub.Delete(ctx, cluster, kube.Preconditions{UID: new(cluster.GetUID())})); err != nil {
+	err = whenServed(ctx, func() error { return hub.Delete(ctx, cluster, kube.Preconditions{UID: new(cluster.GetUID())}) })
+	if kube.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting cluster %s: %w", o.name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)

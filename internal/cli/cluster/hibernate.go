@@ -157,7 +157,9 @@ func (o *sleepOptions) hosted(ctx context.Context, hub *client.Hub) (*unstructur
 }
 
 func (o *sleepOptions) patch(ctx context.Context, hub *client.Hub, cluster *unstructured.Unstructured, patch string) error {
-	return hub.Patch(ctx, cluster, kube.RawPatch("application/merge-patch+json", fmt.Appendf(nil, patch, v1alpha1.HibernatedAnnotation)))
+	return whenServed(ctx, func() error {
+		return hub.Patch(ctx, cluster, mergePatch(fmt.Sprintf(patch, v1alpha1.HibernatedAnnotation)))
+	})
 }
 
 // await returns when the control plane and all machines of a cluster are as is says.

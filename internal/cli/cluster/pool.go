@@ -302,7 +302,7 @@ func (o *poolOptions) change(ctx context.Context, hub *client.Hub, c *unstructur
 	if err != nil {
 		return err
 	}
-	if err := hub.Patch(ctx, c, kube.RawPatch(types.JSONPatchType, raw)); err != nil {
+	if err := whenServed(ctx, func() error { return hub.Patch(ctx, c, kube.RawPatch(types.JSONPatchType, raw)) }); err != nil {
 		return fmt.Errorf("changing the pools of cluster %s: %w", o.cluster, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)

@@ -124,7 +124,7 @@ func (o *restoreOptions) run(ctx context.Context, hub *client.Hub) error {
 	}
 	request := from.request(o.Now())
 	patch := fmt.Sprintf(`{"spec":{"topology":{"controlPlane":{"metadata":{"annotations":{%q:%q}}}}}}`, infra.RestoreAnnotation, request)
-	if err := hub.Patch(ctx, cluster, kube.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+	if err := whenServed(ctx, func() error { return hub.Patch(ctx, cluster, mergePatch(patch)) }); err != nil {
 		return fmt.Errorf("restoring cluster %s: %w", o.name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)

@@ -86,7 +86,7 @@ func (o *scaleOptions) run(ctx context.Context, hub *client.Hub) error {
 	if err != nil {
 		return err
 	}
-	if err := hub.Patch(ctx, cluster, kube.RawPatch(types.JSONPatchType, patch)); err != nil {
+	if err := whenServed(ctx, func() error { return hub.Patch(ctx, cluster, kube.RawPatch(types.JSONPatchType, patch)) }); err != nil {
 		return fmt.Errorf("scaling cluster %s: %w", o.name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
@@ -126,7 +126,7 @@ func (o *scaleOptions) runPlanes(ctx context.Context, hub *client.Hub) error {
 		return fmt.Errorf("scaling cluster %s: %w", o.name, err)
 	}
 	patch := fmt.Sprintf(`{"spec":{"topology":{"controlPlane":{"replicas":%d}}}}`, o.planes)
-	if err := hub.Patch(ctx, cluster, kube.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+	if err := whenServed(ctx, func() error { return hub.Patch(ctx, cluster, mergePatch(patch)) }); err != nil {
 		return fmt.Errorf("scaling cluster %s: %w", o.name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)

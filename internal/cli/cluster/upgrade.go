@@ -150,7 +150,9 @@ func (o *upgradeOptions) begin(ctx context.Context, hub *client.Hub, key kube.Ob
 		if err != nil {
 			return err
 		}
-		return hub.Patch(ctx, ordered, kube.MergeFromWithOptions(cluster, kube.MergeFromWithOptimisticLock{}))
+		return whenServed(ctx, func() error {
+			return hub.Patch(ctx, ordered, kube.MergeFromWithOptions(cluster, kube.MergeFromWithOptimisticLock{}))
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("upgrading cluster %s: %w", o.name, err)

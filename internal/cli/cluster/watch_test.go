@@ -55,6 +55,34 @@ func TestWhoWaitsOutlivesTheHub(t *testing.T) {
 	}
 }
 
+// TestWhoWritesWaitsForWebhooks that do not answer yet, and for nothing else, nor for ever.
+func TestWhoWritesWaitsForWebhooks(t *testing.T) {
+	silent := apierrors.NewInternalError(errors.New(`failed calling webhook "default.cluster.cluster.x-k8s.io": failed to call webhook: Post "https://127.0.0.1:1": connection refused`))
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "clusters"}, "dev", errors.New("admission webhook denied the request"))
+	synctest.Test(t, func(t *testing.T) {
+		for _, test := range []struct {
+			reason  string
+			answers []error // the last one again and again
+			asked   int
+			want    error
+		}{
+			{"it is written", []error{nil}, 1, nil},
+			{"it is written when they answer", []error{silent, silent, nil}, 3, nil},
+			{"they refuse it", []error{silent, forbidden}, 2, forbidden},
+			{"they never answer", []error{silent}, int(webhookPatience / poll), silent},
+		} {
+			asked := 0
+			err := whenServed(t.Context(), func() error {
+				asked++
+				return test.answers[min(asked, len(test.answers))-1]
+			})
+			if !errors.Is(err, test.want) || asked < test.asked || asked > test.asked+1 {
+				t.Errorf("%s: asked %d times, and got %v", test.reason, asked, err)
+			}
+		}
+	})
+}
+
 // TestHowFarAClusterIs: each stage of its way says whether it is over, and otherwise why it is not, as far as that is known.
 func TestHowFarAClusterIs(t *testing.T) {
 	wants := map[string]any{"topology": map[string]any{
