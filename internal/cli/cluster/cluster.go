@@ -108,10 +108,12 @@ func find(ctx context.Context, hub kube.Reader, key kube.ObjectKey) (*unstructur
 		return cluster, explain(err)
 	}
 	member := &v1alpha1.MemberCluster{}
-	if err := hub.Get(ctx, kube.ObjectKey{Name: key.Name}, member); kube.IgnoreNotFound(err) != nil && !apierrors.IsForbidden(err) {
-		return nil, err
-	} else if err != nil { // who may see no member is told what there is to see
+	err = hub.Get(ctx, kube.ObjectKey{Name: key.Name}, member)
+	switch {
+	case apierrors.IsNotFound(err), apierrors.IsForbidden(err): // who may see no member is told what there is to see
 		return nil, fmt.Errorf("the hub makes no cluster %q in namespace %s: `umbel cluster get -A` lists those that it makes", key.Name, key.Namespace)
+	case err != nil:
+		return nil, err
 	}
 	if namespace, _, ok := v1alpha1.SplitManaged(member.Annotations[v1alpha1.ManagedAnnotation]); ok {
 		if namespace == key.Namespace {

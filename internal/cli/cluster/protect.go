@@ -53,7 +53,7 @@ func protect(ctx context.Context, f *client.Factory, hub *client.Hub, name strin
 	if cluster.GetDeletionTimestamp() != nil {
 		return fmt.Errorf("cluster %s is being deleted since %s: that cannot be taken back", name, cluster.GetDeletionTimestamp().UTC().Format("15:04:05 MST"))
 	}
-	if err := hub.Patch(ctx, cluster, annotate(`"true"`)); err != nil {
+	if err := whenServed(ctx, func() error { return hub.Patch(ctx, cluster, annotate(`"true"`)) }); err != nil {
 		return fmt.Errorf("protecting cluster %s: %w", name, err)
 	}
 	fmt.Fprintf(f.Out, "cluster %s is protected: it cannot be deleted\n", name)
@@ -65,7 +65,7 @@ func unprotect(ctx context.Context, f *client.Factory, hub *client.Hub, name str
 	if err != nil {
 		return err
 	}
-	if err := hub.Patch(ctx, cluster, annotate("null")); err != nil {
+	if err := whenServed(ctx, func() error { return hub.Patch(ctx, cluster, annotate("null")) }); err != nil {
 		return fmt.Errorf("taking the protection of cluster %s away: %w", name, err)
 	}
 	fmt.Fprintf(f.Out, "cluster %s is not protected any more\n", name)
@@ -74,5 +74,5 @@ func unprotect(ctx context.Context, f *client.Factory, hub *client.Hub, name str
 
 // annotate writes whether a cluster is protected, as JSON.
 func annotate(value string) kube.Patch {
-	return kube.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%s}}}`, v1alpha1.ProtectedAnnotation, value))
+	return mergePatch(fmt.Sprintf(`{"metadata":{"annotations":{%q:%s}}}`, v1alpha1.ProtectedAnnotation, value))
 }
