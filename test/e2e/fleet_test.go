@@ -134,9 +134,13 @@ func seen(s *story) {
 // isProfiled: tools of SIG-Multicluster find a cluster on the hub, with its version and with what it says itself of where it belongs.
 func (s *story) isProfiled(cluster string) {
 	s.Helper()
-	if own := s.umbel("kubectl", cluster, "--", "get", "clusterproperties.about.k8s.io", about.ClusterProperty, "-o", "jsonpath={.spec.value}"); own != cluster {
-		s.Errorf("%s says that it is %q", cluster, own)
-	}
+	s.eventually(cluster+" says its name", func(ctx context.Context) error {
+		own, err := s.Umbel(ctx, "kubectl", cluster, "--", "get", "clusterproperties.about.k8s.io", about.ClusterProperty, "-o", "jsonpath={.spec.value}")
+		if err == nil && own != cluster {
+			err = fmt.Errorf("it says that it is %q", own)
+		}
+		return err
+	})
 	want := s.member(cluster).Status.KubernetesVersion
 	s.eventually(cluster+" has a ClusterProfile", func(ctx context.Context) error {
 		raw, err := s.Shell(ctx, `umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" -n umbel-system get clusterprofile -o json `+cluster)
