@@ -53,8 +53,8 @@ func company(provider *oidctest.Provider) func(*story) {
 			a.hasAScope(&m)
 		})
 		s.grantAsTheDocsSay()
-		s.eventually("her group sees the clusters", func(ctx context.Context) error {
-			_, err := alice.own.Shell(ctx, alice.prelude()+"umbel get clusters")
+		s.eventually("her group sees the clusters, and reaches them", func(ctx context.Context) error { // the hub keeps what it refused for a moment
+			_, err := alice.own.Shell(ctx, alice.prelude()+"umbel get clusters; umbel kubectl prod-us -- auth whoami; umbel kubectl prod-eu -- -n kube-system get pods")
 			return err
 		})
 		alice.does("umbel kubeconfig --clusters env=prod", "context/prod-eu created", "context/prod-us created")
@@ -205,15 +205,19 @@ func (d *developer) installs() {
 	}
 	d.cannot("h install shop ./chart", `User "alice@example.com" cannot`, "secrets")
 	d.umbel("kubectl", "prod-eu", "--", "-n", "developers", "create", "rolebinding", "developers", "--clusterrole=edit", "--group=oidc:developers")
-	d.does("h install shop ./chart --wait --timeout 90s", "STATUS: deployed")
+	d.eventually("her group may install there", func(ctx context.Context) error { // the cluster's API server hears of it a moment later
+		_, err := d.own.Shell(ctx, d.prelude()+"k --context prod-eu -n developers get secrets")
+		return err
+	})
+	d.does("h install shop ./chart --wait --timeout 180s", "STATUS: deployed")
 	d.does("h list -o json", `"name":"shop"`, `"revision":"1"`)
-	d.does("h upgrade shop ./chart --set greeting=Hello --wait --timeout 90s", "REVISION: 2")
+	d.does("h upgrade shop ./chart --set greeting=Hello --wait --timeout 180s", "REVISION: 2")
 	d.does("k --context prod-eu -n developers get configmap shop -o 'jsonpath={.data.greeting}'", "Hello")
-	d.does("h rollback shop 1 --wait --timeout 90s")
+	d.does("h rollback shop 1 --wait --timeout 180s")
 	d.does("k --context prod-eu -n developers get configmap shop -o 'jsonpath={.data.greeting}'", "Welcome")
 	d.does("k --context prod-eu -n developers exec deploy/shop -- /umbel-coredns -version", "CoreDNS")
 	d.cannot("k --context prod-eu -n kube-system exec deploy/coredns -- /umbel-coredns -version", `User "alice@example.com" cannot create resource "pods/exec"`)
-	d.does("h uninstall shop --wait --timeout 90s", `release "shop" uninstalled`)
+	d.does("h uninstall shop --wait --timeout 180s", `release "shop" uninstalled`)
 	d.cannot("h status shop", "not found")
 }
 

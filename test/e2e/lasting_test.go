@@ -112,7 +112,10 @@ func (s *story) breaksOff(k *talk) {
 // startLasting leaves a watch, logs -f and an exec running on prod-eu.
 func startLasting(s *story) *lasting {
 	s.umbel("kubectl", "prod-eu", "--", "create", "namespace", "lasting")
-	s.shell("umbel kubectl prod-eu -- apply -f - <<'END'\n" + strings.ReplaceAll(shellPod(), "namespace: people", "namespace: lasting") + "\nEND")
+	s.eventually("the pod can be made", func(ctx context.Context) error { // its namespace's account may take a moment
+		_, err := s.Shell(ctx, "umbel kubectl prod-eu -- apply -f - <<'END'\n"+strings.ReplaceAll(shellPod(), "namespace: people", "namespace: lasting")+"\nEND")
+		return err
+	})
 	s.umbel("kubectl", "prod-eu", "--", "-n", "lasting", "wait", "--for=condition=Ready", "pod/shell", "--timeout=180s")
 	l := &lasting{began: time.Now()}
 	l.watch = s.talks("prod-eu", "-n", "lasting", "get", "configmap", "words", "-w", "-o", `jsonpath={.data.w}{"\n"}`)
