@@ -95,6 +95,13 @@ func deletes(s *story) {
 	s.umbel("approve", "deletes", "goods", "--cluster", "dev", "--yes")
 	s.hasNamespace("dev", "goods", false)
 	s.holds("prod-eu", "goods", "o-11", "v", "3")
+	s.eventually("dev says what it lost last", func(ctx context.Context) error { // its namespace is gone before its agent says so
+		out, err := s.Umbel(ctx, "undo", "goods", "--list", "--cluster", "dev")
+		if err == nil && !strings.Contains(out, "package removed") {
+			err = fmt.Errorf("it says:\n%s", out)
+		}
+		return err
+	})
 	s.umbel("undo", "goods", "--cluster", "dev", "--yes") // all of it, and nobody's, until it is placed there again
 	s.holds("dev", "goods", "o-11", "v", "3")
 	s.onHub(`patch package goods --type=merge -p '{"spec":{"placementRef":{"name":"everywhere"}}}'`)

@@ -46,6 +46,16 @@ func firstDelivery(s *story) {
 		if wait := waits[i]; wait != nil {
 			wait()
 		}
+		if i == 4 { // somebody deletes an object, and looks whether it is back, which may take its agent a moment
+			var deletes, looks string
+			deletes, block, _ = strings.Cut(block, "\n")
+			looks, block, _ = strings.Cut(block, "\n")
+			s.shell(deletes)
+			s.eventually(looks, func(ctx context.Context) error {
+				_, err := s.Shell(ctx, looks)
+				return err
+			})
+		}
 		out := s.shell(block)
 		if i == 2 {
 			for _, said := range []string{
