@@ -173,6 +173,13 @@ func labels(s *story) {
 func hubVanishes(s *story) {
 	uids := s.uids("dev")
 	s.kill("umbel hub", s.Home)
+	s.eventually("the hub has ended", func(context.Context) error {
+		pids, err := s.Processes("umbel hub", s.Home)
+		if err == nil && len(pids) > 0 {
+			err = fmt.Errorf("its processes are %v", pids)
+		}
+		return err
+	})
 	s.refused([]string{"get", "clusters"}, "does not answer")
 	for _, cluster := range everyCluster {
 		s.roleComesBack(cluster)
