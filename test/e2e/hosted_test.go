@@ -208,14 +208,20 @@ func (s *story) losesMachine(cluster, url string) {
 	s.Helper()
 	lost := s.announcer(cluster)
 	begun := time.Now()
+	ill := make(chan error, 1)
+	go func() { // from the beginning: it is said until the machine has been taken away
+		ill <- rig.Eventually(s.ctx, patience, func(ctx context.Context) error {
+			tree, err := s.Umbel(ctx, "cluster", "describe", cluster)
+			if err == nil && (!strings.Contains(tree, lost.Node) || !strings.Contains(tree, "has been deleted")) {
+				err = fmt.Errorf("it says\n%s", tree)
+			}
+			return err
+		})
+	}()
 	s.dies(lost, url)
-	s.eventually("umbel cluster describe says that the machine is ill, and why", func(ctx context.Context) error {
-		tree, err := s.Umbel(ctx, "cluster", "describe", cluster)
-		if err == nil && (!strings.Contains(tree, lost.Node) || !strings.Contains(tree, "has been deleted")) {
-			err = fmt.Errorf("it says\n%s", tree)
-		}
-		return err
-	})
+	if err := <-ill; err != nil {
+		s.Fatalf("umbel cluster describe says that the machine is ill, and why: %v", err)
+	}
 	s.restartHub()
 	s.eventually("another machine is there", func(ctx context.Context) error {
 		out, err := s.Umbel(ctx, "kubectl", cluster, "--", "get", "nodes", "--no-headers")
@@ -404,13 +410,24 @@ func (s *story) nothingLeft() {
 			s.Errorf("its namespace %s is there", n.Name())
 		}
 	}
-	for _, kind := range []string{"clusters.cluster.x-k8s.io", "machines.cluster.x-k8s.io", "localmachines", "hostedclusters", "hostedcontrolplanes", "secrets"} {
+	for _, kind := range []string{"clusters.cluster.x-k8s.io", "machines.cluster.x-k8s.io", "localmachines", "hostedclusters", "hostedcontrolplanes"} {
 		out := s.shell(rig.Binary("umbel-kube") + " kubectl --kubeconfig=" + hub.AdminKubeconfig(s.Home) + " get " + kind + " -n default -o name")
 		if strings.Contains(out, "dev") {
 			s.Errorf("its %s are there: %s", kind, out)
 		}
 	}
-	if out := s.umbel("get", "clusters", "-o", "name"); strings.Contains(out, "/dev") {
-		s.Errorf("the fleet has it still: %s", out)
-	}
+	s.eventually("its Secrets are gone", func(ctx context.Context) error { // a garbage collector deletes them
+		out, err := s.Shell(ctx, rig.Binary("umbel-kube")+" kubectl --kubeconfig="+hub.AdminKubeconfig(s.Home)+" get secrets -n default -o name")
+		if err == nil && strings.Contains(out, "dev") {
+			err = errors.New(out)
+		}
+		return err
+	})
+	s.eventually("the fleet has forgotten it", func(ctx context.Context) error {
+		out, err := s.Umbel(ctx, "get", "clusters", "-o", "name")
+		if err == nil && strings.Contains(out, "/dev") {
+			err = errors.New(out)
+		}
+		return err
+	})
 }
