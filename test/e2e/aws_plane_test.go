@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -50,14 +51,21 @@ func TestAControlPlaneInAWS(t *testing.T) {
 		t.Errorf("its labels in the fleet are %v", labels)
 	}
 	s.runsAPod("ha", "first")
-	if out := s.umbel("kubectl", "ha", "--", "get", "pods", "-n", "kube-system", "-l", "component=etcd", "--no-headers"); strings.Count(out, "Running") != 3 {
-		t.Errorf("its members of etcd are\n%s", out)
-	}
+	s.eventually("its members of etcd run", func(ctx context.Context) error { // their kubelets say so a while later
+		out, err := s.Umbel(ctx, "kubectl", "ha", "--", "get", "pods", "-n", "kube-system", "-l", "component=etcd", "--no-headers")
+		if err == nil && strings.Count(out, "Running") != 3 {
+			err = errors.New(out)
+		}
+		return err
+	})
 
 	s.endsInAWS("ha", account, before, page)
-	if left := computers.Booted(); len(left) > 0 {
-		t.Errorf("computers are left: %v", left)
-	}
+	s.eventually("its computers are gone", func(context.Context) error {
+		if left := computers.Booted(); len(left) > 0 {
+			return fmt.Errorf("there are %v", left)
+		}
+		return nil
+	})
 }
 
 // servesAWS adds the runbook's providers to the hub, with the account for AWS, and the class of clusters. What becomes of instances is told when the story fails.
@@ -107,9 +115,12 @@ func (s *story) endsInAWS(cluster string, account *awstest.Account, before, page
 		}
 		return err
 	})
-	if left := account.Running(); len(left) > 0 {
-		s.Errorf("instances run on: %v", left)
-	}
+	s.eventually("no instance runs on", func(context.Context) error { // what becomes of one is told some seconds later
+		if left := account.Running(); len(left) > 0 {
+			return fmt.Errorf("there are %v", left)
+		}
+		return nil
+	})
 }
 
 // booting are computers that boot by their user data.

@@ -80,10 +80,13 @@ func TestProvidersOfClusterAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"umbel-capi", "providers/dev/program", "kube-controller-manager"} {
-		pids, err := s.Processes(s.Home, name)
-		if err != nil || len(pids) != 1 {
-			t.Fatalf("%s runs as %v (%v)", name, pids, err)
-		}
+		var pids []int
+		s.eventually(name+" is one process", func(context.Context) (err error) { // what it starts looks like it for a moment
+			if pids, err = s.Processes(s.Home, name); err == nil && len(pids) != 1 {
+				err = fmt.Errorf("its processes are %v", pids)
+			}
+			return err
+		})
 		memory, err := rig.MemoryOf(pids[0])
 		if err != nil {
 			t.Fatal(err)
@@ -94,9 +97,13 @@ func TestProvidersOfClusterAPI(t *testing.T) {
 	if err := hub.Stop(t.Context(), s.Home); err != nil {
 		t.Fatal(err)
 	}
-	if pids, err := s.Processes(s.Home); err != nil || len(pids) > 0 {
-		t.Errorf("a hub that ended left processes: %v (%v)", pids, err)
-	}
+	s.eventually("a hub that ended leaves no processes", func(context.Context) error { // the kernel ends those of one that did not end in time
+		pids, err := s.Processes(s.Home)
+		if err == nil && len(pids) > 0 {
+			err = fmt.Errorf("they are %v", pids)
+		}
+		return err
+	})
 	again := time.Now().Truncate(time.Second)
 	start()
 	s.eventually("both serve again", func(ctx context.Context) error { return s.serve(ctx, 2, again) })
@@ -109,9 +116,9 @@ func TestProvidersOfClusterAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, object := range class {
-		if err := api.Delete(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
+		s.eventually(object.GetKind()+" "+object.GetName()+" can be deleted", func(ctx context.Context) error { // Cluster API may not have heard yet that nobody needs it
+			return kube.IgnoreNotFound(api.Delete(ctx, object))
+		})
 	}
 	run("provider remove cluster-api")
 	s.eventually("both are gone", func(ctx context.Context) error {
