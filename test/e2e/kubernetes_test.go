@@ -220,7 +220,7 @@ func (s *story) service(node string) func() (answered int, failed []string) {
 	s.umbel("kubectl", "dev", "--", "apply", "-f", file)
 	s.umbel("kubectl", "dev", "--", "rollout", "status", "deployment/web", "--timeout=180s")
 	address := s.umbel("kubectl", "dev", "--", "get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: s.from(node)}}
+	client := &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: s.from(node)}}
 	get := func() error {
 		answer, err := client.Get("http://" + address + "/health")
 		if err == nil {
@@ -317,7 +317,7 @@ spec:
         imagePullPolicy: Never
         args: [-conf, /etc/web/Corefile]
         readinessProbe: {httpGet: {path: /health, port: 8080}, periodSeconds: 1}
-        lifecycle: {preStop: {sleep: {seconds: 5}}}
+        lifecycle: {preStop: {sleep: {seconds: 10}}}
         volumeMounts: [{name: web, mountPath: /etc/web, readOnly: true}]
       volumes: [{name: web, configMap: {name: web}}]
 `
