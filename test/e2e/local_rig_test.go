@@ -70,10 +70,11 @@ func takeLocalStock(t *testing.T, home string) stock {
 			s.Processes = append(s.Processes, p.command())
 		}
 	}
-	links, err := netlink.LinkList()
-	if err != nil {
-		t.Fatal(err)
-	}
+	var links []netlink.Link
+	eventuallyLocal(t, "the links are listed", func() (err error) { // the kernel says when one came or went meanwhile
+		links, err = netlink.LinkList()
+		return err
+	})
 	for _, link := range links {
 		s.Links = append(s.Links, link.Attrs().Name)
 	}

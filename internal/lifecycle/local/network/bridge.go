@@ -46,7 +46,7 @@ func Claim(home string, wanted *Fleet) (Fleet, error) {
 
 // Find returns the fleet whose bridge belongs to home.
 func Find(home string) (fleet Fleet, found bool, err error) {
-	links, err := netlink.LinkList()
+	links, err := allLinks()
 	if err != nil {
 		return 0, false, fmt.Errorf("listing network links: %w", err)
 	}
@@ -60,6 +60,16 @@ func Find(home string) (fleet Fleet, found bool, err error) {
 		}
 	}
 	return 0, false, nil
+}
+
+// allLinks lists the links of the host. Where one comes or goes meanwhile the kernel says that the list may not be right, and is asked again.
+func allLinks() (links []netlink.Link, err error) {
+	for range 100 {
+		if links, err = netlink.LinkList(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return links, err
 }
 
 // claim makes the bridge, or finds that it is there, and says whether it is home's.
