@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -209,11 +210,12 @@ func until(ctx context.Context, step *progress.Step, is func(context.Context) (b
 	}
 }
 
-// away says whether an error is that nobody answered, or not now: the hub starts anew, or a line was cut.
+// away says whether an error is that nobody answered, or not now, or not to the end: the hub starts anew, or a line was cut.
 func away(err error) bool {
 	if _, another := errors.AsType[*tls.CertificateVerificationError](err); another { // it is none that will be this hub again
 		return false
 	}
 	_, transport := errors.AsType[*url.Error](err)
-	return transport || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err)
+	cut := strings.Contains(err.Error(), "error when reading response body") // client-go has no type for it
+	return transport || cut || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err)
 }

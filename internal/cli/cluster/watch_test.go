@@ -3,6 +3,9 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -11,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 
 	infra "umbel.dev/umbel/api/infrastructure/v1alpha1"
 	"umbel.dev/umbel/api/v1alpha1"
@@ -52,6 +57,43 @@ func TestWhoWaitsOutlivesTheHub(t *testing.T) {
 	defer cancel()
 	if err := until(ctx, nil, func(context.Context) (bool, string, error) { return false, "", refused }); err == nil || !strings.Contains(err.Error(), "not in time: Get") {
 		t.Errorf("of one that is gone: %v", err)
+	}
+}
+
+// TestAnAnswerThatIsCutOff: a hub that dies while it answers is asked again, by either HTTP.
+func TestAnAnswerThatIsCutOff(t *testing.T) {
+	for _, version := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		asked := 0
+		hub := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Proto != version {
+				t.Errorf("asked by %s, want %s", r.Proto, version)
+			}
+			w.Header().Set("Content-Type", "application/json")
+			answer := `{"kind":"Status","apiVersion":"v1","status":"Success"}`
+			if asked++; asked > 1 {
+				fmt.Fprint(w, answer)
+				return
+			}
+			fmt.Fprint(w, answer[:20])
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}))
+		hub.EnableHTTP2 = version == "HTTP/2.0"
+		hub.StartTLS()
+		defer hub.Close()
+		client, err := rest.UnversionedRESTClientForConfigAndClient(&rest.Config{
+			Host: hub.URL, ContentConfig: rest.ContentConfig{NegotiatedSerializer: scheme.Codecs, GroupVersion: &schema.GroupVersion{Version: "v1"}},
+		}, hub.Client())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = until(t.Context(), nil, func(ctx context.Context) (bool, string, error) {
+			err := client.Get().AbsPath("/").Do(ctx).Error()
+			return err == nil, "", err
+		})
+		if err != nil || asked != 2 {
+			t.Errorf("%s: asked %d times: %v", version, asked, err)
+		}
 	}
 }
 
