@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -83,7 +84,8 @@ func (s *story) known(ctx context.Context, name string) (local.Cluster, error) {
 	return all[i], nil
 }
 
-// threeServe waits until three members do, and none of them is the process that was killed.
+// threeServe waits until three members do, and none of them is the process that was killed. What the hub says may be its word of before that:
+// each is asked itself, with its etcd.
 func (s *story) threeServe(cluster string, killed int) {
 	s.Helper()
 	s.eventually("three members serve", func(ctx context.Context) error {
@@ -104,11 +106,29 @@ func (s *story) threeServe(cluster string, killed int) {
 		if err == nil && !strings.Contains(out, "by 3 of 3 members") {
 			err = fmt.Errorf("it is\n%s", out)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		said, err := s.Shell(ctx, `umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" get hostedcontrolplanes -l cluster.x-k8s.io/cluster-name=`+cluster+
+			` -o 'jsonpath={.items[*].status.members[*].address}'`)
+		if err != nil {
+			return err
+		}
+		members := strings.Fields(said)
+		if len(members) != 3 {
+			return fmt.Errorf("its members are at %v", members)
+		}
+		for _, url := range members {
+			if _, err := s.Shell(ctx, `umbel-kube kubectl --kubeconfig "$UMBEL_HOME/local/`+cluster+`/kubeconfig" --request-timeout=10s --server `+url+` get --raw /readyz`); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
-// writes has somebody write to a cluster until end is called, which says how that went. All that was acknowledged is to be there then.
+// writes has somebody write to a cluster, from a first time that was acknowledged until end is called, which says how that went. All that was
+// acknowledged is to be there then.
 func (s *story) writes(cluster string) (end func()) {
 	s.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(s.Home, "local", cluster, "kubeconfig"))
@@ -120,10 +140,18 @@ func (s *story) writes(cluster string) (end func()) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	w := &diary{client: client}
+	w := &diary{client: client, begun: make(chan struct{})}
 	writing, stop := context.WithCancel(s.ctx)
 	var running sync.WaitGroup
 	running.Go(func() { w.write(writing) })
+	s.eventually("something is acknowledged", func(context.Context) error {
+		select {
+		case <-w.begun:
+			return nil
+		default:
+			return errors.New("nothing is yet")
+		}
+	})
 	return func() {
 		s.Helper()
 		stop()
@@ -136,6 +164,7 @@ func (s *story) writes(cluster string) (end func()) {
 // diary writes, one after another, and keeps what was acknowledged.
 type diary struct {
 	client kubernetes.Interface
+	begun  chan struct{} // closed when the first page was acknowledged
 	acked  []string
 	failed int
 	pause  time.Duration
@@ -150,7 +179,9 @@ func (d *diary) write(ctx context.Context) {
 			d.failed++
 			continue
 		}
-		d.acked = append(d.acked, name)
+		if d.acked = append(d.acked, name); len(d.acked) == 1 {
+			close(d.begun)
+		}
 		d.pause, last = max(d.pause, time.Since(last)), time.Now()
 	}
 }
