@@ -147,7 +147,8 @@ func TestHubOnExistingKubernetes(t *testing.T) {
 		before := s.issued("base")
 		s.eventually("the certificate is renewed", func(context.Context) error {
 			mc := s.member("base")
-			if c := condition(mc.Status.Conditions, v1alpha1.ConditionConnected); c.Status != metav1.ConditionTrue {
+			// An API server that was slow to answer a probe is said to be so, in the session that goes on.
+			if c := condition(mc.Status.Conditions, v1alpha1.ConditionConnected); c.Status != metav1.ConditionTrue && c.Reason != v1alpha1.ReasonAPIUnreachable {
 				s.Fatalf("renewing cost the session: %s", c.Message)
 			}
 			if n := s.issued("base"); n <= before {
@@ -216,7 +217,7 @@ func stolenKey(s *story) {
 	if err := json.Unmarshal(raw, &hub); err != nil {
 		s.Fatal(err)
 	}
-	thief := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+	thief := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, InsecureSkipVerify: true},
 	}}
 	for _, path := range []string{
