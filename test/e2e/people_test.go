@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -69,6 +70,10 @@ func (a *ada) isKnown() {
 	a.umbel("kubectl", "prod-eu", "--", "create", "namespace", "people")
 	a.umbel("kubectl", "prod-eu", "--", "-n", "people", "create", "role", "ada", "--verb=*", "--resource=pods,pods/log,pods/exec,pods/attach,pods/portforward,pods/ephemeralcontainers,configmaps")
 	a.umbel("kubectl", "prod-eu", "--", "-n", "people", "create", "rolebinding", "ada", "--role=ada", "--user=hub:system:serviceaccount:default:ada")
+	a.eventually("her namespace may have pods", func(ctx context.Context) error { // its ServiceAccount comes after the Namespace
+		_, err := a.Umbel(ctx, "kubectl", "prod-eu", "--", "-n", "people", "get", "serviceaccount", "default")
+		return err
+	})
 
 	token := a.shell(`umbel-kube kubectl --kubeconfig "$UMBEL_HOME/hub/admin.kubeconfig" -n default create token ada`)
 	hub, err := clientcmd.LoadFromFile(filepath.Join(a.Home, "hub", "admin.kubeconfig"))
@@ -87,11 +92,11 @@ func (a *ada) isKnown() {
 }
 
 // prelude begins every line of shell: $K is her kubectl, first prints the first line of a command that holds a word, and
-// leaves the command; until_so tries for ten seconds; ask speaks HTTP to a port of this computer.
+// leaves the command; until_so tries for a minute; ask speaks HTTP to a port of this computer.
 func (a *ada) prelude() string {
 	return fmt.Sprintf(`cd '%s'; K='umbel-kube kubectl --kubeconfig %s/fleet --context prod-eu -n people'
 first() { word=$1; shift; grep -m1 "$word" < <(timeout 30 "$@" 2>&1); }
-until_so() { for i in $(seq 100); do if "$@"; then return; fi; sleep 0.1; done; return 1; }
+until_so() { for i in $(seq 600); do if "$@"; then return; fi; sleep 0.1; done; return 1; }
 ask() { exec 3<>"/dev/tcp/127.0.0.1/$1"; printf 'GET %%s HTTP/1.0\r\nHost: localhost\r\n\r\n' "$2" >&3; cat <&3; }
 `, a.dir, a.dir)
 }
@@ -101,7 +106,7 @@ type verb struct{ verb, line, want string }
 
 func (a *ada) verbs() []verb {
 	const spdy = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false KUBECTL_PORT_FORWARD_WEBSOCKETS=false "
-	forward := "rm -f forward; timeout 30 $K port-forward pod/shell :8080 > forward 2>&1 & trap \"kill $!\" EXIT; " +
+	forward := "rm -f forward; timeout 120 $K port-forward pod/shell :8080 > forward 2>&1 & trap \"kill $!\" EXIT; " +
 		"until_so grep -qs -- '->' forward; ask $(sed -n 's/.*127.0.0.1:\\([0-9]*\\) ->.*/\\1/p' forward) /health"
 	const logs = "L='umbel logs shell -n people -c bash --clusters env=prod,region=eu --kubeconfig hub'; "
 	return []verb{
@@ -111,22 +116,22 @@ func (a *ada) verbs() []verb {
 		{"get", "$K get pods", "shell"},
 		{"watch", `$K patch configmap words --type=merge -p '{"data":{"w":"two"}}'; first two $K get configmap words -w -o 'jsonpath={.data.w}{"\n"}'`, "two"},
 		{"logs -f", "first begun $K logs -f shell -c bash", "begun"},
-		{"umbel logs --since", logs + `$K exec shell -c bash -- bash -c 'sleep 8; echo lately > /proc/1/fd/1'; $L | grep begun; $L --since 8s > late; if grep begun late; then exit 1; fi; cat late`, "lately"},
+		{"umbel logs --since", logs + `$L | grep begun; at=$(date +%s); $K exec shell -c bash -- bash -c 'sleep 15; echo lately > /proc/1/fd/1'; $L --since $(($(date +%s) - at))s > late; if grep begun late; then exit 1; fi; cat late`, "lately"},
 		{"umbel logs -f", logs + `$L -f > followed 2>&1 & trap "kill $!" EXIT; until_so grep lately followed; $K exec shell -c bash -- bash -c 'echo later > /proc/1/fd/1'; until_so grep later followed`, "later"},
 		{"exec", "echo ping | $K exec -i shell -c bash -- cat", "ping"},
 		{"exec -it", `script -qec "$K exec -it shell -c bash -- tty" /dev/null < /dev/null`, "/dev/pts/"},
 		{"exec over SPDY", "echo ping | " + spdy + "$K exec -i shell -c bash -- cat", "ping"},
 		{"exec's exit code", "code=0; $K exec shell -c bash -- bash -c 'exit 7' || code=$?; echo $code", "7"},
-		{"attach", "hello() { echo hello; sleep 5; } 2>/dev/null; first 'heard hello' $K attach -i shell -c bash < <(hello)", "heard hello"},
+		{"attach", "first 'heard hello' $K attach -i shell -c bash < <(exec 2>/dev/null; echo hello; exec sleep 30)", "heard hello"},
 		{"cp", "head -c 3000000 /dev/urandom > file; $K cp file shell:/tmp/file -c bash; $K cp shell:/tmp/file back -c bash; cmp file back && echo same", "same"},
 		{"port-forward", forward, "200 OK"},
 		{"port-forward over SPDY", "export " + spdy + "; " + forward, "200 OK"},
-		{"proxy", "timeout 30 $K proxy --port=0 > proxy & trap \"kill $!\" EXIT; until_so grep -q : proxy; " +
+		{"proxy", "timeout 120 $K proxy --port=0 > proxy & trap \"kill $!\" EXIT; until_so grep -q : proxy; " +
 			"ask $(sed 's/.*://' proxy) /api/v1/namespaces/people/pods/shell", "200 OK"},
 		{"debug", "$K debug shell --image=registry.umbel.dev/coredns:v1 --image-pull-policy=Never -c debugger --profile=general -- /umbel-coredns -version; " +
 			"until_so first CoreDNS $K logs shell -c debugger", "CoreDNS"},
 		{"top", "D=\"umbel-kube kubectl --kubeconfig $UMBEL_HOME/local/prod-eu/kubeconfig -n people\"; names() { \"$@\" top pods --containers --no-headers | awk '{print $1, $2, $3 ~ /^[0-9]+m$/, $4 ~ /^[0-9]+Mi$/}'; }; " +
-			`until_so $K top pod shell; through=$(names $K); test "$through" = "$(names $D)"; echo $through`, "shell bash 1 1 shell server 1 1"},
+			`both() { through=$(names $K) && test "$through" = "$(names $D)"; }; until_so $K top pod shell; until_so both; echo $through`, "shell bash 1 1 shell server 1 1"},
 		{"delete", "$K delete pod shell --grace-period=0 --force --wait=false", "deleted"},
 	}
 }
