@@ -210,24 +210,24 @@ func (s *replicated) versions() map[string]string {
 	return versions
 }
 
-// at returns which replica each member is in session with, once all are connected.
-func (s *replicated) at(not string) map[string]string {
+// at returns which replica each member is in session with, and the id of that session, once all are connected, none in one that has ended.
+func (s *replicated) at(ended map[string]string) (at, ids map[string]string) {
 	s.Helper()
-	at := map[string]string{}
-	s.eventually("every member is in session, none with "+not, func(context.Context) error {
+	at, ids = map[string]string{}, map[string]string{}
+	s.eventually("every member is in session", func(context.Context) error {
 		for _, member := range replicatedMembers {
 			status := s.member(member).Status
 			if c := condition(status.Conditions, v1alpha1.ConditionConnected); c.Status != metav1.ConditionTrue {
 				return fmt.Errorf("%s is not connected: %s", member, c.Message)
 			}
-			if status.Session == nil || status.Session.Replica == not {
+			if status.Session == nil || status.Session.ID == ended[member] {
 				return fmt.Errorf("the session of %s is %v", member, status.Session)
 			}
-			at[member] = status.Session.Replica
+			at[member], ids[member] = status.Session.Replica, status.Session.ID
 		}
 		return nil
 	})
-	return at
+	return at, ids
 }
 
 // server is where one replica is, on base's node.
@@ -279,10 +279,14 @@ func (s *replicated) reachAll() {
 	s.Helper()
 	for i := range 3 {
 		for _, member := range replicatedMembers {
-			object, err := s.through(replicaName(i), member).CoreV1().ConfigMaps("default").Get(s.ctx, "note", metav1.GetOptions{})
-			if err != nil || object.Data["value"] != "one" {
-				s.Errorf("%s at %s: %v, %v", member, replicaName(i), object, err)
-			}
+			client := s.through(replicaName(i), member)
+			s.eventually(member+" is reached at "+replicaName(i), func(ctx context.Context) error { // once that replica has heard with whom it is in session
+				object, err := client.CoreV1().ConfigMaps("default").Get(ctx, "note", metav1.GetOptions{})
+				if err == nil && object.Data["value"] != "one" {
+					err = fmt.Errorf("it has %v", object.Data)
+				}
+				return err
+			})
 		}
 	}
 	s.umbel("kubectl", "edge-a", "--", "get", "namespaces")
@@ -305,8 +309,9 @@ func (s *replicated) kill(replica string) {
 func (s *replicated) replicaDies() {
 	s.Helper()
 	s.hasShell()
-	at, before, leader := s.at(""), s.versions(), s.leader()
-	victim := ""
+	at, ids := s.at(nil)
+	before, leader := s.versions(), s.leader()
+	victim, ended := "", map[string]string{}
 	for _, member := range replicatedMembers {
 		if victim == "" || at[member] != leader {
 			victim = at[member]
@@ -317,10 +322,11 @@ func (s *replicated) replicaDies() {
 	s.kill(victim)
 	for _, member := range replicatedMembers {
 		if at[member] == victim {
+			ended[member] = ids[member]
 			s.answersAgain(member, victim, start)
 		}
 	}
-	s.at(victim)
+	s.at(ended) // with another replica, or with this one when it is back
 	if after := s.versions(); fmt.Sprint(after) != fmt.Sprint(before) {
 		s.Errorf("what members hold was written anew: %v, it was %v", after, before)
 	}
@@ -501,5 +507,5 @@ func (s *replicated) leaderDies() {
 	s.Helper()
 	s.kill(s.leader())
 	s.deliver("three")
-	s.at("")
+	s.at(nil)
 }
