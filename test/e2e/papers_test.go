@@ -22,6 +22,7 @@ import (
 	"umbel.dev/umbel/internal/identity/seal"
 	"umbel.dev/umbel/internal/session"
 	"umbel.dev/umbel/internal/tunnel"
+	"umbel.dev/umbel/test/rig"
 )
 
 // papers are the key and the certificate of an agent that runs as a pod.
@@ -57,43 +58,48 @@ func (idle) Verify(seal.Word, *seal.Seal) error              { return nil } // i
 func (idle) Trusts() string                                  { return "" }
 
 // knocks comes to the hub as an agent with these papers, and returns how it is refused.
-func (s *story) knocks(papers tls.Certificate) error {
+func (s *story) knocks(ctx context.Context, papers tls.Certificate) error {
 	s.Helper()
 	door, err := hub.ReadState(s.Home)
 	if err != nil {
 		s.Fatal(err)
 	}
-	tun, err := tunnel.Dial(s.ctx, tunnel.DialConfig{Address: door.Address, TLS: &tls.Config{
+	tun, err := tunnel.Dial(ctx, tunnel.DialConfig{Address: door.Address, TLS: &tls.Config{
 		Certificates: []tls.Certificate{papers}, InsecureSkipVerify: true, NextProtos: []string{tunnel.Protocol}, MinVersion: tls.VersionTLS13,
 	}})
 	if err != nil {
 		s.Fatal(err)
 	}
 	defer tun.Close()
-	control, err := tun.Open(s.ctx, tunnel.Control)
+	control, err := tun.Open(ctx, tunnel.Control)
 	if err != nil {
 		s.Fatal(err)
 	}
-	return session.RunAgent(s.ctx, control, session.AgentConfig{
+	return session.RunAgent(ctx, control, session.AgentConfig{
 		Packages: idle{}, Credentials: idle{}, Log: slog.New(slog.DiscardHandler),
 		CheckAPI: func(context.Context) (string, error) { return "", nil },
 		Detach:   func(context.Context, *wire.Detach) error { return errors.New("there is nothing to let go of") },
 	})
 }
 
-// isRefused says that papers are worth nothing any more, and for which reason.
+// isRefused says that papers are worth nothing any more, as soon as the hub has heard of it, and for which reason.
 func (s *story) isRefused(papers tls.Certificate, reason string, words ...string) {
 	s.Helper()
-	err := s.knocks(papers)
-	var refused *session.Refused
-	if !errors.As(err, &refused) || refused.Reason != reason {
-		s.Errorf("these papers: %v; want that they are refused: %s", err, reason)
-		return
-	}
-	for _, word := range words {
-		if !strings.Contains(refused.Message, word) {
-			s.Errorf("the refusal does not say %q: %s", word, refused.Message)
+	err := rig.Eventually(s.ctx, 30*time.Second, func(ctx context.Context) error {
+		err := s.knocks(ctx, papers)
+		var refused *session.Refused
+		if !errors.As(err, &refused) || refused.Reason != reason {
+			return fmt.Errorf("%v; want that they are refused: %s", err, reason)
 		}
+		for _, word := range words {
+			if !strings.Contains(refused.Message, word) {
+				return fmt.Errorf("the refusal does not say %q: %s", word, refused.Message)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.Errorf("these papers: %v", err)
 	}
 }
 
