@@ -150,7 +150,7 @@ spec:
     stages:
     - {name: dev, clusterSelector: {matchLabels: {env: dev}}}
     - {name: prod}
-    progressDeadline: 10s
+    progressDeadline: 30s
     onFailure: Rollback
   source:
     inline:

@@ -66,7 +66,7 @@ func team(s *story) {
 	})
 	s.with("its end waits for a cluster that is away, as long as somebody wants", func(s *story) {
 		s.umbel("suspend", "prod-us")
-		s.refused([]string{"scope", "delete", "shop", "--timeout", "3s"}, "not connected: prod-us", "--force")
+		s.refused([]string{"scope", "delete", "shop", "--timeout", "20s"}, "not connected: prod-us", "--force")
 		g.with(s).isRefused("prod-eu", "shop", `may not reach cluster "prod-eu"`) // the hub does not wait
 		g.with(s).holdsBinding("prod-eu", false)
 		s.umbel("scope", "delete", "shop", "--force")

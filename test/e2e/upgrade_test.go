@@ -182,9 +182,13 @@ func TestUpgrade(t *testing.T) {
 		s.bring(later)
 		defer s.watch("prod")()
 		defer s.watch("edge")()
-		if out := s.umbel("upgrade", "agents", "--dry-run"); !strings.Contains(out, "edge      Changing") || !strings.Contains(out, "prod      Waiting") {
-			s.Errorf("the dry run does not say who is first:\n%s", out)
-		}
+		s.eventually("the dry run says who is first", func(ctx context.Context) error { // one that is away for a moment is neither
+			out, err := s.Umbel(ctx, "upgrade", "agents", "--dry-run")
+			if err == nil && (!strings.Contains(out, "edge      Changing") || !strings.Contains(out, "prod      Waiting")) {
+				err = errors.New(out)
+			}
+			return err
+		})
 		s.runs("edge", first)
 		s.umbel("upgrade", "agents", "--bake=1s", "--wait", "--timeout=5m")
 		for _, cluster := range []string{"prod", "edge"} {
