@@ -291,14 +291,20 @@ func (o *Options) enter(ctx context.Context, hub kube.Client, here found) (insta
 func (o *Options) await(ctx context.Context, hub *client.Hub, target *member, replaced int64, step *progress.Step) error {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
+	v := vigil{replaced: replaced, said: "the hub has not heard of the agent"}
+	late := func() error {
+		return fmt.Errorf("the agent of %s did not connect within %s: %s", o.Name, o.Timeout, o.diagnose(ctx, target, v.said))
+	}
 	watching, err := hub.Watch(ctx, &v1alpha1.MemberClusterList{}, kube.MatchingFields{"metadata.name": string(o.Name)})
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) { // a hub that is slow for once
+		return late()
+	}
 	if err != nil {
 		return err
 	}
 	defer watching.Stop()
 	looking := time.NewTicker(time.Second)
 	defer looking.Stop()
-	v := vigil{replaced: replaced, said: "the hub has not heard of the agent"}
 	for {
 		select {
 		case event, open := <-watching.ResultChan():
@@ -316,7 +322,7 @@ func (o *Options) await(ctx context.Context, hub *client.Hub, target *member, re
 				v.look(seen, o.Now())
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("the agent of %s did not connect within %s: %s", o.Name, o.Timeout, o.diagnose(ctx, target, v.said))
+			return late()
 		}
 		step.Note("%s", cmp.Or(v.why, v.said))
 		connected, hopeless := v.over(o.Now())

@@ -56,6 +56,10 @@ func TestJoinMeetsEveryMember(t *testing.T) {
 				s.Errorf("its agent is started anew, generation %d after %d:\n%s", s.deployment().Generation, generation, diff)
 			}
 		},
+		"one whose agent has no time, as on a hub that is slow for once": func(s *scene) {
+			s.o.Timeout = time.Nanosecond
+			s.refused("did not connect within 1ns")
+		},
 		"itself, connected: nothing changes": func(s *scene) {
 			s.installed(ours)
 			s.member(ours, metav1.ConditionTrue)
