@@ -71,7 +71,7 @@ await browse(async (browser) => {
 
   await step('a hub that is away, and comes back', async () => {
     const to = way()
-    const port = await to.listen(0)
+    const port = await to.listen(Number(env('WAY'))) // no connection takes it while it is cut
     const other = await open(browser)
     other.expected.push(/403/, /ERR_CONNECTION|ERR_EMPTY_RESPONSE|dynamically imported/)
     await signIn(other, env('BOB'), `https://127.0.0.1:${port}`)

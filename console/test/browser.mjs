@@ -64,7 +64,7 @@ export async function open(browser, options = {}) {
     }).observe({ type: 'layout-shift', buffered: true })
   })
   const page = await context.newPage()
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(60_000) // what takes a moment takes longer on a busy machine
   // Whatever else runs on this machine makes and takes away networks, at which Chromium lets go of its connections, also of those that it has
   // just opened; the page asks again.
   page.expected = [/ERR_NETWORK_CHANGED|ERR_SOCKET_NOT_CONNECTED/]

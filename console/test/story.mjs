@@ -289,7 +289,7 @@ await browse(async (browser) => {
     other.expected.push(/401/)
     await page.getByRole('menuitem', { name: 'Sign out everywhere' }).click()
     await page.getByRole('button', { name: 'Sign in with the token' }).waitFor()
-    const shell = await other.evaluate(() => Promise.race([window.shellOver, new Promise((late) => setTimeout(late, 10_000, 'still open'))]))
+    const shell = await other.evaluate(() => Promise.race([window.shellOver, new Promise((late) => setTimeout(late, 60_000, 'still open'))]))
     check('the shell is closed', shell === 'closed', shell)
     await other.goto(hub + '/console/')
     await other.reload()

@@ -47,11 +47,19 @@ await browse(async (browser) => {
   await step('what somebody else has changed meanwhile is not written over', async () => {
     await rewrite('MemberCluster', (text) => text.replace('tier: gold', 'tier: silver'))
     await api(prodUs, 'PATCH', { metadata: { labels: { owner: 'bob' } } }, 'application/merge-patch+json')
-    await page.waitForTimeout(1500) // the audit log is written a moment later
-    await main.getByRole('button', { name: 'Review changes' }).click()
     const changed = page.getByRole('region', { name: 'Somebody else has changed it' })
-    await changed.getByText('owner: bob').waitFor()
-    await changed.getByText(/system:serviceaccount:default:ada/).waitFor()
+    // Who it was is in the audit log a moment later, for which a review waits no longer than three seconds.
+    for (let again = 20; ; again--) {
+      await page.waitForTimeout(1500)
+      await main.getByRole('button', { name: 'Review changes' }).click()
+      await changed.getByText('owner: bob').waitFor()
+      const who = changed.getByText(/system:serviceaccount:default:ada/).waitFor({ timeout: 5_000 })
+      if (again === 0) {
+        await who
+        break
+      }
+      if (await who.then(() => true, () => false)) break
+    }
     await photograph(page, 'yaml-changed', { whole: true })
     await changed.getByRole('button', { name: 'Put mine on top of theirs' }).click()
     await editor('MemberCluster').getByText('owner').waitFor()
@@ -163,11 +171,19 @@ await browse(async (browser) => {
   await step('a search shows what has come, and names who does not answer', async () => {
     process.kill(Number(env('APISERVER')), 'SIGSTOP')
     try {
-      await page.goto(hub + '/console/search?' + new URLSearchParams({ kind: 'configmaps', name: 'shop/storefront' }))
       const there = page.getByRole('region', { name: 'On the clusters' })
       const row = there.getByRole('row', { name: /prod-eu/ })
+      // What has come is told until nobody waits for the third any more, after ten seconds: where the two took as long, they are asked once more.
+      for (let again = 3; ; again--) {
+        await page.goto(hub + '/console/search?' + new URLSearchParams({ kind: 'configmaps', name: 'shop/storefront' }))
+        const come = there.getByText('2 found. 2 of 3 clusters have answered').waitFor({ timeout: 9_000 })
+        if (again === 0) {
+          await come
+          break
+        }
+        if (await come.then(() => true, () => false)) break
+      }
       await row.waitFor({ timeout: 9_000 })
-      await there.getByText('2 found. 2 of 3 clusters have answered').waitFor({ timeout: 9_000 })
       const before = await row.boundingBox()
       await photograph(page, 'search-comes')
       await there.getByText(/did not answer within 10s: ask again/).or(there.getByText(/not connected/)).waitFor({ timeout: 30_000 })

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"umbel.dev/umbel/internal/identity/oidctest"
+	"umbel.dev/umbel/internal/programtest"
 	"umbel.dev/umbel/test/rig"
 )
 
@@ -233,7 +235,11 @@ func TestConsole(t *testing.T) {
 	f.tells("write", "APISERVER="+f.apiServer("dev"))
 	f.does(hub + "$K apply -f - <<'X'\n" + support + "X\n$K -n default create serviceaccount bob; $K create clusterrolebinding bob --clusterrole=onlooker --serviceaccount=default:bob")
 	f.tells("story")
-	f.tells("bob", "BOB="+strings.TrimSpace(f.does(hub+"$K -n default create token bob")))
+	_, way, err := net.SplitHostPort(programtest.FreeAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.tells("bob", "WAY="+way, "BOB="+strings.TrimSpace(f.does(hub+"$K -n default create token bob")))
 	f.tells("sandbox", f.certificate()...)
 
 	provider := oidctest.StartFor(t, f.hub+"/console/callback")
