@@ -3,6 +3,16 @@ import { act, browse, check, env, hub, open, photograph, signIn, step } from './
 
 await browse(async (browser) => {
   const page = await open(browser)
+  /** Goes where g and another key lead; anew where the page was too busy to hear them one soon after the other. */
+  const goes = async (key, name) => {
+    const there = page.getByRole('heading', { level: 1, name })
+    for (let again = 3; ; again--) {
+      await page.keyboard.press('g')
+      await page.keyboard.press(key)
+      if (again === 0) return there.waitFor()
+      if (await there.waitFor({ timeout: 10_000 }).then(() => true, () => false)) return
+    }
+  }
 
   await step('who is nobody sees the door, wherever they come in', async () => {
     page.expected.push(/401/)
@@ -29,9 +39,7 @@ await browse(async (browser) => {
   })
 
   await step('g c goes to the clusters, which are filtered on the server', async () => {
-    await page.keyboard.press('g')
-    await page.keyboard.press('c')
-    await page.getByRole('heading', { level: 1, name: 'Clusters' }).waitFor()
+    await goes('c', 'Clusters')
     await page.getByRole('link', { name: 'prod-eu' }).waitFor()
     await page.getByLabel('Filter clusters').fill('env=prod')
     await page.getByText('2 of 3').waitFor()
@@ -44,7 +52,8 @@ await browse(async (browser) => {
     await page.getByText('1 of 3').waitFor()
     await page.getByRole('button', { name: 'Copy as command' }).click()
     await page.getByRole('button', { name: "Copy umbel get clusters -l 'env=dev'" }).click()
-    check('the command is copied', (await page.evaluate(() => navigator.clipboard.readText())) === "umbel get clusters -l 'env=dev'")
+    const copied = page.waitForFunction(() => navigator.clipboard.readText().then((text) => text === "umbel get clusters -l 'env=dev'"))
+    check('the command is copied', await copied.then(() => true, () => false))
     await page.keyboard.press('Escape')
     await page.getByRole('button', { name: 'Clear' }).click()
     await page.getByText('3 in all').waitFor()
@@ -202,9 +211,10 @@ await browse(async (browser) => {
     await page.getByText('tokens alone').or(page.getByText('/dex')).waitFor()
     await photograph(page, 'settings')
     await page.getByText('Dark', { exact: true }).click()
-    check('the colours are dark', (await page.evaluate(() => document.documentElement.dataset.mantineColorScheme)) === 'dark')
+    const dark = () => page.waitForFunction(() => document.documentElement.dataset.mantineColorScheme === 'dark').then(() => true, () => false)
+    check('the colours are dark', await dark())
     await page.reload()
-    check('and stay so', (await page.evaluate(() => document.documentElement.dataset.mantineColorScheme)) === 'dark')
+    check('and stay so', await dark())
     await page.getByText('As the system has it').click()
   })
 
@@ -267,11 +277,7 @@ await browse(async (browser) => {
     await page.getByRole('combobox', { name: 'Search' }).fill('Alerts')
     await page.keyboard.press('Enter')
     await page.getByRole('heading', { level: 1, name: 'Alerts' }).waitFor()
-    for (const [key, name] of [['p', 'Packages'], ['x', 'Access']]) {
-      await page.keyboard.press('g')
-      await page.keyboard.press(key)
-      await page.getByRole('heading', { level: 1, name }).waitFor()
-    }
+    for (const [key, name] of [['p', 'Packages'], ['x', 'Access']]) await goes(key, name)
   })
 
   await step('who signs out everywhere is out everywhere', async () => {
