@@ -163,10 +163,11 @@ func (d Door) web(hub *clientcmdapi.Config, serverName string) (web *http.Client
 }
 
 // Open returns an error with the age of the last sign of life when nobody would answer for the cluster. When it is the
-// hub that is not heard of, the request finds out.
+// hub that is not heard of, the request finds out; so it does where the agent is there, whose API server has not answered it in
+// time: it may have been slow for once.
 func Open(moment view.Moment, cluster *v1alpha1.MemberCluster) error {
 	c := meta.FindStatusCondition(cluster.Status.Conditions, v1alpha1.ConditionConnected)
-	if c != nil && c.Status == metav1.ConditionTrue {
+	if c != nil && (c.Status == metav1.ConditionTrue || c.Reason == v1alpha1.ReasonAPIUnreachable) {
 		return nil
 	}
 	why := "nobody has heard of its agent yet"

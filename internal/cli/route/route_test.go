@@ -1,6 +1,7 @@
 package route
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -8,6 +9,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/cli/view"
 )
 
 func TestDoorOf(t *testing.T) {
@@ -88,5 +92,25 @@ func TestKubeconfigForAMember(t *testing.T) {
 	got := Door{Address: "hub", CA: []byte("PEM")}.Kubeconfig(hub, "prod-eu")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("kubeconfig (-want +got):\n%s", diff)
+	}
+}
+
+// TestOpen: nobody is asked who would not answer; an API server that was slow for once would.
+func TestOpen(t *testing.T) {
+	for _, c := range []struct {
+		reason     string
+		conditions []metav1.Condition
+		want       string
+	}{
+		{"it answers", []metav1.Condition{{Type: v1alpha1.ConditionConnected, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonProbeAnswered}}, ""},
+		{"its agent is there", []metav1.Condition{{Type: v1alpha1.ConditionConnected, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonAPIUnreachable}}, ""},
+		{"nobody is", []metav1.Condition{{Type: v1alpha1.ConditionConnected, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonProbeTimeout, Message: "no answer"}},
+			`cluster "prod-eu" is not connected: no answer (ProbeTimeout)`},
+		{"nobody has ever been", nil, `cluster "prod-eu" is not connected: nobody has heard of its agent yet`},
+	} {
+		cluster := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "prod-eu"}, Status: v1alpha1.MemberClusterStatus{Conditions: c.conditions}}
+		if err := Open(view.Moment{}, cluster); (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.reason, err, c.want)
+		}
 	}
 }
