@@ -76,6 +76,14 @@ func TestKilled(t *testing.T) {
 		if stopped { // whatever the agent was at
 			w.stopAgent()
 			w.startAgent()
+			if err := until("the member answers by its agent", func() error {
+				if got := w.umbel(t.Context(), "get", "namespaces", "--all-clusters"); got.Code != 0 {
+					return errors.New(got.Err)
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		w.theSame(t, ns, before)
 		if i%3 == 0 { // on

@@ -276,7 +276,7 @@ func (w *world) startAgent() {
 
 // until waits until a check succeeds.
 func until(what string, check func() error) error {
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(3 * time.Minute)
 	for {
 		err := check()
 		if err == nil {
