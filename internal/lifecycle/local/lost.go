@@ -18,10 +18,10 @@ import (
 // kubeletPort is where a kubelet serves, and answerTime how long it may take to greet.
 const (
 	kubeletPort = 10250
-	answerTime  = 2 * time.Second
+	answerTime  = 5 * time.Second
 )
 
-// AskKubelet returns when the kubelet of a machine answers at its address; an error when it does not within two seconds. It says
+// AskKubelet returns when the kubelet of a machine answers at its address; an error when it does not within five seconds. It says
 // nothing of how the node does otherwise, which Kubernetes knows.
 func (l *Local) AskKubelet(ctx context.Context, m Machine) error {
 	address, err := netip.ParseAddr(m.Address)

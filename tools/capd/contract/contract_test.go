@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -54,7 +55,9 @@ var _ = Describe("a cluster of Umbel's own provider", Ordered, func() {
 	})
 
 	It("is found by what the kinds say of the contract", func(ctx SpecContext) {
-		references(ctx, hub.GetClient(), name)
+		Eventually(func(g Gomega) { // a machine that does not answer in time is not ready for a moment
+			references(ctx, g, hub.GetClient(), name)
+		}).WithTimeout(3 * time.Minute).WithPolling(time.Second).Should(Succeed())
 	})
 	It("is at rest", func(ctx SpecContext) {
 		framework.ValidateResourceVersionStable(ctx, framework.ValidateResourceVersionStableInput{
@@ -93,36 +96,36 @@ func label(ctx SpecContext, c client.Client) {
 
 // references follows each reference to an object of ours as Cluster API does, by the label of its kind that names the version of the contract;
 // what is found says how it is in conditions that Cluster API can read.
-func references(ctx SpecContext, c client.Client, name string) {
+func references(ctx SpecContext, g Gomega, c client.Client, name string) {
 	cluster := &clusterv1.Cluster{}
-	Expect(c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, cluster)).To(Succeed())
+	g.Expect(c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, cluster)).To(Succeed())
 	found := map[clusterv1.ContractVersionedObjectReference]string{
 		cluster.Spec.InfrastructureRef: clusterv1.ReadyCondition,
 		cluster.Spec.ControlPlaneRef:   clusterv1.AvailableCondition,
 	}
 	machines := &clusterv1.MachineList{}
-	Expect(c.List(ctx, machines, client.InNamespace(namespace), client.MatchingLabels{clusterv1.ClusterNameLabel: name})).To(Succeed())
-	Expect(machines.Items).NotTo(BeEmpty())
+	g.Expect(c.List(ctx, machines, client.InNamespace(namespace), client.MatchingLabels{clusterv1.ClusterNameLabel: name})).To(Succeed())
+	g.Expect(machines.Items).NotTo(BeEmpty())
 	for _, m := range machines.Items {
 		found[m.Spec.InfrastructureRef] = clusterv1.ReadyCondition
 		found[m.Spec.Bootstrap.ConfigRef] = clusterv1.ReadyCondition
 		for _, condition := range []string{clusterv1.MachineInfrastructureReadyCondition, clusterv1.MachineBootstrapConfigReadyCondition, clusterv1.MachineAvailableCondition} {
-			Expect(conditions.IsTrue(&m, condition)).To(BeTrue(), "%s of Machine %s: %s", condition, m.Name, conditions.GetMessage(&m, condition))
+			g.Expect(conditions.IsTrue(&m, condition)).To(BeTrue(), "%s of Machine %s: %s", condition, m.Name, conditions.GetMessage(&m, condition))
 		}
 	}
 	for ref, condition := range found {
 		object, err := external.GetObjectFromContractVersionedRef(ctx, c, ref, namespace)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(object.GroupVersionKind().Group).To(Equal(ours))
-		Expect(object.GetLabels()).To(HaveKeyWithValue(clusterv1.ClusterNameLabel, name))
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(object.GroupVersionKind().Group).To(Equal(ours))
+		g.Expect(object.GetLabels()).To(HaveKeyWithValue(clusterv1.ClusterNameLabel, name))
 		said, err := conditions.UnstructuredGet(object, condition)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(said).NotTo(BeNil(), "%s of %s %s", condition, ref.Kind, ref.Name)
-		Expect(said.Status).To(Equal(metav1.ConditionTrue), "%s of %s %s: %s", condition, ref.Kind, ref.Name, said.Message)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(said).NotTo(BeNil(), "%s of %s %s", condition, ref.Kind, ref.Name)
+		g.Expect(said.Status).To(Equal(metav1.ConditionTrue), "%s of %s %s: %s", condition, ref.Kind, ref.Name, said.Message)
 		paused, err := conditions.UnstructuredGet(object, clusterv1.PausedCondition)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(paused).NotTo(BeNil(), "Paused of %s %s", ref.Kind, ref.Name)
-		Expect(paused.Status).To(Equal(metav1.ConditionFalse), "Paused of %s %s", ref.Kind, ref.Name)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(paused).NotTo(BeNil(), "Paused of %s %s", ref.Kind, ref.Name)
+		g.Expect(paused.Status).To(Equal(metav1.ConditionFalse), "Paused of %s %s", ref.Kind, ref.Name)
 	}
 }
 
