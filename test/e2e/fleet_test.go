@@ -115,10 +115,8 @@ func seen(s *story) {
 		}
 	}
 	for _, cluster := range everyCluster {
+		s.memberSays(cluster, v1alpha1.ConditionReady, metav1.ConditionTrue) // its API server may have been late with its last answer
 		mc := s.member(cluster)
-		if c := condition(mc.Status.Conditions, v1alpha1.ConditionReady); c.Status != metav1.ConditionTrue {
-			s.Errorf("%s is not Ready: %s", cluster, c.Message)
-		}
 		if !strings.HasPrefix(mc.Status.KubernetesVersion, "v1.") || mc.Status.AgentVersion == "" {
 			s.Errorf("%s does not say its versions: %q, %q", cluster, mc.Status.KubernetesVersion, mc.Status.AgentVersion)
 		}

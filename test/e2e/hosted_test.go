@@ -91,9 +91,13 @@ func TestClustersByClusterAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("made in %s, though its provider was killed three times meanwhile, and the hub once", time.Since(begun).Round(100*time.Millisecond))
-	if out := run("cluster describe dev"); !strings.Contains(out, "MemberCluster dev") || !strings.Contains(out, "Connected") {
-		t.Errorf("the tree of the cluster is\n%s", out)
-	}
+	s.eventually("the tree of the cluster has a member that is connected", func(ctx context.Context) error { // its API server may have been late with its last answer
+		out, err := s.Shell(ctx, line(page, "cluster describe dev"))
+		if err == nil && (!strings.Contains(out, "MemberCluster dev") || !strings.Contains(out, "Connected")) {
+			err = fmt.Errorf("it is\n%s", out)
+		}
+		return err
+	})
 	if out := s.umbel("get", "clusters", "-o", "wide"); strings.Count(out, "managed") != 1 || strings.Count(out, "attached") != 1 || !strings.Contains(out, "env=dev") {
 		t.Errorf("which is which?\n%s", out)
 	}
