@@ -178,7 +178,7 @@ func TestStrangersAreRefused(t *testing.T) {
 
 // Who has no certificate of this hub for a member changes nothing of what people see of it, also while its agent is away.
 func TestStrangersWriteNothing(t *testing.T) {
-	h := newHub(t).patient()
+	h := newHub(t)
 	a := h.joined("prod-eu")
 	h.settled("prod-eu")
 	a.stop()
@@ -212,7 +212,7 @@ func TestStrangersWriteNothing(t *testing.T) {
 
 // A stranger's attempt does not show in the status of a member that is well.
 func TestStrangerDoesNotDisturb(t *testing.T) {
-	h := newHub(t).patient()
+	h := newHub(t)
 	h.joined("prod-eu")
 	before := h.settled("prod-eu")
 	ring := h.keyring(t.TempDir())
@@ -242,6 +242,9 @@ func TestProtocolMismatch(t *testing.T) {
 
 func TestProbeTimeout(t *testing.T) {
 	h := newHub(t)
+	h.stop()
+	h.probe = 200 * time.Millisecond // so that three are soon missed
+	h.start()
 	a := h.joined("prod-eu")
 	frozen := make(chan struct{})
 	a.mu.Lock()
@@ -275,7 +278,7 @@ func TestMemberAPIDown(t *testing.T) {
 }
 
 func TestHubRestart(t *testing.T) {
-	h := newHub(t).patient() // it waits for agents for five times as long as between two probes
+	h := newHub(t) // it waits for agents for five times as long as between two probes
 	stays, goes := h.joined("stays"), h.joined("goes")
 	_ = stays
 	h.stop()
@@ -292,7 +295,7 @@ func TestHubRestart(t *testing.T) {
 }
 
 func TestNewerSessionReplacesOlder(t *testing.T) {
-	h := newHub(t).patient()
+	h := newHub(t)
 	a := h.joined("prod-eu")
 	before := h.settled("prod-eu")
 	tun := h.tunnel(h.keyring(a.dir))
@@ -317,7 +320,7 @@ func (h *hub) idle(since string) {
 }
 
 func TestIdleMemberCostsNoWrite(t *testing.T) {
-	h := newHub(t).patient()
+	h := newHub(t)
 	h.joined("prod-eu")
 	h.idle(h.settled("prod-eu"))
 }

@@ -387,7 +387,7 @@ func TestDoor(t *testing.T) {
 
 // Whatever comes in instead of a session harms nobody else.
 func TestGarbageAtTheDoor(t *testing.T) {
-	h := newHub(t).patient()
+	h := newHub(t)
 	h.joined("prod-eu")
 	before := h.settled("prod-eu")
 	garbage := bytes.Repeat([]byte{0xff}, 1<<16)

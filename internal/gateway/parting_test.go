@@ -78,7 +78,7 @@ func (e *endless) stands() (bool, string) {
 	}
 	e.stood++
 	e.last = e.read
-	return e.read > 1<<20 && e.stood > 25, fmt.Sprintf("%d bytes were read", e.read)
+	return e.read > 1<<20 && e.stood > 100, fmt.Sprintf("%d bytes were read", e.read)
 }
 
 // standstill is a line of TCP that passes on what comes, until it stands still: then it reads no more of what the hub says.

@@ -45,10 +45,10 @@ func TestAPinnedKeyPaysForNobodyElse(t *testing.T) {
 // One member's key can have so many certificates issued and no more, outside of a session and in it, and hurts nobody else.
 func TestOneMemberFillsNoAuditLogWithCertificates(t *testing.T) {
 	h := newHub(t)
+	h.gateway.certificates.limit = 0
 	a := h.joined("evil")
 	h.joined("good")
 	a.stop()
-	h.gateway.certificates.limit = 0
 	ring := h.keyring(a.dir)
 	refused := 0
 	for range 2 * certificateBurst {

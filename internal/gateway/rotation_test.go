@@ -300,13 +300,14 @@ func TestTheHubIsKilledAtEachStep(t *testing.T) {
 	}
 	r.logs(r.journal, "an agent was refused", "which is retired")
 	driver := trust.NewDriver(r.authority, r.client, slog.New(slog.DiscardHandler))
-	if _, err := driver.Step(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	status := r.status()
-	if last := status.Authorities[len(status.Authorities)-1]; last.Role != v1alpha1.CARetired || last.Refused != 2 {
-		t.Errorf("the retired authority is shown as %+v, want two refused agents", last)
-	}
+	r.eventually("the retired authority is shown with two refused agents", func() (bool, string) { // the hub's own driver may show it as it was
+		if _, err := driver.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		status := r.status()
+		last := status.Authorities[len(status.Authorities)-1]
+		return last.Role == v1alpha1.CARetired && last.Refused == 2, fmt.Sprintf("%+v", last)
+	})
 }
 
 // After a rotation because of a stolen key, nothing of the old authority counts, and who was away has to be joined again.

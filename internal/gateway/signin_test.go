@@ -81,6 +81,15 @@ func (h *hub) whoIs(config *rest.Config) (authenticationv1.UserInfo, error) {
 	return review.Status.UserInfo, nil
 }
 
+// known waits until the hub has heard of the provider, which it does beside all else.
+func (h *hub) known(token string) {
+	h.t.Helper()
+	h.eventually("the provider's people are known", func() (bool, string) {
+		_, err := h.whoIs(h.at("/hub", token))
+		return err == nil, fmt.Sprint(err)
+	})
+}
+
 // allow lets a group of the provider reach a member through the hub, and list them.
 func (h *hub) allow(group string, cluster v1alpha1.ClusterName) {
 	h.t.Helper()
@@ -166,6 +175,7 @@ func TestNobodyBorrowsTheHub(t *testing.T) {
 	provider := oidctest.Start(t)
 	h, _ := signedIn(t, provider)
 	mallory := provider.Token(oidctest.Mallory)
+	h.known(mallory)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: h.authority.Roots()}} // HTTP/1.1, which has a header Connection
 	t.Cleanup(transport.CloseIdleConnections)
 	ask := func(header http.Header) (int, string) {
@@ -236,6 +246,7 @@ func TestTokensThatAreRefused(t *testing.T) {
 	provider, stranger := oidctest.Start(t), oidctest.Start(t)
 	h, log := signedIn(t, provider)
 	good := provider.Token(oidctest.Alice)
+	h.known(good)
 	signature := good[strings.LastIndex(good, ".")+1:]
 	provider.SetClock(-48 * time.Hour)
 	expired := provider.Token(oidctest.Alice)
@@ -275,9 +286,7 @@ func TestTheProviderRotatesItsKey(t *testing.T) {
 	provider := oidctest.Start(t)
 	h, _ := signedIn(t, provider)
 	old := provider.Token(oidctest.Alice)
-	if _, err := h.whoIs(h.at("/hub", old)); err != nil {
-		t.Fatal(err)
-	}
+	h.known(old)
 	provider.Rotate()
 	if _, err := h.whoIs(h.at("/hub", provider.Token(oidctest.Alice))); err != nil {
 		t.Errorf("a token with the new key: %v", err)
@@ -306,10 +315,7 @@ func TestTheProviderIsDown(t *testing.T) {
 	mustContain(t, "what is said of a token", fmt.Sprint(err), "the token of "+provider.Issuer, "not initialized")
 	provider.Run()
 	token = provider.Token(oidctest.Alice)
-	h.eventually("the provider is back, and so are its people", func() (bool, string) {
-		_, err := h.whoIs(h.at("/hub", token))
-		return err == nil, fmt.Sprint(err)
-	})
+	h.known(token)
 	provider.Stop()
 	if _, err := h.whoIs(h.at("/hub", token)); err != nil {
 		t.Errorf("while the provider is away, with a key that is known: %v", err)
@@ -363,6 +369,7 @@ func TestAProviderGivesNoNameOfTheHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := newHubWith(t, file, testLog(t))
+	h.known(provider.Token(oidctest.Alice))
 	for _, eve := range people[1:] {
 		_, err := h.whoIs(h.at("/hub", provider.Token(eve)))
 		mustContain(t, "what is said", fmt.Sprint(err), fmt.Sprintf("calls somebody %q", eve.Groups[0]), "claimMappings")

@@ -65,7 +65,6 @@ func (h *hub) logs(log *journal, words ...string) {
 // Who does not get as far as a session is refused in the handshake, logged once with the reason, and changes nothing.
 func TestHandshakesThatAreRefused(t *testing.T) {
 	h, log := newHubWithJournal(t)
-	h.patient()
 	h.joined("prod-eu")
 	before := h.settled("prod-eu")
 	roots := h.authority.Roots()
@@ -125,6 +124,7 @@ func nothing(t *testing.T) *x509.CertPool {
 // A flood of handshakes that fail does not become a flood of the log.
 func TestFailedHandshakesAreCounted(t *testing.T) {
 	h, log := newHubWithJournal(t)
+	h.gateway.strangers.failures.SetLimit(0) // or the last of them may be logged, and none counted since
 	const flood = 200
 	for range flood {
 		conn, err := net.Dial("tcp", h.address)
