@@ -110,16 +110,23 @@ func TestProbesAndKeystrokesPassThoseWhoMoveMuch(t *testing.T) {
 	}
 	eventually(t, "those who move much wait for their turns", func() bool { return len(sender.turns.long) == atOnce })
 	for what, stream := range map[string]*Stream{"a probe": control, "a keystroke": shell} {
-		begins := make(chan struct{})
-		writing.Go(func() { close(begins); stream.Write([]byte("hello")) })
-		<-begins
-		time.Sleep(300 * time.Millisecond) // until it waits
-		before := 0
-		for f := m.step(); f.stream != stream.StreamID(); f = m.step() {
-			before += f.bytes
-		}
 		// Without turns it would be a frame of each of the sixty.
-		if most := 6 * (maxBody + muxHeader); before > most {
+		const most = 6 * (maxBody + muxHeader)
+		before := most + 1
+		for range 3 { // on a busy machine a write may begin to wait later than it seems
+			if before <= most {
+				break
+			}
+			begins := make(chan struct{})
+			writing.Go(func() { close(begins); stream.Write([]byte("hello")) })
+			<-begins
+			time.Sleep(300 * time.Millisecond) // until it waits
+			before = 0
+			for f := m.step(); f.stream != stream.StreamID(); f = m.step() {
+				before += f.bytes
+			}
+		}
+		if before > most {
 			t.Errorf("%d bytes went before %s, want at most %d", before, what, most)
 		}
 	}
