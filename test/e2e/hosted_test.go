@@ -195,15 +195,18 @@ func (s *story) keepsItsRange(cluster string) {
 func (s *story) saysWhatDies(cluster string) {
 	s.Helper()
 	nodes := strings.Fields(s.umbel("kubectl", cluster, "--", "get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"))
-	_, err := s.Umbel(s.ctx, "cluster", "delete", cluster)
-	if err == nil || len(nodes) == 0 {
-		s.Fatalf("a deletion to which nobody has agreed: got %v, with the nodes %v", err, nodes)
-	}
-	for _, want := range append(nodes, "load balancers", "default/answers at ", "volumes", "nothing was deleted") {
-		if !strings.Contains(err.Error(), want) {
-			s.Errorf("of %q nothing is said before a deletion:\n%v", want, err)
+	s.eventually("what would die is said before a deletion", func(ctx context.Context) error { // of a cluster that is late it is said that it is not known
+		_, err := s.Umbel(ctx, "cluster", "delete", cluster)
+		if err == nil || len(nodes) == 0 {
+			s.Fatalf("a deletion to which nobody has agreed: got %v, with the nodes %v", err, nodes)
 		}
-	}
+		for _, want := range append(nodes, "load balancers", "default/answers at ", "volumes", "nothing was deleted") {
+			if !strings.Contains(err.Error(), want) {
+				return fmt.Errorf("nothing is said of %q:\n%w", want, err)
+			}
+		}
+		return nil
+	})
 }
 
 // losesMachine takes the machine away that announces the address of a Service, with all that it had: another one answers at that address, and
