@@ -160,7 +160,7 @@ func (c *computer) hosted(providerID string) local.Hosted {
 
 // raise boots a machine that was given user data, and returns its address.
 func (c *computer) raise(ctx context.Context, name, providerID, userData string) (string, error) {
-	if err := rig.Eventually(ctx, time.Minute, func(ctx context.Context) error { return mayJoin(ctx, userData) }); err != nil {
+	if err := rig.Eventually(ctx, patience, func(ctx context.Context) error { return mayJoin(ctx, userData) }); err != nil {
 		return "", err
 	}
 	raised, err := c.clusters.RaiseMachine(ctx, c.hosted(providerID), name)

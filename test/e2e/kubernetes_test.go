@@ -273,7 +273,7 @@ func (s *story) from(node string) func(ctx context.Context, kind, address string
 			}
 			return func(ctx context.Context, kind, address string) (conn net.Conn, err error) {
 				err = network.Within(filepath.Join("/run/netns", m.Namespace), func() error {
-					conn, err = (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, kind, address)
+					conn, err = (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, kind, address)
 					return err
 				})
 				return conn, err
