@@ -35,7 +35,9 @@ func deletes(s *story) {
 	}
 	s.commit("Too much goes", files)
 	s.packageSays("goods", v1alpha1.ConditionDelivered, metav1.ConditionFalse, "8 of 13 objects", "umbel approve deletes goods")
-	s.memberSays("prod-eu", v1alpha1.ConditionSynced, metav1.ConditionFalse, "umbel approve deletes goods")
+	for _, cluster := range everyCluster { // each has said so before its agent is killed
+		s.memberSays(cluster, v1alpha1.ConditionSynced, metav1.ConditionFalse, "umbel approve deletes goods")
+	}
 	s.describes("goods", "Deletes that wait", "8 of 13", "umbel approve deletes goods")
 	for _, cluster := range everyCluster {
 		s.holds(cluster, "goods", "o-00", "v", "2")
