@@ -111,8 +111,8 @@ func TestGetFromMembers(t *testing.T) {
 				Err: lost + part(1, 3), Code: 1},
 		},
 		{
-			reason: "one that does not answer, and one that refuses", args: "get cm -n team-a --clusters env!=prod,env --no-headers --timeout 300ms",
-			want: said{Err: "cluster \"dev\": it did not answer within 300ms: --timeout gives it longer\n" +
+			reason: "one that does not answer, and one that refuses", args: "get cm -n team-a --clusters env!=prod,env --no-headers --timeout 4s",
+			want: said{Err: "cluster \"dev\": it did not answer within 4s: --timeout gives it longer\n" +
 				"cluster \"lab\": user \"ada\" may not reach cluster \"lab\"\n" + part(2, 2), Code: 1},
 		},
 		{
@@ -241,7 +241,7 @@ func TestFind(t *testing.T) {
 			"prod-ap: ConfigMap default/words Data 0", "prod-ap: ConfigMap team-a/words Data 1", "prod-eu: ConfigMap default/words Data 0", "prod-eu: ConfigMap team-a/words Data 1",
 		}},
 		{"where nobody answers", "nobody", asked.Query{Kind: "cm"}, []string{
-			"dev: it did not answer within 3s: ask again", "lab: user \"ada\" may not reach cluster \"lab\"",
+			"dev: it did not answer within 4s: ask again", "lab: user \"ada\" may not reach cluster \"lab\"",
 		}},
 		{"by a pattern, in one", "n*s", asked.Query{Kind: "cm", Namespace: "team-a"}, []string{"prod-ap: ConfigMap team-a/names Data 1", "prod-eu: ConfigMap team-a/names Data 1"}},
 		{"among the first", "*", asked.Query{Kind: "cm", Namespace: "team-a", Most: 1, Labels: "app=shop"}, []string{
@@ -252,7 +252,7 @@ func TestFind(t *testing.T) {
 	} {
 		t.Run(c.reason, func(t *testing.T) {
 			answers := slow
-			c.query.Timeout, c.query.Late = 3*time.Second, "ask again"
+			c.query.Timeout, c.query.Late = 4*time.Second, "ask again"
 			if c.name != "nobody" {
 				answers, c.query.Timeout = quick, time.Minute
 			}

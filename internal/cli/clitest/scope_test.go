@@ -118,12 +118,11 @@ func TestScopeDeleteWaits(t *testing.T) {
 	if err := f.api.Status().Update(t.Context(), scope); err != nil {
 		t.Fatal(err)
 	}
-	got := f.run(t.Context(), "scope", "delete", "team", "--timeout", "500ms")
-	if got.Code != 1 || !strings.Contains(got.Err, "waiting for prod-us") && !strings.Contains(got.Err, "the hub has not said") {
-		t.Errorf("got %+v", got)
-	}
+	f.learns(t, "scope delete team --timeout 500ms", func(got said) bool { // in which an API server that is busy may not even take the order
+		return got.Code == 1 && (strings.Contains(got.Err, "waiting for prod-us") || strings.Contains(got.Err, "the hub has not said"))
+	})
 	// The hub's part, by hand.
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	watching, err := f.api.Watch(ctx, &v1alpha1.ScopeList{}, kube.MatchingFields{"metadata.name": "team"})
 	if err != nil {
@@ -229,7 +228,7 @@ func (f *fleet) may(t *testing.T, person string, rules ...rbacv1.PolicyRule) {
 	})
 }
 
-// learns runs a command until the answer is as it should be: an API server takes a moment to learn of a role.
+// learns runs a command until the answer is as it should be: an API server takes a moment, such as to learn of a role.
 func (f *fleet) learns(t *testing.T, args string, fits func(said) bool) said {
 	t.Helper()
 	deadline, tick := time.After(2*time.Minute), time.NewTicker(20*time.Millisecond)

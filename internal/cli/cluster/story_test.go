@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
@@ -82,28 +83,42 @@ func sit(t *testing.T, config *rest.Config) *desk {
 		t.Fatalf("%v: `make capi` builds it", err)
 	}
 	d.install(components)
-	d.eventually("the kinds are served", func(ctx context.Context) error {
-		_, err := list(ctx, d.hub, kind("Cluster"))
-		return err
-	})
 	return d
 }
 
-// install brings the kinds and policies of a file into the API; what converts between versions is not there.
+// install brings the kinds and policies of a file into the API, and returns when those kinds are served; what converts between versions is not there.
 func (d *desk) install(file []byte) {
 	d.Helper()
 	objects, err := capi.Parse(file)
 	if err != nil {
 		d.Fatal(err)
 	}
+	var made []*unstructured.Unstructured
 	for _, o := range objects {
 		if o.GetKind() != "CustomResourceDefinition" && !strings.HasPrefix(o.GetKind(), "ValidatingAdmissionPolicy") {
 			continue
 		}
 		unstructured.RemoveNestedField(o.Object, "spec", "conversion")
-		if err := d.hub.Create(d.Context(), o); err != nil && !apierrors.IsAlreadyExists(err) {
+		err := d.hub.Create(d.Context(), o)
+		if err != nil && !apierrors.IsAlreadyExists(err) {
 			d.Fatalf("installing %s: %v", o.GetName(), err)
 		}
+		if err == nil && o.GetKind() == "CustomResourceDefinition" {
+			made = append(made, o)
+		}
+	}
+	for _, crd := range made {
+		of := schema.GroupVersionKind{Group: text(crd, "spec", "group"), Kind: text(crd, "spec", "names", "kind")}
+		versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+		for _, version := range versions {
+			if v := version.(map[string]any); v["storage"] == true {
+				of.Version = v["name"].(string)
+			}
+		}
+		d.eventually(crd.GetName()+" is served", func(ctx context.Context) error {
+			_, err := list(ctx, d.hub, of)
+			return err
+		})
 	}
 }
 

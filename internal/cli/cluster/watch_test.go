@@ -53,11 +53,13 @@ func TestWhoWaitsOutlivesTheHub(t *testing.T) {
 			t.Errorf("who may not any more: %v", err)
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 2*poll)
-	defer cancel()
-	if err := until(ctx, nil, func(context.Context) (bool, string, error) { return false, "", refused }); err == nil || !strings.Contains(err.Error(), "not in time: Get") {
-		t.Errorf("of one that is gone: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*poll)
+		defer cancel()
+		if err := until(ctx, nil, func(context.Context) (bool, string, error) { return false, "", refused }); err == nil || !strings.Contains(err.Error(), "not in time: Get") {
+			t.Errorf("of one that is gone: %v", err)
+		}
+	})
 }
 
 // TestAnAnswerThatIsCutOff: a hub that dies while it answers is asked again, by either HTTP.
