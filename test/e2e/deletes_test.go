@@ -55,6 +55,9 @@ func deletes(s *story) {
 	s.umbel("approve", "deletes", "goods", "--cluster", "dev", "--yes")
 	s.lacks("dev", "goods", "o-11")
 	s.holds("prod-eu", "goods", "o-11", "v", "1")
+	for _, cluster := range []string{"prod-eu", "prod-us"} { // each agent is back, and says so again
+		s.memberSays(cluster, v1alpha1.ConditionSynced, metav1.ConditionFalse, "umbel approve deletes goods")
+	}
 	s.umbel("approve", "deletes", "goods", "--yes")
 	s.packageSays("goods", v1alpha1.ConditionReady, metav1.ConditionTrue)
 	for _, cluster := range everyCluster {
