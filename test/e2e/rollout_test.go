@@ -61,7 +61,15 @@ func TestRollout(t *testing.T) {
 	}
 	s.with("the runbook", func(s *story) {
 		s.umbel("kubectl", "prod-2", "--", "delete", "configmap", "extra", "-n", "default")
-		for _, block := range s.page("../../docs/operate/rollouts.md", 4) {
+		for i, block := range s.page("../../docs/operate/rollouts.md", 4) {
+			if i == 2 { // nobody goes back from a way back: what was resumed is a rollout of its own
+				s.eventually("what was resumed has begun", func(context.Context) error {
+					if r := s.rollout(5); r.Spec.Purpose != v1alpha1.RolloutForward {
+						return fmt.Errorf("it is %+v", r.Spec)
+					}
+					return nil
+				})
+			}
 			s.try(block, len(block))
 		}
 	})
