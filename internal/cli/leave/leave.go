@@ -83,7 +83,8 @@ func Run(ctx context.Context, o *Options, hub *client.Hub) error {
 	if err := hub.Get(ctx, kube.ObjectKey{Name: string(o.Name)}, member); err != nil {
 		return err
 	}
-	connected := meta.IsStatusConditionTrue(member.Status.Conditions, v1alpha1.ConditionConnected)
+	c := meta.FindStatusCondition(member.Status.Conditions, v1alpha1.ConditionConnected)
+	connected := c != nil && (c.Status == metav1.ConditionTrue || c.Reason == v1alpha1.ReasonAPIUnreachable) // then it is the agent that says so
 	waits := member.Spec.Admission == v1alpha1.AdmissionPending || member.Spec.Admission == v1alpha1.AdmissionDenied
 	if member.Spec.Admission == v1alpha1.AdmissionSuspended && !o.Force {
 		return fmt.Errorf("cluster %q is suspended, so its agent cannot be told to go: "+
