@@ -293,7 +293,7 @@ var errHubEnded = errors.New("the hub has ended")
 
 // awaitHub waits until the hub has shown a sign of life after the given time.
 func (r *fleet) awaitHub(ctx context.Context, step *progress.Step, after time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // of seconds, where the machine has nothing else to do
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
