@@ -308,12 +308,14 @@ func (r *fleet) awaitHub(ctx context.Context, step *progress.Step, after time.Ti
 		if err == nil && pulse.After(after) && (pid != 0 || unknown != nil) {
 			return nil
 		}
-		if unknown == nil && pid == 0 && r.Now().Sub(after) > 5*time.Second {
-			why := hub.LastWords(r.Home)
-			if why != "" {
-				why = ": " + why
+		// One that was started shows itself after a moment, or some on a busy machine; one that cannot start says why.
+		if waited := r.Now().Sub(after); unknown == nil && pid == 0 && waited > 5*time.Second {
+			if why := hub.LastWords(r.Home); why != "" {
+				return fmt.Errorf("%w: %s; its log is %s", errHubEnded, why, hub.LogFile(r.Home))
 			}
-			return fmt.Errorf("%w%s; its log is %s", errHubEnded, why, hub.LogFile(r.Home))
+			if waited > 30*time.Second {
+				return fmt.Errorf("%w; its log is %s", errHubEnded, hub.LogFile(r.Home))
+			}
 		}
 		select {
 		case <-tick.C:
