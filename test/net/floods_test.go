@@ -28,7 +28,7 @@ const (
 // TestFloods: a member that was taken over does what it can to the hub, one deed after the other. The sessions of others go
 // on, what people ask of them is answered nearly as before, and the hub stays small.
 func TestFloods(t *testing.T) {
-	w := newWorld(t, time.Second)
+	w := newWorld(t, probeInterval)
 	honest := w.join("honest", "").start().connected()
 	shell, err := honest.exec(t.Context())
 	w.must(err)

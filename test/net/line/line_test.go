@@ -138,7 +138,7 @@ func TestALineIsAsBadAsItIsSaidToBe(t *testing.T) {
 			t.Errorf("%s: after it nothing came: %v", c.reason, err)
 		}
 	}
-	l.Break(time.Second)
+	l.Break(time.Minute)
 	conn.Write([]byte("x"))
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("a connection that was reset ended with %v", err)
