@@ -227,7 +227,7 @@ func person(t *testing.T, config *rest.Config, api client.Client) string {
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: account.Namespace, Name: account.Name}},
 	}
 	for _, object := range []client.Object{account, binding} {
-		if err := api.Create(t.Context(), object); err != nil {
+		if err := api.Create(t.Context(), object); client.IgnoreAlreadyExists(err) != nil {
 			t.Fatal(err)
 		}
 	}
