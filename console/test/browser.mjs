@@ -52,6 +52,21 @@ export async function browse(tell) {
   }
 }
 
+const letGo = /ERR_NETWORK_CHANGED|ERR_SOCKET_NOT_CONNECTED/
+
+/** Loads a page, anew where Chromium let go of it, or of its files: then it stays empty. */
+const loads = (page, load) => async (...where) => {
+  for (let again = 3; ; again--) {
+    try {
+      const answer = await load(...where)
+      const empty = (await page.locator('#root').count()) > 0 && !(await page.locator('#root > *').first().waitFor({ state: 'attached', timeout: 10_000 }).then(() => true, () => false))
+      if (!empty || again === 0) return answer
+    } catch (error) {
+      if (again === 0 || !letGo.test(String(error))) throw error
+    }
+  }
+}
+
 /** Opens a window. What a page logs as an error, throws, or is kept from by its policy, is a failure, unless a story expects it. */
 export async function open(browser, options = {}) {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 860 }, ...options })
@@ -67,7 +82,8 @@ export async function open(browser, options = {}) {
   page.setDefaultTimeout(60_000) // what takes a moment takes longer on a busy machine
   // Whatever else runs on this machine makes and takes away networks, at which Chromium lets go of its connections, also of those that it has
   // just opened; the page asks again.
-  page.expected = [/ERR_NETWORK_CHANGED|ERR_SOCKET_NOT_CONNECTED/]
+  page.expected = [letGo]
+  for (const name of ['goto', 'reload']) page[name] = loads(page, page[name].bind(page))
   const wrong = (kind, text) => page.expected.some((e) => e.test(text)) || check(`${page.url()} ${kind}`, false, text)
   page.on('pageerror', (error) => wrong('threw', String(error)))
   page.on('console', (said) => said.type() === 'error' && wrong('logged', said.text()))

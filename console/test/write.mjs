@@ -15,7 +15,15 @@ await browse(async (browser) => {
     await page.keyboard.insertText(after)
   }
   const api = (path, method = 'GET', body, type = 'application/json') =>
-    page.evaluate(([path, method, body, type]) => fetch('/console' + path, { method, headers: { 'Content-Type': type, 'X-Umbel-Console': '1' }, body: body && JSON.stringify(body) }).then((r) => r.json()), [path, method, body, type])
+    page.evaluate(async ([path, method, body, type]) => {
+      for (let again = 3; ; again--) {
+        try {
+          return await fetch('/console' + path, { method, headers: { 'Content-Type': type, 'X-Umbel-Console': '1' }, body: body && JSON.stringify(body) }).then((r) => r.json())
+        } catch (error) {
+          if (again === 0) throw error // that the browser let go of its connection is no answer
+        }
+      }
+    }, [path, method, body, type])
   const prodUs = '/k8s/apis/umbel.dev/v1alpha1/memberclusters/prod-us'
 
   await step('a token signs in', () => signIn(page), { vital: true })
