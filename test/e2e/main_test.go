@@ -176,7 +176,7 @@ func (s *story) roleComesBack(cluster string) {
 // member reads a MemberCluster, pkg a Package of the namespace default, as the CLI gives them.
 func (s *story) member(name string) (mc v1alpha1.MemberCluster) {
 	s.Helper()
-	if err := json.Unmarshal([]byte(s.umbel("get", "cluster", name, "-o", "json")), &mc); err != nil {
+	if err := s.reads(s.ctx, &mc, "cluster", name); err != nil {
 		s.Fatal(err)
 	}
 	return mc
@@ -184,10 +184,18 @@ func (s *story) member(name string) (mc v1alpha1.MemberCluster) {
 
 func (s *story) pkg(name string) (p v1alpha1.Package) {
 	s.Helper()
-	if err := json.Unmarshal([]byte(s.umbel("get", "package", name, "-o", "json")), &p); err != nil {
+	if err := s.reads(s.ctx, &p, "package", name); err != nil {
 		s.Fatal(err)
 	}
 	return p
+}
+
+func (s *story) reads(ctx context.Context, into any, kind, name string) error {
+	out, err := s.Umbel(ctx, "get", kind, name, "-o", "json")
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(out), into)
 }
 
 func condition(conditions []metav1.Condition, kind string) metav1.Condition {
@@ -202,8 +210,12 @@ func condition(conditions []metav1.Condition, kind string) metav1.Condition {
 // packageSays waits until a condition of a package has a status, and its message holds the words.
 func (s *story) packageSays(name, kind string, status metav1.ConditionStatus, words ...string) {
 	s.Helper()
-	s.eventually(fmt.Sprintf("package %s: %s is %s", name, kind, status), func(context.Context) error {
-		c := condition(s.pkg(name).Status.Conditions, kind)
+	s.eventually(fmt.Sprintf("package %s: %s is %s", name, kind, status), func(ctx context.Context) error {
+		var p v1alpha1.Package
+		if err := s.reads(ctx, &p, "package", name); err != nil {
+			return err
+		}
+		c := condition(p.Status.Conditions, kind)
 		if c.Status != status {
 			return fmt.Errorf("it is %s (%s): %s", c.Status, c.Reason, c.Message)
 		}
@@ -219,8 +231,11 @@ func (s *story) packageSays(name, kind string, status metav1.ConditionStatus, wo
 // describes waits until `umbel describe package` says all of the words.
 func (s *story) describes(name string, words ...string) {
 	s.Helper()
-	s.eventually("describe package "+name+" says what is wrong", func(context.Context) error {
-		out := s.umbel("describe", "package", name)
+	s.eventually("describe package "+name+" says what is wrong", func(ctx context.Context) error {
+		out, err := s.Umbel(ctx, "describe", "package", name)
+		if err != nil {
+			return err
+		}
 		for _, word := range words {
 			if !strings.Contains(out, word) {
 				return fmt.Errorf("it does not say %q:\n%s", word, out)
@@ -232,8 +247,12 @@ func (s *story) describes(name string, words ...string) {
 
 func (s *story) memberSays(name, kind string, status metav1.ConditionStatus, words ...string) {
 	s.Helper()
-	s.eventually(fmt.Sprintf("cluster %s: %s is %s", name, kind, status), func(context.Context) error {
-		c := condition(s.member(name).Status.Conditions, kind)
+	s.eventually(fmt.Sprintf("cluster %s: %s is %s", name, kind, status), func(ctx context.Context) error {
+		var mc v1alpha1.MemberCluster
+		if err := s.reads(ctx, &mc, "cluster", name); err != nil {
+			return err
+		}
+		c := condition(mc.Status.Conditions, kind)
 		if c.Status != status {
 			return fmt.Errorf("it is %s (%s): %s", c.Status, c.Reason, c.Message)
 		}
