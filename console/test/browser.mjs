@@ -40,6 +40,7 @@ export async function browse(tell) {
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    timeout: 180_000,
   })
   try {
     await tell(browser)
