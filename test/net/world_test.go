@@ -112,11 +112,11 @@ func (w *world) must(err error) {
 	}
 }
 
-// eventually waits for up to two minutes: lines are slow here.
+// eventually waits for up to four minutes: lines are slow here.
 func (w *world) eventually(what string, check func() error) {
 	w.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(w.Context(), 50*time.Millisecond, 2*time.Minute, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(w.Context(), 50*time.Millisecond, 4*time.Minute, true, func(context.Context) (bool, error) {
 		last = check()
 		return last == nil, nil
 	})
