@@ -89,7 +89,15 @@ func TestAKeyIsRevoked(t *testing.T) {
 	f.must(f.client.Get(t.Context(), client.ObjectKey{Name: string(cluster)}, &member))
 	key := member.Status.Identity.KeyFingerprint
 	f.change(func(m *v1alpha1.MemberCluster) { m.Spec.RevokedKeys = []string{key} })
-	f.says(cluster, v1alpha1.ReasonKeyRevoked)
+	f.eventually("the cluster is not connected because of its key", func() error { // Ready soon has the next reason
+		var member v1alpha1.MemberCluster
+		f.must(f.client.Get(t.Context(), client.ObjectKey{Name: string(cluster)}, &member))
+		c := meta.FindStatusCondition(member.Status.Conditions, v1alpha1.ConditionConnected)
+		if c == nil || c.Reason != v1alpha1.ReasonKeyRevoked {
+			return fmt.Errorf("it is %+v", c)
+		}
+		return nil
+	})
 	f.hears("the agent's key was revoked on the hub")
 	f.says(cluster, v1alpha1.ReasonTokenRefused) // its old token lets in no key any more
 	f.must(f.client.Delete(t.Context(), f.wanted.DeepCopy()))

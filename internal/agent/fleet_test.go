@@ -127,7 +127,7 @@ func (f *fleet) serve(scheme *runtime.Scheme) {
 	})
 	f.must(err)
 	g, err := gateway.Setup(f.t.Context(), mgr, gateway.Config{
-		Listen: []string{"127.0.0.1:0"}, Authority: f.authority, Desired: f, ProbeInterval: 200 * time.Millisecond, Fleet: f.said, Log: f.log(),
+		Listen: []string{"127.0.0.1:0"}, Authority: f.authority, Desired: f, Fleet: f.said, Log: f.log(),
 		Metrics:  &f.measured,
 		Registry: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(f.tells.Load().blob) }),
 	})
@@ -257,7 +257,16 @@ func (f *fleet) bootstrap(boot v1alpha1.Bootstrap) {
 	}
 	f.must(client.IgnoreNotFound(f.client.Delete(f.t.Context(), installed.DeepCopy())))
 	f.must(f.client.Create(f.t.Context(), installed))
-	f.must(os.WriteFile(filepath.Join(f.dir, "bootstrap.json"), raw, 0o600))
+	f.hand(raw)
+}
+
+// hand gives the agent a bootstrap, whole: it may be looking for one.
+func (f *fleet) hand(raw []byte) {
+	f.t.Helper()
+	path := filepath.Join(f.dir, "bootstrap.json")
+	whole := filepath.Join(f.t.TempDir(), "bootstrap.json")
+	f.must(os.WriteFile(whole, raw, 0o600))
+	f.must(os.Rename(whole, path))
 }
 
 // start starts the agent.

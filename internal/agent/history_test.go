@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -10,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"umbel.dev/umbel/api/v1alpha1"
+	"umbel.dev/umbel/internal/delivery/apply"
 	"umbel.dev/umbel/internal/tunnel/kubeproxy"
 )
 
@@ -163,6 +167,21 @@ func TestAHubThatWasAwayHearsWhatHappened(t *testing.T) {
 	f.eventually("it is put back", repaired)
 	f.must(f.client.Delete(t.Context(), f.wanted.DeepCopy()))
 	f.eventually("it is put back again", repaired)
+	f.eventually("the agent has written both down", func() error { // a moment after it has put them back
+		files, err := filepath.Glob(filepath.Join(f.dir, apply.HistoryDir, "*"))
+		lines := 0
+		for _, file := range files {
+			var raw []byte
+			if raw, err = os.ReadFile(file); err != nil {
+				break
+			}
+			lines += bytes.Count(raw, []byte("\n"))
+		}
+		if err == nil && lines < 2 {
+			err = fmt.Errorf("there are %d lines", lines)
+		}
+		return err
+	})
 	f.kill()
 	f.start()
 

@@ -118,7 +118,7 @@ func TestWhatAnotherJoinInstalledStays(t *testing.T) {
 	f.join()
 	anew, err := os.ReadFile(filepath.Join(f.dir, "bootstrap.json"))
 	f.must(err)
-	f.must(os.WriteFile(filepath.Join(f.dir, "bootstrap.json"), raw, 0o600)) // it comes last, and is on its way
+	f.hand(raw) // it comes last, and is on its way
 	f.start()
 	f.eventually("the agent has heard that it is no member", func() error {
 		if !f.journal.says("being joined anew") {
@@ -126,7 +126,7 @@ func TestWhatAnotherJoinInstalledStays(t *testing.T) {
 		}
 		return nil
 	})
-	f.must(os.WriteFile(filepath.Join(f.dir, "bootstrap.json"), anew, 0o600))
+	f.hand(anew)
 	f.ready()
 	if boot, err := f.memberAPI().installed(t.Context()); err != nil || boot == nil {
 		t.Errorf("what was installed is gone: %v, %v", boot, err)
