@@ -279,6 +279,12 @@ func TestAMonorepo(t *testing.T) {
 		if tc.changed >= 0 {
 			h.waitTold(eu, v1alpha1.KeyOf(h.namespace, name(tc.changed)), `"two"`)
 		}
+		h.eventually(tc.reason, func() string { // those that begin beside the one that is told
+			if got := h.logs.count("msg=rendering") - before; got < tc.renders {
+				return fmt.Sprintf("%d renderings, want %d", got, tc.renders)
+			}
+			return ""
+		})
 		if got := h.logs.count("msg=rendering") - before; got != tc.renders {
 			t.Errorf("%s: %d renderings, want %d", tc.reason, got, tc.renders)
 		}

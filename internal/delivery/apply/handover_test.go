@@ -32,6 +32,7 @@ func TestAnObjectMovesBetweenPackages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStation(t)
+			s.grace = 3 * time.Second // a busy machine may take its time between two orders
 			s.start()
 			s.assign(
 				s.release("shop/giver", "one", s.configMap("moves", map[string]string{"by": "giver"}), s.configMap("stays", nil)),

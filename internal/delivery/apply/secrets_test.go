@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -161,10 +162,16 @@ func (v *vault) tells(secret string) []string {
 	defer zip.Close()
 	files := 0
 	err = filepath.WalkDir(v.dir, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // the engine has taken it away meanwhile
+			return nil
+		}
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		raw, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -241,7 +248,7 @@ func TestTheLifeOfASecret(t *testing.T) {
 	v.open()
 	v.reaches("shop/db", "v1", wire.PackageStatus_APPLIED)
 	v.eventually("its kinds are watched", func() error {
-		if v.engine.watches.running[namespaced["Secret"]] == nil {
+		if v.engine.watches.of(namespaced["Secret"]) == nil {
 			return fmt.Errorf("they are not")
 		}
 		return nil

@@ -57,10 +57,11 @@ type station struct {
 	offline   atomic.Bool  // the hub is away: nothing can be pulled
 	verify    func(*wire.Assignment) error
 	vault     Vault
-	impatient bool    // what is not healthy is looked at soon
-	secrets   Secrets // nil where nothing comes encrypted
-	auditLog  string  // empty where none is read
-	observes  bool    // nothing is to be written
+	impatient bool          // what is not healthy is looked at soon
+	grace     time.Duration // of what a package gives up, until another one may be told to take it
+	secrets   Secrets       // nil where nothing comes encrypted
+	auditLog  string        // empty where none is read
+	observes  bool          // nothing is to be written
 	log       io.Writer
 	// meddle, when it is set, sends a request of the engine on, or does something else.
 	meddle atomic.Pointer[func(r *http.Request, next http.RoundTripper) (*http.Response, error)]
@@ -74,7 +75,7 @@ type station struct {
 func newStation(t *testing.T) *station {
 	t.Helper()
 	config := kubetest.Start(t)
-	s := &station{t: t, config: config, dir: t.TempDir(), blobs: map[string][]byte{}, stop: func() {}, log: t.Output()}
+	s := &station{t: t, config: config, dir: t.TempDir(), blobs: map[string][]byte{}, stop: func() {}, log: t.Output(), grace: 200 * time.Millisecond}
 	s.client = kubernetes.NewForConfigOrDie(config)
 	s.dynamic = dynamic.NewForConfigOrDie(config)
 	ns, err := s.client.CoreV1().Namespaces().Create(t.Context(),
@@ -134,7 +135,7 @@ func (s *station) open() *Engine {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	engine.grace = 200 * time.Millisecond
+	engine.grace = s.grace
 	if s.impatient {
 		engine.doctor.patience = 50 * time.Millisecond
 	}
