@@ -152,7 +152,7 @@ func (d *den) write(r Record) {
 // says waits until these were the agent, one after the other, and the record is in a phase.
 func (d *den) says(phase Phase, words ...string) Record {
 	d.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		raw, _ := os.ReadFile(filepath.Join(d.dir, "journal"))
 		var were []string
 		for line := range strings.Lines(string(raw)) {
@@ -173,7 +173,7 @@ func (d *den) says(phase Phase, words ...string) Record {
 func (d *den) alone() {
 	d.t.Helper()
 	alive, raw := d.alive()
-	for deadline := time.Now().Add(30 * time.Second); alive != 1 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); alive != 1 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		alive, raw = d.alive()
 	}
 	if alive != 1 {

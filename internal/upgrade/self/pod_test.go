@@ -104,7 +104,7 @@ func (s *stable) fares(name string, status corev1.PodStatus) {
 
 func (s *stable) eventually(what string, check func() error) {
 	s.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		err := check()
 		if err == nil {
 			return
