@@ -302,6 +302,14 @@ func TestOldReleasesGo(t *testing.T) {
 		repo.Commit(map[string]string{"a.yaml": configMap("a", value)})
 		h.refresh("app")
 		h.waitTold(eu, key, `"`+value+`"`)
+		newest := strings.Fields(h.told(eu, key))[0]
+		h.eventually("the hub's cache", func() string {
+			var release v1alpha1.Release
+			if err := h.cached.Get(t.Context(), client.ObjectKey{Namespace: h.namespace, Name: newest}, &release); err != nil {
+				return err.Error()
+			}
+			return ""
+		})
 	}
 	h.eventually("the releases", func() string {
 		// The cache may not have had the newest when the oldest were dropped.

@@ -61,6 +61,7 @@ type hub struct {
 	cache     *render.Cache
 	desired   *delivery.Desired
 	hooks     http.Handler
+	cached    client.Reader                           // as the controller reads
 	sealer    delivery.Sealer                         // of Releases; nil has none
 	content   func(delivery.Content) delivery.Content // puts something between the hub and its registry
 	logs      *lines
@@ -124,6 +125,7 @@ func (h *hub) start() {
 		h.t.Fatal(err)
 	}
 	mgr := h.manager(ctrl.Options{})
+	h.cached = mgr.GetClient()
 	ctx, cancel := context.WithCancel(h.t.Context())
 	if h.cache, err = render.NewCache(render.CacheConfig{Dir: filepath.Join(h.dir, "rendered")}); err != nil {
 		h.t.Fatal(err)
