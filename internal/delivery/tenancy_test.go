@@ -176,6 +176,12 @@ func TestWhoMaySayWhoseThePackagesAre(t *testing.T) {
 		}
 		return ""
 	})
+	h.eventually("the rights of the lead are known", func() string { // and of these
+		if err := patch(lead, `{"umbel.dev/acts-as":"shop/tester"}`); err != nil {
+			return fmt.Sprintf("got %v", err)
+		}
+		return ""
+	})
 	for _, c := range []struct {
 		reason, annotations, want string
 		by                        client.Client
