@@ -53,7 +53,7 @@ type station struct {
 	dynamic   *dynamic.DynamicClient
 	config    *rest.Config
 	dir       string
-	writes    atomic.Int64 // PATCH, POST, PUT and DELETE requests of the engine
+	writes    atomic.Int64 // PATCH, POST, PUT and DELETE requests of the engine, without those that only ask
 	offline   atomic.Bool  // the hub is away: nothing can be pulled
 	verify    func(*wire.Assignment) error
 	vault     Vault
@@ -120,7 +120,7 @@ func (s *station) open() *Engine {
 	config := rest.CopyConfig(s.config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			if r.Method != http.MethodGet {
+			if r.Method != http.MethodGet && !r.URL.Query().Has("dryRun") {
 				s.writes.Add(1)
 			}
 			if meddle := s.meddle.Load(); meddle != nil {
