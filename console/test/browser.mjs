@@ -165,6 +165,9 @@ export async function photograph(page, name, { mask, whole, grows } = {}) {
   }
   await page.emulateMedia({ colorScheme: 'light' })
   await page.setViewportSize({ width: 1280, height: 860 })
-  // What moved because the window did is no jump.
-  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(drawn, 50)))).then(() => (window.jumps = [])))
+  await settled(page) // what moved because the window did is no jump
 }
+
+/** Forgets what has moved until now: the window moved it, or what somebody did. Of the latter the browser knows where it comes within half a second alone. */
+export const settled = (page) =>
+  page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(drawn, 50)))).then(() => (window.jumps = [])))

@@ -1,5 +1,5 @@
 // What somebody works with: what a release would do, what drifted, deletes that wait, a shell, alerts, and how much there is to spare.
-import { act, browse, check, hub, open, photograph, signIn, step } from './browser.mjs'
+import { act, browse, check, hub, open, photograph, settled, signIn, step } from './browser.mjs'
 
 await browse(async (browser) => {
   const page = await open(browser)
@@ -67,6 +67,8 @@ await browse(async (browser) => {
     await photograph(page, 'deletes')
     await ask.getByRole('button', { name: 'Approve deletes', exact: true }).click()
     await ask.waitFor({ state: 'detached' })
+    await main.getByRole('status').filter({ hasText: 'baseline: ' }).waitFor() // which takes a line
+    await settled(page)
     await page.getByRole('tab', { name: 'Deleted' }).click()
     const lost = page.getByRole('row', { name: /prod-us.*fleet-viewer/ })
     await lost.getByText('Kept').waitFor({ timeout: 60_000 })
@@ -110,7 +112,7 @@ await browse(async (browser) => {
     await row.getByRole('button', { name: 'Copy umbel describe cluster prod-eu' }).waitFor()
     await photograph(other, 'alerts')
     await other.getByRole('group', { name: 'Cluster' }).getByRole('checkbox', { name: /dev/ }).check()
-    await other.getByRole('row', { name: /prod-eu/ }).waitFor({ state: 'detached' })
+    await other.getByRole('row', { name: /prod-eu/ }).first().waitFor({ state: 'detached' }) // of which there may be more: whoever stands still for once is said to
     check('a filter is in the address', other.url().includes('f.cluster=dev'), other.url())
     await other.getByRole('row', { name: /NothingToSpare/ }).getByRole('link', { name: 'What it looks at' }).click()
     await other.getByRole('heading', { level: 2, name: /^count by \(cluster\)/ }).waitFor()
