@@ -60,7 +60,7 @@ func newScene(t *testing.T) *scene {
 	}
 	s := &scene{T: t, api: hub.WithWatch, hub: hub, o: &Options{
 		Factory: f, Name: "prod-eu", Member: kubeconfig, Labels: map[string]string{"env": "prod"}, Agent: Deployment,
-		Timeout: 30 * time.Second, Progress: progress.New(io.Discard, progress.Lines, time.Now),
+		Timeout: 2 * time.Minute, Progress: progress.New(io.Discard, progress.Lines, time.Now),
 	}}
 	s.empty()
 	return s

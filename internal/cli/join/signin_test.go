@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -155,6 +156,16 @@ func (g *gate) token(name string, bound *corev1.Secret) string {
 		if err := g.api.Create(g.Context(), o); err != nil && !apierrors.IsAlreadyExists(err) {
 			g.Fatal(err)
 		}
+	}
+	// An API server takes a moment to learn of a binding.
+	if err := wait.PollUntilContextTimeout(g.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User: "system:serviceaccount:" + account.Namespace + ":" + name, ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "*", Group: "*", Resource: "*"},
+		}}
+		err := g.api.Create(ctx, review)
+		return review.Status.Allowed, err
+	}); err != nil {
+		g.Fatal(err)
 	}
 	ask := &authenticationv1.TokenRequest{}
 	if bound != nil {

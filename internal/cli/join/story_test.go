@@ -190,11 +190,11 @@ func TestJoinSaysThatTheImageCannotBePulled(t *testing.T) {
 			s.Error(err)
 		}
 	})
-	s.o.Timeout = time.Minute
+	s.o.Timeout = 3 * time.Minute
 	began := time.Now()
 	s.refused("prod-eu", "node-1", "192.0.2.1:7443/umbel/agent:v1", "signed by unknown authority", "umbel hub image", "--image")
 	done()
-	if took := time.Since(began); took > 30*time.Second {
+	if took := time.Since(began); took > 2*time.Minute {
 		t.Errorf("it waited %v, want an answer before the timeout", took)
 	}
 }
