@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -81,6 +82,7 @@ func TestDashboards(t *testing.T) {
 			}
 		})
 	}
+	h.allows("system:serviceaccount:default:carol", &authorizationv1.ResourceAttributes{Namespace: "default", Resource: "configmaps", Verb: "list"})
 	ada, bob, carol := h.browser(), h.browser(), h.browser()
 	ada.signIn(h.token("ada", "cluster-admin"))
 	bob.signIn(h.token("bob", ""))

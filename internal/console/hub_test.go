@@ -218,14 +218,19 @@ func (h *hub) may(user, role string) {
 		h.Fatal(err)
 	}
 	first := of.Rules[0]
-	what := &authorizationv1.ResourceAttributes{Group: first.APIGroups[0], Resource: first.Resources[0], Verb: first.Verbs[0], Name: strings.Join(first.ResourceNames, "")}
+	h.allows(user, &authorizationv1.ResourceAttributes{Group: first.APIGroups[0], Resource: first.Resources[0], Verb: first.Verbs[0], Name: strings.Join(first.ResourceNames, "")})
+}
+
+// allows waits until the API server has heard that a user may do something.
+func (h *hub) allows(user string, what *authorizationv1.ResourceAttributes) {
+	h.Helper()
 	err := wait.PollUntilContextTimeout(h.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: what}}
 		err := h.client.Create(ctx, review)
 		return review.Status.Allowed, err
 	})
 	if err != nil {
-		h.Fatalf("%s may not do what %s may: %v", user, role, err)
+		h.Fatalf("%s may not %+v: %v", user, what, err)
 	}
 }
 
