@@ -230,7 +230,7 @@ func TestMonitorsCredentialsAreShown(t *testing.T) {
 		if name == "rewrites" {
 			m.Object["spec"].(map[string]any)["attachMetadata"] = map[string]any{"node": true}
 		}
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 			if _, err := kind.Namespace(namespace).Create(t.Context(), m, metav1.CreateOptions{}); err == nil {
 				break
 			} else if time.Now().After(end) {

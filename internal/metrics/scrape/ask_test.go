@@ -78,7 +78,7 @@ func TestDeadNodesHoldUpNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.patience = time.Second
+	s.patience = 4 * time.Second // the one that lives has to answer within it, on a machine that is busy
 	for round := range 2 {
 		bodies = nil
 		if err := s.Round(t.Context(), v1alpha1.MetricsStandard); err != nil {

@@ -185,7 +185,7 @@ func TestPodsThatAsk(t *testing.T) {
 		},
 	} {
 		named := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": map[string]any{"name": name}, "spec": spec}}
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 			if _, err := kind.Namespace(namespace).Create(t.Context(), named, metav1.CreateOptions{}); err == nil {
 				break
 			} else if time.Now().After(end) {

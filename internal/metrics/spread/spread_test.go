@@ -156,7 +156,7 @@ func (n *network) holds(t *testing.T, name string) string {
 func (n *network) await(t *testing.T, name, want string) {
 	t.Helper()
 	got := ""
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if got = n.holds(t, name); got == want {
 			return
 		}
@@ -222,7 +222,7 @@ func TestAReplicaThatIsNoMore(t *testing.T) {
 	waits := func(want int) {
 		t.Helper()
 		found := -1
-		for end := time.Now().Add(20 * time.Second); found != want; time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); found != want; time.Sleep(20 * time.Millisecond) {
 			files, err := os.ReadDir(filepath.Join(dir, "replicas", "hub-1"))
 			if found = len(files); err != nil {
 				found = -1
