@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -237,6 +238,15 @@ func (f *fleet) play() {
 	f.most = max(f.most, underway)
 }
 
+// stay has clusters get nowhere, or go on.
+func (f *fleet) stay(stuck bool, names ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range names {
+		f.stuck[name] = stuck
+	}
+}
+
 // versions counts clusters by the version that they are to have.
 func (f *fleet) versions() map[string]int {
 	count := map[string]int{}
@@ -352,6 +362,7 @@ func TestAFleetGetsAnotherKubernetes(t *testing.T) {
 	}
 	f.cluster("metal-old", "v1.34.1")
 	f.old["metal-03"] = true
+	f.stay(true, "metal-02", "metal-04") // that are on their way with it, until it has failed: with them that is a quarter, and nobody else is told
 	f.known(13)
 	fleet := []string{"upgrade", "--clusters", "of=" + f.namespace, "--version", "1.36", "--canary", "1", "--max-unavailable", "25%"}
 	f.does(cluster.NewCmd, "more than one minor away", append(fleet, "--dry-run")...)
@@ -376,14 +387,23 @@ func TestAFleetGetsAnotherKubernetes(t *testing.T) {
 		}
 		return ""
 	})
-	f.eventually("that counts after a quarter of a minute", func() string {
-		f.ahead.Add(int64(5 * time.Second))
+	f.eventually("that is noted", func() string {
+		r := f.rollout("kubernetes-v1.36.3")
+		if !slices.ContainsFunc(r.Status.Moving, func(group v1alpha1.MovingClusters) bool { return group.Failing != nil }) {
+			return fmt.Sprintf("at work are %+v", r.Status.Moving)
+		}
+		return ""
+	})
+	f.ahead.Add(int64(20 * time.Second)) // it counts after a quarter of a minute
+	f.must(f.hub.Patch(t.Context(), f.rollout("kubernetes-v1.36.3"), kube.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"example.com/look":"now"}}}`))))
+	f.eventually("it counts", func() string {
 		if r := f.rollout("kubernetes-v1.36.3"); r.Status.Failed == 0 {
 			return fmt.Sprintf("%+v", r.Status.Stages)
 		}
 		return ""
 	})
 	halted := f.says("kubernetes-v1.36.3", v1alpha1.RolloutHalted, "metal-03 failed: in use are v1 old, which Kubernetes 1.36 does not serve any more")
+	f.stay(false, "metal-02", "metal-04")
 	f.eventually("those that were moved arrive", func() string {
 		for _, group := range f.rollout("kubernetes-v1.36.3").Status.Moving {
 			if !slices.Equal(group.Clusters, []v1alpha1.ClusterName{"metal-03"}) {
@@ -522,6 +542,9 @@ func TestAListThatLacksAClusterEndsNoRollout(t *testing.T) {
 	f.eventually("the API is asked for the one that the list lacks", func() string {
 		if n := asked.n.Load(); n < 3 {
 			return fmt.Sprintf("%d times", n)
+		}
+		if f.rollout("kubernetes-v1.36.3").Status.Clusters == 0 {
+			return "nothing is said of it yet"
 		}
 		return ""
 	})
