@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -172,10 +173,13 @@ func TestBackups(t *testing.T) {
 func (w *world) targets(b *infra.ClusterBackup) {
 	w.Helper()
 	folder := w.host.BackupFolder("dev")
-	if err := os.Rename(folder, folder+".away"); err != nil {
+	if err := os.Symlink(folder+".gone", folder+".away"); err != nil { // a volume that is not mounted
 		w.Fatal(err)
 	}
-	if err := os.Symlink(folder+".gone", folder); err != nil { // a volume that is not mounted
+	swap := func() error { // at once: who looks in between would find no folder, and make one
+		return unix.Renameat2(unix.AT_FDCWD, folder, unix.AT_FDCWD, folder+".away", unix.RENAME_EXCHANGE)
+	}
+	if err := swap(); err != nil {
 		w.Fatal(err)
 	}
 	w.asks(b, infra.BackupAnnotation, "away")
@@ -183,7 +187,7 @@ func (w *world) targets(b *infra.ClusterBackup) {
 	if len(b.Status.Snapshots) != 1 || b.Status.Requested != "one" {
 		w.Errorf("with the target away: %+v", b.Status)
 	}
-	if err := errors.Join(os.Remove(folder), os.Rename(folder+".away", folder)); err != nil {
+	if err := swap(); err != nil {
 		w.Fatal(err)
 	}
 	w.took(b, "back")

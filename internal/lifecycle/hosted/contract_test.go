@@ -452,8 +452,8 @@ func (w *world) create(o client.Object) {
 	}
 	w.Cleanup(func() {
 		ctx := context.WithoutCancel(w.Context())
+		_ = w.Client.Delete(ctx, o) // first: nobody can add a finalizer to what is being deleted, which the next test's provider would find
 		_ = w.Patch(ctx, o, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`)))
-		_ = w.Client.Delete(ctx, o)
 	})
 }
 
