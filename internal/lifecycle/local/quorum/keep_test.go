@@ -343,13 +343,26 @@ func (h *host) signal(number int, name string, signal syscall.Signal) {
 	h.Fatalf("member %d runs no %s", number, name)
 }
 
+// end kills the etcd of a member unless that has ended by itself.
+func (h *host) end(number int) {
+	h.Helper()
+	for _, s := range h.places[number].supervisor.Status() {
+		if s.Name != "etcd" || s.PID == 0 {
+			continue
+		}
+		if err := syscall.Kill(s.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			h.Fatal(err)
+		}
+	}
+}
+
 // loses takes a member's data away while it runs, and kills its etcd.
 func (h *host) loses(number int) {
 	h.Helper()
 	if err := os.RemoveAll(filepath.Join(h.dir, fmt.Sprint(number), "etcd")); err != nil {
 		h.Fatal(err)
 	}
-	h.kill(number, "etcd")
+	h.end(number)
 }
 
 // spoils writes garbage into the file of a member's data while it runs, kills its etcd, and waits until that cannot start.
@@ -359,7 +372,7 @@ func (h *host) spoils(number int) {
 	if err := os.WriteFile(db, []byte(strings.Repeat("garbage ", 1<<14)), 0o600); err != nil {
 		h.Fatal(err)
 	}
-	h.kill(number, "etcd")
+	h.end(number)
 	h.eventually(fmt.Sprintf("the etcd of member %d is stuck", number), func() error {
 		if !h.look()[number].Stuck {
 			return errors.New("it is not")
@@ -426,7 +439,7 @@ func (h *host) kept(w *kubetest.Writers, number int) {
 func (h *host) eventually(what string, check func() error) {
 	h.Helper()
 	var err error
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}

@@ -110,6 +110,9 @@ func TestThreeMembersAreRestored(t *testing.T) {
 	h.keep(3)
 	client := h.api()
 	h.writes(client, "before")
+	if !h.has(h.client(1), "before") { // the member that is asked for the snapshot may be behind the others
+		t.Fatal("member 1 has not what was written")
+	}
 	file := h.snapshot(1) // any of them
 	after := h.writes(client, "after")
 	h.restores(file)
