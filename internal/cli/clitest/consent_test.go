@@ -129,7 +129,8 @@ func TestToken(t *testing.T) {
 	if got := f.run(t.Context(), "token", "list", "-o", "json"); !strings.Contains(got.Out, `"maxUses": 500`) || strings.Contains(got.Out, token.Hash) {
 		t.Errorf("for a program: %+v", got)
 	}
-	if got := f.run(t.Context(), "__complete", "token", "revoke", ""); !strings.HasPrefix(got.Out, "edge\n") {
+	offered := func(got said) bool { return strings.HasPrefix(got.Out, "edge\n") }
+	if got := f.completes(t, "token revoke", offered); !offered(got) {
 		t.Errorf("completing a token gives %q", got.Out)
 	}
 	expect("token revoke edge", said{Out: "token/edge revoked\n"})

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -84,10 +86,13 @@ func TestSnapshotsAreListedAndChosen(t *testing.T) {
 		}
 	}
 	for _, args := range []string{"create copy --from-backup", "restore gone --from"} {
-		out, _, err := d.umbel(append(append([]string{"__complete"}, strings.Fields(args)...), "")...)
-		if err != nil || !strings.HasPrefix(out, "nightly/20261127-120000\nnightly/20261127-060000\n:4\n") {
-			t.Errorf("a shell offers after %s: %q, %v", args, out, err)
-		}
+		d.eventually("a shell offers them after "+args, func(context.Context) error { // where an API server is busy for two seconds it offers nothing
+			out, _, err := d.umbel(append(append([]string{"__complete"}, strings.Fields(args)...), "")...)
+			if err != nil || !strings.HasPrefix(out, "nightly/20261127-120000\nnightly/20261127-060000\n:4\n") {
+				return fmt.Errorf("it offers %q (%w)", out, err)
+			}
+			return nil
+		})
 	}
 	d.cluster("asked", nil)
 	for want, args := range map[string][]string{
