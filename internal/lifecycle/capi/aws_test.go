@@ -48,8 +48,8 @@ func TestMachinesBehindABalancerInAWS(t *testing.T) {
 		t.Errorf("the control plane is at %q, which is no load balancer of AWS", host)
 	}
 
-	held := w.holds(account)
 	account.Cut()
+	held := w.holds(account) // what was on its way may have been done until now
 	fourth := w.createIn("aws-2.yaml", "far-d", "far-d")
 	if err := w.Patch(t.Context(), place, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"example.com/look":"now"}}}`))); err != nil {
 		t.Fatal(err)

@@ -177,7 +177,7 @@ func (w *world) takesTheClassOfAzure() {
 			w.Errorf("%s: got %v, want a refusal that says %q", c.reason, err, c.want)
 		}
 	}
-	w.eventually("a template stays what it is", 10*time.Second, func(ctx context.Context) error {
+	w.eventually("a template stays what it is", busy, func(ctx context.Context) error {
 		err := w.Patch(ctx, made["AzureClusterTemplate"].DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"template":{"spec":{"location":"northeurope"}}}}`)))
 		if err == nil || !strings.Contains(err.Error(), "admission webhook") || !strings.Contains(err.Error(), "immutable") {
 			return fmt.Errorf("a change of its region: %w", err)

@@ -81,9 +81,9 @@ func TestANodeIsEmptied(t *testing.T) {
 	}
 	shop.endPod("ready")
 	w.eventually("the Machine is gone", busy, w.gone(object("Machine", "ready")))
-	if err := heard.has("ready", "Waiting for pre-drain hooks"); err != nil {
-		t.Error(err)
-	}
+	w.eventually("Cluster API was heard to wait for its hook", busy, func(context.Context) error {
+		return heard.has("ready", "Waiting for pre-drain hooks")
+	})
 	if err := heard.has("ready", "Drain not completed yet"); err == nil {
 		t.Errorf("Cluster API waited for a drain of its own: %q", heard.messages("ready"))
 	}
@@ -308,7 +308,13 @@ func (s *shop) endPod(name string) {
 // killCore kills the process of Cluster API, and returns when another one runs.
 func (s *shop) killCore() {
 	s.Helper()
-	killed := s.hub.runs(s.world, v1alpha1.CoreProvider)
+	var killed int
+	s.eventually("a process of Cluster API runs", busy, func(context.Context) error {
+		if killed = s.hub.runs(s.world, v1alpha1.CoreProvider); killed == 0 { // as a process to kill it would be this one
+			return errors.New("none does")
+		}
+		return nil
+	})
 	if err := syscall.Kill(killed, syscall.SIGKILL); err != nil {
 		s.Fatalf("killing process %d: %v", killed, err)
 	}
