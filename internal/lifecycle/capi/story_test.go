@@ -535,7 +535,7 @@ func (w *world) repairs(cluster *unstructured.Unstructured) {
 			return err
 		}
 		err := conditionIs(check, "RemediationAllowed", "True")
-		if err == nil || !strings.Contains(err.Error(), "unhealthy: 3, unhealthyRange: [1-2]") {
+		if err == nil || !strings.Contains(err.Error(), "unhealthy: 3, unhealthyRange: [0-2]") {
 			return fmt.Errorf("it says %v", err)
 		}
 		return nil
