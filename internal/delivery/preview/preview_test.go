@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -73,6 +74,23 @@ func apply(t *testing.T, api kubernetes.Interface, manager, path string, manifes
 		VersionedParams(&metav1.PatchOptions{FieldManager: manager}, metav1.ParameterCodec).Body(body).Do(t.Context()).Error()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// may waits until the API server knows that somebody may do something to ConfigMaps.
+func may(t *testing.T, api kubernetes.Interface, user, verb, namespace string) {
+	t.Helper()
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: verb, Resource: "configmaps", Namespace: namespace},
+	}}
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		answer, err := api.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
+		if err == nil && answer.Status.Allowed {
+			return
+		}
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("%s may not %s: %+v, %v", user, verb, answer, err)
+		}
 	}
 }
 
@@ -355,6 +373,7 @@ metadata: {name: gets, namespace: there}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: gets}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: carol}]
 `)
+	may(t, client, "carol", "get", "there")
 	const many, there = 2 * listFrom, 3
 	for i := range there {
 		object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("a", i)}, Data: map[string]string{"text": "old"}}
@@ -427,6 +446,7 @@ metadata: {name: reader}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reader}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}]
 `)
+	may(t, client, "reader", "get", "trusted")
 	there := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a0"}, Data: map[string]string{"key": "old"}}
 	if _, err := client.CoreV1().ConfigMaps("trusted").Create(t.Context(), there, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
