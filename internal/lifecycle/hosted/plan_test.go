@@ -103,7 +103,7 @@ func TestTheClassHasAllVersions(t *testing.T) {
 			t.Errorf("of a machine that is not there yet it says %s %q, want %q", name, got, want)
 		}
 	}
-	if budget, _, _ := unstructured.NestedString(worker, "healthCheck", "remediation", "triggerIf", "unhealthyInRange"); budget != "[0-2]" {
+	if budget, _, _ := unstructured.NestedString(worker, "healthCheck", "remediation", "triggerIf", "unhealthyInRange"); budget != "[1-2]" {
 		t.Errorf("machines are replaced of %q that are ill", budget)
 	}
 }
