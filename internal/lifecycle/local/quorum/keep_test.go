@@ -526,6 +526,14 @@ func TestAnewOneAfterAnother(t *testing.T) {
 	// Not outdated itself: nobody starts it anew, and nobody may end.
 	h.old = map[int]bool{0: true, 1: true}
 	h.signal(2, "etcd", syscall.SIGSTOP)
+	h.eventually("member 2 is not ready", func() error { // its API server says for a second what it found last
+		soon, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if h.Ready(soon, 2) == nil {
+			return errors.New("it says that it is")
+		}
+		return nil
+	})
 	err := renew()
 	for _, want := range []string{"member ha-0 does not start anew while another one is not ready: ha-2", "member ha-1 does not"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
