@@ -237,12 +237,12 @@ func (u *unit) pruneOne(ctx context.Context, key bundle.Key, end outgoing.Fate) 
 	}
 	if r, holder := u.hold(key, resourceOf(key, it)); holder == u { // otherwise it is another's by now, and not ours to delete
 		r.recall(it)
-		r.dismiss()
-		if err := u.engine.writer.prune(ctx, r, end); err != nil && !u.neverHad(key, err) {
-			return false, fmt.Errorf("pruning %s: %s", key, u.explain(err, wordingOf(key, it)))
+		if r.dismiss(u) {
+			if err := u.engine.writer.prune(ctx, u, r, end); err != nil && !u.neverHad(key, err) {
+				return false, fmt.Errorf("pruning %s: %s", key, u.explain(err, wordingOf(key, it)))
+			}
+			gone = u.engine.index.drop(r, u)
 		}
-		u.engine.index.drop(r)
-		gone = true
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -97,14 +97,18 @@ func (x *index) within(f bundle.Key) []*record {
 	return found
 }
 
-// drop takes an object out of the index.
-func (x *index) drop(r *record) {
+// drop takes an object of a package out of the index, and says whether nobody else holds it.
+func (x *index) drop(r *record, holder *unit) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if !r.heldBy(holder) {
+		return false
+	}
 	if x.records[r.key] == r {
 		delete(x.records, r.key)
-		x.loose(r, r.unit())
+		x.loose(r, holder)
 	}
+	return true
 }
 
 // of returns the records of a kind.

@@ -9,7 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"umbel.dev/umbel/internal/delivery/apply/disk"
 	"umbel.dev/umbel/internal/delivery/bundle"
+	"umbel.dev/umbel/internal/delivery/outgoing"
 )
 
 // TestRecordsAreFoundByTheirHolders: whatever is claimed, handed over and dropped, in any order, a holder's records are those that
@@ -29,7 +31,7 @@ func TestRecordsAreFoundByTheirHolders(t *testing.T) {
 			x.give(key, one(), one())
 		case 3:
 			if r := x.get(key); r != nil {
-				x.drop(r)
+				x.drop(r, one())
 			}
 		}
 		for _, u := range units {
@@ -52,6 +54,35 @@ func TestRecordsAreFoundByTheirHolders(t *testing.T) {
 	}
 }
 
+// TestWhatChangedHands between a claim and what follows from it is left alone: neither is the content of who had it made what the new holder
+// wants, nor is that one's object taken away.
+func TestWhatChangedHands(t *testing.T) {
+	x, had, has := newIndex(), &unit{key: "team/a"}, &unit{key: "platform/b"}
+	key, at := bundle.Key{Kind: "ConfigMap", Namespace: "n", Name: "a"}, schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	theirs, ours := &disk.Content{}, &disk.Content{}
+	r, _ := x.claim(key, at, had)
+	x.give(key, had, has)
+	if holder := r.desire(had, at, theirs, disk.Object{}, nil); holder != has || r.wanted() {
+		t.Errorf("%s holds it, and it is wanted: %v", holder.key, r.wanted())
+	}
+	if holder := r.desire(has, at, ours, disk.Object{}, nil); holder != has || r.task().content != ours {
+		t.Errorf("%s holds it, and cannot say what it wants", holder.key)
+	}
+	if r.desire(had, at, theirs, disk.Object{}, nil); r.task().content != ours {
+		t.Error("the content of one package is what another writes")
+	}
+	w := &writer{index: x}
+	if err := w.prune(t.Context(), had, r, outgoing.Deleted); err != nil {
+		t.Errorf("it was about to be deleted: %v", err)
+	}
+	if r.dismiss(had) || !r.wanted() || x.drop(r, had) || x.get(key) != r {
+		t.Error("who had it has taken it away")
+	}
+	if !r.dismiss(has) || r.wanted() || !x.drop(r, has) || x.get(key) != nil {
+		t.Error("who has it cannot take it away")
+	}
+}
+
 // TestUnusedResources: a resource is unused when, and only when, no record is of it, whatever is claimed and dropped.
 func TestUnusedResources(t *testing.T) {
 	const seed = 11
@@ -65,7 +96,7 @@ func TestUnusedResources(t *testing.T) {
 		kind := random.IntN(len(all))
 		key := bundle.Key{Kind: fmt.Sprint(kind), Name: fmt.Sprint(random.IntN(3))}
 		if r := x.get(key); r != nil {
-			x.drop(r)
+			x.drop(r, u)
 		} else {
 			x.claim(key, all[kind], u)
 		}

@@ -47,23 +47,32 @@ func (r *record) want() desired {
 	return desired{present: true, hash: r.source.Hash ^ r.rule.hash(), takeOver: r.source.TakeOver, leave: r.rule.leaves()}
 }
 
-// desire makes the record an object of content, and says how drift of it is treated.
-func (r *record) desire(gvr schema.GroupVersionResource, content *disk.Content, source disk.Object, rule *treatment) {
+// desire makes the record an object of its holder's content, and says how drift of it is treated. It returns the holder: when that is
+// another by now nothing is done, or the content of one package would be written by the right of another.
+func (r *record) desire(by *unit, gvr schema.GroupVersionResource, content *disk.Content, source disk.Object, rule *treatment) (holder *unit) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.holder != by {
+		return r.holder
+	}
 	r.rule, r.level = rule, content.Order.Level(source.ID.Key())
 	if r.content == nil || r.source.Hash != source.Hash {
 		r.failure = "" // it was about other content
 	}
 	r.gvr, r.content, r.source = gvr, content, source
 	r.sealed = r.sealed || source.Sealed()
+	return by
 }
 
-// dismiss makes the object one that is to go.
-func (r *record) dismiss() {
+// dismiss makes a package's object one that is to go, unless it has changed hands meanwhile.
+func (r *record) dismiss(by *unit) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.holder != by {
+		return false
+	}
 	r.content = nil
+	return true
 }
 
 // task is what has to be done to an object, and with what: taken together, so that an order that comes meanwhile does

@@ -146,7 +146,10 @@ func (u *unit) claimOne(c *disk.Content, o disk.Object, at kind, refused refusal
 		refused.add(key, o, o.Wrong.Error())
 		return nil
 	}
-	r.desire(at.gvr, c, o, u.rules.Load().of(key, o.Asks))
+	if holder = r.desire(u, at.gvr, c, o, u.rules.Load().of(key, o.Asks)); holder != u {
+		u.taken(key, o, holder, refused)
+		return nil
+	}
 	u.wants(key)
 	return r
 }
@@ -229,7 +232,7 @@ func (u *unit) remember(records []*record) error {
 func (u *unit) settleAll(ctx context.Context, records []*record) (failed int, err error) {
 	var todo []*record
 	for _, r := range records {
-		if r.task().do != actNothing {
+		if t := r.task(); t.do != actNothing || t.holder != u { // what has changed hands meanwhile is not written
 			todo = append(todo, r)
 		}
 	}

@@ -338,7 +338,7 @@ func (u *unit) leave(o disk.Deleted) error {
 	}
 	delete(u.inventory, o.Key)
 	if r := u.engine.index.get(o.Key); there && r != nil && r.heldBy(u) {
-		u.engine.index.drop(r)
+		u.engine.index.drop(r, u)
 	}
 	return nil
 }

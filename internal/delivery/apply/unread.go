@@ -172,7 +172,7 @@ func (u *unit) spare(ctx context.Context, records []*record, refused refusals) [
 		default:
 			return false
 		}
-		u.engine.index.drop(r)
+		u.engine.index.drop(r, u)
 		refused.add(r.key, t.source, why)
 		return true
 	})

@@ -114,11 +114,14 @@ func retake(ctx context.Context, api *member.API, key bundle.Key, t task, body [
 	return send(ctx, api, key, t, body, member.TakeOver)
 }
 
-// prune does to an object that is not wanted any more what is to become of it.
-func (w *writer) prune(ctx context.Context, r *record, end outgoing.Fate) error {
+// prune does to a package's object that is not wanted any more what is to become of it: nothing, when it has changed hands.
+func (w *writer) prune(ctx context.Context, by *unit, r *record, end outgoing.Fate) error {
 	r.busy.Lock()
 	defer r.busy.Unlock()
 	t := r.task()
+	if t.holder != by {
+		return nil
+	}
 	api, err := t.holder.api()
 	if err != nil {
 		return err
