@@ -290,11 +290,13 @@ bench-console: build console/node_modules/.package-lock.json ## the console with
 		$(BIN)/bench-console -api $$UMBEL_HOME/local/bench/kubeconfig
 
 # A fifth of two processors has nothing to do while the tests run under the race detector: what only others' engines are wanted for is built then.
-# The stories wait for their clusters a lot: what needs a processor and no nodes goes beside them.
+# The stories wait for their clusters a lot: what needs a processor and no nodes goes beside them. The console's comes after them: a browser lets go of
+# its connections whenever a link comes or goes on the machine, as those of the stories' nodes do.
 .PHONY: test
 test: deps build lint check-generate check-console kube dex registry helm capd ## everything that has to hold before a change lands
 	@$(MAKE) --no-print-directory -j2 GO_BUILD="nice $(GO_BUILD)" unit sops peers metrics-server contract
-	@$(MAKE) --no-print-directory -j2 e2e net real simulate console-test
+	@$(MAKE) --no-print-directory -j2 e2e net real simulate
+	@$(MAKE) --no-print-directory console-test
 
 .PHONY: test-all
 test-all: kube-before test ## the same, with the real Kubernetes of the minor before in the story of an upgrade: ten minutes more
