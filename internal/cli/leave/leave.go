@@ -18,6 +18,7 @@ import (
 	"umbel.dev/umbel/internal/cli/client"
 	"umbel.dev/umbel/internal/cli/exit"
 	"umbel.dev/umbel/internal/cli/kinds"
+	"umbel.dev/umbel/internal/cli/route"
 	"umbel.dev/umbel/internal/cli/span"
 	"umbel.dev/umbel/internal/gateway/members"
 )
@@ -83,8 +84,7 @@ func Run(ctx context.Context, o *Options, hub *client.Hub) error {
 	if err := hub.Get(ctx, kube.ObjectKey{Name: string(o.Name)}, member); err != nil {
 		return err
 	}
-	c := meta.FindStatusCondition(member.Status.Conditions, v1alpha1.ConditionConnected)
-	connected := c != nil && (c.Status == metav1.ConditionTrue || c.Reason == v1alpha1.ReasonAPIUnreachable) // then it is the agent that says so
+	connected := route.AgentIsThere(member)
 	waits := member.Spec.Admission == v1alpha1.AdmissionPending || member.Spec.Admission == v1alpha1.AdmissionDenied
 	if member.Spec.Admission == v1alpha1.AdmissionSuspended && !o.Force {
 		return fmt.Errorf("cluster %q is suspended, so its agent cannot be told to go: "+

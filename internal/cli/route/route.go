@@ -162,14 +162,20 @@ func (d Door) web(hub *clientcmdapi.Config, serverName string) (web *http.Client
 	return web, config.Host, err
 }
 
+// AgentIsThere says whether the agent of a cluster answers. Its API server may not have answered it in time.
+func AgentIsThere(cluster *v1alpha1.MemberCluster) bool {
+	c := meta.FindStatusCondition(cluster.Status.Conditions, v1alpha1.ConditionConnected)
+	return c != nil && (c.Status == metav1.ConditionTrue || c.Reason == v1alpha1.ReasonAPIUnreachable)
+}
+
 // Open returns an error with the age of the last sign of life when nobody would answer for the cluster. When it is the
 // hub that is not heard of, the request finds out; so it does where the agent is there, whose API server has not answered it in
 // time: it may have been slow for once.
 func Open(moment view.Moment, cluster *v1alpha1.MemberCluster) error {
-	c := meta.FindStatusCondition(cluster.Status.Conditions, v1alpha1.ConditionConnected)
-	if c != nil && (c.Status == metav1.ConditionTrue || c.Reason == v1alpha1.ReasonAPIUnreachable) {
+	if AgentIsThere(cluster) {
 		return nil
 	}
+	c := meta.FindStatusCondition(cluster.Status.Conditions, v1alpha1.ConditionConnected)
 	why := "nobody has heard of its agent yet"
 	if c != nil {
 		why = fmt.Sprintf("%s (%s)", cmp.Or(c.Message, "no more is known"), c.Reason)

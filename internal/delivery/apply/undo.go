@@ -337,7 +337,7 @@ func (u *unit) leave(o disk.Deleted) error {
 		return errBack
 	}
 	delete(u.inventory, o.Key)
-	if r := u.engine.index.get(o.Key); there && r != nil && r.heldBy(u) {
+	if r := u.engine.index.get(o.Key); there && r != nil {
 		u.engine.index.drop(r, u)
 	}
 	return nil
